@@ -1,0 +1,137 @@
+package edgews
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Overflow says what Send does with a message for which the socket's queue has no room.
+type Overflow uint8
+
+const (
+	// OverflowError refuses the message: Send returns ErrBufferFull and the socket lives on.
+	OverflowError Overflow = iota
+	// OverflowClose gives the reader up: what waits is discarded and the socket closes with 1013 (try again later).
+	OverflowClose
+	// OverflowDrop drops the newest message, the one given to Send, which returns nil. For streams of
+	// which only the present counts.
+	OverflowDrop
+)
+
+// RateLimit bounds what one peer may send. Both buckets hold one second's worth, so a burst of that size passes.
+// A peer that exceeds a limit is closed with 1008 (policy violation). The zero value limits nothing.
+type RateLimit struct {
+	Messages int // data messages per second; 0: no limit
+	Bytes    int // payload bytes of data messages per second, after inflation; 0: no limit
+}
+
+// Compression configures permessage-deflate (RFC 7692). The zero value is the recommended setting: agree when
+// the peer offers it (as a client: offer it), keep small windows, compress messages of at least 256 bytes.
+type Compression struct {
+	// Disable never agrees to compression and never offers it.
+	Disable bool
+
+	// Threshold is the size in bytes from which a message is compressed; default 256. Smaller ones gain
+	// nothing worth the work.
+	Threshold int
+
+	// Choose, when set, is asked for each message of at least Threshold bytes whether to compress it: say
+	// no to images and archives. It must not keep or change data.
+	Choose func(kind Kind, data []byte) bool
+
+	// NoContextTakeover forgets our own messages between messages: less memory (nothing is kept), worse ratio.
+	NoContextTakeover bool
+
+	// PeerNoContextTakeover asks the peer to do the same, so that nothing is kept for inflating.
+	PeerNoContextTakeover bool
+
+	// WindowBits bounds the history that we compress against, 8 to 15; default 12 (4 KiB).
+	// A peer that asks for less gets less.
+	WindowBits int
+
+	// PeerWindowBits bounds the history that the peer compresses against and that we have to keep for
+	// it, 8 to 15; default 12 (4 KiB). A client whose offer does not let us choose uses 15 (32 KiB).
+	PeerWindowBits int
+}
+
+// Options configures one socket. The zero value is recommended and safe; a field that is left zero means its default.
+// Functions that take options copy them: a later change has no effect.
+type Options struct {
+	// MaxMessageSize is the largest message that is received, in bytes after inflation; default 32 MiB,
+	// as in Workers. Beyond it the connection fails with 1009 and [ErrMessageTooBig]. Negative: no limit.
+	// It also bounds what a compressed message may inflate to, and messages read through NextReader.
+	MaxMessageSize int64
+
+	// SendBuffer is how many bytes may wait in one socket's queue; default 1 MiB. An empty queue takes one
+	// message of any size.
+	SendBuffer int
+
+	// Overflow says what happens to a message that does not fit in SendBuffer; default OverflowError.
+	Overflow Overflow
+
+	// KeepAlive pings the peer after this long with nothing received; default 30 s; negative: never.
+	KeepAlive time.Duration
+
+	// KeepAliveTimeout drops the connection as 1006 when that ping and everything else stay unanswered for
+	// this long; default 15 s.
+	KeepAliveTimeout time.Duration
+
+	// CloseTimeout bounds the wait for the peer's Close after ours; then the connection is cut and the
+	// close event says 1006. Default 5 s.
+	CloseTimeout time.Duration
+
+	// WriteTimeout drops the connection when a write makes no progress for this long; default 10 s;
+	// negative: never.
+	WriteTimeout time.Duration
+
+	// Compression configures permessage-deflate; nil means the zero Compression.
+	Compression *Compression
+
+	// RateLimit bounds what the peer may send; the zero value limits nothing.
+	RateLimit RateLimit
+
+	// Logger gets the life of the socket (Debug), peers that break the protocol (Warn) and listeners that
+	// panic (Error). Nil: nothing is logged, except panics, which go to slog.Default.
+	Logger *slog.Logger
+}
+
+// Defaults of Options, in the order of its fields.
+const (
+	defaultMaxMessageSize   = 32 << 20 // as workerd since 2025-10-31
+	defaultSendBuffer       = 1 << 20
+	defaultKeepAlive        = 30 * time.Second
+	defaultKeepAliveTimeout = 15 * time.Second
+	defaultCloseTimeout     = 5 * time.Second
+	defaultWriteTimeout     = 10 * time.Second
+	defaultThreshold        = 256
+	defaultWindowBits       = 12
+)
+
+// resolve returns a copy of o with every default filled in.
+func (o Options) resolve() *Options {
+	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
+	setDefault(&o.SendBuffer, defaultSendBuffer)
+	setDefault(&o.KeepAlive, defaultKeepAlive)
+	setDefault(&o.KeepAliveTimeout, defaultKeepAliveTimeout)
+	setDefault(&o.CloseTimeout, defaultCloseTimeout)
+	setDefault(&o.WriteTimeout, defaultWriteTimeout)
+
+	var c Compression
+	if o.Compression != nil {
+		c = *o.Compression
+	}
+	setDefault(&c.Threshold, defaultThreshold)
+	setDefault(&c.WindowBits, defaultWindowBits)
+	setDefault(&c.PeerWindowBits, defaultWindowBits)
+	c.WindowBits = min(max(c.WindowBits, 8), 15)
+	c.PeerWindowBits = min(max(c.PeerWindowBits, 8), 15)
+	o.Compression = &c
+	return &o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
