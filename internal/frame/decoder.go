@@ -76,38 +76,85 @@ func (d *Decoder) Init(c Config) {
 // frame is always one piece; if it was not whole in p its payload is the decoder's own memory, which is
 // not used again.
 //
-// err is an [*Error]. It is final, and later calls return it again.
+// err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
+	if n = d.short(p); n == 0 {
+		return d.next(p)
+	}
+	piece.Opcode = Opcode(p[0] & opcodeBits)
+	piece.Payload = d.unmasked(p[:n:n])
+	piece.First, piece.Last = true, true
+	if piece.Opcode == Text && !valid(piece.Payload) {
+		return Piece{}, 0, false, d.fail(d.checkText(piece.Payload, true))
+	}
+	return piece, n, true, nil
+}
+
+// short returns the length of the frame that p begins with if it is the commonest there is, and 0 if it is
+// not: a whole message of up to 125 bytes, not compressed, and nothing is left over from before. Such a
+// frame needs only these comparisons, and leaves no trace in d.
+func (d *Decoder) short(p []byte) int {
+	if d.left != 0 || d.held != 0 || d.message != 0 || d.aside != nil || len(p) < 2 {
+		return 0
+	}
+	if first := p[0]; first != finBit|byte(Text) && first != finBit|byte(Binary) {
+		return 0
+	}
+	length := p[1] ^ d.maskBit // with the mask bit if that was wrong
+	size := 2 + int(d.maskBit>>5) + int(length)
+	if length >= length16 || int64(length) > d.limit || size > len(p) {
+		return 0
+	}
+	return size
+}
+
+// unmasked returns the payload of a short frame.
+func (d *Decoder) unmasked(f []byte) []byte {
+	if d.maskBit == 0 {
+		return f[2:]
+	}
+	payload := f[6:]
+	xor(payload, binary.LittleEndian.Uint32(f[2:]))
+	return payload
+}
+
+// next is Next for all that is not short.
+func (d *Decoder) next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if d.aside != nil && d.aside.err != nil {
 		return Piece{}, 0, false, d.aside.err
 	}
-	for d.left == 0 {
-		size, e := d.header(p[n:])
-		if e != nil {
-			return Piece{}, 0, false, d.fail(e)
-		}
-		if size == 0 { // the header is not complete, and held
-			return Piece{}, len(p), false, nil
-		}
-		if n += size; d.left == 0 && !d.silent() {
-			break
-		}
-	}
-	if d.left > 0 && n == len(p) {
-		return Piece{}, n, false, nil
-	}
-	payload := d.take(p[n:])
-	n += len(payload)
-	var e *Error
-	if Opcode(d.frame & opcodeBits).Control() {
-		ok, e = d.control(&piece, payload)
-	} else {
-		ok, e = true, d.data(&piece, payload)
+	n, ok, e := d.seek(p)
+	if e == nil && ok {
+		payload := d.take(p[n:])
+		n += len(payload)
+		ok, e = d.put(&piece, payload)
 	}
 	if e != nil {
 		return Piece{}, 0, false, d.fail(e)
 	}
 	return piece, n, ok, nil
+}
+
+// seek consumes headers up to one with something to hand on. ok is false when p ends before that.
+func (d *Decoder) seek(p []byte) (n int, ok bool, err *Error) {
+	for d.left == 0 {
+		size, err := d.header(p[n:])
+		if size == 0 || err != nil {
+			return len(p), false, err
+		}
+		if n += size; d.left == 0 && !d.silent() {
+			return n, true, nil
+		}
+	}
+	return n, n < len(p), nil
+}
+
+// put makes payload a piece of the current frame. ok is false when the piece needs more of it.
+func (d *Decoder) put(piece *Piece, payload []byte) (ok bool, err *Error) {
+	if Opcode(d.frame & opcodeBits).Control() {
+		return d.control(piece, payload)
+	}
+	return true, d.data(piece, payload)
 }
 
 // Remaining returns how many payload bytes of the current data frame are still to come. They may be read

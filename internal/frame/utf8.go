@@ -1,6 +1,9 @@
 package frame
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // UTF8 checks a stream that arrives in pieces, at the speed of [utf8.Valid], and finds it invalid at the
 // first byte after which nothing could make it valid: RFC 6455 §8.1 lets an endpoint fail that early, and
@@ -22,7 +25,7 @@ func (u *UTF8) Write(p []byte) bool {
 		return u.n != invalid
 	}
 	whole := wholeRunes(p)
-	if !utf8.Valid(p[:whole]) {
+	if !valid(p[:whole]) {
 		u.n = invalid
 		return false
 	}
@@ -75,4 +78,24 @@ func wholeRunes(p []byte) int {
 		}
 	}
 	return len(p)
+}
+
+// wordwise is the number of bytes up to which looking for ASCII in words is faster than [utf8.Valid], which
+// takes its time to get going: 4 ns instead of 16 for 32 bytes. Chat is mostly that.
+const wordwise = 64
+
+func valid(p []byte) bool {
+	return len(p) <= wordwise && ascii(p) || utf8.Valid(p)
+}
+
+func ascii(p []byte) bool {
+	var all uint64
+	for len(p) >= 8 {
+		all |= binary.LittleEndian.Uint64(p)
+		p = p[8:]
+	}
+	for _, b := range p {
+		all |= uint64(b)
+	}
+	return all&0x8080808080808080 == 0
 }
