@@ -1,6 +1,15 @@
 package edgews
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/edgews/edgews/internal/deflate"
+	"github.com/edgews/edgews/internal/frame"
+)
 
 // Kind says what a message holds.
 type Kind uint8
@@ -35,3 +44,59 @@ func (m Message) Text() string { return string(m.Data) }
 
 // Clone returns a message whose data is a copy that the caller owns.
 func (m Message) Clone() Message { return Message{m.Kind, bytes.Clone(m.Data)} }
+
+// Prepared is a message that is encoded once and sent to many sockets; see [Prepare]. It may be used from any goroutine.
+type Prepared struct {
+	kind Kind
+	data []byte
+
+	frameOnce sync.Once
+	frame     []byte // as a server without compression sends it
+
+	mu         sync.Mutex
+	compressed map[int][]byte // payload by window bits, as each is first needed
+}
+
+// Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each window size
+// among the sockets it is sent to, without reference to what was sent before.
+func Prepare(kind Kind, data []byte) *Prepared {
+	return &Prepared{kind: kind, data: bytes.Clone(data)}
+}
+
+// check says why m cannot be sent. It looks at the data only once.
+func (m *Prepared) check() error {
+	switch {
+	case m == nil:
+		return errors.New("edgews: nil *Prepared; make one with Prepare")
+	case m.kind != Text && m.kind != Binary:
+		return fmt.Errorf("edgews: cannot send a message of kind %d; use Text or Binary", m.kind)
+	case m.plain() == nil:
+		return ErrInvalidUTF8
+	}
+	return nil
+}
+
+// plain returns the frame of a server, or nil if the message is text that is not UTF-8.
+func (m *Prepared) plain() []byte {
+	m.frameOnce.Do(func() {
+		if m.kind == Binary || utf8.Valid(m.data) {
+			m.frame = frame.AppendFrame(nil, frame.Header{Fin: true, Opcode: opcodeOf(m.kind)}, m.data)
+		}
+	})
+	return m.frame
+}
+
+// deflated returns the payload compressed for a window of 2^bits bytes.
+func (m *Prepared) deflated(bits int) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if z, ok := m.compressed[bits]; ok {
+		return z
+	}
+	if m.compressed == nil {
+		m.compressed = make(map[int][]byte)
+	}
+	z := deflate.AppendStateless(nil, m.data, bits)
+	m.compressed[bits] = z
+	return z
+}

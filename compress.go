@@ -1,0 +1,109 @@
+package edgews
+
+import (
+	"sync"
+
+	"github.com/edgews/edgews/internal/deflate"
+)
+
+// deflater compresses what a socket sends. Its mutex is held from compressing a message until it is queued, because the history
+// has to follow the order on the wire. It is taken before the socket's mu and never across I/O.
+type deflater struct {
+	mu   sync.Mutex
+	bits int // of the window we compress against
+	z    deflate.Compressor
+}
+
+// newDeflation sets both directions up as p says. client tells which of them is ours.
+func newDeflation(p deflate.Params, client bool, c *Compression) (*deflater, *deflate.Decompressor) {
+	ours, theirs := p.ServerMaxWindowBits, p.ClientMaxWindowBits
+	oursAlone, theirsAlone := p.ServerNoContextTakeover, p.ClientNoContextTakeover
+	if client {
+		ours, theirs, oursAlone, theirsAlone = theirs, ours, theirsAlone, oursAlone
+	}
+	out := &deflater{bits: windowBits(ours)}
+	out.bits = min(out.bits, c.WindowBits)
+	out.z.Init(out.bits, !oursAlone && !c.NoContextTakeover)
+	in := new(deflate.Decompressor)
+	in.Init(windowBits(theirs), !theirsAlone)
+	return out, in
+}
+
+// windowBits is what an unstated parameter means: RFC 7692 §7.1.2.
+func windowBits(agreed int) int {
+	if agreed == 0 {
+		return 15
+	}
+	return agreed
+}
+
+// compresses says whether m goes out compressed, if that makes it smaller.
+func (w *wire) compresses(m *outgoing) bool {
+	if w.deflater == nil {
+		return false
+	}
+	c := w.s.options().Compression
+	if m.stream {
+		return true
+	}
+	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
+}
+
+// sendCompressed is send for a message that is worth compressing.
+func (w *wire) sendCompressed(m outgoing) error {
+	d := w.deflater
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := w.admit(&m); err != nil {
+		return err
+	}
+	if m.stream {
+		return w.sendPart(m)
+	}
+	body, scratch := w.compress(&m)
+	defer scratch.free()
+
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if err := w.s.admitLocked(&m); err != nil {
+		return err
+	}
+	// What a NextWriter holds back must not become part of the history before its time.
+	if len(body) >= len(m.data) || w.s.is(streamingOut) {
+		w.queueLocked(&m, m.data, false)
+		return nil
+	}
+	w.queueLocked(&m, body, true)
+	d.z.Commit(m.data)
+	return nil
+}
+
+// compress returns the compressed payload of m, and the buffer that holds it, if it is not the prepared one.
+func (w *wire) compress(m *outgoing) ([]byte, *buffer) {
+	if m.prepared != nil {
+		return m.prepared.deflated(w.deflater.bits), nil
+	}
+	scratch := newBuffer(len(m.data)/2 + 64)
+	scratch.b = w.deflater.z.Append(scratch.b, m.data)
+	return scratch.b, scratch
+}
+
+// sendPart sends a piece of a NextWriter's message.
+func (w *wire) sendPart(m outgoing) error {
+	scratch := newBuffer(len(m.data)/2 + 64)
+	defer scratch.free()
+	scratch.b = w.deflater.z.AppendPart(scratch.b, m.data, m.last)
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if err := w.s.writableLocked(); err != nil {
+		return err
+	}
+	w.queueLocked(&m, scratch.b, true)
+	return nil
+}
+
+func (w *wire) admit(m *outgoing) error {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.admitLocked(m)
+}

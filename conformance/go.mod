@@ -1,0 +1,8 @@
+module github.com/edgews/edgews/conformance
+
+go 1.26
+
+require (
+	github.com/edgews/edgews v0.0.0
+	github.com/stretchr/testify v1.12.1
+)

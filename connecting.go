@@ -1,0 +1,82 @@
+package edgews
+
+import (
+	"context"
+	"sync"
+)
+
+// opening is the link of a socket whose opening handshake is under way: nothing can be sent, nothing arrives.
+type opening struct {
+	s   *Socket
+	ctx context.Context
+}
+
+// newConnecting returns the socket of NewWebSocket: it is accepted, and connecting.
+func newConnecting(url string, opts *Options) *Socket {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Socket{mu: new(sync.Mutex), opts: opts, about: identity{url: url}, status: connecting, cancel: cancel}
+	s.link = &opening{s, ctx}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acceptLocked(0)
+	return s
+}
+
+// connecting returns the context of the handshake: Close ends it.
+func (s *Socket) connecting() context.Context {
+	if o, ok := s.currentLink().(*opening); ok {
+		return o.ctx
+	}
+	return context.Background()
+}
+
+// opened gives the socket its connection and fires the open event. It delivers the socket's events from then on, in the calling goroutine, until the end.
+func (s *Socket) opened(c wireConfig) {
+	s.mu.Lock()
+	if s.is(sentClose) { // Close was called in the last moment
+		s.mu.Unlock()
+		c.conn.Close()
+		s.connectFailed(context.Canceled)
+		return
+	}
+	s.opts, s.about = c.opts, c.identity()
+	w := newWire(s, c)
+	s.link = w
+	s.status &^= connecting
+	cancel := s.cancel
+	onOpen := awaitListener(s, pickOpen)
+	s.room.broadcast()
+	s.mu.Unlock()
+	cancel()
+	if err := onOpen.dispatch(s, OpenEvent{s}); err != nil {
+		s.panicked(err)
+	}
+	w.begin()
+}
+
+// connectFailed fires the error event and the close event of a handshake that did not succeed.
+func (s *Socket) connectFailed(err error) {
+	s.mu.Lock()
+	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
+	cancel := s.cancel
+	s.mu.Unlock()
+	cancel()
+	s.finish()
+}
+
+func (o *opening) startLocked()                        {}
+func (o *opening) closeLocked(closeFrame)              {}
+func (o *opening) pingLocked(uint64)                   {}
+func (o *opening) failLocked()                         {}
+func (o *opening) takenLocked(int)                     {}
+func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *opening) transmit()                           {}
+
+func (o *opening) send(m outgoing) error {
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	if err := o.s.admitLocked(&m); err != nil {
+		return sendResult(err)
+	}
+	return ErrNotAccepted
+}

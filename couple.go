@@ -1,0 +1,74 @@
+package edgews
+
+import "time"
+
+// attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
+func (s *Socket) attachable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attachableLocked()
+}
+
+func (s *Socket) attachableLocked() error {
+	switch m, pair := s.link.(*memory); {
+	case !pair:
+		return ErrNotPair
+	case s.is(used):
+		return ErrUsed
+	case s.is(accepted) || m.peer.is(used):
+		return ErrAccepted
+	}
+	return nil
+}
+
+// attach gives the other end of the pair the connection of c. What it has sent already goes out in order. s is used up.
+func (s *Socket) attach(c wireConfig) error {
+	s.mu.Lock()
+	if err := s.attachableLocked(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	m := s.link.(*memory)
+	server := m.peer
+	s.status |= used
+	server.opts, server.about = c.opts, c.identity()
+	w := newWire(server, c)
+	if server.fate != nil { // it gave up before there was a connection
+		s.mu.Unlock()
+		c.conn.Close()
+		return server.Err()
+	}
+	m.handOver(server, w)
+	server.link = w
+	s.mu.Unlock()
+	w.transmit()
+	return nil
+}
+
+// handOver moves what server has sent to the pair's other end, which m belongs to, into w. mu must be held.
+func (m *memory) handOver(server *Socket, w *wire) {
+	sender := server.link.(*memory)
+	if sender.closeTimer != nil {
+		sender.closeTimer.Stop()
+	}
+	in := &m.self.in
+	for in.queue.len() > 0 {
+		it := in.pop()
+		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
+		it.buf.free()
+	}
+	for _, it := range sender.held {
+		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
+		it.buf.free()
+	}
+	if c := in.closing; c != nil {
+		w.closeLocked(*c)
+	}
+	if server.is(accepted) {
+		server.accepted = time.Now()
+		w.startLocked()
+	}
+	for _, waiting := range server.pings.waiting {
+		w.pingLocked(waiting.id)
+	}
+}

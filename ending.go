@@ -1,0 +1,134 @@
+package edgews
+
+import "unicode/utf8"
+
+// lostReason is workerd's text for a connection that ended without a Close frame.
+const lostReason = "WebSocket disconnected without sending Close frame."
+
+// ending is how a socket ends: the close event, and the error event before it when err is not nil.
+type ending struct {
+	CloseError
+	err error
+}
+
+// failure is what a receive method returns after the end.
+func (e *ending) failure() error {
+	if e.err == nil {
+		return &e.CloseError
+	}
+	return &endError{&e.CloseError, e.err}
+}
+
+// failLocked ends the socket because of err: the peer is told code and reason in a Close frame, unless a Close has gone
+// out before, and nothing more is delivered. The first reason to end is the one that counts. mu must be held.
+func (s *Socket) failLocked(code StatusCode, reason string, err error) {
+	if s.fate != nil {
+		return
+	}
+	reason = clip(reason)
+	if !s.is(sentClose) {
+		s.status |= sentClose
+		s.link.closeLocked(closeFrame{code, reason})
+	}
+	s.endLocked(&ending{CloseError{Code: code, Reason: reason}, err}, lost)
+}
+
+// loseLocked ends the socket without a word to the peer, which is gone or does not listen. mu must be held.
+func (s *Socket) loseLocked(err error) {
+	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: lostReason}, err}, lost)
+}
+
+// closedLocked ends the socket because the peer's Close has arrived. It reports whether the Close is still to be
+// answered automatically. mu must be held.
+func (s *Socket) closedLocked(c closeFrame) (answer bool) {
+	if s.fate != nil {
+		return false
+	}
+	answer = !s.is(sentClose | manualClose)
+	if answer {
+		s.status |= sentClose
+	}
+	s.endLocked(&ending{CloseError: CloseError{c.received(), c.reason, true}}, gotClose)
+	return answer
+}
+
+func (s *Socket) endLocked(e *ending, why status) {
+	if s.fate != nil {
+		return
+	}
+	s.fate = e
+	s.status |= why
+	s.in.space.broadcast()
+	s.heeded.broadcast()
+	s.link.failLocked()
+}
+
+// fail is failLocked for callers that do not hold mu.
+func (s *Socket) fail(code StatusCode, reason string, err error) {
+	s.mu.Lock()
+	s.failLocked(code, reason, err)
+	l := s.link
+	s.mu.Unlock()
+	l.transmit()
+}
+
+// finish delivers the last events of a socket whose fate is sealed. Whoever delivers the socket's events calls it.
+func (s *Socket) finish() {
+	s.mu.Lock()
+	if s.is(finishing) || s.fate == nil {
+		s.mu.Unlock()
+		return
+	}
+	s.status |= finishing
+	fate := s.fate
+	s.wakeAllLocked()
+	onClose := awaitListener(s, pickClose)
+	var onError list[ErrorEvent]
+	if s.listeners != nil {
+		onError = s.listeners.err
+	}
+	s.mu.Unlock()
+
+	// Deferred, so that a listener that calls runtime.Goexit cannot keep Done from closing.
+	defer s.finished()
+	if fate.err != nil {
+		s.warn("edgews: socket failed", fate.err)
+		onError.dispatch(s, ErrorEvent{s, fate.err})
+	}
+	onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
+	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
+}
+
+func (s *Socket) finished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status |= finished
+	if s.done != nil {
+		close(s.done)
+	}
+	s.wakeAllLocked()
+}
+
+// wakeAllLocked lets everyone who waits on the socket see that it has ended. mu must be held.
+func (s *Socket) wakeAllLocked() {
+	s.room.broadcast()
+	s.in.post()
+	s.pings.abandon()
+}
+
+// panicked fails a socket whose listener has panicked.
+func (s *Socket) panicked(err error) {
+	s.fail(StatusInternalError, "internal error", err)
+}
+
+// clip cuts a reason to what fits into a Close frame, between characters.
+func clip(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	cut := maxReason
+	for !utf8.RuneStart(reason[cut]) {
+		cut--
+	}
+	return reason[:cut]
+}

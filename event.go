@@ -1,0 +1,198 @@
+package edgews
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// OpenEvent is fired once by a socket from NewWebSocket, when its handshake has succeeded. Sockets that are open from
+// the start (pairs, Upgrade, Dial) do not fire it.
+type OpenEvent struct {
+	Target *Socket
+}
+
+// MessageEvent is fired for each complete message. Its Data is valid until the listener returns.
+type MessageEvent struct {
+	Target *Socket
+	Message
+}
+
+// CloseEvent is fired exactly once for every accepted socket and is its last event. Code is the peer's code, 1005 if the
+// peer's Close had none, 1006 if the connection was lost, or the code that was sent when this side had to
+// fail the connection (1002, 1007, 1008, 1009, 1011).
+type CloseEvent struct {
+	Target   *Socket
+	Code     StatusCode
+	Reason   string
+	WasClean bool // both sides said Close
+}
+
+// ErrorEvent is fired at most once, before the close event, when something other than a Close ended
+// the socket: a *ProtocolError, ErrMessageTooBig, ErrNoPong, a failed write, a listener that panicked.
+type ErrorEvent struct {
+	Target *Socket
+	Err    error
+}
+
+// OnOpen adds a listener for the open event; see [Socket.OnMessage].
+func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
+	return listen(s, func(l *listeners) *list[OpenEvent] { return &l.open }, fn)
+}
+
+// OnMessage adds a listener for messages: addEventListener("message", fn).
+//
+// The events of one socket are delivered one at a time, in order, never from inside a call that the listener's own
+// goroutine made. Several listeners run in the order in which they were added; the same function added twice runs
+// twice. remove takes the listener out, also during the dispatch of an event, and may be called any
+// number of times and from anywhere.
+//
+// A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the others still
+// run, and the socket fails with 1011.
+//
+// As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one
+// that is added later. Messages go to the receive methods and not to listeners once one of those has been called.
+func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
+	return listen(s, func(l *listeners) *list[MessageEvent] { return &l.message }, fn)
+}
+
+// OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event
+// has been delivered already: see Done and Err.
+func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
+	return listen(s, func(l *listeners) *list[CloseEvent] { return &l.close }, fn)
+}
+
+// OnError adds a listener for the error event; see [Socket.OnMessage].
+func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
+	return listen(s, func(l *listeners) *list[ErrorEvent] { return &l.err }, fn)
+}
+
+// listeners are all that a socket has. The slices are copied on write, so that a dispatch works on
+// what there was when it began and allocates nothing.
+type listeners struct {
+	open    list[OpenEvent]
+	message list[MessageEvent]
+	close   list[CloseEvent]
+	err     list[ErrorEvent]
+}
+
+type list[E any] []*listener[E]
+
+type listener[E any] struct {
+	fn      func(E)
+	removed atomic.Bool
+}
+
+func listen[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remove func()) {
+	if fn == nil {
+		return func() {}
+	}
+	entry := &listener[E]{fn: fn}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listeners == nil {
+		s.listeners = new(listeners)
+	}
+	l := pick(s.listeners)
+	*l = append((*l)[:len(*l):len(*l)], entry)
+	if len(s.listeners.message) > 0 {
+		s.in.dropUnheard()
+	}
+	s.heeded.broadcast()
+	return func() {
+		if entry.removed.Swap(true) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		*l = without(*l, entry)
+	}
+}
+
+func without[E any](l list[E], entry *listener[E]) list[E] {
+	kept := make(list[E], 0, len(l))
+	for _, other := range l {
+		if other != entry {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}
+
+// turn is how long after Accept an event waits for a listener that is still to be added: what Workers call the same
+// turn of the event loop, which Go does not have.
+const turn = 10 * time.Millisecond
+
+// awaitListener gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
+// must be held; it is released while waiting.
+func awaitListener[E any](s *Socket, pick func(*listeners) list[E]) list[E] {
+	for {
+		if s.listeners != nil {
+			if l := pick(s.listeners); len(l) > 0 {
+				return l
+			}
+		}
+		left := turn - time.Since(s.accepted)
+		if left <= 0 || s.is(pulling) {
+			return nil
+		}
+		heeded := s.heeded.wait()
+		s.mu.Unlock()
+		timer := time.NewTimer(left)
+		select {
+		case <-heeded:
+		case <-timer.C:
+		}
+		timer.Stop()
+		s.mu.Lock()
+	}
+}
+
+func pickMessage(l *listeners) list[MessageEvent] { return l.message }
+func pickClose(l *listeners) list[CloseEvent]     { return l.close }
+func pickError(l *listeners) list[ErrorEvent]     { return l.err }
+func pickOpen(l *listeners) list[OpenEvent]       { return l.open }
+
+// dispatch runs the listeners in order and returns the first panic as an error.
+func (l list[E]) dispatch(s *Socket, event E) (failure error) {
+	for _, entry := range l {
+		if entry.removed.Load() {
+			continue
+		}
+		if err := protect(s, entry.fn, event); err != nil && failure == nil {
+			failure = err
+		}
+	}
+	return failure
+}
+
+// panicError is a listener's panic as an error.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("edgews: listener panicked: %v", e.value) }
+
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+func protect[E any](s *Socket, fn func(E), event E) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{value}
+			s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()))
+		}
+	}()
+	fn(event)
+	return nil
+}
+
+// panicLogger is where panics go even when nothing else is logged: a swallowed panic is a bug nobody finds.
+func (s *Socket) panicLogger() *slog.Logger {
+	if logger := s.options().Logger; logger != nil {
+		return logger
+	}
+	return slog.Default()
+}

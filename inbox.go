@@ -1,0 +1,116 @@
+package edgews
+
+// inboxLimit bounds the bytes of received messages that wait for a receive method. A wire stops reading beyond it, and
+// with it the peer; a single message may be larger.
+const inboxLimit = 64 << 10
+
+// inbox holds what arrived and has not been taken: everything on its way to an end of a pair, and on a wire what
+// waits for a receive method. Guarded by the socket's mu.
+type inbox struct {
+	queue fifo[item]
+	bytes int // payload in queue
+
+	// closing is the peer's Close. It is behind everything in queue.
+	closing *closeFrame
+
+	// ready wakes the one receiver; it has room for one token, so that posting never blocks.
+	ready chan struct{}
+	// want is what the waiting receiver is after.
+	want demand
+	// space wakes a wire that waits for the inbox to be drained, or for somebody to want more.
+	space signal
+
+	// Owned by the receiver, of which there is one at a time.
+	receiving bool
+	turn      uint64  // counts the calls, to tell stale readers
+	lent      *buffer // what the last call returned
+	midway    bool    // the message at the front has been begun and is not finished
+}
+
+// item is a message or a piece of one.
+type item struct {
+	kind        Kind
+	first, last bool
+	unheard     bool // no listener wanted it: kept for a receive method, and no longer the sender's
+	buf         *buffer
+}
+
+type closeFrame struct {
+	code   StatusCode // 0: the frame was empty
+	reason string
+}
+
+// received is the code as an event shows it.
+func (c *closeFrame) received() StatusCode {
+	if c.code == 0 {
+		return StatusNoStatusReceived
+	}
+	return c.code
+}
+
+// demand says what a receiver that found nothing waits for.
+type demand uint8
+
+const (
+	wantNothing demand = iota
+	wantMessage        // a whole message, of any size
+	wantPiece          // whatever is there of a new message
+	wantRest           // the next piece of the message that is being read
+)
+
+func (in *inbox) push(it item) {
+	in.queue.push(it)
+	in.bytes += len(it.buf.b)
+	in.post()
+}
+
+func (in *inbox) pop() item {
+	it := in.queue.pop()
+	in.bytes -= len(it.buf.b)
+	in.space.broadcast()
+	return it
+}
+
+// post wakes the receiver to look again.
+func (in *inbox) post() {
+	if in.ready == nil {
+		return
+	}
+	select {
+	case in.ready <- struct{}{}:
+	default:
+	}
+}
+
+// whole reports whether the message at the front is complete.
+func (in *inbox) whole() bool {
+	for i := in.queue.head; i < len(in.queue.items); i++ {
+		if in.queue.items[i].last {
+			return true
+		}
+	}
+	return false
+}
+
+// takeMessage removes the message at the front, which must be whole, and joins its pieces.
+func (in *inbox) takeMessage() item {
+	it := in.pop()
+	for !it.last {
+		next := in.pop()
+		it.buf = it.buf.reserve(len(next.buf.b))
+		it.buf.b = append(it.buf.b, next.buf.b...)
+		it.last = next.last
+		next.buf.free()
+	}
+	return it
+}
+
+// full reports whether a wire has to wait before it adds another message.
+func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }
+
+// dropUnheard forgets what found no listener in its time.
+func (in *inbox) dropUnheard() {
+	for in.queue.len() > 0 && in.queue.front().unheard {
+		in.pop().buf.free()
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package park
+
+import "net"
+
+// rawConn does not exist here: every connection is read and written through its methods.
+type rawConn struct{}
+
+func newRawConn(net.Conn) *rawConn { return nil }
+
+func (*rawConn) read() (*Buffer, error) { return nil, ErrWouldBlock }
+
+func (*rawConn) write([]byte) (int, error) { return 0, ErrWouldBlock }

@@ -1,0 +1,222 @@
+package edgews
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// NetConn returns s as a [net.Conn], to tunnel a stream protocol through it. Each Write is sent as a message of the given kind;
+// Read returns the data of the messages that arrive, one after the other, without their boundaries. It accepts s, if nobody has, for the pull style.
+//
+// Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the socket with 1003. Write waits for room in the queue, as
+// [Socket.Write] does. Deadlines work as net.Conn says: they may be changed at any time, a call that passes one returns [os.ErrDeadlineExceeded], and
+// the connection can be used again afterwards. Close sends Close 1000 and does not wait; LocalAddr and RemoteAddr are those of the network connection, or
+// of a network named "websocket".
+//
+// Reads and writes may run at the same time; several reads, or several writes, take turns.
+func NetConn(s *Socket, kind Kind) net.Conn {
+	return &netConn{s: s, kind: kind, readBy: newDeadline(), writeBy: newDeadline()}
+}
+
+type netConn struct {
+	s    *Socket
+	kind Kind
+
+	readBy, writeBy *deadline
+
+	reading sync.Mutex // one Read at a time
+	// Guarded by reading.
+	message io.Reader
+}
+
+func (c *netConn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if err := c.nextMessage(); err != nil {
+			return 0, c.readError(err)
+		}
+		n, err := c.message.Read(p)
+		if err == io.EOF {
+			c.message, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, c.readError(err)
+		}
+	}
+}
+
+func (c *netConn) nextMessage() error {
+	if c.message != nil {
+		return nil
+	}
+	kind, r, err := c.s.NextReader(c.readBy)
+	if err != nil {
+		return err
+	}
+	if kind != c.kind {
+		_ = c.s.Close(StatusUnsupportedData, fmt.Sprintf("only %s messages are understood", c.kind))
+		return fmt.Errorf("edgews: received a %s message on a NetConn for %s", kind, c.kind)
+	}
+	c.message = r
+	return nil
+}
+
+// readError is err as the users of a net.Conn expect it.
+func (c *netConn) readError(err error) error {
+	if err != nil && endedWell(err) {
+		return io.EOF
+	}
+	return err
+}
+
+func (c *netConn) Write(p []byte) (int, error) {
+	err := c.s.Write(c.writeBy, c.kind, p)
+	if errors.Is(err, ErrClosed) {
+		return 0, fmt.Errorf("%w: %w", net.ErrClosed, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (c *netConn) Close() error {
+	c.s.mu.Lock()
+	c.s.acceptForPullLocked()
+	c.s.mu.Unlock()
+	c.readBy.expire(net.ErrClosed)
+	c.writeBy.expire(net.ErrClosed)
+	if err := c.s.Close(StatusNormalClosure, ""); err != nil && !errors.Is(err, ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (c *netConn) LocalAddr() net.Addr  { return c.addr(net.Conn.LocalAddr) }
+func (c *netConn) RemoteAddr() net.Addr { return c.addr(net.Conn.RemoteAddr) }
+
+func (c *netConn) addr(of func(net.Conn) net.Addr) net.Addr {
+	if w, ok := c.s.currentLink().(*wire); ok {
+		return of(w.conn.Conn)
+	}
+	return memoryAddr{}
+}
+
+// memoryAddr is the address of a pair's end.
+type memoryAddr struct{}
+
+func (memoryAddr) Network() string { return "websocket" }
+func (memoryAddr) String() string  { return "memory" }
+
+func (c *netConn) SetDeadline(t time.Time) error {
+	c.readBy.set(t)
+	c.writeBy.set(t)
+	return nil
+}
+
+func (c *netConn) SetReadDeadline(t time.Time) error {
+	c.readBy.set(t)
+	return nil
+}
+
+func (c *netConn) SetWriteDeadline(t time.Time) error {
+	c.writeBy.set(t)
+	return nil
+}
+
+// deadline is a point in time that may be moved while calls wait for it, as a context for those calls.
+type deadline struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	timer *time.Timer
+	done  chan struct{} // closed when the time has come; replaced when it is moved after that
+	err   error         // why done is closed
+	final bool          // the connection is closed: there is no later
+	epoch int           // tells a timer that fires late that it has been replaced
+}
+
+func newDeadline() *deadline { return &deadline{done: make(chan struct{})} }
+
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.final {
+		return
+	}
+	d.epoch++
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if d.err != nil {
+		d.done, d.err = make(chan struct{}), nil
+	}
+	if t.IsZero() {
+		return
+	}
+	left := time.Until(t)
+	if left <= 0 {
+		d.passLocked(os.ErrDeadlineExceeded)
+		return
+	}
+	epoch := d.epoch
+	d.timer = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.epoch == epoch {
+			d.passLocked(os.ErrDeadlineExceeded)
+		}
+	})
+}
+
+// expire ends everything that waits, now and later, with err.
+func (d *deadline) expire(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.final {
+		return
+	}
+	d.final = true
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if d.err == nil {
+		d.passLocked(err)
+	}
+	d.err = err
+}
+
+func (d *deadline) passLocked(err error) {
+	if d.err == nil {
+		d.err = err
+		close(d.done)
+	}
+}
+
+// Deadline implements [context.Context]. Nothing that waits looks at it.
+func (d *deadline) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value implements [context.Context].
+func (d *deadline) Value(any) any { return nil }
+
+// Done implements [context.Context].
+func (d *deadline) Done() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done
+}
+
+// Err implements [context.Context], with the errors of a net.Conn.
+func (d *deadline) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}

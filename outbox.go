@@ -1,0 +1,157 @@
+package edgews
+
+import (
+	"github.com/edgews/edgews/internal/frame"
+)
+
+const (
+	// batchLimit is how many bytes of small frames are gathered for one write.
+	batchLimit = 64 << 10
+	// controlLimit bounds the pings and pongs that wait. Beyond it a pong replaces the newest one, which RFC 6455
+	// §5.5.3 allows, so that a peer that pings and never reads costs no more than this.
+	controlLimit = 2 << 10
+	// shareFrom is the size from which a prepared frame is written from where it lies instead of being copied.
+	shareFrom = 4 << 10
+)
+
+// outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
+type outbox struct {
+	frames  fifo[batch]
+	control *buffer // pings and pongs: they overtake data between frames
+	held    []batch // messages that wait for a NextWriter's message to end
+	payload int     // payload in frames, in held and in the hands of the writer
+
+	writing bool // somebody writes; everybody else only appends
+	corked  bool // the reader is in the middle of a batch of messages and writes at its end
+	broken  bool // a write has failed: nothing more goes out
+}
+
+// batch is a run of whole frames that is written at once.
+type batch struct {
+	buf     *buffer
+	shared  []byte // instead of buf: a prepared frame
+	payload int
+	off     int // bytes written
+}
+
+func (b *batch) rest() []byte {
+	if b.buf != nil {
+		return b.buf.b[b.off:]
+	}
+	return b.shared[b.off:]
+}
+
+func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil }
+
+// add appends a frame.
+func (o *outbox) add(h frame.Header, p []byte, payload int) {
+	if o.broken {
+		return
+	}
+	b := o.tail(frame.Size(len(p), h.Masked))
+	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
+	b.payload += payload
+	o.payload += payload
+}
+
+// tail returns the batch that n more bytes belong to.
+func (o *outbox) tail(n int) *batch {
+	if o.frames.len() > 0 {
+		if b := o.frames.back(); b.buf != nil && len(b.buf.b)+n <= batchLimit {
+			b.buf = b.buf.reserve(n)
+			return b
+		}
+	}
+	o.frames.push(batch{buf: newBuffer(n)})
+	return o.frames.back()
+}
+
+// addShared appends a frame that many sockets send. Its bytes are never changed.
+func (o *outbox) addShared(encoded []byte, payload int) {
+	if o.broken {
+		return
+	}
+	o.payload += payload
+	if len(encoded) >= shareFrom {
+		o.frames.push(batch{shared: encoded, payload: payload})
+		return
+	}
+	b := o.tail(len(encoded))
+	b.buf.b = append(b.buf.b, encoded...)
+	b.payload += payload
+}
+
+// hold keeps a message back until release.
+func (o *outbox) hold(h frame.Header, p []byte) {
+	buf := newBuffer(frame.Size(len(p), h.Masked))
+	buf.b = frame.AppendFrame(buf.b, h, p)
+	o.held = append(o.held, batch{buf: buf, payload: len(p)})
+	o.payload += len(p)
+}
+
+func (o *outbox) release() {
+	for _, b := range o.held {
+		o.frames.push(b)
+	}
+	o.held = nil
+}
+
+// addControl appends a ping or a pong.
+func (o *outbox) addControl(h frame.Header, p []byte) {
+	if o.broken {
+		return
+	}
+	n := frame.Size(len(p), h.Masked)
+	if o.control == nil {
+		o.control = newBuffer(n)
+	}
+	if len(o.control.b)+n > controlLimit {
+		o.control.b = o.control.b[:0]
+	}
+	o.control = o.control.reserve(n)
+	o.control.b = frame.AppendFrame(o.control.b, h, p)
+}
+
+// next hands the writer what is to be written next.
+func (o *outbox) next() (batch, bool) {
+	if b := o.control; b != nil {
+		o.control = nil
+		return batch{buf: b}, true
+	}
+	if o.frames.len() > 0 {
+		return o.frames.pop(), true
+	}
+	return batch{}, false
+}
+
+// wrote accounts for n bytes of b that have been written.
+func (o *outbox) wrote(b *batch, n int) {
+	b.off += n
+	left := min(b.payload, len(b.rest()))
+	o.payload -= b.payload - left
+	b.payload = left
+}
+
+// discard forgets what waits, except what the writer has in hand.
+func (o *outbox) discard() {
+	for o.frames.len() > 0 {
+		o.drop(o.frames.pop())
+	}
+	for _, b := range o.held {
+		o.drop(b)
+	}
+	o.held = nil
+	o.control.free()
+	o.control = nil
+}
+
+func (o *outbox) drop(b batch) {
+	o.payload -= b.payload
+	b.buf.free()
+}
+
+// fail makes the outbox refuse everything from now on.
+func (o *outbox) fail() {
+	o.discard()
+	o.broken = true
+}

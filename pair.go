@@ -1,0 +1,277 @@
+package edgews
+
+import (
+	"sync"
+	"time"
+)
+
+// NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other receives. There are
+// no frames and no network in between, and no limit on a message's size; text is not checked twice.
+//
+// Accept both ends to talk locally, or accept the server end and give the client end to [Respond], which puts the
+// network in its place. Messages sent to an end that is not accepted are kept in order, up to SendBuffer.
+//
+// An idle pair has no goroutine, so it may be dropped without closing it. Everything about a pair works inside a
+// [testing/synctest] bubble.
+func NewPair() (client, server *Socket) {
+	mu, opts := new(sync.Mutex), Options{}.resolve()
+	client, server = &Socket{mu: mu, opts: opts}, &Socket{mu: mu, opts: opts}
+	client.link = &memory{self: client, peer: server}
+	server.link = &memory{self: server, peer: client}
+	return client, server
+}
+
+// memory is the link of a pair's end: it puts what self sends into peer's inbox and delivers what is in self's.
+type memory struct {
+	self, peer *Socket
+
+	// Guarded by the pair's mu.
+	payload    int         // sent by self and not taken by peer
+	held       []item      // sent while a NextWriter is in the middle of its message
+	closeTimer *time.Timer // bounds the wait for peer's Close
+}
+
+func (m *memory) send(out outgoing) error {
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	if err := m.self.admitLocked(&out); err != nil {
+		return sendResult(err)
+	}
+	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
+	m.payload += len(out.data)
+	if out.stream {
+		m.setStreaming(!out.last)
+	} else if m.self.is(streamingOut) {
+		m.held = append(m.held, it)
+		return nil
+	}
+	m.putLocked(it)
+	return nil
+}
+
+// setStreaming notes whether self is in the middle of a NextWriter's message. mu must be held.
+func (m *memory) setStreaming(on bool) {
+	if on {
+		m.self.status |= streamingOut
+	} else {
+		m.self.status &^= streamingOut
+	}
+}
+
+func (m *memory) putLocked(it item) {
+	if m.peer.is(finishing) {
+		m.payload -= len(it.buf.b)
+		it.buf.free()
+		return
+	}
+	m.peer.in.push(it)
+	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
+		held := m.held
+		m.held = nil
+		for _, it := range held {
+			m.putLocked(it)
+		}
+	}
+	m.peer.link.startLocked()
+}
+
+// sendResult is what Send returns for a message that was not queued.
+func sendResult(err error) error {
+	if err == errDropped {
+		return nil
+	}
+	return err
+}
+
+func (m *memory) closeLocked(c closeFrame) {
+	if m.peer.is(finishing) {
+		return
+	}
+	m.peer.in.closing = &c
+	m.peer.link.startLocked()
+	if m.self.fate == nil {
+		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.giveUp)
+	}
+}
+
+// giveUp ends a socket whose peer has not answered its Close.
+func (m *memory) giveUp() {
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	if m.self.link == m {
+		m.self.loseLocked(nil)
+	}
+}
+
+func (m *memory) pingLocked(id uint64) {
+	if m.peer.is(accepted) && !m.peer.is(sentClose|lost) {
+		m.self.pings.pong(id)
+	}
+}
+
+func (m *memory) failLocked() {
+	if m.closeTimer != nil {
+		m.closeTimer.Stop()
+	}
+	m.startLocked()
+}
+
+func (m *memory) takenLocked(n int) {
+	if sender, ok := m.peer.link.(*memory); ok {
+		sender.payload -= n
+		m.peer.room.broadcast()
+	}
+}
+
+func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.payload }
+
+// transmit has nothing to do: what was sent is in the peer's inbox already.
+func (m *memory) transmit() {}
+
+// startLocked lets a goroutine deliver what is there. It ends when nothing more is.
+func (m *memory) startLocked() {
+	s := m.self
+	if !s.is(accepted) {
+		return
+	}
+	m.peer.pings.pong(m.peer.pings.last)
+	if s.is(delivering) || m.nextLocked() == nothing {
+		return
+	}
+	s.status |= delivering
+	go m.deliver()
+}
+
+// happening is the kind of event that is next to be delivered.
+type happening uint8
+
+const (
+	nothing happening = iota
+	aMessage
+	aClose
+	theEnd
+)
+
+// nextLocked says what is to be delivered next. mu must be held.
+func (m *memory) nextLocked() happening {
+	s := m.self
+	switch {
+	case s.is(finishing):
+		return nothing
+	case s.fate != nil:
+		return theEnd
+	case !s.is(pulling) && s.in.whole() && !s.in.queue.front().unheard:
+		return aMessage
+	case s.in.closing != nil:
+		return aClose
+	}
+	return nothing
+}
+
+// deliver runs until there is nothing to deliver. Only one does at a time: status delivering.
+func (m *memory) deliver() {
+	defer m.delivered()
+	s := m.self
+	for {
+		s.mu.Lock()
+		switch m.nextLocked() {
+		case aMessage:
+			m.deliverMessage()
+		case aClose:
+			m.deliverClose()
+		case theEnd:
+			s.mu.Unlock()
+			s.finish()
+		default:
+			s.status &^= delivering
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// delivered goes on in another goroutine after a listener has called runtime.Goexit, as failing tests do.
+func (m *memory) delivered() {
+	s := m.self
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is(delivering) {
+		s.status &^= delivering
+		m.startLocked()
+	}
+}
+
+// deliverMessage takes the message at the front. mu must be held; it is released.
+func (m *memory) deliverMessage() {
+	s := m.self
+	onMessage := awaitListener(s, pickMessage)
+	if m.nextLocked() != aMessage { // it may have changed hands meanwhile
+		s.mu.Unlock()
+		return
+	}
+	if len(onMessage) == 0 {
+		m.keepUnheard()
+		s.mu.Unlock()
+		return
+	}
+	it := s.takeLocked()
+	s.mu.Unlock()
+
+	err := onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}})
+	it.buf.free()
+	if err != nil {
+		s.panicked(err)
+	}
+}
+
+// keepUnheard keeps what no listener wants for a receive method that may still be called, within bounds. To the
+// sender it is taken. mu must be held.
+func (m *memory) keepUnheard() {
+	s := m.self
+	for i := s.in.queue.head; i < len(s.in.queue.items); i++ {
+		it := &s.in.queue.items[i]
+		if !it.unheard {
+			it.unheard = true
+			m.takenLocked(len(it.buf.b))
+		}
+	}
+	for s.in.bytes > inboxLimit {
+		s.in.pop().buf.free()
+	}
+}
+
+// deliverClose delivers the peer's Close and answers it. mu must be held; it is released.
+//
+// The answer follows the close event, so that the two ends of a pair always see their events in the same order.
+func (m *memory) deliverClose() {
+	s := m.self
+	answer := s.closedLocked(*s.in.closing)
+	s.mu.Unlock()
+	defer m.answer(answer)
+	s.finish()
+}
+
+func (m *memory) answer(needed bool) {
+	if !needed {
+		return
+	}
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	fate := m.self.fate
+	code := fate.Code
+	if code == StatusNoStatusReceived {
+		code = 0
+	}
+	m.closeLocked(closeFrame{code, fate.Reason})
+}
+
+// takeLocked removes the message at the front of the inbox, which must be whole. mu must be held.
+func (s *Socket) takeLocked() item {
+	before := s.in.bytes
+	unheard := s.in.queue.front().unheard
+	it := s.in.takeMessage()
+	if !unheard {
+		s.link.takenLocked(before - s.in.bytes)
+	}
+	return it
+}

@@ -1,0 +1,381 @@
+package edgews
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// ReadyState is where a socket is in its life. The numbers are the Web API's.
+type ReadyState uint8
+
+const (
+	Connecting ReadyState = iota // the opening handshake of NewWebSocket is under way
+	Open                         // from creation, accepted or not, until a Close
+	Closing                      // one side has said Close
+	Closed                       // both have, or the connection is gone
+)
+
+// String returns the Web API's name of the state, such as "OPEN".
+func (r ReadyState) String() string {
+	switch r {
+	case Connecting:
+		return "CONNECTING"
+	case Open:
+		return "OPEN"
+	case Closing:
+		return "CLOSING"
+	case Closed:
+		return "CLOSED"
+	}
+	return fmt.Sprintf("ReadyState(%d)", uint8(r))
+}
+
+// Socket is one end of a WebSocket: of an in-memory pair or of a network connection, which behave alike.
+//
+// All methods may be called from any goroutine at any time, also from listeners; what one goroutine sends stays in
+// order. The exception are the methods that receive: one goroutine at a time may use them (ErrReceiving).
+//
+// A socket has to be accepted before it sends or delivers anything: by Accept, by AcceptHalfOpen, or by the first call of a
+// receive method. It ends with exactly one close event; then Done is closed and Err says how it ended.
+type Socket struct {
+	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
+
+	// Guarded by mu.
+	opts      *Options // replaced once, when Respond gives a pair's end a connection
+	about     identity
+	link      link
+	status    status
+	listeners *listeners
+	accepted  time.Time
+	in        inbox
+	room      signal // the queue has shrunk, or the socket has ended or opened
+	heeded    signal // a listener has been added, or a receive method called
+	pings     pings
+	fate      *ending // how the socket ends, from when that is certain
+	done      chan struct{}
+	cancel    func() // stops the opening handshake, while connecting
+}
+
+// identity is what a socket can tell about its connection.
+type identity struct{ url, protocol, extensions string }
+
+// link carries what a socket sends to the other side: to memory or to a wire.
+type link interface {
+	// start begins to deliver what arrives, after the socket has been accepted. mu is held.
+	startLocked()
+	// send queues m, or says why not. It never blocks. mu is not held.
+	send(m outgoing) error
+	// closeLocked queues a Close frame behind everything sent before. mu is held.
+	closeLocked(c closeFrame)
+	// pingLocked sends a Ping frame. mu is held.
+	pingLocked(id uint64)
+	// failLocked: fate has been set; whoever delivers events has to notice. mu is held.
+	failLocked()
+	// takenLocked: the socket has taken n bytes out of its inbox. mu is held.
+	takenLocked(n int)
+	// bufferedLocked returns the payload that the peer has not taken, and what that occupies. mu is held.
+	bufferedLocked() (payload, size int)
+	// transmit gets queued frames moving. It never blocks. mu is not held.
+	transmit()
+}
+
+// outgoing is a message, or a piece of one, on its way out.
+type outgoing struct {
+	kind        Kind
+	data        []byte // not retained, not changed
+	first, last bool
+	stream      bool      // from NextWriter
+	prepared    *Prepared // nil, or what data is the payload of
+	wait        bool      // no room is errNoRoom, whatever Overflow says
+	force       bool      // there is always room
+}
+
+// status holds the facts from which the ready state follows.
+type status uint16
+
+const (
+	connecting   status = 1 << iota // the opening handshake is not over
+	accepted                        // events are delivered, frames may be sent
+	pulling                         // messages go to the receive methods
+	manualClose                     // AcceptHalfOpen: the peer's Close is answered by the application
+	used                            // Respond took this end; it is nobody's any more
+	sentClose                       // a Close frame is queued or sent
+	gotClose                        // the peer's Close has arrived
+	lost                            // the connection is unusable
+	finishing                       // the last events are being delivered
+	finished                        // they have been
+	delivering                      // a goroutine is delivering events (pairs)
+	streamingOut                    // a NextWriter is in the middle of its message
+)
+
+func (s *Socket) is(f status) bool { return s.status&f != 0 }
+
+// options returns the options in force.
+func (s *Socket) options() *Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opts
+}
+
+// Accept starts the delivery of messages and events to the listeners and lets the socket send. What the peer
+// sent before is kept and delivered now, in order. A second call is a no-op. It returns ErrUsed for a socket that was
+// given to Respond, and ErrAccepted for one from NewWebSocket that is still connecting, since that one accepts itself.
+//
+// The peer's Close is answered automatically, with its own code and reason; see AcceptHalfOpen.
+func (s *Socket) Accept() error { return s.accept(0) }
+
+// AcceptHalfOpen is Accept, except that the peer's Close is not answered: after the close event the
+// socket is half open, may go on sending, and must be closed by the application with Close. As with
+// accept({allowHalfOpen: true}) in Workers, the first call of either decides.
+func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
+
+func (s *Socket) accept(how status) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.is(used):
+		return ErrUsed
+	case s.is(connecting):
+		return fmt.Errorf("%w: a socket from NewWebSocket accepts itself", ErrAccepted)
+	}
+	s.acceptLocked(how)
+	return nil
+}
+
+// acceptLocked does nothing for a socket that is accepted already. mu must be held.
+func (s *Socket) acceptLocked(how status) {
+	if s.is(accepted) {
+		return
+	}
+	s.status |= accepted | how
+	s.accepted = time.Now()
+	s.link.startLocked()
+}
+
+// Send sends a text message. It queues the message and returns; it never blocks and says nothing about whether the peer
+// will get it. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
+//
+// While earlier messages wait in the queue, a message that would take it beyond SendBuffer is treated as Overflow says: by default
+// Send returns ErrBufferFull, and the message is not sent. Write waits for room instead.
+//
+// Send returns ErrNotAccepted before the socket is accepted, and ErrClosed once Close has been called or the
+// connection has ended. A peer's Close that has been answered counts as Close.
+func (s *Socket) Send(text string) error {
+	if !utf8.ValidString(text) {
+		return ErrInvalidUTF8
+	}
+	return s.send(outgoing{kind: Text, data: bytesOf(text), first: true, last: true})
+}
+
+// SendBytes sends a binary message. p is not retained and may be changed when SendBytes returns. Everything else is as with Send.
+func (s *Socket) SendBytes(p []byte) error {
+	return s.send(outgoing{kind: Binary, data: p, first: true, last: true})
+}
+
+// SendPrepared sends a message that was encoded once for many sockets. Everything else is as with Send.
+func (s *Socket) SendPrepared(m *Prepared) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m})
+}
+
+func (s *Socket) send(m outgoing) error {
+	l := s.currentLink()
+	err := l.send(m)
+	l.transmit()
+	return err
+}
+
+func (s *Socket) currentLink() link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link
+}
+
+// bytesOf views text as bytes that nobody writes to: payloads are only read, masking works on the copy.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
+// writableLocked says whether a data message may be sent now. mu must be held.
+func (s *Socket) writableLocked() error {
+	switch {
+	case s.is(used):
+		return ErrUsed
+	case s.is(sentClose | lost):
+		return ErrClosed
+	case s.is(connecting):
+		return fmt.Errorf("%w (this one is still connecting: wait for its open event, or use Write)", ErrNotAccepted)
+	case !s.is(accepted):
+		return ErrNotAccepted
+	}
+	return nil
+}
+
+// errNoRoom tells Write and NextWriter to wait.
+var errNoRoom = fmt.Errorf("%w: wait", ErrBufferFull)
+
+// errDropped tells send that the message has been dealt with by not sending it.
+var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
+
+// admitLocked says whether a message of n bytes may be queued: nil, errNoRoom, errDropped or the error to return.
+// mu must be held.
+func (s *Socket) admitLocked(m *outgoing) error {
+	if m.wait && s.is(connecting) && !s.is(sentClose|lost) {
+		return errNoRoom
+	}
+	if err := s.writableLocked(); err != nil {
+		return err
+	}
+	if s.is(streamingOut) && m.wait && m.first {
+		return errNoRoom
+	}
+	_, size := s.link.bufferedLocked()
+	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer {
+		return nil
+	}
+	switch {
+	case m.wait:
+		return errNoRoom
+	case s.opts.Overflow == OverflowDrop:
+		return errDropped
+	case s.opts.Overflow == OverflowClose:
+		s.closeSlowLocked()
+	}
+	return fmt.Errorf("%w: %d bytes wait, the message has %d, the limit is %d (see Options.SendBuffer and Overflow, or use Write)",
+		ErrBufferFull, size, len(m.data), s.opts.SendBuffer)
+}
+
+// closeSlowLocked gives up a peer that does not read. mu must be held.
+func (s *Socket) closeSlowLocked() {
+	if w, ok := s.link.(*wire); ok {
+		w.out.discard()
+	}
+	s.status |= sentClose
+	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
+}
+
+// Close starts the closing handshake and returns at once. What was sent before still arrives before the Close; messages that the
+// peer sends until its own Close are still delivered; the close event follows that Close, or comes after CloseTimeout
+// with code 1006.
+//
+// code is 1000 to 4999 except 1004, 1005, 1006 and 1015; 0 sends an empty Close, which the peer sees as 1005. The reason is
+// UTF-8 of at most 123 bytes. Both are checked first, then the socket: ErrInvalidClose, ErrInvalidUTF8,
+// ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered or the connection is gone.
+// On a socket that is still connecting, Close gives the attempt up: error event, then close event 1006.
+//
+// Deviation: Workers ignore a second close() silently.
+func (s *Socket) Close(code StatusCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	if !utf8.ValidString(reason) {
+		return ErrInvalidUTF8
+	}
+	l, err := s.queueClose(closeFrame{code, reason})
+	if err != nil {
+		return err
+	}
+	l.transmit()
+	return nil
+}
+
+func (s *Socket) queueClose(c closeFrame) (link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is(connecting) && !s.is(sentClose) {
+		s.status |= sentClose
+		s.cancel()
+		return s.link, nil
+	}
+	if err := s.writableLocked(); err != nil {
+		return nil, err
+	}
+	s.status |= sentClose
+	s.link.closeLocked(c)
+	s.room.broadcast()
+	return s.link, nil
+}
+
+// ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are Open from the
+// start, accepted or not. In the close event it is Closed already, or Closing after AcceptHalfOpen.
+//
+// Deviation: after a loss without Close, Workers say OPEN in the close event and CLOSING for ever after.
+func (s *Socket) ReadyState() ReadyState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.is(lost), s.is(sentClose) && s.is(gotClose):
+		return Closed
+	case s.is(sentClose | gotClose):
+		return Closing
+	case s.is(connecting):
+		return Connecting
+	}
+	return Open
+}
+
+// URL returns the URL as it was given to NewWebSocket or Dial, and "" for every other socket.
+func (s *Socket) URL() string { return s.identity().url }
+
+// Protocol returns the subprotocol that was agreed, or "".
+func (s *Socket) Protocol() string { return s.identity().protocol }
+
+// Extensions returns the extensions that were agreed as the header says them, for example
+// "permessage-deflate; client_max_window_bits=12", or "".
+func (s *Socket) Extensions() string { return s.identity().extensions }
+
+func (s *Socket) identity() identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.about
+}
+
+// BufferedAmount returns how many bytes of payload Send has accepted and the peer's side has not taken: the operating
+// system on a network connection, the other end's listener or receiver on a pair.
+func (s *Socket) BufferedAmount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	payload, _ := s.link.bufferedLocked()
+	return payload
+}
+
+// Done returns a channel that is closed after the close event has been delivered. It is never closed for a socket that nobody
+// accepts.
+func (s *Socket) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.is(finished) {
+			close(s.done)
+		}
+	}
+	return s.done
+}
+
+// Err returns nil until Done is closed, then the *CloseError that says how the socket ended, also when it ended well.
+func (s *Socket) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.is(finished) {
+		return nil
+	}
+	return &s.fate.CloseError
+}
+
+// log returns the logger, or nil when nothing is to be logged.
+func (s *Socket) debug(msg string, args ...any) {
+	if logger := s.options().Logger; logger != nil {
+		logger.Debug(msg, args...)
+	}
+}
+
+func (s *Socket) warn(msg string, err error) {
+	if logger := s.options().Logger; logger != nil {
+		logger.Warn(msg, slog.Any("error", err))
+	}
+}

@@ -1,0 +1,228 @@
+package edgews
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/park"
+)
+
+func (w *wire) send(m outgoing) error {
+	if w.compresses(&m) {
+		return sendResult(w.sendCompressed(m))
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if err := w.s.admitLocked(&m); err != nil {
+		return sendResult(err)
+	}
+	w.queueLocked(&m, m.data, false)
+	return nil
+}
+
+// queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must be held.
+func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
+	h := w.header(frame.Continuation)
+	h.Fin = m.last
+	if m.first {
+		h.Opcode, h.RSV1 = opcodeOf(m.kind), compressed
+	}
+	switch {
+	case m.stream:
+		w.out.add(h, body, len(m.data))
+		w.streamingLocked(!m.last)
+	case w.s.is(streamingOut):
+		w.out.hold(h, body)
+	case m.prepared != nil && !w.client && !compressed:
+		w.out.addShared(m.prepared.plain(), len(m.data))
+	default:
+		w.out.add(h, body, len(m.data))
+	}
+}
+
+func opcodeOf(k Kind) frame.Opcode {
+	if k == Text {
+		return frame.Text
+	}
+	return frame.Binary
+}
+
+// streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of one message
+// are not interleaved with another, so what is sent meanwhile is held. mu must be held.
+func (w *wire) streamingLocked(on bool) {
+	if on {
+		w.s.status |= streamingOut
+		return
+	}
+	w.s.status &^= streamingOut
+	w.out.release()
+	w.s.room.broadcast()
+}
+
+func (w *wire) closeLocked(c closeFrame) {
+	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
+	w.out.add(w.header(frame.Close), payload, 0)
+	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
+		w.conn.SetReadDeadline(time.Now().Add(w.s.opts.CloseTimeout))
+	}
+}
+
+func (w *wire) pingLocked(id uint64) {
+	w.out.addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+}
+
+// corkDelay bounds how long a reply waits behind a handler that does not return.
+const corkDelay = time.Millisecond
+
+// corkLocked holds frames back while the reader has more messages to deliver, so that the replies to all of them leave in
+// one write. mu must be held.
+func (w *wire) corkLocked(more bool) {
+	if more && !w.out.corked {
+		if w.corkTimer == nil {
+			w.corkTimer = time.AfterFunc(corkDelay, w.uncork)
+		} else {
+			w.corkTimer.Reset(corkDelay)
+		}
+	}
+	w.out.corked = more
+}
+
+func (w *wire) uncork() {
+	w.s.mu.Lock()
+	w.out.corked = false
+	if w.corkTimer != nil {
+		w.corkTimer.Stop()
+	}
+	w.s.mu.Unlock()
+	w.transmit()
+}
+
+// transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking. What the kernel
+// does not take is left to a goroutine that lives until the outbox is empty.
+func (w *wire) transmit() {
+	w.s.mu.Lock()
+	if w.out.writing || w.out.corked || w.out.empty() {
+		w.s.mu.Unlock()
+		return
+	}
+	w.out.writing = true
+	for {
+		b, ok := w.out.next()
+		if !ok {
+			w.idleLocked()
+			return
+		}
+		w.s.mu.Unlock()
+		n, err := w.conn.TryWrite(b.rest())
+		w.s.mu.Lock()
+		w.out.wrote(&b, n)
+		if err != nil {
+			w.s.mu.Unlock()
+			if err == park.ErrWouldBlock {
+				go w.drain(b)
+			} else {
+				w.writeFailed(b, err)
+			}
+			return
+		}
+		w.writtenLocked(b)
+	}
+}
+
+// drain writes b and everything after it, waiting for the peer as long as it makes progress.
+func (w *wire) drain(b batch) {
+	for {
+		if err := w.writeAll(&b); err != nil {
+			w.writeFailed(b, err)
+			return
+		}
+		w.s.mu.Lock()
+		w.writtenLocked(b)
+		next, ok := w.out.next()
+		if !ok {
+			w.idleLocked()
+			return
+		}
+		w.s.mu.Unlock()
+		b = next
+	}
+}
+
+// writeChunk is what has to go out within one WriteTimeout.
+const writeChunk = 16 << 10
+
+func (w *wire) writeAll(b *batch) error {
+	timeout := w.s.options().WriteTimeout
+	for len(b.rest()) > 0 {
+		if timeout > 0 {
+			w.conn.SetWriteDeadline(time.Now().Add(timeout))
+		}
+		n, err := w.conn.Write(b.rest()[:min(len(b.rest()), writeChunk)])
+		w.s.mu.Lock()
+		w.out.wrote(b, n)
+		w.s.room.broadcast()
+		w.s.mu.Unlock()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writtenLocked deals with a batch that has gone out. mu must be held.
+func (w *wire) writtenLocked(b batch) {
+	b.buf.free()
+	w.s.room.broadcast()
+}
+
+// writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken may still
+// hold the peer's last words, perhaps its Close: the reader reads on to the end and then tells the error.
+func (w *wire) writeFailed(b batch, err error) {
+	w.s.mu.Lock()
+	w.out.drop(b)
+	w.out.fail()
+	w.writeErr = err
+	if errors.Is(err, ErrWriteTimeout) {
+		w.s.loseLocked(err)
+	} else {
+		w.conn.SetReadDeadline(time.Now().Add(lastWords))
+	}
+	w.idleLocked()
+}
+
+// lastWords is how long a connection that cannot be written any more may still be read.
+const lastWords = time.Second
+
+// idleLocked ends a turn of writing. mu must be held; it is released.
+func (w *wire) idleLocked() {
+	w.out.writing = false
+	s := w.s
+	s.room.broadcast()
+	over := s.is(sentClose) && s.is(gotClose|lost)
+	if s.is(sentClose) && s.fate == nil && w.closeBy.IsZero() {
+		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
+		w.closeBy = time.Now().Add(s.opts.CloseTimeout)
+		w.armLocked(s.opts.CloseTimeout)
+	}
+	s.mu.Unlock()
+	if over {
+		w.shut()
+	}
+}
+
+// shut tells the peer that nothing more will come. Where that cannot be said it closes the connection.
+func (w *wire) shut() {
+	if w.conn.HalfCloses() {
+		w.conn.SetWriteDeadline(time.Now().Add(lastWords))
+		w.conn.CloseWrite()
+	} else {
+		w.conn.Close()
+	}
+}
