@@ -4,6 +4,9 @@ import "time"
 
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
+	if s == nil {
+		return ErrNotPair
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.attachableLocked()

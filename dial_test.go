@@ -168,7 +168,7 @@ func TestDialChosen(t *testing.T) {
 }
 
 // status is an answer without an upgrade.
-func status(line string, lines ...string) func(string) string {
+func statusLine(line string, lines ...string) func(string) string {
 	return func(string) string {
 		return "HTTP/1.1 " + line + "\r\nContent-Length: 4\r\n" + strings.Join(append(lines, ""), "\r\n") + "\r\nnope"
 	}
@@ -193,11 +193,11 @@ func TestDialRefusesAnswers(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"c-status-400", DialOptions{}, status("400 Bad Request"), 400, "expected status 101, but received 400"},
-		{"c-status-404", DialOptions{}, status("404 Not Found"), 404, "expected status 101, but received 404"},
-		{"c-status-500", DialOptions{}, status("500 Oops"), 500, "expected status 101, but received 500"},
-		{"302 without a Location", DialOptions{}, status("302 Found"), 302, "expected status 101, but received 302"},
-		{"200", DialOptions{}, status("200 OK", "Upgrade: websocket", "Connection: Upgrade"), 200, "but received 200"},
+		{"c-status-400", DialOptions{}, statusLine("400 Bad Request"), 400, "expected status 101, but received 400"},
+		{"c-status-404", DialOptions{}, statusLine("404 Not Found"), 404, "expected status 101, but received 404"},
+		{"c-status-500", DialOptions{}, statusLine("500 Oops"), 500, "expected status 101, but received 500"},
+		{"302 without a Location", DialOptions{}, statusLine("302 Found"), 302, "expected status 101, but received 302"},
+		{"200", DialOptions{}, statusLine("200 OK", "Upgrade: websocket", "Connection: Upgrade"), 200, "but received 200"},
 		{"c-bad-accept", DialOptions{}, replacing("Accept: ", "Accept: x"), 101, `expected Sec-WebSocket-Accept "`},
 		{"no accept", DialOptions{}, replacing("Accept", "Except"), 101, `but received ""`},
 		{"two accepts", DialOptions{}, replacing("Sec-WebSocket-Accept", "Sec-WebSocket-Accept: x\r\nSec-WebSocket-Accept"), 101, "expected Sec-WebSocket-Accept"},
@@ -720,9 +720,9 @@ func TestNewWebSocketFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"c-status-301", status("301 Moved", "Location: /elsewhere"), 301, "failed to establish the WebSocket connection: expected status 101, but received 301"},
-		{"c-status-302", status("302 Found", "Location: /elsewhere"), 302, "expected status 101, but received 302"},
-		{"c-status-404", status("404 Not Found"), 404, "expected status 101, but received 404"},
+		{"c-status-301", statusLine("301 Moved", "Location: /elsewhere"), 301, "failed to establish the WebSocket connection: expected status 101, but received 301"},
+		{"c-status-302", statusLine("302 Found", "Location: /elsewhere"), 302, "expected status 101, but received 302"},
+		{"c-status-404", statusLine("404 Not Found"), 404, "expected status 101, but received 404"},
 		{"c-bad-accept", replacing("Accept: ", "Accept: x"), 101, "expected Sec-WebSocket-Accept"},
 		{"c-garbage", func(string) string { return "garbage\r\n\r\n" }, 0, "failed to establish the WebSocket connection: no answer"},
 	} {

@@ -85,20 +85,18 @@ func (e *ProtocolError) Error() string {
 // HandshakeError says why an opening handshake failed: a request that Upgrade refused, or an answer
 // that Dial did not accept.
 type HandshakeError struct {
-	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial); 0 when there was none.
+	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial), which is 101 for an answer that switched
+	// protocols wrongly; 0 when there was none.
 	StatusCode int
-	// Detail is one sentence, the body of a refusal.
+	// Detail says what was wrong; of a request that Upgrade refused, it is the body of the answer.
 	Detail string
 	// Err is the cause, if there is one beyond Detail.
 	Err error
 }
 
-// Error gives the status and the reason.
+// Error gives the reason, and the cause.
 func (e *HandshakeError) Error() string {
 	s := "edgews: handshake failed: " + e.Detail
-	if e.StatusCode != 0 {
-		s = fmt.Sprintf("edgews: handshake failed: %d: %s", e.StatusCode, e.Detail)
-	}
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
