@@ -68,7 +68,7 @@ func (o *opening) startLocked()                        {}
 func (o *opening) closeLocked(closeFrame)              {}
 func (o *opening) pingLocked(uint64)                   {}
 func (o *opening) failLocked()                         {}
-func (o *opening) takenLocked(int)                     {}
+func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *opening) transmit()                           {}
 

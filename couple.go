@@ -39,7 +39,7 @@ func (s *Socket) attach(c wireConfig) error {
 	if server.fate != nil { // it gave up before there was a connection
 		s.mu.Unlock()
 		c.conn.Close()
-		return server.Err()
+		return ErrClosed
 	}
 	m.handOver(server, w)
 	server.link = w

@@ -31,9 +31,16 @@ type inbox struct {
 type item struct {
 	kind        Kind
 	first, last bool
-	unheard     bool // no listener wanted it: kept for a receive method, and no longer the sender's
+	unheard     bool // no listener wanted it: kept for a receive method
+	taken       bool // it no longer counts as the sender's
 	buf         *buffer
 }
+
+// minCost is what a message counts for in a queue at the least, so that empty ones cannot fill the memory.
+const minCost = 16
+
+// cost is what n bytes of payload count for against SendBuffer.
+func cost(n int) int { return max(n, minCost) }
 
 type closeFrame struct {
 	code   StatusCode // 0: the frame was empty
@@ -90,19 +97,6 @@ func (in *inbox) whole() bool {
 		}
 	}
 	return false
-}
-
-// takeMessage removes the message at the front, which must be whole, and joins its pieces.
-func (in *inbox) takeMessage() item {
-	it := in.pop()
-	for !it.last {
-		next := in.pop()
-		it.buf = it.buf.reserve(len(next.buf.b))
-		it.buf.b = append(it.buf.b, next.buf.b...)
-		it.last = next.last
-		next.buf.free()
-	}
-	return it
 }
 
 // full reports whether a wire has to wait before it adds another message.

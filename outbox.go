@@ -20,6 +20,7 @@ type outbox struct {
 	control *buffer // pings and pongs: they overtake data between frames
 	held    []batch // messages that wait for a NextWriter's message to end
 	payload int     // payload in frames, in held and in the hands of the writer
+	size    int     // the same, as it counts against SendBuffer
 
 	writing bool // somebody writes; everybody else only appends
 	corked  bool // the reader is in the middle of a batch of messages and writes at its end
@@ -31,6 +32,7 @@ type batch struct {
 	buf     *buffer
 	shared  []byte // instead of buf: a prepared frame
 	payload int
+	size    int
 	off     int // bytes written
 }
 
@@ -50,8 +52,15 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	}
 	b := o.tail(frame.Size(len(p), h.Masked))
 	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
-	b.payload += payload
-	o.payload += payload
+	o.charge(b, payload)
+}
+
+// charge counts a message of n bytes that has been put into b.
+func (o *outbox) charge(b *batch, n int) {
+	b.payload += n
+	b.size += cost(n)
+	o.payload += n
+	o.size += cost(n)
 }
 
 // tail returns the batch that n more bytes belong to.
@@ -71,22 +80,23 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
 		return
 	}
-	o.payload += payload
 	if len(encoded) >= shareFrom {
-		o.frames.push(batch{shared: encoded, payload: payload})
+		o.frames.push(batch{shared: encoded})
+		o.charge(o.frames.back(), payload)
 		return
 	}
 	b := o.tail(len(encoded))
 	b.buf.b = append(b.buf.b, encoded...)
-	b.payload += payload
+	o.charge(b, payload)
 }
 
 // hold keeps a message back until release.
 func (o *outbox) hold(h frame.Header, p []byte) {
 	buf := newBuffer(frame.Size(len(p), h.Masked))
 	buf.b = frame.AppendFrame(buf.b, h, p)
-	o.held = append(o.held, batch{buf: buf, payload: len(p)})
-	o.payload += len(p)
+	b := batch{buf: buf}
+	o.charge(&b, len(p))
+	o.held = append(o.held, b)
 }
 
 func (o *outbox) release() {
@@ -127,9 +137,13 @@ func (o *outbox) next() (batch, bool) {
 // wrote accounts for n bytes of b that have been written.
 func (o *outbox) wrote(b *batch, n int) {
 	b.off += n
-	left := min(b.payload, len(b.rest()))
-	o.payload -= b.payload - left
-	b.payload = left
+	payload, size := min(b.payload, len(b.rest())), b.size
+	if len(b.rest()) == 0 {
+		size = 0
+	}
+	o.payload -= b.payload - payload
+	o.size -= b.size - size
+	b.payload, b.size = payload, size
 }
 
 // discard forgets what waits, except what the writer has in hand.
@@ -147,6 +161,7 @@ func (o *outbox) discard() {
 
 func (o *outbox) drop(b batch) {
 	o.payload -= b.payload
+	o.size -= b.size
 	b.buf.free()
 }
 

@@ -27,6 +27,7 @@ type memory struct {
 
 	// Guarded by the pair's mu.
 	payload    int         // sent by self and not taken by peer
+	size       int         // the same, as it counts against SendBuffer
 	held       []item      // sent while a NextWriter is in the middle of its message
 	closeTimer *time.Timer // bounds the wait for peer's Close
 }
@@ -39,6 +40,7 @@ func (m *memory) send(out outgoing) error {
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	m.payload += len(out.data)
+	m.size += cost(len(out.data))
 	if out.stream {
 		m.setStreaming(!out.last)
 	} else if m.self.is(streamingOut) {
@@ -60,11 +62,12 @@ func (m *memory) setStreaming(on bool) {
 
 func (m *memory) putLocked(it item) {
 	if m.peer.is(finishing) {
-		m.payload -= len(it.buf.b)
+		m.credit(&it)
 		it.buf.free()
 		return
 	}
 	m.peer.in.push(it)
+	m.peer.mindPiecesLocked()
 	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
 		held := m.held
 		m.held = nil
@@ -116,14 +119,24 @@ func (m *memory) failLocked() {
 	m.startLocked()
 }
 
-func (m *memory) takenLocked(n int) {
+func (m *memory) takenLocked(it *item) {
 	if sender, ok := m.peer.link.(*memory); ok {
-		sender.payload -= n
-		m.peer.room.broadcast()
+		sender.credit(it)
 	}
 }
 
-func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.payload }
+// credit takes it off what self has sent and peer has not taken. mu must be held.
+func (m *memory) credit(it *item) {
+	if it.taken {
+		return
+	}
+	it.taken = true
+	m.payload -= len(it.buf.b)
+	m.size -= cost(len(it.buf.b))
+	m.self.room.broadcast()
+}
+
+func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
 // transmit has nothing to do: what was sent is in the peer's inbox already.
 func (m *memory) transmit() {}
@@ -135,6 +148,7 @@ func (m *memory) startLocked() {
 		return
 	}
 	m.peer.pings.pong(m.peer.pings.last)
+	s.mindPiecesLocked()
 	if s.is(delivering) || m.nextLocked() == nothing {
 		return
 	}
@@ -230,10 +244,8 @@ func (m *memory) keepUnheard() {
 	s := m.self
 	for i := s.in.queue.head; i < len(s.in.queue.items); i++ {
 		it := &s.in.queue.items[i]
-		if !it.unheard {
-			it.unheard = true
-			m.takenLocked(len(it.buf.b))
-		}
+		it.unheard = true
+		m.takenLocked(it)
 	}
 	for s.in.bytes > inboxLimit {
 		s.in.pop().buf.free()
@@ -265,13 +277,13 @@ func (m *memory) answer(needed bool) {
 	m.closeLocked(closeFrame{code, fate.Reason})
 }
 
-// takeLocked removes the message at the front of the inbox, which must be whole. mu must be held.
-func (s *Socket) takeLocked() item {
-	before := s.in.bytes
-	unheard := s.in.queue.front().unheard
-	it := s.in.takeMessage()
-	if !unheard {
-		s.link.takenLocked(before - s.in.bytes)
+// mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for the whole of
+// it. Otherwise a message larger than SendBuffer would never be. mu must be held.
+func (s *Socket) mindPiecesLocked() {
+	if !s.is(accepted) || s.is(pulling) && s.in.want != wantMessage || s.in.whole() {
+		return
 	}
-	return it
+	for i := s.in.queue.head; i < len(s.in.queue.items); i++ {
+		s.link.takenLocked(&s.in.queue.items[i])
+	}
 }

@@ -124,6 +124,7 @@ func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 			return s.fate.failure()
 		}
 		s.in.want = want
+		s.mindPiecesLocked()
 		s.in.space.broadcast()
 		s.mu.Unlock()
 		err := waitFor(ctx, s.in.ready)
@@ -155,6 +156,19 @@ func waitFor(ctx context.Context, ready <-chan struct{}) error {
 	}
 }
 
+// takeLocked removes the message at the front of the inbox, which must be whole, and joins its pieces. mu must be held.
+func (s *Socket) takeLocked() item {
+	it := s.popPieceLocked()
+	for !it.last {
+		next := s.popPieceLocked()
+		it.buf = it.buf.reserve(len(next.buf.b))
+		it.buf.b = append(it.buf.b, next.buf.b...)
+		it.last = next.last
+		next.buf.free()
+	}
+	return it
+}
+
 // dropRestLocked skips what is left of a message that its reader has abandoned. mu must be held.
 func (s *Socket) dropRestLocked() {
 	for s.in.midway && s.in.queue.len() > 0 {
@@ -167,9 +181,7 @@ func (s *Socket) dropRestLocked() {
 func (s *Socket) popPieceLocked() item {
 	it := s.in.pop()
 	s.in.midway = !it.last
-	if !it.unheard {
-		s.link.takenLocked(len(it.buf.b))
-	}
+	s.link.takenLocked(&it)
 	return it
 }
 

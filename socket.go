@@ -75,9 +75,9 @@ type link interface {
 	pingLocked(id uint64)
 	// failLocked: fate has been set; whoever delivers events has to notice. mu is held.
 	failLocked()
-	// takenLocked: the socket has taken n bytes out of its inbox. mu is held.
-	takenLocked(n int)
-	// bufferedLocked returns the payload that the peer has not taken, and what that occupies. mu is held.
+	// takenLocked: it no longer counts as the sender's. mu is held.
+	takenLocked(it *item)
+	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()

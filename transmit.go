@@ -144,6 +144,7 @@ func (w *wire) drain(b batch) {
 		w.writtenLocked(b)
 		next, ok := w.out.next()
 		if !ok {
+			w.conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
 			w.idleLocked()
 			return
 		}

@@ -419,7 +419,7 @@ func (w *wire) stream() bool {
 	}
 	decided := func() bool {
 		if w.streamed {
-			return s.in.bytes < inboxLimit
+			return s.in.bytes < inboxLimit || s.in.want == wantMessage
 		}
 		return s.in.queue.len() == 0 && s.in.want != wantNothing
 	}
@@ -469,9 +469,9 @@ func (w *wire) header(op frame.Opcode) frame.Header {
 	return h
 }
 
-func (w *wire) takenLocked(int) {}
+func (w *wire) takenLocked(*item) {}
 
-func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.payload }
+func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.size }
 
 // failLocked makes the reader look up.
 func (w *wire) failLocked() {
