@@ -1,0 +1,71 @@
+package deflate
+
+// maxHistory bounds what a Compressor keeps, in bytes. The sender may refer to less than the window allows.
+// Measured on chat messages in JSON (BenchmarkCompress; klauspost/compress 1.20.3): with 4 KiB a message of
+// 64, 256 or 1024 bytes comes out 1.3, 2.2 or 0.5 % smaller for 25 to 35 % more CPU, because the history is
+// indexed anew for each message, and each connection holds twice the memory.
+const maxHistory = 2 << 10
+
+// tailSize is the size of 00 00 ff ff, the end of a sync flush, which does not travel (RFC 7692 §7.2.1).
+const tailSize = 4
+
+// Compressor turns our messages into compressed payloads. It is not safe for concurrent use. At rest it holds
+// its history and nothing else.
+type Compressor struct {
+	hist     history
+	bits     uint8
+	takeover bool
+}
+
+// Init sets the window that was agreed for our messages (0 bits: 15), and whether a message may refer to
+// earlier ones.
+func (c *Compressor) Init(bits int, takeover bool) {
+	*c = Compressor{bits: uint8(windowBits(bits)), takeover: takeover}
+}
+
+// Append appends the compressed form of msg to dst. It does not change what later messages refer to: call
+// Commit once msg is going out, so that a message that is not sent after all leaves no trace.
+func (c *Compressor) Append(dst, msg []byte) []byte {
+	return cutTail(deflate(dst, msg, c.hist, int(c.bits)))
+}
+
+// Commit says that msg went out compressed, by Append or by AppendStateless, and so is now in the peer's
+// window. Messages that were sent as they are must not be committed. Commit does not retain msg.
+func (c *Compressor) Commit(msg []byte) {
+	if c.takeover {
+		c.remember(msg)
+	}
+}
+
+// Drop forgets the history. It is legal at any time: the next message just refers to nothing.
+func (c *Compressor) Drop() { c.hist = nil }
+
+// AppendPart appends the compressed form of p, a fragment of a message, to dst, and commits it. The peer can
+// inflate all fragments so far (sync flush). The last fragment may be empty.
+func (c *Compressor) AppendPart(dst, p []byte, last bool) []byte {
+	if len(p) > 0 || last {
+		dst = deflate(dst, p, c.hist, int(c.bits))
+		c.remember(p)
+	}
+	if !last {
+		return dst
+	}
+	// Without takeover the fragments of one message still refer to each other (RFC 7692 §7.1.1).
+	if !c.takeover {
+		c.Drop()
+	}
+	return cutTail(dst)
+}
+
+// Memory returns the bytes of history held.
+func (c *Compressor) Memory() int { return cap(c.hist) }
+
+func (c *Compressor) remember(p []byte) { c.hist.roll(p, min(1<<c.bits, maxHistory)) }
+
+// AppendStateless appends the compressed form of msg to dst without a history and within a window of 2^bits:
+// for a message that is prepared once and sent to many. A receiver with takeover needs its Commit.
+func AppendStateless(dst, msg []byte, bits int) []byte {
+	return cutTail(deflate(dst, msg, nil, windowBits(bits)))
+}
+
+func cutTail(flushed []byte) []byte { return flushed[:len(flushed)-tailSize] }
