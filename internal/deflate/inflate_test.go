@@ -168,13 +168,28 @@ func TestReleaseLetsGo(t *testing.T) {
 	in := inflaters.New().(*inflater)
 	in.source.load([]byte("payload"))
 	in.release()
-	assert.Zero(t, in.source.parts)
+	assert.Zero(t, in.source)
 
 	w := &writer{}
 	w.flate = newWriter(&w.out)
 	hist := []byte("history")
 	w.encode(nil, []byte("message"), hist)
 	assert.Nil(t, w.out.buf)
+}
+
+// TestReuseRefusesCorrupt: FuzzInflate found that klauspost's inflater, used again, copies from the history here.
+// The payload is a block without distance codes that uses one.
+func TestReuseRefusesCorrupt(t *testing.T) {
+	corrupt := fromHex(t, "ecc001090000000090ffaf1d5100")
+	in := inflaters.New().(*inflater)
+	hist := make([]byte, 32<<10)
+	in.source.load(AppendStateless(nil, chat(seeded(), 1000), 15))
+	_, err := in.stream(nil, hist, newBudget(0, -1))
+	require.NoError(t, err)
+	in.source.load(corrupt)
+	out, err := in.stream(nil, hist, newBudget(0, -1))
+	assert.ErrorIs(t, err, ErrCorrupt)
+	assert.Empty(t, out)
 }
 
 func FuzzInflate(f *testing.F) {

@@ -1,24 +1,29 @@
 package deflate
 
 import (
+	"compress/flate"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"sync"
-
-	"github.com/klauspost/compress/flate"
 )
 
-// inflater is what a Decompressor borrows for one message: 43 KB.
+// inflater is what a Decompressor borrows for one message: 41 KB.
+//
+// It is the standard library's and not klauspost's (1.20.3), which is 15 % faster on a message of 1 KiB and 30 %
+// from 4 KiB, but whose Huffman decoder, when it is used again, meets a code without symbols with the table of
+// the block before (huffmanDecoder.init in flate/inflate.go returns early). A pooled one would inflate some
+// corrupt payloads with the codes of another connection instead of refusing them. See TestReuseRefusesCorrupt.
 type inflater struct {
 	flate  io.Reader
-	source *source
+	source source
 }
 
 var inflaters = sync.Pool{New: func() any {
-	s := newSource()
-	return &inflater{flate: flate.NewReader(s.Reader), source: s}
+	in := new(inflater)
+	in.flate = flate.NewReader(&in.source)
+	return in
 }}
 
 // release puts in back without a reference to the message.
@@ -29,7 +34,7 @@ func (in *inflater) release() {
 
 // stream appends the next deflate stream, which may refer to hist, to dst.
 func (in *inflater) stream(dst, hist []byte, b budget) ([]byte, error) {
-	if err := in.flate.(flate.Resetter).Reset(in.source.Reader, hist); err != nil {
+	if err := in.flate.(flate.Resetter).Reset(&in.source, hist); err != nil {
 		return dst, err
 	}
 	for {

@@ -39,7 +39,7 @@ func naiveMessage(payload, hist []byte, window int) (out []byte, maxDistance int
 // naiveWithEpilogue says whether the payload with the whole epilogue is one stream that ends on its last byte:
 // then the payload's last block was cut short, and the epilogue reads as the rest of it.
 func naiveWithEpilogue(payload, hist []byte) bool {
-	n := naive{in: append(slices.Clone(payload), epilogue[:]...), out: slices.Clone(hist), window: 1 << 15}
+	n := naive{in: append(slices.Clone(payload), epilogue...), out: slices.Clone(hist), window: 1 << 15}
 	for {
 		final, err := n.block()
 		if final {

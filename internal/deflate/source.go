@@ -1,40 +1,53 @@
 package deflate
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 )
 
 // epilogue follows every payload: the 00 00 ff ff that the sender cut off (RFC 7692 §7.2.2), then an empty
 // final block, with which the inflater ends cleanly.
-var epilogue = [9]byte{0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff}
+const epilogue = "\x00\x00\xff\xff" + "\x01\x00\x00\xff\xff"
 
-// source reads a payload and then the epilogue. The bufio.Reader is what the inflater has a fast path for: it
-// inflates as fast as from a bytes.Reader over a copy of both (1 KiB 7.4 µs, with our own ReadByte 8.1 µs).
+// source reads a payload and then the epilogue. It is an io.ByteReader, so that the inflater reads no byte too
+// many and more can tell where it stopped.
 type source struct {
-	*bufio.Reader
-	parts parts
+	current, next []byte
 }
 
-func newSource() *source {
-	s := new(source)
-	s.Reader = bufio.NewReaderSize(&s.parts, 4<<10)
-	return s
-}
+var epilogueBytes = []byte(epilogue)
 
-func (s *source) load(payload []byte) {
-	s.parts = parts{payload, epilogue[:]}
-	s.Reset(&s.parts)
-}
+func (s *source) load(payload []byte) { *s = source{payload, epilogueBytes} }
 
 // unload lets go of the payload.
-func (s *source) unload() { s.parts = parts{} }
+func (s *source) unload() { *s = source{} }
+
+func (s *source) ReadByte() (byte, error) {
+	if len(s.current) == 0 && !s.advance() {
+		return 0, io.EOF
+	}
+	b := s.current[0]
+	s.current = s.current[1:]
+	return b, nil
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if len(s.current) == 0 && !s.advance() {
+		return 0, io.EOF
+	}
+	n := copy(p, s.current)
+	s.current = s.current[n:]
+	return n, nil
+}
+
+func (s *source) advance() (ok bool) {
+	s.current, s.next = s.next, nil
+	return len(s.current) > 0
+}
 
 // more is asked at the end of a deflate stream: does the message go on with another one?
 func (s *source) more() (bool, error) {
-	left := s.Buffered() + s.parts.len()
-	switch {
+	switch left := len(s.current) + len(s.next); {
 	case left == 0:
 		return false, nil
 	case left == len(epilogue), left == len(epilogue)-tailSize:
@@ -46,20 +59,3 @@ func (s *source) more() (bool, error) {
 	}
 	return false, fmt.Errorf("%w: it ends in the middle of a final block", ErrCorrupt)
 }
-
-// parts reads two slices one after the other.
-type parts [2][]byte
-
-func (p *parts) Read(b []byte) (int, error) {
-	if len(p[0]) == 0 {
-		p[0], p[1] = p[1], nil
-	}
-	if len(p[0]) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, p[0])
-	p[0] = p[0][n:]
-	return n, nil
-}
-
-func (p *parts) len() int { return len(p[0]) + len(p[1]) }
