@@ -368,7 +368,7 @@ func (o *offer) chosenCompression(h http.Header) (*deflate.Params, error) {
 		}
 		return nil, nil
 	}
-	params, ok, err := deflate.Agree(values, o.opts.Compression.want())
+	params, ok, err := deflate.Agree(values)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ type Compression struct {
 	// PeerNoContextTakeover asks the peer to do the same, so that nothing is kept for inflating.
 	PeerNoContextTakeover bool
 
-	// WindowBits bounds the history that we compress against, 8 to 15; default 12 (4 KiB).
-	// A peer that asks for less gets less.
+	// WindowBits bounds the window that we compress with, 8 to 15; default 15. A peer that asks for less gets
+	// less. What is kept between messages is 2 KiB at the most, whatever the window.
 	WindowBits int
 
 	// PeerWindowBits bounds the history that the peer compresses against and that we have to keep for
@@ -104,7 +104,8 @@ const (
 	defaultCloseTimeout     = 5 * time.Second
 	defaultWriteTimeout     = 10 * time.Second
 	defaultThreshold        = 256
-	defaultWindowBits       = 12
+	defaultWindowBits       = 15
+	defaultPeerWindowBits   = 12
 )
 
 // resolve returns a copy of o with every default filled in.
@@ -122,7 +123,7 @@ func (o Options) resolve() *Options {
 	}
 	setDefault(&c.Threshold, defaultThreshold)
 	setDefault(&c.WindowBits, defaultWindowBits)
-	setDefault(&c.PeerWindowBits, defaultWindowBits)
+	setDefault(&c.PeerWindowBits, defaultPeerWindowBits)
 	c.WindowBits = min(max(c.WindowBits, 8), 15)
 	c.PeerWindowBits = min(max(c.PeerWindowBits, 8), 15)
 	o.Compression = &c

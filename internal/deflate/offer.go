@@ -5,10 +5,15 @@ import (
 	"fmt"
 )
 
-// Offer is the client's side: the value of Sec-WebSocket-Extensions to send.
+// Offer is the client's side: the value of Sec-WebSocket-Extensions to send. A wish for the server's window is followed by
+// an offer without it, since a server that cannot fulfil it has to decline the first (RFC 7692 §5.1).
 func Offer(w Want) string {
 	p := Params{ClientNoContextTakeover: w.NoContextTakeover, ServerNoContextTakeover: w.PeerNoContextTakeover}
-	return p.String() + "; " + clientMaxWindowBits + bitsParam(serverMaxWindowBits, offeredServerBits(w))
+	fallback := p.String() + "; " + clientMaxWindowBits
+	if bits := offeredServerBits(w); bits != 0 {
+		return fallback + bitsParam(serverMaxWindowBits, bits) + ", " + fallback
+	}
+	return fallback
 }
 
 // offeredServerBits is the server's window in the offer, 0 when the offer does not state it.
@@ -20,16 +25,16 @@ func offeredServerBits(w Want) int {
 }
 
 // Agree is the client's side: it checks the server's answer, all lines of its Sec-WebSocket-Extensions,
-// against what Offer(w) said. When ok is false and err is nil the server declined. When err is not nil the
+// against what Offer said. When ok is false and err is nil the server declined. When err is not nil the
 // server answered what was not offered or makes no sense, and the connection must be failed (RFC 6455 §9.1,
 // RFC 7692 §5.1, §7.1).
-func Agree(values []string, w Want) (p Params, ok bool, err error) {
+func Agree(values []string) (p Params, ok bool, err error) {
 	for e, err := range extensions(values) {
 		if err == nil && ok {
 			err = errors.New("two extensions for one offer")
 		}
 		if err == nil {
-			p, err = readAnswer(e, w)
+			p, err = readAnswer(e)
 		}
 		if err != nil {
 			return Params{}, false, fmt.Errorf("deflate: server answered %q: %w", values, err)
@@ -39,7 +44,7 @@ func Agree(values []string, w Want) (p Params, ok bool, err error) {
 	return p, ok, nil
 }
 
-func readAnswer(e extension, w Want) (Params, error) {
+func readAnswer(e extension) (Params, error) {
 	if e.name != Extension {
 		return Params{}, fmt.Errorf("%s was not offered", e.name)
 	}
@@ -47,21 +52,17 @@ func readAnswer(e extension, w Want) (Params, error) {
 	if err != nil {
 		return Params{}, err
 	}
-	return answer.Params, answer.check(w)
+	return answer.Params, answer.check()
 }
 
-// check compares an answer with what Offer(w) said. The server may state a parameter that the offer did not
-// have (RFC 7692 §7.1.1, §7.1.2.1).
+// check compares an answer with what Offer said. The server may state a parameter that the offer did not
+// have (RFC 7692 §7.1.1, §7.1.2.1), and any window is an answer to the offer without one.
 //
-// Deviation: RFC 7692 §7.1.1.1 and §7.1.2.1 have a server decline what it cannot do, but some leave
-// server_no_context_takeover or server_max_window_bits out of the answer instead. We take that for "no limit":
-// any window can be inflated, and all it costs is the memory of the larger one.
-func (t terms) check(w Want) error {
+// Deviation: RFC 7692 §7.1.1.1 has a server decline what it cannot do, but some leave server_no_context_takeover out of the answer
+// instead. We take that for "no": what it costs is the memory of the window.
+func (t terms) check() error {
 	if t.clientWindow && t.ClientMaxWindowBits == 0 {
 		return fmt.Errorf("%s has no value", clientMaxWindowBits) // RFC 7692 §7.1.2.2
-	}
-	if offered := offeredServerBits(w); offered != 0 && t.ServerMaxWindowBits > offered {
-		return fmt.Errorf("%s=%d but %d was offered", serverMaxWindowBits, t.ServerMaxWindowBits, offered)
 	}
 	return nil
 }
