@@ -358,6 +358,15 @@ func dialer(t testing.TB, server *httptest.Server) func() net.Conn {
 	}
 }
 
+// bubble runs f in virtual time, and then lets what is still waiting for its time do so.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Hour) })
+		f(t)
+	})
+}
+
 // run runs f as a subtest in that place.
 func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
 	t.Run(p.name, func(t *testing.T) {
@@ -365,7 +374,7 @@ func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
 			f(t, p)
 			return
 		}
-		synctest.Test(t, func(t *testing.T) { f(t, p) })
+		bubble(t, func(t *testing.T) { f(t, p) })
 	})
 }
 
@@ -383,7 +392,7 @@ func withPeer(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.
 // overAPipe runs f in a bubble with a raw client as the peer of a server's socket.
 func overAPipe(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s, p := overPipe.serverAndPeer(t, opts)
 		f(t, s, p)
 	})
@@ -466,7 +475,7 @@ func endWith(t testing.TB, s *edgews.Socket, conns ...net.Conn) {
 func both(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server *edgews.Socket)) {
 	t.Helper()
 	t.Run("pair", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			client, server := edgews.NewPair()
 			f(t, client, server)
 		})
