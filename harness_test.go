@@ -164,7 +164,10 @@ func (p *peer) sendsBytes(b []byte) {
 }
 
 // pours writes for as long as somebody takes it.
-func (p *peer) pours(b []byte) { p.conn.Write(b) }
+func (p *peer) pours(b []byte) {
+	p.conn.SetWriteDeadline(time.Time{})
+	p.conn.Write(b)
+}
 
 func (p *peer) next() aFrame {
 	p.t.Helper()
@@ -204,6 +207,12 @@ func (p *peer) closesWell(code int, reason string) {
 	p.expects(closing(code, reason))
 	p.expectsEOF()
 	p.conn.Close()
+}
+
+// ignores reads whatever comes from now on, and drops it.
+func (p *peer) ignores() {
+	p.conn.SetReadDeadline(time.Time{})
+	go io.Copy(io.Discard, p.r)
 }
 
 func (p *peer) hangsUp() { p.conn.Close() }

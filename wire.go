@@ -90,7 +90,7 @@ func (w *wire) startLocked() { go w.begin() }
 func (w *wire) begin() {
 	w.s.mu.Lock()
 	w.heard.Store(int64(time.Since(epoch)))
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil {
+	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil && w.timer == nil { // a Close may have been faster
 		w.armLocked(d)
 	}
 	w.s.mu.Unlock()
