@@ -204,7 +204,7 @@ func TestFullInboxStopsThePeer(t *testing.T) {
 				require.Len(t, m.Data, size)
 			}
 		}
-		opts := edgews.Options{SendBuffer: 100_000, WriteTimeout: -1, KeepAlive: -1}
+		opts := edgews.Options{SendBuffer: 100_000, WriteTimeout: -1, KeepAlive: -1, Compression: uncompressed.Compression}
 		if size > 1000 { // the kernel takes ever so many small ones
 			overWires(t, opts, stops)
 			continue
