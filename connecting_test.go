@@ -1,0 +1,86 @@
+package edgews_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// connecting returns a socket from NewWebSocket whose server answers once release is called, and the server's end.
+func connecting(t *testing.T) (s *edgews.Socket, release func(), server <-chan *edgews.Socket) {
+	t.Helper()
+	sockets, gate := make(chan *edgews.Socket, 1), make(chan struct{})
+	upgrade := upgradeInto(t, sockets, edgews.Options{})
+	_, url, _ := overTCP.serve(t, func(w http.ResponseWriter, r *http.Request) {
+		<-gate
+		upgrade(w, r)
+	})
+	s, err := edgews.NewWebSocket("ws" + strings.TrimPrefix(url, "http"))
+	require.NoError(t, err)
+	return s, func() { close(gate) }, sockets
+}
+
+func TestConnecting(t *testing.T) {
+	s, release, server := connecting(t)
+	events := record(t, s)
+	assert.Equal(t, edgews.Connecting, s.ReadyState())
+	assert.ErrorIs(t, s.Accept(), edgews.ErrAccepted)
+	assert.ErrorIs(t, s.Send("too early"), edgews.ErrNotAccepted)
+	assert.Zero(t, s.BufferedAmount())
+	written := make(chan error)
+	go func() { written <- s.Write(t.Context(), edgews.Text, []byte("waited")) }()
+	release()
+	events.wants("open")
+	require.NoError(t, <-written)
+	b := <-server
+	m, err := b.Receive(within(t))
+	require.NoError(t, err)
+	assert.Equal(t, "waited", m.Text())
+	require.NoError(t, b.Close(1000, "enough"))
+	events.wantsEnd(closed(1000, "enough", true))
+}
+
+func TestCloseWhileConnecting(t *testing.T) {
+	s, release, _ := connecting(t)
+	defer release()
+	events := record(t, s)
+	written := make(chan error)
+	go func() { written <- s.Write(t.Context(), edgews.Text, nil) }()
+	require.NoError(t, s.Close(1000, "never mind"))
+	assert.ErrorIs(t, s.Close(1000, ""), edgews.ErrClosed)
+	events.wantsEnd(failed("failed to establish the WebSocket connection"), closed(1006, "Failed to establish websocket connection", false))
+	assert.ErrorIs(t, <-written, edgews.ErrClosed)
+}
+
+func TestOpenListenerThatDoesNotReturn(t *testing.T) {
+	cases := []struct {
+		name string
+		how  func()
+	}{
+		{"Goexit", runtime.Goexit},
+		{"panic", func() { panic(net.ErrClosed) }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			captureDefaultLog(t)
+			s, release, server := connecting(t)
+			errs := make(chan error, 1)
+			s.OnError(func(e edgews.ErrorEvent) { errs <- e.Err })
+			s.OnOpen(func(edgews.OpenEvent) { c.how() })
+			release()
+			b := <-server
+			events := record(t, b)
+			require.NoError(t, b.Accept())
+			events.wantsEnd(closed(1011, "internal error", true))
+			waitDone(t, s)
+			assert.Equal(t, c.name == "panic", errors.Is(<-errs, net.ErrClosed))
+		})
+	}
+}
