@@ -476,6 +476,6 @@ func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.ou
 // failLocked makes the reader look up.
 func (w *wire) failLocked() {
 	if w.s.is(lost) {
-		w.conn.SetReadDeadline(time.Unix(1, 0))
+		w.conn.Interrupt()
 	}
 }
