@@ -38,6 +38,8 @@ func (w *wire) parting() bool {
 // the connection is to be closed. mu must be held.
 func (w *wire) tickParting() bool {
 	switch {
+	case w.out.broken, w.s.is(lost) && !w.s.is(sentClose):
+		return true
 	case !w.s.is(sentClose): // half open: for as long as the application likes
 		return false
 	case w.out.writing || !w.out.empty(): // WriteTimeout watches that

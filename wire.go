@@ -473,9 +473,10 @@ func (w *wire) takenLocked(*item) {}
 
 func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.size }
 
-// failLocked makes the reader look up.
+// failLocked makes the reader look up. If its connection does not know deadlines, tick will cut it.
 func (w *wire) failLocked() {
 	if w.s.is(lost) {
 		w.conn.Interrupt()
+		w.armLocked(lastWords)
 	}
 }
