@@ -87,7 +87,8 @@
 // Send puts the message into the socket's queue and returns. It says nothing about whether the peer will get it. The rules
 // of the queue:
 //
-//   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes.
+//   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes, in
+//     which a very short message counts 16.
 //   - What happens beyond that is the choice of [Options.Overflow]: Send returns [ErrBufferFull] (the default), or the
 //     socket is closed with 1013, or the new message is dropped.
 //   - [Socket.Write] waits for room instead, until its context ends. Then nothing of the message has been sent.
@@ -152,8 +153,9 @@
 // # Compression
 //
 // permessage-deflate (RFC 7692) is agreed on when the peer offers it, and offered by Dial. Messages of at least 256 bytes are
-// compressed, smaller ones and those that would not shrink are not. A socket keeps what it needs of the messages before, at most
-// [Compression.WindowBits] and PeerWindowBits worth (4 KiB each by default), and no compressor: those are shared.
+// compressed; smaller ones, and those that would not shrink, are not. Between messages a socket keeps no compressor, those are shared, but
+// what the next message may refer to: at most 2 KiB of its own messages, and a window of [Compression.PeerWindowBits] of the
+// peer's, which is 4 KiB by default and 32 KiB if the peer does not let us choose.
 //
 // Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the CRIME and BREACH
 // attacks). [Compression.Choose] and [Compression.Disable] are the means against it.
