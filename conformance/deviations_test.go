@@ -12,18 +12,32 @@ type licence int
 
 // The list of doc.go, "Deviations".
 const (
-	atIdentifier     licence = iota // none of the ten: said under "Deviation:" at the identifier concerned
-	strictWire                      // the wire is RFC-strict, and so is the handshake
-	errClosed                       // Send, Write and Close on a dead socket return ErrClosed
-	oneCloseEvent                   // exactly one close event, always last; no socket stays CLOSING for ever
-	hibernatingReply                // the Close reply is automatic for hibernating sockets too
-	listenerPanic                   // a panic in a listener closes that socket with 1011
-	framesSurvive                   // frames queued before hibernation are never lost
-	serialEvents                    // events of one object run strictly one at a time
-	keepAlive                       // server-side keep-alive is on by default
-	moreForObjects                  // several auto-responses, tags that change, Objects()
-	boundedQueues                   // queues are bounded by bytes
+	atIdentifier licence = iota
+	strictWire
+	errClosed
+	oneCloseEvent
+	hibernatingReply
+	listenerPanic
+	framesSurvive
+	serialEvents
+	keepAlive
+	moreForObjects
+	boundedQueues
 )
+
+var licences = [...]string{
+	atIdentifier:     "none of the ten: said at the identifier concerned",
+	strictWire:       "the wire is RFC-strict, and so is the handshake",
+	errClosed:        "Send, Write and Close on a dead socket return ErrClosed; nothing is ignored silently",
+	oneCloseEvent:    "exactly one close event, always last; no socket stays CLOSING for ever",
+	hibernatingReply: "the Close reply is automatic for hibernating sockets too",
+	listenerPanic:    "a panic in a listener closes that socket with 1011",
+	framesSurvive:    "frames queued before hibernation are never lost",
+	serialEvents:     "events of one object run strictly one at a time",
+	keepAlive:        "server-side keep-alive is on by default",
+	moreForObjects:   "several auto-responses, tags that can be changed, reasons for being awake",
+	boundedQueues:    "queues are bounded by bytes",
+}
 
 // deviation is one difference that is meant, for one or several scenarios.
 type deviation struct {

@@ -22,7 +22,7 @@ const (
 func TestOracle(t *testing.T) {
 	silenceLogs(t)
 	count := make(map[verdict]int)
-	used := make(map[int]bool)
+	used := make(map[int]int) // how many scenarios needed a deviation
 	for _, group := range []string{"a", "b", "c"} {
 		for _, s := range loadScenarios(t, group) {
 			if reason := listedBecause(s.ID); reason != "" {
@@ -34,10 +34,24 @@ func TestOracle(t *testing.T) {
 	}
 	if count[identical]+count[deviating]+count[listed] == scenarios {
 		for i := range deviations {
-			require.True(t, used[i] || t.Failed(), "deviation is not needed by any scenario: %s", deviations[i].what)
+			require.True(t, used[i] > 0 || t.Failed(), "deviation is not needed by any scenario: %s", deviations[i].what)
 		}
 	}
 	t.Logf("%d replayed identically, %d with deviations, %d listed", count[identical], count[deviating], count[listed])
+	logLicences(t, used)
+}
+
+// logLicences says how many scenarios deviate by which of the ten. Some do by several.
+func logLicences(t *testing.T, used map[int]int) {
+	byLicence := make(map[licence]int)
+	for i, n := range used {
+		byLicence[deviations[i].by] += n
+	}
+	for l, text := range licences {
+		if n := byLicence[licence(l)]; n > 0 {
+			t.Logf("deviation %2d: %3d times: %s", l, n, text)
+		}
+	}
 }
 
 // scenarios is how many there are in the groups a, b and c.
@@ -77,8 +91,9 @@ func silenceLogs(t *testing.T) {
 func listedBecause(id string) string { return javascriptOnly[id] + notYet[id] }
 
 // replay plays one scenario, and compares what happens with what was recorded.
-func replay(t *testing.T, s *scenario, used map[int]bool) verdict {
+func replay(t *testing.T, s *scenario, used map[int]int) verdict {
 	recorded := expect(s)
+	require.NotEmpty(t, recorded, "nothing to compare")
 	want, applied := deviate(s, recorded, -1)
 	got := play(t, s, want)
 	if diff := want.differences(got); diff != "" {
@@ -90,7 +105,7 @@ func replay(t *testing.T, s *scenario, used map[int]bool) verdict {
 		if slices.Contains(applied, i) {
 			without, _ := deviate(s, recorded, i)
 			needed = without.differences(got) != ""
-			used[i] = true
+			used[i]++
 		}
 		if !needed && (slices.Contains(applied, i) || slices.Contains(deviations[i].named(), s.ID)) {
 			t.Errorf("deviation is not needed: %s", deviations[i].what)

@@ -98,6 +98,8 @@ func (o *origin) handle(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	r, err := http.ReadRequest(in)
 	if err != nil {
+		o.turn.Lock()
+		defer o.turn.Unlock()
 		conn.Close() // TLS, for example
 		return
 	}

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,7 @@ func pairTrace(s *scenario) []*entry {
 func expectPair(s *scenario) transcript {
 	t := make(transcript)
 	script := pairScripts[s.ID]
-	for _, e := range pairTrace(s) {
+	for _, e := range script.meaningful(pairTrace(s)) {
 		switch {
 		case e.Op == "call" && e.inexpressible(), t.expectSocket(e, 0, false):
 		case e.Op == "wait":
@@ -43,7 +44,9 @@ func expectPair(s *scenario) transcript {
 		case e.Op == "note" && script.notes != nil:
 			t.add("notes", 0, "%s", e.Text)
 		case e.Op == "value" && script.values != nil:
-			t.add("values", 0, "%s: %v", e.What, e.Value.Value)
+			t.add("values", 0, "%s: %v", e.What, e.Value.plain())
+		case e.Op == "do" && script.do != nil:
+			t.add("values", 0, "%s → %s", e.What, e.outcome())
 		}
 	}
 	return t
@@ -62,6 +65,26 @@ type pairScript struct {
 	start   func(p *pairPlayer)                // adds listeners of its own
 	notes   map[string]func(p *pairPlayer)     // what a note stands for
 	values  map[string]func(p *pairPlayer) any // what a value was computed from
+	do      func(what string) error            // what else was tried
+	omit    string                             // entries with this in their names, and the values after them, mean nothing in Go
+}
+
+// meaningful leaves out what the script omits.
+func (s pairScript) meaningful(trace []*entry) []*entry {
+	if s.omit == "" {
+		return trace
+	}
+	var kept []*entry
+	omitting := false
+	for _, e := range trace {
+		if e.Op != "value" {
+			omitting = strings.Contains(e.What, s.omit)
+		}
+		if !omitting {
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 // pairPlayer replays one scenario.
@@ -83,7 +106,7 @@ func playPair(t *testing.T, s *scenario) map[string][]string {
 }
 
 func (p *pairPlayer) play(s *scenario) {
-	trace := pairTrace(s)
+	trace := p.script.meaningful(pairTrace(s))
 	script, inside := separate(trace)
 	p.build(trace, s.halfOpen(), inside)
 	if p.script.start != nil {
@@ -128,6 +151,8 @@ func (p *pairPlayer) step(e *entry) {
 		p.note(e)
 	case e.Op == "value" && p.script.values != nil:
 		p.rec.add("values", "%s: %v", e.What, p.script.values[e.What](p))
+	case e.Op == "do" && p.script.do != nil:
+		p.rec.add("values", "%s → %s", e.What, outcome(p.script.do(e.What)))
 	case e.Op == "call" && e.inexpressible():
 	case e.Op == "call", e.Op == "get":
 		p.actors[e.Target].do(e)

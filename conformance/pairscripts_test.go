@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"testing/synctest"
+	"unicode/utf16"
 
 	"github.com/edgews/edgews"
 )
@@ -16,6 +19,7 @@ var pairScripts = map[string]pairScript{
 	"a-close-validation-order":            {unheard: map[string]bool{"a": true, "b": true}},
 	"a-delivery-after-response":           {unheard: map[string]bool{"a": true}},
 	"a-delivery-after-response-waituntil": {unheard: map[string]bool{"a": true}},
+	"a-close-reason-length":               closeReasons(),
 	"a-reentrant-send":                    pingPong(),
 	"a-handler-throws-close":              panics("b/close/1", errors.New("close boom")),
 	"a-handler-throws-close@manual":       panics("b/close/1", errors.New("close boom")),
@@ -131,4 +135,47 @@ func removeEarlier() pairScript {
 			}
 		})
 	}}
+}
+
+// closeReasons closes a pair with each of these reasons, and shows how the peer saw it. JavaScript counts in UTF-16,
+// and shows the first three units.
+func closeReasons() pairScript {
+	reasons := map[string]string{
+		`close(1000, 123 x "a")`:                      strings.Repeat("a", 123),
+		`close(1000, 124 x "a")`:                      strings.Repeat("a", 124),
+		`close(1000, 41 x "€" (123 bytes))`:           strings.Repeat("€", 41),
+		`close(1000, 42 x "€" (126 bytes))`:           strings.Repeat("€", 42),
+		`close(1000, 61 x "é" + "a" (123 bytes))`:     strings.Repeat("é", 61) + "a",
+		`close(1000, 62 x "é" (124 bytes))`:           strings.Repeat("é", 62),
+		`close(1000, 30 x emoji + "abc" (123 bytes))`: strings.Repeat("😀", 30) + "abc",
+		`close(1000, 31 x emoji (124 bytes))`:         strings.Repeat("😀", 31),
+		`close(1000, 1000 x "a")`:                     strings.Repeat("a", 1000),
+	}
+	var saw any
+	return pairScript{
+		omit: "lone surrogates",
+		do: func(what string) error {
+			saw = nil
+			a, b := edgews.NewPair()
+			b.OnClose(func(e edgews.CloseEvent) {
+				units := utf16.Encode([]rune(e.Reason))
+				saw = []any{int(e.Code), len(units), utf16Head(units), e.WasClean}
+			})
+			a.Accept()
+			b.Accept()
+			err := a.Close(1000, reasons[what])
+			synctest.Wait()
+			return err
+		},
+		values: map[string]func(*pairPlayer) any{"peer saw": func(*pairPlayer) any { return saw }},
+	}
+}
+
+// utf16Head returns the first three units. Half a character is written as in the traces.
+func utf16Head(units []uint16) string {
+	head := string(utf16.Decode(units[:3]))
+	if before, half := strings.CutSuffix(head, "\ufffd"); half {
+		return before + fmt.Sprintf(`\u{%x}`, units[2])
+	}
+	return head
 }

@@ -145,6 +145,18 @@ func (v value) bytes() []byte {
 
 func (v value) isText() bool { return v.Type == "string" }
 
+// plain returns the value as Go's values are printed.
+func (v value) plain() any {
+	if v.Items == nil {
+		return v.Value
+	}
+	var items []any
+	for _, item := range v.Items {
+		items = append(items, item.plain())
+	}
+	return items
+}
+
 // number returns a close code; undefined and null are none.
 func (v value) number() int {
 	n, _ := v.Value.(float64)
