@@ -149,15 +149,14 @@ var (
 // deadCallsFail: after close(), after a close event that left the socket CLOSED, after an error, calls fail.
 func deadCallsFail(t transcript) {
 	for _, lines := range t {
-		sendable, closable := true, true
+		dead := false
 		for i, l := range lines {
 			switch {
-			case strings.HasPrefix(l.text, "send(") && !sendable, strings.HasPrefix(l.text, "close(") && !closable:
+			case dead && (strings.HasPrefix(l.text, "send(") || strings.HasPrefix(l.text, "close(")):
 				lines[i].text = strings.Replace(l.text, "→ ok ", "→ ErrClosed ", 1)
-			case okClose.MatchString(l.text):
-				sendable, closable = false, false
-			case errorEvent.MatchString(l.text), lossEvent.MatchString(l.text), closeEvent.MatchString(l.text) && !strings.HasSuffix(l.text, "rs=2"):
-				sendable, closable = false, false
+			case okClose.MatchString(l.text), errorEvent.MatchString(l.text), lossEvent.MatchString(l.text),
+				closeEvent.MatchString(l.text) && !strings.HasSuffix(l.text, "rs=2"):
+				dead = true
 			}
 		}
 	}

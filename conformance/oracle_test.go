@@ -150,6 +150,7 @@ func expect(s *scenario) transcript {
 func play(t *testing.T, s *scenario, want transcript) map[string][]string {
 	switch s.group() {
 	case "a":
+		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 		return playPair(t, s)
 	case "b":
