@@ -358,6 +358,11 @@ func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
 	}
 	s := w.s
 	s.mu.Lock()
+	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
+		s.mu.Unlock()
+		owned.free()
+		return false
+	}
 	onMessage := w.onMessageLocked()
 	if len(onMessage) == 0 {
 		defer s.mu.Unlock()
