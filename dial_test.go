@@ -427,10 +427,11 @@ func connectProxy(t *testing.T) (*url.URL, *atomic.Int32) {
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		down, _, refused := takeOver(w)
+		down, early, refused := takeOver(w)
 		if !assert.Nil(t, refused) {
 			return
 		}
+		up.Write(early)
 		go func() { io.Copy(up, down); up.Close() }()
 		go func() { io.Copy(down, up); down.Close() }()
 	}))
@@ -577,7 +578,7 @@ func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r
 func inMemory(body io.ReadCloser) *http.Client {
 	return &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 101, Body: body, Request: r, Header: http.Header{
-			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, headerAccept: {acceptFor(r.Header[headerKey][0])},
+			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, headerAccept: {acceptFor(headerValues(r.Header, headerKey)[0])},
 		}}, nil
 	})}
 }
