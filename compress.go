@@ -42,9 +42,11 @@ func (w *wire) compresses(m *outgoing) bool {
 	if w.deflater == nil {
 		return false
 	}
-	c := w.s.options().Compression
+	w.s.mu.Lock()
+	c, plain := w.s.opts.Compression, w.plain
+	w.s.mu.Unlock()
 	if m.stream {
-		return true
+		return !plain
 	}
 	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
 }

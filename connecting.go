@@ -48,7 +48,16 @@ func (s *Socket) opened(c wireConfig) {
 	s.room.broadcast()
 	s.mu.Unlock()
 	cancel()
-	if err := onOpen.dispatch(s, OpenEvent{s}); err != nil {
+	exited := true // unless a listener returns: it may call runtime.Goexit
+	defer func() {
+		if exited {
+			s.fail(StatusInternalError, "internal error", errGoexit)
+			go w.begin()
+		}
+	}()
+	err := onOpen.dispatch(s, OpenEvent{s})
+	exited = false
+	if err != nil {
 		s.panicked(err)
 	}
 	w.begin()
@@ -75,8 +84,8 @@ func (o *opening) transmit()                           {}
 func (o *opening) send(m outgoing) error {
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
-	if err := o.s.admitLocked(&m); err != nil {
-		return sendResult(err)
+	if o.s.link != link(o) {
+		return errMoved
 	}
-	return ErrNotAccepted
+	return sendResult(o.s.admitLocked(&m))
 }

@@ -55,11 +55,13 @@ func (m *memory) handOver(server *Socket, w *wire) {
 		sender.closeTimer.Stop()
 	}
 	in := &m.self.in
+	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
 		it := in.pop()
 		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
 		it.buf.free()
 	}
+	w.plain = server.is(streamingOut)
 	for _, it := range sender.held {
 		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
 		it.buf.free()

@@ -89,14 +89,16 @@ func (s *Socket) finish() {
 	}
 	s.mu.Unlock()
 
-	// Deferred, so that a listener that calls runtime.Goexit cannot keep Done from closing.
+	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from closing.
 	defer s.finished()
+	defer func() {
+		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
+		s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
+	}()
 	if fate.err != nil {
 		s.warn("edgews: socket failed", fate.err)
 		onError.dispatch(s, ErrorEvent{s, fate.err})
 	}
-	onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
-	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
 }
 
 func (s *Socket) finished() {

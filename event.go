@@ -97,7 +97,7 @@ func listen[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remov
 	}
 	l := pick(s.listeners)
 	*l = append((*l)[:len(*l):len(*l)], entry)
-	if len(s.listeners.message) > 0 {
+	if len(s.listeners.message) > 0 && !s.is(pulling) {
 		s.in.dropUnheard()
 	}
 	s.heeded.broadcast()

@@ -8,7 +8,10 @@ const inboxLimit = 64 << 10
 // waits for a receive method. Guarded by the socket's mu.
 type inbox struct {
 	queue fifo[item]
-	bytes int // payload in queue
+	bytes int // what is in queue counts for, see weight
+
+	// unheard is how many of the first items in queue found no listener: they are kept for a receive method.
+	unheard int
 
 	// closing is the peer's Close. It is behind everything in queue.
 	closing *closeFrame
@@ -31,7 +34,6 @@ type inbox struct {
 type item struct {
 	kind        Kind
 	first, last bool
-	unheard     bool // no listener wanted it: kept for a receive method
 	taken       bool // it no longer counts as the sender's
 	buf         *buffer
 }
@@ -67,13 +69,14 @@ const (
 
 func (in *inbox) push(it item) {
 	in.queue.push(it)
-	in.bytes += len(it.buf.b)
+	in.bytes += weight(it)
 	in.post()
 }
 
 func (in *inbox) pop() item {
 	it := in.queue.pop()
-	in.bytes -= len(it.buf.b)
+	in.bytes -= weight(it)
+	in.unheard = max(in.unheard-1, 0)
 	in.space.broadcast()
 	return it
 }
@@ -89,9 +92,18 @@ func (in *inbox) post() {
 	}
 }
 
+// minWeight is what an item weighs at the least: its buffer is there even if it is empty.
+const minWeight = 128
+
+// weight is what it counts for against inboxLimit.
+func weight(it item) int { return max(len(it.buf.b), minWeight) }
+
 // whole reports whether the message at the front is complete.
-func (in *inbox) whole() bool {
-	for i := in.queue.head; i < len(in.queue.items); i++ {
+func (in *inbox) whole() bool { return in.wholeAfter(0) }
+
+// wholeAfter reports whether the message that begins behind n items is complete.
+func (in *inbox) wholeAfter(n int) bool {
+	for i := in.queue.head + n; i < len(in.queue.items); i++ {
 		if in.queue.items[i].last {
 			return true
 		}
@@ -104,7 +116,7 @@ func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantN
 
 // dropUnheard forgets what found no listener in its time.
 func (in *inbox) dropUnheard() {
-	for in.queue.len() > 0 && in.queue.front().unheard {
+	for in.unheard > 0 {
 		in.pop().buf.free()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unicode/utf8"
 )
 
 // SendJSON sends v as JSON in a text message. Errors are those of [json.Marshal] and [Socket.Send].
@@ -13,6 +14,9 @@ func SendJSON(s *Socket, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("edgews: message cannot be encoded: %w", err)
+	}
+	if !utf8.Valid(data) { // a json.RawMessage, or a Marshaler's doing
+		return ErrInvalidUTF8
 	}
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
 }

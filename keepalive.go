@@ -24,6 +24,8 @@ func (w *wire) tick() {
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
+	case w.out.broken:
+		w.s.loseLocked(w.writeErr)
 	case w.s.is(sentClose):
 		w.tickClosing()
 	default:
@@ -52,8 +54,9 @@ func (w *wire) tickClosing() {
 // tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
 func (w *wire) tickOpen() {
 	opts := w.s.opts
-	silent := time.Since(epoch) - time.Duration(w.heard.Load())
-	if w.paused.Load() { // we are the ones who do not listen
+	heard := time.Duration(w.heard.Load())
+	silent := time.Since(epoch) - heard
+	if heard == notListening {
 		silent, w.pinged = 0, time.Time{}
 	}
 	switch {

@@ -15,13 +15,14 @@ func newLimiter(r RateLimit) *limiter {
 	return &limiter{newBucket(r.Messages, now), newBucket(r.Bytes, now)}
 }
 
-// allow reports whether a message of n bytes is within the limits. A nil limiter allows everything.
-func (l *limiter) allow(n int) bool {
+// allow reports whether so many messages of n bytes together are within the limits: 0 for a piece of one that goes on. A
+// nil limiter allows everything.
+func (l *limiter) allow(messages, n int) bool {
 	if l == nil {
 		return true
 	}
 	now := time.Now()
-	return l.messages.take(1, now) && l.bytes.take(n, now)
+	return l.messages.take(messages, now) && l.bytes.take(n, now)
 }
 
 type bucket struct {

@@ -92,6 +92,9 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 
 // hold keeps a message back until release.
 func (o *outbox) hold(h frame.Header, p []byte) {
+	if o.broken {
+		return
+	}
 	buf := newBuffer(frame.Size(len(p), h.Masked))
 	buf.b = frame.AppendFrame(buf.b, h, p)
 	b := batch{buf: buf}
@@ -146,23 +149,17 @@ func (o *outbox) wrote(b *batch, n int) {
 	b.payload, b.size = payload, size
 }
 
-// discard forgets what waits, except what the writer has in hand.
+// discard forgets what waits, except what the writer has in hand. It still counts: nobody has taken it.
 func (o *outbox) discard() {
 	for o.frames.len() > 0 {
-		o.drop(o.frames.pop())
+		o.frames.pop().buf.free()
 	}
 	for _, b := range o.held {
-		o.drop(b)
+		b.buf.free()
 	}
 	o.held = nil
 	o.control.free()
 	o.control = nil
-}
-
-func (o *outbox) drop(b batch) {
-	o.payload -= b.payload
-	o.size -= b.size
-	b.buf.free()
 }
 
 // fail makes the outbox refuse everything from now on.

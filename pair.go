@@ -35,8 +35,14 @@ type memory struct {
 func (m *memory) send(out outgoing) error {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
+	if m.self.link != link(m) {
+		return errMoved
+	}
 	if err := m.self.admitLocked(&out); err != nil {
 		return sendResult(err)
+	}
+	if m.peer.is(finishing) { // nobody will ever take it
+		return ErrClosed
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	m.payload += len(out.data)
@@ -174,7 +180,7 @@ func (m *memory) nextLocked() happening {
 		return nothing
 	case s.fate != nil:
 		return theEnd
-	case !s.is(pulling) && s.in.whole() && !s.in.queue.front().unheard:
+	case !s.is(pulling) && s.in.wholeAfter(s.in.unheard):
 		return aMessage
 	case s.in.closing != nil:
 		return aClose
@@ -184,7 +190,12 @@ func (m *memory) nextLocked() happening {
 
 // deliver runs until there is nothing to deliver. Only one does at a time: status delivering.
 func (m *memory) deliver() {
-	defer m.delivered()
+	done := false
+	defer func() {
+		if !done {
+			m.goOn()
+		}
+	}()
 	s := m.self
 	for {
 		s.mu.Lock()
@@ -199,20 +210,18 @@ func (m *memory) deliver() {
 		default:
 			s.status &^= delivering
 			s.mu.Unlock()
+			done = true // another goroutine may be delivering already
 			return
 		}
 	}
 }
 
-// delivered goes on in another goroutine after a listener has called runtime.Goexit, as failing tests do.
-func (m *memory) delivered() {
-	s := m.self
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.is(delivering) {
-		s.status &^= delivering
-		m.startLocked()
-	}
+// goOn delivers in another goroutine after a listener has called runtime.Goexit, as failing tests do.
+func (m *memory) goOn() {
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	m.self.status &^= delivering
+	m.startLocked()
 }
 
 // deliverMessage takes the message at the front. mu must be held; it is released.
@@ -238,17 +247,21 @@ func (m *memory) deliverMessage() {
 	}
 }
 
-// keepUnheard keeps what no listener wants for a receive method that may still be called, within bounds. To the
+// keepUnheard keeps a message that no listener wants for a receive method that may still be called, within bounds. To the
 // sender it is taken. mu must be held.
 func (m *memory) keepUnheard() {
-	s := m.self
-	for i := s.in.queue.head; i < len(s.in.queue.items); i++ {
-		it := &s.in.queue.items[i]
-		it.unheard = true
+	in := &m.self.in
+	for last := false; !last; in.unheard++ {
+		it := &in.queue.items[in.queue.head+in.unheard]
+		last = it.last
 		m.takenLocked(it)
 	}
-	for s.in.bytes > inboxLimit {
-		s.in.pop().buf.free()
+	for in.bytes > inboxLimit && in.unheard > 0 {
+		for last := false; !last; {
+			it := in.pop()
+			last = it.last
+			it.buf.free()
+		}
 	}
 }
 

@@ -242,7 +242,8 @@ func (s *Socket) Flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
-		over, room := s.is(lost), s.room.wait()
+		// A half-open socket goes on sending after its close event.
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.room.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

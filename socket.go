@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -185,11 +186,18 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 }
 
 func (s *Socket) send(m outgoing) error {
-	l := s.currentLink()
-	err := l.send(m)
-	l.transmit()
-	return err
+	for {
+		l := s.currentLink()
+		err := l.send(m)
+		l.transmit()
+		if err != errMoved {
+			return err
+		}
+	}
 }
+
+// errMoved tells send that the socket has got another link meanwhile.
+var errMoved = errors.New("edgews: socket has another link")
 
 func (s *Socket) currentLink() link {
 	s.mu.Lock()
@@ -256,6 +264,7 @@ func (s *Socket) closeSlowLocked() {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
+	s.room.broadcast()
 }
 
 // Close starts the closing handshake and returns at once. What was sent before still arrives before the Close; messages that the

@@ -58,9 +58,18 @@ func (r *messageReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if r.stale() { // what is left has been given back
+		return 0, errStaleReader
+	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
+}
+
+func (r *messageReader) stale() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.in.turn != r.turn
 }
 
 func (r *messageReader) next() error {
@@ -122,12 +131,14 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
 		chunk := p[written:min(len(p), written+writerChunk)]
-		if w.kind == Text && !w.text.Write(chunk) {
+		text := w.text // counts only once the chunk is sent
+		if w.kind == Text && !text.Write(chunk) {
 			return written, ErrInvalidUTF8
 		}
 		if err := w.s.write(w.ctx, outgoing{kind: w.kind, data: chunk, stream: true, wait: true}); err != nil {
 			return written, err
 		}
+		w.text = text
 		written += len(chunk)
 	}
 	return written, nil

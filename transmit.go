@@ -35,6 +35,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	case m.stream:
 		w.out.add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
+		w.plain = w.plain && !m.last
 	case w.s.is(streamingOut):
 		w.out.hold(h, body)
 	case m.prepared != nil && !w.client && !compressed:
@@ -187,13 +188,15 @@ func (w *wire) writtenLocked(b batch) {
 // hold the peer's last words, perhaps its Close: the reader reads on to the end and then tells the error.
 func (w *wire) writeFailed(b batch, err error) {
 	w.s.mu.Lock()
-	w.out.drop(b)
+	b.buf.free()
 	w.out.fail()
 	w.writeErr = err
 	if errors.Is(err, ErrWriteTimeout) {
 		w.s.loseLocked(err)
 	} else {
+		w.s.status |= lost
 		w.conn.SetReadDeadline(time.Now().Add(lastWords))
+		w.armLocked(lastWords) // the reader may be waiting for the application instead
 	}
 	w.idleLocked()
 }

@@ -55,11 +55,14 @@ type wire struct {
 	closeBy   time.Time   // when to stop waiting for the peer's Close
 	writeErr  error       // why out is broken
 	corkTimer *time.Timer
+	plain     bool // a NextWriter's message was begun without compression, before Respond, and is not finished
 
 	// Atomics.
-	heard  atomic.Int64 // when bytes last arrived, in nanoseconds since epoch
-	paused atomic.Bool  // the reader waits for the application, not for the peer
+	heard atomic.Int64 // when bytes last arrived, in nanoseconds since epoch, or notListening
 }
+
+// notListening is what wire.heard says while the reader waits for the application, not for the peer.
+const notListening = -1
 
 // epoch is what wire.heard counts from.
 var epoch = time.Now()
@@ -87,7 +90,7 @@ func (w *wire) startLocked() { go w.begin() }
 func (w *wire) begin() {
 	w.s.mu.Lock()
 	w.heard.Store(int64(time.Since(epoch)))
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil {
+	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil && w.timer == nil { // a Close may have been faster
 		w.armLocked(d)
 	}
 	w.s.mu.Unlock()
@@ -125,11 +128,13 @@ func (w *wire) conclude() {
 func (w *wire) read() {
 	if early := w.early; len(early) > 0 {
 		w.early = nil
+		w.heard.Store(notListening)
 		if !w.feed(early) {
 			return
 		}
 	}
 	for {
+		w.heard.Store(int64(time.Since(epoch)))
 		var ok bool
 		if w.message != nil && w.decoder.Remaining() >= directFrom {
 			ok = w.readPayload()
@@ -150,7 +155,7 @@ func (w *wire) readFrames() bool {
 		return false
 	}
 	defer b.Release()
-	w.heard.Store(int64(time.Since(epoch)))
+	w.heard.Store(notListening)
 	return w.feed(b.Bytes())
 }
 
@@ -168,7 +173,7 @@ func (w *wire) readPayload() bool {
 		w.hungUp()
 		return false
 	}
-	w.heard.Store(int64(time.Since(epoch)))
+	w.heard.Store(notListening)
 	piece, _, ok, decodeErr := w.decoder.Next(room[:n])
 	if decodeErr != nil {
 		w.breach(decodeErr)
@@ -352,11 +357,11 @@ func (w *wire) limit() int64 { return w.s.options().MaxMessageSize }
 // complete delivers a message, or its last piece: to the listeners at once, or to the inbox. owned is the buffer
 // that holds data, or nil when data lies in the read buffer.
 func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
-	if !w.limiter.allow(len(data)) {
-		w.s.fail(StatusPolicyViolation, "rate limit exceeded", fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited))
+	s := w.s
+	if !w.limiter.allow(1, len(data)) {
+		s.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 		return false
 	}
-	s := w.s
 	s.mu.Lock()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
@@ -382,6 +387,8 @@ func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
 	return err == nil && w.alive()
 }
 
+var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
+
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
 func (w *wire) onMessageLocked() list[MessageEvent] {
 	s := w.s
@@ -399,11 +406,13 @@ func (w *wire) onMessageLocked() list[MessageEvent] {
 func (w *wire) keepLocked(it item) bool {
 	s := w.s
 	if !s.is(pulling) {
-		it.unheard = true
-		if s.in.bytes+len(it.buf.b) > inboxLimit {
+		if s.in.bytes+weight(it) > inboxLimit {
 			it.buf.free()
 			return true
 		}
+		s.in.push(it)
+		s.in.unheard++
+		return true
 	}
 	if !w.pauseLocked(func() bool { return !s.in.full() }) {
 		it.buf.free()
@@ -434,6 +443,10 @@ func (w *wire) stream() bool {
 	if !w.streamed && s.in.want == wantMessage {
 		return true
 	}
+	if !w.limiter.allow(0, len(w.message.b)) {
+		s.failLocked(StatusPolicyViolation, "rate limit exceeded", errTooFast)
+		return false
+	}
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	return true
@@ -448,10 +461,7 @@ func (w *wire) pauseLocked(ready func() bool) bool {
 		w.out.corked = false
 		s.mu.Unlock()
 		w.transmit()
-		w.paused.Store(true)
 		<-space
-		w.paused.Store(false)
-		w.heard.Store(int64(time.Since(epoch)))
 		s.mu.Lock()
 	}
 	return s.fate == nil

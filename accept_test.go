@@ -1,0 +1,187 @@
+package edgews_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNothingGoesBeforeAccept(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, _ *edgews.Socket) {
+		assert.ErrorIs(t, a.Send("x"), edgews.ErrNotAccepted)
+		assert.ErrorIs(t, a.SendBytes(nil), edgews.ErrNotAccepted)
+		assert.ErrorIs(t, a.SendPrepared(edgews.Prepare(edgews.Text, nil)), edgews.ErrNotAccepted)
+		assert.ErrorIs(t, a.Close(1000, ""), edgews.ErrNotAccepted)
+		assert.Equal(t, edgews.Open, a.ReadyState())
+		assert.NoError(t, a.Err())
+		assert.Zero(t, a.BufferedAmount())
+	})
+}
+
+func TestSecondAcceptDoesNothing(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		acceptBoth(t, a, b)
+		require.NoError(t, b.AcceptHalfOpen())
+		require.NoError(t, b.Accept())
+		require.NoError(t, a.Close(1000, "once"))
+		events.wantsEnd(closed(1000, "once", true)) // answered for us: the first Accept counted
+		waitDone(t, a)
+	})
+}
+
+func TestWhatWasSentBeforeAcceptArrives(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		require.NoError(t, a.Accept())
+		for _, s := range []string{"one", "", "three"} {
+			require.NoError(t, a.Send(s))
+		}
+		require.NoError(t, a.Close(3000, "and gone"))
+		events := record(t, b)
+		require.NoError(t, b.Accept())
+		events.wantsEnd(message("one"), message(""), message("three"), closed(3000, "and gone", true))
+		waitDone(t, a)
+	})
+}
+
+func TestReceiveAccepts(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		require.NoError(t, a.Accept())
+		require.NoError(t, a.Send("x"))
+		m, err := b.Receive(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, "x", m.Text())
+		require.NoError(t, b.Send("y"))
+	})
+}
+
+func TestSendAndReceiveEveryKind(t *testing.T) {
+	sizes := []int{0, 1, 125, 126, 127, 65535, 65536, 1 << 20}
+	for _, compression := range []*edgews.Compression{nil, {Disable: true}, {Threshold: 1, NoContextTakeover: true}} {
+		both(t, edgews.Options{Compression: compression, SendBuffer: 64 << 20}, func(t *testing.T, a, b *edgews.Socket) {
+			events := record(t, b)
+			acceptBoth(t, a, b)
+			for _, n := range sizes {
+				payload := strings.Repeat("x", n)
+				require.NoError(t, a.Write(within(t), edgews.Text, []byte(payload)))
+				require.NoError(t, a.Write(within(t), edgews.Binary, []byte(payload)))
+				events.wants(message(payload), bytesMessage(payload))
+				require.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Binary, []byte(payload))))
+				events.wants(bytesMessage(payload))
+			}
+			require.NoError(t, a.Close(1000, ""))
+			events.wantsEnd(closed(1000, "", true))
+			waitDone(t, a)
+		})
+	}
+}
+
+func TestServerSendsPrepared(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, client, server *edgews.Socket) {
+		events := record(t, client)
+		acceptBoth(t, client, server)
+		big := edgews.Prepare(edgews.Text, []byte(strings.Repeat("prepared ", 1<<12)))
+		small := edgews.Prepare(edgews.Text, []byte("small"))
+		for range 3 {
+			require.NoError(t, server.SendPrepared(big))
+			require.NoError(t, server.SendPrepared(small))
+			require.NoError(t, server.Send(strings.Repeat("plain ", 100)))
+		}
+		for range 3 {
+			events.wants("text of 36864 bytes", message("small"), "text of 600 bytes")
+		}
+	})
+}
+
+func TestPreparedIsChecked(t *testing.T) {
+	a, _ := edgews.NewPair()
+	require.NoError(t, a.Accept())
+	assert.ErrorContains(t, a.SendPrepared(nil), "nil *Prepared")
+	assert.ErrorContains(t, a.SendPrepared(edgews.Prepare(7, nil)), "kind 7")
+	assert.ErrorIs(t, a.SendPrepared(edgews.Prepare(edgews.Text, []byte{0xff})), edgews.ErrInvalidUTF8)
+	assert.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Binary, []byte{0xff})))
+}
+
+func TestSenderKeepsItsBytes(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		require.NoError(t, a.Accept())
+		p := []byte("before")
+		require.NoError(t, a.SendBytes(p))
+		prepared := edgews.Prepare(edgews.Binary, p)
+		copy(p, "after!")
+		require.NoError(t, a.SendPrepared(prepared))
+		require.NoError(t, a.Write(within(t), edgews.Binary, p))
+		copy(p, "......")
+		require.NoError(t, b.Accept())
+		events.wants(bytesMessage("before"), bytesMessage("before"), bytesMessage("after!"))
+		assert.Equal(t, "......", string(p))
+	})
+}
+
+func TestTextIsCheckedBeforeItIsSent(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		acceptBoth(t, a, b)
+		assert.ErrorIs(t, a.Send("\xff"), edgews.ErrInvalidUTF8)
+		assert.ErrorIs(t, a.Send("half of \xe2\x82"), edgews.ErrInvalidUTF8)
+		assert.ErrorIs(t, a.Send("surrogate \xed\xa0\x80"), edgews.ErrInvalidUTF8)
+		assert.ErrorIs(t, a.Write(within(t), edgews.Text, []byte{0xff}), edgews.ErrInvalidUTF8)
+		assert.ErrorContains(t, a.Write(within(t), 0, nil), "kind 0")
+		require.NoError(t, a.Send("€"))
+		events.wants(message("€"))
+	})
+}
+
+func TestEachSenderKeepsItsOrder(t *testing.T) {
+	const senders, each = 4, 200
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		received := make(chan byte, senders*each)
+		b.OnMessage(func(e edgews.MessageEvent) { received <- e.Data[0]; received <- e.Data[1] })
+		acceptBoth(t, a, b)
+		for i := range senders {
+			go func() {
+				for n := range each {
+					assert.NoError(t, a.Write(t.Context(), edgews.Binary, []byte{byte(i), byte(n)}))
+				}
+			}()
+		}
+		var next [senders]byte
+		for range senders * each {
+			i, n := <-received, <-received
+			require.Equal(t, next[i], n, "sender %d", i)
+			next[i]++
+		}
+	})
+}
+
+func TestStringsOfTheStates(t *testing.T) {
+	var words []string
+	for s := edgews.Connecting; s <= edgews.Closed+1; s++ {
+		words = append(words, s.String())
+	}
+	assert.Equal(t, []string{"CONNECTING", "OPEN", "CLOSING", "CLOSED", "ReadyState(4)"}, words)
+	assert.Equal(t, "1001 going away", edgews.StatusGoingAway.String())
+	assert.Equal(t, "4999", edgews.StatusCode(4999).String())
+	assert.Equal(t, "text binary no kind", edgews.Text.String()+" "+edgews.Binary.String()+" "+edgews.Kind(0).String())
+}
+
+func TestMessageClone(t *testing.T) {
+	m := edgews.Message{Kind: edgews.Text, Data: []byte("abc")}
+	kept := m.Clone()
+	m.Data[0] = 'x'
+	assert.Equal(t, "abc", kept.Text())
+}
+
+// A pair that nobody closes is garbage, not a leak: the bubble would fail otherwise.
+func TestIdlePairHasNoGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("x"))
+		require.NoError(t, b.Send("y"))
+	})
+}

@@ -1,0 +1,577 @@
+package edgews_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Tests here read like transcripts: a raw peer that knows nothing but bytes says and expects frames, a recorder
+// writes down the events of a socket, and a matrix runs one test over every kind of connection. Over pairs and pipes
+// a test runs in a synctest bubble, where waiting costs nothing and a goroutine that is left behind fails the test.
+
+// patience bounds every wait outside a bubble, so that a test that hangs says where.
+const patience = 20 * time.Second
+
+// aFrame is one frame as a peer sends or receives it, right or wrong.
+type aFrame struct {
+	bits    byte // FIN 0x80 and the reserved ones
+	opcode  byte
+	payload string
+	length  []byte // in place of the right one: the second byte, without its mask bit, and what follows it
+	bare    bool   // not masked although a client's, or the other way round
+}
+
+const (
+	fin  = 0x80
+	rsv1 = 0x40
+)
+
+func text(s string) aFrame     { return aFrame{bits: fin, opcode: 1, payload: s} }
+func binaryOf(s string) aFrame { return aFrame{bits: fin, opcode: 2, payload: s} }
+func ping(s string) aFrame     { return aFrame{bits: fin, opcode: 9, payload: s} }
+func pong(s string) aFrame     { return aFrame{bits: fin, opcode: 10, payload: s} }
+
+// closing is a Close frame; code 0 makes it empty.
+func closing(code int, reason string) aFrame {
+	f := aFrame{bits: fin, opcode: 8}
+	if code != 0 {
+		f.payload = string(binary.BigEndian.AppendUint16(nil, uint16(code))) + reason
+	}
+	return f
+}
+
+// part makes f a fragment: its first when the opcode is left as it is, a later one with opcode 0.
+func part(f aFrame, last bool) aFrame {
+	f.bits &^= fin
+	if last {
+		f.bits |= fin
+	}
+	return f
+}
+
+func continuation(s string, last bool) aFrame { return part(aFrame{payload: s}, last) }
+
+func (f aFrame) String() string {
+	if f.opcode == 8 && len(f.payload) >= 2 {
+		return fmt.Sprintf("Close %d %q", binary.BigEndian.Uint16([]byte(f.payload)), f.payload[2:])
+	}
+	if len(f.payload) > 80 {
+		return fmt.Sprintf("bits %#x opcode %d, %d bytes", f.bits, f.opcode, len(f.payload))
+	}
+	return fmt.Sprintf("bits %#x opcode %d %q", f.bits, f.opcode, f.payload)
+}
+
+// appendTo encodes f the slow way.
+func (f aFrame) appendTo(b []byte, client bool) []byte {
+	masked := client != f.bare
+	length := f.length
+	if length == nil {
+		length = shortestLength(len(f.payload))
+	}
+	b = append(b, f.bits|f.opcode)
+	if !masked {
+		return append(append(b, length...), f.payload...)
+	}
+	b = append(append(b, length[0]|0x80), length[1:]...)
+	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	b = append(b, key[:]...)
+	for i := range len(f.payload) {
+		b = append(b, f.payload[i]^key[i%4])
+	}
+	return b
+}
+
+func shortestLength(n int) []byte {
+	switch {
+	case n < 126:
+		return []byte{byte(n)}
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16([]byte{126}, uint16(n))
+	}
+	return binary.BigEndian.AppendUint64([]byte{127}, uint64(n))
+}
+
+func readFrame(r *bufio.Reader) (f aFrame, err error) {
+	var head [2]byte
+	if _, err = io.ReadFull(r, head[:]); err != nil {
+		return f, err
+	}
+	f.bits, f.opcode = head[0]&0xf0, head[0]&0x0f
+	n := uint64(head[1] & 0x7f)
+	if more := map[uint64]int{126: 2, 127: 8}[n]; more > 0 {
+		var ext [8]byte
+		if _, err = io.ReadFull(r, ext[8-more:]); err != nil {
+			return f, err
+		}
+		n = binary.BigEndian.Uint64(ext[:])
+	}
+	var key [4]byte
+	if head[1]&0x80 != 0 {
+		if _, err = io.ReadFull(r, key[:]); err != nil {
+			return f, err
+		}
+	}
+	payload := make([]byte, n)
+	_, err = io.ReadFull(r, payload)
+	for i := range payload {
+		payload[i] ^= key[i%4]
+	}
+	f.payload = string(payload)
+	return f, err
+}
+
+// peer is the other end of a socket: bytes and nothing else.
+type peer struct {
+	t      testing.TB
+	conn   net.Conn
+	r      *bufio.Reader
+	client bool // it masks
+}
+
+func (p *peer) encode(frames ...aFrame) (b []byte) {
+	for _, f := range frames {
+		b = f.appendTo(b, p.client)
+	}
+	return b
+}
+
+// sends writes all frames in one piece.
+func (p *peer) sends(frames ...aFrame) { p.t.Helper(); p.sendsBytes(p.encode(frames...)) }
+
+func (p *peer) sendsBytes(b []byte) {
+	p.t.Helper()
+	p.conn.SetWriteDeadline(time.Now().Add(patience))
+	_, err := p.conn.Write(b)
+	require.NoError(p.t, err, "peer sends")
+}
+
+// pours writes for as long as somebody takes it.
+func (p *peer) pours(b []byte) {
+	p.conn.SetWriteDeadline(time.Time{})
+	p.conn.Write(b)
+}
+
+func (p *peer) next() aFrame {
+	p.t.Helper()
+	p.conn.SetReadDeadline(time.Now().Add(patience))
+	f, err := readFrame(p.r)
+	require.NoError(p.t, err, "peer expects a frame")
+	return f
+}
+
+func (p *peer) expects(frames ...aFrame) {
+	p.t.Helper()
+	for _, want := range frames {
+		require.Equal(p.t, want.String(), p.next().String())
+	}
+}
+
+// expectsClose takes a Close with that code and any reason, and returns the reason.
+func (p *peer) expectsClose(code int) string {
+	p.t.Helper()
+	f := p.next()
+	require.Contains(p.t, f.String(), fmt.Sprintf("Close %d ", code))
+	return f.payload[2:]
+}
+
+func (p *peer) expectsEOF() {
+	p.t.Helper()
+	p.conn.SetReadDeadline(time.Now().Add(patience))
+	f, err := readFrame(p.r)
+	require.Error(p.t, err, "expected the end, but got %v", f)
+	require.NotErrorIs(p.t, err, os.ErrDeadlineExceeded)
+}
+
+// closesWell answers a Close and hangs up.
+func (p *peer) closesWell(code int, reason string) {
+	p.t.Helper()
+	p.sends(closing(code, reason))
+	p.expects(closing(code, reason))
+	p.expectsEOF()
+	p.conn.Close()
+}
+
+// ignores reads whatever comes from now on, and drops it.
+func (p *peer) ignores() {
+	p.conn.SetReadDeadline(time.Time{})
+	go io.Copy(io.Discard, p.r)
+}
+
+func (p *peer) hangsUp() { p.conn.Close() }
+
+// recorder writes down the events of a socket. Its listener for messages copies.
+type recorder struct {
+	t      testing.TB
+	s      *edgews.Socket
+	events chan string
+}
+
+func record(t testing.TB, s *edgews.Socket) *recorder {
+	r := &recorder{t, s, make(chan string, 1<<12)}
+	s.OnOpen(func(edgews.OpenEvent) { r.events <- "open" })
+	s.OnMessage(func(e edgews.MessageEvent) { r.events <- messageOf(e.Message) })
+	s.OnError(func(e edgews.ErrorEvent) { r.events <- "error " + e.Err.Error() })
+	s.OnClose(func(e edgews.CloseEvent) { r.events <- closed(int(e.Code), e.Reason, e.WasClean) })
+	return r
+}
+
+func messageOf(m edgews.Message) string {
+	if len(m.Data) > 80 {
+		return fmt.Sprintf("%s of %d bytes", m.Kind, len(m.Data))
+	}
+	return fmt.Sprintf("%s %q", m.Kind, m.Data)
+}
+
+// The events as recorder writes them.
+func message(s string) string { return messageOf(edgews.Message{Kind: edgews.Text, Data: []byte(s)}) }
+func bytesMessage(s string) string {
+	return messageOf(edgews.Message{Kind: edgews.Binary, Data: []byte(s)})
+}
+func closed(code int, reason string, clean bool) string {
+	return fmt.Sprintf("close %d %q clean=%t", code, reason, clean)
+}
+func failed(with string) string { return "error " + with }
+
+var cut = closed(1006, "WebSocket disconnected without sending Close frame.", false)
+
+func (r *recorder) next() string {
+	r.t.Helper()
+	select {
+	case e := <-r.events:
+		return e
+	case <-time.After(patience):
+		require.FailNow(r.t, "no event", "the socket is %v", r.s.ReadyState())
+	}
+	return ""
+}
+
+// wants checks the next events. An error is checked by its beginning or middle.
+func (r *recorder) wants(events ...string) {
+	r.t.Helper()
+	for _, want := range events {
+		got := r.next()
+		if inner, ok := strings.CutPrefix(want, "error "); ok && strings.HasPrefix(got, "error ") {
+			require.Contains(r.t, got, inner)
+			continue
+		}
+		require.Equal(r.t, want, got)
+	}
+}
+
+// wantsEnd checks that these are the last events, and that Done and Err agree with the close event.
+func (r *recorder) wantsEnd(events ...string) {
+	r.t.Helper()
+	r.wants(events...)
+	waitDone(r.t, r.s)
+	assert.Empty(r.t, r.events, "events after the close event")
+	var end *edgews.CloseError
+	require.ErrorAs(r.t, r.s.Err(), &end)
+	assert.Equal(r.t, events[len(events)-1], closed(int(end.Code), end.Reason, end.WasClean))
+}
+
+func waitDone(t testing.TB, s *edgews.Socket) {
+	t.Helper()
+	select {
+	case <-s.Done():
+	case <-time.After(patience):
+		require.FailNow(t, "socket does not end", "it is %v", s.ReadyState())
+	}
+}
+
+// pipeWriter is a ResponseWriter over one end of a pipe, as Upgrade needs it.
+type pipeWriter struct {
+	conn   net.Conn
+	rw     *bufio.ReadWriter
+	header http.Header
+}
+
+func (w *pipeWriter) Header() http.Header         { return w.header }
+func (w *pipeWriter) Write(p []byte) (int, error) { return w.conn.Write(p) }
+func (w *pipeWriter) WriteHeader(code int)        { fmt.Fprintf(w.conn, "HTTP/1.1 %d x\r\n\r\n", code) }
+func (w *pipeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, w.rw, nil
+}
+
+// serveConn runs handler for the one request that comes on conn.
+func serveConn(conn net.Conn, handler http.HandlerFunc) {
+	rw := bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))
+	r, err := http.ReadRequest(rw.Reader)
+	if err != nil {
+		conn.Close()
+		return
+	}
+	handler(&pipeWriter{conn, rw, make(http.Header)}, r)
+}
+
+// place is where a test's connections are: it hands out addresses that answer with a handler.
+type place struct {
+	name string
+	real bool // time passes by itself
+	// serve makes handler reachable and returns how to connect to it.
+	serve func(t testing.TB, handler http.HandlerFunc) (dial func() net.Conn, url string, client *http.Client)
+}
+
+var (
+	overPipe = place{name: "pipe", serve: servePipe}
+	overTCP  = place{name: "tcp", real: true, serve: serveTCP}
+	overTLS  = place{name: "tls", real: true, serve: serveTLS}
+)
+
+func servePipe(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	dial := func() net.Conn {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		go serveConn(theirs, handler)
+		return ours
+	}
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return dial(), nil }}
+	return dial, "ws://pipe.test/", &http.Client{Transport: transport}
+}
+
+func serveTCP(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return dialer(t, server), server.URL, server.Client()
+}
+
+func serveTLS(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	return nil, server.URL, server.Client()
+}
+
+func dialer(t testing.TB, server *httptest.Server) func() net.Conn {
+	return func() net.Conn {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+}
+
+// bubble runs f in virtual time, and then lets what is still waiting for its time do so.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Hour) })
+		f(t)
+	})
+}
+
+// run runs f as a subtest in that place.
+func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
+	t.Run(p.name, func(t *testing.T) {
+		if p.real {
+			f(t, p)
+			return
+		}
+		bubble(t, func(t *testing.T) { f(t, p) })
+	})
+}
+
+// withPeer runs f over a pipe and over TCP with a raw client as the peer of a server's socket.
+func withPeer(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
+	t.Helper()
+	for _, where := range []place{overPipe, overTCP} {
+		where.run(t, func(t *testing.T, where place) {
+			s, p := where.serverAndPeer(t, opts)
+			f(t, s, p)
+		})
+	}
+}
+
+// overAPipe runs f in a bubble with a raw client as the peer of a server's socket.
+func overAPipe(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
+	t.Helper()
+	bubble(t, func(t *testing.T) {
+		s, p := overPipe.serverAndPeer(t, opts)
+		f(t, s, p)
+	})
+}
+
+// serverAndPeer returns a server's socket, to be accepted, and the raw client at its other end.
+func (p place) serverAndPeer(t testing.TB, opts edgews.Options, offers ...string) (*edgews.Socket, *peer) {
+	t.Helper()
+	sockets := make(chan *edgews.Socket, 1)
+	dial, _, _ := p.serve(t, upgradeInto(t, sockets, opts))
+	conn := dial()
+	raw := &peer{t, conn, bufio.NewReader(conn), true}
+	raw.shakesHands(offers...)
+	s := <-sockets
+	endWith(t, s, conn)
+	return s, raw
+}
+
+func upgradeInto(t testing.TB, sockets chan<- *edgews.Socket, opts edgews.Options) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: opts})
+		assert.NoError(t, err)
+		sockets <- s
+	}
+}
+
+const aKey = "dGhlIHNhbXBsZSBub25jZQ=="
+
+func (p *peer) shakesHands(offers ...string) {
+	p.t.Helper()
+	lines := []string{"GET / HTTP/1.1", "Host: pipe.test", "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + aKey}
+	for _, offer := range offers {
+		lines = append(lines, "Sec-WebSocket-Extensions: "+offer)
+	}
+	p.sendsBytes([]byte(strings.Join(lines, "\r\n") + "\r\n\r\n"))
+	p.conn.SetReadDeadline(time.Now().Add(patience))
+	resp, err := http.ReadResponse(p.r, nil)
+	require.NoError(p.t, err)
+	require.Equal(p.t, http.StatusSwitchingProtocols, resp.StatusCode)
+}
+
+// clientAndPeer returns a client's socket, to be accepted, and the raw server at its other end.
+func clientAndPeer(t testing.TB, opts edgews.Options) (*edgews.Socket, *peer) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	raw := &peer{t, theirs, bufio.NewReader(theirs), false}
+	go raw.answersHandshake()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
+	s, _, err := edgews.Dial(t.Context(), "ws://pipe.test/", &edgews.DialOptions{Options: opts, HTTPClient: &http.Client{Transport: transport}})
+	require.NoError(t, err)
+	endWith(t, s, theirs)
+	return s, raw
+}
+
+func (p *peer) answersHandshake() {
+	r, err := http.ReadRequest(p.r)
+	if err != nil {
+		p.t.Errorf("no request: %v", err)
+		return
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	fmt.Fprintf(p.conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// endWith sees to it that nothing of s is left when the test is over.
+func endWith(t testing.TB, s *edgews.Socket, conns ...net.Conn) {
+	t.Cleanup(func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+		if s.Close(1001, "test is over") != edgews.ErrNotAccepted {
+			waitDone(t, s)
+		}
+	})
+}
+
+// both runs f over a pair, a pipe, TCP and TLS with two sockets, to be accepted.
+func both(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server *edgews.Socket)) {
+	t.Helper()
+	t.Run("pair", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			client, server := edgews.NewPair()
+			f(t, client, server)
+		})
+	})
+	overWires(t, opts, f)
+}
+
+// overWires is both without the pair.
+func overWires(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server *edgews.Socket)) {
+	t.Helper()
+	for _, where := range []place{overPipe, overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where place) {
+			client, server := where.connect(t, opts)
+			f(t, client, server)
+		})
+	}
+}
+
+// connect returns the two ends of one connection, with the same options.
+func (p place) connect(t testing.TB, opts edgews.Options) (client, server *edgews.Socket) {
+	t.Helper()
+	sockets := make(chan *edgews.Socket, 1)
+	_, url, httpClient := p.serve(t, upgradeInto(t, sockets, opts))
+	client, _, err := edgews.Dial(t.Context(), url, &edgews.DialOptions{Options: opts, HTTPClient: httpClient})
+	require.NoError(t, err)
+	server = <-sockets
+	endWith(t, client)
+	endWith(t, server)
+	return client, server
+}
+
+// acceptBoth is what most tests begin with.
+func acceptBoth(t testing.TB, a, b *edgews.Socket) {
+	t.Helper()
+	require.NoError(t, a.Accept())
+	require.NoError(t, b.Accept())
+}
+
+// eventually polls until ok. In a bubble the clock jumps, outside the scheduler runs others.
+func eventually(t testing.TB, ok func() bool, what string) {
+	t.Helper()
+	for start := time.Now(); !ok(); {
+		if time.Since(start) > patience {
+			require.FailNow(t, "never happened", what)
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+		}
+		runtime.Gosched()
+	}
+}
+
+// within returns a context that bounds a wait that should end by itself.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// noGoroutinesLeft fails the test if it ends with more goroutines than it began with.
+func noGoroutinesLeft(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		for start := time.Now(); runtime.NumGoroutine() > before; runtime.Gosched() {
+			if time.Since(start) > patience {
+				stacks := make([]byte, 1<<16)
+				t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+		}
+	})
+}
+
+// TestHarness shows how to read the tests of this package.
+func TestHarness(t *testing.T) {
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		p.sends(text("hello"))
+		events.wants(message("hello"))
+		require.NoError(t, s.Send("good day"))
+		p.expects(text("good day"))
+		p.sends(ping("are you there?"), part(text("a "), false), continuation("whole", true))
+		p.expects(pong("are you there?"))
+		p.closesWell(1000, "bye")
+		events.wantsEnd(message("a whole"), closed(1000, "bye", true))
+	})
+}

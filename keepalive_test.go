@@ -1,0 +1,214 @@
+package edgews_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// silently moves time without a word from the peer.
+func silently(d time.Duration) { time.Sleep(d) }
+
+func TestKeepAlivePingsASilentPeer(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		start := time.Now()
+		for range 5 {
+			p.conn.SetReadDeadline(time.Time{})
+			f, err := readFrame(p.r)
+			require.NoError(t, err)
+			assert.Equal(t, ping("").String(), f.String())
+			start = start.Add(30 * time.Second)
+			assert.Equal(t, start, time.Now())
+			p.sends(pong(""))
+		}
+		p.closesWell(1000, "")
+		events.wantsEnd(closed(1000, "", true))
+	})
+}
+
+func TestNoPong(t *testing.T) {
+	overAPipe(t, edgews.Options{KeepAlive: time.Minute, KeepAliveTimeout: 7 * time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		ends := make(chan edgews.CloseEvent, 1)
+		errs := make(chan error, 1)
+		s.OnError(func(e edgews.ErrorEvent) { errs <- e.Err })
+		s.OnClose(func(e edgews.CloseEvent) { ends <- e })
+		require.NoError(t, s.Accept())
+		p.ignores()
+		start := time.Now()
+		end := <-ends
+		assert.Equal(t, 67*time.Second, time.Since(start))
+		assert.ErrorIs(t, <-errs, edgews.ErrNoPong)
+		assert.Equal(t, cut, closed(int(end.Code), end.Reason, end.WasClean))
+		_, err := s.Receive(t.Context())
+		assert.ErrorIs(t, err, edgews.ErrNoPong)
+		assert.ErrorContains(t, err, "7s")
+	})
+}
+
+func TestAnyByteIsLife(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		for _, b := range p.encode(text("very slowly")) {
+			silently(29 * time.Second)
+			p.sendsBytes([]byte{b})
+		}
+		events.wants(message("very slowly"))
+		p.closesWell(1000, "")
+		events.wantsEnd(closed(1000, "", true))
+	})
+}
+
+func TestHalfAFrameThenSilence(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		b := p.encode(text("never finished"))
+		p.sendsBytes(b[:8])
+		p.ignores()
+		<-s.Done()
+		_, err := s.Receive(t.Context())
+		assert.ErrorIs(t, err, edgews.ErrNoPong)
+	})
+}
+
+func TestKeepAliveOff(t *testing.T) {
+	overAPipe(t, edgews.Options{KeepAlive: -1}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		silently(1000 * time.Hour)
+		p.sends(text("still there"))
+		events.wants(message("still there"))
+		p.closesWell(1000, "")
+	})
+}
+
+// The peer is not silent while it is we who do not read.
+func TestBlockedListenerIsNotSilence(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		p.ignores()
+		s.OnMessage(func(edgews.MessageEvent) { time.Sleep(10 * time.Minute) })
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		p.sends(text("1"))
+		select {
+		case <-s.Done():
+			t.Error("the socket is gone:", s.Err())
+		case <-time.After(10*time.Minute + 30*time.Second):
+		}
+		events.wants(message("1"))
+		p.hangsUp()
+	})
+}
+
+func TestFullInboxIsNotSilence(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.Receive(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, s.Accept())
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = s.Receive(ctx) // from now on messages wait
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		p.ignores()
+		big := string(make([]byte, 60_000))
+		go p.pours(p.encode(binaryOf(big), binaryOf(big), binaryOf(big), text("end")))
+		silently(time.Hour)
+		for range 3 {
+			m, err := s.Receive(t.Context())
+			require.NoError(t, err)
+			require.Len(t, m.Data, len(big))
+		}
+		m, err := s.Receive(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "end", m.Text())
+		p.hangsUp()
+	})
+}
+
+func TestPing(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		acceptBoth(t, a, b)
+		for range 3 {
+			rtt, err := a.Ping(within(t))
+			require.NoError(t, err)
+			assert.GreaterOrEqual(t, rtt, time.Duration(0))
+		}
+	})
+}
+
+func TestPingMeasuresTheRoundTrip(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		go func() {
+			f := p.next()
+			time.Sleep(250 * time.Millisecond)
+			p.sends(pong("somebody else's"), pong("8 bytes."), pong(f.payload))
+		}()
+		rtt, err := s.Ping(t.Context()) // accepts
+		require.NoError(t, err)
+		assert.Equal(t, 250*time.Millisecond, rtt)
+		p.hangsUp()
+	})
+}
+
+func TestPingIsCancelled(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		p.ignores()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Ping(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = s.Ping(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, s.Send("usable"))
+		p.hangsUp()
+	})
+}
+
+func TestPingEndsWithTheSocket(t *testing.T) {
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		go func() {
+			p.next()
+			p.hangsUp()
+		}()
+		_, err := s.Ping(within(t))
+		require.ErrorIs(t, err, edgews.ErrClosed)
+	})
+}
+
+func TestPingWaitsForThePairsOtherEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		time.AfterFunc(time.Second, func() { b.Accept() })
+		rtt, err := a.Ping(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, rtt)
+	})
+}
+
+func TestPingedWhileNobodyReceives(t *testing.T) {
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		received := make(chan error)
+		go func() {
+			_, err := s.Receive(ctx)
+			received <- err
+		}()
+		p.sends(text("1"))
+		require.NoError(t, <-received)
+		p.sends(text("2"), ping("hello?"))
+		p.expects(pong("hello?"))
+		p.closesWell(1000, "")
+		m, err := s.Receive(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, "2", m.Text())
+	})
+}

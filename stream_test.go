@@ -1,0 +1,362 @@
+package edgews_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// uncompressed is for tests of messages that are read while they arrive.
+var uncompressed = edgews.Options{Compression: &edgews.Compression{Disable: true}}
+
+func TestNextReaderReadsWhatArrives(t *testing.T) {
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		big := strings.Repeat("0123456789", 20_000)
+		go p.pours(p.encode(part(text(big), false), continuation(big, false), continuation("end", true), binaryOf(""), text("next")))
+		kind, r, err := s.NextReader(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, edgews.Text, kind)
+		all, err := io.ReadAll(r)
+		require.NoError(t, err)
+		assert.True(t, big+big+"end" == string(all))
+		kind, r, err = s.NextReader(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, edgews.Binary, kind)
+		n, err := r.Read(make([]byte, 10))
+		assert.Zero(t, n)
+		assert.Equal(t, io.EOF, err)
+		m, err := s.Receive(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, "next", m.Text())
+	})
+}
+
+func TestReaderOfTheFirstPieceBeforeTheLast(t *testing.T) {
+	both(t, uncompressed, func(t *testing.T, a, b *edgews.Socket) {
+		w, err := a.NextWriter(within(t), edgews.Binary)
+		require.NoError(t, err)
+		piece := bytes.Repeat([]byte("x"), 70_000) // a wire hands over what is more than it would hold
+		for range 2 {
+			_, err = w.Write(piece)
+			require.NoError(t, err)
+		}
+		_, r, err := b.NextReader(within(t))
+		require.NoError(t, err)
+		got := make([]byte, 70_000)
+		_, err = io.ReadFull(r, got)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		require.NoError(t, w.Close())
+		rest, err := io.ReadAll(r)
+		require.NoError(t, err)
+		assert.Len(t, rest, 70_000)
+		_, err = w.Write(piece)
+		assert.ErrorIs(t, err, edgews.ErrClosed)
+	})
+}
+
+func TestAbandonedReader(t *testing.T) {
+	both(t, edgews.Options{SendBuffer: 1 << 20}, func(t *testing.T, a, b *edgews.Socket) {
+		go func() {
+			w, err := a.NextWriter(t.Context(), edgews.Binary)
+			if !assert.NoError(t, err) {
+				return
+			}
+			for range 30 {
+				w.Write(bytes.Repeat([]byte("x"), 100_000))
+			}
+			assert.NoError(t, w.Close())
+			assert.NoError(t, a.Send("next"))
+		}()
+		_, r, err := b.NextReader(within(t))
+		require.NoError(t, err)
+		_, err = io.ReadFull(r, make([]byte, 10))
+		require.NoError(t, err)
+		m, err := b.Receive(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, "next", m.Text())
+	})
+}
+
+func TestStaleReader(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		require.NoError(t, a.Accept())
+		require.NoError(t, a.Send("secret of the first"))
+		require.NoError(t, a.Send("second"))
+		_, r, err := b.NextReader(within(t))
+		require.NoError(t, err)
+		_, err = r.Read(make([]byte, 6))
+		require.NoError(t, err)
+		_, err = b.Receive(within(t))
+		require.NoError(t, err)
+		n, err := r.Read(make([]byte, 100))
+		assert.Zero(t, n)
+		assert.ErrorContains(t, err, "after another receive")
+	})
+}
+
+func TestCancelledReader(t *testing.T) {
+	both(t, uncompressed, func(t *testing.T, a, b *edgews.Socket) {
+		w, err := a.NextWriter(within(t), edgews.Binary)
+		require.NoError(t, err)
+		_, err = w.Write(make([]byte, 100_000))
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(within(t))
+		_, r, err := b.NextReader(ctx)
+		require.NoError(t, err)
+		go func() {
+			if _, err := b.Ping(t.Context()); err == nil {
+				cancel()
+			}
+		}()
+		_, err = io.Copy(io.Discard, r)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, w.Close())
+		require.NoError(t, a.Send("goes on"))
+		m, err := b.Receive(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, "goes on", m.Text())
+	})
+}
+
+func TestReaderWhenTheConnectionIsLost(t *testing.T) {
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		go func() {
+			p.pours(p.encode(part(binaryOf(strings.Repeat("x", 100_000)), false)))
+			p.hangsUp()
+		}()
+		_, r, err := s.NextReader(within(t))
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, r)
+		assert.LessOrEqual(t, n, int64(100_000))
+		var end *edgews.CloseError
+		require.ErrorAs(t, err, &end)
+		assert.EqualValues(t, 1006, end.Code)
+	})
+}
+
+// 100 MiB go through two sockets that never hold more than a little of it.
+func TestStreamingNeedsLittleMemory(t *testing.T) {
+	const size, most = 100 << 20, 24 << 20
+	opts := edgews.Options{MaxMessageSize: size, Compression: &edgews.Compression{Disable: true}}
+	a, b := overTCP.connect(t, opts)
+	go func() {
+		w, err := a.NextWriter(t.Context(), edgews.Binary)
+		if !assert.NoError(t, err) {
+			return
+		}
+		chunk := make([]byte, 1<<20)
+		for range size / len(chunk) {
+			if _, err := w.Write(chunk); !assert.NoError(t, err) {
+				return
+			}
+		}
+		assert.NoError(t, w.Close())
+	}()
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, r, err := b.NextReader(within(t))
+	require.NoError(t, err)
+	read, worst := 0, uint64(0)
+	for p := make([]byte, 1<<20); ; {
+		n, err := r.Read(p)
+		read += n
+		if read/(10<<20) != (read-n)/(10<<20) {
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			worst = max(worst, now.HeapAlloc)
+		}
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+	}
+	assert.Equal(t, size, read)
+	assert.Less(t, worst, before.HeapAlloc+most)
+}
+
+func TestLargeMessageThroughAPair(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, style := range []string{"listener", "receive"} {
+			a, b := edgews.NewPair()
+			require.NoError(t, a.Accept())
+			sizes := make(chan int, 1)
+			if style == "listener" {
+				b.OnMessage(func(e edgews.MessageEvent) { sizes <- len(e.Data) })
+				require.NoError(t, b.Accept())
+			} else {
+				go func() {
+					m, err := b.Receive(t.Context())
+					assert.NoError(t, err)
+					sizes <- len(m.Data)
+				}()
+			}
+			w, err := a.NextWriter(t.Context(), edgews.Binary)
+			require.NoError(t, err)
+			for range 50 {
+				_, err := w.Write(make([]byte, 100_000))
+				require.NoError(t, err)
+			}
+			require.NoError(t, w.Close())
+			assert.Equal(t, 5_000_000, <-sizes, style)
+		}
+	})
+}
+
+func TestTextMayBeSplitAnywhere(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		require.NoError(t, b.Accept())
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		for _, c := range []byte("a€𝄞") {
+			_, err := w.Write([]byte{c})
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		events.wants(message("a€𝄞"))
+	})
+}
+
+func TestWriterChecksItsText(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		require.NoError(t, b.Accept())
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		_, err = w.Write([]byte("\xe2\x82"))
+		require.NoError(t, err)
+		_, err = w.Write([]byte("x"))
+		require.ErrorIs(t, err, edgews.ErrInvalidUTF8)
+		require.ErrorIs(t, w.Close(), edgews.ErrInvalidUTF8)
+		events.wantsEnd(closed(1007, "text ends in the middle of a character", true))
+	})
+}
+
+func TestCancelledWriteOfTextDoesNotCount(t *testing.T) {
+	stuck(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w, err := s.NextWriter(ctx, edgews.Text)
+		require.NoError(t, err)
+		n, err := io.WriteString(w, "sent")
+		require.NoError(t, err)
+		require.Equal(t, 4, n)
+		n, err = io.WriteString(w, strings.Repeat("x", 80)+"half of \xe2\x82")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, n)
+		require.NoError(t, w.Close())
+		require.Len(t, p.next().payload, 50)
+		p.expects(part(text(""), false), continuation("sent", false), continuation("", true))
+		p.hangsUp()
+	})
+}
+
+func TestMessagesBehindAWriterKeepTheirOrder(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("before"))
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		io.WriteString(w, "in ")
+		require.NoError(t, a.Send("held 1"))
+		require.NoError(t, a.SendBytes([]byte("held 2")))
+		require.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Text, []byte("held 3"))))
+		written := make(chan error, 2)
+		go func() { written <- a.Write(t.Context(), edgews.Text, []byte("waits")) }()
+		go func() {
+			_, err := a.NextWriter(t.Context(), edgews.Text)
+			written <- err
+		}()
+		io.WriteString(w, "pieces")
+		require.NoError(t, w.Close())
+		events.wants(message("before"), message("in pieces"), message("held 1"), bytesMessage("held 2"), message("held 3"))
+		require.NoError(t, <-written)
+	})
+}
+
+func TestWriteWaitsForAWriter(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		require.NoError(t, b.Accept())
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		assert.ErrorIs(t, writeFor(a, time.Millisecond, nil), context.DeadlineExceeded)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = a.NextWriter(ctx, edgews.Text)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, w.Close())
+		assert.NoError(t, a.Write(within(t), edgews.Text, nil))
+		_, err = a.NextWriter(within(t), 9)
+		assert.ErrorContains(t, err, "kind 9")
+	})
+}
+
+func TestCloseInTheMiddleOfAWriter(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		require.NoError(t, b.Accept())
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		io.WriteString(w, "never ")
+		require.NoError(t, a.Close(1000, "changed my mind"))
+		_, err = io.WriteString(w, "finished")
+		assert.ErrorIs(t, err, edgews.ErrClosed)
+		assert.ErrorIs(t, w.Close(), edgews.ErrClosed)
+		events.wantsEnd(closed(1000, "changed my mind", true))
+	})
+}
+
+func TestCompressedStream(t *testing.T) {
+	overWires(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		require.Contains(t, a.Extensions(), "permessage-deflate")
+		for _, s := range []*edgews.Socket{a, b} {
+			other := map[bool]*edgews.Socket{true: b, false: a}[s == a]
+			for range 3 {
+				w, err := s.NextWriter(within(t), edgews.Text)
+				require.NoError(t, err)
+				for range 100 {
+					io.WriteString(w, "the same thing over and over ")
+				}
+				require.NoError(t, w.Close())
+				require.NoError(t, s.Send(strings.Repeat("the same thing ", 100)))
+				m, err := other.Receive(within(t))
+				require.NoError(t, err)
+				assert.Equal(t, strings.Repeat("the same thing over and over ", 100), m.Text())
+				_, err = other.Receive(within(t))
+				require.NoError(t, err)
+			}
+		}
+	})
+}
+
+func TestWaitersSeeTheEnd(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		_, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		waits := make(chan error, 2)
+		go func() { waits <- a.Write(t.Context(), edgews.Text, nil) }()
+		go func() {
+			_, err := a.Receive(t.Context())
+			waits <- err
+		}()
+		require.NoError(t, b.Accept())
+		require.NoError(t, b.Close(1000, ""))
+		for range 2 {
+			err := <-waits
+			var end *edgews.CloseError
+			require.True(t, errors.Is(err, edgews.ErrClosed) || errors.As(err, &end), "%v", err)
+		}
+	})
+}
