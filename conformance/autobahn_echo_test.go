@@ -21,6 +21,7 @@ func echo(s *edgews.Socket) {
 			_ = s.SendBytes(e.Data)
 		}
 	})
+	s.OnClose(func(edgews.CloseEvent) {}) // or the close event waits a moment for somebody who wants it
 	_ = s.Accept()
 }
 
