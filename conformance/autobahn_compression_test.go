@@ -13,8 +13,8 @@ import (
 )
 
 // Sections 12 and 13: permessage-deflate. Upstream sends 1000 messages per case and wants each of them back before the
-// next, which takes a long time with the large ones; here it is as many as make up 256 KiB, but not
-// less than eight. AUTOBAHN_FULL=1 sends all of them.
+// next, which takes a long time with the large ones; here it is as many as make up 128 KiB, but not
+// less than five. AUTOBAHN_FULL=1 sends all of them.
 
 // compressionSizes are the sizes of the messages and of their fragments; 0: one frame.
 var compressionSizes = []struct{ size, fragment int }{
@@ -114,7 +114,7 @@ func (c compressionCase) count() int {
 	case testing.Short() || raceEnabled:
 		return min(max(16*kib/c.size, 2), 50)
 	}
-	return min(max(256*kib/c.size, 8), 1000)
+	return min(max(128*kib/c.size, 5), 1000)
 }
 
 func (c compressionCase) message(i int) []byte {
