@@ -112,7 +112,7 @@ func (c compressionCase) count() int {
 	case os.Getenv("AUTOBAHN_FULL") != "":
 		return 1000
 	case testing.Short() || raceEnabled:
-		return min(max(16*kib/c.size, 2), 50)
+		return min(max(8*kib/c.size, 2), 50)
 	}
 	return min(max(128*kib/c.size, 5), 1000)
 }
