@@ -179,9 +179,9 @@ func (s *Socket) dropRestLocked() {
 
 // popPieceLocked removes the first piece in the inbox. mu must be held.
 func (s *Socket) popPieceLocked() item {
+	s.link.takenLocked(s.in.queue.front()) // where it lies: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.midway = !it.last
-	s.link.takenLocked(&it)
 	return it
 }
 

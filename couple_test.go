@@ -1,0 +1,172 @@
+package edgews_test
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// respond gives client to a connection with a raw client at its other end.
+func (p place) respond(t testing.TB, client, server *edgews.Socket, offers ...string) *peer {
+	t.Helper()
+	done := make(chan error, 1)
+	dial, _, _ := p.serve(t, func(w http.ResponseWriter, r *http.Request) { done <- edgews.Respond(w, r, client, nil) })
+	conn := dial()
+	raw := &peer{t, conn, bufio.NewReader(conn), true}
+	raw.shakesHands(offers...)
+	require.NoError(t, <-done)
+	endWith(t, server, conn)
+	return raw
+}
+
+func overBoth(t *testing.T, f func(t *testing.T, p place)) {
+	t.Helper()
+	overPipe.run(t, f)
+	overTCP.run(t, f)
+}
+
+func TestRespondWithAServerAcceptedBefore(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		events := record(t, server)
+		require.NoError(t, server.Accept())
+		require.NoError(t, server.Send("queued"))
+		require.NoError(t, server.SendBytes([]byte("before")))
+		p := where.respond(t, client, server)
+		p.expects(text("queued"), binaryOf("before"))
+		p.sends(text("hello"))
+		events.wants(message("hello"))
+		require.NoError(t, server.Send("after"))
+		p.expects(text("after"))
+		p.closesWell(1000, "bye")
+		events.wantsEnd(closed(1000, "bye", true))
+	})
+}
+
+func TestRespondWithAServerAcceptedLater(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		p := where.respond(t, client, server)
+		p.conn.SetWriteDeadline(time.Time{})
+		go p.pours(p.encode(text("early")))
+		events := record(t, server)
+		require.NoError(t, server.Accept())
+		events.wants(message("early"))
+		p.closesWell(1000, "")
+		events.wantsEnd(closed(1000, "", true))
+	})
+}
+
+func TestRespondAfterClose(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		events := record(t, server)
+		require.NoError(t, server.Accept())
+		require.NoError(t, server.Send("one thing"))
+		require.NoError(t, server.Close(1013, "come back later"))
+		p := where.respond(t, client, server)
+		p.expects(text("one thing"), closing(1013, "come back later"))
+		p.sends(closing(1013, "come back later"))
+		p.expectsEOF()
+		events.wantsEnd(closed(1013, "come back later", true))
+	})
+}
+
+func TestUsedEnd(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		where.respond(t, client, server)
+		for name, err := range map[string]error{
+			"Accept": client.Accept(), "AcceptHalfOpen": client.AcceptHalfOpen(),
+			"Send": client.Send("x"), "Close": client.Close(1000, ""),
+			"Write":   client.Write(within(t), edgews.Text, nil),
+			"NetConn": func() error { _, err := edgews.NetConn(client, edgews.Text).Read(make([]byte, 1)); return err }(),
+		} {
+			assert.ErrorIs(t, err, edgews.ErrUsed, name)
+		}
+		_, err := client.Receive(within(t))
+		assert.ErrorIs(t, err, edgews.ErrUsed)
+		_, err = client.Ping(within(t))
+		assert.ErrorIs(t, err, edgews.ErrUsed)
+		_, err = client.NextWriter(within(t), edgews.Text)
+		assert.ErrorIs(t, err, edgews.ErrUsed)
+	})
+}
+
+func TestRespondKeepsPingsAndWriters(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		pinged := make(chan error, 1)
+		go func() {
+			_, err := server.Ping(t.Context())
+			pinged <- err
+		}()
+		p := where.respond(t, client, server)
+		f := p.next()
+		require.EqualValues(t, 9, f.opcode)
+		p.sends(pong(f.payload))
+		require.NoError(t, <-pinged)
+	})
+}
+
+// A message that NextWriter began in memory goes on over the wire: in order, and uncompressed as it was begun.
+func TestRespondInTheMiddleOfAMessage(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		require.NoError(t, server.Accept())
+		require.NoError(t, server.Send("before"))
+		w, err := server.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		io.WriteString(w, "begun ")
+		require.NoError(t, server.Send("held"))
+		p := where.respond(t, client, server, "permessage-deflate")
+		p.expects(text("before"), part(text(""), false), continuation("begun ", false))
+		io.WriteString(w, "finished")
+		require.NoError(t, w.Close())
+		p.expects(continuation("finished", false), continuation("", true), text("held"))
+		require.NoError(t, server.Send(strings.Repeat("compressed ", 100)))
+		f := p.next()
+		assert.EqualValues(t, fin|rsv1, f.bits)
+	})
+}
+
+// Whatever is sent while Respond puts the connection in place arrives.
+func TestRespondWhileSending(t *testing.T) {
+	const n = 3000
+	for range 5 {
+		client, server := edgews.NewPair()
+		require.NoError(t, server.Accept())
+		go func() {
+			for i := range n {
+				assert.NoError(t, server.Write(t.Context(), edgews.Binary, []byte{byte(i)}))
+			}
+		}()
+		p := overTCP.respond(t, client, server)
+		for i := range n {
+			require.Equal(t, string([]byte{byte(i)}), p.next().payload)
+		}
+	}
+}
+
+func TestRespondWithAnEndThatGaveUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		require.NoError(t, server.Accept())
+		require.NoError(t, server.Close(1000, ""))
+		waitDone(t, server)
+		done := make(chan error, 1)
+		dial, _, _ := overPipe.serve(t, func(w http.ResponseWriter, r *http.Request) { done <- edgews.Respond(w, r, client, nil) })
+		conn := dial()
+		raw := &peer{t, conn, bufio.NewReader(conn), true}
+		raw.shakesHands()
+		assert.ErrorIs(t, <-done, edgews.ErrClosed)
+		raw.expectsEOF()
+	})
+}

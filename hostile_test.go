@@ -1,0 +1,432 @@
+package edgews_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A hostile peer gets a status code or a close code, costs a bounded amount of memory, and leaves nothing behind. The
+// bubble that most of these tests run in fails when a goroutine is left.
+
+func TestBrokenFrames(t *testing.T) {
+	bare := text("x")
+	bare.bare = true
+	reserved := func(bit byte) aFrame { return aFrame{bits: fin | bit, opcode: 2, payload: "x"} }
+	sized := func(opcode byte, length ...byte) aFrame { return aFrame{bits: fin, opcode: opcode, length: length} }
+	cases := []struct {
+		name   string
+		frames []aFrame
+		code   int
+		says   string
+	}{
+		{"not masked", []aFrame{bare}, 1002, "must mask"},
+		{"RSV1 without compression", []aFrame{reserved(0x40)}, 1002, "RSV bit 1"},
+		{"RSV2", []aFrame{reserved(0x20)}, 1002, "RSV bits 2 or 3"},
+		{"RSV3", []aFrame{reserved(0x10)}, 1002, "RSV bits 2 or 3"},
+		{"data opcode 3", []aFrame{{bits: fin, opcode: 3}}, 1002, "opcode 3"},
+		{"data opcode 7", []aFrame{{bits: fin, opcode: 7}}, 1002, "opcode 7"},
+		{"control opcode 11", []aFrame{{bits: fin, opcode: 11}}, 1002, "opcode 11"},
+		{"control opcode 15", []aFrame{{bits: fin, opcode: 15}}, 1002, "opcode 15"},
+		{"16 bits for 125", []aFrame{sized(2, 126, 0, 125)}, 1002, "fewest bytes"},
+		{"64 bits for 65535", []aFrame{sized(2, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff)}, 1002, "fewest bytes"},
+		{"2^63 bytes", []aFrame{sized(2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0)}, 1002, "most significant bit"},
+		{"2^63-1 bytes", []aFrame{sized(2, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}, 1009, "too large"},
+		{"32 MiB and a byte, by its header alone", []aFrame{sized(2, 127, 0, 0, 0, 0, 2, 0, 0, 1)}, 1009, "33554433 > 33554432"},
+		{"2^63-1 bytes behind others", []aFrame{part(text("x"), false), {bits: fin, length: []byte{127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}}, 1009, "too large"},
+		{"ping of 126 bytes", []aFrame{ping(strings.Repeat("x", 126))}, 1002, "too large"},
+		{"ping in fragments", []aFrame{part(ping("x"), false)}, 1002, "fragmented control frame"},
+		{"compressed ping", []aFrame{{bits: fin | rsv1, opcode: 9}}, 1002, "RSV bit 1"},
+		{"continuation of nothing", []aFrame{continuation("x", true)}, 1002, "no message has begun"},
+		{"message inside a message", []aFrame{part(text("x"), false), text("y")}, 1002, "has not ended"},
+		{"Close of one byte", []aFrame{{bits: fin, opcode: 8, payload: "x"}}, 1002, "half a status code"},
+		{"Close with 999", []aFrame{closing(999, "")}, 1002, "999"},
+		{"Close with 1005", []aFrame{closing(1005, "")}, 1002, "1005"},
+		{"Close with 1006", []aFrame{closing(1006, "")}, 1002, "1006"},
+		{"Close with 1016", []aFrame{closing(1016, "")}, 1002, "1016"},
+		{"Close with 2999", []aFrame{closing(2999, "")}, 1002, "2999"},
+		{"Close with 65535", []aFrame{closing(65535, "")}, 1002, "65535"},
+		{"Close with a reason that is not UTF-8", []aFrame{closing(1000, "\xff")}, 1007, "not valid UTF-8"},
+		{"text that is not UTF-8", []aFrame{text("\xc0\xaf")}, 1007, "not valid UTF-8"},
+		{"text that ends in the middle", []aFrame{part(text("\xe2"), false), continuation("\x82", true)}, 1007, "in the middle"},
+		{"text that is proved wrong early", []aFrame{part(text("\xed\xa0"), false)}, 1007, "not valid UTF-8"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+				events := record(t, s)
+				require.NoError(t, s.Accept())
+				go p.pours(p.encode(append([]aFrame{text("fine")}, c.frames...)...))
+				reason := p.expectsClose(c.code)
+				assert.Contains(t, reason, c.says)
+				events.wantsEnd(message("fine"), failed(c.says), closed(c.code, reason, false))
+				_, err := s.Receive(within(t))
+				if c.code == 1009 {
+					assert.ErrorIs(t, err, edgews.ErrMessageTooBig)
+				} else {
+					var broken *edgews.ProtocolError
+					require.ErrorAs(t, err, &broken)
+					assert.EqualValues(t, c.code, broken.Code)
+				}
+				p.hangsUp()
+			})
+		})
+	}
+}
+
+// spent runs f and returns by how much the heap has grown at the end, and how much was allocated on the way.
+func spent(f func()) (grown, allocated int) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return int(after.HeapAlloc) - int(before.HeapAlloc), int(after.TotalAlloc - before.TotalAlloc)
+}
+
+func TestSizeLimits(t *testing.T) {
+	opts := edgews.Options{MaxMessageSize: 1000}
+	just := strings.Repeat("x", 1000)
+	cases := []struct {
+		name   string
+		frames []aFrame
+	}{
+		{"one frame", []aFrame{text(just + "x")}},
+		{"fragments", []aFrame{part(text(just), false), continuation("", false), continuation("x", true)}},
+		{"fragments that do not end", []aFrame{part(text(just), false), continuation("x", false)}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			withPeer(t, opts, func(t *testing.T, s *edgews.Socket, p *peer) {
+				events := record(t, s)
+				require.NoError(t, s.Accept())
+				p.sends(text(just), part(text(just), true))
+				events.wants("text of 1000 bytes", "text of 1000 bytes")
+				go p.pours(p.encode(c.frames...))
+				p.expectsClose(1009)
+				events.wants(failed("too big"))
+				p.hangsUp()
+			})
+		})
+	}
+}
+
+func TestMillionEmptyFragments(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		flood := p.encode(part(text(""), false))
+		empty := p.encode(continuation("", false))
+		flood = append(flood, bytes.Repeat(empty, 1_000_000)...)
+		_, allocated := spent(func() {
+			go p.pours(flood)
+			events.wants(failed("too many fragments"))
+			p.expectsClose(1008)
+		})
+		assert.Less(t, allocated, 4<<20)
+		p.hangsUp()
+	})
+}
+
+func TestMillionEmptyMessages(t *testing.T) {
+	for _, style := range []string{"listener", "nobody", "receiver that stopped"} {
+		t.Run(style, func(t *testing.T) {
+			overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+				if style == "listener" {
+					s.OnMessage(func(edgews.MessageEvent) {})
+				}
+				if style == "receiver that stopped" {
+					_, err := receiveFor(s, time.Microsecond)
+					require.Error(t, err)
+				}
+				require.NoError(t, s.Accept())
+				flood := bytes.Repeat(p.encode(text("")), 1_000_000)
+				grown, _ := spent(func() {
+					go p.pours(flood)
+					time.Sleep(time.Minute)
+				})
+				assert.Less(t, grown, 2<<20)
+				p.hangsUp()
+			})
+		})
+	}
+}
+
+// deflated is s as permessage-deflate sends it.
+func deflated(s string) string {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.BestCompression)
+	io.WriteString(w, s)
+	w.Flush()
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+// inFragments cuts a compressed message into frames of n bytes.
+func inFragments(s string, n int) (frames []aFrame) {
+	f := aFrame{bits: rsv1, opcode: 2}
+	for ; len(s) > n; s = s[n:] {
+		f.payload = s[:n]
+		frames = append(frames, f)
+		f = aFrame{}
+	}
+	f.payload, f.bits = s, f.bits|fin
+	return append(frames, f)
+}
+
+func TestInflateBombs(t *testing.T) {
+	bomb := deflated(strings.Repeat("\x00", 64<<20))
+	require.Less(t, len(bomb), 70_000, "about 1000:1")
+	cases := []struct {
+		name   string
+		limit  int64
+		frames []aFrame
+		code   int
+		most   int // allocated
+	}{
+		{"whole", 0, inFragments(bomb, 1<<20), 1009, 256 << 20},
+		{"whole, small limit", 1 << 20, inFragments(bomb, 1<<20), 1009, 16 << 20},
+		{"in fragments", 1 << 20, inFragments(bomb, 100), 1009, 16 << 20},
+		{"garbage", 0, []aFrame{{bits: fin | rsv1, opcode: 1, payload: "\xff\xff\xff\xff"}}, 1002, 16 << 20},
+		{"text that is not UTF-8", 0, []aFrame{{bits: fin | rsv1, opcode: 1, payload: deflated("\xff")}}, 1007, 16 << 20},
+		{"compressed size beyond the limit", 1000, []aFrame{{bits: fin | rsv1, opcode: 2, payload: strings.Repeat("x", 3000)}}, 1009, 16 << 20},
+		{"one RSV1 too many", 0, []aFrame{{bits: rsv1, opcode: 2, payload: "x"}, {bits: fin | rsv1, payload: "y"}}, 1002, 16 << 20},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s, p := overPipe.serverAndPeer(t, edgews.Options{MaxMessageSize: c.limit}, "permessage-deflate")
+				events := record(t, s)
+				require.NoError(t, s.Accept())
+				p.sends(aFrame{bits: fin | rsv1, opcode: 1, payload: deflated("harmless")})
+				events.wants(message("harmless"))
+				flood := p.encode(c.frames...)
+				_, allocated := spent(func() {
+					go p.pours(flood)
+					p.expectsClose(c.code)
+				})
+				assert.Less(t, allocated, c.most)
+				waitDone(t, s)
+				_, err := s.Receive(t.Context())
+				assert.Equal(t, c.code == 1009, strings.Contains(err.Error(), "too big"), "%v", err)
+				p.hangsUp()
+			})
+		})
+	}
+}
+
+// A peer that pings and never reads costs a little memory, and its socket after WriteTimeout.
+func TestPingFloodWithoutReading(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		flood := bytes.Repeat(p.encode(ping(strings.Repeat("x", 125))), 100_000)
+		_, allocated := spent(func() {
+			go p.pours(flood)
+			events.wantsEnd(failed("takes no data"), cut)
+		})
+		assert.Less(t, allocated, 8<<20)
+	})
+}
+
+func TestPingFloodOverTCP(t *testing.T) {
+	noGoroutinesLeft(t)
+	s, p := overTCP.serverAndPeer(t, edgews.Options{})
+	require.NoError(t, s.Accept())
+	flood := bytes.Repeat(p.encode(ping("0123456789")), 50_000)
+	grown, _ := spent(func() { p.pours(flood) })
+	assert.Less(t, grown, 4<<20)
+	p.hangsUp()
+	waitDone(t, s)
+}
+
+func TestPeerThatNeverReads(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		refused := 0
+		grown, _ := spent(func() {
+			for range 100_000 {
+				if s.SendBytes(make([]byte, 1000)) != nil {
+					refused++
+				}
+			}
+		})
+		assert.Greater(t, refused, 90_000)
+		assert.Less(t, grown, 4<<20)
+		events.wantsEnd(failed("takes no data"), cut)
+	})
+}
+
+// Garbage that never comes to a Close is dropped for a while, and then the line is.
+func TestEndlessGarbageBehindAnError(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		p.ignores()
+		start := time.Now()
+		p.conn.SetWriteDeadline(time.Time{})
+		for garbage := bytes.Repeat([]byte{0xff}, 1000); ; time.Sleep(time.Second) {
+			if _, err := p.conn.Write(garbage); err != nil {
+				break
+			}
+		}
+		assert.LessOrEqual(t, time.Since(start), 10*time.Second)
+		events.wants(failed("protocol error 1002"))
+		waitDone(t, s)
+	})
+}
+
+func TestEndlessMessagesAfterOurClose(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		s.OnMessage(func(edgews.MessageEvent) {})
+		require.NoError(t, s.Accept())
+		p.ignores()
+		require.NoError(t, s.Close(1000, ""))
+		start := time.Now()
+		p.conn.SetWriteDeadline(time.Time{})
+		for b := p.encode(text("not yet")); ; time.Sleep(100 * time.Millisecond) {
+			if _, err := p.conn.Write(b); err != nil {
+				break
+			}
+		}
+		assert.LessOrEqual(t, time.Since(start), 11*time.Second)
+		waitDone(t, s)
+		assert.ErrorContains(t, s.Err(), "1006")
+	})
+}
+
+func TestMessageThatNeverEnds(t *testing.T) {
+	for _, style := range []string{"listener", "receive", "reader"} {
+		t.Run(style, func(t *testing.T) {
+			overAPipe(t, edgews.Options{MaxMessageSize: 2 << 20}, func(t *testing.T, s *edgews.Socket, p *peer) {
+				switch style {
+				case "listener":
+					require.NoError(t, s.Accept())
+				case "receive":
+					go s.Receive(t.Context())
+				case "reader":
+					go func() {
+						_, r, err := s.NextReader(t.Context())
+						if assert.NoError(t, err) {
+							io.Copy(io.Discard, r)
+						}
+					}()
+				}
+				p.sends(part(binaryOf(""), false))
+				more := p.encode(continuation(strings.Repeat("x", 10_000), false))
+				_, allocated := spent(func() {
+					go p.pours(bytes.Repeat(more, 1000))
+					p.expectsClose(1009)
+				})
+				assert.Less(t, allocated, 64<<20)
+				p.hangsUp()
+				waitDone(t, s)
+			})
+		})
+	}
+}
+
+// The following are met before there is a socket. What an http.Server does is part of the defence, as its users set it up.
+
+func httpServer(t *testing.T) string {
+	t.Helper()
+	noGoroutinesLeft(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, err := edgews.Upgrade(w, r, nil); err == nil {
+			s.Accept()
+		}
+	}))
+	server.Config.ReadHeaderTimeout = 50 * time.Millisecond
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func TestHostileHandshakes(t *testing.T) {
+	good := "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + aKey + "\r\n"
+	without := func(line string) string { return strings.Replace(good, line, "", 1) }
+	cases := []struct {
+		name, request string
+		status        int // 0: 431, unless what is still on its way resets the connection first
+	}{
+		{"64 MiB of headers", good + "X: " + strings.Repeat("x", 64<<20) + "\r\n", 0},
+		{"64 MiB in many headers", good + strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 64<<10), 0},
+		{"no key", without("Sec-WebSocket-Key: " + aKey + "\r\n"), 400},
+		{"key of 15 bytes", strings.Replace(good, aKey, "MTIzNDU2Nzg5MDEyMzQ1", 1), 400},
+		{"key that is no base64", strings.Replace(good, aKey, "!!!!!!!!!!!!!!!!!!!!!!==", 1), 400},
+		{"two keys", good + "Sec-WebSocket-Key: " + aKey + "\r\n", 400},
+		{"two versions", good + "Sec-WebSocket-Version: 13\r\n", 426},
+		{"two hosts", good + "Host: y\r\n", 400},
+		{"body", good + "Content-Length: 5\r\n\r\n12345", 400},
+		{"chunked body", good + "Transfer-Encoding: chunked\r\n\r\n0\r\n", 400},
+		{"foreign origin", good + "Origin: https://evil.example\r\n", 403},
+		{"two origins", good + "Origin: http://x\r\nOrigin: https://evil.example\r\n", 403},
+		{"many extensions", good + strings.Repeat("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=8\r\n", 1000), 101},
+		{"broken extension", good + "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99\r\n", 101},
+	}
+	addr := httpServer(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			request := []byte(c.request + "\r\n")
+			grown, allocated := spent(func() {
+				go conn.Write(request)
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				switch {
+				case err == nil && c.status == 0:
+					assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, resp.StatusCode)
+				case c.status != 0 && assert.NoError(t, err):
+					assert.Equal(t, c.status, resp.StatusCode)
+				}
+			})
+			assert.Less(t, grown, 8<<20)
+			assert.Less(t, allocated, 16<<20)
+		})
+	}
+}
+
+// Whoever sends the request byte by byte is stopped by the server's own time-out, before Upgrade is reached.
+func TestSlowHandshake(t *testing.T) {
+	conn, err := net.Dial("tcp", httpServer(t))
+	require.NoError(t, err)
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgr")
+	conn.SetDeadline(time.Now().Add(patience))
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.NotContains(t, string(answer), "101")
+}
+
+// A client that sends its handshake and reads nothing costs the handler WriteTimeout at the most.
+func TestHandshakeThatIsNeverRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := make(chan error, 1)
+		dial, _, _ := overPipe.serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, err := edgews.Upgrade(w, r, nil)
+			errs <- err
+		})
+		conn := dial()
+		start := time.Now()
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", aKey)
+		require.Error(t, <-errs)
+		assert.Equal(t, 10*time.Second, time.Since(start))
+	})
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package edgews_test
+
+const raceEnabled = false
