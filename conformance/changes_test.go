@@ -145,6 +145,6 @@ func toldOfPanic(t transcript, stream string) {
 func stillHalfOpen(t transcript) {
 	swap("a", `close 1011 "internal error" clean rs=3`, `close 1011 "internal error" clean rs=2`)(t)
 	swap("a", "then rs=3", "then rs=2")(t)
-	swap("a", `send("a later") → ErrClosed rs=3`, `send("a later") → ok rs=2`)(t)
+	swap("a", `send("a later") → ErrClosed rs=3`, `send("a later") → ErrClosed rs=2`)(t)
 	swap("a", `close(4000, "a later") → ErrClosed rs=3`, `close(4000, "a later") → ok rs=3`)(t)
 }

@@ -128,7 +128,7 @@ var deviations = []deviation{
 	{"a-handler-throws-error a-handler-throws-nonerror a-two-handlers-throw a-after-error " +
 		"a-after-error@manual b-handler-throws b-handler-throws@manual c-throw-in-open-handler", listenerPanic,
 		"a panic closes with 1011, which the peer is told", panicCloses},
-	{"a-after-error@manual", listenerPanic, "the peer, half open, may answer that Close", stillHalfOpen},
+	{"a-after-error@manual", listenerPanic, "the peer, half open, may answer that Close, but sends to nobody", stillHalfOpen},
 
 	// Everywhere.
 	{"*", oneCloseEvent, "a failed connection has a close event too, with the code that was sent", failureCloses},
