@@ -176,7 +176,7 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 	}
 	c := wireConfig{conn: conn, buffered: buffered, client: true, opts: o.opts, url: o.url, protocol: protocol}
 	if params != nil {
-		c.deflate, c.extensions = params, params.String()
+		c.deflate, c.extensions = params, strings.Join(headerValues(resp.Header, headerExtensions), ", ")
 	}
 	return c, resp, nil
 }

@@ -427,10 +427,11 @@ func connectProxy(t *testing.T) (*url.URL, *atomic.Int32) {
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		down, _, refused := takeOver(w)
+		down, early, refused := takeOver(w)
 		if !assert.Nil(t, refused) {
 			return
 		}
+		up.Write(early)
 		go func() { io.Copy(up, down); up.Close() }()
 		go func() { io.Copy(down, up); down.Close() }()
 	}))
@@ -577,7 +578,7 @@ func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r
 func inMemory(body io.ReadCloser) *http.Client {
 	return &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 101, Body: body, Request: r, Header: http.Header{
-			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, headerAccept: {acceptFor(r.Header[headerKey][0])},
+			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, headerAccept: {acceptFor(headerValues(r.Header, headerKey)[0])},
 		}}, nil
 	})}
 }
@@ -589,7 +590,9 @@ func TestDialOtherRoundTrippers(t *testing.T) {
 	assert.Same(t, near, c.conn)
 
 	c, _ = mustDial(t, "ws://memory", &DialOptions{HTTPClient: inMemory(struct{ io.ReadWriteCloser }{near})})
-	assert.NoError(t, errors.Join(c.conn.SetDeadline(time.Now()), c.conn.SetReadDeadline(time.Now()), c.conn.SetWriteDeadline(time.Now())))
+	for _, set := range []func(time.Time) error{c.conn.SetDeadline, c.conn.SetReadDeadline, c.conn.SetWriteDeadline} {
+		assert.ErrorIs(t, set(time.Now()), os.ErrNoDeadline)
+	}
 	assert.Equal(t, "response body", c.conn.RemoteAddr().String())
 	assert.Equal(t, "http", c.conn.LocalAddr().Network())
 	go far.Write(plainHi)

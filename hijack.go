@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"reflect"
 	"time"
 )
@@ -120,7 +121,7 @@ func drain(body io.Reader, conn net.Conn) (buffered []byte, err error) {
 }
 
 // bodyConn is the body of a 101 answer as a connection. Its deadlines are those of the connection below, if
-// there is one; otherwise they do nothing.
+// there is one; otherwise it has none.
 type bodyConn struct {
 	io.ReadWriteCloser
 	below net.Conn // may be nil
@@ -145,7 +146,7 @@ func (c *bodyConn) RemoteAddr() net.Addr {
 // SetDeadline sets both deadlines.
 func (c *bodyConn) SetDeadline(t time.Time) error {
 	if c.below == nil {
-		return nil
+		return os.ErrNoDeadline
 	}
 	return c.below.SetDeadline(t)
 }
@@ -153,7 +154,7 @@ func (c *bodyConn) SetDeadline(t time.Time) error {
 // SetReadDeadline bounds Read.
 func (c *bodyConn) SetReadDeadline(t time.Time) error {
 	if c.below == nil {
-		return nil
+		return os.ErrNoDeadline
 	}
 	return c.below.SetReadDeadline(t)
 }
@@ -161,7 +162,7 @@ func (c *bodyConn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline bounds Write.
 func (c *bodyConn) SetWriteDeadline(t time.Time) error {
 	if c.below == nil {
-		return nil
+		return os.ErrNoDeadline
 	}
 	return c.below.SetWriteDeadline(t)
 }

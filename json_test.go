@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-type chat struct {
+type remark struct {
 	Type string `json:"type"`
 	Said string `json:"said"`
 }
@@ -20,14 +20,14 @@ type chat struct {
 func TestJSON(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, a.Accept())
-		require.NoError(t, edgews.SendJSON(a, chat{"chat", "hi"}))
+		require.NoError(t, edgews.SendJSON(a, remark{"chat", "hi"}))
 		require.NoError(t, a.Send("not json"))
 		require.NoError(t, edgews.SendJSON(a, 42))
-		got, err := edgews.ReceiveJSON[chat](within(t), b)
+		got, err := edgews.ReceiveJSON[remark](within(t), b)
 		require.NoError(t, err)
-		assert.Equal(t, chat{"chat", "hi"}, got)
-		_, err = edgews.ReceiveJSON[chat](within(t), b)
-		require.ErrorContains(t, err, "cannot be decoded into *edgews_test.chat")
+		assert.Equal(t, remark{"chat", "hi"}, got)
+		_, err = edgews.ReceiveJSON[remark](within(t), b)
+		require.ErrorContains(t, err, "cannot be decoded into *edgews_test.remark")
 		n, err := edgews.ReceiveJSON[int](within(t), b)
 		require.NoError(t, err)
 		assert.Equal(t, 42, n)
@@ -57,7 +57,7 @@ func TestOnJSON(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 				said := make(chan string, 10)
-				edgews.OnJSON(b, func(m chat) error {
+				edgews.OnJSON(b, func(m remark) error {
 					said <- m.Said
 					if m.Said == "no" {
 						return errors.New("it said no")
@@ -66,7 +66,7 @@ func TestOnJSON(t *testing.T) {
 				})
 				events := record(t, a)
 				acceptBoth(t, a, b)
-				require.NoError(t, edgews.SendJSON(a, chat{Said: "yes"}))
+				require.NoError(t, edgews.SendJSON(a, remark{Said: "yes"}))
 				assert.Equal(t, "yes", <-said)
 				require.NoError(t, a.Send(c.sent))
 				events.wantsEnd(c.end)
@@ -94,12 +94,12 @@ func TestMux(t *testing.T) {
 			s, _ := edgews.NewPair()
 			mux := edgews.Mux{Field: c.field}
 			heard := ""
-			edgews.Handle(&mux, "chat", func(_ context.Context, from *edgews.Socket, m chat) error {
+			edgews.Handle(&mux, "chat", func(_ context.Context, from *edgews.Socket, m remark) error {
 				assert.Same(t, s, from)
 				heard = "chat " + m.Said
 				return nil
 			})
-			edgews.Handle(&mux, "fails", func(context.Context, *edgews.Socket, chat) error { return errors.New("on purpose") })
+			edgews.Handle(&mux, "fails", func(context.Context, *edgews.Socket, remark) error { return errors.New("on purpose") })
 			for _, what := range []string{"first", "second"} {
 				edgews.Handle(&mux, "twice", func(context.Context, *edgews.Socket, any) error { heard = what; return nil })
 			}

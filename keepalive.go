@@ -16,16 +16,14 @@ func (w *wire) armLocked(d time.Duration) {
 	}
 }
 
-// tick looks whether the peer is late: with anything at all (keep-alive) or with its Close. One timer serves both; it
-// is not touched by the bytes that arrive, only by what it finds when it fires.
+// tick looks whether the peer is late: with anything at all (keep-alive), with its Close, or with hanging up. One timer
+// serves all three; it is not touched by the bytes that arrive, only by what it finds when it fires.
 func (w *wire) tick() {
+	cut := false
 	w.s.mu.Lock()
-	defer w.transmit()
-	defer w.s.mu.Unlock()
-	if w.s.fate != nil {
-		return
-	}
 	switch {
+	case w.s.fate != nil:
+		cut = w.tickParting()
 	case w.out.broken:
 		w.s.loseLocked(w.writeErr)
 	case w.s.is(sentClose):
@@ -33,6 +31,12 @@ func (w *wire) tick() {
 	default:
 		w.tickOpen()
 	}
+	w.s.mu.Unlock()
+	if cut {
+		w.conn.Close()
+		return
+	}
+	w.transmit()
 }
 
 // tickClosing waits for the peer's Close. mu must be held.

@@ -1,47 +1,50 @@
 package edgews
 
-import (
-	"errors"
-	"os"
-	"time"
-)
-
 // linger sees the connection off after the socket has ended. Closing a TCP connection that holds unread bytes resets
 // it and may destroy our Close on its way, so what the peer still sends is read and dropped until it hangs up, for
 // CloseTimeout after our last byte at most. A half-open socket lingers until the application closes it.
 func (w *wire) linger() {
 	defer w.hangUp()
-	if !w.parting(false) {
+	if !w.parting() {
 		return
 	}
 	w.transmit()
 	w.shutIfFlushed()
 	for {
 		b, err := w.conn.ReadBuffer()
-		switch {
-		case err == nil:
-			b.Release()
-		case !errors.Is(err, os.ErrDeadlineExceeded) || !w.parting(true):
+		if err != nil {
 			return
 		}
+		b.Release()
 	}
 }
 
-// parting sets how long to go on reading. It returns false when there is nobody to wait for.
-func (w *wire) parting(again bool) bool {
+// parting starts the time in which the peer has to hang up. It returns false when there is nobody to wait for.
+func (w *wire) parting() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case w.out.broken, s.is(lost) && !s.is(sentClose):
+	if w.out.broken || s.is(lost) && !s.is(sentClose) {
 		return false
-	case s.is(sentClose):
-		if again && !w.out.writing && w.out.empty() {
-			return false
-		}
-		w.conn.SetReadDeadline(time.Now().Add(s.opts.CloseTimeout))
-	default:
-		w.conn.SetReadDeadline(time.Time{})
+	}
+	w.conn.Resume()
+	if s.is(sentClose) {
+		w.armLocked(s.opts.CloseTimeout)
+	}
+	return true
+}
+
+// tickParting cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
+// the connection is to be closed. mu must be held.
+func (w *wire) tickParting() bool {
+	switch {
+	case w.out.broken, w.s.is(lost) && !w.s.is(sentClose):
+		return true
+	case !w.s.is(sentClose): // half open: for as long as the application likes
+		return false
+	case w.out.writing || !w.out.empty(): // WriteTimeout watches that
+		w.armLocked(w.s.opts.CloseTimeout)
+		return false
 	}
 	return true
 }

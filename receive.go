@@ -65,9 +65,6 @@ func endedWell(err error) bool {
 
 // beginReceive claims the inbox and takes back what the last call lent.
 func (s *Socket) beginReceive(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -77,6 +74,9 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 		return ErrReceiving
 	}
 	s.pullLocked()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.in.receiving = true
 	s.in.turn++
 	if s.in.ready == nil {

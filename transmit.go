@@ -68,7 +68,7 @@ func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.out.add(w.header(frame.Close), payload, 0)
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
-		w.conn.SetReadDeadline(time.Now().Add(w.s.opts.CloseTimeout))
+		w.armLocked(w.s.opts.CloseTimeout)
 	}
 }
 

@@ -363,6 +363,11 @@ func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
 		return false
 	}
 	s.mu.Lock()
+	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
+		s.mu.Unlock()
+		owned.free()
+		return false
+	}
 	onMessage := w.onMessageLocked()
 	if len(onMessage) == 0 {
 		defer s.mu.Unlock()
@@ -483,9 +488,10 @@ func (w *wire) takenLocked(*item) {}
 
 func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.size }
 
-// failLocked makes the reader look up.
+// failLocked makes the reader look up. If its connection does not know deadlines, tick will cut it.
 func (w *wire) failLocked() {
 	if w.s.is(lost) {
-		w.conn.SetReadDeadline(time.Unix(1, 0))
+		w.conn.Interrupt()
+		w.armLocked(lastWords)
 	}
 }

@@ -1,21 +1,142 @@
-// Echo serves a page that tests a WebSocket, and the socket that it talks to.
+// Echo serves a page that tests a WebSocket, and the socket that the page talks to.
+//
+//	go run ./examples/echo
+//
+// Then open the URL that it prints.
 package main
 
 import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
 	"log"
+	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/edgews/edgews"
 )
 
+//go:embed index.html
+var page []byte
+
 func main() {
-	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
-		s, err := edgews.Upgrade(w, r, nil)
-		if err != nil {
-			return
-		}
-		s.OnMessage(func(e edgews.MessageEvent) { _ = s.Send(e.Text()) })
-		_ = s.Accept()
+	log.SetFlags(0)
+	addr := flag.String("addr", "localhost:8080", "the address to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr); err != nil {
+		log.Fatal("echo: ", err)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by another program: choose another one, for example -addr localhost:8081", addr)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Open http://%s in a browser. Ctrl-C stops the server.\n", l.Addr())
+
+	e := new(echo)
+	srv := &http.Server{Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+
+	// Shutdown takes no more requests. It does not know the sockets: those are ours to close.
+	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(srv.Shutdown(grace), e.close(grace))
+}
+
+// echo answers every message with the same one. It knows its sockets, so that it can say goodbye to them.
+type echo struct {
+	mu      sync.Mutex
+	closed  bool                        // guarded by mu
+	sockets map[*edgews.Socket]struct{} // guarded by mu
+}
+
+func (e *echo) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
 	})
-	log.Fatal(http.ListenAndServe("localhost:8080", nil))
+	mux.HandleFunc("/ws", e.serve)
+	return mux
+}
+
+func (e *echo) serve(w http.ResponseWriter, r *http.Request) {
+	s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Protocols: []string{"echo"}})
+	if err != nil {
+		return // answered already
+	}
+	if !e.add(s) {
+		s.Accept()
+		s.Close(edgews.StatusServiceRestart, "server is stopping")
+		return
+	}
+	defer e.remove(s)
+	ctx := context.Background() // the request's context would do too: it lives as long as this handler
+	for msg, err := range s.Messages(ctx) {
+		if err != nil || s.Write(ctx, msg.Kind, msg.Data) != nil {
+			return // the socket has ended, and not with 1000 or 1001
+		}
+	}
+}
+
+// add takes a socket in. It returns false when the server is stopping.
+func (e *echo) add(s *edgews.Socket) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	if e.sockets == nil {
+		e.sockets = make(map[*edgews.Socket]struct{})
+	}
+	e.sockets[s] = struct{}{}
+	return true
+}
+
+func (e *echo) remove(s *edgews.Socket) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.sockets, s)
+}
+
+// close tells every socket that the server stops, and waits for their goodbyes.
+func (e *echo) close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	var leaving []*edgews.Socket
+	for s := range e.sockets {
+		s.Accept() // one that its handler has not received from yet
+		s.Close(edgews.StatusGoingAway, "server is stopping")
+		leaving = append(leaving, s)
+	}
+	e.mu.Unlock()
+	for _, s := range leaving {
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

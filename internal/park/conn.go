@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // ErrWouldBlock: the kernel has no room for more, or this kind of connection cannot tell.
@@ -101,6 +102,17 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	}
 	return c.raw.write(p)
 }
+
+// Interrupt makes a read that waits, and every later one, return an error until Resume is called. A connection that has no
+// deadlines is closed.
+func (c *Conn) Interrupt() {
+	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
+		go c.Close() // closing may wait, for instance to say goodbye in TLS
+	}
+}
+
+// Resume undoes Interrupt.
+func (c *Conn) Resume() { _ = c.SetReadDeadline(time.Time{}) }
 
 // CloseWrite tells the peer that nothing more will come (TCP FIN, TLS close_notify). Where there is no such
 // thing it does nothing.

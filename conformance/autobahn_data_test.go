@@ -1,0 +1,68 @@
+package conformance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// dataSet is something to compress. Upstream's files are not free to be copied; these have their kinds and sizes.
+type dataSet struct {
+	first byte // opcode of the messages
+	data  []byte
+}
+
+// dataSets returns those of 12.1 to 12.5; section 13 uses the first.
+func dataSets() []dataSet {
+	r := rand.New(rand.NewPCG(6455, 7692))
+	return []dataSet{
+		{opText, grown(194056, func() string {
+			return fmt.Sprintf(`{"id":%d,"name":"%s %s","score":%.3f,"tags":["%s","%s"]},`, r.IntN(1e6), word(r), word(r), r.Float64(), word(r), word(r))
+		})},
+		{opBinary, bitmap(r, 512)},
+		{opBinary, grown(222218, func() string { return word(r) + " " })},
+		{opText, grown(263527, func() string {
+			return fmt.Sprintf("<tr class=\"row\"><td><a href=\"/%s/%d\">%s</a></td><td>%s</td></tr>\n", word(r), r.IntN(1e4), word(r), word(r))
+		})},
+		{opBinary, grown(1042328, func() string { return "\nstream\n" + noise(r, 4000) + "\nendstream\nendobj" })},
+	}
+}
+
+// grown repeats piece until there are n bytes.
+func grown(n int, piece func() string) []byte {
+	var b []byte
+	for len(b) < n {
+		b = append(b, piece()...)
+	}
+	return b[:n]
+}
+
+// word makes words up; frequent ones are short.
+func word(r *rand.Rand) string {
+	syllables := []string{"ka", "to", "mi", "ren", "sol", "ver", "ich", "und", "der", "al", "o", "est"}
+	var b strings.Builder
+	for range 1 + int(r.ExpFloat64()) {
+		b.WriteString(syllables[min(int(r.ExpFloat64()*3), len(syllables)-1)])
+	}
+	return b.String()
+}
+
+// bitmap is a grey picture with soft gradients and some noise.
+func bitmap(r *rand.Rand, side int) []byte {
+	b := make([]byte, 0, 1078+side*side)
+	b = append(b, make([]byte, 1078)...)
+	for y := range side {
+		for x := range side {
+			b = append(b, byte((x*x+y*y)>>11+r.IntN(4)))
+		}
+	}
+	return b
+}
+
+func noise(r *rand.Rand, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return string(b)
+}

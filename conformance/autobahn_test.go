@@ -1,0 +1,124 @@
+package conformance
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/require"
+)
+
+// The Autobahn test suite, as Go tables with its case numbers. Upstream is a Python 2 program, which plays the client against an
+// echo server (fuzzingclient) and the server against an echo client (fuzzingserver); here a rawPeer plays both. What is expected
+// is what upstream reports as OK; its NON-STRICT and INFORMATIONAL count as failures wherever it has something better.
+//
+// Not here, as in upstream: 7.2, 7.4, 7.6, 7.8, 7.10–7.12, 8 and 11 have no cases, and 9.9 and 9.10 are never run.
+
+// autobahnCase is what the peer sends and what has to come back.
+type autobahnCase struct {
+	id   string
+	chop int        // octets per write; 0: all at once
+	send []rawFrame // …
+	want []rawFrame // exactly these frames, then the end
+	end  ending
+}
+
+// ending is how a case ends.
+type ending struct {
+	say  bool   // the peer closes with 1000 after it has what it wants; otherwise send has made edgews close
+	code uint16 // what edgews' Close has to carry; 0: nothing
+	// What the edgews end tells its application.
+	event edgews.StatusCode
+	clean bool
+}
+
+// ended is a closing handshake that the peer begins when it has got everything.
+var ended = ending{true, 1000, 1000, true}
+
+// fails is a connection that edgews has to fail.
+func fails(code uint16) ending { return ending{false, code, edgews.StatusCode(code), false} }
+
+// closed is the answer to a Close of the peer's among what it sends.
+func closed(code uint16) ending {
+	if code == 0 {
+		return ending{false, 0, edgews.StatusNoStatusReceived, true}
+	}
+	return ending{false, code, edgews.StatusCode(code), true}
+}
+
+// scenario is a case of any kind.
+type scenario interface {
+	number() string
+	run(t *testing.T, s subject)
+}
+
+func TestAutobahn(t *testing.T) {
+	play(t, map[string]subject{"server": newEchoServer(t, nil), "client": newEchoClient(t, nil)}, slices.Concat(
+		scenarios(framing), scenarios(pings), scenarios(reservedBits), scenarios(opcodes),
+		scenarios(fragmentation), []scenario{fragmentationWithWait},
+		scenarios(utf8Handling()), scenarios(utf8FailFast),
+		scenarios(closeHandling), scenarios(limits()), scenarios(roundTrips()), scenarios(misc)))
+}
+
+// play runs each case with edgews in each role.
+func play(t *testing.T, subjects map[string]subject, cases []scenario) {
+	for _, c := range cases {
+		t.Run(c.number(), func(t *testing.T) {
+			for role, s := range subjects {
+				t.Run(role, func(t *testing.T) { c.run(t, s) })
+			}
+		})
+	}
+}
+
+func scenarios[S scenario](table []S) (list []scenario) {
+	for _, c := range table {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (c autobahnCase) number() string { return c.id }
+
+func (c autobahnCase) run(t *testing.T, s subject) {
+	p, socket := s.connect(t, "")
+	sent := make(chan error, 1)
+	go func() { sent <- p.write(c.send, c.chop) }()
+	for _, f := range c.want {
+		p.expect(f)
+	}
+	if c.end.say {
+		require.NoError(t, <-sent)
+	}
+	c.end.play(p, socket)
+}
+
+// scripted is a case that a table cannot say, for example because it waits in between.
+type scripted struct {
+	id     string
+	script func(p *rawPeer)
+	end    ending
+}
+
+func (c scripted) number() string { return c.id }
+
+func (c scripted) run(t *testing.T, s subject) {
+	p, socket := s.connect(t, "")
+	c.script(p)
+	c.end.play(p, socket)
+}
+
+// play ends the connection and looks at both ends of it.
+func (e ending) play(p *rawPeer, s *edgews.Socket) {
+	p.t.Helper()
+	if e.say {
+		p.send(closeWith(1000, ""))
+	}
+	p.expectClose(e.code)
+	p.expectEnd()
+	<-s.Done()
+	var how *edgews.CloseError
+	require.ErrorAs(p.t, s.Err(), &how)
+	require.Equal(p.t, e.event, how.Code)
+	require.Equal(p.t, e.clean, how.WasClean)
+}

@@ -1,0 +1,163 @@
+package conformance_test
+
+import (
+	"log/slog"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// verdict is how a scenario came out.
+type verdict int
+
+const (
+	identical verdict = iota
+	deviating
+	listed
+)
+
+// TestOracle replays what the real runtime was seen to do, and compares.
+func TestOracle(t *testing.T) {
+	silenceLogs(t)
+	count := make(map[verdict]int)
+	used := make(map[int]int) // how many scenarios needed a deviation
+	for _, group := range []string{"a", "b", "c"} {
+		for _, s := range loadScenarios(t, group) {
+			if reason := listedBecause(s.ID); reason != "" {
+				count[listed]++
+				continue
+			}
+			t.Run(s.ID, func(t *testing.T) { count[replay(t, s, used)]++ })
+		}
+	}
+	if count[identical]+count[deviating]+count[listed] == scenarios {
+		for i := range deviations {
+			require.True(t, used[i] > 0 || t.Failed(), "deviation is not needed by any scenario: %s", deviations[i].what)
+		}
+	}
+	t.Logf("%d replayed identically, %d with deviations, %d listed", count[identical], count[deviating], count[listed])
+	logLicences(t, used)
+}
+
+// logLicences says how many scenarios deviate by which of the ten. Some do by several.
+func logLicences(t *testing.T, used map[int]int) {
+	byLicence := make(map[licence]int)
+	for i, n := range used {
+		byLicence[deviations[i].by] += n
+	}
+	for l, text := range licences {
+		if n := byLicence[licence(l)]; n > 0 {
+			t.Logf("deviation %2d: %3d times: %s", l, n, text)
+		}
+	}
+}
+
+// scenarios is how many there are in the groups a, b and c.
+const scenarios = 345
+
+// TestOracleIsComplete: every scenario is replayed or listed, and listed once.
+func TestOracleIsComplete(t *testing.T) {
+	known := make(map[string]bool)
+	for _, group := range []string{"a", "b", "c"} {
+		for _, s := range loadScenarios(t, group) {
+			known[s.ID] = true
+		}
+	}
+	require.Len(t, known, scenarios)
+	for id := range javascriptOnly {
+		require.True(t, known[id], "%s is listed and unknown", id)
+		require.NotContains(t, notYet, id)
+	}
+	for id := range notYet {
+		require.True(t, known[id], "%s is listed and unknown", id)
+	}
+	for i := range deviations {
+		for _, id := range deviations[i].named() {
+			require.True(t, known[id], "%s deviates and is unknown", id)
+			require.Empty(t, listedBecause(id), "%s deviates and is listed", id)
+		}
+	}
+}
+
+// silenceLogs: panics in listeners are part of the scenarios.
+func silenceLogs(t *testing.T) {
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { slog.SetDefault(before) })
+}
+
+func listedBecause(id string) string { return javascriptOnly[id] + notYet[id] }
+
+// replay plays one scenario, and compares what happens with what was recorded.
+func replay(t *testing.T, s *scenario, used map[int]int) verdict {
+	recorded := expect(s)
+	require.NotEmpty(t, recorded, "nothing to compare")
+	want, applied := deviate(s, recorded, -1)
+	got := play(t, s, want)
+	if diff := want.differences(got); diff != "" {
+		t.Errorf("%s\n%s", s.Title, diff)
+		return deviating
+	}
+	for i := range deviations {
+		needed := false
+		if slices.Contains(applied, i) {
+			without, _ := deviate(s, recorded, i)
+			needed = without.differences(got) != ""
+			used[i]++
+		}
+		if !needed && (slices.Contains(applied, i) || slices.Contains(deviations[i].named(), s.ID)) {
+			t.Errorf("deviation is not needed: %s", deviations[i].what)
+		}
+	}
+	if len(applied) == 0 {
+		return identical
+	}
+	return deviating
+}
+
+// deviate applies every deviation to what was recorded, except for one, and returns which made a difference.
+func deviate(s *scenario, recorded transcript, except int) (want transcript, applied []int) {
+	want = recorded.clone()
+	for i := range deviations {
+		d := &deviations[i]
+		if i == except || !d.covers(s.ID) {
+			continue
+		}
+		before := want.clone()
+		d.change(want)
+		if !want.equal(before) {
+			applied = append(applied, i)
+		}
+	}
+	return want, applied
+}
+
+func expect(s *scenario) transcript {
+	switch s.group() {
+	case "a":
+		return expectPair(s)
+	case "b":
+		return expectServer(s)
+	case "c":
+		return expectOutbound(s)
+	}
+	return nil
+}
+
+// play replays s.
+func play(t *testing.T, s *scenario, want transcript) map[string][]string {
+	switch s.group() {
+	case "a":
+		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		return playPair(t, s)
+	case "b":
+		return playServer(t, s, want)
+	case "c":
+		return playOutbound(t, s, want)
+	}
+	require.Fail(t, "no player")
+	return nil
+}

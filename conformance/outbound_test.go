@@ -1,0 +1,240 @@
+package conformance_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews"
+)
+
+// Group c: sockets of ours to a raw origin. A phase ends where the worker waited.
+
+// expectOutbound returns the recorded transcript.
+func expectOutbound(s *scenario) transcript {
+	t := make(transcript)
+	phase, connecting := 0, true
+	for i := range s.Trace {
+		e := &s.Trace[i]
+		connecting = connecting && (e.Op != "event" || e.Type != "open")
+		switch {
+		case e.Lane == "origin":
+			if !s.endedWithRequest(e) {
+				t.expectOrigin(e, phase)
+			}
+		case e.Target == "new":
+			t.add("w", phase, "new rs=%d", e.RS["w"])
+		case e.Op == "wait":
+			phase++
+			if rs, ok := e.RS["w"]; ok {
+				t.add("w", phase, "then rs=%d", rs)
+			}
+		case e.Op == "response":
+			t.add("fetch", phase, "%s", e.describeResponse())
+		case e.Op == "await" && !e.OK:
+			t.add("fetch", phase, "failed")
+		default:
+			t.expectSocket(e, phase, connecting)
+		}
+	}
+	t.anyWords(s)
+	return t
+}
+
+// endedWithRequest says whether e is the end of a connection that the runtime dropped together with the request
+// that had opened it. Go programs have no such end.
+func (s *scenario) endedWithRequest(e *entry) bool {
+	if e.Op != "tcp" || !strings.HasPrefix(s.ID, "c-fetch") {
+		return false
+	}
+	for i := range s.Trace {
+		if s.Trace[i].Method == "accept" || s.Trace[i].Op == "response" && s.Trace[i].WebSocket == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *entry) describeResponse() string {
+	var body string
+	_ = json.Unmarshal(e.Body, &body)
+	return describeResponse(e.Status, e.WebSocket != nil, e.Headers, body)
+}
+
+func describeResponse(status int, socket bool, headers []string, body string) string {
+	text := "response"
+	if socket {
+		text = "response with a socket"
+	}
+	return strings.TrimSpace(text + " " + describeAnswer(status, headers, body, false) + " " + normalHeaders(headers))
+}
+
+// outboundPlayer replays one scenario.
+type outboundPlayer struct {
+	t      *testing.T
+	s      *scenario
+	rec    *recorder
+	want   transcript
+	origin *origin
+	inside reactions
+	w      *actor
+	phase  int
+}
+
+func playOutbound(t *testing.T, s *scenario, want transcript) map[string][]string {
+	rec := newRecorder()
+	o := newOrigin(t, s, rec)
+	defer o.close()
+	var worker []*entry
+	for i := range s.Trace {
+		if s.Trace[i].Lane == "worker" {
+			worker = append(worker, &s.Trace[i])
+		}
+	}
+	script, inside := separate(worker)
+	p := &outboundPlayer{t: t, s: s, rec: rec, want: want, origin: o, inside: inside}
+	p.play(script)
+	return rec.result()
+}
+
+func (p *outboundPlayer) play(script []*entry) {
+	p.origin.turn.Lock()
+	for _, e := range script {
+		if e.Op != "wait" {
+			p.step(e)
+		} else if !p.wait(e) {
+			break
+		}
+	}
+	p.origin.turn.Unlock()
+	p.rec.await(p.want, atLast, patience)
+}
+
+// wait lets the others act until everything expected has happened.
+func (p *outboundPlayer) wait(e *entry) bool {
+	p.origin.turn.Unlock()
+	ok := p.rec.await(p.want, p.phase, patience)
+	p.origin.turn.Lock()
+	p.phase++
+	if p.w != nil && len(e.RS) > 0 {
+		p.w.waited()
+	}
+	return ok
+}
+
+func (p *outboundPlayer) step(e *entry) {
+	switch {
+	case e.Target == "new":
+		p.connect(e)
+	case e.Op == "await":
+		p.fetch(e.What)
+	case p.w != nil && (e.Op == "call" || e.Op == "get"):
+		p.w.do(e)
+	}
+}
+
+// connect is new WebSocket(url, protocols).
+func (p *outboundPlayer) connect(e *entry) {
+	url := strings.Replace(e.Args[0].text(), "127.0.0.1:PORT", p.origin.addr(), 1)
+	var protocols []string
+	if len(e.Args) > 1 {
+		for _, v := range e.Args[1].Items {
+			protocols = append(protocols, v.text())
+		}
+	}
+	s, err := edgews.NewWebSocket(url, protocols...)
+	require.NoError(p.t, err)
+	p.take(s)
+	p.rec.add("w", "new rs=%d", p.w.rs())
+}
+
+func (p *outboundPlayer) take(s *edgews.Socket) {
+	p.w = &actor{name: "w", s: s, rec: p.rec, halfOpen: p.s.halfOpen()}
+	p.w.react = p.inside.of(p.w, outboundScripts[p.s.ID])
+	p.w.listen()
+}
+
+// outboundScripts says what listeners do beyond the calls that were recorded.
+var outboundScripts = map[string]map[string]func(*actor){
+	"c-throw-in-open-handler": {"w/open/1": throw(errors.New("open boom"))},
+}
+
+var fetchCall = regexp.MustCompile(`^fetch\(([^,]+), (\{.*\})\)$`)
+
+// fetch is fetch(url, {headers: {Upgrade: "websocket", …}}). Unlike new WebSocket it offers no compression unless asked to.
+func (p *outboundPlayer) fetch(what string) {
+	var init struct {
+		Headers  map[string]string
+		Redirect string
+	}
+	url := "http://" + p.refusing() + "/"
+	if m := fetchCall.FindStringSubmatch(what); m != nil {
+		url = strings.Replace(m[1], "PORT", p.origin.addr(), 1)
+		require.NoError(p.t, json.Unmarshal([]byte(m[2]), &init))
+	}
+	transport := &http.Transport{}
+	p.t.Cleanup(transport.CloseIdleConnections)
+	opts := fetchOptions(init.Headers)
+	opts.HTTPClient = &http.Client{Transport: transport}
+	if init.Redirect == "manual" {
+		opts.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	p.origin.turn.Unlock()
+	s, resp, err := edgews.Dial(p.t.Context(), url, opts)
+	p.origin.turn.Lock()
+	p.fetched(s, resp, err)
+}
+
+// refusing returns an address at which nobody listens.
+func (p *outboundPlayer) refusing() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(p.t, err)
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func fetchOptions(headers map[string]string) *edgews.DialOptions {
+	opts := &edgews.DialOptions{Header: make(http.Header)}
+	opts.Compression = &edgews.Compression{Disable: true}
+	for name, v := range headers {
+		switch name {
+		case "Sec-WebSocket-Protocol":
+			opts.Protocols = strings.Split(v, ", ")
+		case "Sec-WebSocket-Extensions":
+			opts.Compression = &edgews.Compression{Disable: v == "", NoContextTakeover: true, WindowBits: 15, PeerWindowBits: 15}
+		default:
+			opts.Header.Set(name, v)
+		}
+	}
+	return opts
+}
+
+func (p *outboundPlayer) fetched(s *edgews.Socket, resp *http.Response, err error) {
+	if s != nil {
+		p.take(s)
+	}
+	if resp == nil {
+		require.Error(p.t, err)
+		p.rec.add("fetch", "failed")
+		return
+	}
+	var body []byte
+	if err != nil {
+		body, _ = io.ReadAll(resp.Body)
+	}
+	headers := headerLines(resp.Header, "")
+	for i, h := range headers {
+		if strings.HasPrefix(h, "Sec-Websocket-Accept: ") {
+			h = "sec-websocket-accept: <present>"
+		}
+		headers[i] = strings.ReplaceAll(h, p.origin.addr(), "127.0.0.1:PORT")
+	}
+	p.rec.add("fetch", "%s", describeResponse(resp.StatusCode, s != nil, headers, string(body)))
+}

@@ -1,0 +1,202 @@
+package conformance_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// Group a: both ends of a pair in one worker. JavaScript runs a turn to its end before any event is delivered; the
+// players run on one processor (see TestOracle), where a goroutine that does not block does the same.
+
+// pairEnds are the names of the ends in the traces, pair by pair.
+var pairEnds = [][2]string{{"a", "b"}, {"c", "d"}, {"c", "p"}}
+
+// pairTrace returns the worker's entries. What the other side of a service binding did comes first: it
+// happened in the fetch that the worker was waiting for.
+func pairTrace(s *scenario) []*entry {
+	var there, here []*entry
+	for i := range s.Trace {
+		e := &s.Trace[i]
+		if e.Lane == "do" && e.Op == "call" {
+			there = append(there, e)
+		} else {
+			here = append(here, e)
+		}
+	}
+	return append(there, here...)
+}
+
+// expectPair returns the recorded transcript.
+func expectPair(s *scenario) transcript {
+	t := make(transcript)
+	script := pairScripts[s.ID]
+	for _, e := range script.meaningful(pairTrace(s)) {
+		switch {
+		case e.Op == "call" && e.inexpressible(), t.expectSocket(e, 0, false):
+		case e.Op == "wait":
+			for end, rs := range e.RS {
+				t.add(end, 0, "then rs=%d", rs)
+			}
+		case e.Op == "note" && script.notes != nil:
+			t.add("notes", 0, "%s", e.Text)
+		case e.Op == "value" && script.values != nil:
+			t.add("values", 0, "%s: %v", e.What, e.Value.plain())
+		case e.Op == "do" && script.do != nil:
+			t.add("values", 0, "%s → %s", e.What, e.outcome())
+		}
+	}
+	return t
+}
+
+// inexpressible calls have arguments that Go's types do not allow: a reason, however empty, without a code.
+func (e *entry) inexpressible() bool {
+	return e.Method == "close" && len(e.Args) == 2 && e.Args[0].Type == "undefined" && e.Args[1].isText() && e.Args[1].text() == ""
+}
+
+// pairScript is what a scenario does beyond the calls that were recorded.
+type pairScript struct {
+	unheard map[string]bool                    // ends whose events were not recorded
+	late    map[string]int                     // ends that listen only after so many waits
+	inside  map[string]func(*actor)            // what listeners do, by event: see reactions
+	start   func(p *pairPlayer)                // adds listeners of its own
+	notes   map[string]func(p *pairPlayer)     // what a note stands for
+	values  map[string]func(p *pairPlayer) any // what a value was computed from
+	do      func(what string) error            // what else was tried
+	omit    string                             // entries with this in their names, and the values after them, mean nothing in Go
+}
+
+// meaningful leaves out what the script omits.
+func (s pairScript) meaningful(trace []*entry) []*entry {
+	if s.omit == "" {
+		return trace
+	}
+	var kept []*entry
+	omitting := false
+	for _, e := range trace {
+		if e.Op != "value" {
+			omitting = strings.Contains(e.What, s.omit)
+		}
+		if !omitting {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// pairPlayer replays one scenario.
+type pairPlayer struct {
+	rec    *recorder
+	script pairScript
+	actors map[string]*actor
+	waits  int
+}
+
+// playPair replays s in a bubble and returns the transcript.
+func playPair(t *testing.T, s *scenario) map[string][]string {
+	p := &pairPlayer{rec: newRecorder(), script: pairScripts[s.ID], actors: make(map[string]*actor)}
+	synctest.Test(t, func(t *testing.T) {
+		p.play(s)
+		p.hangUp()
+	})
+	return p.rec.result()
+}
+
+func (p *pairPlayer) play(s *scenario) {
+	trace := p.script.meaningful(pairTrace(s))
+	script, inside := separate(trace)
+	p.build(trace, s.halfOpen(), inside)
+	if p.script.start != nil {
+		p.script.start(p)
+	}
+	for _, e := range script {
+		p.step(e)
+	}
+	synctest.Wait()
+}
+
+// build makes the pairs that the trace speaks of.
+func (p *pairPlayer) build(trace []*entry, halfOpen bool, inside reactions) {
+	named := make(map[string]bool)
+	for _, e := range trace {
+		for end := range e.RS {
+			named[end] = true
+		}
+	}
+	for _, ends := range pairEnds {
+		if !named[ends[0]] || p.actors[ends[0]] != nil || !named[ends[1]] && ends[1] == "d" && named["p"] {
+			continue
+		}
+		first, second := edgews.NewPair()
+		for i, socket := range []*edgews.Socket{first, second} {
+			a := &actor{name: ends[i], s: socket, rec: p.rec, halfOpen: halfOpen}
+			a.react = inside.of(a, p.script.inside)
+			p.actors[a.name] = a
+			if _, late := p.script.late[a.name]; !late && !p.script.unheard[a.name] && named[a.name] {
+				a.listen()
+			}
+		}
+	}
+}
+
+// step replays what the scenario does itself.
+func (p *pairPlayer) step(e *entry) {
+	switch {
+	case e.Op == "wait":
+		p.wait(e)
+	case e.Op == "note" && p.script.notes != nil:
+		p.note(e)
+	case e.Op == "value" && p.script.values != nil:
+		p.rec.add("values", "%s: %v", e.What, p.script.values[e.What](p))
+	case e.Op == "do" && p.script.do != nil:
+		p.rec.add("values", "%s → %s", e.What, outcome(p.script.do(e.What)))
+	case e.Op == "call" && e.inexpressible():
+	case e.Op == "call", e.Op == "get":
+		p.actors[e.Target].do(e)
+		p.listenLate(e)
+	}
+}
+
+// listenLate adds listeners to an end that was accepted without any, after as many waits as the scenario says.
+func (p *pairPlayer) listenLate(e *entry) {
+	if waits, late := p.script.late[e.Target]; late && waits == 0 && e.Method == "accept" {
+		p.actors[e.Target].listen()
+	}
+}
+
+func (p *pairPlayer) wait(e *entry) {
+	time.Sleep(time.Duration(e.MS) * time.Millisecond)
+	synctest.Wait()
+	for end := range e.RS {
+		p.actors[end].waited()
+	}
+	p.waits++
+	for end, waits := range p.script.late {
+		if waits == p.waits {
+			p.actors[end].listen()
+		}
+	}
+}
+
+// note does what a note stands for. A note that stands for nothing was written by a listener.
+func (p *pairPlayer) note(e *entry) {
+	if do := p.script.notes[e.Text]; do != nil {
+		p.rec.add("notes", "%s", e.Text)
+		do(p)
+	}
+}
+
+// hangUp closes what the scenario has left open, so that no timer is left to the bubble.
+func (p *pairPlayer) hangUp() {
+	for _, a := range p.actors {
+		a.rec = newRecorder()
+	}
+	for _, a := range p.actors {
+		a.s.Accept()
+		a.s.Close(edgews.StatusGoingAway, "")
+	}
+	time.Sleep(time.Minute)
+}

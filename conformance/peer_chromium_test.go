@@ -1,0 +1,168 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/require"
+)
+
+// browser starts Chromium and returns the context of a tab in it.
+func browser(t *testing.T) context.Context {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		missing(t, "the browser: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		// Nothing but the page under test: a machine without a network refuses the rest, many times a second.
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+	)
+	// Not t.Context, which ends before the browser has closed in an orderly way.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancelAllocator := chromedp.NewExecAllocator(ctx, options...)
+	ctx, _ = chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(ctx) // waits for the browser to end, or its folder could not be removed
+		cancelAllocator()
+		cancel()
+	})
+	return ctx
+}
+
+// chromiumPage is a server of the page and of its sockets: "/default" and so on take different options.
+func chromiumPage(t *testing.T) string {
+	mux := http.NewServeMux()
+	page, err := os.ReadFile(filepath.Join("testdata", "peers", "chromium", "page.html"))
+	require.NoError(t, err)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(page)
+	})
+	for path, o := range map[string]edgews.Options{
+		"/default":  {},
+		"/plain":    {Compression: &edgews.Compression{Disable: true}},
+		"/alone":    {Compression: &edgews.Compression{Threshold: 1, NoContextTakeover: true, PeerNoContextTakeover: true}},
+		"/window9":  {Compression: &edgews.Compression{Threshold: 1, WindowBits: 9, PeerWindowBits: 9}},
+		"/window15": roomy,
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: o, Protocols: []string{"chat"}})
+			if err != nil {
+				return // a page that must not connect; see TestPeerChromium/origin
+			}
+			if err := obey(s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// chromiumResult is what a function of page.html comes back with.
+type chromiumResult struct {
+	Protocol   string   `json:"protocol"`
+	Extensions string   `json:"extensions"`
+	Answers    []string `json:"answers"`
+	Close      struct {
+		Code     int    `json:"code"`
+		Reason   string `json:"reason"`
+		WasClean bool   `json:"wasClean"`
+	} `json:"close"`
+	Events []string `json:"events"`
+}
+
+// TestPeerChromium has a page in Chromium talk to an edgews server.
+func TestPeerChromium(t *testing.T) {
+	tab := browser(t)
+	url := chromiumPage(t)
+	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(url)))
+	version, err := chromedp.Run(tab, chromedp.Evaluate[string](`navigator.userAgent`))
+	require.NoError(t, err)
+	t.Log(version)
+	run := func(t *testing.T, call string, args ...any) chromiumResult { return evaluate(t, tab, call, args...) }
+	for path, extensions := range map[string]string{
+		"/default":  "permessage-deflate; client_max_window_bits=12",
+		"/plain":    "",
+		"/alone":    "permessage-deflate; client_no_context_takeover; server_no_context_takeover; client_max_window_bits=12",
+		"/window9":  "permessage-deflate; client_max_window_bits=9",
+		"/window15": "permessage-deflate; client_max_window_bits=15",
+	} {
+		t.Run("echo"+path, func(t *testing.T) { testChromiumEcho(t, run, path, extensions) })
+	}
+	t.Run("many", func(t *testing.T) {
+		got := run(t, "many", "/default", 5000)
+		require.Equal(t, []string{"5000 in order"}, got.Answers)
+	})
+	t.Run("closes", func(t *testing.T) { testChromiumCloses(t, run) })
+	t.Run("parallel", func(t *testing.T) {
+		require.Equal(t, []string{"15 sockets"}, run(t, "parallel", "/default", 15).Answers)
+	})
+	t.Run("origin", func(t *testing.T) { testChromiumOrigin(t, tab, url) })
+}
+
+// evaluate calls a function of page.html.
+func evaluate(t *testing.T, tab context.Context, call string, args ...any) chromiumResult {
+	list, err := json.Marshal(args)
+	require.NoError(t, err)
+	script := call + "(..." + string(list) + ")"
+	got, err := chromedp.Run(tab, chromedp.Evaluate[chromiumResult](script, chromedp.EvalAwaitPromise))
+	require.NoError(t, err)
+	return got
+}
+
+type chromiumCall func(t *testing.T, call string, args ...any) chromiumResult
+
+func testChromiumEcho(t *testing.T, run chromiumCall, path, extensions string) {
+	sizes := slices.Concat([]int{0}, peerSizes)
+	if path == "/default" || path == "/plain" {
+		sizes = append(sizes, hugeSize)
+	}
+	got := run(t, "echo", path, sizes)
+	require.Empty(t, got.Answers, "what differed")
+	require.Equal(t, "chat", got.Protocol)
+	require.Equal(t, extensions, got.Extensions)
+	require.Equal(t, 1000, got.Close.Code)
+	require.True(t, got.Close.WasClean)
+	require.Equal(t, []string{"open", "close"}, got.Events)
+}
+
+func testChromiumCloses(t *testing.T, run chromiumCall) {
+	for _, c := range peerCloses {
+		got := run(t, "closedByServer", "/default", c.code, c.reason)
+		require.Equal(t, c.seen, got.Close.Code)
+		require.Equal(t, c.reason, got.Close.Reason)
+		require.True(t, got.Close.WasClean)
+		if c.code != 1000 && c.code < 3000 && c.code != 0 {
+			continue // a page may not close with it
+		}
+		got = run(t, "closedByPage", "/default", c.code, c.reason)
+		require.Equal(t, c.seen, got.Close.Code)
+		require.Equal(t, c.reason, got.Close.Reason)
+		require.True(t, got.Close.WasClean)
+	}
+}
+
+// testChromiumOrigin opens the page under another name of the same server, which is another site.
+func testChromiumOrigin(t *testing.T, tab context.Context, url string) {
+	other := strings.Replace(url, "127.0.0.1", "localhost", 1)
+	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(other)))
+	got := evaluate(t, tab, "closedByPage", "ws"+strings.TrimPrefix(url, "http")+"/default", 1000, "")
+	require.Equal(t, []string{"error", "close"}, got.Events)
+	require.Equal(t, 1006, got.Close.Code)
+	require.False(t, got.Close.WasClean)
+}

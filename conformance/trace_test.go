@@ -1,0 +1,204 @@
+package conformance_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// scenario is one recording of the real runtime.
+type scenario struct {
+	ID    string
+	Mode  string
+	Title string
+	Trace []entry
+
+	// Variants are other recordings of a scenario that did not always come out the same.
+	Variants [][]entry
+}
+
+// group is the scenario's letter: a (pairs), b (server) or c (outbound).
+func (s *scenario) group() string { return s.ID[:1] }
+
+// halfOpen says whether accept() means AcceptHalfOpen in the scenario's mode: the runtime answers a Close by itself
+// only since 2026-04-07.
+func (s *scenario) halfOpen() bool { return s.Mode == "manual" || s.Mode == "legacy" }
+
+// uncompressed says whether the mode knows no permessage-deflate.
+func (s *scenario) uncompressed() bool { return s.Mode == "nocomp" || s.Mode == "legacy" }
+
+// entry is one thing that was done or seen. Which fields are set depends on Op.
+type entry struct {
+	Lane, Op string
+
+	Target, Method, Prop, What, Text, Note string
+	Args                                   []value
+	OK                                     bool
+	Error                                  *jsError
+	RS                                     map[string]int
+	MS                                     int
+	Value                                  value
+
+	Type     string // of an event
+	Data     value
+	Code     int
+	Reason   string
+	WasClean bool
+	Message  string
+
+	Request     request
+	RequestLine string
+	Status      int
+	Headers     []string
+	Body        json.RawMessage
+	WebSocket   *string
+
+	Opcode, Hex, LenForm   string
+	Inflated               *string
+	Fin, Masked            bool
+	RSV1, RSV2, RSV3       bool
+	Length                 int
+	Bytes                  string
+	Event                  string // of the TCP connection
+	Opts                   serverScript
+	textGiven, reasonGiven bool
+}
+
+// UnmarshalJSON also notes which fields were there, where an empty one means something else than none.
+func (e *entry) UnmarshalJSON(b []byte) error {
+	type plain entry
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(b, &given); err != nil {
+		return err
+	}
+	if string(given["op"]) == `"handler"` { // of a hibernating socket: its fields have other types
+		e.Op = "handler"
+		return nil
+	}
+	if _, number := given["lenForm"]; number {
+		given["lenForm"] = json.RawMessage(`"` + strings.Trim(string(given["lenForm"]), `"`) + `"`)
+		b, _ = json.Marshal(given)
+	}
+	if err := json.Unmarshal(b, (*plain)(e)); err != nil {
+		return err
+	}
+	_, e.textGiven = given["text"]
+	_, e.reasonGiven = given["code"]
+	return nil
+}
+
+type request struct {
+	Method, Version string
+	Headers         []string
+}
+
+type jsError struct{ Name, Message string }
+
+// value is a JavaScript value.
+type value struct {
+	Type       string
+	Value      any
+	Length     int // of a long string
+	UTF8Length int
+	Head       string
+	ByteLength int
+	Size       int // of a Blob
+	Hex        string
+	HeadHex    string
+	JSON       string
+	Items      []value
+}
+
+// text returns a string's text, made up again when only its head was recorded.
+func (v value) text() string {
+	if s, ok := v.Value.(string); ok {
+		return s
+	}
+	if v.Length > 0 {
+		return strings.Repeat(v.Head[:1], v.Length)
+	}
+	return ""
+}
+
+// bytes returns a buffer's bytes, made up again when only its head was recorded.
+func (v value) bytes() []byte {
+	n := max(v.ByteLength, v.Size)
+	if v.Hex != "" || n == 0 {
+		b, _ := hex.DecodeString(v.Hex)
+		return b
+	}
+	head, _ := hex.DecodeString(v.HeadHex)
+	b := make([]byte, n)
+	if len(head) > 0 && head[0] != 0 {
+		for i := range b {
+			b[i] = head[0]
+		}
+	}
+	return b
+}
+
+func (v value) isText() bool { return v.Type == "string" }
+
+// plain returns the value as Go's values are printed.
+func (v value) plain() any {
+	if v.Items == nil {
+		return v.Value
+	}
+	var items []any
+	for _, item := range v.Items {
+		items = append(items, item.plain())
+	}
+	return items
+}
+
+// number returns a close code; undefined and null are none.
+func (v value) number() int {
+	n, _ := v.Value.(float64)
+	return int(n)
+}
+
+// describe writes the value as messages are written in transcripts.
+func (v value) describe() string {
+	if v.isText() {
+		return describeText(v.text())
+	}
+	return describeBinary(v.bytes())
+}
+
+// describeText writes long texts as their length only, which is all that frames were recorded with.
+func describeText(s string) string {
+	if utf8.RuneCountInString(s) > 200 {
+		return fmt.Sprintf("text of %d bytes", len(s))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func describeBinary(b []byte) string {
+	if len(b) > 64 {
+		return fmt.Sprintf("binary of %d bytes", len(b))
+	}
+	return fmt.Sprintf("0x%x", b)
+}
+
+// loadScenarios reads the recordings of one group.
+func loadScenarios(t *testing.T, group string) []*scenario {
+	t.Helper()
+	file, err := os.ReadFile("testdata/oracle/" + group + ".json")
+	require.NoError(t, err)
+	var all []*scenario
+	require.NoError(t, json.Unmarshal(file, &all))
+	for _, s := range all {
+		for _, v := range s.Variants { // what the client could read before a reset varies: take the most
+			if len(v) > len(s.Trace) {
+				s.Trace = v
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,258 @@
+// Package edgews is WebSockets for Go, with the programming model of Cloudflare Workers and without their platform: pairs of
+// sockets in memory, sockets over HTTP servers and clients, event listeners, and a pull style that reads like ordinary Go.
+//
+// There is one type, [Socket]. It is one end of a WebSocket, and it does not matter what is between the ends:
+//
+//   - [NewPair] returns two sockets that are connected in memory. No network, no frames, no goroutine while it is idle.
+//   - [Upgrade] turns an HTTP request into a socket. [Respond] does the same for one end of a pair.
+//   - [Dial] opens a socket to a server and waits for it. [NewWebSocket] opens one in the background.
+//
+// A socket sends with [Socket.Send], which never blocks, or with [Socket.Write], which waits for room. It receives either
+// through listeners or by being asked:
+//
+//	s.OnMessage(func(e edgews.MessageEvent) { … }) // events
+//	s.Accept()
+//
+//	for msg, err := range s.Messages(ctx) { … }    // or a loop
+//
+// Three things hold for every socket:
+//
+//   - It has to be accepted before it sends or delivers anything: by [Socket.Accept], by [Socket.AcceptHalfOpen], or by
+//     the first call of a method that receives. What the peer sends before waits, in order.
+//   - It ends with exactly one close event, which is its last event. Then [Socket.Done] is closed and [Socket.Err] says
+//     how.
+//   - All methods may be called from any goroutine at any time, also after the end.
+//
+// The zero [Options] are the recommended ones. They are safe: message size, queue, silence and every wait are bounded.
+//
+// # Pairs
+//
+// [NewPair] is WebSocketPair. What one end sends, the other receives, in order. A pair has two uses.
+//
+// In tests and inside a program both ends are accepted, and the pair is a message channel that behaves like a WebSocket:
+// with text and binary messages, back-pressure, a closing handshake and close codes.
+//
+// In a server one end is given to [Respond], and the network takes that end's place. The code that holds the other end does
+// not notice. What it sent before goes out right behind the 101 answer.
+//
+// A pair uses the defaults of [Options] until Respond replaces them. It has no frames, so there is no compression, no
+// keep-alive and no limit on the size of a message; the bound on the queue and the close timeout apply.
+//
+// # Serving
+//
+// [Upgrade] checks the request, answers 101 and returns a socket that waits to be accepted. The handler may return at once:
+// neither its return nor the end of the request's context ends the socket.
+//
+// A request that does not pass gets an HTTP answer with a sentence that says why. Upgrade returns a [*HandshakeError] and
+// the handler only has to return.
+//
+// A request with an Origin header must come from a page of the same host or from one of [UpgradeOptions.AllowedOrigins].
+// Otherwise a page of any site could open a socket with its visitor's cookies.
+//
+// A socket that is not accepted holds its connection, and nobody reads it. If it is not wanted after all, accept it and
+// close it.
+//
+// HTTP/1.1 only. [http.Server.Shutdown] neither closes nor waits for sockets, because it does not know them: a server that
+// stops should close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for Done.
+//
+// # Dialing
+//
+// [Dial] makes an ordinary request with an [http.Client], so that proxies, cookies, TLS settings and redirects are
+// configured where they always are. Its context bounds the handshake, not the socket.
+//
+// [NewWebSocket] is the constructor of browsers. It returns at once with a socket that is [Connecting] and accepted; the
+// open event says that it has opened. An attempt that fails fires an error event and then a close event with 1006.
+// [Socket.Write] waits for the socket to open. [Socket.Send] before that returns [ErrNotAccepted].
+//
+// # Events and the pull style
+//
+// [Socket.OnOpen], [Socket.OnMessage], [Socket.OnClose] and [Socket.OnError] add listeners, and return a function that
+// removes the listener again. Add them before Accept. A message that finds no listener is not kept for one that is added
+// later, except for the first 10 ms after Accept: there a message waits, as it does in Workers for listeners that are added
+// in the same turn of the event loop.
+//
+// The events of one socket:
+//
+//   - run one at a time, in order, each through all listeners in the order these were added;
+//   - never run inside a call that the listener's own goroutine makes: Send and Close do not call listeners;
+//   - may block: other sockets do not notice, this one waits;
+//   - may panic: the panic is logged, the other listeners run, and this socket fails with 1011.
+//
+// The pull style is [Socket.Receive], [Socket.Messages], [Socket.NextReader], [ReceiveJSON] and [NetConn]. The first call
+// accepts the socket. From then on messages go to these calls and no longer to listeners; the other events still reach
+// theirs. One goroutine at a time may receive; a second one gets [ErrReceiving].
+//
+// For JSON there are [SendJSON], [ReceiveJSON] and [OnJSON], and [Mux] for messages that name their type in a field.
+//
+// # Sending
+//
+// Send puts the message into the socket's queue and returns. It says nothing about whether the peer will get it. The rules
+// of the queue:
+//
+//   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes, in
+//     which a very short message counts 16.
+//   - What happens beyond that is the choice of [Options.Overflow]: Send returns [ErrBufferFull] (the default), or the
+//     socket is closed with 1013, or the new message is dropped.
+//   - [Socket.Write] waits for room instead, until its context ends. Then nothing of the message has been sent.
+//   - What one goroutine sends stays in order. Pings and pongs overtake messages, between frames.
+//   - Whoever finds the queue idle writes it to the connection, as far as that goes without blocking. Others append, and
+//     their messages leave in the same write.
+//   - While a listener still has messages before it that arrived together, its answers are gathered, for at most about a
+//     millisecond.
+//
+// [Socket.BufferedAmount] is the payload that waits, [Socket.Flush] waits until it is 0, and [Prepare] encodes a message
+// once for many sockets. [Socket.NextWriter] sends a message of unknown size piece by piece.
+//
+// # Receiving
+//
+// The bytes of a [Message] belong to edgews. In a listener they are valid until the listener returns, from a receive method
+// until the next call of one. They may be changed. [Message.Clone] and [Message.Text] make copies.
+//
+// A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, the socket stops
+// reading, and TCP makes the peer wait. Until then pings are answered and a Close is seen while nobody receives. With
+// listeners nothing is read while a listener runs.
+//
+// Cancelling the context of Receive, NextReader, Write, Flush or Ping ends the call with ctx.Err(). The socket stays usable
+// and no message is lost.
+//
+// # Closing
+//
+// The states are those of the Web API; see [Socket.ReadyState].
+//
+//	CONNECTING   a socket of NewWebSocket, until its open event
+//	OPEN         every other socket from the start, accepted or not
+//	CLOSING      one side has said Close
+//	CLOSED       both sides have said Close, or the connection is gone
+//
+// [Socket.Close] queues a Close behind what was sent before, and returns. Messages that the peer sends until its own Close
+// are still delivered. The peer's Close is answered automatically with its own code and reason, unless the socket was
+// accepted with AcceptHalfOpen: then the application may go on sending after the close event, and ends the socket with
+// Close.
+//
+// Every accepted socket fires exactly one close event, whatever happened:
+//
+//	the peer said Close                          its code and reason, WasClean
+//	… without a code                             1005, WasClean
+//	the connection was lost                      1006
+//	the peer did not answer our Close in time    1006, after Options.CloseTimeout
+//	the peer was silent                          1006, ErrNoPong, after Options.KeepAlive and KeepAliveTimeout
+//	the peer took no data                        1006, ErrWriteTimeout, after Options.WriteTimeout
+//	NewWebSocket could not connect               1006, *HandshakeError
+//	the peer broke the protocol                  1002, *ProtocolError
+//	the peer sent text that is not UTF-8         1007, *ProtocolError
+//	the peer exceeded Options.RateLimit          1008, ErrRateLimited
+//	a message exceeded Options.MaxMessageSize    1009, ErrMessageTooBig
+//	a listener panicked                          1011
+//
+// Where the right column names an error, and after a panic or a failed write, an error event comes before the close event.
+// The peer is told 1002 to 1011 in a Close frame. 1005, 1006 and 1015 never travel, and Close refuses to send them.
+//
+// # Keep-alive
+//
+// A network socket from which nothing has arrived for [Options.KeepAlive] sends a ping. If nothing arrives for
+// [Options.KeepAliveTimeout] after that, the connection is dropped. Every received byte counts as life, not only a pong.
+// Pings of the peer are answered without being asked. [Socket.Ping] measures a round trip.
+//
+// # Compression
+//
+// permessage-deflate (RFC 7692) is agreed on when the peer offers it, and offered by Dial. Messages of at least 256 bytes
+// are compressed; smaller ones, and those that would not shrink, are not. Between messages a socket keeps no compressor,
+// those are shared, but what the next message may refer to: at most 2 KiB of its own messages, and a window of
+// [Compression.PeerWindowBits] of the peer's, which is 4 KiB by default and 32 KiB if the peer does not let us choose.
+//
+// Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the CRIME and BREACH
+// attacks). [Compression.Choose] and [Compression.Disable] are the means against it.
+//
+// # Limits
+//
+// Every bound has a default; see [Options] for how to change it.
+//
+//	received message            32 MiB after inflation  MaxMessageSize
+//	send queue                  1 MiB                   SendBuffer
+//	silence before a ping       30 s                    KeepAlive
+//	silence after it            15 s                    KeepAliveTimeout
+//	answer to a Close           5 s                     CloseTimeout
+//	write without progress      10 s                    WriteTimeout
+//	messages, bytes per second  no limit                RateLimit
+//	waiting to be received      64 KiB                  fixed; one message may be larger
+//	close reason                123 bytes               RFC 6455
+//	opening by NewWebSocket     30 s                    fixed; Dial has a context
+//
+// Memory follows the bytes that have arrived, never a length that a header claims.
+//
+// # Errors
+//
+// There are sentinel errors for the states that a call can find a socket in, such as [ErrClosed] and [ErrBufferFull], for
+// use with [errors.Is]; and three types for [errors.As]:
+//
+//   - [*CloseError]: how a socket ended. The receive methods return it after the last message, always the same.
+//   - [*ProtocolError]: which rule the peer broke. It comes together with a CloseError; [errors.As] finds both.
+//   - [*HandshakeError]: why a socket could not be opened.
+//
+// Nothing panics because of what a peer does or because of the moment at which a method is called.
+//
+// # Concurrency
+//
+//   - All methods of a Socket may be called from any goroutine, and from its listeners.
+//   - One goroutine at a time may receive. The reader of NextReader and the writer of NextWriter belong to one goroutine
+//     each.
+//   - Do not wait in a listener for something that only the next event of the same socket can bring, such as Ping.
+//   - The lock of a socket is never held while the network is written or read, or while a listener runs.
+//   - An accepted network socket has one goroutine, which ends with the socket. A second one exists while the peer is
+//     slower than the sender. An idle pair has none.
+//
+// # Testing
+//
+// Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest] bubble,
+// where time is virtual: a test of a timeout takes no time, and [synctest.Wait] returns when all events have been delivered.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		client, server := edgews.NewPair()
+//		server.OnMessage(func(e edgews.MessageEvent) { … })
+//		server.Accept()
+//		client.Accept()
+//		client.Send("hello")
+//		synctest.Wait() // the listener has run
+//	})
+//
+// For the handshake and everything around it, [net/http/httptest.NewServer] and Dial do.
+//
+// # Coming from Workers
+//
+//	const [client, server] =                     client, server := edgews.NewPair()
+//	  Object.values(new WebSocketPair())
+//	server.accept()                              server.Accept()
+//	server.accept({allowHalfOpen: true})         server.AcceptHalfOpen()
+//	ws.addEventListener("message", f)            remove := ws.OnMessage(f)
+//	ws.removeEventListener("message", f)         remove()
+//	event.data                                   e.Kind, e.Data, e.Text()
+//	ws.send("text"), ws.send(buffer)             ws.Send("text"), ws.SendBytes(p)
+//	ws.close(1000, "done")                       ws.Close(1000, "done")
+//	ws.readyState, ws.url, ws.protocol           ws.ReadyState(), ws.URL(), ws.Protocol()
+//	ws.extensions                                ws.Extensions()
+//	return new Response(null,                    err := edgews.Respond(w, r, client, nil)
+//	  {status: 101, webSocket: client})
+//	new WebSocket(url, protocols)                edgews.NewWebSocket(url, protocols...)
+//	fetch(url, {headers:                         edgews.Dial(ctx, url, nil)
+//	  {Upgrade: "websocket"}})
+//
+// Durable Objects are not part of this package yet.
+//
+// # Deviations
+//
+// Behaviour is that of the Workers runtime with a recent compatibility date, except:
+//
+//   - The wire is as strict as RFC 6455 asks. Unmasked client frames, lengths that are not minimal, long or fragmented
+//     control frames, reserved bits and bad Close payloads end the connection with 1002, text that is not UTF-8 with 1007.
+//     What a lax endpoint lets through, the next one has to defend itself against.
+//   - Send, Write and Close on a socket that has ended return [ErrClosed]. Workers ignore some of these calls, and a
+//     program does not notice that it talks to nobody.
+//   - There is always exactly one close event and it is always the last; a peer that does not answer a Close is cut off.
+//     In Workers a socket can stay CLOSING for ever.
+//   - A panic in a listener ends that socket with 1011 and no other. A server has many sockets in one process.
+//   - Network sockets have keep-alive, on both sides. In Workers the platform finds dead connections.
+//   - Queues are bounded in bytes, with a policy for what does not fit, because there is no platform that ends a process
+//     which grows without limit.
+//   - The handshake is checked as RFC 6455 §4 asks, origin included; see [Upgrade], [Respond], [Dial] and [NewWebSocket]
+//     for the details.
+package edgews

@@ -1,0 +1,165 @@
+package edgews_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// echo answers every message with the same one.
+func echo(w http.ResponseWriter, r *http.Request) {
+	s, err := edgews.Upgrade(w, r, nil)
+	if err != nil {
+		return // answered already
+	}
+	for msg, err := range s.Messages(r.Context()) {
+		if err != nil || s.Write(r.Context(), msg.Kind, msg.Data) != nil {
+			return
+		}
+	}
+}
+
+func ExampleUpgrade() {
+	srv := httptest.NewServer(http.HandlerFunc(echo))
+	defer srv.Close()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, srv.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	msg, err := s.Receive(ctx)
+	fmt.Println(msg.Text(), err)
+	s.Close(edgews.StatusNormalClosure, "")
+	<-s.Done()
+	// Output:
+	// hello <nil>
+}
+
+// Respond puts the network in the place of one end of a pair. The code that holds the other end does not notice.
+func ExampleRespond() {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		client, server := edgews.NewPair()
+		server.OnMessage(func(e edgews.MessageEvent) { server.Send("you said " + e.Text()) })
+		server.Accept()
+		server.Send("welcome")
+		edgews.Respond(w, r, client, nil)
+	}))
+	defer srv.Close()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, srv.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	for range 2 {
+		msg, _ := s.Receive(ctx)
+		fmt.Println(msg.Text())
+	}
+	s.Close(edgews.StatusNormalClosure, "")
+	<-s.Done()
+	// Output:
+	// welcome
+	// you said hello
+}
+
+// Dial says what the server agreed to, and what it answered.
+func ExampleDial() {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Protocols: []string{"chat.v2", "chat.v1"}})
+		if err == nil {
+			s.Accept()
+		}
+	}))
+	defer srv.Close()
+
+	opts := &edgews.DialOptions{
+		Protocols: []string{"chat.v1", "chat.v2"},
+		Header:    http.Header{"Authorization": {"Bearer 123"}},
+	}
+	s, resp, err := edgews.Dial(context.Background(), srv.URL, opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(resp.StatusCode, s.Protocol(), s.ReadyState())
+	s.Accept()
+	s.Close(edgews.StatusNormalClosure, "")
+	<-s.Done()
+	// Output:
+	// 101 chat.v2 OPEN
+}
+
+// A handshake that fails says why, on both sides.
+func ExampleHandshakeError() {
+	srv := httptest.NewServer(http.HandlerFunc(echo))
+	defer srv.Close()
+
+	opts := &edgews.DialOptions{Header: http.Header{"Origin": {"https://elsewhere.example"}}}
+	_, resp, err := edgews.Dial(context.Background(), srv.URL, opts)
+	fmt.Println(resp.Status)
+	fmt.Println(err)
+	// Output:
+	// 403 Forbidden
+	// edgews: handshake failed: expected status 101, but received 403
+}
+
+// NewWebSocket returns at once and connects in the background.
+func ExampleNewWebSocket() {
+	srv := httptest.NewServer(http.HandlerFunc(echo))
+	defer srv.Close()
+
+	s, err := edgews.NewWebSocket("ws://" + srv.Listener.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.OnMessage(func(e edgews.MessageEvent) {
+		fmt.Println(e.Text())
+		s.Close(edgews.StatusNormalClosure, "")
+	})
+	s.Write(context.Background(), edgews.Text, []byte("hello")) // waits until it is open
+	<-s.Done()
+	fmt.Println(s.Err())
+	// Output:
+	// hello
+	// edgews: connection closed: 1000 normal closure
+}
+
+// The options of a socket bound what its peer can cost.
+func ExampleOptions() {
+	opts := &edgews.UpgradeOptions{Options: edgews.Options{
+		MaxMessageSize: 1 << 10,
+		SendBuffer:     64 << 10,
+		Overflow:       edgews.OverflowClose,
+		KeepAlive:      10 * time.Second,
+		RateLimit:      edgews.RateLimit{Messages: 100},
+		Compression:    &edgews.Compression{Disable: true},
+	}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, err := edgews.Upgrade(w, r, opts); err == nil {
+			s.Accept()
+		}
+	}))
+	defer srv.Close()
+
+	s, _, err := edgews.Dial(context.Background(), srv.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Accept()
+	s.SendBytes(make([]byte, 2<<10))
+	<-s.Done()
+	fmt.Println(s.Err())
+	// Output:
+	// edgews: connection closed: 1009 message too big "message is too large: 2048 > 1024 bytes"
+}
