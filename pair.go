@@ -291,12 +291,25 @@ func (m *memory) answer(needed bool) {
 }
 
 // mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for the whole of
-// it. Otherwise a message larger than SendBuffer would never be. mu must be held.
+// it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
 func (s *Socket) mindPiecesLocked() {
-	if !s.is(accepted) || s.is(pulling) && s.in.want != wantMessage || s.in.whole() {
+	in := &s.in
+	if !s.is(accepted) || s.is(pulling) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {
 		return
 	}
-	for i := s.in.queue.head; i < len(s.in.queue.items); i++ {
-		s.link.takenLocked(&s.in.queue.items[i])
+	pieces := in.queue.items[in.queue.head+in.unheard:]
+	joined := &pieces[0]
+	s.link.takenLocked(joined)
+	in.bytes -= weight(*joined)
+	for i := range pieces[1:] {
+		next := &pieces[1+i]
+		s.link.takenLocked(next)
+		in.bytes -= weight(*next)
+		joined.buf = joined.buf.reserve(len(next.buf.b))
+		joined.buf.b = append(joined.buf.b, next.buf.b...)
+		next.buf.free()
 	}
+	in.bytes += weight(*joined)
+	clear(pieces[1:])
+	in.queue.items = in.queue.items[:in.queue.head+in.unheard+1]
 }
