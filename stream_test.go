@@ -213,6 +213,57 @@ func TestLargeMessageThroughAPair(t *testing.T) {
 	})
 }
 
+// Each piece costs the same however many came before: this would take minutes otherwise.
+func TestByteByByteThroughAPair(t *testing.T) {
+	const n = 200_000
+	bubble(t, func(t *testing.T) {
+		for _, style := range []string{"listener", "receive"} {
+			a, b := edgews.NewPair()
+			require.NoError(t, a.Accept())
+			sizes := make(chan int, 1)
+			if style == "listener" {
+				b.OnMessage(func(e edgews.MessageEvent) { sizes <- len(e.Data) })
+				require.NoError(t, b.Accept())
+			} else {
+				go func() {
+					m, err := b.Receive(t.Context())
+					assert.NoError(t, err)
+					sizes <- len(m.Data)
+				}()
+			}
+			w, err := a.NextWriter(t.Context(), edgews.Binary)
+			require.NoError(t, err)
+			for range n {
+				_, err := w.Write([]byte{1})
+				require.NoError(t, err)
+			}
+			require.NoError(t, w.Close())
+			assert.Equal(t, n, <-sizes, style)
+			require.NoError(t, a.Flush(t.Context()))
+		}
+	})
+}
+
+func TestLargeMessageThatNobodyWants(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("unheard"))
+		_, err := a.Ping(within(t))
+		require.NoError(t, err)
+		eventually(t, func() bool { return a.BufferedAmount() == 0 }, "taken, though by nobody")
+		w, err := a.NextWriter(within(t), edgews.Binary)
+		require.NoError(t, err)
+		for range 30 {
+			_, err := w.Write(make([]byte, 100_000))
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, a.Close(1000, ""))
+		waitDone(t, a)
+		waitDone(t, b)
+	})
+}
+
 func TestTextMayBeSplitAnywhere(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		events := record(t, b)
