@@ -152,7 +152,6 @@ func awaitListener[E any](s *Socket, pick func(*listeners) list[E]) list[E] {
 
 func pickMessage(l *listeners) list[MessageEvent] { return l.message }
 func pickClose(l *listeners) list[CloseEvent]     { return l.close }
-func pickError(l *listeners) list[ErrorEvent]     { return l.err }
 func pickOpen(l *listeners) list[OpenEvent]       { return l.open }
 
 // dispatch runs the listeners in order and returns the first panic as an error.
