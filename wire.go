@@ -151,7 +151,7 @@ func (w *wire) read() {
 func (w *wire) readFrames() bool {
 	b, err := w.conn.ReadBuffer()
 	if err != nil {
-		w.hungUp()
+		w.hungUp(err)
 		return false
 	}
 	defer b.Release()
@@ -170,7 +170,7 @@ func (w *wire) readPayload() bool {
 	room = room[:min(int64(len(room)), w.decoder.Remaining())]
 	n, err := w.conn.Read(room)
 	if n == 0 && err != nil {
-		w.hungUp()
+		w.hungUp(err)
 		return false
 	}
 	w.heard.Store(notListening)
@@ -187,10 +187,19 @@ func (w *wire) readPayload() bool {
 }
 
 // hungUp ends a socket whose connection has ended.
-func (w *wire) hungUp() {
+func (w *wire) hungUp(err error) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	w.s.loseLocked(w.writeErr)
+	w.s.loseLocked(w.lossLocked(err))
+}
+
+// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that was sent.
+// mu must be held.
+func (w *wire) lossLocked(err error) error {
+	if w.writeErr == nil && w.out.payload > 0 {
+		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
+	}
+	return w.writeErr
 }
 
 // feed takes the frames out of p. It reports whether to go on reading. What listeners send to this socket meanwhile
