@@ -22,9 +22,10 @@ type outbox struct {
 	payload int     // payload in frames, in held and in the hands of the writer
 	size    int     // the same, as it counts against SendBuffer
 
-	writing bool // somebody writes; everybody else only appends
-	corked  bool // the reader is in the middle of a batch of messages and writes at its end
-	broken  bool // a write has failed: nothing more goes out
+	pongAt  int32 // where in control the newest frame begins, if that is a pong; else -1
+	writing bool  // somebody writes; everybody else only appends
+	corked  bool  // the reader is in the middle of a batch of messages and writes at its end
+	broken  bool  // a write has failed: nothing more goes out
 }
 
 // batch is a run of whole frames that is written at once.
@@ -116,12 +117,17 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 	}
 	n := frame.Size(len(p), h.Masked)
 	if o.control == nil {
-		o.control = newBuffer(n)
+		o.control, o.pongAt = newBuffer(n), -1
 	}
-	if len(o.control.b)+n > controlLimit {
-		o.control.b = o.control.b[:0]
+	pong := h.Opcode == frame.Pong
+	if pong && o.pongAt >= 0 && len(o.control.b)+n > controlLimit {
+		o.control.b = o.control.b[:o.pongAt]
 	}
 	o.control = o.control.reserve(n)
+	o.pongAt = -1
+	if pong {
+		o.pongAt = int32(len(o.control.b))
+	}
 	o.control.b = frame.AppendFrame(o.control.b, h, p)
 }
 

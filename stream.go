@@ -97,7 +97,7 @@ func (r *messageReader) next() error {
 // message of any size can be sent; Write waits while the queue is full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character.
 //
 // Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued behind it. Close the writer: abandoning it leaves the socket
-// unable to send messages. Cancelling ctx fails a Write that waits with ctx.Err(), before any of its bytes is sent.
+// unable to send messages, and closing the socket before it cuts the message off and drops what is queued behind it. Cancelling ctx fails a Write that waits with ctx.Err(), before any of its bytes is sent.
 //
 // The first call on a socket that is not accepted accepts it, as Receive does.
 func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, error) {

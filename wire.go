@@ -216,7 +216,7 @@ func (w *wire) feed(p []byte) bool {
 		case !ok:
 			return true
 		case piece.Opcode.Control():
-			ok = w.control(piece)
+			ok = w.control(piece, len(p) > 0)
 		default:
 			ok = w.data(piece, len(p) > 0)
 		}
@@ -241,11 +241,12 @@ func (w *wire) breach(err error) {
 	w.s.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
 }
 
-// control deals with a control frame. It reports whether to go on reading.
-func (w *wire) control(p frame.Piece) bool {
+// control deals with a control frame. It reports whether to go on reading. more says whether other frames are waiting
+// behind it.
+func (w *wire) control(p frame.Piece, more bool) bool {
 	switch p.Opcode {
 	case frame.Ping:
-		w.pong(p.Payload)
+		w.pong(p.Payload, more)
 	case frame.Pong:
 		w.ponged(p.Payload)
 	case frame.Close:
@@ -256,8 +257,9 @@ func (w *wire) control(p frame.Piece) bool {
 }
 
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
-func (w *wire) pong(payload []byte) {
+func (w *wire) pong(payload []byte, more bool) {
 	w.s.mu.Lock()
+	w.corkLocked(more)
 	if !w.s.is(sentClose) {
 		w.out.addControl(w.header(frame.Pong), payload)
 	}
