@@ -6,8 +6,9 @@ import (
 	"github.com/edgews/edgews/internal/deflate"
 )
 
-// deflater compresses what a socket sends. Its mutex is held from compressing a message until it is queued, because the history
-// has to follow the order on the wire. It is taken before the socket's mu and never across I/O.
+// deflater compresses what a socket sends. Its mutex is held from compressing a message until it is queued,
+// because the history has to follow the order on the wire. It is taken before the socket's mu and never across
+// I/O.
 type deflater struct {
 	mu   sync.Mutex
 	bits int // of the window we compress against

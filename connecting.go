@@ -30,7 +30,8 @@ func (s *Socket) connecting() context.Context {
 	return context.Background()
 }
 
-// opened gives the socket its connection and fires the open event. It delivers the socket's events from then on, in the calling goroutine, until the end.
+// opened gives the socket its connection and fires the open event. It delivers the socket's events from then
+// on, in the calling goroutine, until the end.
 func (s *Socket) opened(c wireConfig) {
 	s.mu.Lock()
 	if s.is(sentClose) { // Close was called in the last moment

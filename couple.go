@@ -24,7 +24,8 @@ func (s *Socket) attachableLocked() error {
 	return nil
 }
 
-// attach gives the other end of the pair the connection of c. What it has sent already goes out in order. s is used up.
+// attach gives the other end of the pair the connection of c. What it has sent already goes out in order. s is
+// used up.
 func (s *Socket) attach(c wireConfig) error {
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {

@@ -42,9 +42,10 @@ const connectTimeout = 30 * time.Second
 // maxRefusal is how much of the body of a refusal is kept, in bytes.
 const maxRefusal = 1 << 10
 
-// Dial opens a connection (RFC 6455 §4.1) and returns the client's end, which waits to be accepted: add listeners
-// and call Accept, or receive from it. In Workers this is fetch with the header Upgrade: websocket. The scheme may be
-// ws, wss, http or https; a user name and password in the URL are sent as basic authorization.
+// Dial opens a connection (RFC 6455 §4.1) and returns the client's end, which waits to be accepted: add
+// listeners and call Accept, or receive from it. In Workers this is fetch with the header Upgrade: websocket.
+// The scheme may be ws, wss, http or https; a user name and password in the URL are sent as basic
+// authorization.
 //
 // ctx, and HTTPClient.Timeout, bound the handshake: neither ends the socket once Dial has returned.
 //
@@ -70,9 +71,9 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Socket, *http.Re
 // [*HandshakeError], and close: 1006, "Failed to establish websocket connection". Close gives the attempt up, and
 // so do 30 seconds.
 //
-// The returned error says what is wrong with the arguments: the scheme must be ws or wss, there may be no fragment,
-// and protocols must be tokens, each different. As in browsers, a user name and password in the URL are not sent and a
-// redirect is a failure. For headers, options or an HTTP client of your own use [Dial].
+// The returned error says what is wrong with the arguments: the scheme must be ws or wss, there may be no
+// fragment, and protocols must be tokens, each different. As in browsers, a user name and password in the URL
+// are not sent and a redirect is a failure. For headers, options or an HTTP client of your own use [Dial].
 //
 // Deviation: Workers report a faulty answer as "received 502 instead"; here the fault has its name. A double
 // quote in a protocol is refused, which is not a token by RFC 9110 §5.6.2.

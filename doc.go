@@ -1,5 +1,6 @@
-// Package edgews is WebSockets for Go, with the programming model of Cloudflare Workers and without their platform: pairs of
-// sockets in memory, sockets over HTTP servers and clients, event listeners, and a pull style that reads like ordinary Go.
+// Package edgews is WebSockets for Go, with the programming model of Cloudflare Workers and without their
+// platform: pairs of sockets in memory, sockets over HTTP servers and clients, event listeners, and a pull
+// style that reads like ordinary Go.
 //
 // There is one type, [Socket]. It is one end of a WebSocket, and it does not matter what is between the ends:
 //
@@ -7,8 +8,8 @@
 //   - [Upgrade] turns an HTTP request into a socket. [Respond] does the same for one end of a pair.
 //   - [Dial] opens a socket to a server and waits for it. [NewWebSocket] opens one in the background.
 //
-// A socket sends with [Socket.Send], which never blocks, or with [Socket.Write], which waits for room. It receives either
-// through listeners or by being asked:
+// A socket sends with [Socket.Send], which never blocks, or with [Socket.Write], which waits for room. It
+// receives either through listeners or by being asked:
 //
 //	s.OnMessage(func(e edgews.MessageEvent) { … }) // events
 //	s.Accept()
@@ -23,53 +24,57 @@
 //     how.
 //   - All methods may be called from any goroutine at any time, also after the end.
 //
-// The zero [Options] are the recommended ones. They are safe: message size, queue, silence and every wait are bounded.
+// The zero [Options] are the recommended ones. They are safe: message size, queue, silence and every wait are
+// bounded.
 //
 // # Pairs
 //
 // [NewPair] is WebSocketPair. What one end sends, the other receives, in order. A pair has two uses.
 //
-// In tests and inside a program both ends are accepted, and the pair is a message channel that behaves like a WebSocket:
-// with text and binary messages, back-pressure, a closing handshake and close codes.
+// In tests and inside a program both ends are accepted, and the pair is a message channel that behaves like a
+// WebSocket: with text and binary messages, back-pressure, a closing handshake and close codes.
 //
-// In a server one end is given to [Respond], and the network takes that end's place. The code that holds the other end does
-// not notice. What it sent before goes out right behind the 101 answer.
+// In a server one end is given to [Respond], and the network takes that end's place. The code that holds the
+// other end does not notice. What it sent before goes out right behind the 101 answer.
 //
-// A pair uses the defaults of [Options] until Respond replaces them. It has no frames, so there is no compression, no
-// keep-alive and no limit on the size of a message; the bound on the queue and the close timeout apply.
+// A pair uses the defaults of [Options] until Respond replaces them. It has no frames, so there is no
+// compression, no keep-alive and no limit on the size of a message; the bound on the queue and the close
+// timeout apply.
 //
 // # Serving
 //
-// [Upgrade] checks the request, answers 101 and returns a socket that waits to be accepted. The handler may return at once:
-// neither its return nor the end of the request's context ends the socket.
+// [Upgrade] checks the request, answers 101 and returns a socket that waits to be accepted. The handler may
+// return at once: neither its return nor the end of the request's context ends the socket.
 //
-// A request that does not pass gets an HTTP answer with a sentence that says why. Upgrade returns a [*HandshakeError] and
-// the handler only has to return.
+// A request that does not pass gets an HTTP answer with a sentence that says why. Upgrade returns a
+// [*HandshakeError] and the handler only has to return.
 //
-// A request with an Origin header must come from a page of the same host or from one of [UpgradeOptions.AllowedOrigins].
-// Otherwise a page of any site could open a socket with its visitor's cookies.
+// A request with an Origin header must come from a page of the same host or from one of
+// [UpgradeOptions.AllowedOrigins]. Otherwise a page of any site could open a socket with its visitor's cookies.
 //
-// A socket that is not accepted holds its connection, and nobody reads it. If it is not wanted after all, accept it and
-// close it.
+// A socket that is not accepted holds its connection, and nobody reads it. If it is not wanted after all,
+// accept it and close it.
 //
-// HTTP/1.1 only. [http.Server.Shutdown] neither closes nor waits for sockets, because it does not know them: a server that
-// stops should close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for Done.
+// HTTP/1.1 only. [http.Server.Shutdown] neither closes nor waits for sockets, because it does not know them: a
+// server that stops should close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for
+// Done.
 //
 // # Dialing
 //
 // [Dial] makes an ordinary request with an [http.Client], so that proxies, cookies, TLS settings and redirects are
 // configured where they always are. Its context bounds the handshake, not the socket.
 //
-// [NewWebSocket] is the constructor of browsers. It returns at once with a socket that is [Connecting] and accepted; the
-// open event says that it has opened. An attempt that fails fires an error event and then a close event with 1006.
-// [Socket.Write] waits for the socket to open. [Socket.Send] before that returns [ErrNotAccepted].
+// [NewWebSocket] is the constructor of browsers. It returns at once with a socket that is [Connecting] and
+// accepted; the open event says that it has opened. An attempt that fails fires an error event and then a close
+// event with 1006. [Socket.Write] waits for the socket to open. [Socket.Send] before that returns
+// [ErrNotAccepted].
 //
 // # Events and the pull style
 //
-// [Socket.OnOpen], [Socket.OnMessage], [Socket.OnClose] and [Socket.OnError] add listeners, and return a function that
-// removes the listener again. Add them before Accept. A message that finds no listener is not kept for one that is added
-// later, except for the first 10 ms after Accept: there a message waits, as it does in Workers for listeners that are added
-// in the same turn of the event loop.
+// [Socket.OnOpen], [Socket.OnMessage], [Socket.OnClose] and [Socket.OnError] add listeners, and return a
+// function that removes the listener again. Add them before Accept. A message that finds no listener is not
+// kept for one that is added later, except for the first 10 ms after Accept: there a message waits, as it does
+// in Workers for listeners that are added in the same turn of the event loop.
 //
 // The events of one socket:
 //
@@ -78,16 +83,17 @@
 //   - may block: other sockets do not notice, this one waits;
 //   - may panic: the panic is logged, the other listeners run, and this socket fails with 1011.
 //
-// The pull style is [Socket.Receive], [Socket.Messages], [Socket.NextReader], [ReceiveJSON] and [NetConn]. The first call
-// accepts the socket. From then on messages go to these calls and no longer to listeners; the other events still reach
-// theirs. One goroutine at a time may receive; a second one gets [ErrReceiving].
+// The pull style is [Socket.Receive], [Socket.Messages], [Socket.NextReader], [ReceiveJSON] and [NetConn]. The
+// first call accepts the socket. From then on messages go to these calls and no longer to listeners; the other
+// events still reach theirs. One goroutine at a time may receive; a second one gets [ErrReceiving].
 //
-// For JSON there are [SendJSON], [ReceiveJSON] and [OnJSON], and [Mux] for messages that name their type in a field.
+// For JSON there are [SendJSON], [ReceiveJSON] and [OnJSON], and [Mux] for messages that name their type in a
+// field.
 //
 // # Sending
 //
-// Send puts the message into the socket's queue and returns. It says nothing about whether the peer will get it. The rules
-// of the queue:
+// Send puts the message into the socket's queue and returns. It says nothing about whether the peer will get
+// it. The rules of the queue:
 //
 //   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes, in
 //     which a very short message counts 16.
@@ -100,20 +106,21 @@
 //   - While a listener still has messages before it that arrived together, its answers are gathered, for at most about a
 //     millisecond.
 //
-// [Socket.BufferedAmount] is the payload that waits, [Socket.Flush] waits until it is 0, and [Prepare] encodes a message
-// once for many sockets. [Socket.NextWriter] sends a message of unknown size piece by piece.
+// [Socket.BufferedAmount] is the payload that waits, [Socket.Flush] waits until it is 0, and [Prepare] encodes
+// a message once for many sockets. [Socket.NextWriter] sends a message of unknown size piece by piece.
 //
 // # Receiving
 //
-// The bytes of a [Message] belong to edgews. In a listener they are valid until the listener returns, from a receive method
-// until the next call of one. They may be changed. [Message.Clone] and [Message.Text] make copies.
+// The bytes of a [Message] belong to edgews. In a listener they are valid until the listener returns, from a
+// receive method until the next call of one. They may be changed. [Message.Clone] and [Message.Text] make
+// copies.
 //
-// A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, the socket stops
-// reading, and TCP makes the peer wait. Until then pings are answered and a Close is seen while nobody receives. With
-// listeners nothing is read while a listener runs.
+// A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, the socket
+// stops reading, and TCP makes the peer wait. Until then pings are answered and a Close is seen while nobody
+// receives. With listeners nothing is read while a listener runs.
 //
-// Cancelling the context of Receive, NextReader, Write, Flush or Ping ends the call with ctx.Err(). The socket stays usable
-// and no message is lost.
+// Cancelling the context of Receive, NextReader, Write, Flush or Ping ends the call with ctx.Err(). The socket
+// stays usable and no message is lost.
 //
 // # Closing
 //
@@ -124,10 +131,10 @@
 //	CLOSING      one side has said Close
 //	CLOSED       both sides have said Close, or the connection is gone
 //
-// [Socket.Close] queues a Close behind what was sent before, and returns. Messages that the peer sends until its own Close
-// are still delivered. The peer's Close is answered automatically with its own code and reason, unless the socket was
-// accepted with AcceptHalfOpen: then the application may go on sending after the close event, and ends the socket with
-// Close.
+// [Socket.Close] queues a Close behind what was sent before, and returns. Messages that the peer sends until
+// its own Close are still delivered. The peer's Close is answered automatically with its own code and reason,
+// unless the socket was accepted with AcceptHalfOpen: then the application may go on sending after the close
+// event, and ends the socket with Close.
 //
 // Every accepted socket fires exactly one close event, whatever happened:
 //
@@ -144,24 +151,26 @@
 //	a message exceeded Options.MaxMessageSize    1009, ErrMessageTooBig
 //	a listener panicked                          1011
 //
-// Where the right column names an error, and after a panic or a failed write, an error event comes before the close event.
-// The peer is told 1002 to 1011 in a Close frame. 1005, 1006 and 1015 never travel, and Close refuses to send them.
+// Where the right column names an error, and after a panic or a failed write, an error event comes before the
+// close event. The peer is told 1002 to 1011 in a Close frame. 1005, 1006 and 1015 never travel, and Close
+// refuses to send them.
 //
 // # Keep-alive
 //
 // A network socket from which nothing has arrived for [Options.KeepAlive] sends a ping. If nothing arrives for
-// [Options.KeepAliveTimeout] after that, the connection is dropped. Every received byte counts as life, not only a pong.
-// Pings of the peer are answered without being asked. [Socket.Ping] measures a round trip.
+// [Options.KeepAliveTimeout] after that, the connection is dropped. Every received byte counts as life, not
+// only a pong. Pings of the peer are answered without being asked. [Socket.Ping] measures a round trip.
 //
 // # Compression
 //
-// permessage-deflate (RFC 7692) is agreed on when the peer offers it, and offered by Dial. Messages of at least 256 bytes
-// are compressed; smaller ones, and those that would not shrink, are not. Between messages a socket keeps no compressor,
-// those are shared, but what the next message may refer to: at most 2 KiB of its own messages, and a window of
-// [Compression.PeerWindowBits] of the peer's, which is 4 KiB by default and 32 KiB if the peer does not let us choose.
+// permessage-deflate (RFC 7692) is agreed on when the peer offers it, and offered by Dial. Messages of at least
+// 256 bytes are compressed; smaller ones, and those that would not shrink, are not. Between messages a socket
+// keeps no compressor, those are shared, but what the next message may refer to: at most 2 KiB of its own
+// messages, and a window of [Compression.PeerWindowBits] of the peer's, which is 4 KiB by default and 32 KiB if
+// the peer does not let us choose.
 //
-// Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the CRIME and BREACH
-// attacks). [Compression.Choose] and [Compression.Disable] are the means against it.
+// Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the
+// CRIME and BREACH attacks). [Compression.Choose] and [Compression.Disable] are the means against it.
 //
 // # Limits
 //
@@ -182,8 +191,8 @@
 //
 // # Errors
 //
-// There are sentinel errors for the states that a call can find a socket in, such as [ErrClosed] and [ErrBufferFull], for
-// use with [errors.Is]; and three types for [errors.As]:
+// There are sentinel errors for the states that a call can find a socket in, such as [ErrClosed] and
+// [ErrBufferFull], for use with [errors.Is]; and three types for [errors.As]:
 //
 //   - [*CloseError]: how a socket ended. The receive methods return it after the last message, always the same.
 //   - [*ProtocolError]: which rule the peer broke. It comes together with a CloseError; [errors.As] finds both.
@@ -203,8 +212,9 @@
 //
 // # Testing
 //
-// Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest] bubble,
-// where time is virtual: a test of a timeout takes no time, and [synctest.Wait] returns when all events have been delivered.
+// Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest]
+// bubble, where time is virtual: a test of a timeout takes no time, and [synctest.Wait] returns when all events
+// have been delivered.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		client, server := edgews.NewPair()

@@ -19,8 +19,9 @@ func (e *ending) failure() error {
 	return &endError{&e.CloseError, e.err}
 }
 
-// failLocked ends the socket because of err: the peer is told code and reason in a Close frame, unless a Close has gone
-// out before, and nothing more is delivered. The first reason to end is the one that counts. mu must be held.
+// failLocked ends the socket because of err: the peer is told code and reason in a Close frame, unless a Close
+// has gone out before, and nothing more is delivered. The first reason to end is the one that counts. mu must
+// be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 	if s.fate != nil {
 		return
@@ -89,7 +90,8 @@ func (s *Socket) finish() {
 	}
 	s.mu.Unlock()
 
-	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from closing.
+	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
+	// closing.
 	defer s.finished()
 	defer func() {
 		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})

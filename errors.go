@@ -85,8 +85,8 @@ func (e *ProtocolError) Error() string {
 // HandshakeError says why an opening handshake failed: a request that Upgrade refused, or an answer
 // that Dial did not accept.
 type HandshakeError struct {
-	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial), which is 101 for an answer that switched
-	// protocols wrongly; 0 when there was none.
+	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial), which is 101 for an answer that
+	// switched protocols wrongly; 0 when there was none.
 	StatusCode int
 	// Detail says what was wrong; of a request that Upgrade refused, it is the body of the answer.
 	Detail string

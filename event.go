@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// OpenEvent is fired once by a socket from NewWebSocket, when its handshake has succeeded. Sockets that are open from
-// the start (pairs, Upgrade, Dial) do not fire it.
+// OpenEvent is fired once by a socket from NewWebSocket, when its handshake has succeeded. Sockets that are
+// open from the start (pairs, Upgrade, Dial) do not fire it.
 type OpenEvent struct {
 	Target *Socket
 }
@@ -20,9 +20,9 @@ type MessageEvent struct {
 	Message
 }
 
-// CloseEvent is fired exactly once for every accepted socket and is its last event. Code is the peer's code, 1005 if the
-// peer's Close had none, 1006 if the connection was lost, or the code that was sent when this side had to
-// fail the connection (1002, 1007, 1008, 1009, 1011).
+// CloseEvent is fired exactly once for every accepted socket and is its last event. Code is the peer's code,
+// 1005 if the peer's Close had none, 1006 if the connection was lost, or the code that was sent when this side
+// had to fail the connection (1002, 1007, 1008, 1009, 1011).
 type CloseEvent struct {
 	Target   *Socket
 	Code     StatusCode
@@ -49,8 +49,8 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 // twice. remove takes the listener out, also during the dispatch of an event, and may be called any
 // number of times and from anywhere.
 //
-// A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the others still
-// run, and the socket fails with 1011.
+// A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the
+// others still run, and the socket fails with 1011.
 //
 // As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one
 // that is added later. Messages go to the receive methods and not to listeners once one of those has been called.

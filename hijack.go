@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// Connections change hands here: net/http has carried the handshake, and from now on the connection is ours. What it
-// has read ahead comes along; its buffers, its request and its context stay behind for the garbage collector.
+// Connections change hands here: net/http has carried the handshake, and from now on the connection is ours.
+// What it has read ahead comes along; its buffers, its request and its context stay behind for the garbage
+// collector.
 
 // takeOver hijacks a server's connection, through any wrappers of w that have an Unwrap method.
 func takeOver(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *HandshakeError) {

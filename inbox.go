@@ -1,7 +1,7 @@
 package edgews
 
-// inboxLimit bounds the bytes of received messages that wait for a receive method. A wire stops reading beyond it, and
-// with it the peer; a single message may be larger.
+// inboxLimit bounds the bytes of received messages that wait for a receive method. A wire stops reading beyond
+// it, and with it the peer; a single message may be larger.
 const inboxLimit = 64 << 10
 
 // inbox holds what arrived and has not been taken: everything on its way to an end of a pair, and on a wire what

@@ -21,8 +21,8 @@ func SendJSON(s *Socket, v any) error {
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
 }
 
-// ReceiveJSON receives a message, text or binary, and decodes it into a T. A message that is no such JSON is an error; it has been
-// taken, and the next call goes on with the next message. Other errors are those of Receive.
+// ReceiveJSON receives a message, text or binary, and decodes it into a T. A message that is no such JSON is an
+// error; it has been taken, and the next call goes on with the next message. Other errors are those of Receive.
 func ReceiveJSON[T any](ctx context.Context, s *Socket) (T, error) {
 	var v T
 	msg, err := s.Receive(ctx)
@@ -40,9 +40,9 @@ func decode(msg Message, v any) error {
 	return nil
 }
 
-// OnJSON adds a message listener that decodes each message into a T. A message that is no such JSON closes the socket with 1007 (invalid
-// payload), an error from fn with 1011 (internal error); both are logged.
-// Everything else is as with OnMessage.
+// OnJSON adds a message listener that decodes each message into a T. A message that is no such JSON closes the
+// socket with 1007 (invalid payload), an error from fn with 1011 (internal error); both are logged. Everything
+// else is as with OnMessage.
 func OnJSON[T any](s *Socket, fn func(T) error) (remove func()) {
 	return s.OnMessage(func(e MessageEvent) {
 		var v T
@@ -97,8 +97,9 @@ func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v
 	}
 }
 
-// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is none, and a decoding error if msg is
-// no JSON object, or not what the handler takes. It never closes the socket: that is for the caller to decide.
+// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is none, and a
+// decoding error if msg is no JSON object, or not what the handler takes. It never closes the socket: that is
+// for the caller to decide.
 func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	typ, err := m.typeOf(msg)
 	if err != nil {

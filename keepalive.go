@@ -16,8 +16,8 @@ func (w *wire) armLocked(d time.Duration) {
 	}
 }
 
-// tick looks whether the peer is late: with anything at all (keep-alive), with its Close, or with hanging up. One timer
-// serves all three; it is not touched by the bytes that arrive, only by what it finds when it fires.
+// tick looks whether the peer is late: with anything at all (keep-alive), with its Close, or with hanging up.
+// One timer serves all three; it is not touched by the bytes that arrive, only by what it finds when it fires.
 func (w *wire) tick() {
 	cut := false
 	w.s.mu.Lock()

@@ -15,8 +15,8 @@ func newLimiter(r RateLimit) *limiter {
 	return &limiter{newBucket(r.Messages, now), newBucket(r.Bytes, now)}
 }
 
-// allow reports whether so many messages of n bytes together are within the limits: 0 for a piece of one that goes on. A
-// nil limiter allows everything.
+// allow reports whether so many messages of n bytes together are within the limits: 0 for a piece of one that
+// goes on. A nil limiter allows everything.
 func (l *limiter) allow(messages, n int) bool {
 	if l == nil {
 		return true

@@ -1,8 +1,9 @@
 package edgews
 
-// linger sees the connection off after the socket has ended. Closing a TCP connection that holds unread bytes resets
-// it and may destroy our Close on its way, so what the peer still sends is read and dropped until it hangs up, for
-// CloseTimeout after our last byte at most. A half-open socket lingers until the application closes it.
+// linger sees the connection off after the socket has ended. Closing a TCP connection that holds unread bytes
+// resets it and may destroy our Close on its way, so what the peer still sends is read and dropped until it
+// hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
+// closes it.
 func (w *wire) linger() {
 	defer w.hangUp()
 	if !w.parting() {

@@ -45,7 +45,8 @@ func (m Message) Text() string { return string(m.Data) }
 // Clone returns a message whose data is a copy that the caller owns.
 func (m Message) Clone() Message { return Message{m.Kind, bytes.Clone(m.Data)} }
 
-// Prepared is a message that is encoded once and sent to many sockets; see [Prepare]. It may be used from any goroutine.
+// Prepared is a message that is encoded once and sent to many sockets; see [Prepare]. It may be used from any
+// goroutine.
 type Prepared struct {
 	kind Kind
 	data []byte
@@ -57,8 +58,8 @@ type Prepared struct {
 	compressed map[int][]byte // payload by window bits, as each is first needed
 }
 
-// Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each window size
-// among the sockets it is sent to, without reference to what was sent before.
+// Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each
+// window size among the sockets it is sent to, without reference to what was sent before.
 func Prepare(kind Kind, data []byte) *Prepared {
 	return &Prepared{kind: kind, data: bytes.Clone(data)}
 }

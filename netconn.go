@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// NetConn returns s as a [net.Conn], to tunnel a stream protocol through it. Each Write is sent as a message of the given kind;
-// Read returns the data of the messages that arrive, one after the other, without their boundaries. It accepts s, if nobody has, for the pull style.
+// NetConn returns s as a [net.Conn], to tunnel a stream protocol through it. Each Write is sent as a message of
+// the given kind; Read returns the data of the messages that arrive, one after the other, without their
+// boundaries. It accepts s, if nobody has, for the pull style.
 //
-// Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the socket with 1003. Write waits for room in the queue, as
-// [Socket.Write] does. Deadlines work as net.Conn says: they may be changed at any time, a call that passes one returns [os.ErrDeadlineExceeded], and
-// the connection can be used again afterwards. Close sends Close 1000 and does not wait; LocalAddr and RemoteAddr are those of the network connection, or
-// of a network named "websocket".
+// Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the
+// socket with 1003. Write waits for room in the queue, as [Socket.Write] does. Deadlines work as net.Conn says:
+// they may be changed at any time, a call that passes one returns [os.ErrDeadlineExceeded], and the connection
+// can be used again afterwards. Close sends Close 1000 and does not wait; LocalAddr and RemoteAddr are those of
+// the network connection, or of a network named "websocket".
 //
 // Reads and writes may run at the same time; several reads, or several writes, take turns.
 func NetConn(s *Socket, kind Kind) net.Conn {
@@ -29,7 +31,8 @@ type netConn struct {
 
 	readBy, writeBy *deadline
 
-	// reading holds the one token of whoever reads. A mutex would stop a synctest bubble's clock while a Read waits.
+	// reading holds the one token of whoever reads. A mutex would stop a synctest bubble's clock while a Read
+	// waits.
 	reading chan struct{}
 	// Guarded by reading.
 	message io.Reader

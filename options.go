@@ -54,8 +54,8 @@ type Compression struct {
 	PeerWindowBits int
 }
 
-// Options configures one socket. The zero value is recommended and safe; a field that is left zero means its default.
-// Functions that take options copy them: a later change has no effect.
+// Options configures one socket. The zero value is recommended and safe; a field that is left zero means its
+// default. Functions that take options copy them: a later change has no effect.
 type Options struct {
 	// MaxMessageSize is the largest message that is received, in bytes after inflation; default 32 MiB,
 	// as in Workers. Beyond it the connection fails with 1009 and [ErrMessageTooBig]. Negative: no limit.

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other receives. There are
-// no frames and no network in between, and no limit on a message's size; text is not checked twice.
+// NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other
+// receives. There are no frames and no network in between, and no limit on a message's size; text is not
+// checked twice.
 //
 // Accept both ends to talk locally, or accept the server end and give the client end to [Respond], which puts the
 // network in its place. Messages sent to an end that is not accepted are kept in order, up to SendBuffer.
@@ -247,8 +248,8 @@ func (m *memory) deliverMessage() {
 	}
 }
 
-// keepUnheard keeps a message that no listener wants for a receive method that may still be called, within bounds. To the
-// sender it is taken. mu must be held.
+// keepUnheard keeps a message that no listener wants for a receive method that may still be called, within
+// bounds. To the sender it is taken. mu must be held.
 func (m *memory) keepUnheard() {
 	in := &m.self.in
 	for last := false; !last; in.unheard++ {
@@ -290,8 +291,8 @@ func (m *memory) answer(needed bool) {
 	m.closeLocked(closeFrame{code, fate.Reason})
 }
 
-// mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for the whole of
-// it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
+// mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
+// the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
 func (s *Socket) mindPiecesLocked() {
 	in := &s.in
 	if !s.is(accepted) || s.is(pulling) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {

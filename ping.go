@@ -8,8 +8,9 @@ import (
 // Ping sends a Ping frame and waits for its Pong: RFC 6455 §5.5.2. It returns the round-trip time. Pings overtake
 // messages that wait in the queue. The other end of a pair answers once it is accepted.
 //
-// The first call on a socket that is not accepted accepts it, as Receive does. Cancelling ctx returns ctx.Err() and leaves the socket usable.
-// Do not call Ping from a listener of the same socket: the Pong is behind the event that is being delivered.
+// The first call on a socket that is not accepted accepts it, as Receive does. Cancelling ctx returns ctx.Err()
+// and leaves the socket usable. Do not call Ping from a listener of the same socket: the Pong is behind the
+// event that is being delivered.
 func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

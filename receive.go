@@ -8,15 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// Receive waits for the next message. Its Data is valid until the next call of a method that receives; it may be changed.
+// Receive waits for the next message. Its Data is valid until the next call of a method that receives; it may be
+// changed.
 //
-// The first call accepts the socket, if nobody has, and from then on messages go to the receive methods and no
-// longer to OnMessage listeners; the other events still reach theirs. Pings are answered and a Close is seen while nobody receives, as long as what
-// waits to be received is less than 64 KiB; beyond that the peer is made to wait (TCP back-pressure).
+// The first call accepts the socket, if nobody has. From then on messages go to the receive methods and no longer
+// to OnMessage listeners; the other events still reach theirs. Pings are answered and a Close is seen while nobody
+// receives, as long as what waits to be received is less than 64 KiB; beyond that the peer is made to wait (TCP
+// back-pressure).
 //
-// Cancelling ctx returns ctx.Err() and leaves the socket usable; no message is lost. After the last message Receive returns the
-// *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that cause. Only one goroutine may
-// receive at a time: ErrReceiving.
+// Cancelling ctx returns ctx.Err() and leaves the socket usable; no message is lost. After the last message Receive
+// returns the *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that
+// cause. Only one goroutine may receive at a time: ErrReceiving.
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
 	if err := s.beginReceive(ctx); err != nil {
 		return Message{}, err
@@ -31,8 +33,8 @@ func (s *Socket) Receive(ctx context.Context) (Message, error) {
 }
 
 // Messages returns an iterator over the messages: for msg, err := range s.Messages(ctx). It is Receive in a
-// loop, and ends silently when the socket was closed with 1000, 1001 or without a code (1005). Any other end yields its error
-// once. Breaking out of the loop leaves the socket as it is.
+// loop, and ends silently when the socket was closed with 1000, 1001 or without a code (1005). Any other end
+// yields its error once. Breaking out of the loop leaves the socket as it is.
 func (s *Socket) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
@@ -110,7 +112,8 @@ func (s *Socket) acceptForPullLocked() {
 	}
 }
 
-// awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it returns.
+// awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
+// returns.
 func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 	s.mu.Lock()
 	for {
@@ -156,7 +159,8 @@ func waitFor(ctx context.Context, ready <-chan struct{}) error {
 	}
 }
 
-// takeLocked removes the message at the front of the inbox, which must be whole, and joins its pieces. mu must be held.
+// takeLocked removes the message at the front of the inbox, which must be whole, and joins its pieces. mu must
+// be held.
 func (s *Socket) takeLocked() item {
 	it := s.popPieceLocked()
 	for !it.last {
@@ -195,11 +199,13 @@ func (s *Socket) ended() error {
 	return fmt.Errorf("%w: %w", ErrClosed, s.fate.failure())
 }
 
-// Write is Send for any kind of message, except that it waits while the queue is full, and while a NextWriter is in the middle of
-// its message. p is not retained. It returns when the message is queued, not when the peer has it: see Flush.
+// Write is Send for any kind of message, except that it waits while the queue is full, and while a NextWriter
+// is in the middle of its message. p is not retained. It returns when the message is queued, not when the peer
+// has it: see Flush.
 //
-// The first call on a socket that is not accepted accepts it, as Receive does. On a socket that is still connecting Write waits for it to open.
-// Cancelling ctx returns ctx.Err(), with nothing of the message sent, and leaves the socket usable.
+// The first call on a socket that is not accepted accepts it, as Receive does. On a socket that is still
+// connecting Write waits for it to open. Cancelling ctx returns ctx.Err(), with nothing of the message sent,
+// and leaves the socket usable.
 func (s *Socket) Write(ctx context.Context, kind Kind, p []byte) error {
 	switch {
 	case kind != Text && kind != Binary:
@@ -235,9 +241,9 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 	}
 }
 
-// Flush waits until BufferedAmount is 0: everything that was sent has been handed to the operating system or, on a
-// pair, taken by the other end. Cancelling ctx returns ctx.Err() and leaves the socket usable. If the socket ends first,
-// the error is ErrClosed and says how it ended.
+// Flush waits until BufferedAmount is 0: everything that was sent has been handed to the operating system or,
+// on a pair, taken by the other end. Cancelling ctx returns ctx.Err() and leaves the socket usable. If the
+// socket ends first, the error is ErrClosed and says how it ended.
 func (s *Socket) Flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()

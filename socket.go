@@ -40,8 +40,9 @@ func (r ReadyState) String() string {
 // All methods may be called from any goroutine at any time, also from listeners; what one goroutine sends stays in
 // order. The exception are the methods that receive: one goroutine at a time may use them (ErrReceiving).
 //
-// A socket has to be accepted before it sends or delivers anything: by Accept, by AcceptHalfOpen, or by the first call of a
-// receive method. It ends with exactly one close event; then Done is closed and Err says how it ended.
+// A socket has to be accepted before it sends or delivers anything: by Accept, by AcceptHalfOpen, or by the
+// first call of a receive method. It ends with exactly one close event; then Done is closed and Err says how it
+// ended.
 type Socket struct {
 	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
 
@@ -78,7 +79,8 @@ type link interface {
 	failLocked()
 	// takenLocked: it no longer counts as the sender's. mu is held.
 	takenLocked(it *item)
-	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against SendBuffer. mu is held.
+	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
+	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()
@@ -123,8 +125,9 @@ func (s *Socket) options() *Options {
 }
 
 // Accept starts the delivery of messages and events to the listeners and lets the socket send. What the peer
-// sent before is kept and delivered now, in order. A second call is a no-op. It returns ErrUsed for a socket that was
-// given to Respond, and ErrAccepted for one from NewWebSocket that is still connecting, since that one accepts itself.
+// sent before is kept and delivered now, in order. A second call is a no-op. It returns ErrUsed for a socket
+// that was given to Respond, and ErrAccepted for one from NewWebSocket that is still connecting, since that one
+// accepts itself.
 //
 // The peer's Close is answered automatically, with its own code and reason; see AcceptHalfOpen.
 func (s *Socket) Accept() error { return s.accept(0) }
@@ -157,11 +160,12 @@ func (s *Socket) acceptLocked(how status) {
 	s.link.startLocked()
 }
 
-// Send sends a text message. It queues the message and returns; it never blocks and says nothing about whether the peer
-// will get it. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
+// Send sends a text message. It queues the message and returns; it never blocks and says nothing about whether
+// the peer will get it. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
 //
-// While earlier messages wait in the queue, a message that would take it beyond SendBuffer is treated as Overflow says: by default
-// Send returns ErrBufferFull, and the message is not sent. Write waits for room instead.
+// While earlier messages wait in the queue, a message that would take it beyond SendBuffer is treated as
+// Overflow says: by default Send returns ErrBufferFull, and the message is not sent. Write waits for room
+// instead.
 //
 // Send returns ErrNotAccepted before the socket is accepted, and ErrClosed once Close has been called or the
 // connection has ended. A peer's Close that has been answered counts as Close.
@@ -172,7 +176,8 @@ func (s *Socket) Send(text string) error {
 	return s.send(outgoing{kind: Text, data: bytesOf(text), first: true, last: true})
 }
 
-// SendBytes sends a binary message. p is not retained and may be changed when SendBytes returns. Everything else is as with Send.
+// SendBytes sends a binary message. p is not retained and may be changed when SendBytes returns. Everything
+// else is as with Send.
 func (s *Socket) SendBytes(p []byte) error {
 	return s.send(outgoing{kind: Binary, data: p, first: true, last: true})
 }
@@ -267,14 +272,15 @@ func (s *Socket) closeSlowLocked() {
 	s.room.broadcast()
 }
 
-// Close starts the closing handshake and returns at once. What was sent before still arrives before the Close; messages that the
-// peer sends until its own Close are still delivered; the close event follows that Close, or comes after CloseTimeout
-// with code 1006.
+// Close starts the closing handshake and returns at once. What was sent before still arrives before the Close;
+// messages that the peer sends until its own Close are still delivered; the close event follows that Close, or
+// comes after CloseTimeout with code 1006.
 //
-// code is 1000 to 4999 except 1004, 1005, 1006 and 1015; 0 sends an empty Close, which the peer sees as 1005. The reason is
-// UTF-8 of at most 123 bytes. Both are checked first, then the socket: ErrInvalidClose, ErrInvalidUTF8,
-// ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered or the connection is gone.
-// On a socket that is still connecting, Close gives the attempt up: error event, then close event 1006.
+// code is 1000 to 4999 except 1004, 1005, 1006 and 1015; 0 sends an empty Close, which the peer sees as 1005.
+// The reason is UTF-8 of at most 123 bytes. Both are checked first, then the socket: ErrInvalidClose,
+// ErrInvalidUTF8, ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered
+// or the connection is gone. On a socket that is still connecting, Close gives the attempt up: error event,
+// then close event 1006.
 //
 // Deviation: Workers ignore a second close() silently.
 func (s *Socket) Close(code StatusCode, reason string) error {
@@ -309,8 +315,9 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	return s.link, nil
 }
 
-// ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are Open from the
-// start, accepted or not. In the close event it is Closed already, or Closing after AcceptHalfOpen.
+// ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are
+// Open from the start, accepted or not. In the close event it is Closed already, or Closing after
+// AcceptHalfOpen.
 //
 // Deviation: after a loss without Close, Workers say OPEN in the close event and CLOSING for ever after.
 func (s *Socket) ReadyState() ReadyState {
@@ -343,8 +350,8 @@ func (s *Socket) identity() identity {
 	return s.about
 }
 
-// BufferedAmount returns how many bytes of payload Send has accepted and the peer's side has not taken: the operating
-// system on a network connection, the other end's listener or receiver on a pair.
+// BufferedAmount returns how many bytes of payload Send has accepted and the peer's side has not taken: the
+// operating system on a network connection, the other end's listener or receiver on a pair.
 func (s *Socket) BufferedAmount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -352,8 +359,8 @@ func (s *Socket) BufferedAmount() int {
 	return payload
 }
 
-// Done returns a channel that is closed after the close event has been delivered. It is never closed for a socket that nobody
-// accepts.
+// Done returns a channel that is closed after the close event has been delivered. It is never closed for a
+// socket that nobody accepts.
 func (s *Socket) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -366,7 +373,8 @@ func (s *Socket) Done() <-chan struct{} {
 	return s.done
 }
 
-// Err returns nil until Done is closed, then the *CloseError that says how the socket ended, also when it ended well.
+// Err returns nil until Done is closed, then the *CloseError that says how the socket ended, also when it ended
+// well.
 func (s *Socket) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

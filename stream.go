@@ -9,13 +9,13 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// NextReader waits for the next message and returns its kind and a reader of its data, for messages that are large or
-// of no known size: it can be read while it is still arriving, and the peer is made to wait while nobody reads. A compressed message is inflated whole before it can
-// be read. MaxMessageSize applies.
+// NextReader waits for the next message and returns its kind and a reader of its data, for messages that are
+// large or of no known size: it can be read while it is still arriving, and the peer is made to wait while
+// nobody reads. A compressed message is inflated whole before it can be read. MaxMessageSize applies.
 //
-// The reader returns io.EOF at the end of the message. It is good until the next call of a method that receives, which skips what is
-// left of the message. ctx governs the reader as well: once it is cancelled, Read returns ctx.Err(), and the socket stays usable.
-// Everything else is as with Receive.
+// The reader returns io.EOF at the end of the message. It is good until the next call of a method that
+// receives, which skips what is left of the message. ctx governs the reader as well: once it is cancelled, Read
+// returns ctx.Err(), and the socket stays usable. Everything else is as with Receive.
 func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 	if err := s.beginReceive(ctx); err != nil {
 		return 0, nil, err
@@ -93,11 +93,14 @@ func (r *messageReader) next() error {
 	return err
 }
 
-// NextWriter starts a message of unknown size and returns its writer: each Write sends a fragment, Close ends the message. Nothing of it is kept, so that a
-// message of any size can be sent; Write waits while the queue is full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character.
+// NextWriter starts a message of unknown size and returns its writer: each Write sends a fragment, Close ends
+// the message. Nothing of it is kept, so that a message of any size can be sent; Write waits while the queue is
+// full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character.
 //
-// Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued behind it. Close the writer: abandoning it leaves the socket
-// unable to send messages, and closing the socket before it cuts the message off and drops what is queued behind it. Cancelling ctx fails a Write that waits with ctx.Err(), before any of its bytes is sent.
+// Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued behind
+// it. Close the writer: abandoning it leaves the socket unable to send messages, and closing the socket before
+// it cuts the message off and drops what is queued behind it. Cancelling ctx fails a Write that waits with
+// ctx.Err(), before any of its bytes is sent.
 //
 // The first call on a socket that is not accepted accepts it, as Receive does.
 func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, error) {
@@ -111,8 +114,8 @@ func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, err
 	return &messageWriter{s: s, ctx: ctx, kind: kind}, nil
 }
 
-// messageWriter sends one message fragment by fragment. Its first frame went out, empty, when it was made: that is what
-// makes others wait.
+// messageWriter sends one message fragment by fragment. Its first frame went out, empty, when it was made: that
+// is what makes others wait.
 type messageWriter struct {
 	s      *Socket
 	ctx    context.Context
@@ -144,8 +147,8 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// Close ends the message. Text that stops in the middle of a character is an error, and closes the socket with 1007: what has been
-// sent cannot be taken back.
+// Close ends the message. Text that stops in the middle of a character is an error, and closes the socket with
+// 1007: what has been sent cannot be taken back.
 func (w *messageWriter) Close() error {
 	if w.closed {
 		return nil

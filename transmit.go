@@ -24,7 +24,8 @@ func (w *wire) send(m outgoing) error {
 	return nil
 }
 
-// queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must be held.
+// queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
+// be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	h := w.header(frame.Continuation)
 	h.Fin = m.last
@@ -52,8 +53,8 @@ func opcodeOf(k Kind) frame.Opcode {
 	return frame.Binary
 }
 
-// streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of one message
-// are not interleaved with another, so what is sent meanwhile is held. mu must be held.
+// streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of
+// one message are not interleaved with another, so what is sent meanwhile is held. mu must be held.
 func (w *wire) streamingLocked(on bool) {
 	if on {
 		w.s.status |= streamingOut
@@ -79,8 +80,8 @@ func (w *wire) pingLocked(id uint64) {
 // corkDelay bounds how long a reply waits behind a handler that does not return.
 const corkDelay = time.Millisecond
 
-// corkLocked holds frames back while the reader has more messages to deliver, so that the replies to all of them leave in
-// one write. mu must be held.
+// corkLocked holds frames back while the reader has more messages to deliver, so that the replies to all of
+// them leave in one write. mu must be held.
 func (w *wire) corkLocked(more bool) {
 	if more && !w.out.corked {
 		if w.corkTimer == nil {
@@ -102,8 +103,8 @@ func (w *wire) uncork() {
 	w.transmit()
 }
 
-// transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking. What the kernel
-// does not take is left to a goroutine that lives until the outbox is empty.
+// transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
+// What the kernel does not take is left to a goroutine that lives until the outbox is empty.
 func (w *wire) transmit() {
 	w.s.mu.Lock()
 	if w.out.writing || w.out.corked || w.out.empty() {
@@ -184,8 +185,9 @@ func (w *wire) writtenLocked(b batch) {
 	w.s.room.broadcast()
 }
 
-// writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken may still
-// hold the peer's last words, perhaps its Close: the reader reads on to the end and then tells the error.
+// writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
+// may still hold the peer's last words, perhaps its Close: the reader reads on to the end and then tells the
+// error.
 func (w *wire) writeFailed(b batch, err error) {
 	w.s.mu.Lock()
 	b.buf.free()

@@ -51,19 +51,19 @@ func IsUpgrade(r *http.Request) bool {
 // add listeners and call Accept, or receive from it. The handler may return at once; neither its return nor the end
 // of r.Context ends the socket. Nothing that came behind the request is lost.
 //
-// Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405, 426
-// or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the handler
-// only returns. A ResponseWriter that does not give up its connection gets a 500; one that wraps another has to have
-// an Unwrap method.
+// Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405,
+// 426 or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
+// handler only returns. A ResponseWriter that does not give up its connection gets a 500; one that wraps
+// another has to have an Unwrap method.
 //
 // A request with an Origin header, which browsers send, must come from a page of the same host (scheme aside), or
 // from one of AllowedOrigins. One without is let in: it is not a browser's.
 //
 // Headers that were set on w go out with the 101, cookies included. Nothing may have been written to w before.
 //
-// Deviation: Workers check only the Upgrade header, whose value must be websocket alone, the version and the presence
-// of a key. They do not look at Connection and Origin, accept any key and any HTTP version, and let the worker answer
-// a subprotocol that was not offered.
+// Deviation: Workers check only the Upgrade header, whose value must be websocket alone, the version and the
+// presence of a key. They do not look at Connection and Origin, accept any key and any HTTP version, and let
+// the worker answer a subprotocol that was not offered.
 func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Socket, error) {
 	c, err := upgrade(w, r, opts)
 	if err != nil {

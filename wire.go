@@ -29,8 +29,8 @@ type wireConfig struct {
 
 func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
 
-// wire is the link of a socket to a network connection. One goroutine reads it and delivers its events; whoever finds
-// the outbox idle writes it.
+// wire is the link of a socket to a network connection. One goroutine reads it and delivers its events; whoever
+// finds the outbox idle writes it.
 type wire struct {
 	// Immutable after construction.
 	s        *Socket
@@ -193,8 +193,8 @@ func (w *wire) hungUp(err error) {
 	w.s.loseLocked(w.lossLocked(err))
 }
 
-// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that was sent.
-// mu must be held.
+// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that
+// was sent. mu must be held.
 func (w *wire) lossLocked(err error) error {
 	if w.writeErr == nil && w.out.payload > 0 {
 		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
@@ -241,8 +241,8 @@ func (w *wire) breach(err error) {
 	w.s.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
 }
 
-// control deals with a control frame. It reports whether to go on reading. more says whether other frames are waiting
-// behind it.
+// control deals with a control frame. It reports whether to go on reading. more says whether other frames are
+// waiting behind it.
 func (w *wire) control(p frame.Piece, more bool) bool {
 	switch p.Opcode {
 	case frame.Ping:
@@ -433,8 +433,9 @@ func (w *wire) keepLocked(it item) bool {
 	return true
 }
 
-// stream decides what becomes of a message that is large and not complete: someone waits for a whole message, then it
-// goes on growing; someone reads it piece by piece, then the piece is handed over; nobody does yet, then the peer has to wait.
+// stream decides what becomes of a message that is large and not complete: someone waits for a whole message,
+// then it goes on growing; someone reads it piece by piece, then the piece is handed over; nobody does yet,
+// then the peer has to wait.
 func (w *wire) stream() bool {
 	s := w.s
 	s.mu.Lock()
@@ -463,8 +464,8 @@ func (w *wire) stream() bool {
 	return true
 }
 
-// pauseLocked waits, without reading, until ready says so. It returns false if the socket ends first. mu must be held; it
-// is released while waiting.
+// pauseLocked waits, without reading, until ready says so. It returns false if the socket ends first. mu must
+// be held; it is released while waiting.
 func (w *wire) pauseLocked(ready func() bool) bool {
 	s := w.s
 	for s.fate == nil && !ready() {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// Offer is the client's side: the value of Sec-WebSocket-Extensions to send. A wish for the server's window is followed by
-// an offer without it, since a server that cannot fulfil it has to decline the first (RFC 7692 §5.1).
+// Offer is the client's side: the value of Sec-WebSocket-Extensions to send. A wish for the server's window is
+// followed by an offer without it, since a server that cannot fulfil it has to decline the first (RFC 7692
+// §5.1).
 func Offer(w Want) string {
 	p := Params{ClientNoContextTakeover: w.NoContextTakeover, ServerNoContextTakeover: w.PeerNoContextTakeover}
 	fallback := p.String() + "; " + clientMaxWindowBits
@@ -58,8 +59,9 @@ func readAnswer(e extension) (Params, error) {
 // check compares an answer with what Offer said. The server may state a parameter that the offer did not
 // have (RFC 7692 §7.1.1, §7.1.2.1), and any window is an answer to the offer without one.
 //
-// Deviation: RFC 7692 §7.1.1.1 has a server decline what it cannot do, but some leave server_no_context_takeover out of the answer
-// instead. We take that for "no": what it costs is the memory of the window.
+// Deviation: RFC 7692 §7.1.1.1 has a server decline what it cannot do, but some leave
+// server_no_context_takeover out of the answer instead. We take that for "no": what it costs is the memory of
+// the window.
 func (t terms) check() error {
 	if t.clientWindow && t.ClientMaxWindowBits == 0 {
 		return fmt.Errorf("%s has no value", clientMaxWindowBits) // RFC 7692 §7.1.2.2

@@ -20,7 +20,8 @@ const (
 	largeBuffer = 32 << 10
 )
 
-// Conn is a network connection as the socket layer uses it. One goroutine at a time may read, another one may write.
+// Conn is a network connection as the socket layer uses it. One goroutine at a time may read, another one may
+// write.
 type Conn struct {
 	net.Conn
 	raw *rawConn // nil: not a socket of the operating system's
@@ -103,8 +104,8 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	return c.raw.write(p)
 }
 
-// Interrupt makes a read that waits, and every later one, return an error until Resume is called. A connection that has no
-// deadlines is closed.
+// Interrupt makes a read that waits, and every later one, return an error until Resume is called. A connection
+// that has no deadlines is closed.
 func (c *Conn) Interrupt() {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		go c.Close() // closing may wait, for instance to say goodbye in TLS

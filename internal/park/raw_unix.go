@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// rawConn reads and writes a non-blocking descriptor under the runtime's poller. The two closures are made once: passing
-// a fresh one to RawConn would allocate for every call.
+// rawConn reads and writes a non-blocking descriptor under the runtime's poller. The two closures are made
+// once: passing a fresh one to RawConn would allocate for every call.
 type rawConn struct {
 	conn syscall.RawConn
 
@@ -50,8 +50,8 @@ func (r *rawConn) read() (*Buffer, error) {
 	return b, err
 }
 
-// readOnce returns false, without a buffer, when there is nothing to read: the runtime's poller then waits. It has to
-// try first, since an edge that came before the wait would be lost.
+// readOnce returns false, without a buffer, when there is nothing to read: the runtime's poller then waits. It
+// has to try first, since an edge that came before the wait would be lost.
 func (r *rawConn) readOnce(fd uintptr) bool {
 	b := borrow(largeBuffer)
 	for {
