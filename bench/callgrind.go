@@ -43,7 +43,7 @@ var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 func (b *bench) executed(c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	var said bytes.Buffer
-	p, err := startServer(b.serverCore, underCallgrind(s, &said), server.Config{Peer: s.Name, Buffer: script.Largest()})
+	p, err := startServer(b.serverCore, underCallgrind(s, &said, b.profile(c, s, ".callgrind")), server.Config{Peer: s.Name, Buffer: script.Largest()})
 	if err != nil {
 		return 0, err
 	}
@@ -71,17 +71,19 @@ func (b *bench) executed(c Cell, s subject, rounds int) (int64, error) {
 	return strconv.ParseInt(string(m[1]), 10, 64)
 }
 
-// underCallgrind returns s with a command that callgrind runs. What callgrind says goes to said.
-func underCallgrind(s subject, said *bytes.Buffer) subject {
+// underCallgrind returns s with a command that callgrind runs. What callgrind says goes to said, and its profile to file.
+func underCallgrind(s subject, said *bytes.Buffer, file string) subject {
 	command := s.command
 	s.command = func(c server.Config) (*exec.Cmd, string, error) {
 		cmd, addr, err := command(c)
 		if err != nil {
 			return nil, "", err
 		}
-		args := append([]string{"--tool=callgrind", "--callgrind-out-file=" + os.DevNull}, cmd.Args...)
+		args := append([]string{"--tool=callgrind", "--callgrind-out-file=" + file}, cmd.Args...)
 		outer := exec.Command("valgrind", args...)
 		outer.Stderr = said
+		// Callgrind 3.19 gives up when one of the signals that preempt goroutines comes inside another.
+		outer.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 		return outer, addr, nil
 	}
 	return s

@@ -64,7 +64,7 @@ func parse(args []string) (*bench, error) {
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
 	f.IntVar(&b.rounds, "rounds", 5, "rounds; 1 with -quick unless set")
 	f.DurationVar(&b.length, "time", time.Second, "measured time for each server and cell; 250ms with -quick unless set")
-	f.StringVar(&b.profiles, "profile", "", "directory for CPU profiles of the Go servers")
+	f.StringVar(&b.profiles, "profile", "", "directory for profiles of the Go servers")
 	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls, if there is strace")
 	if err := f.Parse(args); err != nil {
 		return nil, err

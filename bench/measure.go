@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -99,8 +100,7 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 		return nil, err
 	}
 	if s.counts && b.profiles != "" {
-		file := filepath.Join(b.profiles, strings.NewReplacer(" ", "-", "/", "-").Replace(c.Group+"-"+c.Name+"-"+s.Name)+".pprof")
-		if _, err := p.order("profile %s", file); err != nil {
+		if _, err := p.order("profile %s", b.profile(c, s, "")); err != nil {
 			return nil, err
 		}
 		defer p.order("stop")
@@ -121,4 +121,13 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	}
 	b.foreign = append(b.foreign, m.foreign())
 	return m.sample(r), nil
+}
+
+// profile returns the file for a profile of this visit; it goes nowhere if none is wanted.
+func (b *bench) profile(c Cell, s subject, ending string) string {
+	if b.profiles == "" {
+		return os.DevNull
+	}
+	name := strings.Join([]string{c.Group, c.Name, s.Name}, "-")
+	return filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)+ending)
 }

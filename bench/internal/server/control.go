@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"strings"
 )
 
@@ -22,37 +20,32 @@ type Stats struct {
 //
 //	stats         Stats as JSON
 //	gc            collects garbage, gives the memory back, says ok
-//	profile FILE  starts a CPU profile, says ok
-//	stop          ends it, says ok
+//	profile NAME  starts a CPU profile, says ok
+//	stop          ends it, says ok; it is then in NAME.cpu, and what was allocated so far in NAME.allocs
 //
 // The pipe costs the server nothing while it is quiet, which an HTTP endpoint would.
 func control(orders io.Reader, answers io.Writer) error {
 	scanner := bufio.NewScanner(orders)
-	var profile *os.File
+	var p profile
 	for scanner.Scan() {
 		order, arg, _ := strings.Cut(scanner.Text(), " ")
-		answer := "ok"
+		answer, err := "ok", error(nil)
 		switch order {
 		case "stats":
-			answer = stats()
+			answer, err = stats()
 		case "gc":
 			runtime.GC()
 			debug.FreeOSMemory()
 		case "profile":
-			var err error
-			if profile, err = os.Create(arg); err == nil {
-				err = pprof.StartCPUProfile(profile)
-			}
-			if err != nil {
-				return err
-			}
+			p.name = arg
+			err = p.start()
 		case "stop":
-			pprof.StopCPUProfile()
-			if err := profile.Close(); err != nil {
-				return err
-			}
+			err = p.stop()
 		default:
-			return fmt.Errorf("unknown order %q", order)
+			err = fmt.Errorf("unknown order %q", order)
+		}
+		if err != nil {
+			return err
 		}
 		fmt.Fprintln(answers, answer)
 	}
@@ -62,12 +55,9 @@ func control(orders io.Reader, answers io.Writer) error {
 	return io.EOF
 }
 
-func stats() string {
+func stats() (string, error) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	line, err := json.Marshal(Stats{Mallocs: m.Mallocs, Bytes: m.TotalAlloc})
-	if err != nil {
-		return err.Error()
-	}
-	return string(line)
+	return string(line), err
 }
