@@ -59,11 +59,11 @@ func compareAll(args []string) error {
 func parse(args []string) (*bench, error) {
 	b := &bench{settle: 300 * time.Millisecond}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := f.Bool("quick", false, "a shorter comparison of about two minutes")
+	short := f.Bool("quick", false, "a shorter comparison, of two to three minutes")
 	cells := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(plan), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
 	f.IntVar(&b.rounds, "rounds", 5, "rounds; 1 with -quick unless set")
-	f.DurationVar(&b.length, "time", time.Second, "measured time for each server and cell; 250ms with -quick unless set")
+	f.DurationVar(&b.length, "time", time.Second, "measured time for each server and cell; 200ms with -quick unless set")
 	f.StringVar(&b.profiles, "profile", "", "directory for profiles of the Go servers")
 	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls, if there is strace")
 	if err := f.Parse(args); err != nil {
@@ -83,7 +83,7 @@ func parse(args []string) (*bench, error) {
 // shorten applies -quick to what was not set by hand.
 func (b *bench) shorten(f *flag.FlagSet) {
 	rounds, length := b.rounds, b.length
-	b.cells, b.rounds, b.length = quick, 1, 250*time.Millisecond
+	b.cells, b.rounds, b.length = quick, 1, 200*time.Millisecond
 	f.Visit(func(set *flag.Flag) {
 		switch set.Name {
 		case "rounds":

@@ -29,7 +29,7 @@ var tables = []table{
 	{"Allocations per message", "echo,pipeline,broadcast,deflate", one(allocs, "%.1f")},
 	{"Latency p50 / p99, µs", "echo,pipeline,rate,broadcast", latency},
 	{"Context switches per message", "echo,pipeline,rate", one(switches, "%.2f")},
-	{"System calls per message, counted by strace, which slows everything down", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
+	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
 }
 
 // missing stands for what was not measured.
