@@ -17,6 +17,10 @@ type checker struct {
 	left  int // payload of the frame still to come
 	final bool
 
+	control bool   // the frame is a ping
+	pinged  bool   // a ping has come
+	ping    []byte // and this is what it said
+
 	messages int // of the batch, seen whole
 	offset   int // bytes of the message seen; of the batch, if raw
 
@@ -42,7 +46,7 @@ func (c *checker) feed(b *Batch, p []byte, f *inflater) (int, error) {
 		return c.feedRaw(b, p)
 	}
 	for len(p) > 0 {
-		if c.messages == len(b.want) && c.held == 0 && !isControl(p[0]) {
+		if c.messages == len(b.want) && c.held == 0 && !c.control && !isControl(p[0]) {
 			return 0, errMore
 		}
 		n, err := c.frame(b, p, f)
@@ -72,7 +76,7 @@ func (c *checker) feedRaw(b *Batch, p []byte) (int, error) {
 
 // frame consumes a header, or payload, or both.
 func (c *checker) frame(b *Batch, p []byte, f *inflater) (n int, err error) {
-	if c.left == 0 {
+	if c.left == 0 && !c.control {
 		var whole bool
 		if n, whole, err = c.header(p); err != nil || !whole {
 			return n, err
@@ -81,6 +85,11 @@ func (c *checker) frame(b *Batch, p []byte, f *inflater) (n int, err error) {
 	}
 	part := p[:min(len(p), c.left)]
 	c.left -= len(part)
+	if c.control {
+		c.ping = append(c.ping, part...)
+		c.pinged, c.control = c.left == 0, c.left > 0
+		return n + len(part), nil
+	}
 	c.payload += len(part)
 	if err := c.data(b, part); err != nil {
 		return 0, err
@@ -122,6 +131,9 @@ func (c *checker) open(h []byte) error {
 	switch {
 	case h[1]&maskBit != 0:
 		return errMasked
+	case h[0] == finBit|ping:
+		c.control, c.ping, c.left = true, c.ping[:0], int(h[1])
+		return nil
 	case isControl(h[0]):
 		return fmt.Errorf("unexpected control frame, opcode %d", h[0]&0x0f)
 	}

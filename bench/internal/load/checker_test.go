@@ -41,6 +41,37 @@ func TestCheckerTakesAnswersCutAnywhere(t *testing.T) {
 	}
 }
 
+func TestCheckerLetsPingsPass(t *testing.T) {
+	b := &Echo(false, 100, 1).Batches[0]
+	for _, said := range []string{"", "are you there?"} {
+		ping := append([]byte{finBit | ping, byte(len(said))}, said...)
+		wire := append(append(bytes.Clone(ping), answer(b)...), ping...)
+		for _, cut := range []int{1, 5, len(wire)} {
+			var c checker
+			got, pings := 0, 0
+			for p := wire; len(p) > 0; {
+				n := min(cut, len(p))
+				done, err := c.feed(b, p[:n], nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.pinged {
+					pings++
+					c.pinged = false
+					if string(c.ping) != said {
+						t.Errorf("ping says %q", c.ping)
+					}
+				}
+				got += done
+				p = p[n:]
+			}
+			if want := min(2, 1+len(wire)/cut/2); got != 1 || pings != want {
+				t.Errorf("in parts of %d: %d messages, %d pings", cut, got, pings)
+			}
+		}
+	}
+}
+
 func TestCheckerFindsWhatIsWrong(t *testing.T) {
 	b := &Echo(false, 100, 2).Batches[0]
 	good := answer(b)

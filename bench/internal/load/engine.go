@@ -187,6 +187,9 @@ func (e *Engine) read(c *conn) error {
 		return errors.New("server talks before it is spoken to")
 	}
 	messages, err := c.check.feed(c.batch, e.buf[:n], &e.in)
+	if err == nil && c.check.pinged && len(c.unsent) == 0 {
+		err = e.pong(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -200,6 +203,14 @@ func (e *Engine) read(c *conn) error {
 	}
 	e.busy--
 	return e.finished(c)
+}
+
+// pong answers a ping. One that comes while a frame is half sent stays without: the next will do.
+func (e *Engine) pong(c *conn) error {
+	c.check.pinged = false
+	var b Batch
+	b.frame(pong, c.check.ping, 0, false)
+	return writeAll(c.fd, b.send)
 }
 
 func (e *Engine) now() time.Duration { return time.Since(e.start) }

@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
 // Hold is what a process does that only keeps connections open: a process may have too few descriptors for all, and what
@@ -116,30 +114,9 @@ func (e *Engine) idle() error {
 			return err
 		}
 		for _, ev := range events {
-			c := &e.conns[ev.Fd]
-			n, err := unix.Read(c.fd, e.buf)
-			if err != nil || n == 0 {
-				return fmt.Errorf("server closes an idle connection: %w", errClosed)
-			}
-			if err := e.pong(c, e.buf[:n]); err != nil {
-				return err
+			if err := e.read(&e.conns[ev.Fd]); err != nil {
+				return fmt.Errorf("on an idle connection: %w", err)
 			}
 		}
 	}
-}
-
-func (e *Engine) pong(c *conn, p []byte) error {
-	for len(p) >= 2 {
-		size := headerSize(p)
-		if p[0] != finBit|ping || size != 2 || len(p) < size+int(p[1]) {
-			return fmt.Errorf("server says %x on an idle connection", p)
-		}
-		var b Batch
-		b.frame(pong, p[size:size+int(p[1])], 0, false)
-		if err := writeAll(c.fd, b.send); err != nil {
-			return err
-		}
-		p = p[size+int(p[1]):]
-	}
-	return nil
 }

@@ -24,9 +24,10 @@ type opener struct {
 	request []byte
 	echo    *Batch
 
-	poll  *poller
-	slots [atOnce]slot
-	open  int // slots in use
+	poll   *poller
+	slots  [atOnce]slot
+	open   int // slots in use
+	opened int // connections so far
 
 	more func() bool // whether to open another connection
 	done func(s *slot, now time.Time) error
@@ -98,11 +99,25 @@ func (o *opener) next(i int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
+	if err := o.bind(fd); err != nil {
+		return err
+	}
 	if err := unix.Connect(fd, o.addr); err != nil && err != unix.EINPROGRESS {
 		return fmt.Errorf("connect: %w", err)
 	}
 	o.open++
 	return o.poll.add(fd, i, unix.EPOLLOUT)
+}
+
+// bind takes the next of a few addresses of the loopback interface in turn. When half of the ports between two addresses are
+// taken, the kernel looks for a free one for milliseconds.
+func (o *opener) bind(fd int) error {
+	const addresses = 8
+	o.opened++
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + o.opened%addresses)}})
 }
 
 func (o *opener) step(i int) error {
@@ -124,7 +139,7 @@ func (o *opener) connected(s *slot, i int) error {
 		return err
 	}
 	if o.target.Raw {
-		return o.opened(s, i)
+		return o.ready(s, i)
 	}
 	s.stage = answering
 	return writeAll(s.fd, o.request)
@@ -149,10 +164,10 @@ func (o *opener) answered(s *slot, i int) error {
 	if err := checkAnswer(s.head[:s.n]); err != nil {
 		return err
 	}
-	return o.opened(s, i)
+	return o.ready(s, i)
 }
 
-func (o *opener) opened(s *slot, i int) error {
+func (o *opener) ready(s *slot, i int) error {
 	if o.echo == nil {
 		return o.finish(s, i)
 	}

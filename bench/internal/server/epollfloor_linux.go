@@ -16,7 +16,7 @@ type epollFloor struct {
 	buf    []byte
 
 	// unsent is what the kernel did not take, by descriptor; such a connection is not read until it has.
-	unsent [][]byte
+	unsent map[int][]byte
 
 	broadcast bool
 	all       []int
@@ -39,7 +39,7 @@ func serveEpollFloor(l net.Listener, c Config) error {
 	}
 	e := &epollFloor{
 		poll: poll, listen: int(f.Fd()), buf: make([]byte, max(512<<10, c.Buffer)),
-		broadcast: c.Broadcast, in: map[int]*splitter{},
+		unsent: map[int][]byte{}, broadcast: c.Broadcast, in: map[int]*splitter{},
 	}
 	if err := e.watch(e.listen, unix.EPOLLIN); err != nil {
 		return err
@@ -102,9 +102,6 @@ func (e *epollFloor) accept() {
 		unix.Close(fd)
 		return
 	}
-	for len(e.unsent) <= fd {
-		e.unsent = append(e.unsent, nil)
-	}
 	if e.broadcast {
 		e.all = append(e.all, fd)
 	}
@@ -163,7 +160,7 @@ func (e *epollFloor) flush(fd int) {
 		e.unsent[fd] = p
 		return
 	}
-	e.unsent[fd] = nil
+	delete(e.unsent, fd)
 	e.change(fd, unix.EPOLLIN)
 }
 
@@ -172,7 +169,7 @@ func (e *epollFloor) change(fd int, events uint32) {
 }
 
 func (e *epollFloor) close(fd int) {
-	e.unsent[fd] = nil
+	delete(e.unsent, fd)
 	delete(e.in, fd)
 	unix.Close(fd)
 }
