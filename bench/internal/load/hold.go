@@ -109,7 +109,7 @@ func (h Hold) script(extensions string) (*Script, error) {
 // idle answers pings, as a server may send them to find out who is alive.
 func (e *Engine) idle() error {
 	for {
-		events, err := e.poll.wait(-1)
+		events, err := e.poll.wait(forever)
 		if err != nil {
 			return err
 		}

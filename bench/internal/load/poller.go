@@ -31,6 +31,9 @@ func (p *poller) remove(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
+// forever is a timeout that never comes.
+const forever = -time.Millisecond
+
 // wait returns no events when time is up.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	for {
