@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// kind is what is done in a cell.
+type kind uint8
+
+const (
+	echo         kind = iota // as much as the server can take
+	steady                   // at a fixed rate
+	broadcast                // one to all
+	connect                  // connections, with one message each
+	idle                     // connections that say nothing any more
+	instructions             // under callgrind
+)
+
+// Cell is one kind of work: a column of a table.
+type Cell struct {
+	Group string // what -cells selects, and what shares a table
+	Name  string
+	Kind  kind
+
+	Size    int // of a message, in bytes; compressed ones are JSON documents of 1 KiB
+	Conns   int // in each process
+	Window  int // messages that wait for an answer on each connection
+	Rate    int // messages per second
+	Deflate server.Deflate
+	TLS     bool
+
+	Processes int // of an idle cell: a process may have too few descriptors for all connections
+	Messages  int // of an idle cell: on each connection, before it falls silent
+}
+
+// plan is the whole comparison, quick one of a few minutes. Where the descriptor limit is 20 000, as is common, a
+// hundred thousand connections take six processes.
+var (
+	plan = []Cell{
+		{Group: "echo", Name: "32 B", Size: 32, Conns: 64, Window: 1},
+		{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
+		{Group: "echo", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 1},
+		{Group: "echo", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 1},
+		{Group: "echo", Name: "16 KiB", Size: 16 << 10, Conns: 64, Window: 1},
+		{Group: "echo", Name: "256 KiB, 16 conns", Size: 256 << 10, Conns: 16, Window: 1},
+		{Group: "pipeline", Name: "32 B", Size: 32, Conns: 64, Window: 16},
+		{Group: "pipeline", Name: "128 B", Size: 128, Conns: 64, Window: 16},
+		{Group: "pipeline", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 16},
+		{Group: "pipeline", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 16},
+		{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
+		{Group: "rate", Name: "20 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 20_000},
+		{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
+		{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
+		{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
+		{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
+		{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
+		{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
+		{Group: "idle", Name: "TLS, 5 000", Kind: idle, Conns: 5000, Processes: 1, Messages: 1, TLS: true},
+		{Group: "idle", Name: "deflate, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 64, Deflate: server.Reset},
+		{Group: "idle", Name: "takeover, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 64, Deflate: server.Takeover},
+		{Group: "idle100k", Name: "100 200 in 6 processes", Kind: idle, Conns: 16_700, Processes: 6, Messages: 1},
+		{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1},
+		{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16},
+	}
+
+	quick = []Cell{
+		{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
+		{Group: "echo", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 1},
+		{Group: "echo", Name: "16 KiB", Size: 16 << 10, Conns: 64, Window: 1},
+		{Group: "pipeline", Name: "128 B", Size: 128, Conns: 64, Window: 16},
+		{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
+		{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
+		{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
+		{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
+		{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
+		{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
+		{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},
+		{Group: "idle", Name: "TLS, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 1, TLS: true},
+		{Group: "idle", Name: "takeover, 200", Kind: idle, Conns: 200, Processes: 1, Messages: 64, Deflate: server.Takeover},
+	}
+)
+
+// groups returns the names of the groups of cells, in order.
+func groups(cells []Cell) []string {
+	var names []string
+	for _, c := range cells {
+		if !slices.Contains(names, c.Group) {
+			names = append(names, c.Group)
+		}
+	}
+	return names
+}
+
+// selected returns the cells of the groups in a list with commas, all if it is empty.
+func selected(cells []Cell, list string) []Cell {
+	if list == "" {
+		return cells
+	}
+	names := strings.Split(list, ",")
+	return slices.DeleteFunc(slices.Clone(cells), func(c Cell) bool { return !slices.Contains(names, c.Group) })
+}
+
+// offer is the extension that a client asks for.
+func (c Cell) offer() string {
+	switch c.Deflate {
+	case server.Reset:
+		return "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	case server.Takeover:
+		return "permessage-deflate; client_max_window_bits"
+	}
+	return ""
+}

@@ -1,0 +1,131 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/edgews/edgews/bench/internal/proc"
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// startTime is how long a process may take to begin to listen.
+const startTime = 20 * time.Second
+
+// child is a process on a core of its own.
+type child struct {
+	cmd  *exec.Cmd
+	addr string
+	in   io.WriteCloser
+	out  *bufio.Reader
+}
+
+// start starts cmd on a core and keeps its standard input and output.
+func start(core int, cmd *exec.Cmd) (*child, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := proc.StartOn(core, cmd); err != nil {
+		return nil, err
+	}
+	return &child{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil
+}
+
+// startServer starts a server and waits until it listens.
+func startServer(core int, s subject, c server.Config) (*child, error) {
+	cmd, addr, err := s.command(c)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(core, cmd)
+	if err != nil {
+		return nil, err
+	}
+	if p.addr = addr; addr == "" {
+		p.addr, err = p.listening()
+	} else {
+		err = reachable(addr)
+	}
+	if err != nil {
+		p.kill()
+		return nil, fmt.Errorf("%s does not start: %w", s.Name, err)
+	}
+	return p, nil
+}
+
+func (p *child) listening() (string, error) {
+	line, err := p.line()
+	addr, ok := strings.CutPrefix(line, "listening ")
+	if err == nil && !ok {
+		err = fmt.Errorf("it says %q", line)
+	}
+	return addr, err
+}
+
+func reachable(addr string) error {
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Since(begin) > startTime {
+			return err
+		}
+	}
+}
+
+func (p *child) pid() int { return p.cmd.Process.Pid }
+
+func (p *child) line() (string, error) {
+	line, err := p.out.ReadString('\n')
+	return strings.TrimSuffix(line, "\n"), err
+}
+
+// order gives an order and returns the answer.
+func (p *child) order(format string, args ...any) (string, error) {
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		return "", err
+	}
+	return p.line()
+}
+
+func (p *child) stats() (server.Stats, error) {
+	var s server.Stats
+	line, err := p.order("stats")
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(line), &s)
+}
+
+// end lets the process end by itself, which it does when its standard input ends.
+func (p *child) end() error {
+	p.in.Close()
+	io.Copy(io.Discard, p.out)
+	return p.cmd.Wait()
+}
+
+// kill ends the process and waits until it has.
+func (p *child) kill() {
+	p.in.Close()
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = p.cmd.Wait()
+}

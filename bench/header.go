@@ -1,0 +1,110 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edgews/edgews/bench/internal/proc"
+)
+
+// write prints everything: where and how it was measured, the tables, and what has to be said about them.
+func (b *bench) write(w io.Writer, command string) {
+	fmt.Fprintf(w, "%s, %s; servers on core %d, load on core %d. %s.\n",
+		proc.CPUModel(), proc.Kernel(), b.serverCore, b.loadCore, strings.Join(b.versions(), ", "))
+	rounds := "one round"
+	if b.rounds > 1 {
+		rounds = fmt.Sprintf("medians of %d rounds", b.rounds)
+	}
+	fmt.Fprintf(w, "`%s` on %s: %s, %v for each figure; ratios are taken within a round.",
+		command, time.Now().Format(time.DateOnly), rounds, b.length)
+	if len(b.foreign) > 0 {
+		fmt.Fprintf(w, " Others used %.0f %% of the servers' core meanwhile (median; %.0f %% at most).",
+			100*median(b.foreign), 100*slices.Max(b.foreign))
+	}
+	fmt.Fprintln(w)
+	for _, t := range tables {
+		t.write(w, b)
+	}
+	if len(b.notes) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, n := range b.notes {
+		fmt.Fprintf(w, "* %s\n", n)
+	}
+}
+
+// quoted returns a command line that a shell reads as these arguments.
+func quoted(args []string) string {
+	var line strings.Builder
+	for i, a := range args {
+		if i > 0 {
+			line.WriteByte(' ')
+		}
+		if strings.ContainsAny(a, " '\"") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		line.WriteString(a)
+	}
+	return line.String()
+}
+
+// versions returns what was compared.
+func (b *bench) versions() []string {
+	list := []string{"Go " + strings.TrimPrefix(runtime.Version(), "go"), "edgews " + revision()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if b.compares(m.Path) && m.Path != "github.com/edgews/edgews" {
+				list = append(list, strings.TrimPrefix(m.Path, "github.com/")+" "+m.Version)
+			}
+		}
+	}
+	if b.has("Node ws") {
+		list = append(list, "Node "+said("node", "--version"), "ws "+packageVersion("ws"))
+	}
+	if b.has("workerd") {
+		list = append(list, "workerd "+packageVersion("workerd"))
+	}
+	return list
+}
+
+func (b *bench) compares(module string) bool {
+	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.Module == module })
+}
+
+func (b *bench) has(name string) bool {
+	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.Name == name })
+}
+
+// revision is the commit that lies here, with a mark if files were changed since.
+func revision() string {
+	return said("git", "describe", "--always", "--dirty", "--tags")
+}
+
+// said returns what a command prints, or "unknown".
+func said(name string, args ...string) string {
+	text, err := exec.Command(name, args...).Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func packageVersion(name string) string {
+	var p struct{ Version string }
+	text, err := os.ReadFile(filepath.Join(nodeDir(), "node_modules", name, "package.json"))
+	if err != nil || json.Unmarshal(text, &p) != nil {
+		return "unknown"
+	}
+	return p.Version
+}

@@ -1,0 +1,48 @@
+package load
+
+import (
+	"math/bits"
+	"time"
+)
+
+// Histogram counts durations, to within 3 %, in constant memory.
+type Histogram struct {
+	total  int
+	counts [64 * fine]uint32
+}
+
+const fine = 32 // steps between one power of two and the next
+
+func (h *Histogram) add(d time.Duration, n int) {
+	h.counts[step(uint64(max(d, 0)))] += uint32(n)
+	h.total += n
+}
+
+// Quantile returns the duration that a part q of all durations does not exceed; 0 if there are none.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	left := int(q * float64(h.total))
+	for i, n := range h.counts {
+		if left -= int(n); n > 0 && left <= 0 {
+			return time.Duration(upper(i))
+		}
+	}
+	return 0
+}
+
+// step returns the place of v: the position of its highest bit, and the five bits behind that.
+func step(v uint64) int {
+	if v < fine {
+		return int(v)
+	}
+	shift := bits.Len64(v) - 6
+	return (shift+1)*fine + int(v>>shift) - fine
+}
+
+// upper is the smallest value beyond place i.
+func upper(i int) uint64 {
+	if i < fine {
+		return uint64(i)
+	}
+	shift := i/fine - 1
+	return uint64(i%fine+fine+1) << shift
+}

@@ -1,0 +1,95 @@
+package load
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// Script is what each connection says, in a circle, and what has to come back.
+type Script struct {
+	Raw     bool // the server does not parse: it sends back what it gets
+	Batches []Batch
+}
+
+// Batch is what is sent in one write. The next one follows when the answers to all its messages are there.
+type Batch struct {
+	send []byte   // frames, masked
+	want [][]byte // what the messages say
+}
+
+// variants is how many different batches a script has, so that an old answer is not taken for a new one.
+const variants = 4
+
+// Echo returns a script of binary messages of one size, a number of them at a time.
+func Echo(raw bool, size, window int) *Script {
+	s := &Script{Raw: raw}
+	random := rand.New(rand.NewPCG(uint64(size), uint64(window)))
+	for range variants {
+		var b Batch
+		for range window {
+			b.add(binary2, bytesOf(random, size), random.Uint32(), false)
+		}
+		s.Batches = append(s.Batches, b)
+	}
+	return s
+}
+
+func bytesOf(random *rand.Rand, n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(random.Uint32())
+	}
+	return p
+}
+
+// Opcodes and header bits of RFC 6455 §5.2.
+const (
+	text    = 1
+	binary2 = 2
+	ping    = 9
+	pong    = 10
+
+	finBit  = 0x80
+	rsv1Bit = 0x40
+	maskBit = 0x80
+)
+
+// add appends a message that says p.
+func (b *Batch) add(opcode byte, p []byte, key uint32, compressed bool) {
+	b.want = append(b.want, p)
+	b.frame(opcode, p, key, compressed)
+}
+
+// frame appends a masked frame.
+func (b *Batch) frame(opcode byte, p []byte, key uint32, compressed bool) {
+	first := finBit | opcode
+	if compressed {
+		first |= rsv1Bit
+	}
+	b.send = append(b.send, first)
+	switch n := len(p); {
+	case n < 126:
+		b.send = append(b.send, maskBit|byte(n))
+	case n < 1<<16:
+		b.send = binary.BigEndian.AppendUint16(append(b.send, maskBit|126), uint16(n))
+	default:
+		b.send = binary.BigEndian.AppendUint64(append(b.send, maskBit|127), uint64(n))
+	}
+	mask := binary.BigEndian.AppendUint32(nil, key)
+	b.send = append(b.send, mask...)
+	for i, c := range p {
+		b.send = append(b.send, c^mask[i%4])
+	}
+}
+
+// size returns the bytes of one message on the wire. Scripts for servers that do not parse have messages of one size.
+func (b *Batch) size() int { return len(b.send) / len(b.want) }
+
+// Largest returns the bytes of the largest batch: a server's buffer of this size takes it whole.
+func (s *Script) Largest() int {
+	n := 0
+	for _, b := range s.Batches {
+		n = max(n, len(b.send))
+	}
+	return n
+}

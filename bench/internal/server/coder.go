@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+func serveCoder(l net.Listener, c Config) error { return coder(l, c, coderEcho) }
+
+// serveCoderTuned keeps its read buffer.
+func serveCoderTuned(l net.Listener, c Config) error { return coder(l, c, coderEchoTuned) }
+
+func coder(l net.Listener, c Config, serve func(context.Context, *websocket.Conn)) error {
+	opts := &websocket.AcceptOptions{CompressionMode: coderCompression(c.Deflate)}
+	if c.Broadcast {
+		serve = coderBroadcast(new(hub[*websocket.Conn]))
+	}
+	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, opts)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		conn.SetReadLimit(-1)
+		serve(context.Background(), conn)
+	})
+}
+
+func coderCompression(d Deflate) websocket.CompressionMode {
+	switch d {
+	case Reset:
+		return websocket.CompressionNoContextTakeover
+	case Takeover:
+		return websocket.CompressionContextTakeover
+	}
+	return websocket.CompressionDisabled
+}
+
+func coderEcho(ctx context.Context, conn *websocket.Conn) {
+	for {
+		typ, p, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		if err := conn.Write(ctx, typ, p); err != nil {
+			return
+		}
+	}
+}
+
+func coderEchoTuned(ctx context.Context, conn *websocket.Conn) {
+	var kept []byte
+	for {
+		typ, r, err := conn.Reader(ctx)
+		if err != nil {
+			return
+		}
+		if kept, err = readInto(kept, r); err != nil {
+			return
+		}
+		if err := conn.Write(ctx, typ, kept); err != nil {
+			return
+		}
+	}
+}
+
+func coderBroadcast(all *hub[*websocket.Conn]) func(context.Context, *websocket.Conn) {
+	return func(ctx context.Context, conn *websocket.Conn) {
+		all.join(conn)
+		for {
+			typ, p, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			all.each(func(conn *websocket.Conn) { _ = conn.Write(ctx, typ, p) })
+		}
+	}
+}

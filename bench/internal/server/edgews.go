@@ -1,0 +1,44 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/edgews/edgews"
+)
+
+func serveEdgews(l net.Listener, c Config) error {
+	opts := &edgews.UpgradeOptions{}
+	if c.Deflate == Reset {
+		opts.Compression = &edgews.Compression{NoContextTakeover: true, PeerNoContextTakeover: true}
+	}
+	listen := edgewsEcho
+	if c.Broadcast {
+		listen = edgewsBroadcast(new(hub[*edgews.Socket]))
+	}
+	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, opts)
+		if err != nil {
+			return
+		}
+		listen(s)
+		_ = s.Accept()
+	})
+}
+
+func edgewsEcho(s *edgews.Socket) {
+	s.OnMessage(func(e edgews.MessageEvent) {
+		_ = e.Target.Write(context.Background(), e.Kind, e.Data)
+	})
+}
+
+func edgewsBroadcast(all *hub[*edgews.Socket]) func(*edgews.Socket) {
+	return func(s *edgews.Socket) {
+		all.join(s)
+		s.OnMessage(func(e edgews.MessageEvent) {
+			p := edgews.Prepare(e.Kind, e.Data)
+			all.each(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
+		})
+	}
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/gorilla/websocket"
+)
+
+func serveGorilla(l net.Listener, c Config) error {
+	return gorilla(l, c, websocket.Upgrader{}, gorillaEcho)
+}
+
+// serveGorillaTuned keeps its read buffer and shares the write buffers, as gorilla's documentation suggests for servers
+// with many connections.
+func serveGorillaTuned(l net.Listener, c Config) error {
+	return gorilla(l, c, websocket.Upgrader{WriteBufferPool: &sync.Pool{}}, gorillaEchoTuned)
+}
+
+func gorilla(l net.Listener, c Config, upgrader websocket.Upgrader, serve func(*websocket.Conn)) error {
+	upgrader.EnableCompression = c.Deflate == Reset
+	if c.Broadcast {
+		serve = gorillaBroadcast(new(hub[*websocket.Conn]))
+	}
+	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		serve(conn)
+	})
+}
+
+func gorillaEcho(conn *websocket.Conn) {
+	for {
+		typ, p, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := conn.WriteMessage(typ, p); err != nil {
+			return
+		}
+	}
+}
+
+func gorillaEchoTuned(conn *websocket.Conn) {
+	var kept []byte
+	for {
+		typ, r, err := conn.NextReader()
+		if err != nil {
+			return
+		}
+		if kept, err = readInto(kept, r); err != nil {
+			return
+		}
+		if err := conn.WriteMessage(typ, kept); err != nil {
+			return
+		}
+	}
+}
+
+func gorillaBroadcast(all *hub[*websocket.Conn]) func(*websocket.Conn) {
+	return func(conn *websocket.Conn) {
+		all.join(conn)
+		for {
+			typ, p, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			m, err := websocket.NewPreparedMessage(typ, p)
+			if err != nil {
+				return
+			}
+			all.each(func(conn *websocket.Conn) { _ = conn.WritePreparedMessage(m) })
+		}
+	}
+}
+
+// readInto is io.ReadAll into a buffer that is used again.
+func readInto(p []byte, r io.Reader) ([]byte, error) {
+	p = p[:0]
+	for {
+		if len(p) == cap(p) {
+			p = append(p, make([]byte, max(512, len(p)))...)[:len(p)]
+		}
+		n, err := r.Read(p[len(p):cap(p)])
+		p = p[:len(p)+n]
+		if err == io.EOF {
+			return p, nil
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"net"
+	"net/http"
+
+	"github.com/lxzan/gws"
+)
+
+func serveGws(l net.Listener, c Config) error {
+	var handler gws.Event = gwsEcho{}
+	if c.Broadcast {
+		handler = &gwsBroadcast{}
+	}
+	upgrader := gws.NewUpgrader(handler, &gws.ServerOption{PermessageDeflate: gws.PermessageDeflate{
+		Enabled:               c.Deflate != Plain,
+		ServerContextTakeover: c.Deflate == Takeover,
+		ClientContextTakeover: c.Deflate == Takeover,
+	}})
+	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		go conn.ReadLoop() // the README's way: the request may then be collected
+	})
+}
+
+type gwsEcho struct{ gws.BuiltinEventHandler }
+
+func (gwsEcho) OnMessage(conn *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	_ = conn.WriteMessage(m.Opcode, m.Bytes())
+}
+
+type gwsBroadcast struct {
+	gws.BuiltinEventHandler
+	all hub[*gws.Conn]
+}
+
+func (b *gwsBroadcast) OnOpen(conn *gws.Conn) { b.all.join(conn) }
+
+func (b *gwsBroadcast) OnMessage(_ *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	cast := gws.NewBroadcaster(m.Opcode, m.Bytes())
+	defer cast.Close()
+	b.all.each(func(conn *gws.Conn) { _ = cast.Broadcast(conn) })
+}

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+// Main is the server's process: it serves on a free port of the loopback interface, says which on standard output and
+// then answers orders (see control) until standard input ends.
+func Main(args []string) error {
+	c, err := Parse(args)
+	if err != nil {
+		return err
+	}
+	p, err := find(c.Peer)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening", l.Addr())
+	failed := make(chan error, 1)
+	go func() { failed <- p.serve(l, c) }()
+	go func() { failed <- control(os.Stdin, os.Stdout) }()
+	err = <-failed
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+func (p Peer) serve(l net.Listener, c Config) error {
+	if c.TLS {
+		config, err := tlsConfig()
+		if err != nil {
+			return err
+		}
+		l = tls.NewListener(l, config)
+	}
+	return p.Serve(l, c)
+}
+
+// serveHTTP serves what the libraries that sit on net/http have for a handler.
+func serveHTTP(l net.Listener, h http.HandlerFunc) error {
+	return (&http.Server{Handler: h}).Serve(l)
+}
+
+// accept hands each connection to its own goroutine.
+func accept(l net.Listener, serve func(net.Conn)) error {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			serve(c)
+		}()
+	}
+}

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"slices"
+)
+
+// Peer is one server.
+type Peer struct {
+	Name   string
+	Module string // the library it measures; "" for the floors
+
+	// Raw servers know no WebSocket: there is no handshake, and what comes back is what was sent.
+	Raw bool
+
+	Deflate  bool // can agree to permessage-deflate
+	Takeover bool // and keep the context between messages
+	NoTLS    bool // cannot serve TLS
+
+	// Serve serves the listener's connections. It returns when the listener fails.
+	Serve func(l net.Listener, c Config) error
+}
+
+// Peers returns all servers written in Go. The Go floor is the first.
+func Peers() []Peer {
+	return []Peer{
+		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
+		{Name: EpollFloor, Raw: true, NoTLS: true, Serve: serveEpollFloor},
+		{Name: "edgews", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
+		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, Serve: serveGws},
+		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwas},
+		{Name: "gobwas tuned", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwasTuned},
+		{Name: "gorilla", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorilla},
+		{Name: "gorilla tuned", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorillaTuned},
+		{Name: "coder", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoder},
+		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
+	}
+}
+
+// Names of the servers that others are measured against.
+const (
+	GoFloor    = "Go floor"    // a goroutine and a buffer per connection, on net.Conn
+	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
+)
+
+func find(name string) (Peer, error) {
+	peers := Peers()
+	i := slices.IndexFunc(peers, func(p Peer) bool { return p.Name == name })
+	if i < 0 {
+		return Peer{}, fmt.Errorf("no server is called %q", name)
+	}
+	return peers[i], nil
+}

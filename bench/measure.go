@@ -1,0 +1,133 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/edgews/edgews/bench/internal/load"
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// bench is one run of the harness.
+type bench struct {
+	subjects []subject
+	cells    []Cell
+	rounds   int
+	length   time.Duration // of what is measured in a cell
+	settle   time.Duration // what a server gets to put its things in order
+	profiles string        // directory for CPU profiles, or ""
+	syscalls bool          // count system calls, in the first round
+
+	loadCore, serverCore int
+
+	results results
+	notes   []string
+	foreign []float64 // share of the server's core that others used, for each visit
+}
+
+// visit measures one server in one cell.
+func (b *bench) visit(c Cell, s subject, first bool) (sample, error) {
+	switch c.Kind {
+	case idle:
+		return b.idle(c, s)
+	case instructions:
+		return b.instructions(c, s)
+	}
+	if s.maxConns > 0 {
+		c.Conns = min(c.Conns, s.maxConns)
+	}
+	script := load.Echo(s.Raw, c.Size, c.Window)
+	p, err := startServer(b.serverCore, s, server.Config{
+		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Buffer: script.Largest(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer p.kill()
+	t := load.Target{Addr: p.addr, Raw: s.Raw, Offer: c.offer()}
+	if c.Kind == connect {
+		return b.window(c, s, p, func(d time.Duration) (load.Report, error) { return load.Churn(t, d) })
+	}
+	conns, err := load.Open(t, c.Conns)
+	if err != nil {
+		return nil, err
+	}
+	defer conns.Close()
+	if c.Deflate != server.Plain {
+		if script, err = load.ScriptFor(conns.Extensions, c.Deflate == server.Takeover); err != nil {
+			return nil, err
+		}
+	}
+	e, err := load.NewEngine(conns, script, c.Deflate == server.Takeover)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	if c.Kind == broadcast {
+		time.Sleep(b.settle) // a client's connection may be open before the server has counted it in
+	}
+	work := worker(e, c)
+	result, err := b.window(c, s, p, work)
+	if err == nil && first && b.syscalls && c.Conns <= 1000 {
+		err = countCalls(p.pid(), result, work)
+	}
+	return result, err
+}
+
+// work loads a server for a time.
+type work func(time.Duration) (load.Report, error)
+
+// worker returns what loads the server for a time.
+func worker(e *load.Engine, c Cell) work {
+	switch c.Kind {
+	case steady:
+		return func(d time.Duration) (load.Report, error) { return e.Rate(c.Rate, d) }
+	case broadcast:
+		return e.Broadcast
+	}
+	return e.Echo
+}
+
+// window warms the server up and then watches it while it works. All that was sent has come back at both ends of the
+// window, so that no message is counted in part.
+func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
+	if _, err := work(b.length / 3); err != nil {
+		return nil, err
+	}
+	if s.counts && b.profiles != "" {
+		if _, err := p.order("profile %s", b.profile(c, s, "")); err != nil {
+			return nil, err
+		}
+		defer p.order("stop")
+	}
+	m := meter{child: p, core: b.serverCore, counts: s.counts}
+	if err := m.begin(); err != nil {
+		return nil, err
+	}
+	r, err := work(b.length)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.end(); err != nil {
+		return nil, err
+	}
+	if r.Messages == 0 {
+		return nil, errors.New("no message came back")
+	}
+	b.foreign = append(b.foreign, m.foreign())
+	return m.sample(r), nil
+}
+
+// profile returns the file for a profile of this visit; it goes nowhere if none is wanted.
+func (b *bench) profile(c Cell, s subject, ending string) string {
+	if b.profiles == "" {
+		return os.DevNull
+	}
+	name := strings.Join([]string{c.Group, c.Name, s.Name}, "-")
+	return filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)+ending)
+}

@@ -1,0 +1,111 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+// table is a set of figures of a group of cells: one row for each server, one column for each cell.
+type table struct {
+	title  string
+	groups string // of cells, with commas
+	format func(r results, v visit) string
+}
+
+var tables = []table{
+	{"Echo, CPU µs per message (× Go floor)", "echo", cpuRatio},
+	{"Echo with 16 messages outstanding on each of 64 connections, CPU µs per message (× Go floor)", "pipeline", cpuRatio},
+	{"Messages at a fixed rate over 100 connections, CPU µs per message (× Go floor)", "rate", cpuRatio},
+	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
+	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
+	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
+	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
+	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
+	{"User instructions per 128 B echo, 64 connections (callgrind)", "instructions", one(instr, "%.0f")},
+	{"Allocations per message", "echo,pipeline,broadcast,deflate", one(allocs, "%.1f")},
+	{"Latency p50 / p99, µs", "echo,pipeline,rate,broadcast", latency},
+	{"Context switches per message", "echo,pipeline,rate", one(switches, "%.2f")},
+	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
+}
+
+// missing stands for what was not measured.
+const missing = "–"
+
+func one(f figure, format string) func(results, visit) string {
+	return func(r results, v visit) string { return number(format, r.median(v, f)) }
+}
+
+func cpuRatio(r results, v visit) string {
+	x := number("%.2f", r.median(v, cpu))
+	if rel := r.median(v, ratio); !math.IsNaN(rel) {
+		x += fmt.Sprintf(" (%.2f)", rel)
+	}
+	return x
+}
+
+func cpuOut(r results, v visit) string { return pair(r, v, "%.1f", cpu, out, "; ") }
+
+func memory(r results, v visit) string { return pair(r, v, "%.0f", rss, collected, "; ") }
+
+func latency(r results, v visit) string { return pair(r, v, "%.0f", p50, p99, " / ") }
+
+func pair(r results, v visit, format string, first, second figure, between string) string {
+	a := r.median(v, first)
+	if math.IsNaN(a) {
+		return missing
+	}
+	return number(format, a) + between + number("%.0f", r.median(v, second))
+}
+
+func number(format string, x float64) string {
+	if math.IsNaN(x) {
+		return missing
+	}
+	return fmt.Sprintf(format, x)
+}
+
+// write prints the table in Markdown. It prints nothing if nothing of it was measured.
+func (t table) write(w io.Writer, b *bench) {
+	cells := selected(b.cells, t.groups)
+	var rows []string
+	for _, s := range b.subjects {
+		row, any := t.row(b.results, cells, s)
+		if any {
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n### %s\n\n| server |", t.title)
+	for _, c := range cells {
+		fmt.Fprintf(w, " %s |", t.heading(c))
+	}
+	fmt.Fprintf(w, "\n|---|%s\n%s\n", strings.Repeat("---:|", len(cells)), strings.Join(rows, "\n"))
+}
+
+// heading is the cell's name, with its group if the table has several.
+func (t table) heading(c Cell) string {
+	if !strings.Contains(t.groups, ",") || c.Group == "echo" || c.Kind == idle {
+		return c.Name
+	}
+	return c.Group + " " + c.Name
+}
+
+func (t table) row(r results, cells []Cell, s subject) (row string, any bool) {
+	name := s.Name
+	if name == "edgews" {
+		name = "**edgews**"
+	}
+	row = "| " + name + " |"
+	for _, c := range cells {
+		x := t.format(r, at(c, s))
+		any = any || x != missing
+		row += " " + x + " |"
+	}
+	return row, any
+}

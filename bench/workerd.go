@@ -1,0 +1,49 @@
+//go:build linux
+
+package main
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// workerd is Cloudflare's runtime, or why it is missing.
+func workerd() (subject, string) {
+	const missing = "workerd is not measured: `npm ci` has not been run in bench/node."
+	binary, ok := module("@cloudflare/workerd-linux-64/bin/workerd")
+	if !ok {
+		return subject{}, missing
+	}
+	return subject{
+		Peer: server.Peer{Name: "workerd", Deflate: true, Takeover: true},
+		command: func(server.Config) (*exec.Cmd, string, error) {
+			addr, err := freeAddr()
+			config := filepath.Join(nodeDir(), "worker.capnp")
+			return exec.Command(binary, "serve", config, "--socket-addr=http="+addr), addr, err
+		},
+		skip: func(c Cell) string {
+			switch {
+			case c.Kind == broadcast:
+				return "needs a Durable Object"
+			case c.TLS:
+				return "not set up for TLS"
+			case c.Processes > 1:
+				return "two descriptors per connection"
+			}
+			return goOnly(c)
+		},
+		maxConns: 4500,
+	}, ""
+}
+
+// freeAddr returns an address of the loopback interface that nobody listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
