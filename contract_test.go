@@ -1,0 +1,90 @@
+package edgews_test
+
+import (
+	"context"
+	"io"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// What others compile against: names and signatures that stay as they are. That this file compiles is the test.
+type socket = *edgews.Socket
+
+var (
+	_ func() (client, server socket)                        = edgews.NewPair
+	_ func(edgews.Message) string                           = edgews.Message.Text
+	_ func(edgews.Message) edgews.Message                   = edgews.Message.Clone
+	_ func(edgews.Kind, []byte) *edgews.Prepared            = edgews.Prepare
+	_ func(edgews.ReadyState) string                        = edgews.ReadyState.String
+	_ func(edgews.StatusCode) string                        = edgews.StatusCode.String
+	_ func(socket) error                                    = socket.Accept
+	_ func(socket) error                                    = socket.AcceptHalfOpen
+	_ func(socket, string) error                            = socket.Send
+	_ func(socket, []byte) error                            = socket.SendBytes
+	_ func(socket, *edgews.Prepared) error                  = socket.SendPrepared
+	_ func(socket, edgews.StatusCode, string) error         = socket.Close
+	_ func(socket) edgews.ReadyState                        = socket.ReadyState
+	_ func(socket) string                                   = socket.URL
+	_ func(socket) string                                   = socket.Protocol
+	_ func(socket) string                                   = socket.Extensions
+	_ func(socket) int                                      = socket.BufferedAmount
+	_ func(socket) <-chan struct{}                          = socket.Done
+	_ func(socket) error                                    = socket.Err
+	_ func(socket, func(edgews.OpenEvent)) (remove func())  = socket.OnOpen
+	_ func(socket, func(edgews.MessageEvent)) func()        = socket.OnMessage
+	_ func(socket, func(edgews.CloseEvent)) func()          = socket.OnClose
+	_ func(socket, func(edgews.ErrorEvent)) func()          = socket.OnError
+	_ func(socket, context.Context) (edgews.Message, error) = socket.Receive
+
+	_ func(socket, context.Context) iter.Seq2[edgews.Message, error]                   = socket.Messages
+	_ func(socket, context.Context) (edgews.Kind, io.Reader, error)                    = socket.NextReader
+	_ func(socket, context.Context, edgews.Kind) (io.WriteCloser, error)               = socket.NextWriter
+	_ func(socket, context.Context, edgews.Kind, []byte) error                         = socket.Write
+	_ func(socket, context.Context) error                                              = socket.Flush
+	_ func(socket, context.Context) (rtt time.Duration, err error)                     = socket.Ping
+	_ func(socket, edgews.Kind) net.Conn                                               = edgews.NetConn
+	_ func(socket, any) error                                                          = edgews.SendJSON
+	_ func(context.Context, socket) (int, error)                                       = edgews.ReceiveJSON[int]
+	_ func(socket, func(int) error) (remove func())                                    = edgews.OnJSON[int]
+	_ func(*edgews.Mux, string, func(context.Context, socket, int) error)              = edgews.Handle[int]
+	_ func(*edgews.Mux, context.Context, socket, edgews.Message) error                 = (*edgews.Mux).Dispatch
+	_ func(*http.Request) bool                                                         = edgews.IsUpgrade
+	_ func(http.ResponseWriter, *http.Request, *edgews.UpgradeOptions) (socket, error) = edgews.Upgrade
+	_ func(http.ResponseWriter, *http.Request, socket, *edgews.UpgradeOptions) error   = edgews.Respond
+
+	_ func(context.Context, string, *edgews.DialOptions) (socket, *http.Response, error) = edgews.Dial
+	_ func(string, ...string) (socket, error)                                            = edgews.NewWebSocket
+)
+
+var (
+	_ = [...]edgews.Kind{0: 0, edgews.Text: 1, edgews.Binary: 2}
+	_ = [...]edgews.ReadyState{edgews.Connecting: 0, edgews.Open: 1, edgews.Closing: 2, edgews.Closed: 3}
+	_ = [...]edgews.Overflow{edgews.OverflowError, edgews.OverflowClose, edgews.OverflowDrop}
+
+	_ = edgews.OpenEvent{Target: socket(nil)}
+	_ = edgews.MessageEvent{Target: nil, Message: edgews.Message{Kind: edgews.Text, Data: []byte(nil)}}
+	_ = edgews.CloseEvent{Target: nil, Code: edgews.StatusNormalClosure, Reason: "", WasClean: true}
+	_ = edgews.ErrorEvent{Target: nil, Err: error(nil)}
+
+	_ = edgews.CloseError{Code: edgews.StatusTLSHandshake, Reason: "", WasClean: false}
+	_ = edgews.ProtocolError{Code: edgews.StatusProtocolError, Section: "", Detail: ""}
+	_ = edgews.HandshakeError{StatusCode: int(0), Detail: ""}
+
+	_ = edgews.UpgradeOptions{
+		Options: edgews.Options{
+			MaxMessageSize: int64(0), SendBuffer: int(0), Overflow: edgews.OverflowError,
+			KeepAlive: time.Second, KeepAliveTimeout: time.Second, CloseTimeout: time.Second, WriteTimeout: time.Second,
+			Compression: &edgews.Compression{Disable: true}, RateLimit: edgews.RateLimit{}, Logger: (*slog.Logger)(nil),
+		},
+		Protocols: []string(nil), AllowedOrigins: []string(nil), InsecureSkipOriginCheck: false, Header: http.Header(nil),
+	}
+	_ = edgews.DialOptions{Options: edgews.Options{}, Protocols: []string(nil), Header: http.Header(nil), HTTPClient: (*http.Client)(nil)}
+
+	_ = []error{edgews.ErrNotAccepted, edgews.ErrAccepted, edgews.ErrClosed, edgews.ErrBufferFull, edgews.ErrMessageTooBig}
+	_ = []error{&edgews.CloseError{}, &edgews.ProtocolError{}, &edgews.HandshakeError{}}
+)
