@@ -8,39 +8,39 @@ type StatusCode uint16
 // The registered codes. 1004, 1005, 1006 and 1015 never travel: the last three describe locally what was
 // not received.
 const (
-	StatusNormalClosure      StatusCode = 1000
-	StatusGoingAway          StatusCode = 1001
-	StatusProtocolError      StatusCode = 1002
-	StatusUnsupportedData    StatusCode = 1003
-	StatusNoStatusReceived   StatusCode = 1005
-	StatusAbnormalClosure    StatusCode = 1006
-	StatusInvalidPayload     StatusCode = 1007
-	StatusPolicyViolation    StatusCode = 1008
-	StatusMessageTooBig      StatusCode = 1009
-	StatusMandatoryExtension StatusCode = 1010
-	StatusInternalError      StatusCode = 1011
-	StatusServiceRestart     StatusCode = 1012
-	StatusTryAgainLater      StatusCode = 1013
-	StatusBadGateway         StatusCode = 1014
-	StatusTLSHandshake       StatusCode = 1015
+	StatusNormalClosure           StatusCode = 1000
+	StatusGoingAway               StatusCode = 1001
+	StatusProtocolError           StatusCode = 1002
+	StatusUnsupportedData         StatusCode = 1003
+	StatusNoStatusRcvd            StatusCode = 1005
+	StatusAbnormalClosure         StatusCode = 1006
+	StatusInvalidFramePayloadData StatusCode = 1007
+	StatusPolicyViolation         StatusCode = 1008
+	StatusMessageTooBig           StatusCode = 1009
+	StatusMandatoryExtension      StatusCode = 1010
+	StatusInternalError           StatusCode = 1011
+	StatusServiceRestart          StatusCode = 1012
+	StatusTryAgainLater           StatusCode = 1013
+	StatusBadGateway              StatusCode = 1014
+	StatusTLSHandshake            StatusCode = 1015
 )
 
 var statusNames = map[StatusCode]string{
-	StatusNormalClosure:      "normal closure",
-	StatusGoingAway:          "going away",
-	StatusProtocolError:      "protocol error",
-	StatusUnsupportedData:    "unsupported data",
-	StatusNoStatusReceived:   "no status received",
-	StatusAbnormalClosure:    "abnormal closure",
-	StatusInvalidPayload:     "invalid payload",
-	StatusPolicyViolation:    "policy violation",
-	StatusMessageTooBig:      "message too big",
-	StatusMandatoryExtension: "mandatory extension",
-	StatusInternalError:      "internal error",
-	StatusServiceRestart:     "service restart",
-	StatusTryAgainLater:      "try again later",
-	StatusBadGateway:         "bad gateway",
-	StatusTLSHandshake:       "TLS handshake",
+	StatusNormalClosure:           "normal closure",
+	StatusGoingAway:               "going away",
+	StatusProtocolError:           "protocol error",
+	StatusUnsupportedData:         "unsupported data",
+	StatusNoStatusRcvd:            "no status received",
+	StatusAbnormalClosure:         "abnormal closure",
+	StatusInvalidFramePayloadData: "invalid frame payload data",
+	StatusPolicyViolation:         "policy violation",
+	StatusMessageTooBig:           "message too big",
+	StatusMandatoryExtension:      "mandatory extension",
+	StatusInternalError:           "internal error",
+	StatusServiceRestart:          "service restart",
+	StatusTryAgainLater:           "try again later",
+	StatusBadGateway:              "bad gateway",
+	StatusTLSHandshake:            "TLS handshake",
 }
 
 // String returns the number and, for a registered code, its name: "1001 going away".
@@ -73,7 +73,7 @@ func checkClose(code StatusCode, reason string) error {
 // sendable is workerd's rule for close(), which allows the unassigned codes that a peer may refuse.
 func sendable(code StatusCode) bool {
 	switch code {
-	case 1004, StatusNoStatusReceived, StatusAbnormalClosure, StatusTLSHandshake:
+	case 1004, StatusNoStatusRcvd, StatusAbnormalClosure, StatusTLSHandshake:
 		return false
 	}
 	return 1000 <= code && code <= 4999

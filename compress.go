@@ -121,7 +121,7 @@ func (w *wire) inflate(compressed *buffer) (*buffer, error) {
 	grown, err := w.inflater.Append(plain.b, compressed.b, w.limit())
 	compressed.free()
 	if err == nil && w.kind == Text && !utf8.Valid(grown) {
-		err = &frame.Error{Code: uint16(StatusInvalidPayload), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
+		err = &frame.Error{Code: uint16(StatusInvalidFramePayloadData), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
 	}
 	switch {
 	case errors.Is(err, deflate.ErrTooBig):

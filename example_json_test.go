@@ -61,7 +61,7 @@ func ExampleOnJSON() {
 	fmt.Println(client.Err())
 	// Output:
 	// moved to 1 2
-	// edgews: connection closed: 1007 invalid payload "message is not the expected JSON"
+	// edgews: connection closed: 1007 invalid frame payload data "message is not the expected JSON"
 }
 
 // A Mux calls the handler for the type that a message names.

@@ -52,7 +52,7 @@ type closeFrame struct {
 // received is the code as an event shows it.
 func (c *closeFrame) received() StatusCode {
 	if c.code == 0 {
-		return StatusNoStatusReceived
+		return StatusNoStatusRcvd
 	}
 	return c.code
 }

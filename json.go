@@ -47,7 +47,7 @@ func OnJSON[T any](s *Socket, fn func(T) error) (remove func()) {
 	return s.OnMessage(func(e MessageEvent) {
 		var v T
 		if err := decode(e.Message, &v); err != nil {
-			s.refuse(StatusInvalidPayload, "message is not the expected JSON", err)
+			s.refuse(StatusInvalidFramePayloadData, "message is not the expected JSON", err)
 			return
 		}
 		if err := fn(v); err != nil {

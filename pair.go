@@ -285,7 +285,7 @@ func (m *memory) answer(needed bool) {
 	defer m.self.mu.Unlock()
 	fate := m.self.fate
 	code := fate.Code
-	if code == StatusNoStatusReceived {
+	if code == StatusNoStatusRcvd {
 		code = 0
 	}
 	m.closeLocked(closeFrame{code, fate.Reason})

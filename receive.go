@@ -59,7 +59,7 @@ func endedWell(err error) bool {
 		return false
 	}
 	switch end.Code {
-	case StatusNormalClosure, StatusGoingAway, StatusNoStatusReceived:
+	case StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd:
 		return true
 	}
 	return false

@@ -155,7 +155,7 @@ func (w *messageWriter) Close() error {
 	}
 	w.closed = true
 	if w.kind == Text && !w.text.Done() {
-		_ = w.s.Close(StatusInvalidPayload, "text ends in the middle of a character")
+		_ = w.s.Close(StatusInvalidFramePayloadData, "text ends in the middle of a character")
 		return ErrInvalidUTF8
 	}
 	return w.s.send(outgoing{kind: w.kind, last: true, stream: true, force: true})

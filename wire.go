@@ -281,7 +281,7 @@ func (w *wire) ponged(payload []byte) {
 func (w *wire) closed(payload []byte) {
 	code, reason, _ := frame.ParseClose(payload)
 	c := closeFrame{StatusCode(code), string(reason)}
-	if c.code == StatusNoStatusReceived {
+	if c.code == StatusNoStatusRcvd {
 		c.code = 0
 	}
 	w.s.mu.Lock()

@@ -41,7 +41,7 @@ func fails(code uint16) ending { return ending{false, code, edgews.StatusCode(co
 // closed is the answer to a Close of the peer's among what it sends.
 func closed(code uint16) ending {
 	if code == 0 {
-		return ending{false, 0, edgews.StatusNoStatusReceived, true}
+		return ending{false, 0, edgews.StatusNoStatusRcvd, true}
 	}
 	return ending{false, code, edgews.StatusCode(code), true}
 }
