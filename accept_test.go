@@ -1,8 +1,11 @@
 package edgews_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/edgews/edgews"
 	"github.com/stretchr/testify/assert"
@@ -183,5 +186,70 @@ func TestIdlePairHasNoGoroutine(t *testing.T) {
 		acceptBoth(t, a, b)
 		require.NoError(t, a.Send("x"))
 		require.NoError(t, b.Send("y"))
+	})
+}
+
+// Without listeners a pair waits for nobody: what can happen has happened when a bubble is idle.
+func TestPairWithoutListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("to nobody"))
+		synctest.Wait()
+		assert.Zero(t, a.BufferedAmount())
+		require.NoError(t, a.Close(4000, "bye"))
+		synctest.Wait()
+		for _, s := range []*edgews.Socket{a, b} {
+			assert.Equal(t, edgews.Closed, s.ReadyState())
+			assert.Equal(t, &edgews.CloseError{Code: 4000, Reason: "bye", WasClean: true}, s.Err())
+		}
+	})
+}
+
+// Listeners that are added in the turn of Accept miss nothing, in whatever order they come and whatever has happened.
+func TestListenersAddedInTheTurnOfAccept(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		late time.Duration
+		want []string
+	}{
+		{"at once", 0, []string{"1", "2", "4000"}},
+		{"within the turn", 9 * time.Millisecond, []string{"1", "2", "4000"}},
+		{"after it", 11 * time.Millisecond, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := edgews.NewPair()
+				require.NoError(t, a.Accept())
+				require.NoError(t, a.Send("1"))
+				require.NoError(t, a.Send("2"))
+				require.NoError(t, a.Close(4000, ""))
+				require.NoError(t, b.Accept())
+				synctest.Wait()
+				time.Sleep(tt.late)
+				var got []string
+				b.OnClose(func(e edgews.CloseEvent) { got = append(got, fmt.Sprint(uint16(e.Code))) })
+				b.OnMessage(func(e edgews.MessageEvent) { got = append(got, e.Text()) })
+				time.Sleep(time.Second)
+				synctest.Wait()
+				assert.Equal(t, tt.want, got)
+			})
+		})
+	}
+}
+
+// What no listener has wanted is there for Receive, and then the end.
+func TestReceiveAfterAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("1"))
+		require.NoError(t, a.Close(1000, ""))
+		time.Sleep(time.Second)
+		m, err := b.Receive(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "1", m.Text())
+		_, err = b.Receive(t.Context())
+		assert.Equal(t, &edgews.CloseError{Code: 1000, WasClean: true}, err)
 	})
 }

@@ -83,7 +83,7 @@ func (s *Socket) finish() {
 	s.status |= finishing
 	fate := s.fate
 	s.wakeAllLocked()
-	onClose := awaitListener(s, pickClose)
+	onClose := s.closeListenersLocked()
 	var onError list[ErrorEvent]
 	if s.listeners != nil {
 		onError = s.listeners.err

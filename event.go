@@ -39,7 +39,7 @@ type ErrorEvent struct {
 
 // OnOpen adds a listener for the open event; see [Socket.OnMessage].
 func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
-	return listen(s, func(l *listeners) *list[OpenEvent] { return &l.open }, fn)
+	return listenTo(s, func(l *listeners) *list[OpenEvent] { return &l.open }, fn)
 }
 
 // OnMessage adds a listener for messages: addEventListener("message", fn).
@@ -55,18 +55,28 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 // As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one
 // that is added later. Messages go to the receive methods and not to listeners once one of those has been called.
 func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
-	return listen(s, func(l *listeners) *list[MessageEvent] { return &l.message }, fn)
+	return listenTo(s, func(l *listeners) *list[MessageEvent] { return &l.message }, fn)
 }
 
 // OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event
 // has been delivered already: see Done and Err.
 func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
-	return listen(s, func(l *listeners) *list[CloseEvent] { return &l.close }, fn)
+	if fn == nil {
+		return func() {}
+	}
+	entry := &listener[CloseEvent]{fn: fn}
+	remove = listen(s, func(l *listeners) *list[CloseEvent] { return &l.close }, entry)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if left := turn - time.Since(s.accepted); s.is(endUnheard) && left > 0 {
+		s.replayLocked(entry, left)
+	}
+	return remove
 }
 
 // OnError adds a listener for the error event; see [Socket.OnMessage].
 func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
-	return listen(s, func(l *listeners) *list[ErrorEvent] { return &l.err }, fn)
+	return listenTo(s, func(l *listeners) *list[ErrorEvent] { return &l.err }, fn)
 }
 
 // listeners are all that a socket has. The slices are copied on write, so that a dispatch works on
@@ -85,11 +95,15 @@ type listener[E any] struct {
 	removed atomic.Bool
 }
 
-func listen[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remove func()) {
+// listenTo adds a listener; nil is none.
+func listenTo[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remove func()) {
 	if fn == nil {
 		return func() {}
 	}
-	entry := &listener[E]{fn: fn}
+	return listen(s, pick, &listener[E]{fn: fn})
+}
+
+func listen[E any](s *Socket, pick func(*listeners) *list[E], entry *listener[E]) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listeners == nil {
@@ -98,7 +112,7 @@ func listen[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remov
 	l := pick(s.listeners)
 	*l = append((*l)[:len(*l):len(*l)], entry)
 	if len(s.listeners.message) > 0 && !s.is(pulling) {
-		s.in.dropUnheard()
+		s.unheardLocked()
 	}
 	s.heeded.broadcast()
 	return func() {
@@ -148,6 +162,48 @@ func awaitListener[E any](s *Socket, pick func(*listeners) list[E]) list[E] {
 		timer.Stop()
 		s.mu.Lock()
 	}
+}
+
+// inTurnLocked reports whether the program may still be adding listeners after Accept. mu must be held.
+func (s *Socket) inTurnLocked() bool { return s.is(accepted) && time.Since(s.accepted) <= turn }
+
+// unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
+func (s *Socket) unheardLocked() {
+	if !s.inTurnLocked() {
+		s.in.dropUnheard()
+		return
+	}
+	if m, pair := s.link.(*memory); pair && s.in.unheard > 0 {
+		s.in.unheard = 0
+		m.startLocked()
+	}
+}
+
+// closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
+// perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
+func (s *Socket) closeListenersLocked() list[CloseEvent] {
+	if _, failed := s.link.(*opening); failed {
+		return awaitListener(s, pickClose)
+	}
+	if s.listeners == nil || len(s.listeners.close) == 0 {
+		s.status |= endUnheard
+		return nil
+	}
+	return s.listeners.close
+}
+
+// replayLocked gives the close event to a listener that was added after it, but in the turn of Accept: when that is
+// over, so that it comes after all messages, whose listener may be added later still. mu must be held.
+func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
+	late := list[CloseEvent]{entry}
+	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
+	m, pair := s.link.(*memory)
+	if !pair {
+		time.AfterFunc(left, func() { late.dispatch(s, event) })
+		return
+	}
+	m.late = append(m.late, entry)
+	time.AfterFunc(left, m.replay)
 }
 
 func pickMessage(l *listeners) list[MessageEvent] { return l.message }

@@ -31,6 +31,9 @@ type memory struct {
 	size       int         // the same, as it counts against SendBuffer
 	held       []item      // sent while a NextWriter is in the middle of its message
 	closeTimer *time.Timer // bounds the wait for peer's Close
+
+	late    list[CloseEvent] // close listeners that were added after the event, in the turn of Accept
+	lateDue bool             // that turn is over: they get it now
 }
 
 func (m *memory) send(out outgoing) error {
@@ -171,22 +174,53 @@ const (
 	aMessage
 	aClose
 	theEnd
+	aLateClose
 )
 
 // nextLocked says what is to be delivered next. mu must be held.
 func (m *memory) nextLocked() happening {
 	s := m.self
+	unheard := !s.is(pulling) && s.in.wholeAfter(s.in.unheard)
 	switch {
 	case s.is(finishing):
-		return nothing
+		return m.nextLateLocked(unheard)
 	case s.fate != nil:
 		return theEnd
-	case !s.is(pulling) && s.in.wholeAfter(s.in.unheard):
+	case unheard:
 		return aMessage
 	case s.in.closing != nil:
 		return aClose
 	}
 	return nothing
+}
+
+// nextLateLocked is nextLocked for a socket that ended before its program had added its listeners. mu must be held.
+func (m *memory) nextLateLocked(message bool) happening {
+	switch s := m.self; {
+	case !s.is(finished) || !s.is(endUnheard):
+		return nothing
+	case message && s.fate.WasClean:
+		return aMessage
+	case m.lateDue && len(m.late) > 0:
+		return aLateClose
+	}
+	return nothing
+}
+
+// replay has the close event delivered to those who were late.
+func (m *memory) replay() {
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	m.lateDue = true
+	m.startLocked()
+}
+
+// deliverLateClose delivers the close event to those who were late. mu must be held; it is released.
+func (m *memory) deliverLateClose() {
+	s, late := m.self, m.late
+	m.late = nil
+	s.mu.Unlock()
+	late.dispatch(s, CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean})
 }
 
 // deliver runs until there is nothing to deliver. Only one does at a time: status delivering.
@@ -208,6 +242,8 @@ func (m *memory) deliver() {
 		case theEnd:
 			s.mu.Unlock()
 			s.finish()
+		case aLateClose:
+			m.deliverLateClose()
 		default:
 			s.status &^= delivering
 			s.mu.Unlock()
@@ -228,10 +264,9 @@ func (m *memory) goOn() {
 // deliverMessage takes the message at the front. mu must be held; it is released.
 func (m *memory) deliverMessage() {
 	s := m.self
-	onMessage := awaitListener(s, pickMessage)
-	if m.nextLocked() != aMessage { // it may have changed hands meanwhile
-		s.mu.Unlock()
-		return
+	var onMessage list[MessageEvent]
+	if s.listeners != nil {
+		onMessage = s.listeners.message
 	}
 	if len(onMessage) == 0 {
 		m.keepUnheard()
@@ -257,7 +292,7 @@ func (m *memory) keepUnheard() {
 		last = it.last
 		m.takenLocked(it)
 	}
-	for in.bytes > inboxLimit && in.unheard > 0 {
+	for in.bytes > inboxLimit && in.unheard > 0 && !m.self.inTurnLocked() {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last

@@ -113,6 +113,7 @@ const (
 	finished                        // they have been
 	delivering                      // a goroutine is delivering events (pairs)
 	streamingOut                    // a NextWriter is in the middle of its message
+	endUnheard                      // there was no listener for the close event when it came
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
