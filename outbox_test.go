@@ -124,11 +124,11 @@ func TestWriteTimeout(t *testing.T) {
 }
 
 func TestSlowReaderIsNoDeadReader(t *testing.T) {
-	stuck(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 200_000, func(t *testing.T, s *edgews.Socket, p *peer) {
+	stuck(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 50_000, func(t *testing.T, s *edgews.Socket, p *peer) {
 		p.conn.SetReadDeadline(time.Time{})
-		for left := 200_000 + 10; left > 0; {
+		for left := 50_000 + 4; left > 0; {
 			time.Sleep(3 * time.Second)
-			n, err := p.r.Discard(min(left, 16<<10))
+			n, err := p.r.Discard(min(left, 4<<10))
 			require.NoError(t, err)
 			left -= n
 		}

@@ -155,7 +155,8 @@ func (w *wire) drain(b batch) {
 	}
 }
 
-// writeChunk is what has to go out within one WriteTimeout.
+// writeChunk is how much is written under one deadline. It is small, because a TLS connection that misses its deadline
+// is lost even if it was making progress.
 const writeChunk = 16 << 10
 
 func (w *wire) writeAll(b *batch) error {
@@ -169,10 +170,11 @@ func (w *wire) writeAll(b *batch) error {
 		w.out.wrote(b, n)
 		w.s.room.broadcast()
 		w.s.mu.Unlock()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
+		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
+		case late:
 			return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
