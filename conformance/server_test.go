@@ -106,6 +106,7 @@ type serverQuirk struct {
 	slow    string        // a text whose frame is sent byte by byte, in the second phase
 	payload func() []byte // of the frame that was recorded by its length only
 	deaf    bool          // the client does not read
+	hears   int           // lines of the server's end to wait for before the client resets the connection
 	raw     func() []byte // what a note of the driver stands for
 	options func(*edgews.UpgradeOptions)
 }
@@ -311,6 +312,7 @@ func (p *serverPlayer) hangUp(how string) {
 		p.conn.CloseWrite()
 	case "RST sent":
 		time.Sleep(silence) // for what was sent before to be read: a reset may overtake it
+		p.rec.awaitLines("b", p.quirk.hears)
 		p.conn.SetLinger(0)
 		p.conn.Close()
 	}

@@ -149,7 +149,7 @@ func (r *recorder) result() map[string][]string {
 }
 
 const (
-	patience = 3 * time.Second       // for something that has to happen on a network
+	patience = 15 * time.Second      // for something that has to happen on a network
 	silence  = 25 * time.Millisecond // for something that must not happen
 )
 
@@ -165,6 +165,13 @@ func (r *recorder) await(want transcript, phase int, patience time.Duration) boo
 		if time.Now().After(deadline) {
 			return false
 		}
+	}
+}
+
+// awaitLines waits until a stream has so many lines.
+func (r *recorder) awaitLines(stream string, n int) {
+	for deadline := time.Now().Add(patience); r.count(stream) < n && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -49,6 +49,7 @@ func gobwasEcho(conn net.Conn) {
 
 func gobwasEchoDeflate(conn net.Conn) {
 	for {
+		//lint:ignore SA1019 it is what the library's README has for compression, and the load is ours
 		f, err := ws.ReadFrame(conn)
 		if err != nil || f.Header.OpCode.IsControl() {
 			return
