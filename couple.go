@@ -25,7 +25,7 @@ func (s *Socket) attachableLocked() error {
 }
 
 // attach gives the other end of the pair the connection of c. What it has sent already goes out in order. s is
-// used up.
+// used up. With an error the connection is still the caller's.
 func (s *Socket) attach(c wireConfig) error {
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
@@ -35,13 +35,12 @@ func (s *Socket) attach(c wireConfig) error {
 	m := s.link.(*memory)
 	server := m.peer
 	s.status |= used
-	server.opts, server.about = c.opts, c.identity()
-	w := newWire(server, c)
 	if server.fate != nil { // it gave up before there was a connection
 		s.mu.Unlock()
-		c.conn.Close()
 		return ErrClosed
 	}
+	server.opts, server.about = c.opts, c.identity()
+	w := newWire(server, c)
 	m.handOver(server, w)
 	server.link = w
 	s.mu.Unlock()

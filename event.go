@@ -39,7 +39,7 @@ type ErrorEvent struct {
 
 // OnOpen adds a listener for the open event; see [Socket.OnMessage].
 func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
-	return listenTo(s, func(l *listeners) *list[OpenEvent] { return &l.open }, fn)
+	return listenTo(s, pickOpen, fn)
 }
 
 // OnMessage adds a listener for messages: addEventListener("message", fn).
@@ -52,23 +52,24 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 // A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the
 // others still run, and the socket fails with 1011.
 //
-// As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one
-// that is added later. Messages go to the receive methods and not to listeners once one of those has been called.
+// As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one that is added
+// more than 10 ms after Accept. Messages go to the receive methods and not to listeners once one of those has been
+// called.
 func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
-	return listenTo(s, func(l *listeners) *list[MessageEvent] { return &l.message }, fn)
+	return listenTo(s, pickMessage, fn)
 }
 
-// OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event
-// has been delivered already: see Done and Err.
+// OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event has been delivered
+// already, except to nobody in the first 10 ms after Accept: see Done and Err.
 func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
 	if fn == nil {
 		return func() {}
 	}
 	entry := &listener[CloseEvent]{fn: fn}
-	remove = listen(s, func(l *listeners) *list[CloseEvent] { return &l.close }, entry)
+	remove = listen(s, pickClose, entry)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if left := turn - time.Since(s.accepted); s.is(endUnheard) && left > 0 {
+	if left := s.turnLeftLocked(); s.is(endUnheard) && left > 0 {
 		s.replayLocked(entry, left)
 	}
 	return remove
@@ -76,7 +77,7 @@ func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
 
 // OnError adds a listener for the error event; see [Socket.OnMessage].
 func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
-	return listenTo(s, func(l *listeners) *list[ErrorEvent] { return &l.err }, fn)
+	return listenTo(s, pickError, fn)
 }
 
 // listeners are all that a socket has. The slices are copied on write, so that a dispatch works on
@@ -87,6 +88,11 @@ type listeners struct {
 	close   list[CloseEvent]
 	err     list[ErrorEvent]
 }
+
+func pickOpen(l *listeners) *list[OpenEvent]       { return &l.open }
+func pickMessage(l *listeners) *list[MessageEvent] { return &l.message }
+func pickClose(l *listeners) *list[CloseEvent]     { return &l.close }
+func pickError(l *listeners) *list[ErrorEvent]     { return &l.err }
 
 type list[E any] []*listener[E]
 
@@ -141,14 +147,14 @@ const turn = 10 * time.Millisecond
 
 // awaitListener gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
 // must be held; it is released while waiting.
-func awaitListener[E any](s *Socket, pick func(*listeners) list[E]) list[E] {
+func awaitListener[E any](s *Socket, pick func(*listeners) *list[E]) list[E] {
 	for {
 		if s.listeners != nil {
-			if l := pick(s.listeners); len(l) > 0 {
+			if l := *pick(s.listeners); len(l) > 0 {
 				return l
 			}
 		}
-		left := turn - time.Since(s.accepted)
+		left := s.turnLeftLocked()
 		if left <= 0 || s.is(pulling) {
 			return nil
 		}
@@ -164,12 +170,13 @@ func awaitListener[E any](s *Socket, pick func(*listeners) list[E]) list[E] {
 	}
 }
 
-// inTurnLocked reports whether the program may still be adding listeners after Accept. mu must be held.
-func (s *Socket) inTurnLocked() bool { return s.is(accepted) && time.Since(s.accepted) <= turn }
+// turnLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
+// that is over. mu must be held.
+func (s *Socket) turnLeftLocked() time.Duration { return turn - time.Since(s.accepted) }
 
 // unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
 func (s *Socket) unheardLocked() {
-	if !s.inTurnLocked() {
+	if s.turnLeftLocked() < 0 {
 		s.in.dropUnheard()
 		return
 	}
@@ -205,10 +212,6 @@ func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 	m.late = append(m.late, entry)
 	time.AfterFunc(left, m.replay)
 }
-
-func pickMessage(l *listeners) list[MessageEvent] { return l.message }
-func pickClose(l *listeners) list[CloseEvent]     { return l.close }
-func pickOpen(l *listeners) list[OpenEvent]       { return l.open }
 
 // dispatch runs the listeners in order and returns the first panic as an error.
 func (l list[E]) dispatch(s *Socket, event E) (failure error) {

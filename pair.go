@@ -180,13 +180,13 @@ const (
 // nextLocked says what is to be delivered next. mu must be held.
 func (m *memory) nextLocked() happening {
 	s := m.self
-	unheard := !s.is(pulling) && s.in.wholeAfter(s.in.unheard)
+	message := !s.is(pulling) && s.in.wholeAfter(s.in.unheard)
 	switch {
 	case s.is(finishing):
-		return m.nextLateLocked(unheard)
+		return m.nextLateLocked(message)
 	case s.fate != nil:
 		return theEnd
-	case unheard:
+	case message:
 		return aMessage
 	case s.in.closing != nil:
 		return aClose
@@ -292,7 +292,7 @@ func (m *memory) keepUnheard() {
 		last = it.last
 		m.takenLocked(it)
 	}
-	for in.bytes > inboxLimit && in.unheard > 0 && !m.self.inTurnLocked() {
+	for in.bytes > inboxLimit && in.unheard > 0 && m.self.turnLeftLocked() < 0 {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
@@ -318,12 +318,7 @@ func (m *memory) answer(needed bool) {
 	}
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
-	fate := m.self.fate
-	code := fate.Code
-	if code == StatusNoStatusRcvd {
-		code = 0
-	}
-	m.closeLocked(closeFrame{code, fate.Reason})
+	m.closeLocked(*m.self.in.closing)
 }
 
 // mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for

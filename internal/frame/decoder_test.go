@@ -22,15 +22,15 @@ func TestDecoderSize(t *testing.T) {
 
 // fin, part and masked write frames as a peer would.
 func fin(o Opcode, payload string) []byte {
-	return AppendFrameString(nil, Header{Fin: true, Opcode: o}, payload)
+	return AppendFrame(nil, Header{Fin: true, Opcode: o}, []byte(payload))
 }
 
 func part(o Opcode, payload string) []byte {
-	return AppendFrameString(nil, Header{Opcode: o}, payload)
+	return AppendFrame(nil, Header{Opcode: o}, []byte(payload))
 }
 
 func masked(o Opcode, payload string) []byte {
-	return AppendFrameString(nil, Header{Fin: true, Masked: true, Opcode: o, Key: testKey}, payload)
+	return AppendFrame(nil, Header{Fin: true, Masked: true, Opcode: o, Key: testKey}, []byte(payload))
 }
 
 func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
@@ -180,7 +180,7 @@ func TestDecoderMasked(t *testing.T) {
 }
 
 func TestDecoderCompressed(t *testing.T) {
-	first := AppendFrameString(nil, Header{RSV1: true, Opcode: Text}, "\xff\xfe")
+	first := AppendFrame(nil, Header{RSV1: true, Opcode: Text}, []byte("\xff\xfe"))
 	in := join(first, fin(Ping, ""), fin(Continuation, "\xc0"), fin(Text, "plain"))
 	got, err := decode(t, Config{Compressed: true, Limit: -1}, in, atOnce)
 	require.NoError(t, err)
@@ -192,7 +192,7 @@ func TestDecoderLengths(t *testing.T) {
 	for _, n := range boundaries {
 		for _, masked := range []bool{false, true} {
 			payload := strings.Repeat("x", n)
-			in := AppendFrameString(nil, Header{Fin: true, Masked: masked, Opcode: Text, Key: testKey}, payload)
+			in := AppendFrame(nil, Header{Fin: true, Masked: masked, Opcode: Text, Key: testKey}, []byte(payload))
 			for _, next := range []func(int) int{atOnce, by(1000), by(n + 1), by(len(in) - 1)} {
 				got, err := decode(t, Config{Masked: masked, Limit: int64(n)}, in, next)
 				require.NoError(t, err)
@@ -357,7 +357,7 @@ func TestDecoderLimits(t *testing.T) {
 		{"limit is not for control frames", Config{Limit: 0}, fin(Ping, "Hello")},
 		{"limit 0", Config{Limit: 0}, fin(Text, "")},
 		{"compressed", Config{Compressed: true, Limit: 80},
-			AppendFrameString(nil, Header{Fin: true, RSV1: true, Opcode: Text}, strings.Repeat("x", 80+10+1024))},
+			AppendFrame(nil, Header{Fin: true, RSV1: true, Opcode: Text}, []byte(strings.Repeat("x", 80+10+1024)))},
 		{"compressed, largest limit", Config{Compressed: true, Limit: math.MaxInt64},
 			AppendHeader(nil, Header{RSV1: true, Opcode: Text, Length: math.MaxInt64})},
 		{"largest frame", unlimited(), AppendHeader(nil, Header{Opcode: Text, Length: math.MaxInt64})},
@@ -386,7 +386,7 @@ func TestDecoderInit(t *testing.T) {
 }
 
 func TestDecoderAllocatesNothing(t *testing.T) {
-	fragment := AppendFrameString(nil, Header{Masked: true, Opcode: Text, Key: testKey}, "fragment")
+	fragment := AppendFrame(nil, Header{Masked: true, Opcode: Text, Key: testKey}, []byte("fragment"))
 	in := join(masked(Text, "Hello, 世界"), masked(Ping, "ping"), fragment, masked(Continuation, strings.Repeat("x", 300)),
 		masked(Close, "\x03\xe8bye"))
 	buf := make([]byte, len(in))

@@ -90,14 +90,7 @@ func Size(payload int, masked bool) int {
 
 // AppendFrame appends a frame with the given payload, masked when h.Masked. The length is the payload's;
 // h.Length is ignored. payload is left as it was and may not overlap dst's spare capacity.
-func AppendFrame(dst []byte, h Header, payload []byte) []byte { return appendFrame(dst, h, payload) }
-
-// AppendFrameString is [AppendFrame] for a payload in a string.
-func AppendFrameString(dst []byte, h Header, payload string) []byte {
-	return appendFrame(dst, h, payload)
-}
-
-func appendFrame[P []byte | string](dst []byte, h Header, payload P) []byte {
+func AppendFrame(dst []byte, h Header, payload []byte) []byte {
 	h.Length = int64(len(payload))
 	dst = AppendHeader(dst, h)
 	start := len(dst)

@@ -73,7 +73,6 @@ func TestAppendFrame(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			payload := []byte(test.payload)
 			require.Equal(t, test.want, string(AppendFrame(nil, test.header, payload)))
-			require.Equal(t, test.want, string(AppendFrameString(nil, test.header, test.payload)))
 			require.Equal(t, test.payload, string(payload), "the payload was changed")
 		})
 	}
@@ -96,7 +95,6 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	h := Header{Fin: true, Masked: true, Opcode: Text, Key: testKey}
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		AppendFrame(dst, h, payload)
-		AppendFrameString(dst, h, text)
 		AppendClosePayload(dst, 1000, text)
 	}))
 }
