@@ -121,6 +121,7 @@ func (p *outboundPlayer) play(script []*entry) {
 func (p *outboundPlayer) wait(e *entry) bool {
 	p.origin.turn.Unlock()
 	ok := p.rec.await(p.want, p.phase, patience)
+	p.rec.awaitLines("origin", originHears[p.s.ID])
 	p.origin.turn.Lock()
 	p.phase++
 	if p.w != nil && len(e.RS) > 0 {
@@ -160,6 +161,10 @@ func (p *outboundPlayer) take(s *edgews.Socket) {
 	p.w.react = p.inside.of(p.w, outboundScripts[p.s.ID])
 	p.w.listen()
 }
+
+// originHears is how many lines the origin has before a wait is over, where what answers it of itself would otherwise race
+// with what the worker does next.
+var originHears = map[string]int{"c-server-ping": 2}
 
 // outboundScripts says what listeners do beyond the calls that were recorded.
 var outboundScripts = map[string]map[string]func(*actor){
