@@ -53,7 +53,7 @@ func (s *Socket) opened(c wireConfig) {
 	defer func() {
 		if exited {
 			s.fail(StatusInternalError, "internal error", errGoexit)
-			go w.begin()
+			w.begin()
 		}
 	}()
 	err := onOpen.dispatch(s, OpenEvent{s})
@@ -80,6 +80,7 @@ func (o *opening) pingLocked(uint64)                   {}
 func (o *opening) failLocked()                         {}
 func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *opening) stirLocked()                         {}
 func (o *opening) transmit()                           {}
 
 func (o *opening) send(m outgoing) error {
@@ -89,4 +90,11 @@ func (o *opening) send(m outgoing) error {
 		return errMoved
 	}
 	return sendResult(o.s.admitLocked(&m))
+}
+
+// begin starts the connection of a socket that has opened.
+func (w *wire) begin() {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.startLocked()
 }

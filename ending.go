@@ -59,7 +59,6 @@ func (s *Socket) endLocked(e *ending, why status) {
 	}
 	s.fate = e
 	s.status |= why
-	s.in.space.broadcast()
 	s.heeded.broadcast()
 	s.link.failLocked()
 }

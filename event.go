@@ -121,6 +121,7 @@ func listen[E any](s *Socket, pick func(*listeners) *list[E], entry *listener[E]
 		s.unheardLocked()
 	}
 	s.heeded.broadcast()
+	s.link.stirLocked()
 	return func() {
 		if entry.removed.Swap(true) {
 			return

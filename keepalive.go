@@ -9,34 +9,48 @@ import (
 
 // armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
 func (w *wire) armLocked(d time.Duration) {
-	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.tick)
-	} else {
-		w.timer.Reset(d)
+	at := time.Since(epoch) + d
+	if w.alarm != 0 && w.alarm <= at {
+		return
 	}
+	w.alarm = at
+	w.conn.Alarm(d)
 }
 
-// tick looks whether the peer is late: with anything at all (keep-alive), with its Close, or with hanging up.
-// One timer serves all three; it is not touched by the bytes that arrive, only by what it finds when it fires.
+// limitLocked gives the peer d for what is to come. mu must be held.
+func (w *wire) limitLocked(d time.Duration) {
+	w.closeBy = time.Now().Add(d)
+	w.armLocked(d)
+}
+
+// Due implements [park.Handler].
+func (w *wire) Due() { w.tick() }
+
+// tick looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
+// hanging up. One alarm serves all; it is not touched by the bytes that arrive, only by what it finds when it goes off.
 func (w *wire) tick() {
 	cut := false
 	w.s.mu.Lock()
+	w.alarm = 0
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
-	case w.out.broken:
-		w.s.loseLocked(w.writeErr)
-	case w.s.is(sentClose):
+	case w.s.is(sentClose) || w.out.broken:
 		w.tickClosing()
 	default:
 		w.tickOpen()
 	}
-	w.s.mu.Unlock()
 	if cut {
-		w.conn.Close()
+		w.s.mu.Unlock()
+		w.conn.Cut()
 		return
 	}
-	w.transmit()
+	if w.out.blocked { // it may have taken less than what it takes to be told
+		w.out.blocked = false
+		w.writeLocked()
+		return
+	}
+	w.transmitLocked()
 }
 
 // tickClosing waits for the peer's Close. mu must be held.
@@ -48,7 +62,7 @@ func (w *wire) tickClosing() {
 		w.armLocked(left)
 		return
 	}
-	w.s.loseLocked(nil)
+	w.s.loseLocked(w.writeErr)
 }
 
 // tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
@@ -71,15 +85,5 @@ func (w *wire) tickOpen() {
 		w.armLocked(opts.KeepAliveTimeout - time.Since(w.pinged))
 	default:
 		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
-	}
-}
-
-func (w *wire) stopTimers() {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	for _, timer := range []*time.Timer{w.timer, w.corkTimer} {
-		if timer != nil {
-			timer.Stop()
-		}
 	}
 }

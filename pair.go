@@ -148,6 +148,8 @@ func (m *memory) credit(it *item) {
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
+func (m *memory) stirLocked() {}
+
 // transmit has nothing to do: what was sent is in the peer's inbox already.
 func (m *memory) transmit() {}
 

@@ -102,6 +102,7 @@ func (s *Socket) pullLocked() {
 	}
 	s.status |= pulling
 	s.heeded.broadcast()
+	s.link.stirLocked()
 	s.acceptLocked(0)
 }
 
@@ -128,7 +129,7 @@ func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 		}
 		s.in.want = want
 		s.mindPiecesLocked()
-		s.in.space.broadcast()
+		s.link.stirLocked()
 		s.mu.Unlock()
 		err := waitFor(ctx, s.in.ready)
 		s.mu.Lock()
@@ -186,6 +187,7 @@ func (s *Socket) popPieceLocked() item {
 	s.link.takenLocked(s.in.queue.front()) // where it lies: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.midway = !it.last
+	s.link.stirLocked()
 	return it
 }
 

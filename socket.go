@@ -79,6 +79,9 @@ type link interface {
 	failLocked()
 	// takenLocked: it no longer counts as the sender's. mu is held.
 	takenLocked(it *item)
+	// stirLocked: somebody listens, receives or has taken something, for which what arrives may have waited. mu is
+	// held.
+	stirLocked()
 	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
 	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)

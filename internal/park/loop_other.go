@@ -1,0 +1,25 @@
+//go:build !linux
+
+package park
+
+import (
+	"net"
+	"time"
+)
+
+// slot does not exist here: every connection is a stream.
+type slot struct{}
+
+const woken = 0
+
+func lodges(net.Conn) bool { return false }
+
+func (*Conn) lodge(net.Conn) bool             { return false }
+func (*Conn) leave(uint32)                    {}
+func (*Conn) write([]byte) (int, error)       { return 0, ErrWouldBlock }
+func (*Conn) setAlarm(time.Duration)          {}
+func (*Conn) deferWrite() bool                { return false }
+func (*Conn) cork(bool)                       {}
+func (*Conn) shutdown(bool)                   {}
+func (*Conn) release()                        {}
+func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
