@@ -22,7 +22,7 @@ type outbox struct {
 	payload int     // payload in frames, in held and in the hands of the writer
 	size    int     // the same, as it counts against SendBuffer
 
-	front   batch   // what the connection has taken a part of, or nothing
+	front batch // what the connection has taken a part of, or nothing
 
 	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
 	writing  bool  // somebody writes; everybody else only appends
