@@ -142,4 +142,5 @@ func (w *wire) inflate(compressed *buffer) (*buffer, error) {
 	return plain, nil
 }
 
-func (w *wire) limit() int64 { return w.s.options().MaxMessageSize }
+// limit is the largest message. A socket's options do not change any more once it has a connection.
+func (w *wire) limit() int64 { return w.s.opts.MaxMessageSize }

@@ -14,7 +14,7 @@ type opening struct {
 // newConnecting returns the socket of NewWebSocket: it is accepted, and connecting.
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Socket{mu: new(sync.Mutex), opts: opts, about: identity{url: url}, status: connecting, cancel: cancel}
+	s := &Socket{mu: new(sync.Mutex), opts: opts, about: &identity{url: url}, status: connecting, waits: &waits{cancel: cancel}}
 	s.link = &opening{s, ctx}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,9 +44,9 @@ func (s *Socket) opened(c wireConfig) {
 	w := newWire(s, c)
 	s.link = w
 	s.status &^= connecting
-	cancel := s.cancel
+	cancel := s.waits.cancel
 	onOpen := awaitListener(s, pickOpen)
-	s.room.broadcast()
+	s.roomLocked()
 	s.mu.Unlock()
 	cancel()
 	exited := true // unless a listener returns: it may call runtime.Goexit
@@ -68,7 +68,7 @@ func (s *Socket) opened(c wireConfig) {
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
-	cancel := s.cancel
+	cancel := s.waits.cancel
 	s.mu.Unlock()
 	cancel()
 	s.finish()

@@ -20,7 +20,7 @@ func (w *wire) complete(data []byte, owned *buffer) bool {
 		return false
 	}
 	onMessage := w.onMessageLocked()
-	if len(onMessage) > 0 {
+	if !onMessage.empty() {
 		s.mu.Unlock()
 		return w.dispatch(onMessage, w.kind, data, owned)
 	}
@@ -33,7 +33,7 @@ func (w *wire) complete(data []byte, owned *buffer) bool {
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage list[MessageEvent], kind Kind, data []byte, owned *buffer) bool {
+func (w *wire) dispatch(onMessage audience[MessageEvent], kind Kind, data []byte, owned *buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
 	owned.free()
 	if err != nil {
@@ -46,7 +46,7 @@ func (w *wire) dispatch(onMessage list[MessageEvent], kind Kind, data []byte, ow
 func (w *wire) offer(it item) bool {
 	s := w.s
 	s.mu.Lock()
-	if onMessage := w.onMessageLocked(); len(onMessage) > 0 {
+	if onMessage := w.onMessageLocked(); !onMessage.empty() {
 		s.mu.Unlock()
 		return w.dispatch(onMessage, it.kind, it.buf.b, it.buf)
 	}
@@ -55,12 +55,12 @@ func (w *wire) offer(it item) bool {
 }
 
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
-func (w *wire) onMessageLocked() list[MessageEvent] {
+func (w *wire) onMessageLocked() audience[MessageEvent] {
 	s := w.s
-	if s.is(pulling) || w.streamed || s.listeners == nil {
-		return nil
+	if s.is(pulling) || w.streamed {
+		return audience[MessageEvent]{}
 	}
-	return s.listeners.message
+	return audienceLocked(s, pickMessage)
 }
 
 // keepLocked puts it into the inbox, where the receive methods find it. When those have been used and there is enough, the peer
@@ -77,12 +77,13 @@ func (w *wire) keepLocked(it item) bool {
 		time.AfterFunc(left, w.conn.Wake)
 		return w.haltLocked()
 	}
-	if s.in.bytes+weight(it) > inboxLimit {
+	in := s.inboxLocked()
+	if in.bytes+weight(it) > inboxLimit {
 		it.buf.free()
 		return true
 	}
-	s.in.push(it)
-	s.in.unheard++
+	in.push(it)
+	in.unheard++
 	return true
 }
 
@@ -100,10 +101,11 @@ func (w *wire) stream() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.is(pulling) {
+		return true
+	}
 	whole := s.in.want == wantMessage
 	switch {
-	case !s.is(pulling):
-		return true
 	case w.streamed:
 		if s.in.bytes >= inboxLimit && !whole {
 			return w.haltLocked()

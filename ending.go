@@ -59,7 +59,7 @@ func (s *Socket) endLocked(e *ending, why status) {
 	}
 	s.fate = e
 	s.status |= why
-	s.heeded.broadcast()
+	s.heedLocked()
 	s.link.failLocked()
 }
 
@@ -83,10 +83,7 @@ func (s *Socket) finish() {
 	fate := s.fate
 	s.wakeAllLocked()
 	onClose := s.closeListenersLocked()
-	var onError list[ErrorEvent]
-	if s.listeners != nil {
-		onError = s.listeners.err
-	}
+	onError := audienceLocked(s, pickError)
 	s.mu.Unlock()
 
 	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
@@ -106,17 +103,21 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
-	if s.done != nil {
-		close(s.done)
+	if s.waits != nil && s.waits.done != nil {
+		close(s.waits.done)
 	}
 	s.wakeAllLocked()
 }
 
 // wakeAllLocked lets everyone who waits on the socket see that it has ended. mu must be held.
 func (s *Socket) wakeAllLocked() {
-	s.room.broadcast()
-	s.in.post()
-	s.pings.abandon()
+	s.roomLocked()
+	if s.in != nil {
+		s.in.post()
+	}
+	if s.waits != nil {
+		s.waits.pings.abandon()
+	}
 }
 
 // panicked fails a socket whose listener has panicked.

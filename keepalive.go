@@ -19,7 +19,7 @@ func (w *wire) armLocked(d time.Duration) {
 
 // limitLocked gives the peer d for what is to come. mu must be held.
 func (w *wire) limitLocked(d time.Duration) {
-	w.closeBy = time.Now().Add(d)
+	w.closeBy = time.Since(epoch) + d
 	w.armLocked(d)
 }
 
@@ -35,7 +35,7 @@ func (w *wire) tick() {
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
-	case w.s.is(sentClose) || w.out.broken:
+	case w.s.is(sentClose) || w.brokenLocked():
 		w.tickClosing()
 	default:
 		w.tickOpen()
@@ -45,7 +45,7 @@ func (w *wire) tick() {
 		w.conn.Cut()
 		return
 	}
-	if w.out.blocked { // it may have taken less than what it takes to be told
+	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told
 		w.out.blocked = false
 		w.writeLocked()
 		return
@@ -55,14 +55,14 @@ func (w *wire) tick() {
 
 // tickClosing waits for the peer's Close. mu must be held.
 func (w *wire) tickClosing() {
-	if w.closeBy.IsZero() { // our Close has not left yet; WriteTimeout watches that
+	if w.closeBy == 0 { // our Close has not left yet; WriteTimeout watches that
 		return
 	}
-	if left := time.Until(w.closeBy); left > 0 {
+	if left := w.closeBy - time.Since(epoch); left > 0 {
 		w.armLocked(left)
 		return
 	}
-	w.s.loseLocked(w.writeErr)
+	w.s.loseLocked(w.writeErrLocked())
 }
 
 // tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
@@ -71,19 +71,30 @@ func (w *wire) tickOpen() {
 	heard := time.Duration(w.heard.Load())
 	silent := time.Since(epoch) - heard
 	if heard == notListening {
-		silent, w.pinged = 0, time.Time{}
+		silent, w.pinged = 0, 0
 	}
 	switch {
 	case silent < opts.KeepAlive:
-		w.pinged = time.Time{}
+		w.pinged = 0
 		w.armLocked(opts.KeepAlive - silent)
-	case w.pinged.IsZero():
-		w.pinged = time.Now()
-		w.out.addControl(w.header(frame.Ping), nil)
+	case w.pinged == 0:
+		w.pinged = time.Since(epoch)
+		w.outLocked().addControl(w.header(frame.Ping), nil)
 		w.armLocked(opts.KeepAliveTimeout)
-	case time.Since(w.pinged) < opts.KeepAliveTimeout:
-		w.armLocked(opts.KeepAliveTimeout - time.Since(w.pinged))
+	case time.Since(epoch)-w.pinged < opts.KeepAliveTimeout:
+		w.armLocked(opts.KeepAliveTimeout - (time.Since(epoch) - w.pinged))
 	default:
 		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
 	}
+}
+
+// brokenLocked reports whether a write has failed. mu must be held.
+func (w *wire) brokenLocked() bool { return w.out != nil && w.out.broken }
+
+// writeErrLocked returns why, or nil. mu must be held.
+func (w *wire) writeErrLocked() error {
+	if w.out == nil {
+		return nil
+	}
+	return w.out.err
 }

@@ -20,12 +20,15 @@ func (w *wire) conclude() {
 
 // dropInput gives back what was received and will not be delivered.
 func (w *wire) dropInput() {
+	if w.incoming == nil {
+		return
+	}
 	w.message.free()
 	w.rest.free()
 	if w.unwanted != nil {
 		w.unwanted.buf.free()
 	}
-	w.message, w.rest, w.unwanted = nil, nil, nil
+	w.incoming = nil // not to be used again: the decoder may be anywhere
 }
 
 // startParting starts the time in which the peer has to hang up. It returns false when there is nobody to wait for.
@@ -33,7 +36,7 @@ func (w *wire) startParting() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.out.broken || s.is(lost) && !s.is(sentClose) {
+	if w.brokenLocked() || s.is(lost) && !s.is(sentClose) {
 		return false
 	}
 	if s.is(sentClose) {
@@ -45,15 +48,15 @@ func (w *wire) startParting() bool {
 // tickParting cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
 // the connection is to be cut. mu must be held.
 func (w *wire) tickParting() bool {
-	switch left := time.Until(w.closeBy); {
-	case w.out.broken, w.s.is(lost) && !w.s.is(sentClose):
+	switch left := w.closeBy - time.Since(epoch); {
+	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
 		return true
 	case !w.s.is(sentClose): // half open: for as long as the application likes
 		return false
 	case left > 0:
 		w.armLocked(left)
 		return false
-	case w.out.writing || !w.out.empty(): // WriteTimeout watches that
+	case w.out != nil && !w.out.flushed(): // WriteTimeout watches that
 		w.limitLocked(w.s.opts.CloseTimeout)
 		return false
 	}
@@ -63,7 +66,7 @@ func (w *wire) tickParting() bool {
 // shutIfFlushed ends our side when both sides have said Close and nobody is writing any more, who would do it.
 func (w *wire) shutIfFlushed() {
 	w.s.mu.Lock()
-	flushed := w.s.is(sentClose) && !w.out.writing && w.out.empty()
+	flushed := w.s.is(sentClose) && (w.out == nil || w.out.flushed())
 	w.s.mu.Unlock()
 	if flushed {
 		w.shut()
@@ -78,6 +81,6 @@ func (w *wire) hangUp() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.status |= lost
-	w.out.fail()
+	w.outLocked().fail(nil)
 	w.s.wakeAllLocked()
 }

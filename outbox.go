@@ -1,6 +1,8 @@
 package edgews
 
 import (
+	"time"
+
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -22,7 +24,9 @@ type outbox struct {
 	payload int     // payload in frames, in held and in the hands of the writer
 	size    int     // the same, as it counts against SendBuffer
 
-	front batch // what the connection has taken a part of, or nothing
+	front   batch     // what the connection has taken a part of, or nothing
+	takenBy time.Time // until when the peer has to take something, while blocked
+	err     error     // why it is broken
 
 	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
 	writing  bool  // somebody writes; everybody else only appends
@@ -52,8 +56,16 @@ func (b *batch) none() bool { return b.buf == nil && b.shared == nil }
 
 func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil && o.front.none() }
 
+// flushed reports whether everything has been written.
+func (o *outbox) flushed() bool { return !o.writing && o.empty() }
+
 // ready reports whether somebody ought to write.
-func (o *outbox) ready() bool { return !o.empty() && !o.writing && !o.blocked }
+func (o *outbox) ready() bool { return o != nil && !o.empty() && !o.writing && !o.blocked }
+
+// idle reports whether the outbox can be forgotten.
+func (o *outbox) idle() bool {
+	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken
+}
 
 // add appends a frame.
 func (o *outbox) add(h frame.Header, p []byte, payload int) {
@@ -181,8 +193,11 @@ func (o *outbox) discard() {
 	o.control = nil
 }
 
-// fail makes the outbox refuse everything from now on.
-func (o *outbox) fail() {
+// fail makes the outbox refuse everything from now on, because of err. The first reason counts.
+func (o *outbox) fail(err error) {
+	if o.err == nil {
+		o.err = err
+	}
 	o.discard()
 	o.front.buf.free()
 	o.front = batch{}

@@ -72,7 +72,7 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
-	case s.in.receiving:
+	case s.in != nil && s.in.receiving:
 		return ErrReceiving
 	}
 	s.pullLocked()
@@ -101,7 +101,8 @@ func (s *Socket) pullLocked() {
 		return
 	}
 	s.status |= pulling
-	s.heeded.broadcast()
+	s.inboxLocked()
+	s.heedLocked()
 	s.link.stirLocked()
 	s.acceptLocked(0)
 }
@@ -235,7 +236,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			s.mu.Unlock()
 			continue
 		}
-		room := s.room.wait()
+		room := s.waitsLocked().room.wait()
 		s.mu.Unlock()
 		if err := waitFor(ctx, room); err != nil {
 			return err
@@ -251,7 +252,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.room.wait()
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().room.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/edgews/edgews/internal/frame"
@@ -35,15 +36,15 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	switch {
 	case m.stream:
-		w.out.add(h, body, len(m.data))
+		w.outLocked().add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
 		w.plain = w.plain && !m.last
 	case w.s.is(streamingOut):
-		w.out.hold(h, body)
+		w.outLocked().hold(h, body)
 	case m.prepared != nil && !w.client && !compressed:
-		w.out.addShared(m.prepared.plain(), len(m.data))
+		w.outLocked().addShared(m.prepared.plain(), len(m.data))
 	default:
-		w.out.add(h, body, len(m.data))
+		w.outLocked().add(h, body, len(m.data))
 	}
 }
 
@@ -62,20 +63,38 @@ func (w *wire) streamingLocked(on bool) {
 		return
 	}
 	w.s.status &^= streamingOut
-	w.out.release()
-	w.s.room.broadcast()
+	w.outLocked().release()
+	w.s.roomLocked()
 }
 
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
-	w.out.add(w.header(frame.Close), payload, 0)
+	w.outLocked().add(w.header(frame.Close), payload, 0)
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
 }
 
 func (w *wire) pingLocked(id uint64) {
-	w.out.addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+	w.outLocked().addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+}
+
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+// outLocked returns the outbox, to send something. mu must be held.
+func (w *wire) outLocked() *outbox {
+	if w.out == nil {
+		w.out = outboxes.Get().(*outbox)
+	}
+	return w.out
+}
+
+// dropOutLocked gives the outbox back if nothing is left in it. mu must be held.
+func (w *wire) dropOutLocked() {
+	if o := w.out; o.idle() {
+		w.out = nil
+		outboxes.Put(o)
+	}
 }
 
 // transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
@@ -88,7 +107,7 @@ func (w *wire) transmit() {
 // frames or of events, the write is left to the end of that.
 func (w *wire) transmitLocked() {
 	switch {
-	case !w.out.ready() || w.out.deferred:
+	case !w.out.ready() || w.out.deferred: // somebody else writes, or there is nothing
 	case w.conn.Defer():
 		w.out.deferred = true
 	default:
@@ -101,7 +120,14 @@ func (w *wire) transmitLocked() {
 // Flush implements [park.Handler].
 func (w *wire) Flush() {
 	w.s.mu.Lock()
-	w.out.deferred = false
+	if w.out != nil {
+		w.out.deferred = false
+	}
+	w.writeIfReadyLocked()
+}
+
+// writeIfReadyLocked empties the outbox if somebody ought to. mu must be held; it is released.
+func (w *wire) writeIfReadyLocked() {
 	if w.out.ready() {
 		w.writeLocked()
 		return
@@ -112,19 +138,17 @@ func (w *wire) Flush() {
 // unblock goes on writing after the connection has said that there is room.
 func (w *wire) unblock() {
 	w.s.mu.Lock()
-	w.out.blocked = false
-	w.out.roomy = w.out.writing // tell whoever is about to give up
-	if w.out.ready() {
-		w.writeLocked()
-		return
+	if w.out != nil {
+		w.out.blocked = false
+		w.out.roomy = w.out.writing // tell whoever is about to give up
 	}
-	w.s.mu.Unlock()
+	w.writeIfReadyLocked()
 }
 
 // writeLocked empties the outbox. mu must be held; it is released. What the kernel does not take waits for the connection to say
 // that there is room, or is left to a goroutine that lives until the outbox is empty.
 func (w *wire) writeLocked() {
-	o := &w.out
+	o := w.out
 	o.writing = true
 	for {
 		b, ok := o.next()
@@ -159,16 +183,16 @@ func (w *wire) writeLocked() {
 
 // blockLocked leaves b until the connection says that there is room. mu must be held; it is released.
 func (w *wire) blockLocked(b batch, n int) {
-	o, timeout := &w.out, w.s.opts.WriteTimeout
+	o, timeout := w.out, w.s.opts.WriteTimeout
 	o.front, o.blocked, o.writing = b, true, false
-	w.s.room.broadcast()
+	w.s.roomLocked()
 	switch {
 	case timeout <= 0:
-	case n > 0 || w.writeBy.IsZero():
-		w.writeBy = time.Now().Add(timeout)
+	case n > 0 || o.takenBy.IsZero():
+		o.takenBy = time.Now().Add(timeout)
 		w.armLocked(timeout)
-	case time.Now().Before(w.writeBy):
-		w.armLocked(time.Until(w.writeBy))
+	case time.Now().Before(o.takenBy):
+		w.armLocked(time.Until(o.takenBy))
 	default:
 		b, _ := o.next()
 		o.writing = true
@@ -213,7 +237,7 @@ func (w *wire) writeAll(conn net.Conn, b *batch) error {
 		n, err := conn.Write(b.rest()[:min(len(b.rest()), writeChunk)])
 		w.s.mu.Lock()
 		w.out.wrote(b, n)
-		w.s.room.broadcast()
+		w.s.roomLocked()
 		w.s.mu.Unlock()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
@@ -229,7 +253,7 @@ func (w *wire) writeAll(conn net.Conn, b *batch) error {
 // writtenLocked deals with a batch that has gone out. mu must be held.
 func (w *wire) writtenLocked(b batch) {
 	b.buf.free()
-	w.s.room.broadcast()
+	w.s.roomLocked()
 }
 
 // writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
@@ -238,8 +262,7 @@ func (w *wire) writtenLocked(b batch) {
 func (w *wire) writeFailed(b batch, err error) {
 	w.s.mu.Lock()
 	b.buf.free()
-	w.out.fail()
-	w.writeErr = err
+	w.out.fail(err)
 	if errors.Is(err, ErrWriteTimeout) {
 		w.s.loseLocked(err)
 	} else {
@@ -255,11 +278,12 @@ const lastWords = time.Second
 // idleLocked ends a turn of writing. mu must be held; it is released.
 func (w *wire) idleLocked() {
 	w.out.writing = false
-	w.writeBy = time.Time{}
+	w.out.takenBy = time.Time{}
+	w.dropOutLocked()
 	s := w.s
-	s.room.broadcast()
+	s.roomLocked()
 	over := s.is(sentClose) && s.is(gotClose|lost)
-	if s.is(sentClose) && s.fate == nil && w.closeBy.IsZero() {
+	if s.is(sentClose) && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
 		w.limitLocked(s.opts.CloseTimeout)
 	}

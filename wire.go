@@ -26,76 +26,136 @@ type wireConfig struct {
 	url, protocol, extensions string
 }
 
-func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
+func (c *wireConfig) identity() *identity {
+	if about := (identity{c.url, c.protocol, c.extensions}); about != (identity{}) {
+		return &about
+	}
+	return nil
+}
 
 // wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
 // turn, delivers it there, and whoever finds the outbox idle writes it.
+//
+// Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed.
 type wire struct {
 	// Immutable after construction.
-	s        *Socket
-	client   bool
-	deflater *deflater // nil: no compression
+	s *Socket
+	*filters
 
 	conn park.Conn
 
 	// Owned by the connection's turn.
-	decoder  frame.Decoder
-	inflater *deflate.Decompressor
-	limiter  *limiter
-	kind     Kind    // of the message that is being received
-	deflated bool    // … and whether it is compressed
-	streamed bool    // … and whether pieces of it are in the inbox already
-	direct   bool    // … and whether it is being read straight into message
-	message  *buffer // … and what is there of it
-	halted   bool    // nothing is read until the application has done something
-	unwanted *item   // a message that waits for a listener
-	rest     *buffer // bytes that were read and wait behind what halted us
-	parting  bool    // the last event has been delivered: what arrives is dropped
+	*incoming      // nil: nothing has begun to arrive
+	halted    bool // nothing is read until the application has done something
+	direct    bool // what is being read goes straight into the message
+	parting   bool // the last event has been delivered: what arrives is dropped
+
+	client bool // we are the client: we mask; immutable
 
 	// Guarded by the socket's mu.
-	out      outbox
-	paused   bool          // halted is set, and stirLocked has not been called since
-	alarm    time.Duration // when tick is due, since epoch; 0: not at all
-	pinged   time.Time     // when the keep-alive ping went out that is not answered yet
-	closeBy  time.Time     // until when the peer may send its Close, or hang up
-	writeBy  time.Time     // until when the peer has to take something, while out is blocked
-	writeErr error         // why out is broken
-	plain    bool          // a NextWriter's message was begun without compression, before Respond, and is not finished
+	paused  bool          // halted is set, and stirLocked has not been called since
+	plain   bool          // a NextWriter's message was begun without compression, before Respond, and is not finished
+	out     *outbox       // nil: nothing is being sent
+	alarm   time.Duration // when tick is due, since epoch; 0: not at all
+	closeBy time.Duration // until when the peer may send its Close, or hang up, since epoch; 0: for ever
+	pinged  time.Duration // when the keep-alive ping went out that is not answered yet, since epoch; or 0
 
 	// Atomics.
 	heard atomic.Int64 // when bytes last arrived, in nanoseconds since epoch, or notListening
 }
 
+// filters are what messages pass on their way.
+type filters struct {
+	deflater *deflater // nil: no compression
+	inflater *deflate.Decompressor
+	limiter  *limiter
+}
+
+// noFilters is shared by all sockets that have none.
+var noFilters filters
+
+// incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
+type incoming struct {
+	decoder  frame.Decoder
+	kind     Kind    // of the message
+	deflated bool    // … and whether it is compressed
+	streamed bool    // … and whether pieces of it are in the inbox already
+	message  *buffer // … and what is there of it
+	unwanted *item   // a message that waits for a listener
+	rest     *buffer // bytes that were read and wait behind what halted us
+}
+
+func (in *incoming) idle() bool {
+	return in.message == nil && in.unwanted == nil && in.rest == nil && in.decoder.Idle()
+}
+
+var incomings = sync.Pool{New: func() any { return new(incoming) }}
+
+// receiveUpTo makes w.incoming ready for messages of so many bytes.
+func (w *wire) receiveUpTo(limit int64) {
+	if w.incoming == nil {
+		w.incoming = incomings.Get().(*incoming)
+		w.decoder.Init(frame.Config{Masked: !w.client, Compressed: w.inflater != nil, Limit: limit})
+	}
+}
+
+// settle gives w.incoming back if it is not needed.
+func (w *wire) settle() {
+	if in := w.incoming; in != nil && in.idle() {
+		w.incoming = nil
+		*in = incoming{}
+		incomings.Put(in)
+	}
+}
+
 // notListening is what wire.heard says while we wait for the application, not for the peer.
 const notListening = -1
 
-// epoch is what wire.heard and wire.alarm count from.
-var epoch = time.Now()
-
 // newSocket returns a socket over a connection, to be accepted.
 func newSocket(c wireConfig) *Socket {
-	s := &Socket{mu: new(sync.Mutex), opts: c.opts, about: c.identity()}
-	s.link = newWire(s, c)
+	together := new(struct { // they live and die together
+		s  Socket
+		w  wire
+		mu sync.Mutex
+	})
+	s := &together.s
+	s.mu, s.opts, s.about = &together.mu, c.opts, c.identity()
+	s.link = together.w.init(s, c)
 	return s
 }
 
-func newWire(s *Socket, c wireConfig) *wire {
-	w := &wire{s: s, client: c.client, limiter: newLimiter(c.opts.RateLimit)}
+func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
+
+func (w *wire) init(s *Socket, c wireConfig) *wire {
+	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
-	w.decoder.Init(frame.Config{Masked: !c.client, Compressed: c.deflate != nil, Limit: c.opts.MaxMessageSize})
-	if p := c.deflate; p != nil {
-		w.deflater, w.inflater = newDeflation(*p, c.client, c.opts.Compression)
-	}
 	if len(c.buffered) > 0 {
-		w.rest, w.halted = copyOf(c.buffered), true
+		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
 	return w
+}
+
+func newFilters(c wireConfig) *filters {
+	f := filters{limiter: newLimiter(c.opts.RateLimit)}
+	if p := c.deflate; p != nil {
+		f.deflater, f.inflater = newDeflation(*p, c.client, c.opts.Compression)
+	}
+	if f == noFilters {
+		return &noFilters
+	}
+	return &f
+}
+
+// early keeps what came behind the handshake.
+func (w *wire) early(p []byte, limit int64) {
+	w.receiveUpTo(limit)
+	w.rest, w.halted = copyOf(p), true
 }
 
 // startLocked begins to read.
 func (w *wire) startLocked() {
 	w.heard.Store(int64(time.Since(epoch)))
-	early := w.rest != nil
+	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
 		w.armLocked(d)
@@ -115,7 +175,7 @@ func (w *wire) Room() (into []byte, ok bool) {
 		return nil, true
 	case w.halted:
 		return nil, false
-	case w.message == nil || w.decoder.Remaining() < directFrom:
+	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
 		return nil, true
 	}
 	w.direct = true
@@ -193,7 +253,9 @@ func (w *wire) survive(f func(*wire, []byte), p []byte) {
 			w.conn.Wake()
 		}
 	}()
+	w.receiveUpTo(w.limit())
 	f(w, p)
+	w.settle()
 	done = true
 }
 
@@ -202,10 +264,13 @@ var errGoexit = errors.New("edgews: listener ended its goroutine")
 // lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that
 // was sent. mu must be held.
 func (w *wire) lossLocked(err error) error {
-	if w.writeErr == nil && w.out.payload > 0 {
+	switch {
+	case w.out == nil:
+		return nil
+	case w.out.err == nil && w.out.payload > 0:
 		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
 	}
-	return w.writeErr
+	return w.out.err
 }
 
 // feedDirect goes on after more of a large frame has been read into the message.
@@ -335,7 +400,7 @@ func (w *wire) control(p frame.Piece) bool {
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
 	if !w.s.is(sentClose) {
-		w.out.addControl(w.header(frame.Pong), payload)
+		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
 	w.transmitLocked()
 }
@@ -346,8 +411,10 @@ func (w *wire) ponged(payload []byte) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if id := binary.BigEndian.Uint64(payload); id <= w.s.pings.last {
-		w.s.pings.pong(id)
+	if waits := w.s.waits; waits != nil {
+		if id := binary.BigEndian.Uint64(payload); id <= waits.pings.last {
+			waits.pings.pong(id)
+		}
 	}
 }
 
@@ -419,7 +486,12 @@ func (w *wire) header(op frame.Opcode) frame.Header {
 
 func (w *wire) takenLocked(*item) {}
 
-func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.size }
+func (w *wire) bufferedLocked() (payload, size int) {
+	if w.out == nil {
+		return 0, 0
+	}
+	return w.out.payload, w.out.size
+}
 
 // failLocked has the turn look up.
 func (w *wire) failLocked() {
