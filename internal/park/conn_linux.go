@@ -67,13 +67,15 @@ func (c *Conn) lodge(nc net.Conn) bool {
 	c.fd = int32(fd)
 	c.notes.Store(busy)
 	l.table.add(c)
+	c.stream.Store(nil) // before events can come
 	if err := l.watch(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
+		c.stream.Store(s)
 		l.table.remove(c)
 		l.leave()
 		_ = syscall.Close(fd)
 		return false
 	}
-	c.stream.Store(nil)
+	s.left = true
 	_ = nc.Close()
 	if s.asked {
 		c.notes.Or(woken)
@@ -195,11 +197,13 @@ func (c *Conn) unuse() {
 	}
 }
 
-// vacate frees the descriptor and the index, which nobody uses any more.
+// vacate frees the index, and the descriptor if it is ours, which nobody uses any more.
 func (c *Conn) vacate() {
 	l := currentLoop()
 	l.table.remove(c)
-	_ = syscall.Close(int(c.fd))
+	if c.stream.Load() == nil {
+		_ = syscall.Close(int(c.fd))
+	}
 	l.leave()
 }
 

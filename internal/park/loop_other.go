@@ -23,3 +23,12 @@ func (*Conn) cork(bool)                       {}
 func (*Conn) shutdown(bool)                   {}
 func (*Conn) release()                        {}
 func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
+
+// perch does not exist here either.
+type perch struct{ raw any }
+
+func (*stream) settle(*Conn) bool              { return false }
+func (*stream) occupy(*Conn)                   {}
+func (*stream) vacate(*Conn, bool) bool        { return false }
+func (*stream) readPerched(*Conn, []byte) bool { return false }
+func (*stream) leavePerch(*Conn)               {}

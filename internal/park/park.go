@@ -2,8 +2,9 @@
 // where the platform allows it, that tell their handler what happens on them, and that can be written without
 // blocking.
 //
-// On Linux TCP and Unix connections leave the runtime's poller for an epoll loop of the process's own. Everything else,
-// and everything on other platforms, is read by a goroutine. A handler sees no difference.
+// On Linux TCP and Unix connections leave the runtime's poller for an epoll loop of the process's own, and TLS connections
+// over them wait there. Everything else, and everything on other platforms, is read by a goroutine. A handler sees no
+// difference.
 package park
 
 import (
@@ -75,7 +76,7 @@ func (c *Conn) Wake() {
 // that did go out; Woken follows when there is room, if Waits says so. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {
 	if s := c.stream.Load(); s != nil {
-		return s.tryWrite(p)
+		return s.tryWrite(c, p)
 	}
 	return c.write(p)
 }
@@ -141,7 +142,7 @@ func (c *Conn) Cut() {
 // Close gives the connection back, in its turn. Nothing is called any more, except Flush and Due that are on their way.
 func (c *Conn) Close() {
 	if s := c.stream.Load(); s != nil {
-		s.close()
+		s.close(c)
 		return
 	}
 	c.release()

@@ -145,7 +145,14 @@ func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
 		return // the bell: the loop has been stopped
 	}
 	c := l.table.find(uint32(event.Fd), uint32(event.Pad))
-	if c == nil || !c.note(notesOf(event.Events)) {
+	if c == nil {
+		return
+	}
+	if s := c.stream.Load(); s != nil {
+		s.rouse(c)
+		return
+	}
+	if !c.note(notesOf(event.Events)) {
 		return
 	}
 	p.current = c

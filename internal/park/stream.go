@@ -19,6 +19,7 @@ type stream struct {
 
 	mu      sync.Mutex
 	started bool
+	left    bool        // the connection has gone to the loop since
 	reading bool        // a Read may be waiting
 	asked   bool        // Wake was called
 	stopped bool        // … and a deadline in the past stops the Read
@@ -26,6 +27,8 @@ type stream struct {
 	timer   *time.Timer // Alarm
 	holder  *time.Timer // bounds Hold
 	holding bool
+
+	perch perch // on the loop, where another goroutine starts when there is something to do
 
 	large bool // the last Read filled a small buffer; owned by the reader
 }
@@ -45,6 +48,7 @@ func (s *stream) start(c *Conn) {
 	s.raw = newRawConn(s.Conn)
 	s.bell = make(chan struct{}, 1)
 	s.asked = true // what was written before has had to wait
+	s.settle(c)
 	s.mu.Unlock()
 	go s.run(c)
 }
@@ -68,10 +72,14 @@ func (s *stream) turn(c *Conn) bool {
 		c.h.Woken()
 	}
 	into, ok := c.h.Room()
-	if !ok {
+	switch {
+	case !ok && s.perch.raw != nil:
+		return !s.vacate(c, false) && !s.isOver()
+	case !ok:
 		return s.rest()
-	}
-	if !s.beginRead() {
+	case s.perch.raw != nil:
+		return s.readPerched(c, into)
+	case !s.beginRead():
 		return !s.isOver()
 	}
 	if into != nil {
@@ -163,10 +171,18 @@ func (s *stream) took(c *Conn, p []byte, err error) bool {
 	return false
 }
 
-func (s *stream) wake(*Conn) {
+func (s *stream) wake(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case s.over:
+		return
+	case s.left:
+		c.leave(woken)
+		return
+	}
 	s.asked = true
+	s.occupy(c)
 	if s.reading && !s.stopped {
 		s.stopped = true
 		if s.SetReadDeadline(time.Unix(1, 0)) != nil {
@@ -187,12 +203,15 @@ func (s *stream) ring() {
 	}
 }
 
-func (s *stream) tryWrite(p []byte) (int, error) {
+func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw := s.raw
+	raw, left := s.raw, s.left
 	s.asked = s.asked || s.waits && !s.started
 	s.mu.Unlock()
-	if raw == nil {
+	switch {
+	case left:
+		return c.write(p)
+	case raw == nil:
 		return 0, ErrWouldBlock
 	}
 	return raw.write(p)
@@ -203,6 +222,8 @@ func (s *stream) alarm(c *Conn, d time.Duration) {
 	defer s.mu.Unlock()
 	switch {
 	case s.over:
+	case s.left, s.perch.raw != nil:
+		c.setAlarm(d)
 	case s.timer == nil:
 		s.timer = time.AfterFunc(d, c.h.Due)
 	default:
@@ -253,9 +274,18 @@ func (s *stream) closeWrite(patience time.Duration) {
 	_ = half.CloseWrite()
 }
 
-func (s *stream) cut(*Conn) { _ = s.Conn.Close() }
+func (s *stream) cut(c *Conn) {
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	if left {
+		c.shutdown(true)
+		return
+	}
+	_ = s.Conn.Close()
+}
 
-func (s *stream) close() {
+func (s *stream) close(c *Conn) {
 	s.mu.Lock()
 	s.over = true
 	for _, timer := range []*time.Timer{s.timer, s.holder} {
@@ -264,6 +294,10 @@ func (s *stream) close() {
 		}
 	}
 	s.ring()
+	perched := s.perch.raw != nil
 	s.mu.Unlock()
 	_ = s.Conn.Close()
+	if perched {
+		s.leavePerch(c)
+	}
 }
