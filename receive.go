@@ -114,6 +114,15 @@ func (s *Socket) acceptForPullLocked() {
 	}
 }
 
+// acceptForPull reports whether nobody had accepted the socket before.
+func (s *Socket) acceptForPull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.is(accepted | used)
+	s.acceptForPullLocked()
+	return !before
+}
+
 // awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
 // returns.
 func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
@@ -223,11 +232,11 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.acceptForPullLocked()
-	s.mu.Unlock()
 	for {
 		err := s.send(m)
+		if err == ErrNotAccepted && s.acceptForPull() {
+			continue
+		}
 		if err != errNoRoom {
 			return err
 		}

@@ -241,7 +241,12 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 
 func (s *Socket) send(m outgoing) error {
 	for {
-		l := s.currentLink()
+		s.mu.Lock()
+		l := s.link
+		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
+			return w.sendLocked(&m)
+		}
+		s.mu.Unlock()
 		err := l.send(m)
 		l.transmit()
 		if err != errMoved {

@@ -18,11 +18,17 @@ func (w *wire) send(m outgoing) error {
 		return sendResult(w.sendCompressed(m))
 	}
 	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if err := w.s.admitLocked(&m); err != nil {
+	return w.sendLocked(&m)
+}
+
+// sendLocked sends m as it is. mu must be held; it is released.
+func (w *wire) sendLocked(m *outgoing) error {
+	if err := w.s.admitLocked(m); err != nil {
+		w.transmitLocked() // what an Overflow has queued
 		return sendResult(err)
 	}
-	w.queueLocked(&m, m.data, false)
+	w.queueLocked(m, m.data, false)
+	w.transmitLocked()
 	return nil
 }
 
