@@ -9,7 +9,7 @@ import (
 
 // vectorFrom is the number of bytes from which gobwas's vector instructions win over the loop in xor,
 // measured on amd64: below, their call and their odd ends cost more than they save.
-const vectorFrom = 96
+const vectorFrom = 256
 
 // Mask masks or unmasks p in place, both being the same XOR (RFC 6455 §5.3). pos is how many bytes of the
 // payload came before p; only its remainder by 4 matters.
