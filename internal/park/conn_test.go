@@ -76,7 +76,13 @@ func (h *handler) Woken() {
 }
 
 func (h *handler) Flush() { h.flushed.Add(1) }
-func (h *handler) Due()   { h.due <- struct{}{} }
+
+func (h *handler) Due() {
+	select {
+	case h.due <- struct{}{}:
+	default:
+	}
+}
 
 // write writes all of p, at the peer's pace.
 func (h *handler) write(p []byte, room <-chan struct{}) error {

@@ -30,7 +30,8 @@ type loop struct {
 	mu      sync.Mutex
 	pollers []*poller
 	checker *time.Timer
-	loaded  int // how often in a row check has found nobody waiting
+	loaded  int  // how often in a row check has found nobody waiting
+	closed  bool // epfd and bell are no longer ours
 }
 
 var (
@@ -120,8 +121,13 @@ var growDescriptors = sync.OnceFunc(func() {
 	}
 })
 
-// ring wakes a poller that waits. Each that sees it rings for the next.
+// ring wakes the pollers that wait.
 func (l *loop) ring() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed { // and somebody else may have the number
+		return
+	}
 	one := uint64(1)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), 8)
 }
@@ -161,6 +167,7 @@ func (l *loop) check() {
 	if l.stopped.Load() {
 		return
 	}
+	l.armed.Store(false) // first: what begins from here on wants another check
 	l.corks.flush()
 	l.mu.Lock()
 	progressing, blocked := 0, 0
@@ -190,7 +197,6 @@ func (l *loop) check() {
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
 	}
-	l.armed.Store(false)
 	for _, p := range held {
 		l.addPoller(p)
 	}
@@ -206,16 +212,19 @@ func (l *loop) check() {
 func (l *loop) addPoller(blocked *poller) {
 	p := new(poller)
 	l.mu.Lock()
-	l.pollers = append(l.pollers, p)
-	l.mu.Unlock()
-	go l.poll(p, blocked)
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.pollers = append(l.pollers, p)
+		go l.poll(p, blocked)
+	}
 }
 
 func (l *loop) removePoller(p *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pollers = slices.DeleteFunc(l.pollers, func(other *poller) bool { return other == p })
-	if l.stopped.Load() && len(l.pollers) == 0 {
+	if l.stopped.Load() && len(l.pollers) == 0 && !l.closed {
+		l.closed = true
 		_ = syscall.Close(l.epfd)
 		_ = syscall.Close(l.bell)
 	}

@@ -20,7 +20,8 @@ type poller struct {
 	n      int
 
 	// Owned by the goroutine.
-	current *Conn // whose turn it has
+	from    *poller // whose events it handles
+	current *Conn   // whose turn it has
 	buf     *[largeBuffer]byte
 }
 
@@ -37,11 +38,11 @@ func (l *loop) poll(p, blocked *poller) {
 	p.buf = largeBuffers.Get().(*[largeBuffer]byte)
 	done := false
 	defer func() {
-		l.removePoller(p)
 		if !done { // a handler has called runtime.Goexit
 			go p.current.serveAlone()
-			l.addPoller(p)
+			l.addPoller(p.from)
 		}
+		l.removePoller(p)
 	}()
 	if blocked != nil {
 		l.handle(p, blocked)
@@ -49,9 +50,6 @@ func (l *loop) poll(p, blocked *poller) {
 	for !l.stopped.Load() && !l.watched() {
 		l.wait(p)
 		l.handle(p, p)
-	}
-	if l.stopped.Load() {
-		l.ring()
 	}
 	largeBuffers.Put(p.buf)
 	done = true
@@ -103,6 +101,7 @@ func (l *loop) epoll(p *poller, timeout uintptr) int {
 
 // handle handles the events that from has fetched.
 func (l *loop) handle(p, from *poller) {
+	p.from = from
 	held, since := false, uint32(0)
 	for {
 		event, more, ok := from.take()
