@@ -93,7 +93,7 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 304
+	maxSocketSize = 312
 	maxWireSize   = 336
 	maxIdlePair   = 1000
 )

@@ -16,6 +16,12 @@ func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
 		owned.free()
 		return false
 	}
+	if reply := s.autoResponseLocked(w.kind, data); reply != nil {
+		s.mu.Unlock()
+		owned.free()
+		s.respond(reply)
+		return true
+	}
 	onMessage := w.onMessageLocked()
 	if len(onMessage) == 0 {
 		defer s.mu.Unlock()
@@ -67,6 +73,7 @@ func (w *wire) keepLocked(it item) bool {
 		return false
 	}
 	s.in.push(it)
+	s.arrivedForOwnerLocked()
 	return true
 }
 
@@ -77,7 +84,7 @@ func (w *wire) stream() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.is(pulling) {
+	if !s.is(pulling) || s.is(owned) { // an object takes whole messages
 		return true
 	}
 	decided := func() bool {
