@@ -93,8 +93,8 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 312
-	maxWireSize   = 336
+	maxSocketSize = 288
+	maxWireSize   = 480
 	maxIdlePair   = 1000
 )
 

@@ -8,7 +8,7 @@ type buffer struct{ b []byte }
 
 // bufferSizes are the capacities that are pooled. Larger buffers are left to the garbage collector: they are rare,
 // and keeping them would let one large message cost memory for ever.
-var bufferSizes = [...]int{512, 4 << 10, 32 << 10, 128 << 10}
+var bufferSizes = [...]int{512, 4 << 10, 32 << 10, 128 << 10, 512 << 10}
 
 var bufferPools [len(bufferSizes)]sync.Pool
 

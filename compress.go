@@ -42,16 +42,22 @@ func windowBits(agreed int) int {
 	return agreed
 }
 
-// compresses says whether m goes out compressed, if that makes it smaller.
-func (w *wire) compresses(m *outgoing) bool {
+// compressesLocked says whether m goes out compressed, if that makes it smaller. mu must be held; Choose, which is not ours,
+// is left to send.
+func (w *wire) compressesLocked(m *outgoing) bool {
 	if w.deflater == nil {
 		return false
 	}
+	return m.stream && !w.plain || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
+}
+
+// compresses says the same with Choose.
+func (w *wire) compresses(m *outgoing) bool {
 	w.s.mu.Lock()
-	c, plain := w.s.opts.Compression, w.plain
+	c, may := w.s.opts.Compression, w.compressesLocked(m)
 	w.s.mu.Unlock()
-	if m.stream {
-		return !plain
+	if m.stream || !may {
+		return may
 	}
 	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
 }
@@ -142,4 +148,5 @@ func (w *wire) inflate(compressed *buffer) (*buffer, error) {
 	return plain, nil
 }
 
-func (w *wire) limit() int64 { return w.s.options().MaxMessageSize }
+// limit is the largest message. A socket's options do not change any more once it has a connection.
+func (w *wire) limit() int64 { return w.s.opts.MaxMessageSize }

@@ -12,7 +12,7 @@ func (m *member) turn() {
 	switch {
 	case s.ownerLocked() != owner(m): // it was cut off
 		s.mu.Unlock()
-	case s.in.whole():
+	case s.in != nil && s.in.whole():
 		m.deliverMessage()
 	case s.is(finishing) && !s.is(finished):
 		fate := s.fate
@@ -122,7 +122,7 @@ func (m *member) answerLocked(c *closeFrame) {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(*c)
-	s.room.broadcast()
+	s.roomLocked()
 }
 
 // cutOff closes the socket of a member that its object has lost. It has no more events.
@@ -135,7 +135,7 @@ func (m *member) cutOff(err error, reason string) {
 	}
 	s.extra.owner = nil
 	s.status &^= owned
-	for s.in.queue.len() > 0 {
+	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.free()
 	}

@@ -14,7 +14,7 @@ type opening struct {
 // newConnecting returns the socket of NewWebSocket: it is accepted, and connecting.
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Socket{mu: new(sync.Mutex), opts: opts, about: identity{url: url}, status: connecting, cancel: cancel}
+	s := &Socket{mu: new(sync.Mutex), opts: opts, about: &identity{url: url}, status: connecting, waits: &waits{cancel: cancel}}
 	s.link = &opening{s, ctx}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,16 +44,16 @@ func (s *Socket) opened(c wireConfig) {
 	w := newWire(s, c)
 	s.link = w
 	s.status &^= connecting
-	cancel := s.cancel
+	cancel := s.waits.cancel
 	onOpen := awaitListener(s, pickOpen)
-	s.room.broadcast()
+	s.roomLocked()
 	s.mu.Unlock()
 	cancel()
 	exited := true // unless a listener returns: it may call runtime.Goexit
 	defer func() {
 		if exited {
 			s.fail(StatusInternalError, "internal error", errGoexit)
-			go w.begin()
+			w.begin()
 		}
 	}()
 	err := onOpen.dispatch(s, OpenEvent{s})
@@ -68,7 +68,7 @@ func (s *Socket) opened(c wireConfig) {
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
-	cancel := s.cancel
+	cancel := s.waits.cancel
 	s.mu.Unlock()
 	cancel()
 	s.finish()
@@ -80,6 +80,7 @@ func (o *opening) pingLocked(uint64)                   {}
 func (o *opening) failLocked()                         {}
 func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *opening) stirLocked()                         {}
 func (o *opening) transmit()                           {}
 
 func (o *opening) send(m outgoing) error {
@@ -89,4 +90,11 @@ func (o *opening) send(m outgoing) error {
 		return errMoved
 	}
 	return sendResult(o.s.admitLocked(&m))
+}
+
+// begin starts the connection of a socket that has opened.
+func (w *wire) begin() {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.startLocked()
 }

@@ -54,7 +54,7 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}
-	in := &m.self.in
+	in := m.self.in
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
 		it := in.pop()
@@ -70,10 +70,13 @@ func (m *memory) handOver(server *Socket, w *wire) {
 		w.closeLocked(*c)
 	}
 	if server.is(accepted) {
-		server.accepted = time.Now()
+		server.accepted = time.Since(epoch)
 		w.startLocked()
 	}
-	for _, waiting := range server.pings.waiting {
+	if server.waits == nil {
+		return
+	}
+	for _, waiting := range server.waits.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
 }

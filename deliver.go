@@ -1,10 +1,13 @@
 package edgews
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // complete delivers a message, or its last piece: to the listeners at once, or to the inbox. owned is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
+func (w *wire) complete(data []byte, owned *buffer) bool {
 	s := w.s
 	if !w.limiter.allow(1, len(data)) {
 		s.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
@@ -23,58 +26,80 @@ func (w *wire) complete(data []byte, owned *buffer, more bool) bool {
 		return true
 	}
 	onMessage := w.onMessageLocked()
-	if len(onMessage) == 0 {
-		defer s.mu.Unlock()
-		if owned == nil {
-			owned = copyOf(data)
-		}
-		return w.keepLocked(item{kind: w.kind, first: !w.streamed, last: true, buf: owned})
+	if !onMessage.empty() {
+		s.mu.Unlock()
+		return w.dispatch(onMessage, w.kind, data, owned)
 	}
-	w.corkLocked(more)
-	s.mu.Unlock()
-
-	err := onMessage.dispatch(s, MessageEvent{s, Message{w.kind, data}})
-	owned.free()
-	if err != nil {
-		s.panicked(err)
+	defer s.mu.Unlock()
+	if owned == nil {
+		owned = copyOf(data)
 	}
-	return err == nil && w.alive()
+	return w.keepLocked(item{kind: w.kind, first: !w.streamed, last: true, buf: owned})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-// onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
-func (w *wire) onMessageLocked() list[MessageEvent] {
-	s := w.s
-	switch {
-	case s.is(pulling) || w.streamed:
-		return nil
-	case s.listeners != nil && len(s.listeners.message) > 0:
-		return s.listeners.message
+func (w *wire) dispatch(onMessage audience[MessageEvent], kind Kind, data []byte, owned *buffer) bool {
+	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
+	owned.free()
+	if err != nil {
+		w.s.panicked(err)
 	}
-	return awaitListener(s, pickMessage)
+	return err == nil
 }
 
-// keepLocked puts it into the inbox, where the receive methods find it. When those have been used, it waits for
-// room, and the peer with it; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
+// offer is complete for a message that was not wanted before.
+func (w *wire) offer(it item) bool {
+	s := w.s
+	s.mu.Lock()
+	if onMessage := w.onMessageLocked(); !onMessage.empty() {
+		s.mu.Unlock()
+		return w.dispatch(onMessage, it.kind, it.buf.b, it.buf)
+	}
+	defer s.mu.Unlock()
+	return w.keepLocked(it)
+}
+
+// onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
+func (w *wire) onMessageLocked() audience[MessageEvent] {
+	s := w.s
+	if s.is(pulling) || w.streamed {
+		return audience[MessageEvent]{}
+	}
+	return audienceLocked(s, pickMessage)
+}
+
+// keepLocked puts it into the inbox, where the receive methods find it. When those have been used and there is enough, the peer
+// has to wait; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
 func (w *wire) keepLocked(it item) bool {
 	s := w.s
-	if !s.is(pulling) {
-		if s.in.bytes+weight(it) > inboxLimit {
-			it.buf.free()
-			return true
-		}
-		s.in.push(it)
-		s.in.unheard++
+	if s.is(pulling) {
+		in := s.inboxLocked()
+		in.push(it)
+		s.arrivedForOwnerLocked()
+		return !in.full() || w.haltLocked()
+	}
+	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
+		later := it // or every item would be on the heap
+		w.unwanted = &later
+		time.AfterFunc(left, w.conn.Wake)
+		return w.haltLocked()
+	}
+	in := s.inboxLocked()
+	if in.bytes+weight(it) > inboxLimit {
+		it.buf.free()
 		return true
 	}
-	if !w.pauseLocked(func() bool { return !s.in.full() }) {
-		it.buf.free()
-		return false
-	}
-	s.in.push(it)
-	s.arrivedForOwnerLocked()
+	in.push(it)
+	in.unheard++
 	return true
+}
+
+// hasRoom reports whether the inbox takes more. If not, the peer has to wait.
+func (w *wire) hasRoom() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return !w.s.is(pulling) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
 }
 
 // stream decides what becomes of a message that is large and not complete: someone waits for a whole message,
@@ -87,16 +112,15 @@ func (w *wire) stream() bool {
 	if !s.is(pulling) || s.is(owned) { // an object takes whole messages
 		return true
 	}
-	decided := func() bool {
-		if w.streamed {
-			return s.in.bytes < inboxLimit || s.in.want == wantMessage
+	whole := s.in.want == wantMessage
+	switch {
+	case w.streamed:
+		if s.in.bytes >= inboxLimit && !whole {
+			return w.haltLocked()
 		}
-		return s.in.queue.len() == 0 && s.in.want != wantNothing
-	}
-	if !w.pauseLocked(decided) {
-		return false
-	}
-	if !w.streamed && s.in.want == wantMessage {
+	case s.in.queue.len() > 0 || s.in.want == wantNothing:
+		return w.haltLocked()
+	case whole:
 		return true
 	}
 	if !w.limiter.allow(0, len(w.message.b)) {
@@ -106,21 +130,6 @@ func (w *wire) stream() bool {
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	return true
-}
-
-// pauseLocked waits, without reading, until ready says so. It returns false if the socket ends first. mu must
-// be held; it is released while waiting.
-func (w *wire) pauseLocked(ready func() bool) bool {
-	s := w.s
-	for s.fate == nil && !ready() {
-		space := s.in.space.wait()
-		w.out.corked = false
-		s.mu.Unlock()
-		w.transmit()
-		<-space
-		s.mu.Lock()
-	}
-	return s.fate == nil
 }
 
 // alive reports whether the socket goes on.

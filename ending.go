@@ -59,8 +59,7 @@ func (s *Socket) endLocked(e *ending, why status) {
 	}
 	s.fate = e
 	s.status |= why
-	s.in.space.broadcast()
-	s.heeded.broadcast()
+	s.heedLocked()
 	s.link.failLocked()
 }
 
@@ -89,10 +88,7 @@ func (s *Socket) finish() {
 		return
 	}
 	onClose := s.closeListenersLocked()
-	var onError list[ErrorEvent]
-	if s.listeners != nil {
-		onError = s.listeners.err
-	}
+	onError := audienceLocked(s, pickError)
 	s.mu.Unlock()
 
 	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
@@ -115,17 +111,21 @@ func (s *Socket) finished() {
 	if by := s.ownerLocked(); by != nil {
 		by.finishedLocked(s)
 	}
-	if s.done != nil {
-		close(s.done)
+	if s.waits != nil && s.waits.done != nil {
+		close(s.waits.done)
 	}
 	s.wakeAllLocked()
 }
 
 // wakeAllLocked lets everyone who waits on the socket see that it has ended. mu must be held.
 func (s *Socket) wakeAllLocked() {
-	s.room.broadcast()
-	s.in.post()
-	s.pings.abandon()
+	s.roomLocked()
+	if s.in != nil {
+		s.in.post()
+	}
+	if s.waits != nil {
+		s.waits.pings.abandon()
+	}
 }
 
 // panicked fails a socket whose listener has panicked.

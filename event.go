@@ -80,65 +80,99 @@ func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
 	return listenTo(s, pickError, fn)
 }
 
-// listeners are all that a socket has. The slices are copied on write, so that a dispatch works on
-// what there was when it began and allocates nothing.
+// listeners are all that a socket has, the oldest first.
 type listeners struct {
-	open    list[OpenEvent]
-	message list[MessageEvent]
-	close   list[CloseEvent]
-	err     list[ErrorEvent]
+	open    *listener[OpenEvent]
+	message *listener[MessageEvent]
+	close   *listener[CloseEvent]
+	err     *listener[ErrorEvent]
+	added   uint32 // how many there have been
 }
 
-func pickOpen(l *listeners) *list[OpenEvent]       { return &l.open }
-func pickMessage(l *listeners) *list[MessageEvent] { return &l.message }
-func pickClose(l *listeners) *list[CloseEvent]     { return &l.close }
-func pickError(l *listeners) *list[ErrorEvent]     { return &l.err }
+func pickOpen(l *listeners) **listener[OpenEvent]       { return &l.open }
+func pickMessage(l *listeners) **listener[MessageEvent] { return &l.message }
+func pickClose(l *listeners) **listener[CloseEvent]     { return &l.close }
+func pickError(l *listeners) **listener[ErrorEvent]     { return &l.err }
 
-type list[E any] []*listener[E]
-
+// listener is a node of a list. One that is removed keeps its next, for the sake of a dispatch that is there.
 type listener[E any] struct {
 	fn      func(E)
+	next    atomic.Pointer[listener[E]] // changed with the socket's mu held
+	number  uint32
 	removed atomic.Bool
 }
 
+// audience is who gets an event: the listeners that there were when it began.
+type audience[E any] struct {
+	first *listener[E]
+	added uint32
+}
+
+func (a audience[E]) empty() bool { return a.first == nil }
+
+// audienceLocked returns who gets an event of a kind that pick picks. mu must be held.
+func audienceLocked[E any](s *Socket, pick func(*listeners) **listener[E]) audience[E] {
+	if s.listeners == nil {
+		return audience[E]{}
+	}
+	return audience[E]{*pick(s.listeners), s.listeners.added}
+}
+
 // listenTo adds a listener; nil is none.
-func listenTo[E any](s *Socket, pick func(*listeners) *list[E], fn func(E)) (remove func()) {
+func listenTo[E any](s *Socket, pick func(*listeners) **listener[E], fn func(E)) (remove func()) {
 	if fn == nil {
 		return func() {}
 	}
 	return listen(s, pick, &listener[E]{fn: fn})
 }
 
-func listen[E any](s *Socket, pick func(*listeners) *list[E], entry *listener[E]) (remove func()) {
+func listen[E any](s *Socket, pick func(*listeners) **listener[E], entry *listener[E]) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listeners == nil {
 		s.listeners = new(listeners)
 	}
-	l := pick(s.listeners)
-	*l = append((*l)[:len(*l):len(*l)], entry)
-	if len(s.listeners.message) > 0 && !s.is(pulling) {
+	s.listeners.added++
+	entry.number = s.listeners.added
+	appendLocked(pick(s.listeners), entry)
+	if s.listeners.message != nil && !s.is(pulling) {
 		s.unheardLocked()
 	}
-	s.heeded.broadcast()
+	s.heedLocked()
+	s.link.stirLocked()
 	return func() {
 		if entry.removed.Swap(true) {
 			return
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		*l = without(*l, entry)
+		removeLocked(pick(s.listeners), entry)
 	}
 }
 
-func without[E any](l list[E], entry *listener[E]) list[E] {
-	kept := make(list[E], 0, len(l))
-	for _, other := range l {
-		if other != entry {
-			kept = append(kept, other)
+func appendLocked[E any](head **listener[E], entry *listener[E]) {
+	if *head == nil {
+		*head = entry
+		return
+	}
+	last := *head
+	for last.next.Load() != nil {
+		last = last.next.Load()
+	}
+	last.next.Store(entry)
+}
+
+func removeLocked[E any](head **listener[E], entry *listener[E]) {
+	if *head == entry {
+		*head = entry.next.Load()
+		return
+	}
+	for l := *head; l != nil; l = l.next.Load() {
+		if l.next.Load() == entry {
+			l.next.Store(entry.next.Load())
+			return
 		}
 	}
-	return kept
 }
 
 // turn is how long after Accept an event waits for a listener that is still to be added: what Workers call the same
@@ -147,18 +181,16 @@ const turn = 10 * time.Millisecond
 
 // awaitListener gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
 // must be held; it is released while waiting.
-func awaitListener[E any](s *Socket, pick func(*listeners) *list[E]) list[E] {
+func awaitListener[E any](s *Socket, pick func(*listeners) **listener[E]) audience[E] {
 	for {
-		if s.listeners != nil {
-			if l := *pick(s.listeners); len(l) > 0 {
-				return l
-			}
+		if a := audienceLocked(s, pick); !a.empty() {
+			return a
 		}
 		left := s.turnLeftLocked()
 		if left <= 0 || s.is(pulling) {
-			return nil
+			return audience[E]{}
 		}
-		heeded := s.heeded.wait()
+		heeded := s.waitsLocked().heeded.wait()
 		s.mu.Unlock()
 		timer := time.NewTimer(left)
 		select {
@@ -172,12 +204,14 @@ func awaitListener[E any](s *Socket, pick func(*listeners) *list[E]) list[E] {
 
 // turnLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
 // that is over. mu must be held.
-func (s *Socket) turnLeftLocked() time.Duration { return turn - time.Since(s.accepted) }
+func (s *Socket) turnLeftLocked() time.Duration { return turn - (time.Since(epoch) - s.accepted) }
 
 // unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
 func (s *Socket) unheardLocked() {
 	if s.turnLeftLocked() < 0 {
-		s.in.dropUnheard()
+		if s.in != nil {
+			s.in.dropUnheard()
+		}
 		return
 	}
 	if m, pair := s.link.(*memory); pair && s.in.unheard > 0 {
@@ -188,25 +222,24 @@ func (s *Socket) unheardLocked() {
 
 // closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
 // perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
-func (s *Socket) closeListenersLocked() list[CloseEvent] {
+func (s *Socket) closeListenersLocked() audience[CloseEvent] {
 	if _, failed := s.link.(*opening); failed {
 		return awaitListener(s, pickClose)
 	}
-	if s.listeners == nil || len(s.listeners.close) == 0 {
+	onClose := audienceLocked(s, pickClose)
+	if onClose.empty() {
 		s.status |= endUnheard
-		return nil
 	}
-	return s.listeners.close
+	return onClose
 }
 
 // replayLocked gives the close event to a listener that was added after it, but in the turn of Accept: when that is
 // over, so that it comes after all messages, whose listener may be added later still. mu must be held.
 func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
-	late := list[CloseEvent]{entry}
 	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
 	m, pair := s.link.(*memory)
 	if !pair {
-		time.AfterFunc(left, func() { late.dispatch(s, event) })
+		time.AfterFunc(left, func() { entry.hear(s, event) })
 		return
 	}
 	m.late = append(m.late, entry)
@@ -214,16 +247,21 @@ func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 }
 
 // dispatch runs the listeners in order and returns the first panic as an error.
-func (l list[E]) dispatch(s *Socket, event E) (failure error) {
-	for _, entry := range l {
-		if entry.removed.Load() {
-			continue
-		}
-		if err := protect(s, entry.fn, event); err != nil && failure == nil {
+func (a audience[E]) dispatch(s *Socket, event E) (failure error) {
+	for l := a.first; l != nil && l.number <= a.added; l = l.next.Load() {
+		if err := l.hear(s, event); err != nil && failure == nil {
 			failure = err
 		}
 	}
 	return failure
+}
+
+// hear runs the listener, unless it has been removed.
+func (l *listener[E]) hear(s *Socket, event E) error {
+	if l.removed.Load() {
+		return nil
+	}
+	return protect(s, l.fn, event)
 }
 
 // panicError is a listener's panic as an error.

@@ -20,8 +20,6 @@ type inbox struct {
 	ready chan struct{}
 	// want is what the waiting receiver is after.
 	want demand
-	// space wakes a wire that waits for the inbox to be drained, or for somebody to want more.
-	space signal
 
 	// Owned by the receiver, of which there is one at a time.
 	receiving bool
@@ -77,7 +75,6 @@ func (in *inbox) pop() item {
 	it := in.queue.pop()
 	in.bytes -= weight(it)
 	in.unheard = max(in.unheard-1, 0)
-	in.space.broadcast()
 	return it
 }
 

@@ -9,46 +9,60 @@ import (
 
 // armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
 func (w *wire) armLocked(d time.Duration) {
-	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.tick)
-	} else {
-		w.timer.Reset(d)
+	at := time.Since(epoch) + d
+	if w.alarm != 0 && w.alarm <= at {
+		return
 	}
+	w.alarm = at
+	w.conn.Alarm(d)
 }
 
-// tick looks whether the peer is late: with anything at all (keep-alive), with its Close, or with hanging up.
-// One timer serves all three; it is not touched by the bytes that arrive, only by what it finds when it fires.
+// limitLocked gives the peer d for what is to come. mu must be held.
+func (w *wire) limitLocked(d time.Duration) {
+	w.closeBy = time.Since(epoch) + d
+	w.armLocked(d)
+}
+
+// Due implements [park.Handler].
+func (w *wire) Due() { w.tick() }
+
+// tick looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
+// hanging up. One alarm serves all; it is not touched by the bytes that arrive, only by what it finds when it goes off.
 func (w *wire) tick() {
 	cut := false
 	w.s.mu.Lock()
+	w.alarm = 0
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
-	case w.out.broken:
-		w.s.loseLocked(w.writeErr)
-	case w.s.is(sentClose):
+	case w.s.is(sentClose) || w.brokenLocked():
 		w.tickClosing()
 	default:
 		w.tickOpen()
 	}
-	w.s.mu.Unlock()
 	if cut {
-		w.conn.Close()
+		w.s.mu.Unlock()
+		w.conn.Cut()
 		return
 	}
-	w.transmit()
+	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told
+		w.out.blocked = false
+		w.writeLocked()
+		return
+	}
+	w.transmitLocked()
 }
 
 // tickClosing waits for the peer's Close. mu must be held.
 func (w *wire) tickClosing() {
-	if w.closeBy.IsZero() { // our Close has not left yet; WriteTimeout watches that
+	if w.closeBy == 0 { // our Close has not left yet; WriteTimeout watches that
 		return
 	}
-	if left := time.Until(w.closeBy); left > 0 {
+	if left := w.closeBy - time.Since(epoch); left > 0 {
 		w.armLocked(left)
 		return
 	}
-	w.s.loseLocked(nil)
+	w.s.loseLocked(w.writeErrLocked())
 }
 
 // tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
@@ -57,29 +71,30 @@ func (w *wire) tickOpen() {
 	heard := time.Duration(w.heard.Load())
 	silent := time.Since(epoch) - heard
 	if heard == notListening {
-		silent, w.pinged = 0, time.Time{}
+		silent, w.pinged = 0, 0
 	}
 	switch {
 	case silent < opts.KeepAlive:
-		w.pinged = time.Time{}
+		w.pinged = 0
 		w.armLocked(opts.KeepAlive - silent)
-	case w.pinged.IsZero():
-		w.pinged = time.Now()
-		w.out.addControl(w.header(frame.Ping), nil)
+	case w.pinged == 0:
+		w.pinged = time.Since(epoch)
+		w.outLocked().addControl(w.header(frame.Ping), nil)
 		w.armLocked(opts.KeepAliveTimeout)
-	case time.Since(w.pinged) < opts.KeepAliveTimeout:
-		w.armLocked(opts.KeepAliveTimeout - time.Since(w.pinged))
+	case time.Since(epoch)-w.pinged < opts.KeepAliveTimeout:
+		w.armLocked(opts.KeepAliveTimeout - (time.Since(epoch) - w.pinged))
 	default:
 		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
 	}
 }
 
-func (w *wire) stopTimers() {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	for _, timer := range []*time.Timer{w.timer, w.corkTimer} {
-		if timer != nil {
-			timer.Stop()
-		}
+// brokenLocked reports whether a write has failed. mu must be held.
+func (w *wire) brokenLocked() bool { return w.out != nil && w.out.broken }
+
+// writeErrLocked returns why, or nil. mu must be held.
+func (w *wire) writeErrLocked() error {
+	if w.out == nil {
+		return nil
 	}
+	return w.out.err
 }

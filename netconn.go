@@ -109,14 +109,21 @@ func (c *netConn) Close() error {
 	return nil
 }
 
-func (c *netConn) LocalAddr() net.Addr  { return c.addr(net.Conn.LocalAddr) }
-func (c *netConn) RemoteAddr() net.Addr { return c.addr(net.Conn.RemoteAddr) }
+func (c *netConn) LocalAddr() net.Addr {
+	local, _ := c.addrs()
+	return local
+}
 
-func (c *netConn) addr(of func(net.Conn) net.Addr) net.Addr {
+func (c *netConn) RemoteAddr() net.Addr {
+	_, remote := c.addrs()
+	return remote
+}
+
+func (c *netConn) addrs() (local, remote net.Addr) {
 	if w, ok := c.s.currentLink().(*wire); ok {
-		return of(w.conn.Conn)
+		return w.conn.Addrs()
 	}
-	return memoryAddr{}
+	return memoryAddr{}, memoryAddr{}
 }
 
 // memoryAddr is the address of a pair's end.

@@ -2,6 +2,7 @@ package edgews
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -108,8 +109,59 @@ const (
 	defaultPeerWindowBits   = 12
 )
 
-// resolve returns a copy of o with every default filled in.
+// resolve returns a copy of o with every default filled in. The sockets of a server have the same options; they share one
+// copy.
 func (o Options) resolve() *Options {
+	key, ok := o.key()
+	if !ok {
+		return o.fill()
+	}
+	for i := range resolutions {
+		if r := resolutions[i].Load(); r != nil && r.key == key {
+			return r.options
+		}
+	}
+	r := &resolution{key, o.fill()}
+	resolutions[nextResolution.Add(1)%uint32(len(resolutions))].Store(r)
+	return r.options
+}
+
+// resolutions are the options that were resolved last.
+var (
+	resolutions    [8]atomic.Pointer[resolution]
+	nextResolution atomic.Uint32
+)
+
+type resolution struct {
+	key     optionsKey
+	options *Options
+}
+
+// optionsKey is what tells options apart.
+type optionsKey struct {
+	options     Options // without Compression
+	compression compressionKey
+}
+
+// compressionKey is a Compression without Choose.
+type compressionKey struct {
+	disable, noTakeover, noPeerTakeover bool
+	threshold, bits, peerBits           int
+}
+
+// key returns what tells o from others, if that can be compared.
+func (o Options) key() (optionsKey, bool) {
+	var c Compression
+	if o.Compression != nil {
+		c = *o.Compression
+	}
+	o.Compression = nil
+	return optionsKey{o, compressionKey{
+		c.Disable, c.NoContextTakeover, c.PeerNoContextTakeover, c.Threshold, c.WindowBits, c.PeerWindowBits,
+	}}, c.Choose == nil
+}
+
+func (o Options) fill() *Options {
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.SendBuffer, defaultSendBuffer)
 	setDefault(&o.KeepAlive, defaultKeepAlive)

@@ -1,6 +1,8 @@
 package edgews
 
 import (
+	"time"
+
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -22,10 +24,16 @@ type outbox struct {
 	payload int     // payload in frames, in held and in the hands of the writer
 	size    int     // the same, as it counts against SendBuffer
 
-	pongAt  int32 // where in control the newest frame begins, if that is a pong; else -1
-	writing bool  // somebody writes; everybody else only appends
-	corked  bool  // the reader is in the middle of a batch of messages and writes at its end
-	broken  bool  // a write has failed: nothing more goes out
+	front   batch     // what the connection has taken a part of, or nothing
+	takenBy time.Time // until when the peer has to take something, while blocked
+	err     error     // why it is broken
+
+	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
+	writing  bool  // somebody writes; everybody else only appends
+	blocked  bool  // there is no room: the connection will tell
+	roomy    bool  // … and has told, while somebody was writing
+	deferred bool  // Flush will come
+	broken   bool  // a write has failed: nothing more goes out
 }
 
 // batch is a run of whole frames that is written at once.
@@ -44,7 +52,20 @@ func (b *batch) rest() []byte {
 	return b.shared[b.off:]
 }
 
-func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil }
+func (b *batch) none() bool { return b.buf == nil && b.shared == nil }
+
+func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil && o.front.none() }
+
+// flushed reports whether everything has been written.
+func (o *outbox) flushed() bool { return !o.writing && o.empty() }
+
+// ready reports whether somebody ought to write.
+func (o *outbox) ready() bool { return o != nil && !o.empty() && !o.writing && !o.blocked }
+
+// idle reports whether the outbox can be forgotten.
+func (o *outbox) idle() bool {
+	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken
+}
 
 // add appends a frame.
 func (o *outbox) add(h frame.Header, p []byte, payload int) {
@@ -133,6 +154,10 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 
 // next hands the writer what is to be written next.
 func (o *outbox) next() (batch, bool) {
+	if b := o.front; !b.none() {
+		o.front = batch{}
+		return b, true
+	}
 	if b := o.control; b != nil {
 		o.control = nil
 		return batch{buf: b}, true
@@ -168,8 +193,13 @@ func (o *outbox) discard() {
 	o.control = nil
 }
 
-// fail makes the outbox refuse everything from now on.
-func (o *outbox) fail() {
+// fail makes the outbox refuse everything from now on, because of err. The first reason counts.
+func (o *outbox) fail(err error) {
+	if o.err == nil {
+		o.err = err
+	}
 	o.discard()
+	o.front.buf.free()
+	o.front = batch{}
 	o.broken = true
 }

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -16,7 +17,7 @@ import (
 // [testing/synctest] bubble.
 func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
-	client, server = &Socket{mu: mu, opts: opts}, &Socket{mu: mu, opts: opts}
+	client, server = &Socket{mu: mu, opts: opts, in: new(inbox)}, &Socket{mu: mu, opts: opts, in: new(inbox)}
 	client.link = &memory{self: client, peer: server}
 	server.link = &memory{self: server, peer: client}
 	return client, server
@@ -32,8 +33,8 @@ type memory struct {
 	held       []item      // sent while a NextWriter is in the middle of its message
 	closeTimer *time.Timer // bounds the wait for peer's Close
 
-	late    list[CloseEvent] // close listeners that were added after the event, in the turn of Accept
-	lateDue bool             // that turn is over: they get it now
+	late    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
+	lateDue bool                    // that turn is over: they get it now
 }
 
 func (m *memory) send(out outgoing) error {
@@ -127,7 +128,7 @@ func (m *memory) giveUp() {
 
 func (m *memory) pingLocked(id uint64) {
 	if m.peer.is(accepted) && !m.peer.is(sentClose|lost) {
-		m.self.pings.pong(id)
+		m.self.pongLocked(id)
 	}
 }
 
@@ -152,10 +153,12 @@ func (m *memory) credit(it *item) {
 	it.taken = true
 	m.payload -= len(it.buf.b)
 	m.size -= cost(len(it.buf.b))
-	m.self.room.broadcast()
+	m.self.roomLocked()
 }
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
+
+func (m *memory) stirLocked() {}
 
 // transmit has nothing to do: what was sent is in the peer's inbox already.
 func (m *memory) transmit() {}
@@ -166,7 +169,7 @@ func (m *memory) startLocked() {
 	if !s.is(accepted) {
 		return
 	}
-	m.peer.pings.pong(m.peer.pings.last)
+	m.peer.pongLocked(math.MaxUint64)
 	s.mindPiecesLocked()
 	if s.is(delivering) || m.nextLocked() == nothing {
 		return
@@ -229,7 +232,9 @@ func (m *memory) deliverLateClose() {
 	s, late := m.self, m.late
 	m.late = nil
 	s.mu.Unlock()
-	late.dispatch(s, CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean})
+	for _, l := range late {
+		l.hear(s, CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean})
+	}
 }
 
 // deliver runs until there is nothing to deliver. Only one does at a time: status delivering.
@@ -273,11 +278,8 @@ func (m *memory) goOn() {
 // deliverMessage takes the message at the front. mu must be held; it is released.
 func (m *memory) deliverMessage() {
 	s := m.self
-	var onMessage list[MessageEvent]
-	if s.listeners != nil {
-		onMessage = s.listeners.message
-	}
-	if len(onMessage) == 0 {
+	onMessage := audienceLocked(s, pickMessage)
+	if onMessage.empty() {
 		m.keepUnheard()
 		s.mu.Unlock()
 		return
@@ -295,7 +297,7 @@ func (m *memory) deliverMessage() {
 // keepUnheard keeps a message that no listener wants for a receive method that may still be called, within
 // bounds. To the sender it is taken. mu must be held.
 func (m *memory) keepUnheard() {
-	in := &m.self.in
+	in := m.self.in
 	for last := false; !last; in.unheard++ {
 		it := &in.queue.items[in.queue.head+in.unheard]
 		last = it.last
@@ -333,7 +335,7 @@ func (m *memory) answer(needed bool) {
 // mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
 // the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
 func (s *Socket) mindPiecesLocked() {
-	in := &s.in
+	in := s.in
 	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {
 		return
 	}

@@ -28,7 +28,7 @@ func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		return rtt, nil
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.pings.forget(one.id)
+		s.waits.pings.forget(one.id)
 		s.mu.Unlock()
 		return 0, ctx.Err()
 	}
@@ -41,7 +41,7 @@ func (s *Socket) sendPing() (ping, link, error) {
 	if err := s.writableLocked(); err != nil {
 		return ping{}, nil, err
 	}
-	one := s.pings.begin()
+	one := s.waitsLocked().pings.begin()
 	s.link.pingLocked(one.id)
 	return one, s.link, nil
 }

@@ -74,7 +74,7 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 		return ErrUsed
 	case s.is(owned):
 		return fmt.Errorf("%w: its messages go to the object that has accepted it", ErrAccepted)
-	case s.in.receiving:
+	case s.in != nil && s.in.receiving:
 		return ErrReceiving
 	}
 	s.pullLocked()
@@ -103,7 +103,9 @@ func (s *Socket) pullLocked() {
 		return
 	}
 	s.status |= pulling
-	s.heeded.broadcast()
+	s.inboxLocked()
+	s.heedLocked()
+	s.link.stirLocked()
 	s.acceptLocked(0)
 }
 
@@ -112,6 +114,15 @@ func (s *Socket) acceptForPullLocked() {
 	if !s.is(accepted | used) {
 		s.pullLocked()
 	}
+}
+
+// acceptForPull reports whether nobody had accepted the socket before.
+func (s *Socket) acceptForPull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.is(accepted | used)
+	s.acceptForPullLocked()
+	return !before
 }
 
 // awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
@@ -130,7 +141,7 @@ func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 		}
 		s.in.want = want
 		s.mindPiecesLocked()
-		s.in.space.broadcast()
+		s.link.stirLocked()
 		s.mu.Unlock()
 		err := waitFor(ctx, s.in.ready)
 		s.mu.Lock()
@@ -188,6 +199,7 @@ func (s *Socket) popPieceLocked() item {
 	s.link.takenLocked(s.in.queue.front()) // where it lies: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.midway = !it.last
+	s.link.stirLocked()
 	return it
 }
 
@@ -222,11 +234,11 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.acceptForPullLocked()
-	s.mu.Unlock()
 	for {
 		err := s.send(m)
+		if err == ErrNotAccepted && s.acceptForPull() {
+			continue
+		}
 		if err != errNoRoom {
 			return err
 		}
@@ -235,7 +247,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			s.mu.Unlock()
 			continue
 		}
-		room := s.room.wait()
+		room := s.waitsLocked().room.wait()
 		s.mu.Unlock()
 		if err := waitFor(ctx, room); err != nil {
 			return err
@@ -251,7 +263,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.room.wait()
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().room.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

@@ -46,21 +46,17 @@ func (r ReadyState) String() string {
 type Socket struct {
 	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
 
-	// Guarded by mu.
-	opts      *Options // replaced once, when Respond gives a pair's end a connection
-	about     identity
+	// Guarded by mu. What most sockets do without is behind a pointer, nil until it is needed.
+	opts      *Options  // replaced once, when Respond gives a pair's end a connection; shared by sockets
+	about     *identity // nil: there is nothing to tell
 	link      link
-	status    status
 	listeners *listeners
-	accepted  time.Time
-	in        inbox
-	room      signal // the queue has shrunk, or the socket has ended or opened
-	heeded    signal // a listener has been added, or a receive method called
-	pings     pings
-	fate      *ending // how the socket ends, from when that is certain
-	done      chan struct{}
-	cancel    func() // stops the opening handshake, while connecting
-	extra     *extra // nil: nothing
+	in        *inbox        // always there in a pair, and once a receive method has been called
+	waits     *waits        // what others wait for
+	extra     *extra        // what few sockets have
+	fate      *ending       // how the socket ends, from when that is certain
+	accepted  time.Duration // when, since epoch
+	status    status
 }
 
 // extra is what most sockets do not have.
@@ -85,6 +81,55 @@ func (s *Socket) ownerLocked() owner {
 	return s.extra.owner
 }
 
+// waits are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
+type waits struct {
+	room   signal // the queue has shrunk, or the socket has ended or opened
+	heeded signal // a listener has been added, or a receive method called
+	pings  pings
+	done   chan struct{} // nil until somebody has asked for it
+	cancel func()        // stops the opening handshake, while connecting
+}
+
+// waitsLocked returns the socket's waits, to wait on. mu must be held.
+func (s *Socket) waitsLocked() *waits {
+	if s.waits == nil {
+		s.waits = new(waits)
+	}
+	return s.waits
+}
+
+// roomLocked wakes those who wait for room. mu must be held.
+func (s *Socket) roomLocked() {
+	if s.waits != nil {
+		s.waits.room.broadcast()
+	}
+}
+
+// heedLocked wakes those who wait for somebody to take interest. mu must be held.
+func (s *Socket) heedLocked() {
+	if s.waits != nil {
+		s.waits.heeded.broadcast()
+	}
+}
+
+// pongLocked answers ping id and all before it. mu must be held.
+func (s *Socket) pongLocked(id uint64) {
+	if s.waits != nil {
+		s.waits.pings.pong(min(id, s.waits.pings.last))
+	}
+}
+
+// inboxLocked returns the socket's inbox. mu must be held.
+func (s *Socket) inboxLocked() *inbox {
+	if s.in == nil {
+		s.in = new(inbox)
+	}
+	return s.in
+}
+
+// epoch is what the times of sockets count from.
+var epoch = time.Now()
+
 // identity is what a socket can tell about its connection.
 type identity struct{ url, protocol, extensions string }
 
@@ -102,6 +147,9 @@ type link interface {
 	failLocked()
 	// takenLocked: it no longer counts as the sender's. mu is held.
 	takenLocked(it *item)
+	// stirLocked: somebody listens, receives or has taken something, for which what arrives may have waited. mu is
+	// held.
+	stirLocked()
 	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
 	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
@@ -183,7 +231,7 @@ func (s *Socket) acceptLocked(how status) {
 		return
 	}
 	s.status |= accepted | how
-	s.accepted = time.Now()
+	s.accepted = time.Since(epoch)
 	if by := s.ownerLocked(); by != nil {
 		by.acceptedLocked(s)
 	}
@@ -222,7 +270,12 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 
 func (s *Socket) send(m outgoing) error {
 	for {
-		l := s.currentLink()
+		s.mu.Lock()
+		l := s.link
+		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
+			return w.sendLocked(&m)
+		}
+		s.mu.Unlock()
 		err := l.send(m)
 		l.transmit()
 		if err != errMoved {
@@ -294,12 +347,12 @@ func (s *Socket) admitLocked(m *outgoing) error {
 
 // closeSlowLocked gives up a peer that does not read. mu must be held.
 func (s *Socket) closeSlowLocked() {
-	if w, ok := s.link.(*wire); ok {
+	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.discard()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
-	s.room.broadcast()
+	s.roomLocked()
 }
 
 // Close starts the closing handshake and returns at once. What was sent before still arrives before the Close;
@@ -333,7 +386,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	defer s.mu.Unlock()
 	if s.is(connecting) && !s.is(sentClose) {
 		s.status |= sentClose
-		s.cancel()
+		s.waits.cancel()
 		return s.link, nil
 	}
 	if err := s.writableLocked(); err != nil {
@@ -341,7 +394,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)
-	s.room.broadcast()
+	s.roomLocked()
 	return s.link, nil
 }
 
@@ -377,7 +430,10 @@ func (s *Socket) Extensions() string { return s.identity().extensions }
 func (s *Socket) identity() identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.about
+	if s.about == nil {
+		return identity{}
+	}
+	return *s.about
 }
 
 // BufferedAmount returns how many bytes of payload Send has accepted and the peer's side has not taken: the
@@ -394,13 +450,14 @@ func (s *Socket) BufferedAmount() int {
 func (s *Socket) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.done == nil {
-		s.done = make(chan struct{})
+	w := s.waitsLocked()
+	if w.done == nil {
+		w.done = make(chan struct{})
 		if s.is(finished) {
-			close(s.done)
+			close(w.done)
 		}
 	}
-	return s.done
+	return w.done
 }
 
 // Err returns nil until Done is closed, then the *CloseError that says how the socket ended, also when it ended

@@ -70,7 +70,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.extraLocked().owner = m
 	s.status |= owned | pulling | manualClose
 	s.acceptLocked(0)
-	if s.in.whole() || s.is(finishing) {
+	if s.in != nil && s.in.whole() || s.is(finishing) {
 		m.arrivedLocked(s)
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/edgews/edgews/internal/frame"
@@ -16,11 +18,17 @@ func (w *wire) send(m outgoing) error {
 		return sendResult(w.sendCompressed(m))
 	}
 	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if err := w.s.admitLocked(&m); err != nil {
+	return w.sendLocked(&m)
+}
+
+// sendLocked sends m as it is. mu must be held; it is released.
+func (w *wire) sendLocked(m *outgoing) error {
+	if err := w.s.admitLocked(m); err != nil {
+		w.transmitLocked() // what an Overflow has queued
 		return sendResult(err)
 	}
-	w.queueLocked(&m, m.data, false)
+	w.queueLocked(m, m.data, false)
+	w.transmitLocked()
 	return nil
 }
 
@@ -34,15 +42,15 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	switch {
 	case m.stream:
-		w.out.add(h, body, len(m.data))
+		w.outLocked().add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
 		w.plain = w.plain && !m.last
 	case w.s.is(streamingOut):
-		w.out.hold(h, body)
+		w.outLocked().hold(h, body)
 	case m.prepared != nil && !w.client && !compressed:
-		w.out.addShared(m.prepared.plain(), len(m.data))
+		w.outLocked().addShared(m.prepared.plain(), len(m.data))
 	default:
-		w.out.add(h, body, len(m.data))
+		w.outLocked().add(h, body, len(m.data))
 	}
 }
 
@@ -61,84 +69,151 @@ func (w *wire) streamingLocked(on bool) {
 		return
 	}
 	w.s.status &^= streamingOut
-	w.out.release()
-	w.s.room.broadcast()
+	w.outLocked().release()
+	w.s.roomLocked()
 }
 
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
-	w.out.add(w.header(frame.Close), payload, 0)
+	w.outLocked().add(w.header(frame.Close), payload, 0)
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
-		w.armLocked(w.s.opts.CloseTimeout)
+		w.limitLocked(w.s.opts.CloseTimeout)
 	}
 }
 
 func (w *wire) pingLocked(id uint64) {
-	w.out.addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+	w.outLocked().addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
 }
 
-// corkDelay bounds how long a reply waits behind a handler that does not return.
-const corkDelay = time.Millisecond
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
 
-// corkLocked holds frames back while the reader has more messages to deliver, so that the replies to all of
-// them leave in one write. mu must be held.
-func (w *wire) corkLocked(more bool) {
-	if more && !w.out.corked {
-		if w.corkTimer == nil {
-			w.corkTimer = time.AfterFunc(corkDelay, w.uncork)
-		} else {
-			w.corkTimer.Reset(corkDelay)
-		}
+// outLocked returns the outbox, to send something. mu must be held.
+func (w *wire) outLocked() *outbox {
+	if w.out == nil {
+		w.out = outboxes.Get().(*outbox)
 	}
-	w.out.corked = more
+	return w.out
 }
 
-func (w *wire) uncork() {
-	w.s.mu.Lock()
-	w.out.corked = false
-	if w.corkTimer != nil {
-		w.corkTimer.Stop()
+// dropOutLocked gives the outbox back if nothing is left in it. mu must be held.
+func (w *wire) dropOutLocked() {
+	if o := w.out; o.idle() {
+		w.out = nil
+		outboxes.Put(o)
 	}
-	w.s.mu.Unlock()
-	w.transmit()
 }
 
 // transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
-// What the kernel does not take is left to a goroutine that lives until the outbox is empty.
 func (w *wire) transmit() {
 	w.s.mu.Lock()
-	if w.out.writing || w.out.corked || w.out.empty() {
-		w.s.mu.Unlock()
+	w.transmitLocked()
+}
+
+// transmitLocked is transmit for those who hold mu; it is released. While more is about to be handled, in this batch of
+// frames or of events, the write is left to the end of that.
+func (w *wire) transmitLocked() {
+	switch {
+	case !w.out.ready() || w.out.deferred: // somebody else writes, or there is nothing
+	case w.conn.Defer():
+		w.out.deferred = true
+	default:
+		w.writeLocked()
 		return
 	}
-	w.out.writing = true
+	w.s.mu.Unlock()
+}
+
+// Flush implements [park.Handler].
+func (w *wire) Flush() {
+	w.s.mu.Lock()
+	if w.out != nil {
+		w.out.deferred = false
+	}
+	w.writeIfReadyLocked()
+}
+
+// writeIfReadyLocked empties the outbox if somebody ought to. mu must be held; it is released.
+func (w *wire) writeIfReadyLocked() {
+	if w.out.ready() {
+		w.writeLocked()
+		return
+	}
+	w.s.mu.Unlock()
+}
+
+// unblock goes on writing after the connection has said that there is room.
+func (w *wire) unblock() {
+	w.s.mu.Lock()
+	if w.out != nil {
+		w.out.blocked = false
+		w.out.roomy = w.out.writing // tell whoever is about to give up
+	}
+	w.writeIfReadyLocked()
+}
+
+// writeLocked empties the outbox. mu must be held; it is released. What the kernel does not take waits for the connection to say
+// that there is room, or is left to a goroutine that lives until the outbox is empty.
+func (w *wire) writeLocked() {
+	o := w.out
+	o.writing = true
 	for {
-		b, ok := w.out.next()
+		b, ok := o.next()
 		if !ok {
 			w.idleLocked()
 			return
 		}
+		o.roomy = false
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(b.rest())
 		w.s.mu.Lock()
-		w.out.wrote(&b, n)
-		if err != nil {
+		o.wrote(&b, n)
+		switch {
+		case err == nil:
+			w.writtenLocked(b)
+		case err != park.ErrWouldBlock:
 			w.s.mu.Unlock()
-			if err == park.ErrWouldBlock {
-				go w.drain(b)
-			} else {
-				w.writeFailed(b, err)
-			}
+			w.writeFailed(b, err)
+			return
+		case o.roomy:
+			o.front = b
+		case !w.conn.Waits():
+			w.s.mu.Unlock()
+			go w.drain(b)
+			return
+		default:
+			w.blockLocked(b, n)
 			return
 		}
-		w.writtenLocked(b)
 	}
+}
+
+// blockLocked leaves b until the connection says that there is room. mu must be held; it is released.
+func (w *wire) blockLocked(b batch, n int) {
+	o, timeout := w.out, w.s.opts.WriteTimeout
+	o.front, o.blocked, o.writing = b, true, false
+	w.s.roomLocked()
+	switch {
+	case timeout <= 0:
+	case n > 0 || o.takenBy.IsZero():
+		o.takenBy = time.Now().Add(timeout)
+		w.armLocked(timeout)
+	case time.Now().Before(o.takenBy):
+		w.armLocked(time.Until(o.takenBy))
+	default:
+		b, _ := o.next()
+		o.writing = true
+		w.s.mu.Unlock()
+		w.writeFailed(b, fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout))
+		return
+	}
+	w.s.mu.Unlock()
 }
 
 // drain writes b and everything after it, waiting for the peer as long as it makes progress.
 func (w *wire) drain(b batch) {
+	conn := w.conn.Blocking()
 	for {
-		if err := w.writeAll(&b); err != nil {
+		if err := w.writeAll(conn, &b); err != nil {
 			w.writeFailed(b, err)
 			return
 		}
@@ -146,7 +221,7 @@ func (w *wire) drain(b batch) {
 		w.writtenLocked(b)
 		next, ok := w.out.next()
 		if !ok {
-			w.conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
+			conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
 			w.idleLocked()
 			return
 		}
@@ -159,16 +234,16 @@ func (w *wire) drain(b batch) {
 // is lost even if it was making progress.
 const writeChunk = 16 << 10
 
-func (w *wire) writeAll(b *batch) error {
+func (w *wire) writeAll(conn net.Conn, b *batch) error {
 	timeout := w.s.options().WriteTimeout
 	for len(b.rest()) > 0 {
 		if timeout > 0 {
-			w.conn.SetWriteDeadline(time.Now().Add(timeout))
+			conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
-		n, err := w.conn.Write(b.rest()[:min(len(b.rest()), writeChunk)])
+		n, err := conn.Write(b.rest()[:min(len(b.rest()), writeChunk)])
 		w.s.mu.Lock()
 		w.out.wrote(b, n)
-		w.s.room.broadcast()
+		w.s.roomLocked()
 		w.s.mu.Unlock()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
@@ -184,23 +259,21 @@ func (w *wire) writeAll(b *batch) error {
 // writtenLocked deals with a batch that has gone out. mu must be held.
 func (w *wire) writtenLocked(b batch) {
 	b.buf.free()
-	w.s.room.broadcast()
+	w.s.roomLocked()
 }
 
 // writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
-// may still hold the peer's last words, perhaps its Close: the reader reads on to the end and then tells the
+// may still hold the peer's last words, perhaps its Close: reading goes on to the end, which then tells the
 // error.
 func (w *wire) writeFailed(b batch, err error) {
 	w.s.mu.Lock()
 	b.buf.free()
-	w.out.fail()
-	w.writeErr = err
+	w.out.fail(err)
 	if errors.Is(err, ErrWriteTimeout) {
 		w.s.loseLocked(err)
 	} else {
 		w.s.status |= lost
-		w.conn.SetReadDeadline(time.Now().Add(lastWords))
-		w.armLocked(lastWords) // the reader may be waiting for the application instead
+		w.limitLocked(lastWords)
 	}
 	w.idleLocked()
 }
@@ -211,13 +284,14 @@ const lastWords = time.Second
 // idleLocked ends a turn of writing. mu must be held; it is released.
 func (w *wire) idleLocked() {
 	w.out.writing = false
+	w.out.takenBy = time.Time{}
+	w.dropOutLocked()
 	s := w.s
-	s.room.broadcast()
+	s.roomLocked()
 	over := s.is(sentClose) && s.is(gotClose|lost)
-	if s.is(sentClose) && s.fate == nil && w.closeBy.IsZero() {
+	if s.is(sentClose) && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
-		w.closeBy = time.Now().Add(s.opts.CloseTimeout)
-		w.armLocked(s.opts.CloseTimeout)
+		w.limitLocked(s.opts.CloseTimeout)
 	}
 	s.mu.Unlock()
 	if over {
@@ -225,12 +299,5 @@ func (w *wire) idleLocked() {
 	}
 }
 
-// shut tells the peer that nothing more will come. Where that cannot be said it closes the connection.
-func (w *wire) shut() {
-	if w.conn.HalfCloses() {
-		w.conn.SetWriteDeadline(time.Now().Add(lastWords))
-		w.conn.CloseWrite()
-	} else {
-		w.conn.Close()
-	}
-}
+// shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
+func (w *wire) shut() { w.conn.CloseWrite() }

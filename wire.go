@@ -26,204 +26,346 @@ type wireConfig struct {
 	url, protocol, extensions string
 }
 
-func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
+func (c *wireConfig) identity() *identity {
+	if about := (identity{c.url, c.protocol, c.extensions}); about != (identity{}) {
+		return &about
+	}
+	return nil
+}
 
-// wire is the link of a socket to a network connection. One goroutine reads it and delivers its events; whoever
-// finds the outbox idle writes it.
+// wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
+// turn, delivers it there, and whoever finds the outbox idle writes it.
+//
+// Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed.
 type wire struct {
 	// Immutable after construction.
-	s        *Socket
-	conn     *park.Conn
-	client   bool
-	deflater *deflater // nil: no compression
+	s *Socket
+	*filters
 
-	// Owned by the reader.
-	early    []byte // what came behind the handshake
-	decoder  frame.Decoder
-	inflater *deflate.Decompressor
-	limiter  *limiter
-	kind     Kind    // of the message that is being received
-	deflated bool    // … and whether it is compressed
-	streamed bool    // … and whether pieces of it are in the inbox already
-	message  *buffer // … and what is there of it
+	conn park.Conn
+
+	// Owned by the connection's turn.
+	*incoming      // nil: nothing has begun to arrive
+	halted    bool // nothing is read until the application has done something
+	direct    bool // what is being read goes straight into the message
+	parting   bool // the last event has been delivered: what arrives is dropped
+
+	client bool // we are the client: we mask; immutable
 
 	// Guarded by the socket's mu.
-	out       outbox
-	timer     *time.Timer // keep-alive and the wait for the peer's Close; one for both
-	pinged    time.Time   // when the keep-alive ping went out that is not answered yet
-	closeBy   time.Time   // when to stop waiting for the peer's Close
-	writeErr  error       // why out is broken
-	corkTimer *time.Timer
-	plain     bool // a NextWriter's message was begun without compression, before Respond, and is not finished
+	paused  bool          // halted is set, and stirLocked has not been called since
+	plain   bool          // a NextWriter's message was begun without compression, before Respond, and is not finished
+	out     *outbox       // nil: nothing is being sent
+	alarm   time.Duration // when tick is due, since epoch; 0: not at all
+	closeBy time.Duration // until when the peer may send its Close, or hang up, since epoch; 0: for ever
+	pinged  time.Duration // when the keep-alive ping went out that is not answered yet, since epoch; or 0
 
 	// Atomics.
 	heard atomic.Int64 // when bytes last arrived, in nanoseconds since epoch, or notListening
 }
 
-// notListening is what wire.heard says while the reader waits for the application, not for the peer.
-const notListening = -1
+// filters are what messages pass on their way.
+type filters struct {
+	deflater *deflater // nil: no compression
+	inflater *deflate.Decompressor
+	limiter  *limiter
+}
 
-// epoch is what wire.heard counts from.
-var epoch = time.Now()
+// noFilters is shared by all sockets that have none.
+var noFilters filters
+
+// incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
+type incoming struct {
+	decoder  frame.Decoder
+	kind     Kind    // of the message
+	deflated bool    // … and whether it is compressed
+	streamed bool    // … and whether pieces of it are in the inbox already
+	message  *buffer // … and what is there of it
+	unwanted *item   // a message that waits for a listener
+	rest     *buffer // bytes that were read and wait behind what halted us
+}
+
+func (in *incoming) idle() bool {
+	return in.message == nil && in.unwanted == nil && in.rest == nil && in.decoder.Idle()
+}
+
+var incomings = sync.Pool{New: func() any { return new(incoming) }}
+
+// receiveUpTo makes w.incoming ready for messages of so many bytes.
+func (w *wire) receiveUpTo(limit int64) {
+	if w.incoming == nil {
+		w.incoming = incomings.Get().(*incoming)
+		w.decoder.Init(frame.Config{Masked: !w.client, Compressed: w.inflater != nil, Limit: limit})
+	}
+}
+
+// settle gives w.incoming back if it is not needed.
+func (w *wire) settle() {
+	if in := w.incoming; in != nil && in.idle() {
+		w.incoming = nil
+		*in = incoming{}
+		incomings.Put(in)
+	}
+}
+
+// notListening is what wire.heard says while we wait for the application, not for the peer.
+const notListening = -1
 
 // newSocket returns a socket over a connection, to be accepted.
 func newSocket(c wireConfig) *Socket {
-	s := &Socket{mu: new(sync.Mutex), opts: c.opts, about: c.identity()}
-	s.link = newWire(s, c)
+	together := new(struct { // they live and die together
+		s  Socket
+		w  wire
+		mu sync.Mutex
+	})
+	s := &together.s
+	s.mu, s.opts, s.about = &together.mu, c.opts, c.identity()
+	s.link = together.w.init(s, c)
 	return s
 }
 
-func newWire(s *Socket, c wireConfig) *wire {
-	w := &wire{s: s, conn: park.New(c.conn), client: c.client, early: c.buffered, limiter: newLimiter(c.opts.RateLimit)}
-	w.decoder.Init(frame.Config{Masked: !c.client, Compressed: c.deflate != nil, Limit: c.opts.MaxMessageSize})
-	if p := c.deflate; p != nil {
-		w.deflater, w.inflater = newDeflation(*p, c.client, c.opts.Compression)
+func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
+
+func (w *wire) init(s *Socket, c wireConfig) *wire {
+	w.s, w.client, w.filters = s, c.client, newFilters(c)
+	w.conn.Init(c.conn, w)
+	if len(c.buffered) > 0 {
+		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
 	return w
 }
 
-// startLocked begins to read.
-func (w *wire) startLocked() { go w.begin() }
+func newFilters(c wireConfig) *filters {
+	f := filters{limiter: newLimiter(c.opts.RateLimit)}
+	if p := c.deflate; p != nil {
+		f.deflater, f.inflater = newDeflation(*p, c.client, c.opts.Compression)
+	}
+	if f == noFilters {
+		return &noFilters
+	}
+	return &f
+}
 
-// begin starts the keep-alive and reads, in this goroutine.
-func (w *wire) begin() {
-	w.s.mu.Lock()
+// early keeps what came behind the handshake.
+func (w *wire) early(p []byte, limit int64) {
+	w.receiveUpTo(limit)
+	w.rest, w.halted = copyOf(p), true
+}
+
+// startLocked begins to read.
+func (w *wire) startLocked() {
 	w.heard.Store(int64(time.Since(epoch)))
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil && w.timer == nil { // a Close may have been faster
+	early := w.incoming != nil
+	w.conn.Start()
+	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
 		w.armLocked(d)
 	}
-	w.s.mu.Unlock()
-	w.run()
-}
-
-// run reads until the socket's fate is sealed, delivers the last events and sees the connection off. It is the one
-// goroutine of an accepted socket.
-func (w *wire) run() {
-	// A listener may call runtime.Goexit, as failing tests do: then the rest happens in another goroutine.
-	done := false
-	defer func() {
-		if !done {
-			w.s.fail(StatusInternalError, "internal error", errGoexit)
-			go w.conclude()
-		}
-	}()
-	w.read()
-	w.s.finish()
-	done = true
-	w.conclude()
-}
-
-var errGoexit = errors.New("edgews: listener ended its goroutine")
-
-func (w *wire) conclude() {
-	w.s.finish()
-	w.linger()
-	w.message.free()
-	w.message = nil
-	w.stopTimers()
-}
-
-// read feeds what arrives to the decoder until there is nothing more to expect.
-func (w *wire) read() {
-	if early := w.early; len(early) > 0 {
-		w.early = nil
-		w.heard.Store(notListening)
-		if !w.feed(early) {
-			return
-		}
+	if early || w.s.fate != nil {
+		w.conn.Wake()
 	}
-	for {
-		w.heard.Store(int64(time.Since(epoch)))
-		var ok bool
-		if w.message != nil && w.decoder.Remaining() >= directFrom {
-			ok = w.readPayload()
-		} else {
-			ok = w.readFrames()
-		}
-		if !ok {
-			return
-		}
-	}
-}
-
-// readFrames reads whatever comes into a borrowed buffer, so that a connection that waits holds none.
-func (w *wire) readFrames() bool {
-	b, err := w.conn.ReadBuffer()
-	if err != nil {
-		w.hungUp(err)
-		return false
-	}
-	defer b.Release()
-	w.heard.Store(notListening)
-	return w.feed(b.Bytes())
 }
 
 // directFrom is the size of a payload's rest from which it is read straight into the message's buffer.
 const directFrom = 4 << 10
 
-// readPayload reads the rest of a large frame straight into the message. The buffer grows with what arrives.
-func (w *wire) readPayload() bool {
+// Room implements [park.Handler]. The buffer of a large message grows with what arrives.
+func (w *wire) Room() (into []byte, ok bool) {
+	switch w.direct = false; {
+	case w.parting:
+		return nil, true
+	case w.halted:
+		return nil, false
+	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
+		return nil, true
+	}
+	w.direct = true
 	held := len(w.message.b)
 	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(max(held, 32<<10)))))
-	room := w.message.b[held:cap(w.message.b)]
-	room = room[:min(int64(len(room)), w.decoder.Remaining())]
-	n, err := w.conn.Read(room)
-	if n == 0 && err != nil {
-		w.hungUp(err)
-		return false
+	into = w.message.b[held:cap(w.message.b)]
+	return into[:min(int64(len(into)), w.decoder.Remaining())], true
+}
+
+// Input implements [park.Handler].
+func (w *wire) Input(p []byte) {
+	if !w.parting {
+		w.survive((*wire).input, p)
 	}
+}
+
+func (w *wire) input(p []byte) {
 	w.heard.Store(notListening)
-	piece, _, ok, decodeErr := w.decoder.Next(room[:n])
-	if decodeErr != nil {
-		w.breach(decodeErr)
+	ok := false
+	if w.direct {
+		ok = w.feedDirect(p)
+	} else {
+		ok = w.feed(p)
+	}
+	w.goOn(ok)
+}
+
+// goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
+func (w *wire) goOn(ok bool) {
+	switch {
+	case ok:
+		w.heard.Store(int64(time.Since(epoch)))
+	case !w.halted:
+		w.conclude()
+	}
+}
+
+// Woken implements [park.Handler].
+func (w *wire) Woken() {
+	w.unblock()
+	if !w.parting {
+		w.survive((*wire).woken, nil)
+	}
+}
+
+func (w *wire) woken([]byte) {
+	switch {
+	case !w.alive():
+		w.conclude()
+	case w.halted:
+		w.goOn(w.retry())
+	}
+}
+
+// HungUp implements [park.Handler].
+func (w *wire) HungUp(err error) {
+	w.s.mu.Lock()
+	w.s.loseLocked(w.lossLocked(err))
+	w.s.mu.Unlock()
+	if !w.parting {
+		w.survive((*wire).last, nil)
+	}
+	w.hangUp()
+}
+
+func (w *wire) last([]byte) { w.s.finish() }
+
+// survive runs what calls listeners. One may call runtime.Goexit, as failing tests do: then the socket fails, and another
+// goroutine delivers the rest.
+func (w *wire) survive(f func(*wire, []byte), p []byte) {
+	done := false
+	defer func() {
+		if !done {
+			w.s.fail(StatusInternalError, "internal error", errGoexit)
+			w.conn.Wake()
+		}
+	}()
+	w.receiveUpTo(w.limit())
+	f(w, p)
+	w.settle()
+	done = true
+}
+
+var errGoexit = errors.New("edgews: listener ended its goroutine")
+
+// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that
+// was sent. mu must be held.
+func (w *wire) lossLocked(err error) error {
+	switch {
+	case w.out == nil:
+		return nil
+	case w.out.err == nil && w.out.payload > 0:
+		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
+	}
+	return w.out.err
+}
+
+// feedDirect goes on after more of a large frame has been read into the message.
+func (w *wire) feedDirect(p []byte) bool {
+	piece, _, ok, err := w.decoder.Next(p)
+	if err != nil {
+		w.breach(err)
 		return false
 	}
 	if !ok {
 		return true
 	}
-	w.message.b = w.message.b[:held+len(piece.Payload)]
-	return w.received(piece.Last, false)
+	w.message.b = w.message.b[:len(w.message.b)+len(piece.Payload)]
+	return w.received(piece.Last)
 }
 
-// hungUp ends a socket whose connection has ended.
-func (w *wire) hungUp(err error) {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	w.s.loseLocked(w.lossLocked(err))
-}
-
-// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that
-// was sent. mu must be held.
-func (w *wire) lossLocked(err error) error {
-	if w.writeErr == nil && w.out.payload > 0 {
-		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
-	}
-	return w.writeErr
-}
-
-// feed takes the frames out of p. It reports whether to go on reading. What listeners send to this socket meanwhile
-// leaves in as few writes as possible, at the latest when p is used up.
+// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
+// the application and keeps the rest. What listeners send meanwhile leaves in as few writes as possible, at the latest when p is
+// used up.
 func (w *wire) feed(p []byte) bool {
-	defer w.uncork()
-	for len(p) > 0 {
-		piece, n, ok, err := w.decoder.Next(p)
+	ok, held := true, false
+	for ok && len(p) > 0 {
+		piece, n, whole, err := w.decoder.Next(p)
 		p = p[n:]
 		switch {
 		case err != nil:
 			w.breach(err)
-			return false
-		case !ok:
-			return true
-		case piece.Opcode.Control():
-			ok = w.control(piece, len(p) > 0)
+			ok = false
+		case !whole:
 		default:
-			ok = w.data(piece, len(p) > 0)
+			if len(p) > 0 && !held {
+				held = true
+				w.conn.Hold(true)
+			}
+			ok = w.take(piece)
 		}
-		if !ok {
+	}
+	if w.halted && len(p) > 0 {
+		w.rest = copyOf(p)
+	}
+	if held {
+		w.conn.Hold(false)
+	}
+	w.Flush()
+	return ok
+}
+
+// take deals with a frame, or a piece of one.
+func (w *wire) take(p frame.Piece) bool {
+	if p.Opcode.Control() {
+		return w.control(p)
+	}
+	return w.data(p)
+}
+
+// halt stops reading until the application has done something. It returns false, for those who go on reading. mu must
+// be held.
+func (w *wire) haltLocked() bool {
+	w.halted, w.paused = true, true
+	return false
+}
+
+// stirLocked is told that the application has done something.
+func (w *wire) stirLocked() {
+	if w.paused {
+		w.paused = false
+		w.conn.Wake()
+	}
+}
+
+// retry deals with what has had to wait.
+func (w *wire) retry() bool {
+	w.halted = false
+	switch it := w.unwanted; {
+	case it != nil:
+		w.unwanted = nil
+		if !w.offer(*it) {
+			return false
+		}
+	case w.message != nil && len(w.message.b) > inboxLimit && !w.deflated:
+		if !w.stream() {
+			return false
+		}
+	default:
+		if !w.hasRoom() {
 			return false
 		}
 	}
-	return true
+	rest := w.rest
+	if rest == nil {
+		return true
+	}
+	w.rest = nil
+	defer rest.free()
+	return w.feed(rest.b)
 }
 
 // breach fails the connection because the peer broke the protocol.
@@ -240,12 +382,11 @@ func (w *wire) breach(err error) {
 	w.s.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
 }
 
-// control deals with a control frame. It reports whether to go on reading. more says whether other frames are
-// waiting behind it.
-func (w *wire) control(p frame.Piece, more bool) bool {
+// control deals with a control frame. It reports whether to go on reading.
+func (w *wire) control(p frame.Piece) bool {
 	switch p.Opcode {
 	case frame.Ping:
-		w.pong(p.Payload, more)
+		w.pong(p.Payload)
 	case frame.Pong:
 		w.ponged(p.Payload)
 	case frame.Close:
@@ -256,14 +397,12 @@ func (w *wire) control(p frame.Piece, more bool) bool {
 }
 
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
-func (w *wire) pong(payload []byte, more bool) {
+func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	w.corkLocked(more)
 	if !w.s.is(sentClose) {
-		w.out.addControl(w.header(frame.Pong), payload)
+		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
-	w.s.mu.Unlock()
-	w.transmit()
+	w.transmitLocked()
 }
 
 func (w *wire) ponged(payload []byte) {
@@ -272,8 +411,10 @@ func (w *wire) ponged(payload []byte) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if id := binary.BigEndian.Uint64(payload); id <= w.s.pings.last {
-		w.s.pings.pong(id)
+	if waits := w.s.waits; waits != nil {
+		if id := binary.BigEndian.Uint64(payload); id <= waits.pings.last {
+			waits.pings.pong(id)
+		}
 	}
 }
 
@@ -288,17 +429,15 @@ func (w *wire) closed(payload []byte) {
 	if w.s.closedLocked(c) {
 		w.closeLocked(c)
 	}
-	w.out.corked = false
-	w.s.mu.Unlock()
-	w.transmit()
+	w.transmitLocked()
 }
 
-// data deals with a piece of a message. more says whether other frames are waiting behind it.
-func (w *wire) data(p frame.Piece, more bool) bool {
+// data deals with a piece of a message.
+func (w *wire) data(p frame.Piece) bool {
 	if p.First {
 		w.kind, w.deflated, w.streamed = kindOf(p.Opcode), p.RSV1, false
 		if p.Last && !p.RSV1 {
-			return w.complete(p.Payload, nil, more)
+			return w.complete(p.Payload, nil)
 		}
 	}
 	if w.message == nil {
@@ -306,7 +445,7 @@ func (w *wire) data(p frame.Piece, more bool) bool {
 	}
 	w.message = w.message.reserve(len(p.Payload))
 	w.message.b = append(w.message.b, p.Payload...)
-	return w.received(p.Last, more)
+	return w.received(p.Last)
 }
 
 func kindOf(op frame.Opcode) Kind {
@@ -317,7 +456,7 @@ func kindOf(op frame.Opcode) Kind {
 }
 
 // received goes on after another piece has been added to w.message.
-func (w *wire) received(last, more bool) bool {
+func (w *wire) received(last bool) bool {
 	if !last {
 		if len(w.message.b) > inboxLimit && !w.deflated {
 			return w.stream()
@@ -332,7 +471,7 @@ func (w *wire) received(last, more bool) bool {
 			return false
 		}
 	}
-	return w.complete(whole.b, whole, more)
+	return w.complete(whole.b, whole)
 }
 
 // header returns the header of a frame of ours, complete except for its length.
@@ -347,12 +486,17 @@ func (w *wire) header(op frame.Opcode) frame.Header {
 
 func (w *wire) takenLocked(*item) {}
 
-func (w *wire) bufferedLocked() (payload, size int) { return w.out.payload, w.out.size }
+func (w *wire) bufferedLocked() (payload, size int) {
+	if w.out == nil {
+		return 0, 0
+	}
+	return w.out.payload, w.out.size
+}
 
-// failLocked makes the reader look up. If its connection does not know deadlines, tick will cut it.
+// failLocked has the turn look up.
 func (w *wire) failLocked() {
 	if w.s.is(lost) {
-		w.conn.Interrupt()
-		w.armLocked(lastWords)
+		w.conn.Wake()
 	}
+	w.stirLocked()
 }

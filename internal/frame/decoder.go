@@ -157,6 +157,11 @@ func (d *Decoder) put(piece *Piece, payload []byte) (ok bool, err *Error) {
 	return true, d.data(piece, payload)
 }
 
+// Idle reports whether d is between messages, with nothing left over: a new decoder would do as well.
+func (d *Decoder) Idle() bool {
+	return d.left == 0 && d.held == 0 && d.message == 0 && d.aside == nil
+}
+
 // Remaining returns how many payload bytes of the current data frame are still to come. They may be read
 // straight into the message's buffer and given to Next there. Between frames, and in control frames, it is 0.
 func (d *Decoder) Remaining() int64 {

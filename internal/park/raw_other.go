@@ -9,6 +9,6 @@ type rawConn struct{}
 
 func newRawConn(net.Conn) *rawConn { return nil }
 
-func (*rawConn) read() (*Buffer, error) { return nil, ErrWouldBlock }
+func (*rawConn) read() (*[largeBuffer]byte, int, error) { return nil, 0, ErrWouldBlock }
 
 func (*rawConn) write([]byte) (int, error) { return 0, ErrWouldBlock }

@@ -15,7 +15,8 @@ type rawConn struct {
 
 	// Owned by the reader.
 	readFn  func(fd uintptr) bool
-	got     *Buffer
+	got     *[largeBuffer]byte
+	n       int
 	readErr error
 
 	// Owned by the writer.
@@ -25,9 +26,13 @@ type rawConn struct {
 	writeErr error
 }
 
+// newRawConn returns nil unless c is a stream socket of the operating system's and nothing else.
 func newRawConn(c net.Conn) *rawConn {
-	conn := socketOf(c)
-	if conn == nil {
+	if !isSocket(c) {
+		return nil
+	}
+	conn, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
 		return nil
 	}
 	r := &rawConn{conn: conn}
@@ -36,40 +41,36 @@ func newRawConn(c net.Conn) *rawConn {
 	return r
 }
 
-func (r *rawConn) read() (*Buffer, error) {
+// read waits for bytes and returns a borrowed buffer that begins with them, or an error.
+func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
 	err := r.conn.Read(r.readFn)
-	b, readErr := r.got, r.readErr
-	r.got, r.readErr = nil, nil
+	b, n, readErr := r.got, r.n, r.readErr
+	r.got, r.n, r.readErr = nil, 0, nil
 	if err == nil {
 		err = readErr
 	}
-	if err != nil && b != nil {
-		b.Release()
-		b = nil
-	}
-	return b, err
+	return b, n, err
 }
 
 // readOnce returns false, without a buffer, when there is nothing to read: the runtime's poller then waits. It
 // has to try first, since an edge that came before the wait would be lost.
 func (r *rawConn) readOnce(fd uintptr) bool {
-	b := borrow(largeBuffer)
+	b := largeBuffers.Get().(*[largeBuffer]byte)
 	for {
-		n, err := syscall.Read(int(fd), b.storage)
+		n, err := syscall.Read(int(fd), b[:])
 		switch {
 		case n > 0:
-			b.n = n
-			r.got = b
+			r.got, r.n = b, n
 			return true
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			b.Release()
+			largeBuffers.Put(b)
 			return false
 		case err == nil:
 			err = io.EOF
 		}
-		b.Release()
+		largeBuffers.Put(b)
 		r.readErr = err
 		return true
 	}
@@ -86,19 +87,33 @@ func (r *rawConn) write(p []byte) (int, error) {
 }
 
 func (r *rawConn) writeOnce(fd uintptr) bool {
-	for r.wrote < len(r.out) {
-		n, err := syscall.Write(int(fd), r.out[r.wrote:])
+	r.wrote, r.writeErr = writeFD(int(fd), r.out)
+	return true
+}
+
+// writeFD writes as much of p as goes without waiting.
+func writeFD(fd int, p []byte) (int, error) {
+	sent := 0
+	for {
+		n, err := syscall.Write(fd, p[sent:])
 		switch {
 		case n > 0:
-			r.wrote += n
+			if sent += n; sent == len(p) {
+				return sent, nil
+			}
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			r.writeErr = ErrWouldBlock
-			return true
+			return sent, ErrWouldBlock
 		default:
-			r.writeErr = err
-			return true
+			return sent, err
 		}
 	}
-	return true
+}
+
+func isSocket(c net.Conn) bool {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
 }

@@ -1,0 +1,307 @@
+package park
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// slot is a connection's place on the loop.
+type slot struct {
+	notes atomic.Uint32 // what has happened and nobody has dealt with; see leave
+	users atomic.Uint32 // those who use fd besides the turn, and noMore
+
+	// Immutable once the connection is on the loop.
+	fd    int32
+	index uint32 // in the loop's table
+	gen   uint32 // tells the connection from those that had the index before
+
+	// Owned by the turn.
+	since uint32 // of Hold
+	full  bool   // there may be something to read
+	hup   bool   // the end is near: a short read does not mean that nothing is left
+	gone  bool   // Close was called
+	held  bool   // Hold(true) was
+}
+
+// The notes.
+const (
+	busy     = 1 << iota // somebody has the turn
+	readable             // there may be something to read
+	ending               // … and after that the end
+	writable             // there is room again
+	woken                // Wake was called
+)
+
+// lodges reports whether c may go to the loop.
+func lodges(c net.Conn) bool { return isSocket(c) && !inBubble() }
+
+// inBubble reports whether time is not real here, as in a testing/synctest bubble. The loop's goroutines live outside of
+// all bubbles, and may not touch what belongs to one.
+func inBubble() bool {
+	var real syscall.Timeval
+	if syscall.Gettimeofday(&real) != nil {
+		return false
+	}
+	off := time.Since(time.Unix(real.Unix()))
+	return off.Abs() > time.Hour
+}
+
+// lodge takes nc from the runtime's poller to the loop. The descriptor is duplicated: closing the original is the only way to
+// make the runtime forget it. It fails when there are no descriptors left; nc is as it was then.
+func (c *Conn) lodge(nc net.Conn) bool {
+	s := c.stream.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fd, ok := duplicate(nc)
+	if !ok {
+		return false
+	}
+	l, ok := enterLoop()
+	if !ok {
+		_ = syscall.Close(fd)
+		return false
+	}
+	c.fd = int32(fd)
+	c.notes.Store(busy)
+	l.table.add(c)
+	c.stream.Store(nil) // before events can come
+	if err := l.watch(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
+		c.stream.Store(s)
+		l.table.remove(c)
+		l.leave()
+		_ = syscall.Close(fd)
+		return false
+	}
+	s.left = true
+	_ = nc.Close()
+	if s.asked {
+		c.notes.Or(woken)
+	}
+	if !c.yield() {
+		go c.serveAlone()
+	}
+	return true
+}
+
+func duplicate(nc net.Conn) (fd int, ok bool) {
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(old uintptr) {
+		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+		fd, ok = int(n), errno == 0
+	})
+	return fd, ok && err == nil
+}
+
+// note adds to what has happened. It reports whether the caller has got the turn by it.
+func (c *Conn) note(n uint32) (mine bool) { return c.notes.Or(n|busy)&busy == 0 }
+
+// yield gives the turn up, unless there are notes.
+func (c *Conn) yield() bool { return c.notes.CompareAndSwap(busy, 0) }
+
+// leave is note for those who cannot take the turn themselves.
+func (c *Conn) leave(n uint32) {
+	if c.note(n) {
+		go c.serveAlone()
+	}
+}
+
+// serveAlone is serve in a goroutine of its own.
+func (c *Conn) serveAlone() {
+	done := false
+	defer func() {
+		if !done { // the handler has called runtime.Goexit
+			go c.serveAlone()
+		}
+	}()
+	buf := largeBuffers.Get().(*[largeBuffer]byte)
+	c.serve(buf)
+	largeBuffers.Put(buf)
+	done = true
+}
+
+// serve is the connection's turn: it deals with what has happened, until nothing is left.
+func (c *Conn) serve(buf *[largeBuffer]byte) {
+	for {
+		notes := c.notes.Swap(busy)
+		if notes&(woken|writable) != 0 && !c.gone {
+			c.h.Woken()
+		}
+		if notes&(readable|ending) != 0 {
+			c.full = true
+			c.hup = c.hup || notes&ending != 0
+		}
+		for c.full && !c.gone && c.read(buf) {
+		}
+		if c.yield() {
+			return
+		}
+	}
+}
+
+// read reads once. It reports whether to go on.
+func (c *Conn) read(buf *[largeBuffer]byte) bool {
+	into, ok := c.h.Room()
+	if !ok {
+		return false // Wake comes first
+	}
+	if into == nil {
+		into = buf[:]
+	}
+	n, err := syscall.Read(int(c.fd), into)
+	switch {
+	case n > 0:
+		c.full = n == len(into) || c.hup
+		c.h.Input(into[:n])
+	case err == syscall.EINTR:
+	case err == syscall.EAGAIN:
+		c.full = false
+	default:
+		if err == nil {
+			err = io.EOF
+		}
+		c.hungUp(err)
+	}
+	return c.full
+}
+
+func (c *Conn) hungUp(err error) {
+	c.h.HungUp(err) // if it calls runtime.Goexit, it is told again
+	c.full = false
+}
+
+// use keeps the descriptor from being closed, and with it from becoming another connection's.
+func (c *Conn) use() bool {
+	for {
+		n := c.users.Load()
+		if n&noMore != 0 {
+			return false
+		}
+		if c.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// noMore is set in slot.users when the connection has been closed.
+const noMore = 1 << 31
+
+func (c *Conn) unuse() {
+	if c.users.Add(^uint32(0)) == noMore {
+		c.vacate()
+	}
+}
+
+// vacate frees the index, and the descriptor if it is ours, which nobody uses any more.
+func (c *Conn) vacate() {
+	l := currentLoop()
+	l.table.remove(c)
+	if c.stream.Load() == nil {
+		_ = syscall.Close(int(c.fd))
+	}
+	l.leave()
+}
+
+func (c *Conn) write(p []byte) (int, error) {
+	if !c.use() {
+		return 0, net.ErrClosed
+	}
+	defer c.unuse()
+	n, err := writeFD(int(c.fd), p)
+	if err == ErrWouldBlock {
+		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
+		if err := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+func (c *Conn) shutdown(both bool) {
+	if !c.use() {
+		return
+	}
+	defer c.unuse()
+	how := syscall.SHUT_WR
+	if both {
+		how = syscall.SHUT_RDWR
+	}
+	_ = syscall.Shutdown(int(c.fd), how)
+}
+
+// release closes the connection, in its turn.
+func (c *Conn) release() {
+	if c.gone {
+		return
+	}
+	c.cork(false)
+	c.gone, c.full = true, false
+	currentLoop().forget(c)
+	if c.users.Or(noMore) == 0 {
+		c.vacate()
+	}
+}
+
+func (c *Conn) setAlarm(d time.Duration) {
+	if c.use() {
+		currentLoop().alarms.set(c, d)
+		c.unuse()
+	}
+}
+
+func (c *Conn) deferWrite() bool {
+	l := currentLoop()
+	return l != nil && l.corks.add(c.h)
+}
+
+func (c *Conn) cork(more bool) {
+	l := currentLoop()
+	switch {
+	case more == c.held:
+		return
+	case more:
+		c.since = l.corks.begin()
+		l.guard()
+	default:
+		l.corks.end(c.since)
+	}
+	c.held = more
+}
+
+func (c *Conn) addrs() (local, remote net.Addr) {
+	if !c.use() {
+		return nil, nil
+	}
+	defer c.unuse()
+	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
+		local = addrOf(sa)
+	}
+	if sa, err := syscall.Getpeername(int(c.fd)); err == nil {
+		remote = addrOf(sa)
+	}
+	return local, remote
+}
+
+// addrOf returns a sockets address as package net has it.
+func addrOf(sa syscall.Sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}
+	case *syscall.SockaddrInet6:
+		a := &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}
+		if sa.ZoneId != 0 {
+			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+				a.Zone = i.Name
+			}
+		}
+		return a
+	case *syscall.SockaddrUnix:
+		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package park
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// loop waits for all connections of the process that are on it. A few pollers wait on one epoll instance, of which the kernel
+// wakes the one that waited last. Handlers run where the event was read. While one blocks, another poller goes on;
+// when all do, or events wait behind one that blocks, guard notices within about a millisecond and adds one.
+type loop struct {
+	epfd   int
+	bell   int // an eventfd that ends the pollers
+	table  table
+	alarms alarms
+	corks  corks
+
+	watchers atomic.Int32 // pollers that wait for events
+	armed    atomic.Bool  // check will run
+	napping  atomic.Bool  // one of them does so without the scheduler's knowledge
+	stopped  atomic.Bool
+
+	mu      sync.Mutex
+	pollers []*poller
+	checker *time.Timer
+}
+
+var (
+	loopMu  sync.Mutex
+	loopNow atomic.Pointer[loop] // nil: there is none
+	lodgers int                  // connections on it; guarded by loopMu
+)
+
+// currentLoop returns the loop of a connection that is on it.
+func currentLoop() *loop { return loopNow.Load() }
+
+// enterLoop returns the loop for one more connection.
+func enterLoop() (*loop, bool) {
+	loopMu.Lock()
+	defer loopMu.Unlock()
+	l := loopNow.Load()
+	if l == nil {
+		var err error
+		if l, err = newLoop(); err != nil {
+			return nil, false
+		}
+		loopNow.Store(l)
+	}
+	lodgers++
+	return l, true
+}
+
+// vacancy is how long the loop stays when its last connection has gone.
+const vacancy = 50 * time.Millisecond
+
+// leave is for one connection less.
+func (l *loop) leave() {
+	loopMu.Lock()
+	defer loopMu.Unlock()
+	if lodgers--; lodgers == 0 {
+		time.AfterFunc(vacancy, l.retire)
+	}
+}
+
+// retire ends the loop if it is not used any more.
+func (l *loop) retire() {
+	loopMu.Lock()
+	defer loopMu.Unlock()
+	if lodgers > 0 || loopNow.Load() != l {
+		return
+	}
+	loopNow.Store(nil)
+	l.stopped.Store(true)
+	l.alarms.stop()
+	l.ring()
+}
+
+func newLoop() (*loop, error) {
+	growDescriptors()
+	epfd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		_ = syscall.Close(epfd)
+		return nil, errno
+	}
+	l := &loop{epfd: epfd, bell: int(bell)}
+	l.alarms.table, l.alarms.start = &l.table, time.Now()
+	l.alarms.next.Store(math.MaxInt64)
+	if err := syscall.EpollCtl(epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
+		_ = syscall.Close(epfd)
+		_ = syscall.Close(l.bell)
+		return nil, err
+	}
+	for range pollersAtLeast {
+		l.addPoller(nil)
+	}
+	return l, nil
+}
+
+// growDescriptors makes the kernel's table of descriptors large at once, as far as is reasonable. It grows by doubling otherwise, and
+// with many threads each time takes so long that the runtime starts dozens more of them.
+var growDescriptors = sync.OnceFunc(func() {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	highest := min(limit.Cur, 1<<20) - 1
+	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, 0, syscall.F_DUPFD_CLOEXEC, uintptr(highest))
+	if errno == 0 {
+		_ = syscall.Close(int(fd))
+	}
+})
+
+// ring wakes a poller that waits. Each that sees it rings for the next.
+func (l *loop) ring() {
+	one := uint64(1)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), 8)
+}
+
+const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
+
+func (l *loop) watch(c *Conn, op int, events uint32) error {
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: int32(c.index), Pad: int32(c.gen)})
+}
+
+// forget ends the events of c.
+func (l *loop) forget(c *Conn) { _ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, int(c.fd), nil) }
+
+const (
+	// pollersAtLeast is two, so that one that blocks needs no help from guard.
+	pollersAtLeast = 2
+	// patience is after how long a handler counts as blocked.
+	patience = time.Millisecond
+)
+
+// guard has check run soon.
+func (l *loop) guard() {
+	if l.armed.Load() || l.armed.Swap(true) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.checker == nil {
+		l.checker = time.AfterFunc(patience, l.check)
+	} else {
+		l.checker.Reset(patience)
+	}
+}
+
+// check flushes what handlers hold up, and has somebody go on where one blocks.
+func (l *loop) check() {
+	if l.stopped.Load() {
+		return
+	}
+	l.corks.flush()
+	l.mu.Lock()
+	progressing, blocked := 0, 0
+	var held []*poller // blocked, with events that wait
+	for _, p := range l.pollers {
+		switch seq := p.seq.Load(); {
+		case p.waiting.Load():
+		case seq != p.seen:
+			p.seen = seq
+			progressing++
+		default:
+			blocked++
+			if p.holdsEvents() {
+				held = append(held, p)
+			}
+		}
+	}
+	l.mu.Unlock()
+	if blocked > 0 || l.corks.stale() {
+		l.corks.lift()
+	}
+	l.armed.Store(false)
+	for _, p := range held {
+		l.addPoller(p)
+	}
+	idle := l.watchers.Load() == 0
+	if idle && progressing == 0 && len(held) == 0 && blocked > 0 {
+		l.addPoller(nil)
+	}
+	if progressing > 0 || idle && blocked > 0 || l.corks.count() > 0 {
+		l.guard()
+	}
+}
+
+// addPoller starts a poller. It begins with the events that blocked has fetched, unless that is nil.
+func (l *loop) addPoller(blocked *poller) {
+	p := new(poller)
+	l.mu.Lock()
+	l.pollers = append(l.pollers, p)
+	l.mu.Unlock()
+	go l.poll(p, blocked)
+}
+
+func (l *loop) removePoller(p *poller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pollers = slices.DeleteFunc(l.pollers, func(other *poller) bool { return other == p })
+	if l.stopped.Load() && len(l.pollers) == 0 {
+		_ = syscall.Close(l.epfd)
+		_ = syscall.Close(l.bell)
+	}
+}
+
+// spare reports whether there are pollers enough without p, which has nothing to do.
+func (l *loop) spare() bool { return int(l.watchers.Load()) >= pollersAtLeast }

@@ -1,0 +1,169 @@
+// Package park holds the network side of a socket: connections that wait without a goroutine and without a buffer
+// where the platform allows it, that tell their handler what happens on them, and that can be written without
+// blocking.
+//
+// On Linux TCP and Unix connections leave the runtime's poller for an epoll loop of the process's own, and TLS connections
+// over them wait there. Everything else, and everything on other platforms, is read by a goroutine. A handler sees no
+// difference.
+package park
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrWouldBlock: the kernel has no room for more, or this kind of connection cannot tell.
+var ErrWouldBlock = errors.New("park: write would block")
+
+// Handler is told what happens on a connection. Room, Input, HungUp and Woken make up the connection's turn, which one
+// goroutine at a time has. They may block, which holds up this connection only, and they may end their goroutine. Flush
+// and Due are called at any time and must not block.
+type Handler interface {
+	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
+	// ok false nothing is read until Wake is called.
+	Room() (into []byte, ok bool)
+	// Input is told what has been read. It may change it.
+	Input(p []byte)
+	// HungUp is told that nothing more will come: io.EOF, or what went wrong. It is the last call of a turn.
+	HungUp(err error)
+	// Woken follows a call of Wake, and a TryWrite that would have blocked when there is room again.
+	Woken()
+	// Flush follows a Defer that returned true.
+	Flush()
+	// Due follows Alarm.
+	Due()
+}
+
+// Conn is a connection that is parked until something happens on it. Init comes before use; a Conn must not be copied. Its methods
+// may be called from any goroutine.
+type Conn struct {
+	h Handler
+
+	// stream is how a connection works that is not on the loop, or not yet.
+	stream atomic.Pointer[stream]
+
+	slot
+}
+
+// Init makes c ready for nc, which it owns from now on.
+func (c *Conn) Init(nc net.Conn, h Handler) {
+	c.h = h
+	c.stream.Store(newStream(nc))
+}
+
+// Start begins to read. Until then nothing can be written.
+func (c *Conn) Start() {
+	s := c.stream.Load()
+	if s.waits && c.lodge(s.Conn) {
+		return
+	}
+	s.start(c)
+}
+
+// Wake has Woken called soon. Several calls may become one.
+func (c *Conn) Wake() {
+	if s := c.stream.Load(); s != nil {
+		s.wake(c)
+		return
+	}
+	c.leave(woken)
+}
+
+// TryWrite writes as much of p as the kernel takes at once. It returns ErrWouldBlock together with the number of bytes
+// that did go out; Woken follows when there is room, if Waits says so. One goroutine at a time may write.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if s := c.stream.Load(); s != nil {
+		return s.tryWrite(c, p)
+	}
+	return c.write(p)
+}
+
+// Waits reports whether there is no need to wait for room to write: Woken tells. If not, use Blocking.
+func (c *Conn) Waits() bool {
+	s := c.stream.Load()
+	return s == nil || s.pending()
+}
+
+// Blocking returns the connection for writing with deadlines. It must not be used when Waits.
+func (c *Conn) Blocking() net.Conn { return c.stream.Load().Conn }
+
+// Alarm has Due called after d, instead of an earlier Alarm. It may be late by a few hundredths of a second.
+func (c *Conn) Alarm(d time.Duration) {
+	if s := c.stream.Load(); s != nil {
+		s.alarm(c, d)
+		return
+	}
+	c.setAlarm(d)
+}
+
+// Defer reports whether a write had better wait, because more is about to be handled that may have to be written too. Flush
+// is then called within about a millisecond.
+func (c *Conn) Defer() bool {
+	if s := c.stream.Load(); s != nil {
+		return s.deferred()
+	}
+	return c.deferWrite()
+}
+
+// Hold says, in the connection's turn, that more is to be handled of what Input was told, or no longer.
+func (c *Conn) Hold(more bool) {
+	if s := c.stream.Load(); s != nil {
+		s.hold(c, more)
+		return
+	}
+	c.cork(more)
+}
+
+// CloseWrite tells the peer that nothing more will come (TCP FIN, TLS close_notify). Where that cannot be said the
+// connection is cut.
+func (c *Conn) CloseWrite() {
+	if s := c.stream.Load(); s != nil {
+		s.closeWrite(lastWords)
+		return
+	}
+	c.shutdown(false)
+}
+
+// lastWords is how long saying goodbye may take.
+const lastWords = time.Second
+
+// Cut ends the connection both ways. The handler is told by HungUp.
+func (c *Conn) Cut() {
+	if s := c.stream.Load(); s != nil {
+		s.cut(c)
+		return
+	}
+	c.shutdown(true)
+}
+
+// Close gives the connection back, in its turn. Nothing is called any more, except Flush and Due that are on their way.
+func (c *Conn) Close() {
+	if s := c.stream.Load(); s != nil {
+		s.close(c)
+		return
+	}
+	c.release()
+}
+
+// Addrs returns our address and the peer's.
+func (c *Conn) Addrs() (local, remote net.Addr) {
+	if s := c.stream.Load(); s != nil {
+		return s.LocalAddr(), s.RemoteAddr()
+	}
+	return c.addrs()
+}
+
+// Buffers are borrowed only while there is something to read; small ones by connections that have to read in order to
+// wait.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 64 << 10
+)
+
+var (
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+)

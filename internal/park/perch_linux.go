@@ -1,0 +1,146 @@
+package park
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A TLS connection keeps its place in the runtime's poller, since only package tls can read it, but no goroutine waits there: the
+// loop watches the descriptor as well, and starts one when something has come. That goroutine reads for as long as there is
+// something, and then leaves. It never leaves while bytes are still inside the TLS connection, where the loop
+// cannot see them: with a deadline in the past Read returns what is there and does not touch the network, and such a
+// time-out does not break a TLS connection.
+
+// perch is a stream's place on the loop. Guarded by the stream's mu, except where it says otherwise.
+type perch struct {
+	raw    syscall.RawConn // immutable; nil: it has none
+	vacant bool            // no goroutine has the turn
+	ready  bool            // the loop has seen something come that has not been read
+}
+
+// grace is how long a goroutine waits for the rest of a record.
+const grace = 20 * time.Millisecond
+
+// perches returns the way to watch c, or nil.
+func perches(c net.Conn) syscall.RawConn {
+	t, ok := c.(*tls.Conn)
+	if !ok || !lodges(t.NetConn()) {
+		return nil
+	}
+	raw, err := t.NetConn().(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// settle gives a TLS connection its place on the loop. It reports whether there is one.
+func (s *stream) settle(c *Conn) bool {
+	s.perch.raw = perches(s.Conn)
+	if s.perch.raw == nil {
+		return false
+	}
+	l, ok := enterLoop()
+	if !ok {
+		s.perch.raw = nil
+		return false
+	}
+	l.table.add(c)
+	if err := s.watch(c, syscall.EPOLL_CTL_ADD); err != nil {
+		s.perch.raw = nil
+		l.table.remove(c)
+		l.leave()
+		return false
+	}
+	return true
+}
+
+// watch has the loop tell once that there is something to read, from now on.
+func (s *stream) watch(c *Conn, op int) (err error) {
+	event := syscall.EpollEvent{
+		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
+		Fd:     int32(c.index), Pad: int32(c.gen),
+	}
+	failed := s.perch.raw.Control(func(fd uintptr) {
+		err = syscall.EpollCtl(currentLoop().epfd, op, int(fd), &event)
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// rouse is called by the loop.
+func (s *stream) rouse(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.perch.ready = true
+	s.occupy(c)
+}
+
+// occupy starts a goroutine if none has the turn. mu must be held.
+func (s *stream) occupy(c *Conn) {
+	if s.perch.vacant {
+		s.perch.vacant = false
+		go s.run(c)
+	}
+}
+
+// vacate lets the goroutine go that has the turn, if there is nothing for it to do.
+func (s *stream) vacate(c *Conn, watch bool) (vacant bool) {
+	s.mu.Lock()
+	if s.asked || s.perch.ready || s.over {
+		s.mu.Unlock()
+		return false
+	}
+	s.perch.vacant = true
+	s.mu.Unlock()
+	if watch && s.watch(c, syscall.EPOLL_CTL_MOD) != nil { // it has been closed: somebody has to notice
+		s.rouse(c)
+	}
+	return true
+}
+
+// readPerched reads what is inside the connection, then what has come, and then lets the goroutine go.
+func (s *stream) readPerched(c *Conn, into []byte) bool {
+	if into == nil {
+		b := smallBuffers.Get().(*[smallBuffer]byte)
+		defer smallBuffers.Put(b)
+		into = b[:]
+	}
+	_ = s.SetReadDeadline(time.Unix(1, 0))
+	n, err := s.Read(into)
+	if n == 0 && isTimeout(err) && s.expect() {
+		_ = s.SetReadDeadline(time.Now().Add(grace))
+		n, err = s.Read(into)
+	}
+	if n > 0 {
+		c.h.Input(into[:n])
+		return !s.isOver()
+	}
+	if err == nil || isTimeout(err) {
+		return !s.vacate(c, true) && !s.isOver()
+	}
+	return s.took(c, nil, err)
+}
+
+// expect reports whether the loop has seen something come.
+func (s *stream) expect() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ready := s.perch.ready
+	s.perch.ready = false
+	return ready
+}
+
+func isTimeout(err error) bool { return os.IsTimeout(err) }
+
+// leavePerch takes a closed connection off the loop.
+func (s *stream) leavePerch(c *Conn) {
+	if c.users.Or(noMore) == 0 {
+		c.vacate()
+	}
+}

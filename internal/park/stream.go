@@ -1,0 +1,303 @@
+package park
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// stream is a connection that a goroutine reads through its methods.
+type stream struct {
+	net.Conn
+	waits bool     // it is a socket that may go to the loop
+	raw   *rawConn // nil: not a socket of the operating system's
+
+	// bell wakes a goroutine that does not read. It has room for one ring.
+	bell chan struct{}
+
+	mu      sync.Mutex
+	started bool
+	left    bool        // the connection has gone to the loop since
+	reading bool        // a Read may be waiting
+	asked   bool        // Wake was called
+	stopped bool        // … and a deadline in the past stops the Read
+	over    bool        // closed
+	timer   *time.Timer // Alarm
+	holder  *time.Timer // bounds Hold
+	holding bool
+
+	perch perch // on the loop, where another goroutine starts when there is something to do
+
+	large bool // the last Read filled a small buffer; owned by the reader
+}
+
+func newStream(nc net.Conn) *stream { return &stream{Conn: nc, waits: lodges(nc)} }
+
+// pending reports whether the connection is still to go to the loop: writes have to wait.
+func (s *stream) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits && !s.started
+}
+
+func (s *stream) start(c *Conn) {
+	s.mu.Lock()
+	s.started = true
+	s.raw = newRawConn(s.Conn)
+	s.bell = make(chan struct{}, 1)
+	s.asked = true // what was written before has had to wait
+	s.settle(c)
+	s.mu.Unlock()
+	go s.run(c)
+}
+
+// run is the connection's turn, for as long as it lives.
+func (s *stream) run(c *Conn) {
+	done := false
+	defer func() {
+		if !done { // the handler has called runtime.Goexit
+			go s.run(c)
+		}
+	}()
+	for s.turn(c) {
+	}
+	done = true
+}
+
+// turn does the next thing. It reports whether there is another one.
+func (s *stream) turn(c *Conn) bool {
+	if s.answer() {
+		c.h.Woken()
+	}
+	into, ok := c.h.Room()
+	switch {
+	case !ok && s.perch.raw != nil:
+		return !s.vacate(c, false) && !s.isOver()
+	case !ok:
+		return s.rest()
+	case s.perch.raw != nil:
+		return s.readPerched(c, into)
+	case !s.beginRead():
+		return !s.isOver()
+	}
+	if into != nil {
+		n, err := s.Read(into)
+		return s.took(c, into[:n], err)
+	}
+	return s.readShared(c)
+}
+
+// rest waits for a ring.
+func (s *stream) rest() bool {
+	<-s.bell
+	return !s.isOver()
+}
+
+func (s *stream) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
+
+func (s *stream) answer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked
+	s.asked = false
+	return asked && !s.over
+}
+
+func (s *stream) beginRead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = !s.asked && !s.over
+	return s.reading
+}
+
+// endRead reports whether the Read was stopped so that Woken can be called.
+func (s *stream) endRead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
+	stopped := s.stopped
+	if stopped {
+		s.stopped = false
+		_ = s.SetReadDeadline(time.Time{})
+	}
+	return stopped
+}
+
+// readShared reads into a borrowed buffer. Where the system can wait without one it does.
+func (s *stream) readShared(c *Conn) bool {
+	switch {
+	case s.raw != nil:
+		b, n, err := s.raw.read()
+		if b == nil {
+			return s.took(c, nil, err)
+		}
+		defer largeBuffers.Put(b)
+		return s.took(c, b[:n], err)
+	case s.large:
+		b := largeBuffers.Get().(*[largeBuffer]byte)
+		defer largeBuffers.Put(b)
+		n, err := s.Read(b[:])
+		s.large = n >= smallBuffer
+		return s.took(c, b[:n], err)
+	}
+	b := smallBuffers.Get().(*[smallBuffer]byte)
+	defer smallBuffers.Put(b)
+	n, err := s.Read(b[:])
+	s.large = n == smallBuffer
+	return s.took(c, b[:n], err)
+}
+
+// took hands on what a Read brought.
+func (s *stream) took(c *Conn, p []byte, err error) bool {
+	stopped := s.endRead()
+	if len(p) > 0 {
+		c.h.Input(p)
+	}
+	if err == nil || stopped && errors.Is(err, os.ErrDeadlineExceeded) {
+		return !s.isOver()
+	}
+	if s.answer() { // it was asked before it ended
+		c.h.Woken()
+	}
+	if !s.isOver() {
+		c.h.HungUp(err)
+	}
+	return false
+}
+
+func (s *stream) wake(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over:
+		return
+	case s.left:
+		c.leave(woken)
+		return
+	}
+	s.asked = true
+	s.occupy(c)
+	if s.reading && !s.stopped {
+		s.stopped = true
+		if s.SetReadDeadline(time.Unix(1, 0)) != nil {
+			go s.Conn.Close() // closing may wait, for instance to say goodbye in TLS
+		}
+	}
+	s.ring()
+}
+
+// ring wakes a goroutine that rests. mu must be held.
+func (s *stream) ring() {
+	if s.bell == nil {
+		return
+	}
+	select {
+	case s.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
+	s.mu.Lock()
+	raw, left := s.raw, s.left
+	s.asked = s.asked || s.waits && !s.started
+	s.mu.Unlock()
+	switch {
+	case left:
+		return c.write(p)
+	case raw == nil:
+		return 0, ErrWouldBlock
+	}
+	return raw.write(p)
+}
+
+func (s *stream) alarm(c *Conn, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over:
+	case s.left, s.perch.raw != nil:
+		c.setAlarm(d)
+	case s.timer == nil:
+		s.timer = time.AfterFunc(d, c.h.Due)
+	default:
+		s.timer.Reset(d)
+	}
+}
+
+// holdLimit is how long a write waits at the most for what a handler does meanwhile.
+const holdLimit = time.Millisecond
+
+func (s *stream) hold(c *Conn, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holding == more {
+		return
+	}
+	s.holding = more
+	switch {
+	case !more:
+		s.holder.Stop()
+	case s.holder == nil:
+		s.holder = time.AfterFunc(holdLimit, func() { s.unhold(c) })
+	default:
+		s.holder.Reset(holdLimit)
+	}
+}
+
+func (s *stream) unhold(c *Conn) {
+	s.mu.Lock()
+	s.holding = false
+	s.mu.Unlock()
+	c.h.Flush()
+}
+
+func (s *stream) deferred() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holding
+}
+
+func (s *stream) closeWrite(patience time.Duration) {
+	half, ok := s.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		_ = s.Conn.Close()
+		return
+	}
+	_ = s.SetWriteDeadline(time.Now().Add(patience))
+	_ = half.CloseWrite()
+}
+
+func (s *stream) cut(c *Conn) {
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	if left {
+		c.shutdown(true)
+		return
+	}
+	_ = s.Conn.Close()
+}
+
+func (s *stream) close(c *Conn) {
+	s.mu.Lock()
+	s.over = true
+	for _, timer := range []*time.Timer{s.timer, s.holder} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	s.ring()
+	perched := s.perch.raw != nil
+	s.mu.Unlock()
+	_ = s.Conn.Close()
+	if perched {
+		s.leavePerch(c)
+	}
+}
