@@ -78,47 +78,54 @@ func (d *Decoder) Init(c Config) {
 //
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
-	if n = d.short(p); n == 0 {
+	start, n := d.whole(p)
+	if n == 0 {
 		return d.next(p)
 	}
+	payload := p[start:n:n]
+	if d.maskBit != 0 {
+		xor(payload, binary.LittleEndian.Uint32(p[start-4:start]))
+	}
 	piece.Opcode = Opcode(p[0] & opcodeBits)
-	piece.Payload = d.unmasked(p[:n:n])
+	piece.Payload = payload
 	piece.First, piece.Last = true, true
-	if piece.Opcode == Text && !valid(piece.Payload) {
-		return Piece{}, 0, false, d.fail(d.checkText(piece.Payload, true))
+	piece.RSV1 = p[0]&rsv1Bit != 0
+	if piece.Opcode == Text && !piece.RSV1 && !valid(payload) {
+		return Piece{}, 0, false, d.fail(d.checkText(payload, true))
 	}
 	return piece, n, true, nil
 }
 
-// short returns the length of the frame that p begins with if it is the commonest there is, and 0 if it is
-// not: a whole message of up to 125 bytes, not compressed, and nothing is left over from before. Such a
-// frame needs only these comparisons, and leaves no trace in d.
-func (d *Decoder) short(p []byte) int {
-	if d.left != 0 || d.held != 0 || d.message != 0 || d.aside != nil || len(p) < 2 {
-		return 0
+// whole returns where the payload and the end of the frame are that p begins with, if it is of the commonest kind, and 0
+// if it is not: a message of less than 64 KiB in one frame that is all there, with nothing left over from before. Such
+// a frame needs only these comparisons, and leaves no trace in d.
+func (d *Decoder) whole(p []byte) (start, end int) {
+	if d.left != 0 || d.held != 0 || d.message != 0 || d.aside != nil || len(p) < 4 {
+		return 0, 0
 	}
-	if first := p[0]; first != finBit|byte(Text) && first != finBit|byte(Binary) {
-		return 0
+	if first := p[0] &^ rsv1Bit; first != finBit|byte(Text) && first != finBit|byte(Binary) || p[0]&d.forbidden != 0 {
+		return 0, 0
 	}
-	length := p[1] ^ d.maskBit // with the mask bit if that was wrong
-	size := 2 + int(d.maskBit>>5) + int(length)
-	if length >= length16 || int64(length) > d.limit || size > len(p) {
-		return 0
+	length := int(p[1] ^ d.maskBit) // with the mask bit if that was wrong
+	start = 2
+	if length >= length16 {
+		if length != length16 {
+			return 0, 0
+		}
+		start, length = 4, int(binary.BigEndian.Uint16(p[2:]))
+		if length < length16 {
+			return 0, 0
+		}
 	}
-	return size
+	start += int(d.maskBit >> 5)
+	end = start + length
+	if end > len(p) || int64(length) > d.limit {
+		return 0, 0
+	}
+	return start, end
 }
 
-// unmasked returns the payload of a short frame.
-func (d *Decoder) unmasked(f []byte) []byte {
-	if d.maskBit == 0 {
-		return f[2:]
-	}
-	payload := f[6:]
-	xor(payload, binary.LittleEndian.Uint32(f[2:]))
-	return payload
-}
-
-// next is Next for all that is not short.
+// next is Next for everything else.
 func (d *Decoder) next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if d.aside != nil && d.aside.err != nil {
 		return Piece{}, 0, false, d.aside.err

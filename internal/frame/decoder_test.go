@@ -519,3 +519,35 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestIdle(t *testing.T) {
+	message := AppendFrame(nil, Header{Fin: true, Masked: true, Opcode: Text}, []byte("whole"))
+	part := AppendFrame(nil, Header{Masked: true, Opcode: Text}, []byte("part"))
+	ping := AppendFrame(nil, Header{Fin: true, Masked: true, Opcode: Ping}, []byte("ping"))
+	for _, c := range []struct {
+		name string
+		in   []byte
+		idle bool
+	}{
+		{"nothing", nil, true},
+		{"a message", message, true},
+		{"half a header", message[:1], false},
+		{"half a message", message[:8], false},
+		{"a fragment", part, false},
+		{"a ping", ping, true},
+		{"half a ping", ping[:8], false},
+	} {
+		var d Decoder
+		d.Init(Config{Masked: true, Limit: 100})
+		for in := bytes.Clone(c.in); len(in) > 0; {
+			_, n, _, err := d.Next(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in = in[n:]
+		}
+		if d.Idle() != c.idle {
+			t.Errorf("%s: idle is %t", c.name, d.Idle())
+		}
+	}
+}

@@ -2,6 +2,7 @@ package park
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,9 +11,10 @@ import (
 	"unsafe"
 )
 
-// loop waits for all connections of the process that are on it. A few pollers wait on one epoll instance, of which the kernel
-// wakes the one that waited last. Handlers run where the event was read. While one blocks, another poller goes on;
-// when all do, or events wait behind one that blocks, guard notices within about a millisecond and adds one.
+// loop waits for all connections of the process that are on it. Mostly one poller waits: two would take turns, each to be woken
+// by the scheduler. Handlers run where the event was read. When one blocks, check notices within about a
+// millisecond and adds a poller, which also takes over the events that the blocked one has fetched. Under a load that
+// one cannot bear there are more, up to one a processor. A poller that finds another waiting when it has finished ends.
 type loop struct {
 	epfd   int
 	bell   int // an eventfd that ends the pollers
@@ -28,6 +30,7 @@ type loop struct {
 	mu      sync.Mutex
 	pollers []*poller
 	checker *time.Timer
+	loaded  int // how often in a row check has found nobody waiting
 }
 
 var (
@@ -99,9 +102,7 @@ func newLoop() (*loop, error) {
 		_ = syscall.Close(l.bell)
 		return nil, err
 	}
-	for range pollersAtLeast {
-		l.addPoller(nil)
-	}
+	l.addPoller(nil)
 	return l, nil
 }
 
@@ -135,10 +136,10 @@ func (l *loop) watch(c *Conn, op int, events uint32) error {
 func (l *loop) forget(c *Conn) { _ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, int(c.fd), nil) }
 
 const (
-	// pollersAtLeast is two, so that one that blocks needs no help from guard.
-	pollersAtLeast = 2
-	// patience is after how long a handler counts as blocked.
-	patience = time.Millisecond
+	// patience is how far apart the looks are that check takes. A handler that is found in two of them is blocked.
+	patience = 700 * time.Microsecond
+	// overload is how often in a row nobody must be found waiting until there is another poller.
+	overload = 4
 )
 
 // guard has check run soon.
@@ -177,6 +178,14 @@ func (l *loop) check() {
 			}
 		}
 	}
+	unwatched := l.watchers.Load() == 0
+	if l.loaded++; !unwatched {
+		l.loaded = 0
+	}
+	busy := l.loaded >= overload && progressing < runtime.GOMAXPROCS(0)
+	if busy {
+		l.loaded = 0
+	}
 	l.mu.Unlock()
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
@@ -185,11 +194,10 @@ func (l *loop) check() {
 	for _, p := range held {
 		l.addPoller(p)
 	}
-	idle := l.watchers.Load() == 0
-	if idle && progressing == 0 && len(held) == 0 && blocked > 0 {
+	if unwatched && len(held) == 0 && (busy || progressing == 0 && blocked > 0) {
 		l.addPoller(nil)
 	}
-	if progressing > 0 || idle && blocked > 0 || l.corks.count() > 0 {
+	if progressing > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
 		l.guard()
 	}
 }
@@ -213,5 +221,5 @@ func (l *loop) removePoller(p *poller) {
 	}
 }
 
-// spare reports whether there are pollers enough without p, which has nothing to do.
-func (l *loop) spare() bool { return int(l.watchers.Load()) >= pollersAtLeast }
+// watched reports whether a poller waits, so that another one is not needed.
+func (l *loop) watched() bool { return l.watchers.Load() > 0 }

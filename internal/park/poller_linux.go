@@ -46,11 +46,9 @@ func (l *loop) poll(p, blocked *poller) {
 	if blocked != nil {
 		l.handle(p, blocked)
 	}
-	worked := blocked != nil // or all would find each other spare at the start
-	for !l.stopped.Load() && !(worked && l.spare()) {
+	for !l.stopped.Load() && !l.watched() {
 		l.wait(p)
 		l.handle(p, p)
-		worked = true
 	}
 	if l.stopped.Load() {
 		l.ring()

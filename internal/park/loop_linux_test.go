@@ -1,0 +1,204 @@
+package park_test
+
+import (
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// pollers returns how many goroutines of the loop there are.
+func pollers() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/edgews/edgews/internal/park.(*loop)")
+}
+
+// The loop's goroutines end with its connections, and begin again.
+func TestLoopEnds(t *testing.T) {
+	for range 3 {
+		near, far := dial(t, "tcp")
+		h := newHandler(near, func([]byte) {})
+		h.Start()
+		assert.Positive(t, pollers())
+		far.Close()
+		h.wantsEnd(t, io.EOF)
+		ended := time.Now()
+		for pollers() > 0 {
+			require.Less(t, time.Since(ended), patience)
+			runtime.Gosched()
+		}
+	}
+}
+
+// A load that comes and goes leaves no crowd of pollers behind.
+func TestFewPollers(t *testing.T) {
+	ask := echoes(t, 50)
+	for range 50 {
+		ask()
+	}
+	assert.Less(t, pollers(), 10)
+}
+
+// token is what a connection in the hammer sends over and over: bytes on the wrong connection show.
+type token [8]byte
+
+func newToken(n uint64) (t token) {
+	binary.BigEndian.PutUint64(t[:], n|1<<63)
+	return t
+}
+
+// follows reports whether p goes on with the token after n bytes.
+func (t token) follows(p []byte, n int) bool {
+	for i, b := range p {
+		if b != t[(n+i)%len(t)] {
+			return false
+		}
+	}
+	return true
+}
+
+// TestHammer opens, closes, kills, wakes, blocks and writes at random, for two seconds, or for as long as
+// EDGEWS_HAMMER says.
+func TestHammer(t *testing.T) {
+	length := 2 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("EDGEWS_HAMMER")); err == nil {
+		length = d
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	var number atomic.Uint64
+	var wg sync.WaitGroup
+	until := time.Now().Add(length)
+	for range 8 {
+		wg.Go(func() {
+			for time.Now().Before(until) && !t.Failed() {
+				hammer(t, l, newToken(number.Add(1)))
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d connections", number.Load())
+}
+
+var accepting sync.Mutex
+
+// open returns both ends of a connection.
+func open(t *testing.T, l net.Listener) (near, far net.Conn) {
+	accepting.Lock()
+	defer accepting.Unlock()
+	far, err := net.Dial("tcp", l.Addr().String())
+	if !assert.NoError(t, err) {
+		runtime.Goexit()
+	}
+	near, err = l.Accept()
+	if !assert.NoError(t, err) {
+		runtime.Goexit()
+	}
+	return near, far
+}
+
+// hammer is the life of one connection. Its handler sends the token and checks that it gets the token.
+func hammer(t *testing.T, l net.Listener, tok token) {
+	near, far := open(t, l)
+	var got int
+	var paused atomic.Bool
+	h := newHandler(near, nil)
+	h.room = func() ([]byte, bool) { return nil, !paused.Load() }
+	h.input = func(p []byte) {
+		if !assert.True(t, tok.follows(p, got), "bytes of another connection") {
+			return
+		}
+		got += len(p)
+		switch rand.IntN(40) {
+		case 0:
+			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+		case 1:
+			paused.Store(true)
+			go func() {
+				paused.Store(false)
+				h.Wake()
+			}()
+		case 2:
+			runtime.Goexit()
+		case 3:
+			h.Hold(true)
+			h.Defer()
+			h.Hold(false)
+		}
+	}
+	h.Start()
+
+	var wg sync.WaitGroup
+	wg.Go(func() { // our writer: whole tokens, or the end
+		for {
+			if n, err := h.TryWrite(tok[:]); n < len(tok) || err != nil || rand.IntN(200) == 0 {
+				return
+			}
+		}
+	})
+	wg.Go(func() { // somebody else
+		for range rand.IntN(20) {
+			h.Wake()
+			h.Alarm(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			runtime.Gosched()
+		}
+		switch rand.IntN(3) {
+		case 0:
+			h.Cut()
+		case 1:
+			h.CloseWrite()
+		}
+	})
+	wg.Go(func() { // the peer's writer
+		defer endSomehow(far)
+		for range rand.IntN(100) {
+			if _, err := far.Write(tok[:]); err != nil {
+				return
+			}
+		}
+	})
+	read := 0
+	for buf := make([]byte, 4096); ; {
+		n, err := far.Read(buf)
+		if !assert.True(t, tok.follows(buf[:n], read), "bytes of another connection") || err != nil {
+			break
+		}
+		read += n
+	}
+	wg.Wait()
+	far.Close()
+	for drained := false; !drained; {
+		select {
+		case <-h.due:
+		case <-h.end:
+			drained = true
+		case <-time.After(patience):
+			assert.Fail(t, "the end was not told")
+			return
+		}
+	}
+	assert.False(t, h.overlap.Load(), "two had the turn at once")
+}
+
+func endSomehow(c net.Conn) {
+	switch tcp := c.(*net.TCPConn); rand.IntN(3) {
+	case 0:
+		tcp.SetLinger(0)
+		tcp.Close()
+	case 1:
+		tcp.CloseWrite()
+	case 2:
+		tcp.Close()
+	}
+}
