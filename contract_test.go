@@ -61,6 +61,49 @@ var (
 	_ func(string, ...string) (socket, error)                                            = edgews.NewWebSocket
 )
 
+type (
+	state     = *edgews.State
+	namespace = *edgews.Namespace
+)
+
+var (
+	_ func(string, func(context.Context, state) (edgews.Object, error), *edgews.NamespaceOptions) namespace = edgews.NewNamespace
+
+	_ func(namespace, string) edgews.ID                 = namespace.IDFromName
+	_ func(namespace) edgews.ID                         = namespace.NewUniqueID
+	_ func(namespace, string) (edgews.ID, error)        = namespace.ParseID
+	_ func(namespace, edgews.ID) *edgews.Stub           = namespace.Get
+	_ func(namespace) iter.Seq[edgews.ObjectInfo]       = namespace.Objects
+	_ func(namespace, context.Context, edgews.ID) error = namespace.Hibernate
+	_ func(namespace, context.Context) error            = namespace.Shutdown
+	_ func(state) edgews.ID                             = state.ID
+	_ func(state, socket, ...string) error              = state.AcceptWebSocket
+	_ func(state, ...string) []socket                   = state.WebSockets
+	_ func(state, socket) ([]string, error)             = state.Tags
+	_ func(state, socket, ...string) error              = state.SetTags
+	_ func(state, *edgews.Prepared, ...string) int      = state.Broadcast
+	_ func(state, ...edgews.AutoResponse) error         = state.SetAutoResponse
+	_ func(state) []edgews.AutoResponse                 = state.AutoResponses
+	_ func(state, socket) (time.Time, bool)             = state.AutoResponseTimestamp
+	_ func(state, time.Duration) error                  = state.SetEventTimeout
+	_ func(state) time.Duration                         = state.EventTimeout
+	_ func(state, func(context.Context))                = state.WaitUntil
+	_ func(state, context.Context, func() error) error  = state.Do
+	_ func(state, error)                                = state.Abort
+	_ func(socket, any) error                           = socket.SetAttachment
+	_ func(socket, any) error                           = socket.Attachment
+
+	_ http.Handler          = (*edgews.Stub)(nil)
+	_ edgews.Object         = http.Handler(nil)
+	_ edgews.MessageHandler = (*room)(nil)
+	_ edgews.CloseHandler   = (*room)(nil)
+	_ edgews.ErrorHandler   = (*room)(nil)
+
+	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Tenant: func(edgews.ID) string { return "" }}
+	_ = edgews.AutoResponse{Request: "", Response: ""}
+	_ = []error{edgews.ErrNoAttachment}
+)
+
 var (
 	_ = [...]edgews.Kind{0: 0, edgews.Text: 1, edgews.Binary: 2}
 	_ = [...]edgews.ReadyState{edgews.Connecting: 0, edgews.Open: 1, edgews.Closing: 2, edgews.Closed: 3}

@@ -24,20 +24,20 @@ func (s *Socket) attachableLocked() error {
 	return nil
 }
 
-// attach gives the other end of the pair the connection of c. What it has sent already goes out in order. s is
+// attach gives the other end of the pair, which it returns, the connection of c. What it has sent already goes out in order. s is
 // used up. With an error the connection is still the caller's.
-func (s *Socket) attach(c wireConfig) error {
+func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
 		s.mu.Unlock()
-		return err
+		return nil, err
 	}
 	m := s.link.(*memory)
-	server := m.peer
+	server = m.peer
 	s.status |= used
 	if server.fate != nil { // it gave up before there was a connection
 		s.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	server.opts, server.about = c.opts, c.identity()
 	w := newWire(server, c)
@@ -45,7 +45,7 @@ func (s *Socket) attach(c wireConfig) error {
 	server.link = w
 	s.mu.Unlock()
 	w.transmit()
-	return nil
+	return server, nil
 }
 
 // handOver moves what server has sent to the pair's other end, which m belongs to, into w. mu must be held.

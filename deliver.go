@@ -19,6 +19,12 @@ func (w *wire) complete(data []byte, owned *buffer) bool {
 		owned.free()
 		return false
 	}
+	if reply := s.autoResponseLocked(w.kind, data); reply != nil {
+		s.mu.Unlock()
+		owned.free()
+		s.respond(reply)
+		return true
+	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
 		s.mu.Unlock()
@@ -68,8 +74,10 @@ func (w *wire) onMessageLocked() audience[MessageEvent] {
 func (w *wire) keepLocked(it item) bool {
 	s := w.s
 	if s.is(pulling) {
-		s.in.push(it)
-		return !s.in.full() || w.haltLocked()
+		in := s.inboxLocked()
+		in.push(it)
+		s.arrivedForOwnerLocked()
+		return !in.full() || w.haltLocked()
 	}
 	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
 		later := it // or every item would be on the heap
@@ -91,7 +99,7 @@ func (w *wire) keepLocked(it item) bool {
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(pulling) || !w.s.in.full() || w.haltLocked()
+	return !w.s.is(pulling) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
 }
 
 // stream decides what becomes of a message that is large and not complete: someone waits for a whole message,
@@ -101,7 +109,7 @@ func (w *wire) stream() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.is(pulling) {
+	if !s.is(pulling) || s.is(owned) { // an object takes whole messages
 		return true
 	}
 	whole := s.in.want == wantMessage

@@ -63,7 +63,9 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Socket, *http.Re
 	if err != nil {
 		return nil, resp, err
 	}
-	return newSocket(c), resp, nil
+	s := newSocket(c)
+	s.belong(ctx, outboundSocket)
+	return s, resp, nil
 }
 
 // NewWebSocket returns a socket that connects in the background: new WebSocket(url, protocols) in Workers. It is

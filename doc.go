@@ -210,6 +210,21 @@
 //   - An accepted network socket has one goroutine, which ends with the socket. A second one exists while the peer is
 //     slower than the sender. An idle pair has none.
 //
+// # Objects
+//
+// A [Namespace] is a set of objects, each with an ID of its own, as Durable Objects are: [Namespace.Get] leads to the
+// one object that has an ID, wherever the caller is. An [Object] answers requests and, for the sockets that it takes with
+// [State.AcceptWebSocket], gets messages, errors and close events, all strictly one at a time, so that its fields need no
+// mutex. Slow work goes into [State.WaitUntil] and comes back through [State.Do].
+//
+// After ten seconds in which nothing happens an object hibernates: its value is dropped, and the next event constructs
+// it again. Its sockets stay open meanwhile, with their tags and attachments, and what arrives for them waits. Pings,
+// and what [State.SetAutoResponse] answers, do not wake it. What keeps an object from hibernating, apart from an event, is
+// work in WaitUntil, and sockets that are part of its value: those that its handlers accept with [Socket.Accept] or by
+// receiving from them, and those that they dial. [Namespace.Objects] tells which objects are awake, and why.
+//
+// An object costs a few hundred bytes, and neither a goroutine nor a timer, while nothing happens.
+//
 // # Testing
 //
 // Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest]
@@ -246,7 +261,16 @@
 //	fetch(url, {headers:                         edgews.Dial(ctx, url, nil)
 //	  {Upgrade: "websocket"}})
 //
-// Durable Objects are not part of this package yet.
+//	class Room extends DurableObject             a type that is an [Object]; [NewNamespace]
+//	env.ROOMS.idFromName(name), newUniqueId()    rooms.IDFromName(name), rooms.NewUniqueID()
+//	env.ROOMS.get(id).fetch(request)             rooms.Get(id).ServeHTTP(w, r)
+//	ctx.acceptWebSocket(ws, tags)                st.AcceptWebSocket(ws, tags...)
+//	ctx.getWebSockets(tag), ctx.getTags(ws)      st.WebSockets(tag), st.Tags(ws)
+//	ws.serializeAttachment(value)                ws.SetAttachment(value)
+//	ws.deserializeAttachment()                   ws.Attachment(&value)
+//	ctx.setWebSocketAutoResponse(pair)           st.SetAutoResponse(pairs...)
+//	ctx.waitUntil(promise)                       st.WaitUntil(fn)
+//	ctx.abort(reason)                            st.Abort(reason)
 //
 // # Deviations
 //
@@ -263,6 +287,11 @@
 //   - Network sockets have keep-alive, on both sides. In Workers the platform finds dead connections.
 //   - Queues are bounded in bytes, with a policy for what does not fit, because there is no platform that ends a process
 //     which grows without limit.
+//   - Events of an object run strictly one at a time, where Workers let them interleave whenever one awaits something.
+//   - A panic in an object's handler drops its value, which the next event constructs again; an error is logged. The
+//     sockets stay either way. Only [State.Abort] and a constructor that fails close them, with 1011.
+//   - The peer's Close is answered for an object that does not do it, and its WebSocketClose follows WebSocketError too.
+//   - Objects have several auto-responses, and tags that can be changed.
 //   - The handshake is checked as RFC 6455 §4 asks, origin included; see [Upgrade], [Respond], [Dial] and [NewWebSocket]
 //     for the details.
 package edgews

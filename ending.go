@@ -82,6 +82,11 @@ func (s *Socket) finish() {
 	s.status |= finishing
 	fate := s.fate
 	s.wakeAllLocked()
+	if s.is(owned) { // the object gets the last events, after every message, and then calls finished
+		s.extra.owner.arrivedLocked(s)
+		s.mu.Unlock()
+		return
+	}
 	onClose := s.closeListenersLocked()
 	onError := audienceLocked(s, pickError)
 	s.mu.Unlock()
@@ -103,6 +108,9 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
+	if by := s.ownerLocked(); by != nil {
+		by.finishedLocked(s)
+	}
 	if s.waits != nil && s.waits.done != nil {
 		close(s.waits.done)
 	}

@@ -49,6 +49,12 @@ func (m *memory) send(out outgoing) error {
 	if m.peer.is(finishing) { // nobody will ever take it
 		return ErrClosed
 	}
+	m.sendLocked(&out)
+	return nil
+}
+
+// sendLocked puts a message that has been admitted on its way. mu must be held.
+func (m *memory) sendLocked(out *outgoing) {
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
@@ -56,10 +62,9 @@ func (m *memory) send(out outgoing) error {
 		m.setStreaming(!out.last)
 	} else if m.self.is(streamingOut) {
 		m.held = append(m.held, it)
-		return nil
+		return
 	}
 	m.putLocked(it)
-	return nil
 }
 
 // setStreaming notes whether self is in the middle of a NextWriter's message. mu must be held.
@@ -77,8 +82,12 @@ func (m *memory) putLocked(it item) {
 		it.buf.free()
 		return
 	}
+	if m.autoRespondLocked(&it) {
+		return
+	}
 	m.peer.in.push(it)
 	m.peer.mindPiecesLocked()
+	m.peer.arrivedForOwnerLocked()
 	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
 		held := m.held
 		m.held = nil
@@ -327,7 +336,7 @@ func (m *memory) answer(needed bool) {
 // the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
 func (s *Socket) mindPiecesLocked() {
 	in := s.in
-	if !s.is(accepted) || s.is(pulling) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {
+	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {
 		return
 	}
 	pieces := in.queue.items[in.queue.head+in.unheard:]

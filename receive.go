@@ -72,6 +72,8 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
+	case s.is(owned):
+		return fmt.Errorf("%w: its messages go to the object that has accepted it", ErrAccepted)
 	case s.in != nil && s.in.receiving:
 		return ErrReceiving
 	}

@@ -53,9 +53,32 @@ type Socket struct {
 	listeners *listeners
 	in        *inbox        // always there in a pair, and once a receive method has been called
 	waits     *waits        // what others wait for
+	extra     *extra        // what few sockets have
 	fate      *ending       // how the socket ends, from when that is certain
 	accepted  time.Duration // when, since epoch
 	status    status
+}
+
+// extra is what most sockets do not have.
+type extra struct {
+	owner    owner       // nil, or the object that the socket belongs to or keeps awake
+	attached *attachment // nil: none
+}
+
+// extraLocked returns s.extra, which it makes if need be. mu must be held.
+func (s *Socket) extraLocked() *extra {
+	if s.extra == nil {
+		s.extra = new(extra)
+	}
+	return s.extra
+}
+
+// ownerLocked returns the owner, or nil. mu must be held.
+func (s *Socket) ownerLocked() owner {
+	if s.extra == nil {
+		return nil
+	}
+	return s.extra.owner
 }
 
 // waits are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
@@ -162,6 +185,7 @@ const (
 	delivering                      // a goroutine is delivering events (pairs)
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
+	owned                           // messages and events go to an object: extra.owner is a *member
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -175,8 +199,8 @@ func (s *Socket) options() *Options {
 
 // Accept starts the delivery of messages and events to the listeners and lets the socket send. What the peer
 // sent before is kept and delivered now, in order. A second call is a no-op. It returns ErrUsed for a socket
-// that was given to Respond, and ErrAccepted for one from NewWebSocket that is still connecting, since that one
-// accepts itself.
+// that was given to Respond, and ErrAccepted for one that an object has accepted ([State.AcceptWebSocket]) or that
+// NewWebSocket is still connecting, since that one accepts itself.
 //
 // The peer's Close is answered automatically, with its own code and reason; see AcceptHalfOpen.
 func (s *Socket) Accept() error { return s.accept(0) }
@@ -192,6 +216,8 @@ func (s *Socket) accept(how status) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
+	case s.is(owned):
+		return fmt.Errorf("%w: it was given to State.AcceptWebSocket", ErrAccepted)
 	case s.is(connecting):
 		return fmt.Errorf("%w: a socket from NewWebSocket accepts itself", ErrAccepted)
 	}
@@ -206,6 +232,9 @@ func (s *Socket) acceptLocked(how status) {
 	}
 	s.status |= accepted | how
 	s.accepted = time.Since(epoch)
+	if by := s.ownerLocked(); by != nil {
+		by.acceptedLocked(s)
+	}
 	s.link.startLocked()
 }
 

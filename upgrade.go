@@ -69,7 +69,9 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	if err != nil {
 		return nil, err
 	}
-	return newSocket(c), nil
+	s := newSocket(c)
+	s.belong(r.Context(), acceptedSocket)
+	return s, nil
 }
 
 // Respond answers an opening handshake with client, an end of a [NewPair]: the connection takes client's place, and
@@ -96,17 +98,19 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	if err != nil {
 		return err
 	}
-	if err := client.attach(c); err != nil { // somebody was faster
+	server, err := client.attach(c)
+	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
+	server.belong(r.Context(), acceptedSocket)
 	return nil
 }
 
 // upgrade is the handshake: check, agree, take the connection over, answer.
 func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wireConfig, error) {
 	if opts == nil {
-		opts = new(UpgradeOptions)
+		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
 	}
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, refused)

@@ -1,0 +1,61 @@
+package edgews
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// ID names one object of one namespace. It is comparable, so it may be a map's key. The zero ID names nothing.
+type ID struct{ b [32]byte }
+
+// An ID is its own part and, behind it, a check over that part and the namespace's name, so that a mistyped ID and one
+// of another namespace are found out. It keeps nobody from guessing; the length of a unique ID's own part does.
+const idOwn = 24
+
+// ErrInvalidID: a string that is not an ID of the namespace.
+var ErrInvalidID = errors.New("edgews: invalid object ID")
+
+// String returns the ID as 64 hexadecimal digits, which ParseID takes.
+func (id ID) String() string { return hex.EncodeToString(id.b[:]) }
+
+// IDFromName returns the ID that belongs to a name: always the same for the same name in a namespace of the same name.
+// The name cannot be found out from it, except by trying names. Any string is a name, also "".
+func (n *Namespace) IDFromName(name string) ID {
+	sum := sha256.Sum256([]byte(n.name + "\x00" + name))
+	return n.sealID(sum[:idOwn])
+}
+
+// NewUniqueID returns an ID that nobody has and nobody can guess: 192 random bits.
+func (n *Namespace) NewUniqueID() ID {
+	var own [idOwn]byte
+	rand.Read(own[:]) // it never fails
+	return n.sealID(own[:])
+}
+
+// ParseID takes what ID.String returned, in this process or another, of this namespace. Anything else is ErrInvalidID,
+// also an ID of another namespace.
+func (n *Namespace) ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 2*len(id.b) {
+		return ID{}, fmt.Errorf("%w: %d characters instead of %d hexadecimal digits", ErrInvalidID, len(s), 2*len(id.b))
+	}
+	if _, err := hex.Decode(id.b[:], []byte(s)); err != nil {
+		return ID{}, fmt.Errorf("%w: %w", ErrInvalidID, err)
+	}
+	if id != n.sealID(id.b[:idOwn]) {
+		return ID{}, fmt.Errorf("%w: it is not one of namespace %q", ErrInvalidID, n.name)
+	}
+	return id, nil
+}
+
+func (n *Namespace) sealID(own []byte) (id ID) {
+	copy(id.b[:], own)
+	h := sha256.New()
+	h.Write(own)
+	h.Write([]byte(n.name))
+	copy(id.b[idOwn:], h.Sum(nil))
+	return id
+}

@@ -1,0 +1,168 @@
+package edgews
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Object is what a namespace's constructor returns: a value that answers requests, one event at a time. It may also
+// implement MessageHandler, CloseHandler and ErrorHandler; what it does not implement is dropped without
+// a word, and without waking it.
+//
+// No two events of an object run at the same time, so its fields need no mutex. Events of one socket come in the order
+// in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
+// object and nothing else: slow work belongs into State.WaitUntil, and comes back with State.Do.
+//
+// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted
+// any more; the next event constructs it again, and the sockets stay.
+//
+// Deviation: in Workers the events of an object interleave wherever one awaits something.
+type Object interface{ http.Handler }
+
+// MessageHandler gets the messages of the sockets that the object has accepted: webSocketMessage. The data of m are
+// valid until it returns; Clone keeps them.
+type MessageHandler interface {
+	WebSocketMessage(ctx context.Context, s *Socket, m Message) error
+}
+
+// CloseHandler is told, exactly once for each socket and after everything else, that it has ended: webSocketClose. If
+// the peer has said Close it may still send and answer with a Close of its own; when it has not done so by its return,
+// the peer's Close is sent back. The socket's tags and attachment are there until then.
+//
+// Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
+type CloseHandler interface {
+	WebSocketClose(ctx context.Context, s *Socket, e CloseEvent) error
+}
+
+// ErrorHandler is told, before CloseHandler is, that something other than a Close has ended a socket: webSocketError.
+type ErrorHandler interface {
+	WebSocketError(ctx context.Context, s *Socket, err error) error
+}
+
+// NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
+type NamespaceOptions struct {
+	// Options are those of sockets that objects of the namespace upgrade with nil options. Logger also gets what goes
+	// wrong in objects; if it is nil, slog.Default does.
+	Options
+
+	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake;
+	// default 10 s, as in Workers; negative: for ever.
+	HibernateAfter time.Duration
+
+	// Tenant names who pays for an object. It must be quick and always give the same answer for the same ID.
+	Tenant func(ID) string
+}
+
+const defaultHibernateAfter = 10 * time.Second
+
+// Namespace is a set of objects of one kind, each of which lives at most once. All methods may be called from any
+// goroutine.
+type Namespace struct {
+	name      string
+	construct func(context.Context, *State) (Object, error)
+	opts      NamespaceOptions
+	ctx       context.Context // of every event; cancelled when Shutdown cuts
+	cut       context.CancelFunc
+	clock     clock
+	closing   shutdown
+
+	mu      sync.Mutex // below every other
+	objects map[ID]*object
+}
+
+// NewNamespace returns a namespace. construct makes an object's value when the first event comes and none is in memory;
+// its context ends with the event, its State does not. It may use State.WebSockets, since sockets outlive values. If it
+// fails the event fails, all sockets of the object close with 1011, and the next event tries again.
+func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
+	n := &Namespace{name: name, construct: construct, objects: make(map[ID]*object)}
+	if opts != nil {
+		n.opts = *opts
+	}
+	n.opts.Options = *n.opts.resolve()
+	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
+	n.ctx, n.cut = context.WithCancel(context.Background())
+	n.clock.n = n
+	return n
+}
+
+// Get returns the stub through which an object is reached. The object need not exist; nothing is constructed yet.
+func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id} }
+
+// object returns the object with that ID, which is made if need be.
+func (n *Namespace) object(id ID) *object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	o := n.objects[id]
+	if o == nil {
+		o = &object{ns: n, id: id, since: time.Now()}
+		n.objects[id] = o
+	}
+	return o
+}
+
+// all returns the objects as they are now.
+func (n *Namespace) all() []*object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*object, 0, len(n.objects))
+	for _, o := range n.objects {
+		all = append(all, o)
+	}
+	return all
+}
+
+// logger is where errors in objects go even when nothing else is logged.
+func (n *Namespace) logger() *slog.Logger {
+	if n.opts.Logger != nil {
+		return n.opts.Logger
+	}
+	return slog.Default()
+}
+
+// ObjectState says what of an object is in memory.
+type ObjectState uint8
+
+const (
+	ObjectHibernated ObjectState = iota // only its sockets
+	ObjectIdle                          // its value too; it will hibernate
+	ObjectActive                        // and something keeps it there
+)
+
+// String returns "hibernated", "idle" or "active".
+func (s ObjectState) String() string {
+	switch s {
+	case ObjectHibernated:
+		return "hibernated"
+	case ObjectIdle:
+		return "idle"
+	case ObjectActive:
+		return "active"
+	}
+	return fmt.Sprintf("ObjectState(%d)", uint8(s))
+}
+
+// ObjectInfo describes an object at one moment.
+type ObjectInfo struct {
+	ID      ID
+	State   ObjectState
+	Since   time.Time // when it got into State
+	Sockets int       // accepted with AcceptWebSocket
+	Pins    []string  // what keeps it awake: "event", "WaitUntil", "accepted socket", "outbound socket", "held socket"
+}
+
+// Objects returns an iterator over the objects that are in memory, in no order: those with a value, those with sockets,
+// and those that had either a minute ago.
+func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
+	return func(yield func(ObjectInfo) bool) {
+		for _, o := range n.all() {
+			if info, ok := o.info(); ok && !yield(info) {
+				return
+			}
+		}
+	}
+}

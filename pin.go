@@ -1,0 +1,108 @@
+package edgews
+
+import "context"
+
+// pin is a way in which a socket keeps an object awake.
+type pin uint8
+
+const (
+	acceptedSocket pin = iota
+	outboundSocket
+	heldSocket
+	pinKinds
+)
+
+var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held socket"}
+
+// guest is the owner of a socket that an object has come by without accepting it with AcceptWebSocket. Once it is
+// accepted otherwise its listeners are part of the object's value, which therefore has to stay.
+type guest struct {
+	o   *object
+	pin pin
+}
+
+func (g *guest) arrivedLocked(*Socket) {}
+
+func (g *guest) acceptedLocked(s *Socket) {
+	o := g.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	if o.guests == nil {
+		o.guests = make(map[*Socket]pin)
+	}
+	o.guests[s] = g.pin
+	o.turnedLocked(was)
+}
+
+func (g *guest) finishedLocked(s *Socket) {
+	o := g.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	delete(o.guests, s)
+	if len(o.guests) == 0 {
+		o.guests = nil
+	}
+	o.restLocked(was)
+}
+
+// belong notes that s was made in an event of an object, if ctx is the context of one.
+func (s *Socket) belong(ctx context.Context, how pin) {
+	if o, ok := ctx.Value(objectOf{}).(*object); ok {
+		s.keepAwake(o, how)
+	}
+}
+
+// optionsFor returns the options of a socket that is made with none: those of the namespace, in an event of an object.
+func optionsFor(ctx context.Context) Options {
+	if o, ok := ctx.Value(objectOf{}).(*object); ok {
+		return o.ns.opts.Options
+	}
+	return Options{}
+}
+
+func (s *Socket) keepAwake(o *object, how pin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ownerLocked() != nil || s.is(finished|used) {
+		return
+	}
+	g := &guest{o, how}
+	s.extraLocked().owner = g
+	if s.is(accepted) {
+		g.acceptedLocked(s)
+	}
+}
+
+// Hold keeps the object awake until s ends, if s is accepted with Accept or by receiving from it: for a socket of which
+// the object cannot know by itself, because it comes from NewWebSocket, NewPair or somewhere else. It does nothing for
+// a socket that keeps an object awake already, or that an object has accepted.
+func (st *State) Hold(s *Socket) {
+	if s != nil {
+		s.keepAwake(st.o, heldSocket)
+	}
+}
+
+// pinsLocked names what keeps the object awake. mu must be held.
+func (o *object) pinsLocked() (names []string) {
+	if o.busy {
+		names = append(names, "event")
+	}
+	if o.works > 0 {
+		names = append(names, "WaitUntil")
+	}
+	var there [pinKinds]bool
+	for _, p := range o.guests {
+		there[p] = true
+	}
+	for p, ok := range there {
+		if ok {
+			names = append(names, pinNames[p])
+		}
+	}
+	return names
+}
+
+// pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
+func (o *object) pinnedLocked() bool { return o.works > 0 || len(o.guests) > 0 }

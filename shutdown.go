@@ -1,0 +1,185 @@
+package edgews
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// shutdown is how far a namespace's end has come.
+type shutdown struct {
+	mu    sync.Mutex // a leaf
+	state shutdownState
+	done  chan struct{}
+}
+
+type shutdownState uint8
+
+const (
+	serving shutdownState = iota
+	closing               // no new sockets
+	cutOff                // no events
+)
+
+func (s *shutdown) at() shutdownState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+func (s *shutdown) begun() bool { return s.at() != serving }
+
+// refuses says whether r comes too late.
+func (s *shutdown) refuses(r *http.Request) bool {
+	state := s.at()
+	return state == cutOff || state == closing && IsUpgrade(r)
+}
+
+// begin reports whether the caller is the first.
+func (s *shutdown) begin() (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != serving {
+		return false
+	}
+	s.state, s.done = closing, make(chan struct{})
+	return true
+}
+
+// end says that everything is over.
+func (s *shutdown) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == closing {
+		s.state = cutOff
+		close(s.done)
+	}
+}
+
+// closeSpread is over how long the sockets are closed, so that not all clients come back in the same moment.
+const closeSpread = time.Second
+
+// Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
+// close with 1012 (service restart), each at a moment of its own within a second, or within half the time that ctx
+// leaves; events that are running or waiting, the close events of those sockets and WaitUntil functions finish. Then,
+// or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused.
+//
+// It returns nil when all had the time, or ctx.Err(). Further calls wait for the first to end. With net/http:
+//
+//	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
+//
+// net/http does not wait for that function: call Shutdown once more before the process ends.
+func (n *Namespace) Shutdown(ctx context.Context) error {
+	if !n.closing.begin() {
+		select {
+		case <-n.closing.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	n.closeSockets(ctx)
+	err := n.quiesce(ctx)
+	n.closing.end()
+	n.cut()
+	n.cutSockets()
+	n.clock.stop()
+	n.dropAll()
+	return err
+}
+
+// sockets returns all that objects have, accepted either way.
+func (n *Namespace) sockets() (all []*Socket) {
+	for _, o := range n.all() {
+		o.mu.Lock()
+		for _, m := range o.conns.all {
+			all = append(all, m.s)
+		}
+		for s := range o.guests {
+			all = append(all, s)
+		}
+		o.mu.Unlock()
+	}
+	return all
+}
+
+// closeSockets closes all sockets, one by one in random order, spread over time.
+func (n *Namespace) closeSockets(ctx context.Context) {
+	sockets := n.sockets()
+	spread := closeSpread
+	if deadline, ok := ctx.Deadline(); ok {
+		spread = min(spread, time.Until(deadline)/2)
+	}
+	rand.Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
+	begin, timer := time.Now(), time.NewTimer(0)
+	defer timer.Stop()
+	for i, s := range sockets {
+		at := time.Duration((float64(i) + rand.Float64()) / float64(len(sockets)) * float64(spread))
+		if wait := at - time.Since(begin); wait > time.Millisecond && ctx.Err() == nil {
+			timer.Reset(wait)
+			_ = waitForTimer(ctx, timer)
+		}
+		_ = s.Close(StatusServiceRestart, "service restart") // or it has ended
+	}
+}
+
+func waitForTimer(ctx context.Context, timer *time.Timer) error {
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// quiesce waits until no object has anything left to do. An object that is done may be given more by another.
+func (n *Namespace) quiesce(ctx context.Context) error {
+	for again := true; again; {
+		again = false
+		for _, o := range n.all() {
+			waited, err := o.quiesce(ctx)
+			if err != nil {
+				return err
+			}
+			again = again || waited
+		}
+	}
+	return nil
+}
+
+func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
+	for ; ; waited = true {
+		o.mu.Lock()
+		if !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.conns.all) == 0 {
+			o.mu.Unlock()
+			return waited, nil
+		}
+		quiet := o.quiet.wait()
+		o.mu.Unlock()
+		if err := waitFor(ctx, quiet); err != nil {
+			return waited, err
+		}
+	}
+}
+
+// cutSockets ends what is left, without waiting for anybody.
+func (n *Namespace) cutSockets() {
+	for _, s := range n.sockets() {
+		s.mu.Lock()
+		s.loseLocked(ErrShutdown)
+		s.mu.Unlock()
+	}
+}
+
+// dropAll drops the values of all objects in which no handler is stuck.
+func (n *Namespace) dropAll() {
+	for _, o := range n.all() {
+		o.mu.Lock()
+		if !o.running && !o.pinnedLocked() {
+			o.hibernateLocked()
+		}
+		o.mu.Unlock()
+	}
+}

@@ -1,0 +1,239 @@
+package edgews
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"time"
+)
+
+// State is what an object's value has of its object: its sockets, its settings. The constructor gets it,
+// once for each value. It may be kept as long as the value, and its methods called from any goroutine.
+type State struct{ o *object }
+
+const (
+	maxSockets      = 32768
+	maxEventTimeout = 7 * 24 * time.Hour
+)
+
+var (
+	// ErrTooManySockets: an object accepts at most 32 768 sockets.
+	ErrTooManySockets = errors.New("edgews: only 32768 websockets can be accepted on a single object")
+
+	// ErrAborted: the object was reset by State.Abort, or its value has gone; the State belongs to that value.
+	ErrAborted = errors.New("edgews: object was reset")
+
+	// ErrShutdown: the namespace is shutting down.
+	ErrShutdown = errors.New("edgews: namespace is shutting down")
+)
+
+// ID returns the object's ID.
+func (st *State) ID() ID { return st.o.id }
+
+// AcceptWebSocket accepts a socket for the object: its messages, its end and its errors become events of the object
+// (MessageHandler, CloseHandler, ErrorHandler), which may hibernate meanwhile. Listeners on it never fire, and it
+// cannot be received from. Where Socket.Accept makes a socket belong to a value, this makes it belong to the object.
+//
+// The tags are for finding it again: at most 10 different ones (ErrTooManyTags) of at most 256 bytes (ErrTagTooLong);
+// repetitions are dropped, "" is a tag. An object accepts 32 768 sockets at a time (ErrTooManySockets). A socket that
+// was accepted, or is connecting, is ErrAccepted; one given to Respond is ErrUsed; of a pair with Respond, give the
+// other end. With an error the socket is as it was.
+//
+// After an error, and after Respond has refused a pair of which the object has the other end, close the socket: nobody
+// else will.
+//
+// Messages wait in order while the object is busy or wakes, up to 64 KiB; then the peer has to wait.
+//
+// Deviation: Workers refuse a socket whose other end was accepted or used first; here the order does not matter.
+func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
+	if s == nil {
+		return errors.New("edgews: AcceptWebSocket of a nil *Socket")
+	}
+	tags, err := checkTags(tags)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.is(used):
+		return ErrUsed
+	case s.is(accepted | connecting):
+		return fmt.Errorf("%w: cannot call AcceptWebSocket if the WebSocket was already accepted", ErrAccepted)
+	}
+	m := &member{o: st.o, s: s}
+	if err := st.enlist(m, tags); err != nil {
+		return err
+	}
+	s.extraLocked().owner = m
+	s.status |= owned | pulling | manualClose
+	s.acceptLocked(0)
+	if s.in != nil && s.in.whole() || s.is(finishing) {
+		m.arrivedLocked(s)
+	}
+	return nil
+}
+
+// enlist puts m into the roster.
+func (st *State) enlist(m *member, tags []string) error {
+	o := st.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ns.closing.begun():
+		return ErrShutdown
+	case o.state != st:
+		return ErrAborted
+	case len(o.conns.all) >= maxSockets:
+		return ErrTooManySockets
+	}
+	o.conns.add(m, tags)
+	return nil
+}
+
+// WebSockets returns the sockets that the object has accepted, oldest first; with tags, those that carry all of them.
+// A socket is among them until its WebSocketClose has returned, also while it is closing. The slice is the caller's.
+//
+// Deviation: Workers list them newest first without a tag, and leave a closing one out earlier.
+func (st *State) WebSockets(tags ...string) []*Socket {
+	found := st.carrying(tags)
+	sockets := make([]*Socket, len(found))
+	for i, m := range found {
+		sockets[i] = m.s
+	}
+	return sockets
+}
+
+func (st *State) carrying(tags []string) crew {
+	st.o.mu.Lock()
+	defer st.o.mu.Unlock()
+	return st.o.conns.carrying(tags)
+}
+
+// Broadcast sends m to all sockets of the object; with tags, to those that carry all of them. It returns how many took
+// it. It waits for none: where there is no room the socket's Overflow decides, and a socket that is closing does not
+// take it. m is encoded, and compressed, once for all.
+func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
+	if m.check() != nil {
+		return 0
+	}
+	for _, to := range st.carrying(tags) {
+		if to.s.SendPrepared(m) == nil {
+			took++
+		}
+	}
+	return took
+}
+
+// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take: then their context is
+// cancelled, which is all that happens. It counts from the next event on, and survives hibernation as long as the object
+// has sockets. 0 is no limit, and 7 days is the most.
+//
+// Deviation: Workers abandon the handler where it waits.
+func (st *State) SetEventTimeout(d time.Duration) error {
+	if d < 0 || d > maxEventTimeout {
+		return fmt.Errorf("edgews: event timeout is %v: it should not exceed %d ms, nor be negative", d, maxEventTimeout.Milliseconds())
+	}
+	st.o.mu.Lock()
+	defer st.o.mu.Unlock()
+	st.o.limit = d
+	return nil
+}
+
+// EventTimeout returns what SetEventTimeout has set; 0: none.
+func (st *State) EventTimeout() time.Duration {
+	st.o.mu.Lock()
+	defer st.o.mu.Unlock()
+	return st.o.limit
+}
+
+// WaitUntil runs fn in a goroutine of its own, beside the object's events, and keeps the object awake until it returns.
+// It touches the object's fields through Do. Its context is cancelled by Abort, and by Shutdown when that has waited
+// long enough. A panic in it is logged and drops the object's value, as one in a handler does.
+func (st *State) WaitUntil(fn func(context.Context)) {
+	o := st.o
+	o.mu.Lock()
+	was := o.stateLocked()
+	o.works++
+	o.turnedLocked(was)
+	if o.lifetime == nil {
+		o.lifetime, o.cancel = context.WithCancelCause(context.WithValue(o.ns.ctx, objectOf{}, o))
+	}
+	ctx := o.lifetime
+	o.mu.Unlock()
+	go o.work(ctx, fn)
+}
+
+func (o *object) work(ctx context.Context, fn func(context.Context)) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
+				"panic", cause, "stack", string(debug.Stack()))
+			o.mu.Lock()
+			o.value, o.state = nil, nil
+			o.mu.Unlock()
+		}
+		o.worked()
+	}()
+	fn(ctx)
+}
+
+// worked lets go of what one WaitUntil function held.
+func (o *object) worked() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	o.works--
+	if o.works == 0 && o.lifetime != nil {
+		o.cancel(context.Canceled)
+		o.lifetime, o.cancel = nil, nil
+	}
+	o.restLocked(was)
+}
+
+// Do runs fn as an event of the object, when its turn comes, and returns fn's error. If the object has hibernated
+// meanwhile it is constructed first; fn still sees whatever it has captured. If ctx ends before fn's turn comes,
+// fn never runs and the error is ctx.Err(); afterwards Do waits for fn.
+//
+// From inside an event of the same object Do could never return: with the context of that event it fails with
+// ErrReentrant instead. With any other context it waits until that one ends, and the object with it. Within an event the
+// fields are the caller's anyway; the context of WaitUntil is the one for Do.
+func (st *State) Do(ctx context.Context, fn func() error) error {
+	return st.o.ns.do(ctx, st.o.id, func(*eventContext, Object) error { return fn() })
+}
+
+// Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is
+// dropped, and the contexts of WaitUntil are cancelled. The event that calls it goes on to its
+// end; the next one constructs the object again. A nil reason is "object was aborted".
+func (st *State) Abort(reason error) {
+	if reason == nil {
+		reason = errors.New("object was aborted")
+	}
+	st.o.ns.logger().Warn("edgews: object aborted", "namespace", st.o.ns.name, "object", st.o.id.String(), "reason", reason)
+	st.o.reset(fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error())
+}
+
+// reset drops the value and closes all sockets, which nobody is told about any more.
+func (o *object) reset(err error, reason string) {
+	o.mu.Lock()
+	was := o.stateLocked()
+	o.value, o.state = nil, nil
+	members, guests := o.conns.all, maps.Clone(o.guests)
+	for _, m := range members {
+		m.gone = true
+	}
+	o.conns = roster{last: o.conns.last}
+	if o.cancel != nil {
+		o.cancel(err)
+	}
+	o.restLocked(was)
+	o.mu.Unlock()
+	for _, m := range members {
+		m.cutOff(err, reason)
+	}
+	for s := range guests {
+		s.fail(StatusInternalError, reason, err)
+	}
+}
