@@ -93,8 +93,8 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 288
-	maxWireSize   = 480
+	maxSocketSize = 96
+	maxWireSize   = 136
 	maxIdlePair   = 1000
 )
 

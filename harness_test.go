@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -355,7 +356,11 @@ func serveTCP(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, 
 func serveTLS(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
-	return nil, server.URL, server.Client()
+	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.ServerName = "example.com" // what httptest's certificate is for
+	plain := dialer(t, server)
+	dial := func() net.Conn { return tls.Client(plain(), config) }
+	return dial, server.URL, server.Client()
 }
 
 func dialer(t testing.TB, server *httptest.Server) func() net.Conn {

@@ -36,7 +36,10 @@ func (c *wireConfig) identity() *identity {
 // wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
 // turn, delivers it there, and whoever finds the outbox idle writes it.
 //
-// Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed.
+// Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
+// bytes: s 8, filters 8, conn 56 (handler 16, stream 8, and its place on the loop 32), incoming 8, the flags 8, out 8, and
+// four times 8. With the Socket (96) and the mutex (8), which are allocated together with it, that makes 232. One listener
+// takes 72, and the loop's table 12 for each connection.
 type wire struct {
 	// Immutable after construction.
 	s *Socket
