@@ -351,6 +351,9 @@ func TestObjectGoexit(t *testing.T) {
 	})
 }
 
+// clientKey is what a test's request carries a function under that takes the client's end.
+type clientKey struct{}
+
 func TestObjectCannotBeConstructed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		broken := false
@@ -364,14 +367,14 @@ func TestObjectCannotBeConstructed(t *testing.T) {
 				assert.NoError(t, st.AcceptWebSocket(server))
 				record(t, client)
 				assert.NoError(t, client.Accept())
-				r.Context().Value("client").(func(*edgews.Socket))(client)
+				r.Context().Value(clientKey{}).(func(*edgews.Socket))(client)
 			}
 			return r, nil
 		}, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}})
 		defer n.Shutdown(t.Context())
 		id := n.NewUniqueID()
 		var client *edgews.Socket
-		ctx := context.WithValue(t.Context(), "client", func(s *edgews.Socket) { client = s })
+		ctx := context.WithValue(t.Context(), clientKey{}, func(s *edgews.Socket) { client = s })
 		n.Get(id).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 		require.NotNil(t, client)
 		require.NoError(t, n.Hibernate(t.Context(), id))

@@ -66,10 +66,9 @@ func TestTagsEndWithTheSocket(t *testing.T) {
 func TestBroadcast(t *testing.T) {
 	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
 		var events []*recorder
-		var clients []*edgews.Socket
 		for range 3 {
-			client, _, e := n.joins(id, "all")
-			events, clients = append(events, e), append(clients, client)
+			_, _, e := n.joins(id, "all")
+			events = append(events, e)
 		}
 		st := n.wake(id)
 		m := edgews.Prepare(edgews.Text, []byte("news"))

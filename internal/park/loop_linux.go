@@ -114,7 +114,7 @@ var growDescriptors = sync.OnceFunc(func() {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return
 	}
-	highest := min(limit.Cur, 1<<20) - 1
+	highest := min(limit.Cur, 1<<17) - 1
 	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, 0, syscall.F_DUPFD_CLOEXEC, uintptr(highest))
 	if errno == 0 {
 		_ = syscall.Close(int(fd))

@@ -1,0 +1,89 @@
+package edgews
+
+import (
+	"sync"
+
+	"github.com/edgews/edgews/internal/frame"
+)
+
+// incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
+type incoming struct {
+	decoder  frame.Decoder
+	kind     Kind    // of the message
+	deflated bool    // … and whether it is compressed
+	streamed bool    // … and whether pieces of it are in the inbox already
+	message  *buffer // … and what is there of it
+	unwanted *item   // a message that waits for a listener
+	rest     *buffer // bytes that were read and wait behind what halted us
+}
+
+func (in *incoming) idle() bool {
+	return in.message == nil && in.unwanted == nil && in.rest == nil && in.decoder.Idle()
+}
+
+var incomings = sync.Pool{New: func() any { return new(incoming) }}
+
+// receiveUpTo makes w.incoming ready for messages of so many bytes.
+func (w *wire) receiveUpTo(limit int64) {
+	if w.incoming == nil {
+		w.incoming = incomings.Get().(*incoming)
+		w.decoder.Init(frame.Config{Masked: !w.client, Compressed: w.inflater != nil, Limit: limit})
+	}
+}
+
+// settle gives w.incoming back if it is not needed.
+func (w *wire) settle() {
+	if in := w.incoming; in != nil && in.idle() {
+		w.incoming = nil
+		*in = incoming{}
+		incomings.Put(in)
+	}
+}
+
+// early keeps what came behind the handshake.
+func (w *wire) early(p []byte, limit int64) {
+	w.receiveUpTo(limit)
+	w.rest, w.halted = copyOf(p), true
+}
+
+// haltLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
+// be held.
+func (w *wire) haltLocked() bool {
+	w.halted, w.paused = true, true
+	return false
+}
+
+// stirLocked is told that the application has done something.
+func (w *wire) stirLocked() {
+	if w.paused {
+		w.paused = false
+		w.conn.Wake()
+	}
+}
+
+// retry deals with what has had to wait.
+func (w *wire) retry() bool {
+	w.halted = false
+	switch it := w.unwanted; {
+	case it != nil:
+		w.unwanted = nil
+		if !w.offer(*it) {
+			return false
+		}
+	case w.message != nil && len(w.message.b) > inboxLimit && !w.deflated:
+		if !w.stream() {
+			return false
+		}
+	default:
+		if !w.hasRoom() {
+			return false
+		}
+	}
+	rest := w.rest
+	if rest == nil {
+		return true
+	}
+	w.rest = nil
+	defer rest.free()
+	return w.feed(rest.b)
+}
