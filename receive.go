@@ -116,13 +116,12 @@ func (s *Socket) acceptForPullLocked() {
 	}
 }
 
-// acceptForPull reports whether nobody had accepted the socket before.
+// acceptForPull accepts a socket that nobody has accepted. It reports whether it is accepted now.
 func (s *Socket) acceptForPull() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.is(accepted | used)
 	s.acceptForPullLocked()
-	return !before
+	return s.is(accepted) && !s.is(used)
 }
 
 // awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
