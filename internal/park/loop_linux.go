@@ -203,7 +203,7 @@ func (l *loop) check() {
 	if unwatched && len(held) == 0 && (busy || progressing == 0 && blocked > 0) {
 		l.addPoller(nil)
 	}
-	if progressing > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
+	if progressing > 0 || len(held) > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
 		l.guard()
 	}
 }

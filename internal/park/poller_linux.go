@@ -111,6 +111,9 @@ func (l *loop) handle(p, from *poller) {
 		if more && !held {
 			since, held = l.corks.begin(), true
 		}
+		if more {
+			l.guard() // this handler may block as well, and the others wait behind it
+		}
 		p.seq.Add(1)
 		l.dispatch(p, event)
 	}
