@@ -151,9 +151,6 @@ func (l *loop) watch(c *Conn, op int, events uint32) error {
 	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: int32(c.index), Pad: int32(c.gen)})
 }
 
-// forget ends the events of c.
-func (l *loop) forget(c *Conn) { _ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, int(c.fd), nil) }
-
 // How far apart the looks are that check takes. A handler that is found in two of them is blocked.
 const (
 	patience = 700 * time.Microsecond
