@@ -26,7 +26,7 @@ type poller struct {
 }
 
 // fetch is how many events a poller takes at once.
-const fetch = 64
+const fetch = 128
 
 // poll is a poller's life.
 func (l *loop) poll(p, blocked *poller) {
