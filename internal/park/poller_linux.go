@@ -42,28 +42,28 @@ func (l *loop) poll(p, blocked *poller) {
 	if blocked != nil {
 		l.handle(p, blocked)
 	}
-	for !l.stopped.Load() && !l.watched() {
-		l.wait(p)
+	for !l.stopped.Load() && l.wait(p) {
 		l.handle(p, p)
 	}
 	largeBuffers.Put(p.buf)
 	done = true
 }
 
-// wait fetches events.
-func (l *loop) wait(p *poller) {
+// wait fetches events. It reports whether the poller is still needed.
+func (l *loop) wait(p *poller) bool {
 	if p.handled >= manners || l.overdue.Load() {
 		p.handled = 0
 		l.stepAside()
 	}
-	n := 0
-	if !p.napped { // or it would find nothing now either
+	n, needed := 0, true
+	if !p.napped && !l.watched() { // after a nap it would find nothing
 		n = l.epoll(p, 0)
 	}
 	p.napped = false
 	if n <= 0 {
 		p.handled = 0
-		n = max(l.sleep(p), 0)
+		n, needed = l.sleep(p)
+		n = max(n, 0)
 	}
 	p.mu.Lock()
 	p.next, p.n = 0, n
@@ -72,6 +72,7 @@ func (l *loop) wait(p *poller) {
 	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
+	return needed
 }
 
 // handle handles the events that from has fetched.
