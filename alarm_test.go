@@ -472,7 +472,7 @@ func TestAlarmShutdown(t *testing.T) {
 
 // Many alarms need neither a timer nor a goroutine each, do not all run at once, and the store is not asked for each.
 func TestManyAlarms(t *testing.T) {
-	const count = 4000
+	const count = 2500
 	bubble(t, func(t *testing.T) {
 		store := watch(t, edgews.NewMemoryStore())
 		var running, most, rang atomic.Int32

@@ -292,7 +292,7 @@ func (w *wire) idleLocked() {
 	w.dropOutLocked()
 	s := w.s
 	s.roomLocked()
-	said := s.is(sentClose) && !w.gatedLocked()
+	said := w.saidCloseLocked()
 	over := said && s.is(gotClose|lost)
 	if said && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
@@ -302,6 +302,11 @@ func (w *wire) idleLocked() {
 	if over {
 		w.shut()
 	}
+}
+
+// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) saidCloseLocked() bool {
+	return w.s.is(sentClose) && !(w.out != nil && w.out.gatedClose)
 }
 
 func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated }
