@@ -79,7 +79,9 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
-	w.out.gatedClose = w.out.gated
+	if behind := w.out.behind; behind != nil {
+		behind.closing = true
+	}
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
@@ -306,16 +308,17 @@ func (w *wire) idleLocked() {
 
 // saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
 func (w *wire) saidCloseLocked() bool {
-	return w.s.is(sentClose) && !(w.out != nil && w.out.gatedClose)
+	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
 }
 
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated }
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.behind != nil }
 
 func (w *wire) holdLocked() bool {
-	o := w.outLocked()
-	first := !o.gated
-	o.gated = true
-	return first
+	if w.gatedLocked() {
+		return false
+	}
+	w.outLocked().behind = new(gatedFrames)
+	return true
 }
 
 func (w *wire) letGoLocked() {
@@ -329,7 +332,7 @@ func (w *wire) dropHeldLocked() (closing bool) {
 	if !w.gatedLocked() {
 		return false
 	}
-	closing = w.out.dropGated()
+	closing = w.out.dropHeld()
 	w.dropOutLocked()
 	return closing
 }
