@@ -58,7 +58,7 @@ func (a *USD) UnmarshalJSON(data []byte) error {
 // ParseUSD reads an amount: digits, perhaps a point and up to nine decimals, before that perhaps a dollar sign, and before
 // that perhaps a minus sign. It reads whatever String and MarshalText return.
 func ParseUSD(s string) (USD, error) {
-	unsigned, negative := strings.CutPrefix(s, "-")
+	unsigned := strings.TrimPrefix(s, "-")
 	whole, decimals, point := strings.Cut(strings.TrimPrefix(unsigned, "$"), ".")
 	if !areDigits(whole) || point && !areDigits(decimals) {
 		return 0, fmt.Errorf(`edgews: %q is not an amount of money: write it like "12.50"`, s)
@@ -66,12 +66,10 @@ func ParseUSD(s string) (USD, error) {
 	if len(decimals) > 9 {
 		return 0, fmt.Errorf("edgews: amount %q has %d decimals; the limit is 9", s, len(decimals))
 	}
-	nanos, err := strconv.ParseUint(whole+decimals+strings.Repeat("0", 9-len(decimals)), 10, 64)
-	if err != nil || nanos > math.MaxInt64 {
+	sign := s[:len(s)-len(unsigned)]
+	nanos, err := strconv.ParseInt(sign+whole+decimals+strings.Repeat("0", 9-len(decimals)), 10, 64)
+	if err != nil {
 		return 0, fmt.Errorf("edgews: amount %q is too great; the limit is %s", s, USD(math.MaxInt64).decimal())
-	}
-	if negative {
-		return -USD(nanos), nil
 	}
 	return USD(nanos), nil
 }
