@@ -11,8 +11,7 @@ import (
 // one and change the copy, or write another. All prices and included amounts are for one billing period, which is a month
 // in the published lists.
 //
-// A rate that is zero is not charged and has no line in a bill. Everything that [Usage] counts can have a rate. Storage is
-// not counted and not billed.
+// A rate that is zero is not charged and has no line in a bill. Storage is neither counted nor billed.
 //
 // A plan can be written as JSON, with amounts like "0.15"; see [USD].
 type Plan struct {
