@@ -61,6 +61,11 @@ func TestExpectedUsage(t *testing.T) {
 			},
 		},
 		{
+			"objects without sockets are active while a handler runs",
+			edgews.Expectation{Objects: 5, HTTPRequests: 100, RequestTime: s},
+			edgews.Usage{HTTPRequests: 100, Active: 100 * s, Busy: 100 * s},
+		},
+		{
 			"plain handlers",
 			edgews.Expectation{Days: 1, Sockets: 10, Open: time.Hour, Messages: 1, MessageTime: s, HTTPRequests: 5, RequestTime: s},
 			edgews.Usage{HTTPRequests: 5, Connections: 10, MessagesIn: 600, Connected: 10 * time.Hour, Busy: 605 * s},
