@@ -32,24 +32,7 @@ var concurrencyTests = []test{
 	{"readers see all of a commit or nothing", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		o.put("a", "0", "z", "0")
-		over := make(chan struct{})
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() {
-				for {
-					select {
-					case <-over:
-						return
-					default:
-					}
-					if err := sameValues(o); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		for i := range times(400) {
+		whileReading(t, times(300), func() error { return sameValues(o) }, func(i int) {
 			v := fmt.Sprint(i)
 			b := edgews.Batch{DeleteAll: i%2 == 0, Puts: entries("a", v, "z", v)}
 			for range i % 5 {
@@ -59,9 +42,14 @@ var concurrencyTests = []test{
 				b.Deletes = []string{"m2", "m3", "m4", "m5"}
 			}
 			o.commit(b)
-		}
-		close(over)
-		wg.Wait()
+		})
+	}},
+	{"a long List shows one moment while others commit", func(t *testing.T, s edgews.Store) {
+		o := open(t, s, "room", 1)
+		fillPages(o, "0000")
+		whileReading(t, times(32), func() error { return samePages(o) }, func(i int) {
+			fillPages(o, fmt.Sprintf("%04d", i%10_000))
+		})
 	}},
 	{"a commit that fails leaves the others alone", func(t *testing.T, s edgews.Store) {
 		var wg sync.WaitGroup
@@ -178,6 +166,53 @@ func inRounds(o *object, rounds int, at time.Time) {
 			o.t.Errorf("listed %d entries, want %d", listed, len(want)/2)
 		}
 	}
+}
+
+// whileReading calls change again and again while two others call read n times each.
+func whileReading(t *testing.T, n int, read func() error, change func(i int)) {
+	over := make(chan error)
+	for range 2 {
+		go func() {
+			var err error
+			for i := 0; i < n && err == nil; i++ {
+				err = read()
+			}
+			over <- err
+		}()
+	}
+	for i, readers := 0, 2; readers > 0; i++ {
+		select {
+		case err := <-over:
+			readers--
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			change(i)
+		}
+	}
+}
+
+// samePages fails if not all of the pages are there, and the same.
+func samePages(o *object) error {
+	n := 0
+	var first string
+	for e, err := range o.List(context.Background(), "") {
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			first = string(e.Value[:4])
+		}
+		if e.Key != pageKey(n) || string(e.Value[:4]) != first {
+			return fmt.Errorf("entry %d is %q=%q, in a List that began with %q", n, e.Key, e.Value[:4], first)
+		}
+		n++
+	}
+	if n != pageEntries {
+		return fmt.Errorf("List shows %d entries, want %d", n, pageEntries)
+	}
+	return nil
 }
 
 // sameValues fails if not all entries have the same value.

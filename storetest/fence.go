@@ -65,10 +65,11 @@ var fenceTests = []test{
 	{"after Open nothing of the older owner happens", func(t *testing.T, s edgews.Store) {
 		for epoch := uint64(1); epoch < uint64(times(20)+2); epoch++ {
 			old := openKey(t, s, numbered("room", 1), epoch)
+			ctx, cancel := context.WithCancel(context.Background())
 			ended := make(chan error)
 			go func() {
 				for {
-					if err := old.Commit(context.Background(), edgews.Batch{Puts: entries("by", string(rune('a'+epoch)))}); err != nil {
+					if err := old.Commit(ctx, edgews.Batch{Puts: entries("by", "the older")}); err != nil {
 						ended <- err
 						return
 					}
@@ -76,8 +77,10 @@ var fenceTests = []test{
 			}()
 			newer := openKey(t, s, old.key, epoch+1)
 			newer.put("by", "the newer")
-			if err := <-ended; !errors.Is(err, edgews.ErrFenced) {
-				t.Fatalf("the older owner got error %v, want ErrFenced", err)
+			old.wantFenced(edgews.Batch{Puts: entries("by", "the older")})
+			cancel()
+			if err := <-ended; !errors.Is(err, edgews.ErrFenced) && !errors.Is(err, context.Canceled) {
+				t.Errorf("the older owner got error %v, want ErrFenced", err)
 			}
 			newer.wantValue("by", "the newer")
 		}

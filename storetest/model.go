@@ -19,7 +19,7 @@ var modelTests = []test{
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		m := &model{rng: rand.New(rand.NewPCG(seed, 0)), t: t, s: s, twins: map[edgews.ObjectKey]*twin{}}
-		for range times(3000) {
+		for range times(2000) {
 			m.step()
 		}
 	}},
