@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -21,7 +22,8 @@ import (
 // end, and the first waits for the last.
 const (
 	maxGroup      = 1024    // batches
-	maxGroupBytes = 8 << 20 // of keys and values; a larger batch is a group of its own
+	maxGroupBytes = 8 << 20 // of keys and values, of all but the last batch
+	maxYields     = 4       // to others, before a group is complete
 )
 
 // request is a commit that waits for its turn.
@@ -73,18 +75,34 @@ func (s *Store) run() {
 	}
 }
 
-// gather adds to a group what else is waiting.
+// gather adds to a group what else is waiting. It lets others run a few times, as long as that brings any: those who were
+// answered a moment ago come with their next commit then, and otherwise half of the busy writers would always
+// wait for the other half. That costs a lone commit next to nothing.
 func (s *Store) gather(group []*request) []*request {
-	for size := group[0].size; len(group) < maxGroup && size < maxGroupBytes; {
+	size := group[0].size
+	for range maxYields {
+		runtime.Gosched()
+		before := len(group)
+		group, size = s.take(group, size)
+		if len(group) == before {
+			break
+		}
+	}
+	return group
+}
+
+// take adds to a group, which has that size, what is waiting at this moment.
+func (s *Store) take(group []*request, size int) ([]*request, int) {
+	for len(group) < maxGroup && size < maxGroupBytes {
 		select {
 		case r := <-s.requests:
 			group = append(group, r)
 			size += r.size
 		default:
-			return group
+			return group, size
 		}
 	}
-	return group
+	return group, size
 }
 
 // commit does what is in a group and tells everybody. If it cannot be done together everyone gets a transaction, so that
@@ -113,12 +131,8 @@ func (s *Store) attempt(group []*request) (err error) {
 	if err != nil {
 		return fmt.Errorf("edgews: bolt store: %w", err)
 	}
-	defer func() { // bbolt panics when it finds a damaged page
-		if p := recover(); p != nil {
-			err = s.fail(fmt.Errorf("%v", p))
-		}
-		tx.Rollback() // does nothing after Commit
-	}()
+	defer tx.Rollback() // does nothing after Commit
+	defer s.recoverDamage(&err)
 
 	for _, l := range listings {
 		l.keep(tx)

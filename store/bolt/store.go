@@ -155,11 +155,12 @@ func (s *Store) Close() error { return s.close() }
 
 // view runs fn in a transaction that reads what is committed. It must be short: no page that it can see is used again before
 // its end, and the file cannot be mapped anew.
-func (s *Store) view(fn func(tx *bbolt.Tx)) error {
+func (s *Store) view(fn func(tx *bbolt.Tx)) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	defer s.recoverDamage(&err)
+	err = s.db.View(func(tx *bbolt.Tx) error {
 		fn(tx)
 		return nil
 	})
@@ -167,6 +168,13 @@ func (s *Store) view(fn func(tx *bbolt.Tx)) error {
 		return ErrClosed
 	}
 	return err
+}
+
+// recoverDamage is to be deferred. It makes an error of the panic with which bbolt answers a damaged page.
+func (s *Store) recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = s.fail(fmt.Errorf("the file is damaged: %v", p))
+	}
 }
 
 func (s *Store) failure() error {
