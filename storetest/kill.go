@@ -33,8 +33,8 @@ func survive(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
 	dir := t.TempDir()
 	unsaid := 0 // commits that had happened without having been acknowledged
 	var has [writers]int
-	for round := range times(16) {
-		acknowledged := kill(t, dir, has, 1+rng.IntN(1<<rng.IntN(13)))
+	for round := range times(12) {
+		acknowledged := kill(t, dir, has, 1+rng.IntN(1<<rng.IntN(11)))
 		f := &folder{t: t, dir: dir, opener: open}
 		s := f.reopen()
 		for n := range byte(writers) {
