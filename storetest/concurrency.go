@@ -205,12 +205,12 @@ func samePages(o *object) error {
 			first = string(e.Value[:4])
 		}
 		if e.Key != pageKey(n) || string(e.Value[:4]) != first {
-			return fmt.Errorf("entry %d is %q=%q, in a List that began with %q", n, e.Key, e.Value[:4], first)
+			return fmt.Errorf("entry %d is %q=%q in a List that began with %q", n, e.Key, e.Value[:4], first)
 		}
 		n++
 	}
 	if n != pageEntries {
-		return fmt.Errorf("List shows %d entries, want %d", n, pageEntries)
+		return fmt.Errorf("a List shows %d entries, want %d", n, pageEntries)
 	}
 	return nil
 }
@@ -227,12 +227,12 @@ func sameValues(o *object) error {
 			first = &e
 		}
 		if e.Key[0] != 'm' && string(e.Value) != string(first.Value) {
-			return fmt.Errorf("List shows %q=%q beside %q=%q", first.Key, first.Value, e.Key, e.Value)
+			return fmt.Errorf("a List shows %q=%q beside %q=%q", first.Key, first.Value, e.Key, e.Value)
 		}
 		n++
 	}
 	if n < 2 {
-		return fmt.Errorf("List shows %d entries", n)
+		return fmt.Errorf("a List shows %d entries", n)
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ func inspect(t *testing.T, s edgews.Store, n byte, acknowledged int) (batch int)
 	}
 	wantEntries(t, fmt.Sprintf("writer %d after batch %d", n, batch), o.list(""), twin.sorted(""))
 	var alarm time.Time
-	alarms := due(t, s, o.key.Namespace, victimTime(1<<40), all)
+	alarms := due(t, s, o.key.Namespace, victimTime(1<<30), all)
 	if i := slices.IndexFunc(alarms, func(a edgews.DueAlarm) bool { return a.ID == o.key.ID }); i >= 0 {
 		alarm = alarms[i].Time
 	}
