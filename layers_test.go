@@ -70,6 +70,9 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/klauspost/") || strings.HasPrefix(path, "github.com/gobwas/"))
 		}},
 		{"park: connections only", "internal/park", standard},
+		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
+			return standard(path) || path == module
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
