@@ -294,7 +294,7 @@ func (w *wire) idleLocked() {
 	w.dropOutLocked()
 	s := w.s
 	s.roomLocked()
-	said := w.saidCloseLocked()
+	said := w.closeLeftLocked()
 	over := said && s.is(gotClose|lost)
 	if said && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
@@ -306,8 +306,8 @@ func (w *wire) idleLocked() {
 	}
 }
 
-// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
-func (w *wire) saidCloseLocked() bool {
+// closeLeftLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) closeLeftLocked() bool {
 	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
 }
 
