@@ -59,7 +59,7 @@ func BenchmarkEcho(b *testing.B) {
 				c := served(b, func(s *edgews.Socket) {
 					s.OnMessage(func(e edgews.MessageEvent) { _ = e.Target.SendBytes(e.Data) })
 				})
-				request := bytes.Repeat(clientFrame(b, size), window)
+				request := bytes.Repeat(clientFrame(size), window)
 				answer := make([]byte, len(request)-4*window) // without the masking keys
 				b.ReportAllocs()
 				b.SetBytes(int64(size * window))

@@ -10,15 +10,16 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// workerd is Cloudflare's runtime, or why it is missing.
-func workerd() (subject, string) {
-	const missing = "workerd is not measured: `npm ci` has not been run in bench/node."
+// workerd is Cloudflare's runtime.
+func workerd() subject {
+	var missing string
 	binary, ok := module("@cloudflare/workerd-linux-64/bin/workerd")
 	if !ok {
-		return subject{}, missing
+		missing = "workerd is not measured: `npm ci` has not been run in bench/node"
 	}
 	return subject{
-		Peer: server.Peer{Name: "workerd", Deflate: true, Takeover: true},
+		Peer:    server.Peer{Name: "workerd", Deflate: true, Takeover: true},
+		missing: missing,
 		command: func(server.Config) (*exec.Cmd, string, error) {
 			addr, err := freeAddr()
 			config := filepath.Join(nodeDir(), "worker.capnp")
@@ -36,7 +37,7 @@ func workerd() (subject, string) {
 			return goOnly(c)
 		},
 		maxConns: 4500,
-	}, ""
+	}
 }
 
 // freeAddr returns an address of the loopback interface that nobody listens on.

@@ -27,7 +27,7 @@ func Peers() []Peer {
 	return []Peer{
 		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
 		{Name: EpollFloor, Raw: true, NoTLS: true, Serve: serveEpollFloor},
-		{Name: "edgews", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
+		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
 		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgewsObject},
 		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, Serve: serveGws},
 		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwas},
@@ -46,6 +46,9 @@ const (
 	GoFloor    = "Go floor"    // a goroutine and a buffer per connection, on net.Conn
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
+
+// Edgews is the server that all this is about.
+const Edgews = "edgews"
 
 func find(name string) (Peer, error) {
 	peers := Peers()
