@@ -17,7 +17,8 @@ type goal struct {
 	limit float64
 	least bool   // the limit is what is to be reached, not what is not to be exceeded
 	unit  string // what the limit is in, or relative to
-	cells []string
+	cell  string
+	whom  []string // servers that are compared, in the cell
 	value func(results) (float64, error)
 }
 
@@ -64,14 +65,14 @@ var goals = []goal{
 
 // plain is a goal for a figure itself.
 func plain(work, cell string, f figure, limit float64, unit string) goal {
-	return goal{work: work, limit: limit, unit: unit, cells: []string{cell}, value: func(r results) (float64, error) {
+	return goal{work: work, limit: limit, unit: unit, cell: cell, whom: []string{server.Edgews}, value: func(r results) (float64, error) {
 		return r.median(visit{cell, server.Edgews}, f), nil
 	}}
 }
 
 // floored is a goal for the CPU time relative to a floor's.
 func floored(work, cell string, limit float64, floor string) goal {
-	return goal{work: work, limit: limit, unit: "× " + floor, cells: []string{cell}, value: func(r results) (float64, error) {
+	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, whom: []string{server.Edgews, floor}, value: func(r results) (float64, error) {
 		return r.over(visit{cell, server.Edgews}, visit{cell, floor}, cpu), nil
 	}}
 }
@@ -87,7 +88,8 @@ func lighter(work, cell string, limit float64, peers ...string) goal {
 }
 
 func beside(work, cell string, f figure, limit float64, peers ...string) goal {
-	return goal{work: work, limit: limit, least: true, unit: "× less", cells: []string{cell}, value: func(r results) (float64, error) {
+	whom := append([]string{server.Edgews}, peers...)
+	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, whom: whom, value: func(r results) (float64, error) {
 		least := math.Inf(1)
 		for _, p := range peers {
 			least = min(least, r.over(visit{cell, p}, visit{cell, server.Edgews}, f))
@@ -106,13 +108,16 @@ func decodeSpeed(results) (float64, error) {
 func wanted() []string {
 	var names []string
 	for _, g := range goals {
-		for _, c := range g.cells {
-			if !slices.Contains(names, c) {
-				names = append(names, c)
-			}
+		if g.cell != "" && !slices.Contains(names, g.cell) {
+			names = append(names, g.cell)
 		}
 	}
 	return names
+}
+
+// wantedOf says whether a goal needs that server in that cell.
+func wantedOf(c Cell, s subject) bool {
+	return slices.ContainsFunc(goals, func(g goal) bool { return g.cell == c.String() && slices.Contains(g.whom, s.Name) })
 }
 
 func writeGoals(w io.Writer, b *bench) {

@@ -15,7 +15,8 @@ type plan struct {
 	name    string // its flag; "" for the plan without one
 	about   string
 	cells   []Cell
-	servers []string // names; nil for all
+	servers []string                 // names; nil for all
+	visits  func(Cell, subject) bool // whom to visit in a cell; nil for all
 	rounds  int
 	length  time.Duration
 	write   func(io.Writer, *bench)
@@ -47,6 +48,7 @@ var plans = []plan{
 		name: "goals", about: "what edgews sets out to reach, and whether it does, in about ten minutes",
 		cells: named(wanted()...), rounds: 3, length: 500 * time.Millisecond,
 		servers: []string{server.GoFloor, server.EpollFloor, server.Edgews, "gws", "gorilla", "coder", "workerd"},
+		visits:  wantedOf,
 		write:   writeGoals,
 	},
 }

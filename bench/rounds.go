@@ -25,7 +25,7 @@ func (b *bench) run() {
 			}
 			order := rand.New(rand.NewPCG(uint64(round), uint64(i)))
 			for _, s := range shuffled(b.subjects, order) {
-				if s.skip(c) == "" {
+				if b.visits(c, s) {
 					progress("%d/%d %s: %s", round+1, b.rounds, c, s.Name)
 					b.try(c, s, round)
 				}
@@ -33,6 +33,10 @@ func (b *bench) run() {
 		}
 	}
 	progress("")
+}
+
+func (b *bench) visits(c Cell, s subject) bool {
+	return s.skip(c) == "" && (b.plan.visits == nil || b.plan.visits(c, s))
 }
 
 // try visits a server and keeps what comes of it. A server that hangs is killed when its time is up, and counts as failed.

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // smoke is one cell of each kind, small.
 var smoke = []Cell{
 	{Group: "echo", Name: "w1", Size: 128, Conns: 8, Window: 1},
-	{Group: "ping", Name: "w2", Kind: ping, Size: 32, Conns: 2, Window: 2},
+	{Group: "ping", Name: "w1", Kind: ping, Size: 32, Conns: 2, Window: 1},
 	{Group: "pipeline", Name: "w16", Size: 70_000, Conns: 2, Window: 4},
 	{Group: "rate", Name: "2 000/s", Kind: steady, Size: 32, Conns: 10, Window: 1, Rate: 2000},
 	{Group: "broadcast", Name: "w2", Kind: broadcast, Size: 128, Conns: 20, Window: 2},

@@ -35,8 +35,8 @@ func Echo(raw bool, size, window int) *Script {
 	return s
 }
 
-// Pings returns a script of pings of one size, up to 125 bytes, a number of them at a time. A server may leave out all but
-// the last one's pong, but none does.
+// Pings returns a script of pings of one size, up to 125 bytes, a number of them at a time. With more than
+// one, a server may answer the last and leave out the rest (RFC 6455 §5.5.3).
 func Pings(raw bool, size, window int) *Script {
 	s := Echo(raw, size, window)
 	s.Pings = true
