@@ -20,15 +20,17 @@ func workerd() subject {
 	return subject{
 		Peer:    server.Peer{Name: "workerd", Deflate: true, Takeover: true},
 		missing: missing,
-		command: func(server.Config) (*exec.Cmd, string, error) {
+		command: func(c server.Config) (*exec.Cmd, string, error) {
+			socket := "http"
+			if c.Broadcast {
+				socket = "broadcast"
+			}
 			addr, err := freeAddr()
 			config := filepath.Join(nodeDir(), "worker.capnp")
-			return exec.Command(binary, "serve", config, "--socket-addr=http="+addr), addr, err
+			return exec.Command(binary, "serve", config, "--socket-addr="+socket+"="+addr), addr, err
 		},
 		skip: func(c Cell) string {
 			switch {
-			case c.Kind == broadcast:
-				return "needs a Durable Object"
 			case c.TLS:
 				return "not set up for TLS"
 			case c.Processes > 1:
