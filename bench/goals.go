@@ -146,11 +146,10 @@ func (g goal) wants() string {
 
 // verdict compares what was measured as it is shown.
 func (g goal) verdict(x float64) string {
-	const zero = 0.005
 	switch {
 	case math.IsNaN(x):
 		return "not measured"
-	case g.least && x >= g.limit, !g.least && x <= max(g.limit, zero):
+	case g.least && x >= g.limit, !g.least && x <= max(g.limit, nothing):
 		return "met"
 	}
 	return "not met"

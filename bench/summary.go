@@ -76,6 +76,9 @@ func summarized() []string {
 // tie is how far from the best a value may be and still count as as good.
 const tie = 1.05
 
+// nothing is what is shown as 0.
+const nothing = 0.005
+
 func writeSummary(w io.Writer, b *bench) {
 	for _, s := range summaries {
 		s.write(w, b)
@@ -89,7 +92,7 @@ func writeSummary(w io.Writer, b *bench) {
 func (s summary) write(w io.Writer, b *bench) {
 	fmt.Fprintf(w, "\n| %s |", s.title)
 	for _, subject := range b.subjects {
-		fmt.Fprintf(w, " %s |", strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(subject.Name, "Go "), " tuned")))
+		fmt.Fprintf(w, " %s |", strings.TrimSuffix(strings.TrimPrefix(subject.Name, "Go "), " tuned"))
 	}
 	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---:|", len(b.subjects)))
 	for _, r := range s.rows {
@@ -103,7 +106,7 @@ func (r row) write(w io.Writer, b *bench) {
 	for _, s := range b.subjects {
 		x := r.value(b, s)
 		text := b.shown(visit{r.cell, s.Name}, digits(x))
-		if !s.Raw && x <= best*tie {
+		if !s.Raw && x <= max(best*tie, nothing) {
 			text = "**" + text + "**"
 		}
 		ratio := b.results.over(visit{r.cell, s.Name}, visit{r.cell, server.GoFloor}, r.figure)
@@ -139,10 +142,12 @@ func digits(x float64) string {
 	switch {
 	case math.IsNaN(x):
 		return missing
-	case x < 0.005:
+	case x < nothing:
 		return "0"
+	case x < 1:
+		return strconv.FormatFloat(x, 'f', 2, 64)
 	case x < 10:
-		return strconv.FormatFloat(x, 'g', 2, 64)
+		return strconv.FormatFloat(x, 'f', 1, 64)
 	}
 	return strconv.FormatFloat(x, 'f', 0, 64)
 }

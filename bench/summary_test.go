@@ -32,7 +32,7 @@ func TestSummary(t *testing.T) {
 	const want = `
 | Work | edgews | gws | gobwas | floor |
 |---|---:|---:|---:|---:|
-| echo | **3** (1.50) | **3.1** | failed | 2 |
+| echo | **3.0** (1.50) | **3.1** | failed | 2.0 |
 | idle, KB | **0.18** | 14 | – | – |
 `
 	if out.String() != want {
