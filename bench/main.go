@@ -75,7 +75,7 @@ func parse(args []string) (*bench, error) {
 	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, if not as long as in the plan")
 	f.StringVar(&b.update, "update", "", "file that gets the result between its lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])
 	f.StringVar(&b.profiles, "profile", "", "directory for profiles of the Go servers")
-	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls, if there is strace and a table for them")
+	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls where the plan shows them")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -145,6 +145,7 @@ func (b *bench) place() error {
 
 // prepare leaves out what needs a tool that is not there.
 func (b *bench) prepare() {
+	b.syscalls = b.syscalls && b.plan.traced
 	if b.syscalls && !canTrace() {
 		b.syscalls = false
 		b.note("System calls are not counted: there is no strace, or it may not look.")

@@ -19,6 +19,7 @@ type plan struct {
 	visits  func(Cell, subject) bool // whom to visit in a cell; nil for all
 	rounds  int
 	length  time.Duration
+	traced  bool // system calls are shown
 	write   func(io.Writer, *bench)
 }
 
@@ -26,7 +27,7 @@ var plans = []plan{
 	{
 		about: "everything",
 		cells: everything(), rounds: 5, length: time.Second,
-		write: writeTables,
+		traced: true, write: writeTables,
 	},
 	{
 		name: "quick", about: "a shorter comparison, of two to three minutes",
@@ -36,7 +37,7 @@ var plans = []plan{
 			"connect/connect, handshake, echo", "idle/4 000", "idle/TLS, 500", "idle/takeover, 200",
 		),
 		rounds: 1, length: 200 * time.Millisecond,
-		write: writeTables,
+		traced: true, write: writeTables,
 	},
 	{
 		name: "readme", about: "what the README shows, each library as well tuned as it can be, in about ten minutes",
