@@ -170,11 +170,9 @@ func TestReleaseLetsGo(t *testing.T) {
 	in.release()
 	assert.Zero(t, in.source)
 
-	w := &writer{}
-	w.flate = newWriter(&w.out)
-	hist := []byte("history")
-	w.encode(nil, []byte("message"), hist)
-	assert.Nil(t, w.out.buf)
+	w := new(deflater)
+	w.deflate(nil, []byte("message"), []byte("history"), maxWindow)
+	assert.Nil(t, w.writer.out)
 }
 
 // TestReuseRefusesCorrupt: FuzzInflate found that klauspost's inflater, used again, copies from the history here.
