@@ -5,8 +5,8 @@ import "encoding/binary"
 // symbols decodes a block to its end.
 //
 // This is the loop that inflating is about, hence its length: what it needs of f is in registers, and what is
-// rare is left to others, who need it in f. The bits of a literal and a match, or of three literals, are
-// looked at without asking whether they are held.
+// rare is left to others, who need it in f. It holds the 48 bits of a match before each symbol: to ask whether
+// they are needed costs as much.
 func (f *inflater) symbols(literals, distances *table) error {
 	payload, at, held, size := f.payload, f.at, f.held, f.size
 	out, n := f.out, f.n

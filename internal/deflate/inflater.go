@@ -150,7 +150,9 @@ func (f *inflater) codes() error {
 	}
 	var lens [numLengths]uint8
 	for _, symbol := range lengthOrder[:numLens] {
-		f.refill()
+		if f.size < 3 {
+			f.refill()
+		}
 		lens[symbol] = uint8(f.take(3))
 	}
 	if !f.lengths.build(lens[:], lengthEntries[:], maxLengthBits) {
@@ -170,9 +172,10 @@ func (f *inflater) codes() error {
 
 func (f *inflater) readLens(all []uint8) error {
 	for i := 0; i < len(all); {
-		f.refill()
-		if f.spent() {
-			return errTruncated
+		if f.size < 2*maxLengthBits {
+			if f.refill(); f.spent() {
+				return errTruncated
+			}
 		}
 		e := f.lengths.entries[f.held&(1<<f.lengths.bits-1)]
 		if e&isSpecial != 0 {

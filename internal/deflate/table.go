@@ -62,6 +62,7 @@ var (
 type table struct {
 	entries []entry
 	bits    uint
+	used    [288]uint16
 	sorted  [288]uint16
 }
 
@@ -78,8 +79,9 @@ const (
 // (RFC 1951 §3.2.2): more than there can be, or less, except for a lone codeword of one bit or none at all.
 func (t *table) build(lens []uint8, symbols []entry, most uint) (ok bool) {
 	var number, next [16]uint16
-	for _, length := range lens {
-		number[length&15]++
+	used := t.gather(lens)
+	for _, u := range used {
+		number[u>>symbolBits]++
 	}
 	longest, free := 0, 1
 	for length := 1; length < 16; length++ {
@@ -91,9 +93,10 @@ func (t *table) build(lens []uint8, symbols []entry, most uint) (ok bool) {
 		}
 		next[length] = next[length-1] + number[length-1]
 	}
-	for symbol, length := range lens {
-		t.sorted[next[length&15]] = uint16(symbol)
-		next[length&15]++
+	for _, u := range used {
+		place := &next[u>>symbolBits]
+		t.sorted[*place] = u & (1<<symbolBits - 1)
+		*place++
 	}
 	if longest <= 1 && free > 0 {
 		t.entries[0], t.entries[1], t.bits = isSpecial, isSpecial, 1
@@ -104,9 +107,19 @@ func (t *table) build(lens []uint8, symbols []entry, most uint) (ok bool) {
 	return true
 }
 
+// gather collects the symbols that have a codeword, and above each the length of it: mostly they are few.
+func (t *table) gather(lens []uint8) []uint16 {
+	n := 0
+	for symbol, length := range lens {
+		t.used[n] = uint16(length)<<symbolBits | uint16(symbol)
+		n += int(length+15) >> 4 // 1 unless length is 0
+	}
+	return t.used[:n]
+}
+
 // fill goes through the codewords, which are numbers in a row, and longer ones go on where shorter ones end.
 func (t *table) fill(number *[16]uint16, symbols []entry, longest, most uint) {
-	sorted := t.sorted[number[0]:]
+	sorted := t.sorted[:]
 	t.bits = max(1, min(longest, most))
 	codeword := uint16(0)
 	for length := uint(1); length <= t.bits; length++ {
