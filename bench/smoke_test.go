@@ -66,6 +66,7 @@ func TestIdleAndTLS(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
+	t.Parallel()
 	b := here(t, []Cell{
 		{Group: "idle", Name: "plain", Kind: idle, Conns: 50, Processes: 2, Messages: 1},
 		{Group: "idle", Name: "TLS", Kind: idle, Conns: 20, Processes: 1, Messages: 1, TLS: true},
@@ -83,6 +84,7 @@ func TestCollect(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
+	t.Parallel()
 	b := here(t, []Cell{{Group: "collect", Name: "500/s", Kind: collect, Size: 128, Conns: 10, Window: 1, Rate: 500}}, server.Edgews, server.GoFloor)
 	b.run()
 	for _, s := range b.subjects {
@@ -98,6 +100,7 @@ func TestCollect(t *testing.T) {
 
 // A server that hangs, one that dies and one that talks nonsense count as failed, and hold up nobody.
 func TestFailuresAreSaid(t *testing.T) {
+	t.Parallel()
 	const script = `case $MODE in hang) exec sleep 1000;; die) exit 1;; *) echo nonsense; exec sleep 1000;; esac`
 	c := Cell{Group: "echo", Name: "32 B", Size: 32, Conns: 1, Window: 1}
 	b := here(t, []Cell{c})
@@ -128,7 +131,7 @@ func here(t *testing.T, cells []Cell, names ...string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{
-		plan: plans[0], cells: cells, rounds: 1, length: 20 * time.Millisecond, settle: 50 * time.Millisecond,
+		plan: plans[0], cells: cells, rounds: 1, length: 20 * time.Millisecond, settle: 100 * time.Millisecond,
 		loadCore: cores[0], serverCore: cores[len(cores)-1],
 	}
 	for _, s := range subjects() {
