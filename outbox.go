@@ -21,7 +21,7 @@ type outbox struct {
 	frames  fifo[batch]
 	control *buffer // pings and pongs: they overtake data between frames
 	held    []batch // messages that wait for a NextWriter's message to end
-	payload int     // payload in frames, in held and in the hands of the writer
+	payload int     // payload in frames, in behind, in held and in the hands of the writer
 	size    int     // the same, as it counts against SendBuffer
 
 	front   batch     // what the connection has taken a part of, or nothing
@@ -34,6 +34,8 @@ type outbox struct {
 	roomy    bool  // … and has told, while somebody was writing
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
+
+	behind *gatedFrames // nil: no gate holds anything back
 }
 
 // batch is a run of whole frames that is written at once.
@@ -57,19 +59,24 @@ func (b *batch) none() bool { return b.buf == nil && b.shared == nil }
 func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil && o.front.none() }
 
 // flushed reports whether everything has been written.
-func (o *outbox) flushed() bool { return !o.writing && o.empty() }
+func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == nil }
 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return o != nil && !o.empty() && !o.writing && !o.blocked }
 
 // idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken
+	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.behind == nil
 }
 
 // add appends a frame.
 func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	if o.broken {
+		return
+	}
+	if o.behind != nil {
+		o.behind.add(h, p, payload)
+		o.count(payload)
 		return
 	}
 	b := o.tail(frame.Size(len(p), h.Masked))
@@ -81,6 +88,10 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 func (o *outbox) charge(b *batch, n int) {
 	b.payload += n
 	b.size += cost(n)
+	o.count(n)
+}
+
+func (o *outbox) count(n int) {
 	o.payload += n
 	o.size += cost(n)
 }
@@ -100,6 +111,11 @@ func (o *outbox) tail(n int) *batch {
 // addShared appends a frame that many sockets send. Its bytes are never changed.
 func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
+		return
+	}
+	if o.behind != nil {
+		o.behind.addShared(encoded, payload)
+		o.count(payload)
 		return
 	}
 	if len(encoded) >= shareFrom {
@@ -126,7 +142,11 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 
 func (o *outbox) release() {
 	for _, b := range o.held {
-		o.frames.push(b)
+		if o.behind != nil {
+			o.behind.push(b)
+		} else {
+			o.frames.push(b)
+		}
 	}
 	o.held = nil
 }
@@ -184,6 +204,9 @@ func (o *outbox) wrote(b *batch, n int) {
 func (o *outbox) discard() {
 	for o.frames.len() > 0 {
 		o.frames.pop().buf.free()
+	}
+	if o.behind != nil {
+		o.behind.discard()
 	}
 	for _, b := range o.held {
 		b.buf.free()
