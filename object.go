@@ -262,10 +262,7 @@ func (o *object) turnedLocked(was ObjectState) {
 // wake returns the value, which it constructs if there is none. Only one turn runs at a time, so it happens once.
 func (o *object) wake(e *eventContext) (Object, error) {
 	o.mu.Lock()
-	value, st, fenced := o.value, &State{o: o}, o.fenced
-	if value == nil && !fenced {
-		o.state = st
-	}
+	value, fenced := o.value, o.fenced
 	o.mu.Unlock()
 	switch {
 	case fenced:
@@ -273,6 +270,10 @@ func (o *object) wake(e *eventContext) (Object, error) {
 	case value != nil:
 		return value, nil
 	}
+	st := &State{o: o}
+	o.mu.Lock()
+	o.state = st
+	o.mu.Unlock()
 	value, err := o.construct(e, st)
 	o.mu.Lock()
 	aborted := o.state != st
