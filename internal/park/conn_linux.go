@@ -153,19 +153,17 @@ func (c *Conn) read(buf *[largeBuffer]byte) bool {
 	if into == nil {
 		into = buf[:]
 	}
-	n, err := syscall.Read(int(c.fd), into)
-	switch {
-	case n > 0:
+	switch n, errno := readSocket(int(c.fd), into); {
+	case errno == syscall.EINTR:
+	case errno == syscall.EAGAIN:
+		c.full = false
+	case errno != 0:
+		c.hungUp(errno)
+	case n == 0:
+		c.hungUp(io.EOF)
+	default:
 		c.full = n == len(into) || c.hup
 		c.h.Input(into[:n])
-	case err == syscall.EINTR:
-	case err == syscall.EAGAIN:
-		c.full = false
-	default:
-		if err == nil {
-			err = io.EOF
-		}
-		c.hungUp(err)
 	}
 	return c.full
 }
@@ -211,14 +209,14 @@ func (c *Conn) write(p []byte) (int, error) {
 	if !c.use() {
 		return 0, net.ErrClosed
 	}
-	defer c.unuse()
 	n, err := writeFD(int(c.fd), p)
 	if err == ErrWouldBlock {
 		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
-		if err := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); err != nil {
-			return n, err
+		if failed := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
+			err = failed
 		}
 	}
+	c.unuse()
 	return n, err
 }
 

@@ -125,13 +125,13 @@ func (l *loop) handle(p, from *poller) {
 // take returns the next event, and whether there are others behind it.
 func (p *poller) take() (event syscall.EpollEvent, more, ok bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next == p.n {
-		return event, false, false
+	if ok = p.next < p.n; ok {
+		event = p.events[p.next]
+		p.next++
+		more = p.next < p.n
 	}
-	event = p.events[p.next]
-	p.next++
-	return event, p.next < p.n, true
+	p.mu.Unlock()
+	return event, more, ok
 }
 
 func (p *poller) holdsEvents() bool {
