@@ -14,16 +14,15 @@ type slot struct {
 	users atomic.Uint32 // those who use fd besides the turn, and noMore
 
 	// Immutable once the connection is on the loop.
-	fd    int32
-	index uint32 // in the loop's table
-	gen   uint32 // tells the connection from those that had the index before
+	fd  int32
+	gen uint32 // tells the connection from those that had fd before
 
 	// Owned by the turn.
-	since uint32 // of Hold
-	full  bool   // there may be something to read
-	hup   bool   // the end is near: a short read does not mean that nothing is left
-	gone  bool   // Close was called
-	held  bool   // Hold(true) was
+	held    uint32 // what Hold(true) has begun; 0: nothing
+	full    bool   // there may be something to read
+	hup     bool   // the end is near: a short read does not mean that nothing is left
+	gone    bool   // Close was called
+	crowded bool   // others wait for their turn behind this one
 }
 
 // The notes.
@@ -120,13 +119,14 @@ func (c *Conn) serveAlone() {
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	c.serve(buf)
+	c.serve(buf, false)
 	largeBuffers.Put(buf)
 	done = true
 }
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte) {
+func (c *Conn) serve(buf *[largeBuffer]byte, crowded bool) {
+	c.crowded = crowded
 	for {
 		notes := c.notes.Swap(busy)
 		if notes&(woken|writable) != 0 && !c.gone {
@@ -195,7 +195,7 @@ func (c *Conn) unuse() {
 	}
 }
 
-// vacate frees the index, and the descriptor if it is ours, which nobody uses any more.
+// vacate frees the place in the table, and the descriptor if it is ours, which nobody uses any more.
 func (c *Conn) vacate() {
 	l := currentLoop()
 	l.table.remove(c)
@@ -252,6 +252,12 @@ func (c *Conn) setAlarm(d time.Duration) {
 	}
 }
 
+// recently returns when the poller that has the turn, or another one, last woke up.
+func (c *Conn) recently() uint32 { return currentLoop().clock.Load() }
+
+// isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
+func (c *Conn) isCrowded() bool { return c.crowded && currentLoop().corks.count() > 0 }
+
 func (c *Conn) deferWrite() bool {
 	l := currentLoop()
 	return l != nil && l.corks.add(c.h)
@@ -260,15 +266,14 @@ func (c *Conn) deferWrite() bool {
 func (c *Conn) cork(more bool) {
 	l := currentLoop()
 	switch {
-	case more == c.held:
-		return
+	case more == (c.held != 0):
 	case more:
-		c.since = l.corks.begin()
+		c.held = l.corks.begin()
 		l.guard()
 	default:
-		l.corks.end(c.since)
+		l.corks.end(c.held)
+		c.held = 0
 	}
-	c.held = more
 }
 
 func (c *Conn) addrs() (local, remote net.Addr) {

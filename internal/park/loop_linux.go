@@ -22,9 +22,10 @@ type loop struct {
 	alarms alarms
 	corks  corks
 
-	watchers atomic.Int32 // pollers that wait for events
-	armed    atomic.Bool  // check will run
-	napping  atomic.Bool  // one of them does so without the scheduler's knowledge
+	clock    atomic.Uint32 // the time when a poller last woke up; see Now
+	watchers atomic.Int32  // pollers that wait for events
+	armed    atomic.Bool   // check will run
+	napping  atomic.Bool   // one of them does so without the scheduler's knowledge
 	stopped  atomic.Bool
 
 	mu      sync.Mutex
@@ -135,7 +136,7 @@ func (l *loop) ring() {
 const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
 
 func (l *loop) watch(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: int32(c.index), Pad: int32(c.gen)})
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: c.fd, Pad: int32(c.gen)})
 }
 
 // forget ends the events of c.
@@ -172,6 +173,7 @@ func (l *loop) check() {
 	l.mu.Lock()
 	progressing, blocked := 0, 0
 	var held []*poller // blocked, with events that wait
+	var slow []Handler // what blocks them
 	for _, p := range l.pollers {
 		switch seq := p.seq.Load(); {
 		case p.waiting.Load():
@@ -180,6 +182,9 @@ func (l *loop) check() {
 			progressing++
 		default:
 			blocked++
+			if c := p.current.Load(); c != nil {
+				slow = append(slow, c.h)
+			}
 			if p.holdsEvents() {
 				held = append(held, p)
 			}
@@ -196,6 +201,9 @@ func (l *loop) check() {
 	l.mu.Unlock()
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
+	}
+	for _, h := range slow {
+		h.Flush()
 	}
 	for _, p := range held {
 		l.addPoller(p)

@@ -19,10 +19,11 @@ type poller struct {
 	next   int // the first of events that nobody handles yet
 	n      int
 
+	current atomic.Pointer[Conn] // whose turn it has
+
 	// Owned by the goroutine.
-	from    *poller // whose events it handles
-	current *Conn   // whose turn it has
-	buf     *[largeBuffer]byte
+	from *poller // whose events it handles
+	buf  *[largeBuffer]byte
 }
 
 const (
@@ -39,7 +40,7 @@ func (l *loop) poll(p, blocked *poller) {
 	done := false
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
-			go p.current.serveAlone()
+			go p.current.Load().serveAlone()
 			l.addPoller(p.from)
 		}
 		l.removePoller(p)
@@ -102,6 +103,7 @@ func (l *loop) epoll(p *poller, timeout uintptr) int {
 // handle handles the events that from has fetched.
 func (l *loop) handle(p, from *poller) {
 	p.from = from
+	l.clock.Store(Now())
 	held, since := false, uint32(0)
 	for {
 		event, more, ok := from.take()
@@ -115,7 +117,7 @@ func (l *loop) handle(p, from *poller) {
 			l.guard() // this handler may block as well, and the others wait behind it
 		}
 		p.seq.Add(1)
-		l.dispatch(p, event)
+		l.dispatch(p, event, more)
 	}
 	if held {
 		l.corks.end(since)
@@ -140,11 +142,11 @@ func (p *poller) holdsEvents() bool {
 	return p.next < p.n
 }
 
-func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
+func (l *loop) dispatch(p *poller, event syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
 		return // the bell: the loop has been stopped
 	}
-	c := l.table.find(uint32(event.Fd), uint32(event.Pad))
+	c := l.table.find(event.Fd, uint32(event.Pad))
 	if c == nil {
 		return
 	}
@@ -155,9 +157,9 @@ func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
 	if !c.note(notesOf(event.Events)) {
 		return
 	}
-	p.current = c
-	c.serve(p.buf)
-	p.current = nil
+	p.current.Store(c)
+	c.serve(p.buf, more)
+	p.current.Store(nil)
 }
 
 func notesOf(events uint32) (n uint32) {
