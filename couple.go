@@ -1,7 +1,5 @@
 package edgews
 
-import "time"
-
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
 	if s == nil {
@@ -39,7 +37,8 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	server.opts, server.about = c.opts, c.identity()
+	server.opts = c.opts
+	server.describeLocked(c.identity())
 	w := newWire(server, c)
 	m.handOver(server, w)
 	server.link = w
@@ -61,7 +60,9 @@ func (m *memory) handOver(server *Socket, w *wire) {
 		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
 		it.buf.free()
 	}
-	w.plain = server.is(streamingOut)
+	if server.is(streamingOut) {
+		server.status |= uncompressed
+	}
 	for _, it := range sender.held {
 		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
 		it.buf.free()
@@ -70,7 +71,7 @@ func (m *memory) handOver(server *Socket, w *wire) {
 		w.closeLocked(*c)
 	}
 	if server.is(accepted) {
-		server.accepted = time.Since(epoch)
+		server.accepted = now()
 		w.startLocked()
 	}
 	if server.waits == nil {

@@ -101,6 +101,20 @@ func AppendFrame(dst []byte, h Header, payload []byte) []byte {
 	return dst
 }
 
+// AppendMessage appends a whole message as a server sends it: in one frame, not masked, not compressed.
+func AppendMessage(dst []byte, opcode Opcode, payload []byte) []byte {
+	first, n := finBit|byte(opcode), len(payload)
+	switch {
+	case n < length16:
+		dst = append(dst, first, byte(n))
+	case n <= 0xffff:
+		dst = append(dst, first, length16, byte(n>>8), byte(n))
+	default:
+		dst = AppendHeader(dst, Header{Fin: true, Opcode: opcode, Length: int64(n)})
+	}
+	return append(dst, payload...)
+}
+
 func bit(set bool, b byte) byte {
 	if set {
 		return b
