@@ -5,6 +5,14 @@ import (
 	"time"
 )
 
+// busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
+func (w *wire) busyLocked() {
+	w.heard = 0
+	if w.conn.Crowded() {
+		w.s.status |= corked
+	}
+}
+
 // complete delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
 // that holds data, or nil when data lies in the read buffer.
 func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
@@ -14,23 +22,7 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		return false
 	}
 	s.mu.Lock()
-	w.heard = 0
-	if w.conn.Crowded() {
-		s.status |= corked
-	}
-	if listener := s.onMessage; listener != nil && s.fate == nil && !s.is(pulling|owned) { // the common case
-		s.mu.Unlock()
-		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
-		buf.free()
-		return true
-	}
-	return w.completeLocked(kind, data, buf)
-}
-
-// completeLocked is complete for sockets that have no listener, or several, and for those of objects. mu must be held; it
-// is released.
-func (w *wire) completeLocked(kind Kind, data []byte, buf *buffer) bool {
-	s := w.s
+	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
 		buf.free()

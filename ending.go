@@ -58,7 +58,7 @@ func (s *Socket) endLocked(e *ending, why status) {
 		return
 	}
 	s.extraLocked().fate = e
-	s.status |= why
+	s.status |= ended | why
 	s.heedLocked()
 	s.link.failLocked()
 }

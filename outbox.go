@@ -83,8 +83,16 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	if o.broken {
 		return
 	}
-	b := o.tail(frame.Size(len(p), false))
-	b.buf.b = frame.AppendMessage(b.buf.b, op, p)
+	b := &o.last
+	if b.buf == nil || cap(b.buf.b)-len(b.buf.b) < len(p)+frame.MaxHeader || len(b.buf.b) > batchLimit {
+		b = o.tail(len(p) + frame.MaxHeader)
+	}
+	to := b.buf.b
+	n := len(to)
+	n += frame.PutHeader((*[frame.MaxHeader]byte)(to[n:n+frame.MaxHeader]), op, len(p))
+	to = to[:n+len(p)]
+	copy(to[n:], p)
+	b.buf.b = to
 	o.charge(b, len(p))
 }
 

@@ -188,6 +188,7 @@ const (
 	paused                          // the wire is halted, and stirLocked has not been called since
 	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
 	pinged                          // the wire's keep-alive ping is not answered yet
+	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
 )
 
@@ -290,6 +291,10 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		return false
 	}
 	w.outLocked().addMessage(opcodeOf(kind), p)
+	if s.is(corked) {
+		s.mu.Unlock()
+		return true
+	}
 	w.transmitLocked()
 	return true
 }

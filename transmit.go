@@ -56,12 +56,8 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 }
 
-func opcodeOf(k Kind) frame.Opcode {
-	if k == Text {
-		return frame.Text
-	}
-	return frame.Binary
-}
+// opcodeOf returns the opcode of messages of a kind: they have the same numbers.
+func opcodeOf(k Kind) frame.Opcode { return frame.Opcode(k) }
 
 // streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of
 // one message are not interleaved with another, so what is sent meanwhile is held. mu must be held.

@@ -263,46 +263,69 @@ func (w *wire) feedDirect(p []byte) bool {
 }
 
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
-// the application and keeps the rest. What listeners send meanwhile leaves in as few writes as possible, at the latest when p is
-// used up.
+// the application and keeps the rest.
 func (w *wire) feed(p []byte) bool {
-	ok, held, limit := true, false, w.limit()
-	for ok && len(p) > 0 {
-		if w.incoming == nil { // nothing has begun, so that whole frames can do without
-			if opcode, payload, n := frame.Whole(p, !w.client, limit); n > 0 {
-				p = p[n:]
-				if len(p) > 0 && !held {
-					held = true
-					w.conn.Hold(true)
-				}
-				ok = w.complete(kindOf(opcode), payload, nil)
-				continue
+	i, ok := 0, true
+	for ok && i < len(p) {
+		if w.incoming == nil { // nothing has begun
+			if i, ok = w.feedWhole(p); !ok || i == len(p) {
+				break
 			}
-			w.receiveUpTo(limit)
+			w.receiveUpTo(w.limit())
 		}
-		piece, n, whole, err := w.decoder.Next(p)
-		p = p[n:]
+		piece, n, found, err := w.decoder.Next(p[i:])
+		if i += n; i < len(p) {
+			w.conn.Hold(true)
+		}
 		switch {
 		case err != nil:
 			w.breach(err)
 			ok = false
-		case !whole:
-		default:
-			if len(p) > 0 && !held {
-				held = true
-				w.conn.Hold(true)
-			}
+		case found:
 			ok = w.take(piece)
 		}
 	}
-	if w.halted && len(p) > 0 {
-		w.receiveUpTo(limit)
-		w.rest = copyOf(p)
+	if w.halted && i < len(p) {
+		w.receiveUpTo(w.limit())
+		w.rest = copyOf(p[i:])
 	}
-	if held {
-		w.conn.Hold(false)
-	}
+	w.conn.Hold(false)
 	return ok
+}
+
+// feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
+// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
+func (w *wire) feedWhole(p []byte) (i int, ok bool) {
+	s, masked, held := w.s, !w.client, false
+	for ok = true; ok; {
+		start, end := frame.Whole(p, i, masked, s.opts.MaxMessageSize)
+		if end == 0 {
+			break
+		}
+		kind, data := kindOf(frame.Opcode(p[i]&0xf)), p[start:end:end]
+		if masked {
+			frame.Unmask(data, p[start-4:])
+		}
+		if kind == Text && !frame.Valid(data) {
+			w.breach(frame.NotText(data))
+			return end, false
+		}
+		if i = end; i < len(p) && !held {
+			held = true
+			w.conn.Hold(true)
+		}
+		s.mu.Lock()
+		listener := s.onMessage
+		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
+			s.mu.Unlock()
+			ok = w.complete(kind, data, nil)
+			continue
+		}
+		w.busyLocked()
+		s.mu.Unlock()
+		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
+	}
+	return i, ok
 }
 
 // take deals with a frame, or a piece of one.
@@ -393,12 +416,8 @@ func (w *wire) data(p frame.Piece) bool {
 	return w.received(p.Last)
 }
 
-func kindOf(op frame.Opcode) Kind {
-	if op == frame.Text {
-		return Text
-	}
-	return Binary
-}
+// kindOf is the reverse of opcodeOf.
+func kindOf(op frame.Opcode) Kind { return Kind(op) }
 
 // received goes on after another piece has been added to w.message.
 func (w *wire) received(last bool) bool {

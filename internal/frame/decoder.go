@@ -79,49 +79,24 @@ func (d *Decoder) Init(c Config) {
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if d.Idle() {
-		if opcode, payload, n := Whole(p, d.maskBit != 0, d.limit); n > 0 {
-			return Piece{Opcode: opcode, Payload: payload, First: true, Last: true}, n, true, nil
+		if start, end := Whole(p, 0, d.maskBit != 0, d.limit); end > 0 {
+			return d.whole(p, start, end)
 		}
 	}
 	return d.next(p)
 }
 
-// Whole returns the message that p begins with, unmasked in place, and the length of its frame, if it is of the commonest kind: in
-// one frame that is all there, less than 64 KiB, not compressed, and nothing wrong with it. A [Decoder] is only needed for
-// what is not; then n is 0, and p as it was. A negative limit means none.
-func Whole(p []byte, masked bool, limit int64) (opcode Opcode, payload []byte, n int) {
-	if len(p) < 2 || p[0] != finBit|byte(Text) && p[0] != finBit|byte(Binary) {
-		return 0, nil, 0
+// whole is Next for a frame that Whole has found.
+func (d *Decoder) whole(p []byte, start, end int) (piece Piece, n int, ok bool, err error) {
+	payload := p[start:end:end]
+	if d.maskBit != 0 {
+		Unmask(payload, p[start-4:])
 	}
-	start, length := 2, int(p[1]) // with the mask bit if that is wrong
-	if masked {
-		start, length = 6, length^maskBit
+	opcode := Opcode(p[0] & opcodeBits)
+	if opcode == Text && !Valid(payload) {
+		return Piece{}, 0, false, d.fail(NotText(payload))
 	}
-	if length >= length16 {
-		if length != length16 || len(p) < 4 {
-			return 0, nil, 0
-		}
-		start, length = start+2, int(binary.BigEndian.Uint16(p[2:]))
-		if length < length16 {
-			return 0, nil, 0
-		}
-	}
-	n = start + length
-	if n > len(p) || uint64(length) > uint64(limit) {
-		return 0, nil, 0
-	}
-	payload = p[start:n:n]
-	if masked {
-		xor(payload, binary.LittleEndian.Uint32(p[start-4:]))
-	}
-	opcode = Opcode(p[0] & opcodeBits)
-	if opcode == Text && !valid(payload) {
-		if masked {
-			xor(payload, binary.LittleEndian.Uint32(p[start-4:]))
-		}
-		return 0, nil, 0
-	}
-	return opcode, payload, n
+	return Piece{Opcode: opcode, Payload: payload, First: true, Last: true}, end, true, nil
 }
 
 // next is Next for everything else.
