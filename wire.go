@@ -296,36 +296,34 @@ func (w *wire) feed(p []byte) bool {
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
 func (w *wire) feedWhole(p []byte) (i int, ok bool) {
-	s, masked, held := w.s, !w.client, false
-	for ok = true; ok; {
-		start, end := frame.Whole(p, i, masked, s.opts.MaxMessageSize)
+	s := w.s
+	for {
+		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
 		if end == 0 {
-			break
+			return i, true
 		}
-		kind, data := kindOf(frame.Opcode(p[i]&0xf)), p[start:end:end]
-		if masked {
-			frame.Unmask(data, p[start-4:])
+		if i == 0 && end < len(p) {
+			w.conn.Hold(true)
 		}
+		i = end
+		kind, data := kindOf(opcode), p[start:end:end]
 		if kind == Text && !frame.Valid(data) {
 			w.breach(frame.NotText(data))
-			return end, false
-		}
-		if i = end; i < len(p) && !held {
-			held = true
-			w.conn.Hold(true)
+			return i, false
 		}
 		s.mu.Lock()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
 			s.mu.Unlock()
-			ok = w.complete(kind, data, nil)
+			if !w.complete(kind, data, nil) {
+				return i, false
+			}
 			continue
 		}
 		w.busyLocked()
 		s.mu.Unlock()
 		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
 	}
-	return i, ok
 }
 
 // take deals with a frame, or a piece of one.

@@ -79,21 +79,16 @@ func (d *Decoder) Init(c Config) {
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if d.Idle() {
-		if start, end := Whole(p, 0, d.maskBit != 0, d.limit); end > 0 {
-			return d.whole(p, start, end)
+		if opcode, start, end := Whole(p, 0, d.maskBit != 0, d.limit); end > 0 {
+			return d.whole(opcode, p[start:end:end], end)
 		}
 	}
 	return d.next(p)
 }
 
-// whole is Next for a frame that Whole has found.
-func (d *Decoder) whole(p []byte, start, end int) (piece Piece, n int, ok bool, err error) {
-	payload := p[start:end:end]
-	if d.maskBit != 0 {
-		Unmask(payload, p[start-4:])
-	}
-	opcode := Opcode(p[0] & opcodeBits)
-	if opcode == Text && !Valid(payload) {
+// whole is Next for the payload of a frame that Whole has found.
+func (d *Decoder) whole(opcode Opcode, payload []byte, end int) (piece Piece, n int, ok bool, err error) {
+	if opcode == Text && !valid(payload) {
 		return Piece{}, 0, false, d.fail(NotText(payload))
 	}
 	return Piece{Opcode: opcode, Payload: payload, First: true, Last: true}, end, true, nil
