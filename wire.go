@@ -25,10 +25,10 @@ type wireConfig struct {
 }
 
 func (c *wireConfig) identity() *identity {
-	if about := (identity{c.url, c.protocol, c.extensions}); about != (identity{}) {
-		return &about
+	if c.url == "" && c.protocol == "" && c.extensions == "" {
+		return nil
 	}
-	return nil
+	return &identity{c.url, c.protocol, c.extensions}
 }
 
 // wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
@@ -98,14 +98,15 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 }
 
 func newFilters(c wireConfig) *filters {
-	f := filters{limiter: newLimiter(c.opts.RateLimit)}
+	limiter := newLimiter(c.opts.RateLimit)
+	if limiter == nil && c.deflate == nil {
+		return &noFilters
+	}
+	f := &filters{limiter: limiter}
 	if p := c.deflate; p != nil {
 		f.deflater, f.inflater = newDeflation(*p, c.client, c.opts.Compression)
 	}
-	if f == noFilters {
-		return &noFilters
-	}
-	return &f
+	return f
 }
 
 // startLocked begins to read.

@@ -232,14 +232,13 @@ func (c *Conn) shutdown(both bool) {
 	_ = syscall.Shutdown(int(c.fd), how)
 }
 
-// release closes the connection, in its turn.
+// release closes the connection, in its turn. The kernel takes it off the loop when the descriptor is closed; events that still come are dropped.
 func (c *Conn) release() {
 	if c.gone {
 		return
 	}
 	c.cork(false)
 	c.gone, c.full = true, false
-	currentLoop().forget(c)
 	if c.users.Or(noMore) == 0 {
 		c.vacate()
 	}

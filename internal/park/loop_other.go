@@ -24,7 +24,10 @@ func (*Conn) deferWrite() bool                { return false }
 func (*Conn) cork(bool)                       {}
 func (*Conn) shutdown(bool)                   {}
 func (*Conn) release()                        {}
+func (*Conn) hasRoom() bool                   { return false }
 func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
+
+const tlsAtOnce = 0
 
 // perch does not exist here either.
 type perch struct{ raw any }
@@ -33,4 +36,5 @@ func (*stream) settle(*Conn) bool              { return false }
 func (*stream) occupy(*Conn)                   {}
 func (*stream) vacate(*Conn, bool) bool        { return false }
 func (*stream) readPerched(*Conn, []byte) bool { return false }
+func (*stream) fall(*Conn)                     {}
 func (*stream) leavePerch(*Conn)               {}

@@ -1,11 +1,9 @@
 package park
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 )
 
 // poller waits for events and handles them.
@@ -22,17 +20,14 @@ type poller struct {
 	current atomic.Pointer[Conn] // whose turn it has
 
 	// Owned by the goroutine.
-	from *poller // whose events it handles
-	buf  *[largeBuffer]byte
+	from    *poller // whose events it handles
+	buf     *[largeBuffer]byte
+	napped  bool // a nap has brought one event
+	handled int  // events since it last let others have the processor
 }
 
-const (
-	// fetch is how many events a poller takes at once.
-	fetch = 64
-	// nap is how long, in milliseconds, a poller sleeps without the scheduler's knowledge, which makes falling asleep and
-	// waking up much cheaper. Its processor is lost to others meanwhile.
-	nap = 2
-)
+// fetch is how many events a poller takes at once.
+const fetch = 64
 
 // poll is a poller's life.
 func (l *loop) poll(p, blocked *poller) {
@@ -58,46 +53,26 @@ func (l *loop) poll(p, blocked *poller) {
 
 // wait fetches events.
 func (l *loop) wait(p *poller) {
-	runtime.Gosched() // everybody else first: from here on this processor may be blocked
-	n := l.epoll(p, 0)
+	if p.handled >= manners || l.overdue.Load() {
+		p.handled = 0
+		l.stepAside()
+	}
+	n := 0
+	if !p.napped { // or it would find nothing now either
+		n = l.epoll(p, 0)
+	}
+	p.napped = false
 	if n <= 0 {
-		n = l.sleep(p)
+		p.handled = 0
+		n = max(l.sleep(p), 0)
 	}
 	p.mu.Lock()
-	p.next, p.n = 0, max(n, 0)
+	p.next, p.n = 0, n
 	p.mu.Unlock()
-	if n > 1 || l.watchers.Load() == 0 {
+	p.handled += n
+	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
-}
-
-// sleep waits for as long as it takes: first for a nap, since the next event often follows soon.
-func (l *loop) sleep(p *poller) int {
-	p.waiting.Store(true)
-	l.watchers.Add(1)
-	n := 0
-	if l.napping.CompareAndSwap(false, true) {
-		n = l.epoll(p, nap)
-		l.napping.Store(false)
-		if n <= 0 {
-			runtime.Gosched() // the signal that may have ended it asks for this
-		}
-	}
-	for n <= 0 && !l.stopped.Load() {
-		n, _ = syscall.EpollWait(l.epfd, p.events[:], -1)
-	}
-	l.watchers.Add(-1)
-	p.waiting.Store(false)
-	return n
-}
-
-// epoll is epoll_wait without telling the scheduler.
-func (l *loop) epoll(p *poller, timeout uintptr) int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), fetch, timeout, 0, 0)
-	if errno != 0 {
-		return -1
-	}
-	return int(n)
 }
 
 // handle handles the events that from has fetched.

@@ -92,6 +92,26 @@ func (r *rawConn) writeOnce(fd uintptr) bool {
 	return true
 }
 
+// TryWrite writes as much of p as goes at once, to a connection that is not parked yet. Like [Conn.TryWrite] it returns
+// ErrWouldBlock with the number of bytes that did go out.
+func TryWrite(c net.Conn, p []byte) (int, error) {
+	if !isSocket(c) {
+		return 0, ErrWouldBlock
+	}
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	n, failed := 0, error(nil)
+	if err := raw.Write(func(fd uintptr) bool {
+		n, failed = writeFD(int(fd), p)
+		return true
+	}); err != nil {
+		return 0, err
+	}
+	return n, failed
+}
+
 // writeFD writes as much of p as goes without waiting.
 func writeFD(fd int, p []byte) (int, error) {
 	sent := 0
