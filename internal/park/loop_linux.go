@@ -164,7 +164,13 @@ const overload = 4
 
 // guard has check run soon.
 func (l *loop) guard() {
-	if l.armed.Load() || l.armed.Swap(true) {
+	if !l.armed.Load() {
+		l.arm()
+	}
+}
+
+func (l *loop) arm() {
+	if l.armed.Swap(true) {
 		return
 	}
 	l.mu.Lock()
@@ -209,16 +215,16 @@ func (l *loop) check() {
 	var held []*poller // blocked, with events that wait
 	var slow []Handler // what blocks them
 	for _, p := range l.pollers {
-		seq := p.seq.Load()
-		moved := seq != p.seen
-		p.seen = seq
+		turn := p.turn.Load()
+		moved := turn != p.seen
+		p.seen = turn
 		switch busy = busy || moved; {
 		case p.waiting.Load():
 		case moved:
 			progressing++
 		default:
 			blocked++
-			if c := p.current.Load(); c != nil {
+			if c := l.table.at(int32(turn)); c != nil {
 				slow = append(slow, c.h)
 			}
 			if p.holdsEvents() {
@@ -275,10 +281,14 @@ func (l *loop) addPoller(blocked *poller) {
 	p := new(poller)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.pollers = append(l.pollers, p)
-		go l.poll(p, blocked)
+	if l.closed {
+		return
 	}
+	if blocked != nil {
+		p.inherit(blocked)
+	}
+	l.pollers = append(l.pollers, p)
+	go l.poll(p)
 }
 
 func (l *loop) removePoller(p *poller) {
