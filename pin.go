@@ -65,7 +65,7 @@ func optionsFor(ctx context.Context) Options {
 func (s *Socket) keepAwake(o *object, how pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ownerLocked() != nil || s.is(finished|used) {
+	if s.owner != nil || s.is(finished|used) {
 		return
 	}
 	g := &guest{o, how}
