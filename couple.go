@@ -40,30 +40,35 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 		return nil, ErrClosed
 	}
 	server.opts, server.about = c.opts, c.identity()
+	counted := server.tabLocked() != nil
 	w := newWire(server, c)
-	m.handOver(server, w)
+	m.handOver(server, w, counted)
 	server.link = w
 	s.mu.Unlock()
 	w.transmit()
 	return server, nil
 }
 
-// handOver moves what server has sent to the pair's other end, which m belongs to, into w. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire) {
+// handOver moves what server has sent to the pair's other end, which m belongs to, into w. counted says whether a meter
+// knows of it. mu must be held.
+func (m *memory) handOver(server *Socket, w *wire, counted bool) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}
-	in := m.self.in
+	in, tally := m.self.in, asMessage
+	if counted {
+		tally = asNothing
+	}
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
 		it := in.pop()
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
+		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last, tally: tally}, it.buf.b, false)
 		it.buf.free()
 	}
 	w.plain = server.is(streamingOut)
 	for _, it := range sender.held {
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
+		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true, tally: tally}, it.buf.b, false)
 		it.buf.free()
 	}
 	if c := in.closing; c != nil {

@@ -25,10 +25,12 @@ func (w *wire) complete(data []byte, owned *buffer) bool {
 		s.respond(reply)
 		return true
 	}
+	t := s.arrivedOnTabLocked(len(data))
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, w.kind, data, owned)
+		return w.dispatch(onMessage, t, w.kind, data, owned)
 	}
 	defer s.mu.Unlock()
 	if owned == nil {
@@ -39,7 +41,10 @@ func (w *wire) complete(data []byte, owned *buffer) bool {
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], kind Kind, data []byte, owned *buffer) bool {
+func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, owned *buffer) bool {
+	if t != nil {
+		defer t.leave()
+	}
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
 	owned.free()
 	if err != nil {
@@ -53,8 +58,10 @@ func (w *wire) offer(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
+		t := s.tabLocked()
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.keepLocked(it)
@@ -127,6 +134,7 @@ func (w *wire) stream() bool {
 		s.failLocked(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 		return false
 	}
+	s.tabLocked().inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	return true

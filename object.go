@@ -17,6 +17,7 @@ type object struct {
 	ns   *Namespace
 	id   ID
 	auto atomic.Pointer[autoResponses]
+	tab  *tab // nil: nobody counts; immutable, what is in it is guarded by mu
 
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
@@ -202,6 +203,9 @@ func (o *object) event(ctx context.Context, failure *error, fn func(*eventContex
 	e := &eventContext{Context: ctx, o: o}
 	defer e.over.Store(true)
 	o.begin()
+	if o.tab != nil {
+		defer o.tab.leave()
+	}
 	value, err := o.wake(e)
 	if err != nil {
 		*failure = err
@@ -242,13 +246,15 @@ func (o *object) begin() {
 	was := o.stateLocked()
 	o.busy = true
 	o.turnedLocked(was)
+	o.tab.enter()
 }
 
 // turnedLocked notes the time if the object is not in the state any more in which it was. This is where intervals in
 // which it is active begin and end. mu must be held.
 func (o *object) turnedLocked(was ObjectState) {
-	if o.stateLocked() != was {
+	if is := o.stateLocked(); is != was {
 		o.since = time.Now()
+		o.tab.turnedLocked(was, is, o.since)
 	}
 }
 

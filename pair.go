@@ -55,6 +55,7 @@ func (m *memory) send(out outgoing) error {
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
 func (m *memory) sendLocked(out *outgoing) {
+	m.self.tabLocked().outLocked(out)
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))

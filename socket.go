@@ -63,6 +63,7 @@ type Socket struct {
 type extra struct {
 	owner    owner       // nil, or the object that the socket belongs to or keeps awake
 	attached *attachment // nil: none
+	tab      *tab        // nil, or where it is counted what the socket uses
 }
 
 // extraLocked returns s.extra, which it makes if need be. mu must be held.
@@ -166,6 +167,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
+	tally       tally     // as what a meter counts it
 }
 
 // status holds the facts from which the ready state follows.

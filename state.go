@@ -68,6 +68,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	s.extraLocked().owner = m
+	s.joinLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {

@@ -41,9 +41,23 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
+	if reached(err, r) && !rw.switched {
+		s.n.object(s.id).account(FactRequest, Usage{HTTPRequests: 1})
+	}
 	if err != nil && r.Context().Err() == nil {
 		rw.fail(err)
 	}
+}
+
+// reached reports whether a request has come to its object, which may have failed with err.
+func reached(err error, r *http.Request) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown):
+		return false
+	}
+	return err != r.Context().Err()
 }
 
 // fail answers a request that no handler has answered.
@@ -61,7 +75,8 @@ func (w *responseWriter) fail(err error) {
 // responseWriter notices whether there is still an answer to be given.
 type responseWriter struct {
 	http.ResponseWriter
-	began bool
+	began    bool
+	switched bool // it has become a socket, or something else that is not HTTP
 }
 
 // Unwrap is for http.ResponseController.
@@ -86,6 +101,6 @@ func (w *responseWriter) Flush() {
 // Hijack is http.Hijacker.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.began = w.began || err == nil
+	w.began, w.switched = w.began || err == nil, w.switched || err == nil
 	return conn, rw, err
 }

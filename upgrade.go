@@ -128,10 +128,12 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 		conn.Close()
 		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
 	}
-	return wireConfig{
+	c := wireConfig{
 		conn: conn, buffered: buffered, opts: o,
 		deflate: a.deflate, protocol: a.protocol, extensions: a.extensions,
-	}, nil
+	}
+	c.meter, c.object = payer(r.Context(), opts.Meter)
+	return c, nil
 }
 
 // check returns why r cannot be upgraded with these options, or nil.

@@ -1,0 +1,210 @@
+package edgews
+
+import (
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Meter counts what sockets and objects use, in the units that price lists count: see [Usage]. Give it to
+// Options.Meter, for the sockets that a handler upgrades, or to the Options of a namespace, for everything that its
+// objects do. Each [Meter.Tenant] counts for one customer, and in the meter above as well.
+//
+// What is counted, and what is free, follows the published rules for Durable Objects:
+//
+//   - A connection counts once, when a peer has opened it (Upgrade, Respond), and is timed from then until the peer's
+//     Close or its loss. A socket from Dial counts as traffic if its own options have a meter, never as a connection.
+//     The end of a pair counts, its messages only, once an object with a meter has accepted it.
+//   - Messages count as the program sees them: whole, and uncompressed. One that the program sends counts when Send has
+//     taken it, and for each socket that a Broadcast reaches; one that comes for an object when the object gets it. Pings
+//     and pongs of the protocol are free. Auto-responses are counted by themselves: neither as messages nor in bytes.
+//   - An object is active from its first event until nothing pins it any more ([ObjectActive]): events, WaitUntil
+//     functions, sockets that it has accepted with Accept or dialed. Events that overlap, and sockets that share an
+//     object, count once. Time in which an object could hibernate is free, also before it does.
+//   - Busy is the time inside listeners, and inside the handlers and the constructor of objects. What a program does
+//     between two calls of Receive is not seen.
+//
+// All methods may be called from any goroutine, and on a nil *Meter, which counts nothing. A meter has no goroutine and
+// needs no closing unless it has a ledger.
+//
+// Counting takes no lock that connections share and allocates nothing. A socket without a meter pays one comparison for
+// it; with one, two readings of the clock for each message that goes to a listener.
+type Meter struct {
+	books  *books // one for a meter and all its tenants
+	tenant []string
+
+	mu sync.Mutex // below those of sockets and objects, above that of books
+
+	// Guarded by mu.
+	booked  Usage // without what tenants have
+	tabs    []*tab
+	tenants map[string]*Meter
+}
+
+// MeterOptions configures a meter. A nil pointer means the zero value.
+type MeterOptions struct {
+	// Record, if set, is told every fact that counts, each once; see [Record]. It is called from one goroutine at a time,
+	// in the order of Record.Number, without any lock, and should be quick: what it has not been told yet waits in
+	// memory. It may use the meter, except for Flush. A panic in it is logged.
+	Record func(Record)
+
+	// Interval is how often a connection that goes on, or an object that stays active, makes a record; default 1 minute.
+	Interval time.Duration
+
+	// Logger gets what goes wrong; nil means slog.Default.
+	Logger *slog.Logger
+}
+
+const defaultInterval = time.Minute
+
+// NewMeter returns a meter that has counted nothing.
+func NewMeter(opts *MeterOptions) *Meter {
+	b := new(books)
+	if opts != nil {
+		b.opts = *opts
+	}
+	setDefault(&b.opts.Interval, defaultInterval)
+	b.all = &Meter{books: b}
+	return b.all
+}
+
+// Tenant returns the meter of one customer, which is made the first time and the same ever after. What it counts also
+// counts in m. Tenants may have tenants. The tenant without a name is m itself.
+func (m *Meter) Tenant(name string) *Meter {
+	if m == nil || name == "" {
+		return m
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tenants[name]
+	if t == nil {
+		if m.tenants == nil {
+			m.tenants = make(map[string]*Meter)
+		}
+		name = strings.Clone(name)
+		t = &Meter{books: m.books, tenant: append(slices.Clip(m.tenant), name)}
+		m.tenants[name] = t
+	}
+	return t
+}
+
+// Usage returns what has been used since NewMeter, by m and its tenants. What is going on at the moment, a connection or an
+// active interval, counts up to now. A reading does not stop the world: it is exact for whatever was over when it
+// began.
+//
+// The usage is the sum of the records: those for what goes on are made now, and Record has been told when Usage returns, unless
+// it was being told something at that moment, or Usage is called from there. Then the last ones follow; see Flush.
+func (m *Meter) Usage() Usage {
+	if m == nil {
+		return Usage{}
+	}
+	claimed := m.books.claim()
+	m.settle(claimed)
+	if claimed {
+		m.books.tellAll()
+	}
+	return m.sum()
+}
+
+// Tenants returns an iterator over the tenants, ordered by name, and the usage of each, with that of its own tenants.
+func (m *Meter) Tenants() iter.Seq2[string, Usage] {
+	return func(yield func(string, Usage) bool) {
+		if m == nil {
+			return
+		}
+		for _, t := range m.children() {
+			if !yield(t.tenant[len(t.tenant)-1], t.Usage()) {
+				return
+			}
+		}
+	}
+}
+
+// children returns the tenants as they are now, ordered by name.
+func (m *Meter) children() []*Meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tenants == nil {
+		return nil
+	}
+	all := make([]*Meter, 0, len(m.tenants))
+	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
+		all = append(all, m.tenants[name])
+	}
+	return all
+}
+
+// settle books everything that has been counted up to now, and makes records of it if told to.
+func (m *Meter) settle(record bool) {
+	m.mu.Lock()
+	tabs := slices.Clone(m.tabs)
+	m.mu.Unlock()
+	for _, t := range tabs {
+		t.settle(record)
+	}
+	for _, t := range m.children() {
+		t.settle(record)
+	}
+}
+
+// sum returns what has been booked.
+func (m *Meter) sum() Usage {
+	m.mu.Lock()
+	u := m.booked
+	m.mu.Unlock()
+	for _, t := range m.children() {
+		u = u.Add(t.sum())
+	}
+	return u
+}
+
+// book adds a fact to what has been used. The mutexes of sockets and objects may be held.
+func (m *Meter) book(r Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.booked = m.booked.Add(r.Usage)
+	m.recordLocked(r)
+}
+
+// recordLocked has Record told of what has been booked. mu must be held.
+func (m *Meter) recordLocked(r Record) {
+	if m.records() {
+		r.Tenant = m.tenant
+		m.books.enter(r)
+	}
+}
+
+// records reports whether anybody wants records.
+func (m *Meter) records() bool { return m.books.opts.Record != nil }
+
+// listLocked puts t among those that may have something to be booked. mu must be held.
+func (m *Meter) listLocked(t *tab) {
+	if t.place == 0 {
+		m.tabs = append(m.tabs, t)
+		t.place = len(m.tabs)
+	}
+}
+
+// unlistLocked takes t out. mu must be held.
+func (m *Meter) unlistLocked(t *tab) {
+	if t.place == 0 {
+		return
+	}
+	last := len(m.tabs) - 1
+	m.tabs[t.place-1] = m.tabs[last]
+	m.tabs[t.place-1].place = t.place
+	m.tabs[last] = nil
+	m.tabs, t.place = m.tabs[:last], 0
+}
+
+// idle reports whether nothing of m is going on.
+func (m *Meter) idle() bool {
+	m.mu.Lock()
+	busy := len(m.tabs) > 0
+	m.mu.Unlock()
+	return !busy && !slices.ContainsFunc(m.children(), func(t *Meter) bool { return !t.idle() })
+}

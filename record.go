@@ -1,0 +1,195 @@
+package edgews
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Fact says what a Record is about.
+type Fact uint8
+
+const (
+	FactOpened  Fact = iota + 1 // a peer has opened a connection
+	FactTraffic                 // what a connection that goes on has used since its last record
+	FactClosed                  // what a connection has used since its last record, after which it ended
+	FactRequest                 // an object has answered a request that did not become a socket
+	FactAlarm                   // an object's alarm handler has run
+	FactActive                  // an interval in which an object was active, or the part of it since its last record
+)
+
+// String returns the fact in a word, such as "opened".
+func (f Fact) String() string {
+	switch f {
+	case FactOpened:
+		return "opened"
+	case FactTraffic:
+		return "traffic"
+	case FactClosed:
+		return "closed"
+	case FactRequest:
+		return "request"
+	case FactAlarm:
+		return "alarm"
+	case FactActive:
+		return "active"
+	}
+	return fmt.Sprintf("Fact(%d)", uint8(f))
+}
+
+// Record is a fact that counts, for MeterOptions.Record: with the records of a meter a program keeps books of its own. Each
+// fact is in exactly one record, and the sum of all records is the meter's usage, at any time.
+//
+// A connection makes a record when it is opened and when it ends, an object one for each request, alarm and active
+// interval. What goes on makes one for each MeterOptions.Interval, and whenever somebody reads the meter. What is sent after
+// the end, by a socket that is half open, is traffic once more.
+type Record struct {
+	Number     uint64    // counts the records of a meter and its tenants, from 1
+	Fact       Fact      // what it is about
+	Tenant     []string  // who pays, the outermost first; nobody in particular if empty. Not to be changed.
+	Connection uint64    // counts the connections of a meter and its tenants, from 1; 0: it is about none
+	Namespace  string    // of Object
+	Object     ID        // the zero ID if there is none
+	From, To   time.Time // when it was used
+	Usage      Usage     // what was used
+}
+
+// books are what a meter and its tenants have in common.
+type books struct {
+	all         *Meter
+	opts        MeterOptions
+	connections atomic.Uint64
+	armed       atomic.Bool // the next round is due
+
+	mu sync.Mutex // a leaf
+
+	// Guarded by mu.
+	last    uint64 // the number of the last record
+	untold  fifo[Record]
+	telling bool   // a goroutine tells Record, or is about to
+	told    signal // nothing is untold
+	timer   *time.Timer
+	closed  bool
+}
+
+// enter numbers r and sees to it that Record is told. The mutexes of meters, sockets and objects may be held.
+func (b *books) enter(r Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last++
+	r.Number = b.last
+	b.untold.push(r)
+	if !b.telling {
+		b.telling = true
+		go b.tellAll()
+	}
+}
+
+// claim reports whether the caller is the one to tell Record, which it does with tellAll when it has entered what it has.
+func (b *books) claim() bool {
+	if b.opts.Record == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	claimed := !b.telling
+	b.telling = true
+	return claimed
+}
+
+// tellAll tells Record what it has not been told. No mutex may be held.
+func (b *books) tellAll() {
+	over := false
+	defer func() {
+		if !over { // Record has called runtime.Goexit, as failing tests do
+			go b.tellAll()
+		}
+	}()
+	for r, ok := b.next(); ok; r, ok = b.next() {
+		b.tell(r)
+	}
+	over = true
+}
+
+// next takes the next record. When there is none, the claim is over.
+func (b *books) next() (r Record, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.untold.len() == 0 {
+		b.telling = false
+		b.told.broadcast()
+		return r, false
+	}
+	return b.untold.pop(), true
+}
+
+func (b *books) tell(r Record) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.logger().Error("edgews: MeterOptions.Record panicked", "panic", cause, "stack", string(debug.Stack()))
+		}
+	}()
+	b.opts.Record(r)
+}
+
+func (b *books) logger() *slog.Logger {
+	if b.opts.Logger != nil {
+		return b.opts.Logger
+	}
+	return slog.Default()
+}
+
+// stir sees to it that there is a next round, if rounds do anything. Any mutex but that of books may be held.
+func (b *books) stir() {
+	if b.opts.Record == nil || b.armed.Swap(true) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = time.AfterFunc(b.opts.Interval, b.round)
+}
+
+// round records what goes on. The next round comes as long as anything does.
+func (b *books) round() {
+	b.armed.Store(false)
+	defer func() { // Record may call runtime.Goexit, as failing tests do
+		if !b.all.idle() {
+			b.stir()
+		}
+	}()
+	b.record()
+}
+
+// record makes records of everything up to now, and tells Record unless another goroutine does.
+func (b *books) record() {
+	claimed := b.claim()
+	b.all.settle(true)
+	if claimed {
+		b.tellAll()
+	}
+}
+
+// Flush makes a record of everything that goes on, and waits until Record has been told all there is, or ctx ends. Do not
+// call it from Record.
+func (m *Meter) Flush(ctx context.Context) error {
+	if m == nil {
+		return nil
+	}
+	b := m.books
+	b.record()
+	b.mu.Lock()
+	for b.telling {
+		told := b.told.wait()
+		b.mu.Unlock()
+		if err := waitFor(ctx, told); err != nil {
+			return err
+		}
+		b.mu.Lock()
+	}
+	b.mu.Unlock()
+	return nil
+}
