@@ -1,9 +1,9 @@
 package edgews
 
 import (
+	"cmp"
 	"iter"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +43,7 @@ type Meter struct {
 	booked  Usage // without what tenants have
 	tabs    []*tab
 	tenants map[string]*Meter
+	inOrder []*Meter // the tenants as they came; only appended to
 }
 
 // MeterOptions configures a meter. A nil pointer means the zero value.
@@ -88,6 +89,7 @@ func (m *Meter) Tenant(name string) *Meter {
 		name = strings.Clone(name)
 		t = &Meter{books: m.books, tenant: append(slices.Clip(m.tenant), name)}
 		m.tenants[name] = t
+		m.inOrder = append(m.inOrder, t)
 	}
 	return t
 }
@@ -116,26 +118,23 @@ func (m *Meter) Tenants() iter.Seq2[string, Usage] {
 		if m == nil {
 			return
 		}
-		for _, t := range m.children() {
-			if !yield(t.tenant[len(t.tenant)-1], t.Usage()) {
+		byName := slices.SortedFunc(slices.Values(m.children()), func(a, b *Meter) int { return cmp.Compare(a.name(), b.name()) })
+		for _, t := range byName {
+			if !yield(t.name(), t.Usage()) {
 				return
 			}
 		}
 	}
 }
 
-// children returns the tenants as they are now, ordered by name.
+// name returns the name of a tenant.
+func (m *Meter) name() string { return m.tenant[len(m.tenant)-1] }
+
+// children returns the tenants as they are now, the oldest first; not to be changed.
 func (m *Meter) children() []*Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tenants == nil {
-		return nil
-	}
-	all := make([]*Meter, 0, len(m.tenants))
-	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
-		all = append(all, m.tenants[name])
-	}
-	return all
+	return m.inOrder
 }
 
 // settle books everything that has been counted up to now, and makes records of it if told to.
