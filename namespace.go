@@ -11,8 +11,8 @@ import (
 )
 
 // Object is what a namespace's constructor returns: a value that answers requests, one event at a time. It may also
-// implement MessageHandler, CloseHandler and ErrorHandler; what it does not implement is dropped without
-// a word, and without waking it.
+// implement MessageHandler, CloseHandler, ErrorHandler and AlarmHandler; messages and ends that it does not handle are
+// dropped without a word, and without waking it.
 //
 // No two events of an object run at the same time, so its fields need no mutex. Events of one socket come in the order
 // in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
@@ -54,6 +54,11 @@ type NamespaceOptions struct {
 	// default 10 s, as in Workers; negative: for ever.
 	HibernateAfter time.Duration
 
+	// Store keeps the storage and the alarms of the objects. It is not closed by the namespace: close it after Shutdown
+	// has returned nil. Alarms that are due go off from the beginning, perhaps before NewNamespace has returned. Nil is
+	// a NewMemoryStore of the namespace's own.
+	Store Store
+
 	// Tenant names who pays for an object: what it uses counts in Meter.Tenant of that name, and thereby in Meter. Nil,
 	// or "", is Meter itself; without Meter nothing is counted. It must be quick and always give the same answer for
 	// the same ID.
@@ -72,6 +77,7 @@ type Namespace struct {
 	cut       context.CancelFunc
 	clock     clock
 	closing   shutdown
+	alarms    alarms
 
 	mu      sync.Mutex // below every other
 	objects map[ID]*object
@@ -90,7 +96,12 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	n.ctx, n.cut = context.WithCancel(context.Background())
-	n.clock.n = n
+	n.clock.n, n.alarms.n = n, n
+	if n.opts.Store == nil {
+		n.opts.Store = NewMemoryStore()
+		return n
+	}
+	n.alarms.arm(time.Now()) // of the objects that nobody will ask for
 	return n
 }
 
@@ -174,7 +185,7 @@ type ObjectInfo struct {
 	State   ObjectState
 	Since   time.Time // when it got into State
 	Sockets int       // accepted with AcceptWebSocket
-	Pins    []string  // what keeps it awake: "event", "WaitUntil", "accepted socket", "outbound socket", "held socket"
+	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
 }
 
 // Objects returns an iterator over the objects that are in memory, in no order: those with a value, those with sockets,

@@ -54,7 +54,7 @@ func reached(err error, r *http.Request) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown):
+	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced):
 		return false
 	}
 	return err != r.Context().Err()
@@ -63,8 +63,11 @@ func reached(err error, r *http.Request) bool {
 // fail answers a request that no handler has answered.
 func (w *responseWriter) fail(err error) {
 	status := http.StatusInternalServerError
-	if errors.Is(err, ErrReentrant) {
+	switch {
+	case errors.Is(err, ErrReentrant):
 		status = http.StatusLoopDetected
+	case errors.Is(err, ErrFenced):
+		status = http.StatusServiceUnavailable
 	}
 	if w.began || errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)

@@ -41,11 +41,11 @@ func newTab(m *Meter, o *object, mu *sync.Mutex) *tab {
 
 func sinceEpoch() time.Duration { return time.Since(epoch) }
 
-// tally says as what a message that goes out is counted.
-type tally uint8
+// counting says what a message that goes out counts as.
+type counting uint8
 
 const (
-	asMessage tally = iota
+	asMessage counting = iota
 	asAutoResponse
 	asNothing // it has been counted
 )
@@ -135,9 +135,9 @@ func (t *tab) inLocked(messages, n int) {
 // outLocked counts a message that goes out, or a piece of one. mu must be held.
 func (t *tab) outLocked(m *outgoing) {
 	switch {
-	case t == nil || m.tally == asNothing:
+	case t == nil || m.as == asNothing:
 		return
-	case m.tally == asAutoResponse:
+	case m.as == asAutoResponse:
 		t.used.AutoResponses++
 	default:
 		if m.last {
