@@ -53,6 +53,11 @@ type MeterOptions struct {
 	// memory. It may use the meter, except for Flush. A panic in it is logged.
 	Record func(Record)
 
+	// MinuteFloor is what every minute of a connection counts for at the least in Usage.MinuteBytes, in bytes; 0: minutes
+	// are not counted. They begin with the connection, and each counts as soon as it has begun. It
+	// costs one reading of the clock for each message.
+	MinuteFloor int64
+
 	// Interval is how often a connection that goes on, or an object that stays active, makes a record; default 1 minute.
 	Interval time.Duration
 

@@ -21,6 +21,7 @@ type tab struct {
 	recorded *Usage        // booked, and not recorded; nil if nobody wants records
 	since    time.Time     // since when it is not recorded
 	from     time.Duration // up to when the time that runs has been counted, since epoch
+	minutes  minutes       // of a connection, if they count
 	running  bool          // it does run
 	listed   bool          // the meter knows of it
 	place    int           // in meter.tabs, from 1; 0: it is not there. Guarded by the meter's mu.
@@ -79,6 +80,7 @@ func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
 	t.conn = t.meter.books.connections.Add(1)
 	t.since = time.Now()
 	t.from, t.running = t.since.Sub(epoch), true
+	t.minutes.begin(t.from)
 	if byPeer {
 		t.meter.book(t.record(FactOpened, Usage{Connections: 1}, t.since))
 	}
@@ -129,6 +131,7 @@ func (t *tab) inLocked(messages, n int) {
 	}
 	t.used.MessagesIn += int64(messages)
 	t.used.BytesIn += int64(n)
+	t.carryLocked(n)
 	t.lateLocked()
 }
 
@@ -144,6 +147,7 @@ func (t *tab) outLocked(m *outgoing) {
 			t.used.MessagesOut++
 		}
 		t.used.BytesOut += int64(len(m.data))
+		t.carryLocked(len(m.data))
 	}
 	t.lateLocked()
 }
@@ -226,6 +230,7 @@ func (t *tab) runLocked(at time.Duration) {
 		t.used.Active += d
 	default:
 		t.used.Connected += d
+		t.carryToLocked(at)
 	}
 	t.from = at
 }
