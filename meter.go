@@ -29,7 +29,7 @@ import (
 //     between two calls of Receive is not seen.
 //
 // All methods may be called from any goroutine, and on a nil *Meter, which counts nothing. A meter has no goroutine and
-// needs no closing unless it has a ledger.
+// needs no closing; with a ledger, call Flush at the end.
 //
 // Counting takes no lock that connections share and allocates nothing. A socket without a meter pays one comparison for
 // it; with one, two readings of the clock for each message that goes to a listener.
@@ -39,8 +39,10 @@ type Meter struct {
 
 	mu sync.Mutex // below those of sockets and objects, above that of books
 
-	// Guarded by mu.
-	booked  Usage // without what tenants have
+	// Guarded by mu. Without what tenants have.
+	booked  Usage // since NewMeter
+	before  Usage // what the ledger has besides
+	saved   Usage // what of booked it has
 	tabs    []*tab
 	tenants map[string]*Meter
 	inOrder []*Meter // the tenants as they came; only appended to
@@ -58,8 +60,19 @@ type MeterOptions struct {
 	// costs one reading of the clock for each message.
 	MinuteFloor int64
 
-	// Interval is how often a connection that goes on, or an object that stays active, makes a record; default 1 minute.
+	// Interval is how often a connection that goes on, or an object that stays active, makes a record, and how often the
+	// ledger is written; default 1 minute.
 	Interval time.Duration
+
+	// Store, if set, keeps a ledger of what the meter and its tenants have used, over all runs of the program: see
+	// [Meter.Total]. It is written at each Interval in which something was used, and by Flush, all tenants in one commit:
+	// a program that is killed loses what was used since, and nothing is ever there twice. A commit that fails is
+	// logged, and made up for by the next. It may be the Store of a namespace, and is not closed.
+	Store Store
+
+	// Ledger is the name of the ledger in Store; default "meter". It is for one meter at a time. That a program begins
+	// while the one before it is still there does no harm, as long as they do not write in the same moment.
+	Ledger string
 
 	// Logger gets what goes wrong; nil means slog.Default.
 	Logger *slog.Logger
@@ -74,6 +87,10 @@ func NewMeter(opts *MeterOptions) *Meter {
 		b.opts = *opts
 	}
 	setDefault(&b.opts.Interval, defaultInterval)
+	setDefault(&b.opts.Ledger, "meter")
+	if b.opts.Store != nil {
+		b.ledger = newLedger(b)
+	}
 	b.all = &Meter{books: b}
 	return b.all
 }
@@ -172,6 +189,7 @@ func (m *Meter) book(r Record) {
 	defer m.mu.Unlock()
 	m.booked = m.booked.Add(r.Usage)
 	m.recordLocked(r)
+	m.books.stir()
 }
 
 // recordLocked has Record told of what has been booked. mu must be held.

@@ -1,7 +1,6 @@
 package edgews
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -62,8 +61,9 @@ type Record struct {
 type books struct {
 	all         *Meter
 	opts        MeterOptions
+	ledger      *ledger // nil: none
 	connections atomic.Uint64
-	armed       atomic.Bool // the next round is due
+	armed       atomic.Bool // there will be a round
 
 	mu sync.Mutex // a leaf
 
@@ -72,8 +72,6 @@ type books struct {
 	untold  fifo[Record]
 	telling bool   // a goroutine tells Record, or is about to
 	told    signal // nothing is untold
-	timer   *time.Timer
-	closed  bool
 }
 
 // enter numbers r and sees to it that Record is told. The mutexes of meters, sockets and objects may be held.
@@ -141,55 +139,4 @@ func (b *books) logger() *slog.Logger {
 		return b.opts.Logger
 	}
 	return slog.Default()
-}
-
-// stir sees to it that there is a next round, if rounds do anything. Any mutex but that of books may be held.
-func (b *books) stir() {
-	if b.opts.Record == nil || b.armed.Swap(true) {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.timer = time.AfterFunc(b.opts.Interval, b.round)
-}
-
-// round records what goes on. The next round comes as long as anything does.
-func (b *books) round() {
-	b.armed.Store(false)
-	defer func() { // Record may call runtime.Goexit, as failing tests do
-		if !b.all.idle() {
-			b.stir()
-		}
-	}()
-	b.record()
-}
-
-// record makes records of everything up to now, and tells Record unless another goroutine does.
-func (b *books) record() {
-	claimed := b.claim()
-	b.all.settle(true)
-	if claimed {
-		b.tellAll()
-	}
-}
-
-// Flush makes a record of everything that goes on, and waits until Record has been told all there is, or ctx ends. Do not
-// call it from Record.
-func (m *Meter) Flush(ctx context.Context) error {
-	if m == nil {
-		return nil
-	}
-	b := m.books
-	b.record()
-	b.mu.Lock()
-	for b.telling {
-		told := b.told.wait()
-		b.mu.Unlock()
-		if err := waitFor(ctx, told); err != nil {
-			return err
-		}
-		b.mu.Lock()
-	}
-	b.mu.Unlock()
-	return nil
 }
