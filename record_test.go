@@ -150,7 +150,7 @@ func TestRecordMayUseTheMeter(t *testing.T) {
 		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m})
 		require.NoError(t, s.Accept())
 		go p.answersPings()
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3*time.Minute + time.Second)
 		require.NoError(t, s.Close(1000, ""))
 		waitDone(t, s)
 		require.NoError(t, m.Flush(t.Context()))
