@@ -159,6 +159,9 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 
 // dial sends the request, checks the answer and takes the connection over.
 func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
+	if err := o.meter.admit(Usage{}); err != nil {
+		return wireConfig{}, nil, err
+	}
 	ctx, settle := handshakeContext(ctx, o.timeout)
 	defer settle()
 	resp, traced, err := o.send(ctx)

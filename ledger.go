@@ -44,6 +44,7 @@ type ledgerSeal struct {
 type ledgerEntry struct {
 	Tenant []string `json:"tenant,omitempty"`
 	Usage  Usage    `json:"usage"`
+	Day    *dayMark `json:"day,omitempty"` // if it has a quota
 }
 
 func newLedger(b *books) *ledger {
@@ -125,6 +126,9 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 		}
 		m.mu.Lock()
 		m.before = e.Usage.Sub(m.saved)
+		if e.Day != nil {
+			m.day = *e.Day
+		}
 		m.mu.Unlock()
 	}
 	return nil
@@ -170,16 +174,20 @@ func (l *ledger) flush(ctx context.Context) error {
 
 // draft is what a meter has counted, of which the ledger does not have everything.
 type draft struct {
-	m        *Meter
-	booked   Usage
-	lifetime Usage // with what there was before
+	m      *Meter
+	booked Usage
+	entry  ledgerEntry
 }
 
 // drafts appends what is to be written of m and its tenants.
 func (m *Meter) drafts(to []draft) []draft {
 	m.mu.Lock()
 	if m.booked != m.saved {
-		to = append(to, draft{m, m.booked, m.before.Add(m.booked)})
+		entry := ledgerEntry{Tenant: m.tenant, Usage: m.before.Add(m.booked)}
+		if day := m.day; !day.Day.IsZero() {
+			entry.Day = &day
+		}
+		to = append(to, draft{m, m.booked, entry})
 	}
 	m.mu.Unlock()
 	for _, t := range m.children() {
@@ -199,7 +207,7 @@ func (l *ledger) batch(seal ledgerSeal) (b Batch) {
 	}
 	put(ledgerHead, seal)
 	for _, d := range l.tried {
-		put(ledgerKey(d.m.tenant), ledgerEntry{d.m.tenant, d.lifetime})
+		put(ledgerKey(d.m.tenant), d.entry)
 	}
 	return b
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,7 +36,9 @@ import (
 // it; with one, two readings of the clock for each message that goes to a listener.
 type Meter struct {
 	books  *books // one for a meter and all its tenants
+	parent *Meter // nil: it is no tenant
 	tenant []string
+	quota  atomic.Pointer[quota] // nil: none
 
 	mu sync.Mutex // below those of sockets and objects, above that of books
 
@@ -43,6 +46,7 @@ type Meter struct {
 	booked  Usage // since NewMeter
 	before  Usage // what the ledger has besides
 	saved   Usage // what of booked it has
+	day     dayMark
 	tabs    []*tab
 	tenants map[string]*Meter
 	inOrder []*Meter // the tenants as they came; only appended to
@@ -82,7 +86,7 @@ const defaultInterval = time.Minute
 
 // NewMeter returns a meter that has counted nothing.
 func NewMeter(opts *MeterOptions) *Meter {
-	b := new(books)
+	b := &books{began: today()}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -109,7 +113,7 @@ func (m *Meter) Tenant(name string) *Meter {
 			m.tenants = make(map[string]*Meter)
 		}
 		name = strings.Clone(name)
-		t = &Meter{books: m.books, tenant: append(slices.Clip(m.tenant), name)}
+		t = &Meter{books: m.books, parent: m, tenant: append(slices.Clip(m.tenant), name)}
 		m.tenants[name] = t
 		m.inOrder = append(m.inOrder, t)
 	}

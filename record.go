@@ -61,7 +61,9 @@ type Record struct {
 type books struct {
 	all         *Meter
 	opts        MeterOptions
-	ledger      *ledger // nil: none
+	began       time.Time // the day
+	ledger      *ledger   // nil: none
+	quotas      atomic.Int32
 	connections atomic.Uint64
 	armed       atomic.Bool // there will be a round
 

@@ -10,13 +10,17 @@ const roundTime = 30 * time.Second
 
 // stir sees to it that there will be a round, if rounds do anything. The mutexes of meters, sockets and objects may be held.
 func (b *books) stir() {
-	if b.opts.Record == nil && b.ledger == nil || b.armed.Load() || b.armed.Swap(true) {
+	if b.opts.Record == nil && b.ledger == nil && b.quotas.Load() == 0 || b.armed.Load() || b.armed.Swap(true) {
 		return
 	}
-	time.AfterFunc(b.opts.Interval, b.round)
+	wait := b.opts.Interval
+	if b.quotas.Load() > 0 {
+		wait = min(wait, untilTomorrow())
+	}
+	time.AfterFunc(wait, b.round)
 }
 
-// round brings records and ledger up to date. Rounds come as long as something goes on or is not written.
+// round brings records and ledger up to date, and looks at quotas. Rounds come as long as something goes on or is not written.
 func (b *books) round() {
 	b.armed.Store(false)
 	failed := true
@@ -25,6 +29,9 @@ func (b *books) round() {
 			b.stir()
 		}
 	}()
+	if b.quotas.Load() > 0 {
+		b.all.lookAll()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), roundTime)
 	defer cancel()
 	err := b.flush(ctx)

@@ -28,12 +28,16 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // ends. One given to State.AcceptWebSocket does not.
 //
 // An object that cannot be constructed or that panics is answered with 500, one that calls itself with 508, and
-// everything after Shutdown with 503, upgrades from its beginning. A panic with http.ErrAbortHandler, or after
+// everything after Shutdown with 503, upgrades from its beginning. Who has used up a quota gets 429 (Meter.SetQuota). A panic with http.ErrAbortHandler, or after
 // the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.closing.refuses(r) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	if err := s.n.admit(s.id, r); err != nil {
+		tooMany(w)
 		return
 	}
 	rw := &responseWriter{ResponseWriter: w}
@@ -47,6 +51,17 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil && r.Context().Err() == nil {
 		rw.fail(err)
 	}
+}
+
+// admit asks the quota of whoever pays for the object.
+func (n *Namespace) admit(id ID, r *http.Request) error {
+	switch {
+	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
+		return nil
+	case IsUpgrade(r):
+		return n.payer(id).admit(Usage{Connections: 1})
+	}
+	return n.payer(id).admit(Usage{HTTPRequests: 1})
 }
 
 // reached reports whether a request has come to its object, which may have failed with err.

@@ -13,10 +13,12 @@ type tab struct {
 	// Immutable.
 	meter  *Meter
 	object *object     // nil: of no object
+	socket *Socket     // nil: it is the object's own
 	mu     *sync.Mutex // the socket's or the object's
 
 	// Guarded by mu.
 	conn     uint64        // the number of the connection; 0: of none
+	unlooked int           // messages since a quota has been looked at
 	used     Usage         // counted, and not booked
 	recorded *Usage        // booked, and not recorded; nil if nobody wants records
 	since    time.Time     // since when it is not recorded
@@ -32,8 +34,13 @@ type tab struct {
 	busySince atomic.Int64 // since when one runs, since epoch; 0: none does
 }
 
-func newTab(m *Meter, o *object, mu *sync.Mutex) *tab {
-	t := &tab{meter: m, object: o, mu: mu, since: time.Now()}
+func newTab(m *Meter, o *object, s *Socket) *tab {
+	t := &tab{meter: m, object: o, socket: s, since: time.Now()}
+	if s != nil {
+		t.mu = s.mu
+	} else {
+		t.mu = &o.mu
+	}
 	if m.records() {
 		t.recorded = new(Usage)
 	}
@@ -74,7 +81,7 @@ func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
 	}
 	t := s.tabLocked()
 	if t == nil {
-		t = newTab(m, o, s.mu)
+		t = newTab(m, o, s)
 		s.extraLocked().tab = t
 	}
 	t.conn = t.meter.books.connections.Add(1)
@@ -95,12 +102,12 @@ func (s *Socket) joinLocked(o *object) {
 		s.openTabLocked(o.tab.meter, o, !w.client)
 		return
 	}
-	s.extraLocked().tab = newTab(o.tab.meter, o, s.mu)
+	s.extraLocked().tab = newTab(o.tab.meter, o, s)
 	s.extra.tab.listLocked()
 }
 
 // isObjects reports whether t is an object's own, not a socket's.
-func (t *tab) isObjects() bool { return t.object != nil && t.object.tab == t }
+func (t *tab) isObjects() bool { return t.socket == nil }
 
 // listLocked lets the meter know that there is something to be fetched, or will be. mu must be held.
 func (t *tab) listLocked() {
@@ -132,7 +139,19 @@ func (t *tab) inLocked(messages, n int) {
 	t.used.MessagesIn += int64(messages)
 	t.used.BytesIn += int64(n)
 	t.carryLocked(n)
+	t.mindLocked(messages)
 	t.lateLocked()
+}
+
+// mindLocked has a quota looked at, if there are any, once there has been enough to look at. mu must be held.
+func (t *tab) mindLocked(messages int) {
+	if t.meter.books.quotas.Load() == 0 {
+		return
+	}
+	if t.unlooked += messages; t.unlooked >= quotaBatch {
+		t.unlooked = 0
+		t.meter.lookSoon()
+	}
 }
 
 // outLocked counts a message that goes out, or a piece of one. mu must be held.
