@@ -187,11 +187,15 @@ func (m *Meter) sum() Usage {
 	return u
 }
 
-// book adds a fact to what has been used. The mutexes of sockets and objects may be held.
-func (m *Meter) book(r Record) {
+// book adds a fact to what has been used, and to what o has, if there is one. The mutexes of sockets and objects may be
+// held.
+func (m *Meter) book(o *object, r Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.booked = m.booked.Add(r.Usage)
+	if o != nil {
+		o.used = o.used.Add(r.Usage)
+	}
 	m.recordLocked(r)
 	m.books.stir()
 }

@@ -1,6 +1,9 @@
 package edgews
 
-import "context"
+import (
+	"context"
+	"maps"
+)
 
 // pin is a way in which a socket keeps an object awake.
 type pin uint8
@@ -54,6 +57,13 @@ func (s *Socket) belong(ctx context.Context, how pin) {
 	}
 }
 
+// guestsNow returns the sockets that keep the object awake.
+func (o *object) guestsNow() map[*Socket]pin {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.guests)
+}
+
 // optionsFor returns the options of a socket that is made with none: those of the namespace, in an event of an object.
 func optionsFor(ctx context.Context) Options {
 	if o, ok := ctx.Value(objectOf{}).(*object); ok {
@@ -89,7 +99,7 @@ func (o *object) pinsLocked() (names []string) {
 	if o.busy {
 		names = append(names, "event")
 	}
-	if o.works > 0 {
+	if len(o.workers) > 0 {
 		names = append(names, "WaitUntil")
 	}
 	if o.storingLocked() {
@@ -109,7 +119,7 @@ func (o *object) pinsLocked() (names []string) {
 
 // pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
 func (o *object) pinnedLocked() bool {
-	return o.works > 0 || len(o.guests) > 0 || o.storingLocked()
+	return len(o.workers) > 0 || len(o.guests) > 0 || o.storingLocked()
 }
 
 // storingLocked says whether a call uses the storage. mu must be held.

@@ -100,14 +100,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 // sockets returns all that objects have, accepted either way.
 func (n *Namespace) sockets() (all []*Socket) {
 	for _, o := range n.all() {
-		o.mu.Lock()
-		for _, m := range o.conns.all {
-			all = append(all, m.s)
-		}
-		for s := range o.guests {
-			all = append(all, s)
-		}
-		o.mu.Unlock()
+		all = append(all, o.sockets()...)
 	}
 	return all
 }

@@ -41,7 +41,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rw := &responseWriter{ResponseWriter: w}
-	err := s.n.do(r.Context(), s.id, func(e *eventContext, value Object) error {
+	err := s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})

@@ -89,7 +89,7 @@ func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
 	t.from, t.running = t.since.Sub(epoch), true
 	t.minutes.begin(t.from)
 	if byPeer {
-		t.meter.book(t.record(FactOpened, Usage{Connections: 1}, t.since))
+		t.meter.book(o, t.record(FactOpened, Usage{Connections: 1}, t.since))
 	}
 }
 
@@ -178,11 +178,14 @@ func (t *tab) lateLocked() {
 	}
 }
 
-// enter notes that a handler begins.
-func (t *tab) enter() {
-	if t != nil {
-		t.busySince.Store(int64(sinceEpoch()))
+// enter notes that a handler begins, and when, since epoch.
+func (t *tab) enter() time.Duration {
+	if t == nil {
+		return 0
 	}
+	at := sinceEpoch()
+	t.busySince.Store(int64(at))
+	return at
 }
 
 // leave notes that it has returned.
@@ -274,6 +277,9 @@ func (t *tab) bookLocked(f Fact, record bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.booked = m.booked.Add(t.used)
+	if t.object != nil {
+		t.object.used = t.object.used.Add(t.used)
+	}
 	if t.recorded != nil {
 		*t.recorded = t.recorded.Add(t.used)
 		if record && (*t.recorded != Usage{} || f == FactClosed) {
@@ -303,7 +309,7 @@ func (o *object) account(f Fact, u Usage) {
 		return
 	}
 	now := time.Now()
-	o.tab.meter.book(Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
+	o.tab.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
 }
 
 // forgetLocked books the last of an object that nobody will know any more. mu must be held.
