@@ -189,9 +189,11 @@ func (o *object) alarmRang(entry alarmEntry, failure error) {
 
 // afterAlarm returns the alarm that follows one that has gone off.
 func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
+	if failure == nil {
+		return alarmEntry{}
+	}
 	args := []any{"namespace", o.ns.name, "object", o.id.String(), "error", failure}
 	switch {
-	case failure == nil:
 	case failure == errNoHandler:
 		o.ns.logger().Error("edgews: alarm dropped, for which the object has no handler", args...)
 	case entry.retries >= maxAlarmRetries:

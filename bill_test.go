@@ -44,6 +44,15 @@ total                                                                           
 `), b.String())
 }
 
+// A correction that someone else has written, with less than nothing.
+func TestBillTableOfCorrections(t *testing.T) {
+	b := edgews.Bill{Plan: "credit", Lines: []edgews.Line{{Item: "messages", Quantity: -123_456, Billed: -123}}, Total: -edgews.Dollar}
+	assert.Contains(t, b.String(), " -123,456 ")
+	assert.Contains(t, b.String(), " -123 ")
+	assert.Contains(t, b.String(), "  -$1.00")
+	assert.Equal(t, "\n\nitem   quantity  included  billed  unit  price   cost\ntotal                                           $0.00", edgews.Bill{}.String())
+}
+
 func TestBillInJSON(t *testing.T) {
 	b := edgews.DurableObjects2024.Bill(edgews.Usage{HTTPRequests: 1_500_000})
 	text, err := json.Marshal(b)

@@ -100,7 +100,7 @@ var (
 	_ edgews.MessageHandler = (*room)(nil)
 	_ edgews.CloseHandler   = (*room)(nil)
 	_ edgews.ErrorHandler   = (*room)(nil)
-	_ edgews.AlarmHandler   = alarmHandler{}
+	_ edgews.AlarmHandler   = (*room)(nil)
 
 	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Store: edgews.Store(nil), Tenant: func(edgews.ID) string { return "" }}
 	_ = edgews.AutoResponse{Request: "", Response: ""}
@@ -122,10 +122,6 @@ var (
 	_ = edgews.Entry{Key: "", Value: []byte(nil)}
 	_ = []error{edgews.ErrKeyNotFound, edgews.ErrFenced}
 )
-
-type alarmHandler struct{}
-
-func (alarmHandler) Alarm(ctx context.Context) error { return nil }
 
 var (
 	_ = [...]edgews.Kind{0: 0, edgews.Text: 1, edgews.Binary: 2}

@@ -54,9 +54,10 @@ type NamespaceOptions struct {
 	// default 10 s, as in Workers; negative: for ever.
 	HibernateAfter time.Duration
 
-	// Store keeps the storage and the alarms of the objects. It is not closed by the namespace: close it after Shutdown
-	// has returned nil. Alarms that are due go off from the beginning, perhaps before NewNamespace has returned. Nil is
-	// a NewMemoryStore of the namespace's own.
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil is a NewMemoryStore of its
+	// own. Whoever has made a Store closes it, after Shutdown has returned nil.
+	//
+	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
 	Store Store
 
 	// Tenant names who pays for an object: what it uses counts in Meter.Tenant of that name, and thereby in Meter. Nil,

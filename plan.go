@@ -3,6 +3,7 @@ package edgews
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -10,8 +11,7 @@ import (
 // one and change the copy, or write another. All prices and included amounts are for one billing period, which is a month
 // in the published lists.
 //
-// A rate that is zero is not charged and has no line in a bill. Everything that [Usage] counts can have a rate. Storage is
-// not counted and not billed.
+// A rate that is zero is not charged and has no line in a bill. Storage is neither counted nor billed.
 //
 // A plan can be written as JSON, with amounts like "0.15"; see [USD].
 type Plan struct {
@@ -108,9 +108,7 @@ func (p Plan) bill(t *tally) Bill {
 		b.Lines = append(b.Lines, Line{Item: "base fee", Quantity: 1, Billed: 1, Unit: "period", Price: p.Base, Per: 1, Cost: p.Base})
 	}
 	for _, c := range p.charges(t) {
-		if c.rate != (Rate{}) {
-			b.Lines = append(b.Lines, c.line())
-		}
+		b.Lines = append(b.Lines, c.line())
 	}
 	total := new(big.Int)
 	for _, line := range b.Lines {
@@ -128,23 +126,25 @@ type charge struct {
 	parts      int64
 }
 
-// charges are all that there may be, in the order of a bill's lines.
+// charges are those that the plan has a rate for, in the order of a bill's lines.
 func (p Plan) charges(t *tally) []charge {
 	requests, perRequest := p.requests(t)
-	return []charge{
+	in, out := p.messages(t)
+	all := []charge{
 		{"requests", "requests", p.Requests, requests, perRequest},
 		{"duration", "GB-s", p.Duration, p.memoryTime(t), 1000 * int64(time.Second)},
 		{"CPU time", "ms", p.CPU, &t.busy, int64(time.Millisecond)},
 		{"connected time", "s", p.ConnectedTime, &t.connected, int64(time.Second)},
 		{"connections", "connections", p.Connections, &t.connections, 1},
-		{"messages", "messages", p.Messages, sumOf(p.messagesIn(t), p.messagesOut(t)), 1},
-		{"messages in", "messages", p.MessagesIn, p.messagesIn(t), 1},
-		{"messages out", "messages", p.MessagesOut, p.messagesOut(t), 1},
+		{"messages", "messages", p.Messages, sumOf(in, out), 1},
+		{"messages in", "messages", p.MessagesIn, in, 1},
+		{"messages out", "messages", p.MessagesOut, out, 1},
 		{"traffic", "bytes", p.Bytes, sumOf(&t.bytesIn, &t.bytesOut), 1},
 		{"traffic in", "bytes", p.BytesIn, &t.bytesIn, 1},
 		{"traffic out", "bytes", p.BytesOut, &t.bytesOut, 1},
 		{"minute traffic", "bytes", p.MinuteBytes, &t.minuteBytes, 1},
 	}
+	return slices.DeleteFunc(all, func(c charge) bool { return c.rate == Rate{} })
 }
 
 func (p Plan) requests(t *tally) (used *big.Int, parts int64) {
@@ -152,22 +152,17 @@ func (p Plan) requests(t *tally) (used *big.Int, parts int64) {
 	if p.MessagesPerRequest <= 0 {
 		return whole, 1
 	}
+	in, _ := p.messages(t)
 	whole.Mul(whole, big.NewInt(p.MessagesPerRequest))
-	return whole.Add(whole, p.messagesIn(t)), p.MessagesPerRequest
+	return whole.Add(whole, in), p.MessagesPerRequest
 }
 
-func (p Plan) messagesIn(t *tally) *big.Int {
+// messages are those that are charged.
+func (p Plan) messages(t *tally) (in, out *big.Int) {
 	if p.BillAutoResponses {
-		return sumOf(&t.messagesIn, &t.autoResponses)
+		return sumOf(&t.messagesIn, &t.autoResponses), sumOf(&t.messagesOut, &t.autoResponses)
 	}
-	return &t.messagesIn
-}
-
-func (p Plan) messagesOut(t *tally) *big.Int {
-	if p.BillAutoResponses {
-		return sumOf(&t.messagesOut, &t.autoResponses)
-	}
-	return &t.messagesOut
+	return &t.messagesIn, &t.messagesOut
 }
 
 // memoryTime is in MB times nanoseconds.
@@ -184,25 +179,30 @@ func (p Plan) memoryTime(t *tally) *big.Int {
 	return new(big.Int).Mul(span, big.NewInt(max(p.Memory, 0)))
 }
 
-// line is exact until the cost. Its quantities are in whole units, and one that has begun counts as one.
-func (c charge) line() Line {
-	included, price, per := max(c.rate.Included, 0), c.rate.Price, max(c.rate.Per, 1)
-	parts := big.NewInt(c.parts)
-
-	over := new(big.Int).Mul(big.NewInt(included), parts)
-	if over.Sub(c.used, over); over.Sign() < 0 {
+// over is what was used beyond what is included, in parts of a unit.
+func (c charge) over() *big.Int {
+	included := big.NewInt(max(c.rate.Included, 0))
+	over := included.Sub(c.used, included.Mul(included, big.NewInt(c.parts)))
+	if over.Sign() < 0 {
 		over.SetInt64(0)
 	}
+	return over
+}
+
+// line is exact until the cost. Its quantities are in whole units, and one that has begun counts as one.
+func (c charge) line() Line {
+	parts, over := big.NewInt(c.parts), c.over()
 	billed := ceilDiv(over, parts)
 	if c.rate.RoundUp > 0 {
 		step := big.NewInt(c.rate.RoundUp)
 		billed = ceilDiv(billed, step)
 		over.Mul(billed.Mul(billed, step), parts)
 	}
-	over.Mul(over, big.NewInt(int64(price)))
+	price, per := c.rate.Price, max(c.rate.Per, 1)
+	cost := usdOf(over.Mul(over, big.NewInt(int64(price))), new(big.Int).Mul(parts, big.NewInt(per)))
 	return Line{
-		Item: c.item, Quantity: clampInt64(ceilDiv(c.used, parts)), Included: included, Billed: clampInt64(billed), Unit: c.unit,
-		Price: price, Per: per, Cost: usdOf(over, parts.Mul(parts, big.NewInt(per))),
+		Item: c.item, Quantity: clampInt64(ceilDiv(c.used, parts)), Included: max(c.rate.Included, 0), Billed: clampInt64(billed),
+		Unit: c.unit, Price: price, Per: per, Cost: cost,
 	}
 }
 

@@ -25,10 +25,8 @@ var FreeDaily = Plan{
 // bound. To ask whether one more connection may be opened, ask for u.Add(Usage{Connections: 1}).
 func (p Plan) Allows(u Usage) error {
 	for _, c := range p.charges(tallyOf(u)) {
-		if c.rate == (Rate{}) {
-			continue
-		}
-		if line := c.line(); line.Billed > 0 {
+		if c.over().Sign() > 0 {
+			line := c.line()
 			return fmt.Errorf("%w: %s: %d of %d %s, plan %q", ErrQuota, line.Item, line.Quantity, line.Included, line.Unit, p.Name)
 		}
 	}

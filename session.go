@@ -48,10 +48,10 @@ func (o *object) usableLocked(st *State) error {
 	switch {
 	case o.fenced:
 		return ErrFenced
-	case st != nil && o.state != st:
-		return ErrAborted
 	case o.ns.closing.at() == cutOff:
 		return ErrShutdown
+	case st != nil && o.state != st:
+		return ErrAborted
 	}
 	return nil
 }
@@ -224,9 +224,12 @@ func (o *object) awaitRelease(ctx context.Context) error {
 	}
 	select {
 	case s.turn <- struct{}{}:
-		s.unlock()
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.unlock()
+	o.restLocked(o.stateLocked()) // the last call may just have ended, and found the turn taken
+	return nil
 }

@@ -26,14 +26,16 @@ import (
 //
 // Nobody hears of what may never have happened: while a commit is under way, what is sent on the sockets that the
 // object has accepted with AcceptWebSocket, a Close included, is held back; sending still does not wait. It leaves,
-// in order, when the commit is done, and never if that fails. Answers to requests need no such gate, since the
-// handler that writes them has waited for its own commits.
+// in order, when the commit is done, and never if that fails. An answer to a request is not held back: the handler that
+// writes it has waited for its own commits, and what WaitUntil functions commit beside it is not its business. Nor are
+// auto-responses, except that they stay behind the messages before them.
 //
 // A Storage belongs to the value whose State it comes from. When that has been dropped all methods return ErrAborted,
 // and ErrShutdown once the namespace has been shut down. They may be called from any goroutine; one that is under way
 // keeps the object awake.
 //
-// Deviation: in Workers a write returns before it is durable, unless it is awaited.
+// Deviation: in Workers a write need not be waited for, and everything that follows it waits instead, answers to requests
+// included. Here a write is durable when it returns.
 type Storage struct{ st *State }
 
 // The limits are those of Durable Objects: keys as they have always been, values as of those with SQLite.

@@ -394,9 +394,9 @@ func TestStorageContext(t *testing.T) {
 		assert.Empty(t, entries(t, s.List(t.Context(), "")))
 
 		// One that has begun goes on; those that wait for it give up.
-		during, cancel = context.WithCancel(context.WithValue(t.Context(), "key", "value"))
+		during, cancel = context.WithCancel(context.WithValue(t.Context(), keeperKey{}, "value"))
 		store.interfere(func(ctx context.Context, b edgews.Batch) error {
-			assert.Equal(t, "value", ctx.Value("key"))
+			assert.Equal(t, "value", ctx.Value(keeperKey{}))
 			cancel()
 			synctest.Wait()
 			assert.NoError(t, ctx.Err())
@@ -610,8 +610,7 @@ func TestStorageOpenFailure(t *testing.T) {
 func TestStorageShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := watch(t, edgews.NewMemoryStore())
-		var n *rooms
-		n = newRooms(t, &edgews.NamespaceOptions{Store: store}, func(r *room) {
+		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, func(r *room) {
 			r.close = func(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
 				return r.st.Storage().Put(ctx, "closed", nil)
 			}
@@ -626,7 +625,7 @@ func TestStorageShutdown(t *testing.T) {
 		require.NoError(t, n.Shutdown(t.Context()))
 		assert.NoError(t, <-stray)
 		assert.Zero(t, store.inUse())
-		assert.Error(t, st.Storage().Put(t.Context(), "late", nil))
+		assert.ErrorIs(t, st.Storage().Put(t.Context(), "late", nil), edgews.ErrShutdown)
 		store.interfere(nil)
 
 		again := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
@@ -645,7 +644,7 @@ func TestStorageShutdownCuts(t *testing.T) {
 		defer cancel()
 		assert.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
 		assert.ErrorIs(t, <-done, context.Canceled)
-		assert.ErrorIs(t, st.Storage().Put(t.Context(), "a", nil), edgews.ErrAborted)
+		assert.ErrorIs(t, st.Storage().Put(t.Context(), "a", nil), edgews.ErrShutdown)
 		synctest.Wait()
 	})
 }

@@ -80,7 +80,9 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
-	w.out.gatedClose = w.out.gated
+	if behind := w.out.behind; behind != nil {
+		behind.closing = true
+	}
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
@@ -293,7 +295,7 @@ func (w *wire) idleLocked() {
 	w.dropOutLocked()
 	s := w.s
 	s.roomLocked()
-	said := s.is(sentClose) && !w.gatedLocked()
+	said := w.saidCloseLocked()
 	over := said && s.is(gotClose|lost)
 	if said && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
@@ -305,13 +307,19 @@ func (w *wire) idleLocked() {
 	}
 }
 
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated }
+// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) saidCloseLocked() bool {
+	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
+}
+
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.behind != nil }
 
 func (w *wire) holdLocked() bool {
-	o := w.outLocked()
-	first := !o.gated
-	o.gated = true
-	return first
+	if w.gatedLocked() {
+		return false
+	}
+	w.outLocked().behind = new(gatedFrames)
+	return true
 }
 
 func (w *wire) letGoLocked() {
@@ -325,7 +333,7 @@ func (w *wire) dropHeldLocked() (closing bool) {
 	if !w.gatedLocked() {
 		return false
 	}
-	closing = w.out.dropGated()
+	closing = w.out.dropHeld()
 	w.dropOutLocked()
 	return closing
 }
