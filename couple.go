@@ -1,9 +1,6 @@
 package edgews
 
-import (
-	"cmp"
-	"time"
-)
+import "cmp"
 
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
@@ -42,9 +39,10 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	server.opts, server.about = c.opts, c.identity()
+	server.opts = c.opts
+	server.describeLocked(c.identity())
 	as := asMessage
-	if server.tabLocked() != nil {
+	if server.tab != nil {
 		as = asNothing // its object's meter knows what it has sent
 	}
 	w := newWire(server, c)
@@ -75,7 +73,9 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		}
 		closing = cmp.Or(closing, g.closing)
 	}
-	w.plain = server.is(streamingOut)
+	if server.is(streamingOut) {
+		server.status |= uncompressed
+	}
 	for _, it := range sender.held {
 		w.takeOverLocked(it, false, as)
 	}
@@ -83,7 +83,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = time.Since(epoch)
+		server.accepted = now()
 		w.startLocked()
 	}
 	if server.waits == nil {

@@ -57,9 +57,9 @@ func (s *Socket) endLocked(e *ending, why status) {
 	if s.fate != nil {
 		return
 	}
-	s.fate = e
-	s.status |= why
-	s.tabLocked().endLocked()
+	s.extraLocked().fate = e
+	s.status |= ended | why
+	s.tab.endLocked()
 	s.heedLocked()
 	s.link.failLocked()
 }
@@ -84,13 +84,13 @@ func (s *Socket) finish() {
 	fate := s.fate
 	s.wakeAllLocked()
 	if s.is(owned) { // the object gets the last events, after every message, and then calls finished
-		s.extra.owner.arrivedLocked(s)
+		s.owner.arrivedLocked(s)
 		s.mu.Unlock()
 		return
 	}
 	onClose := s.closeListenersLocked()
 	onError := audienceLocked(s, pickError)
-	t := s.tabLocked()
+	t := s.tab
 	t.enter()
 	s.mu.Unlock()
 
@@ -112,7 +112,7 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
-	if by := s.ownerLocked(); by != nil {
+	if by := s.owner; by != nil {
 		by.finishedLocked(s)
 	}
 	if s.waits != nil && s.waits.done != nil {

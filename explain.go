@@ -117,7 +117,7 @@ func (o *object) usedSoFar() Usage {
 	o.tab.settle(false)
 	for _, s := range o.sockets() {
 		s.mu.Lock()
-		if t := s.tabLocked(); t != nil && t.object == o {
+		if t := s.tab; t != nil && t.object == o {
 			t.bookLocked(FactTraffic, false)
 		}
 		s.mu.Unlock()
@@ -143,18 +143,11 @@ func (o *object) sockets() (all []*Socket) {
 // reasons returns what keeps the object active, the oldest first.
 func (o *object) reasons() []Reason {
 	reasons := o.ownReasons()
-	for s, pin := range o.guestsNow() {
-		reasons = append(reasons, Reason{Pin: pinNames[pin], Since: s.acceptedAt(), By: s.URL(), Socket: s})
+	for s, g := range o.guestsNow() {
+		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: s.URL(), Socket: s})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int { return a.Since.Compare(b.Since) })
 	return reasons
-}
-
-// acceptedAt returns when the socket was accepted.
-func (s *Socket) acceptedAt() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return wall(s.accepted)
 }
 
 // ownReasons are those that are no sockets.

@@ -37,7 +37,7 @@ type object struct {
 	limit    time.Duration        // SetEventTimeout
 	workers  map[*worker]struct{} // WaitUntil functions that run
 	doing    doing
-	guests   map[*Socket]pin
+	guests   map[*Socket]*guest
 	since    time.Time // when it got into its present state
 	dueAt    time.Time // when the clock looks after it; zero: it does not
 	quiet    signal    // nothing is left to do, or to keep
@@ -270,8 +270,10 @@ func (o *object) turnedLocked(was ObjectState) {
 // wake returns the value, which it constructs if there is none. Only one turn runs at a time, so it happens once.
 func (o *object) wake(e *eventContext) (Object, error) {
 	o.mu.Lock()
-	value, st, fenced := o.value, &State{o: o}, o.fenced
+	value, fenced := o.value, o.fenced
+	var st *State
 	if value == nil && !fenced {
+		st = &State{o: o}
 		o.state = st
 	}
 	o.mu.Unlock()

@@ -3,6 +3,7 @@ package edgews
 import (
 	"context"
 	"maps"
+	"time"
 )
 
 // pin is a way in which a socket keeps an object awake.
@@ -20,8 +21,9 @@ var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held sock
 // guest is the owner of a socket that an object has come by without accepting it with AcceptWebSocket. Once it is
 // accepted otherwise its listeners are part of the object's value, which therefore has to stay.
 type guest struct {
-	o   *object
-	pin pin
+	o     *object
+	pin   pin
+	since time.Time // when it was accepted. Guarded by o.mu
 }
 
 func (g *guest) arrivedLocked(*Socket) {}
@@ -32,9 +34,10 @@ func (g *guest) acceptedLocked(s *Socket) {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	if o.guests == nil {
-		o.guests = make(map[*Socket]pin)
+		o.guests = make(map[*Socket]*guest)
 	}
-	o.guests[s] = g.pin
+	g.since = time.Now()
+	o.guests[s] = g
 	o.turnedLocked(was)
 }
 
@@ -58,7 +61,7 @@ func (s *Socket) belong(ctx context.Context, how pin) {
 }
 
 // guestsNow returns the sockets that keep the object awake.
-func (o *object) guestsNow() map[*Socket]pin {
+func (o *object) guestsNow() map[*Socket]*guest {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.guests)
@@ -75,10 +78,10 @@ func optionsFor(ctx context.Context) Options {
 func (s *Socket) keepAwake(o *object, how pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ownerLocked() != nil || s.is(finished|used) {
+	if s.owner != nil || s.is(finished|used) {
 		return
 	}
-	g := &guest{o, how}
+	g := &guest{o: o, pin: how}
 	s.extraLocked().owner = g
 	if s.is(accepted) {
 		g.acceptedLocked(s)
@@ -106,8 +109,8 @@ func (o *object) pinsLocked() (names []string) {
 		names = append(names, "storage")
 	}
 	var there [pinKinds]bool
-	for _, p := range o.guests {
-		there[p] = true
+	for _, g := range o.guests {
+		there[g.pin] = true
 	}
 	for p, ok := range there {
 		if ok {

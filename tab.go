@@ -47,6 +47,9 @@ func newTab(m *Meter, o *object, s *Socket) *tab {
 	return t
 }
 
+// epoch is what the times of tabs count from. They have to be finer, and to reach farther, than an instant.
+var epoch = time.Now()
+
 func sinceEpoch() time.Duration { return time.Since(epoch) }
 
 // counting says what a message that goes out counts as.
@@ -66,20 +69,12 @@ func payer(ctx context.Context, m *Meter) (*Meter, *object) {
 	return m, nil
 }
 
-// tabLocked returns the socket's tab, or nil. mu must be held.
-func (s *Socket) tabLocked() *tab {
-	if s.extra == nil {
-		return nil
-	}
-	return s.extra.tab
-}
-
 // openTabLocked begins to count for a connection. mu must be held, or s be new.
 func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
 	if m == nil {
 		return
 	}
-	t := s.tabLocked()
+	t := s.tab
 	if t == nil {
 		t = newTab(m, o, s)
 		s.extraLocked().tab = t
@@ -95,7 +90,7 @@ func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
 
 // joinLocked begins to count for a socket that o accepts, if nobody counts for it yet. mu must be held.
 func (s *Socket) joinLocked(o *object) {
-	if o.tab == nil || s.tabLocked() != nil {
+	if o.tab == nil || s.tab != nil {
 		return
 	}
 	if w, ok := s.link.(*wire); ok {
@@ -124,7 +119,7 @@ func (t *tab) listLocked() {
 // arrivedOnTabLocked counts a message that has arrived on the wire, except for an object's, which counts when the object gets
 // it. It returns the tab. mu must be held.
 func (s *Socket) arrivedOnTabLocked(n int) *tab {
-	t := s.tabLocked()
+	t := s.tab
 	if t != nil && !s.is(owned) {
 		t.inLocked(1, n)
 	}
@@ -152,6 +147,20 @@ func (t *tab) mindLocked(messages int) {
 		t.unlooked = 0
 		t.meter.lookSoon()
 	}
+}
+
+// sentLocked counts a whole message that goes out. mu must be held.
+func (t *tab) sentLocked(n int) {
+	if t != nil {
+		t.sent(n)
+	}
+}
+
+func (t *tab) sent(n int) {
+	t.used.MessagesOut++
+	t.used.BytesOut += int64(n)
+	t.carryLocked(n)
+	t.lateLocked()
 }
 
 // outLocked counts a message that goes out, or a piece of one. mu must be held.

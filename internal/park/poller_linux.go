@@ -1,11 +1,9 @@
 package park
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 )
 
 // poller waits for events and handles them.
@@ -19,19 +17,17 @@ type poller struct {
 	next   int // the first of events that nobody handles yet
 	n      int
 
+	current atomic.Pointer[Conn] // whose turn it has
+
 	// Owned by the goroutine.
 	from    *poller // whose events it handles
-	current *Conn   // whose turn it has
 	buf     *[largeBuffer]byte
+	napped  bool // a nap has brought one event
+	handled int  // events since it last let others have the processor
 }
 
-const (
-	// fetch is how many events a poller takes at once.
-	fetch = 64
-	// nap is how long, in milliseconds, a poller sleeps without the scheduler's knowledge, which makes falling asleep and
-	// waking up much cheaper. Its processor is lost to others meanwhile.
-	nap = 2
-)
+// fetch is how many events a poller takes at once.
+const fetch = 64
 
 // poll is a poller's life.
 func (l *loop) poll(p, blocked *poller) {
@@ -39,7 +35,7 @@ func (l *loop) poll(p, blocked *poller) {
 	done := false
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
-			go p.current.serveAlone()
+			go p.current.Load().serveAlone()
 			l.addPoller(p.from)
 		}
 		l.removePoller(p)
@@ -57,51 +53,32 @@ func (l *loop) poll(p, blocked *poller) {
 
 // wait fetches events.
 func (l *loop) wait(p *poller) {
-	runtime.Gosched() // everybody else first: from here on this processor may be blocked
-	n := l.epoll(p, 0)
+	if p.handled >= manners || l.overdue.Load() {
+		p.handled = 0
+		l.stepAside()
+	}
+	n := 0
+	if !p.napped { // or it would find nothing now either
+		n = l.epoll(p, 0)
+	}
+	p.napped = false
 	if n <= 0 {
-		n = l.sleep(p)
+		p.handled = 0
+		n = max(l.sleep(p), 0)
 	}
 	p.mu.Lock()
-	p.next, p.n = 0, max(n, 0)
+	p.next, p.n = 0, n
 	p.mu.Unlock()
-	if n > 1 || l.watchers.Load() == 0 {
+	p.handled += n
+	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
-}
-
-// sleep waits for as long as it takes: first for a nap, since the next event often follows soon.
-func (l *loop) sleep(p *poller) int {
-	p.waiting.Store(true)
-	l.watchers.Add(1)
-	n := 0
-	if l.napping.CompareAndSwap(false, true) {
-		n = l.epoll(p, nap)
-		l.napping.Store(false)
-		if n <= 0 {
-			runtime.Gosched() // the signal that may have ended it asks for this
-		}
-	}
-	for n <= 0 && !l.stopped.Load() {
-		n, _ = syscall.EpollWait(l.epfd, p.events[:], -1)
-	}
-	l.watchers.Add(-1)
-	p.waiting.Store(false)
-	return n
-}
-
-// epoll is epoll_wait without telling the scheduler.
-func (l *loop) epoll(p *poller, timeout uintptr) int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), fetch, timeout, 0, 0)
-	if errno != 0 {
-		return -1
-	}
-	return int(n)
 }
 
 // handle handles the events that from has fetched.
 func (l *loop) handle(p, from *poller) {
 	p.from = from
+	l.clock.Store(Now())
 	held, since := false, uint32(0)
 	for {
 		event, more, ok := from.take()
@@ -115,7 +92,7 @@ func (l *loop) handle(p, from *poller) {
 			l.guard() // this handler may block as well, and the others wait behind it
 		}
 		p.seq.Add(1)
-		l.dispatch(p, event)
+		l.dispatch(p, event, more)
 	}
 	if held {
 		l.corks.end(since)
@@ -125,13 +102,13 @@ func (l *loop) handle(p, from *poller) {
 // take returns the next event, and whether there are others behind it.
 func (p *poller) take() (event syscall.EpollEvent, more, ok bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next == p.n {
-		return event, false, false
+	if ok = p.next < p.n; ok {
+		event = p.events[p.next]
+		p.next++
+		more = p.next < p.n
 	}
-	event = p.events[p.next]
-	p.next++
-	return event, p.next < p.n, true
+	p.mu.Unlock()
+	return event, more, ok
 }
 
 func (p *poller) holdsEvents() bool {
@@ -140,11 +117,11 @@ func (p *poller) holdsEvents() bool {
 	return p.next < p.n
 }
 
-func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
+func (l *loop) dispatch(p *poller, event syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
 		return // the bell: the loop has been stopped
 	}
-	c := l.table.find(uint32(event.Fd), uint32(event.Pad))
+	c := l.table.find(event.Fd, uint32(event.Pad))
 	if c == nil {
 		return
 	}
@@ -155,9 +132,9 @@ func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
 	if !c.note(notesOf(event.Events)) {
 		return
 	}
-	p.current = c
-	c.serve(p.buf)
-	p.current = nil
+	p.current.Store(c)
+	c.serve(p.buf, more)
+	p.current.Store(nil)
 }
 
 func notesOf(events uint32) (n uint32) {

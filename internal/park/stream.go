@@ -46,9 +46,10 @@ func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	s.bell = make(chan struct{}, 1)
 	s.asked = true // what was written before has had to wait
-	s.settle(c)
+	if !s.settle(c) {
+		s.bell = make(chan struct{}, 1)
+	}
 	s.mu.Unlock()
 	go s.run(c)
 }
@@ -205,16 +206,18 @@ func (s *stream) ring() {
 
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw, left := s.raw, s.left
+	raw, left, perched := s.raw, s.left, s.perch.raw != nil
 	s.asked = s.asked || s.waits && !s.started
 	s.mu.Unlock()
 	switch {
 	case left:
 		return c.write(p)
-	case raw == nil:
-		return 0, ErrWouldBlock
+	case raw != nil:
+		return raw.write(p)
+	case perched && len(p) <= tlsAtOnce && c.hasRoom():
+		return s.Write(p)
 	}
-	return raw.write(p)
+	return 0, ErrWouldBlock
 }
 
 func (s *stream) alarm(c *Conn, d time.Duration) {
@@ -276,13 +279,16 @@ func (s *stream) closeWrite(patience time.Duration) {
 
 func (s *stream) cut(c *Conn) {
 	s.mu.Lock()
-	left := s.left
+	left, perched := s.left, s.perch.raw != nil
 	s.mu.Unlock()
-	if left {
+	switch {
+	case left:
 		c.shutdown(true)
-		return
+	case perched:
+		s.fall(c)
+	default:
+		_ = s.Conn.Close()
 	}
-	_ = s.Conn.Close()
 }
 
 func (s *stream) close(c *Conn) {
@@ -296,8 +302,8 @@ func (s *stream) close(c *Conn) {
 	s.ring()
 	perched := s.perch.raw != nil
 	s.mu.Unlock()
-	_ = s.Conn.Close()
 	if perched {
 		s.leavePerch(c)
 	}
+	_ = s.Conn.Close()
 }

@@ -1,0 +1,170 @@
+package park
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// A poller that finds nothing to do sleeps in one of two ways. In the runtime's poller it costs nobody anything, but
+// falling asleep and being woken by the scheduler take longer than handling a message. In a system call that the
+// scheduler does not know of both are quick, but its processor is lost to others meanwhile, and the scheduler's monitor, which sees
+// somebody run, wakes up dozens of times to watch. So a poller naps only while events follow each other so
+// quickly that naps are short, and lets the others have their turn in between.
+const (
+	// nap is how long, in milliseconds, a poller sleeps at the most without the scheduler's knowledge.
+	nap = 2
+	// brisk is how soon events have to follow each other for naps.
+	brisk = nap * time.Millisecond * 3 / 4
+	// streak is how many in a row have to: a nap in vain costs what so many others save.
+	streak = 64
+	// manners is how many events a poller handles before it lets others have the processor.
+	manners = 32
+)
+
+// gate is an epoll instance above the loop's. The runtime's poller watches it, which is how a poller waits like any other
+// goroutine. It is opened for one wait at a time, so that what happens at other times wakes nobody.
+type gate struct {
+	fd   int
+	file *os.File
+	raw  syscall.RawConn
+	pass func(uintptr) bool
+
+	mu     sync.Mutex // held by who waits
+	target int        // the descriptor it is to be opened to
+	events uint32
+	open   bool
+}
+
+// newGate makes a gate to descriptors.
+func newGate(fds ...int) (*gate, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{fd: fd}
+	g.pass = g.passed
+	for _, fd := range fds {
+		if err == nil {
+			err = g.change(syscall.EPOLL_CTL_ADD, fd, 0)
+		}
+	}
+	if err == nil {
+		err = syscall.SetNonblock(fd, true) // or os.NewFile would not give it to the runtime
+	}
+	g.file = os.NewFile(uintptr(fd), "epoll")
+	if err == nil {
+		err = g.file.SetDeadline(time.Time{}) // fails if the runtime did not take it
+	}
+	if err == nil {
+		g.raw, err = g.file.SyscallConn()
+	}
+	if err != nil {
+		_ = g.file.Close()
+	}
+	return g, err
+}
+
+func (g *gate) change(op, fd int, events uint32) error {
+	return syscall.EpollCtl(g.fd, op, fd, &syscall.EpollEvent{Events: events | syscall.EPOLLONESHOT, Fd: int32(fd)})
+}
+
+// wait waits like any other goroutine until fd is ready for events, or for no reason.
+func (g *gate) wait(fd int, events uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waitLocked(fd, events)
+}
+
+func (g *gate) waitLocked(fd int, events uint32) {
+	g.target, g.events, g.open = fd, events, false
+	_ = g.raw.Read(g.pass)
+}
+
+// passed is called by the runtime before it waits, and when the gate has something to say.
+func (g *gate) passed(uintptr) bool {
+	if !g.open {
+		g.open = g.change(syscall.EPOLL_CTL_MOD, g.target, g.events) == nil
+		return !g.open
+	}
+	var event syscall.EpollEvent // to be told of it shuts the gate
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(g.fd), uintptr(unsafe.Pointer(&event)), 1, 0, 0, 0)
+	return n > 0 || errno != 0
+}
+
+func (g *gate) close() { _ = g.file.Close() }
+
+// sleep waits for events. It returns 0 if there are none after all.
+func (l *loop) sleep(p *poller) int {
+	if !l.sleeping.CompareAndSwap(false, true) {
+		return 0 // one is enough
+	}
+	p.waiting.Store(true)
+	n := 0
+	if l.streak >= streak {
+		n = l.nap(p)
+	} else {
+		n = l.park(p)
+	}
+	p.waiting.Store(false)
+	l.sleeping.Store(false)
+	return n
+}
+
+// nap sleeps without the scheduler's knowledge.
+func (l *loop) nap(p *poller) int {
+	l.stepAside()
+	n := l.epoll(p, nap)
+	p.napped = n == 1
+	switch {
+	case n == 0: // it was in vain
+		l.streak = 0
+	case n < 0:
+		runtime.Gosched() // the signal that has ended it asks for this
+	}
+	return n
+}
+
+// park sleeps in the runtime's poller.
+func (l *loop) park(p *poller) int {
+	l.relax()
+	began := time.Now()
+	l.gate.wait(l.epfd, syscall.EPOLLIN)
+	if l.streak++; time.Since(began) > brisk {
+		l.streak = 0
+	}
+	return l.epoll(p, 0)
+}
+
+// stepAside lets others have the processor before it is lost to them, unless they have been seen to have another: offering
+// it would wake them for nothing. If this may be the only one, it also has the runtime look who else could run. As long as
+// there is somebody, which would be us, the runtime does that every ten milliseconds only.
+func (l *loop) stepAside() {
+	if l.now()-l.freed.Load() < int64(nap*time.Millisecond) {
+		return
+	}
+	l.yielding.Store(true)
+	if l.overdue.Load() && l.gate.mu.TryLock() {
+		l.overdue.Store(false)
+		l.gate.waitLocked(l.bell, syscall.EPOLLOUT)
+		l.gate.mu.Unlock()
+	} else {
+		runtime.Gosched()
+	}
+	l.yielding.Store(false)
+}
+
+// now is the time in nanoseconds since the loop began.
+func (l *loop) now() int64 { return int64(time.Since(l.alarms.start)) }
+
+// epoll is epoll_wait without telling the scheduler.
+func (l *loop) epoll(p *poller, timeout uintptr) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), fetch, timeout, 0, 0)
+	if errno != 0 {
+		return -1
+	}
+	return int(n)
+}
