@@ -164,6 +164,8 @@ var (
 	_ func(usage, usage) usage             = usage.Add
 	_ func(usage, usage) usage             = usage.Sub
 
+	_ func(namespace, edgews.Plan) iter.Seq[edgews.Explanation] = namespace.Explain
+
 	_ = edgews.MeterOptions{Record: func(edgews.Record) {}}
 	_ = edgews.Usage{
 		HTTPRequests: int64(0), Connections: int64(0), MessagesIn: int64(0), MessagesOut: int64(0), AutoResponses: int64(0), Alarms: int64(0),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -373,4 +374,21 @@ func dialRaw(t testing.TB, dial func() net.Conn) *peer {
 	p := &peer{t, conn, bufio.NewReader(conn), true}
 	p.shakesHands()
 	return p
+}
+
+// What a listener breaks off is over.
+func TestMeterAfterAPanic(t *testing.T) {
+	for name, breakOff := range map[string]func(){"panic": func() { panic("oh") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			m := edgews.NewMeter(nil)
+			overAPipe(t, edgews.Options{Meter: m, Logger: quiet}, func(t *testing.T, s *edgews.Socket, p *peer) {
+				s.OnMessage(func(edgews.MessageEvent) { time.Sleep(time.Second); breakOff() })
+				require.NoError(t, s.Accept())
+				p.sends(text("x"))
+				p.expectsClose(1011)
+				time.Sleep(time.Hour)
+				assert.Equal(t, edgews.Usage{Connections: 1, MessagesIn: 1, BytesIn: 1, Connected: time.Second, Busy: time.Second}, m.Usage())
+			})
+		})
+	}
 }
