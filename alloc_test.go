@@ -58,23 +58,27 @@ func TestEchoAllocatesNothing(t *testing.T) {
 		}},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			s, p := overTCP.serverAndPeer(t, edgews.Options{})
-			c.accept(s)
-			request := p.encode(c.frame(strings.Repeat("x", 128)))
-			answer := make([]byte, 4+128)
-			each := mallocs(2000, func() {
-				if _, err := p.conn.Write(request); err != nil {
-					t.Error(err)
-				}
-				if _, err := io.ReadFull(p.r, answer); err != nil {
-					t.Error(err)
-				}
-			})
-			t.Logf("%.4f allocations for each message", each)
-			assert.Less(t, each, 0.05)
-		})
+		for name, meter := range map[string]*edgews.Meter{c.name: nil, c.name + " with a meter": edgews.NewMeter(nil)} {
+			t.Run(name, func(t *testing.T) { echoAllocatesNothing(t, meter, c.frame, c.accept) })
+		}
 	}
+}
+
+func echoAllocatesNothing(t *testing.T, meter *edgews.Meter, frame func(string) aFrame, accept func(s *edgews.Socket)) {
+	s, p := overTCP.serverAndPeer(t, edgews.Options{Meter: meter})
+	accept(s)
+	request := p.encode(frame(strings.Repeat("x", 128)))
+	answer := make([]byte, 4+128)
+	each := mallocs(2000, func() {
+		if _, err := p.conn.Write(request); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(p.r, answer); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%.4f allocations for each message", each)
+	assert.Less(t, each, 0.05)
 }
 
 // mallocs returns how many objects the whole process allocates for each call of f, once it is warm.

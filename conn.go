@@ -31,6 +31,9 @@ func (m *member) deliverMessage() {
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
+	if reply == nil {
+		s.tab.inLocked(1, len(it.buf.b))
+	}
 	s.mu.Unlock()
 	defer it.buf.free()
 	switch {

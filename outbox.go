@@ -21,7 +21,7 @@ type outbox struct {
 	last    batch       // … and behind those: what small frames are still added to. Its buffer stays, empty, for the next ones
 	control *buffer     // pings and pongs: they overtake data between frames
 	held    []batch     // messages that wait for a NextWriter's message to end
-	payload int         // payload in all of them but control
+	payload int         // payload in all of them but control, and in behind
 	size    int         // the same, as it counts against SendBuffer
 	err     error       // why it is broken
 

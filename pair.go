@@ -57,6 +57,7 @@ func (m *memory) send(out outgoing) error {
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
 func (m *memory) sendLocked(out *outgoing) {
+	m.self.tab.outLocked(out)
 	if m.self.is(owned) && !out.ungated {
 		m.self.gateLocked()
 	}

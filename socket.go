@@ -63,6 +63,7 @@ type extra struct {
 	fate      *ending     // how the socket ends, from when that is certain
 	owner     owner       // nil, or the object that the socket belongs to or keeps awake
 	attached  *attachment // nil: none
+	tab       *tab        // nil, or where it is counted what the socket uses
 }
 
 // noExtra is shared by all sockets that have none, to be read only.
@@ -171,6 +172,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
+	as          counting  // what a meter counts it as
 	ungated     bool      // it need not wait for a commit
 }
 
@@ -297,6 +299,7 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		s.mu.Unlock()
 		return false
 	}
+	s.tab.sentLocked(len(p))
 	w.outLocked().addMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()
@@ -314,6 +317,7 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 		s.mu.Unlock()
 		return false
 	}
+	s.tab.sentLocked(n)
 	w.outLocked().addShared(encoded, n)
 	w.transmitLocked()
 	return true

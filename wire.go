@@ -20,6 +20,8 @@ type wireConfig struct {
 	client   bool   // we are the client: we mask
 	opts     *Options
 	deflate  *deflate.Params // nil: no compression
+	meter    *Meter          // nil: none
+	object   *object         // the one that pays, if one does
 
 	url, protocol, extensions string
 }
@@ -91,6 +93,7 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
+	s.openTabLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
 		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
@@ -112,6 +115,7 @@ func newFilters(c wireConfig) *filters {
 // startLocked begins to read.
 func (w *wire) startLocked() {
 	w.heard = now()
+	w.s.tab.listLocked()
 	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
@@ -322,8 +326,16 @@ func (w *wire) feedWhole(p []byte) (i int, ok bool) {
 			continue
 		}
 		w.busyLocked()
+		t := s.tab
+		if t != nil {
+			t.inLocked(1, len(data))
+			t.enter()
+		}
 		s.mu.Unlock()
 		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
+		if t != nil {
+			t.leave()
+		}
 	}
 }
 
