@@ -188,8 +188,8 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 96
-	maxWireSize   = 136
+	maxSocketSize = 56
+	maxWireSize   = 96
 	maxIdlePair   = 1000
 )
 

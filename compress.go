@@ -48,7 +48,7 @@ func (w *wire) compressesLocked(m *outgoing) bool {
 	if w.deflater == nil {
 		return false
 	}
-	return m.stream && !w.plain || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
+	return m.stream && !w.s.is(uncompressed) || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
 }
 
 // compresses says the same with Choose.

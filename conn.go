@@ -10,7 +10,7 @@ func (m *member) turn() {
 	s := m.s
 	s.mu.Lock()
 	switch {
-	case s.ownerLocked() != owner(m): // it was cut off
+	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()
 	case s.in != nil && s.in.whole():
 		m.deliverMessage()
@@ -90,7 +90,7 @@ func (m *member) notice(what string, fn func(context.Context, Object) error) {
 func (m *member) leave() {
 	s, o := m.s, m.o
 	s.mu.Lock()
-	if s.ownerLocked() != owner(m) { // it was cut off meanwhile
+	if s.owner != owner(m) { // it was cut off meanwhile
 		s.mu.Unlock()
 		return
 	}
@@ -120,20 +120,18 @@ func (m *member) answerLocked(c *closeFrame) {
 			c.code = 0
 		}
 	}
-	s.status |= sentClose
-	s.link.closeLocked(*c)
-	s.roomLocked()
+	s.sayCloseLocked(*c)
 }
 
 // cutOff closes the socket of a member that its object has lost. It has no more events.
 func (m *member) cutOff(err error, reason string) {
 	s := m.s
 	s.mu.Lock()
-	if s.ownerLocked() != owner(m) {
+	if s.owner != owner(m) {
 		s.mu.Unlock()
 		return
 	}
-	s.extra.owner = nil
+	s.owner = nil
 	s.status &^= owned
 	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
@@ -143,7 +141,11 @@ func (m *member) cutOff(err error, reason string) {
 	if !utf8.ValidString(reason) {
 		reason = "internal error"
 	}
-	m.answerLocked(&closeFrame{StatusInternalError, clip(reason)})
+	c := closeFrame{StatusInternalError, clip(reason)}
+	if m.gateBroken() {
+		s.dropHeldLocked(c)
+	}
+	m.answerLocked(&c)
 	s.failLocked(StatusInternalError, reason, err)
 	l := s.link
 	s.mu.Unlock()

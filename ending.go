@@ -57,8 +57,8 @@ func (s *Socket) endLocked(e *ending, why status) {
 	if s.fate != nil {
 		return
 	}
-	s.fate = e
-	s.status |= why
+	s.extraLocked().fate = e
+	s.status |= ended | why
 	s.heedLocked()
 	s.link.failLocked()
 }
@@ -83,7 +83,7 @@ func (s *Socket) finish() {
 	fate := s.fate
 	s.wakeAllLocked()
 	if s.is(owned) { // the object gets the last events, after every message, and then calls finished
-		s.extra.owner.arrivedLocked(s)
+		s.owner.arrivedLocked(s)
 		s.mu.Unlock()
 		return
 	}
@@ -108,7 +108,7 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
-	if by := s.ownerLocked(); by != nil {
+	if by := s.owner; by != nil {
 		by.finishedLocked(s)
 	}
 	if s.waits != nil && s.waits.done != nil {

@@ -21,6 +21,23 @@ var ErrInvalidID = errors.New("edgews: invalid object ID")
 // String returns the ID as 64 hexadecimal digits, which ParseID takes.
 func (id ID) String() string { return hex.EncodeToString(id.b[:]) }
 
+// MarshalText is String, for JSON and the like.
+func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id.b[:]), nil }
+
+// UnmarshalText takes what MarshalText returned, of any namespace: for what the program itself has stored. For what a
+// client says there is ParseID.
+func (id *ID) UnmarshalText(text []byte) error {
+	var parsed ID
+	if len(text) != 2*len(parsed.b) {
+		return fmt.Errorf("%w: %d characters instead of %d hexadecimal digits", ErrInvalidID, len(text), 2*len(parsed.b))
+	}
+	if _, err := hex.Decode(parsed.b[:], text); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidID, err)
+	}
+	*id = parsed
+	return nil
+}
+
 // IDFromName returns the ID that belongs to a name: always the same for the same name in a namespace of the same name.
 // The name cannot be found out from it, except by trying names. Any string is a name, also "".
 func (n *Namespace) IDFromName(name string) ID {
@@ -39,11 +56,8 @@ func (n *Namespace) NewUniqueID() ID {
 // also an ID of another namespace.
 func (n *Namespace) ParseID(s string) (ID, error) {
 	var id ID
-	if len(s) != 2*len(id.b) {
-		return ID{}, fmt.Errorf("%w: %d characters instead of %d hexadecimal digits", ErrInvalidID, len(s), 2*len(id.b))
-	}
-	if _, err := hex.Decode(id.b[:], []byte(s)); err != nil {
-		return ID{}, fmt.Errorf("%w: %w", ErrInvalidID, err)
+	if err := id.UnmarshalText([]byte(s)); err != nil {
+		return ID{}, err
 	}
 	if id != n.sealID(id.b[:idOwn]) {
 		return ID{}, fmt.Errorf("%w: it is not one of namespace %q", ErrInvalidID, n.name)

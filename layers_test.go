@@ -70,6 +70,9 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/klauspost/") || strings.HasPrefix(path, "github.com/gobwas/"))
 		}},
 		{"park: connections only", "internal/park", standard},
+		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
+			return standard(path) || path == module
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -77,6 +80,19 @@ func TestLayers(t *testing.T) {
 				assert.True(t, c.allowed(path), "imports %s", path)
 			}
 		})
+	}
+}
+
+// TestBillingLayer checks that what counts and prices usage knows nothing of what is counted.
+func TestBillingLayer(t *testing.T) {
+	for _, name := range []string{"bill.go", "estimate.go", "plan.go", "plans.go", "quota.go", "tally.go", "usage.go", "usd.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			assert.True(t, standard(path) && !isNet(path), "%s imports %s", name, path)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package park_test
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -111,6 +112,9 @@ func open(t *testing.T, l net.Listener) (near, far net.Conn) {
 // hammer is the life of one connection. Its handler sends the token and checks that it gets the token.
 func hammer(t *testing.T, l net.Listener, tok token) {
 	near, far := open(t, l)
+	if rand.IntN(8) == 0 {
+		near, far = secure(t, near, far)
+	}
 	var got int
 	var paused atomic.Bool
 	h := newHandler(near, nil)
@@ -192,13 +196,17 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 }
 
 func endSomehow(c net.Conn) {
-	switch tcp := c.(*net.TCPConn); rand.IntN(3) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		tcp = c.(*tls.Conn).NetConn().(*net.TCPConn)
+	}
+	switch rand.IntN(3) {
 	case 0:
 		tcp.SetLinger(0)
 		tcp.Close()
 	case 1:
-		tcp.CloseWrite()
-	case 2:
-		tcp.Close()
+		c.(interface{ CloseWrite() error }).CloseWrite()
+	default:
+		c.Close()
 	}
 }

@@ -1,0 +1,208 @@
+package edgews
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+var errStoreClosed = errors.New("edgews: store is closed")
+
+// NewMemoryStore returns a Store that lives as long as the process: for tests, and for objects that may forget. What a
+// namespace without a Store uses is one of its own. Objects that have neither entries nor an alarm cost nothing.
+// After Close everything that it kept is gone, and its methods return an error.
+func NewMemoryStore() Store {
+	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*tree)}
+}
+
+type memoryStore struct {
+	mu      sync.RWMutex
+	closed  bool
+	objects map[ObjectKey]memoryObject // those about which there is something to know
+	alarms  map[string]*tree           // by namespace; the keys are those of alarmKey, the values nil
+}
+
+// memoryObject is what is known about an object. The zero value is that of one that nobody has heard of.
+type memoryObject struct {
+	entries *tree
+	alarm   time.Time // zero: none
+	epoch   uint64    // the newest that it was opened with; 0: an ordinary one, which is not remembered
+}
+
+// firstEpoch is what all objects are opened with that never move. There is none before it, so it need not be kept.
+const firstEpoch = 1
+
+func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectStore, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.lookupLocked(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if o.epoch > f.Epoch {
+		return nil, ErrFenced
+	}
+	if f.Epoch > firstEpoch {
+		o.epoch = f.Epoch
+		s.objects[key] = o
+	}
+	return &memoryObjectStore{s, key, f.Epoch}, nil
+}
+
+// lookupLocked returns what is known about an object, unless the call is one that may not go on.
+func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryObject, error) {
+	if err := ctx.Err(); err != nil {
+		return memoryObject{}, err
+	}
+	if s.closed {
+		return memoryObject{}, errStoreClosed
+	}
+	return s.objects[key], nil
+}
+
+func (s *memoryStore) lookup(ctx context.Context, key ObjectKey) (memoryObject, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lookupLocked(ctx, key)
+}
+
+func (s *memoryStore) keepLocked(key ObjectKey, o memoryObject) {
+	if o.entries == nil && o.alarm.IsZero() && o.epoch == 0 {
+		delete(s.objects, key)
+	} else {
+		s.objects[key] = o
+	}
+}
+
+func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until time.Time, limit int) ([]DueAlarm, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	alarms, closed := s.alarms[namespace], s.closed
+	s.mu.RUnlock()
+	if closed {
+		return nil, errStoreClosed
+	}
+	var due []DueAlarm
+	alarms.from("", func(key string, _ []byte) bool {
+		a := parseAlarmKey(key)
+		if len(due) >= limit || a.Time.After(until) {
+			return false
+		}
+		due = append(due, a)
+		return true
+	})
+	return due, nil
+}
+
+// moveAlarmLocked keeps the index of alarms in step with an object.
+func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
+	alarms := s.alarms[key.Namespace]
+	if !from.IsZero() {
+		alarms = alarms.remove(alarmKey(from, key.ID))
+	}
+	if !to.IsZero() {
+		alarms = alarms.put(alarmKey(to, key.ID), nil)
+	}
+	if alarms == nil {
+		delete(s.alarms, key.Namespace)
+	} else {
+		s.alarms[key.Namespace] = alarms
+	}
+}
+
+// alarmKey is ordered by time, then by ID.
+func alarmKey(t time.Time, id ID) string {
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(id.b)), uint64(t.Unix())^1<<63) // those before 1970 first
+	key = binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond()))
+	return string(append(key, id.b[:]...))
+}
+
+func parseAlarmKey(key string) (a DueAlarm) {
+	b := []byte(key)
+	a.Time = time.Unix(int64(binary.BigEndian.Uint64(b)^1<<63), int64(binary.BigEndian.Uint32(b[8:])))
+	copy(a.ID.b[:], b[12:])
+	return a
+}
+
+func (s *memoryStore) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed, s.objects, s.alarms = true, nil, nil
+	return nil
+}
+
+type memoryObjectStore struct {
+	s     *memoryStore
+	key   ObjectKey
+	epoch uint64
+}
+
+func (o *memoryObjectStore) Get(ctx context.Context, key string) ([]byte, error) {
+	known, err := o.s.lookup(ctx, o.key)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := known.entries.get(key)
+	if !ok {
+		return nil, ErrKeyNotFound
+	}
+	return slices.Clone(value), nil
+}
+
+func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		known, err := o.s.lookup(ctx, o.key)
+		if err == nil {
+			known.entries.from(prefix, func(key string, value []byte) bool {
+				if err = ctx.Err(); err != nil || !strings.HasPrefix(key, prefix) {
+					return false
+				}
+				return yield(Entry{key, slices.Clone(value)}, nil)
+			})
+		}
+		if err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
+	values := make([][]byte, len(b.Puts))
+	for i, e := range b.Puts {
+		values[i] = append([]byte{}, e.Value...) // not nil, whatever came
+	}
+
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	known, err := o.s.lookupLocked(ctx, o.key)
+	if err != nil {
+		return err
+	}
+	if known.epoch > o.epoch {
+		return ErrFenced
+	}
+	if b.DeleteAll {
+		known.entries = nil
+	}
+	for _, key := range b.Deletes {
+		known.entries = known.entries.remove(key)
+	}
+	for i, e := range b.Puts {
+		known.entries = known.entries.put(e.Key, values[i])
+	}
+	if b.Alarm != nil {
+		o.s.moveAlarmLocked(o.key, known.alarm, b.Alarm.Time)
+		known.alarm = b.Alarm.Time
+	}
+	o.s.keepLocked(o.key, known)
+	return nil
+}
+
+func (o *memoryObjectStore) Release() {}

@@ -1,0 +1,253 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/edgews/edgews"
+	"go.etcd.io/bbolt"
+)
+
+// A transaction of bbolt takes two fsyncs, whatever is in it. So one goroutine does all commits: it takes whatever is
+// waiting, makes one transaction of it, and meanwhile the next ones gather. A lone commit begins at once, and the
+// more there are the more share an fsync. Nobody sets a timer.
+//
+// bbolt's own DB.Batch lets the first caller wait, 10 ms unless told otherwise, for others that may never come; runs everything
+// twice if one call fails; and has no bound on how many such batches wait for the write lock.
+
+// The bounds of a group, beyond which the others wait for the next one: what a transaction changes is in memory until its
+// end, and the first waits for the last.
+const (
+	maxGroup      = 1024    // batches
+	maxGroupBytes = 8 << 20 // of keys and values, of all but the last batch
+	maxYields     = 4       // to others, before a group is complete
+)
+
+// request is a commit that waits for its turn.
+type request struct {
+	ctx   context.Context
+	o     *object
+	claim bool // the batch is empty; make the object's epoch that of o
+	batch edgews.Batch
+	size  int
+	err   error // not to be done, whatever becomes of the others
+	done  chan error
+}
+
+// submit waits until the request has happened, or never will.
+func (s *Store) submit(r *request) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	for _, key := range r.batch.Deletes {
+		r.size += len(key)
+	}
+	for _, e := range r.batch.Puts {
+		r.size += len(e.Key) + len(e.Value)
+	}
+	r.done = make(chan error, 1)
+	select {
+	case s.requests <- r:
+		return <-r.done // it will not take long any more, and until then nobody can tell
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	case <-s.closing:
+		return ErrClosed
+	}
+}
+
+// run is the goroutine of commits. It runs until Close.
+func (s *Store) run() {
+	defer close(s.stopped)
+	var group []*request
+	for {
+		select {
+		case r := <-s.requests:
+			group = s.gather(append(group[:0], r))
+			s.commit(group)
+			clear(group)
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// gather adds to a group what else is waiting. It lets others run a few times, as long as that brings any: those who were
+// answered a moment ago come with their next commit then, and otherwise half of the busy writers would always
+// wait for the other half. That costs a lone commit next to nothing.
+func (s *Store) gather(group []*request) []*request {
+	size := group[0].size
+	for range maxYields {
+		runtime.Gosched()
+		before := len(group)
+		group, size = s.take(group, size)
+		if len(group) == before {
+			break
+		}
+	}
+	return group
+}
+
+// take adds to a group, which has that size, what is waiting at this moment.
+func (s *Store) take(group []*request, size int) ([]*request, int) {
+	for len(group) < maxGroup && size < maxGroupBytes {
+		select {
+		case r := <-s.requests:
+			group = append(group, r)
+			size += r.size
+		default:
+			return group, size
+		}
+	}
+	return group, size
+}
+
+// commit does what is in a group and tells everybody. If it cannot be done together everyone gets a transaction, so that
+// one that is too large for a full disk, say, does not fail its neighbours.
+func (s *Store) commit(group []*request) {
+	err := s.attempt(group)
+	for _, r := range group {
+		if err != nil && len(group) > 1 && r.err == nil {
+			r.err = s.attempt([]*request{r})
+		} else if r.err == nil {
+			r.err = err
+		}
+		r.done <- r.err
+	}
+}
+
+// attempt makes one transaction of a group. An error means that nothing has happened, unless the store has failed.
+func (s *Store) attempt(group []*request) (err error) {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	listings := s.announce(group)
+	defer s.retract()
+
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("edgews: bolt store: %w", err)
+	}
+	defer tx.Rollback() // does nothing after Commit
+	defer s.recoverDamage(&err)
+
+	for _, l := range listings {
+		l.keep(tx)
+	}
+	changes := false
+	for _, r := range group {
+		if r.err = r.refusal(tx); r.err != nil {
+			continue
+		}
+		changes = true
+		if err := r.apply(tx); err != nil {
+			return fmt.Errorf("edgews: bolt store: %w", err)
+		}
+	}
+	if !changes {
+		return nil
+	}
+	id := tx.ID()
+	if err := tx.Commit(); err != nil {
+		if s.mayHaveHappened(id) {
+			return s.fail(err)
+		}
+		return fmt.Errorf("edgews: bolt store: commit: %w", err)
+	}
+	return nil
+}
+
+// mayHaveHappened says whether a commit that has failed had come to write its meta page, which is the last thing that it does. Then
+// what is in memory is the new state, and what is on the disk is unknown. Otherwise both are as before.
+func (s *Store) mayHaveHappened(id int) bool {
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return true
+	}
+	defer tx.Rollback()
+	return tx.ID() >= id
+}
+
+// refusal says why a request is not to be done. It changes nothing.
+func (r *request) refusal(tx *bbolt.Tx) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	if getHead(tx.Bucket(objectsName(r.o.key.Namespace)), r.o.id).epoch > r.o.epoch {
+		return edgews.ErrFenced
+	}
+	return nil
+}
+
+func (r *request) apply(tx *bbolt.Tx) error {
+	b, err := makeBuckets(tx, r.o.key.Namespace)
+	if err != nil {
+		return err
+	}
+	if r.claim {
+		h := getHead(b.objects, r.o.id)
+		h.epoch = r.o.epoch
+		return putHead(b.objects, r.o.id, h)
+	}
+	if r.batch.DeleteAll {
+		if err := deletePrefix(b.entries, r.o.id); err != nil {
+			return err
+		}
+	}
+	for _, key := range r.batch.Deletes {
+		if err := b.entries.Delete(r.o.entryKey(key)); err != nil {
+			return err
+		}
+	}
+	for _, e := range r.batch.Puts {
+		if err := b.entries.Put(r.o.entryKey(e.Key), e.Value); err != nil { // e.Value is ours until the answer
+			return err
+		}
+	}
+	if r.batch.Alarm != nil {
+		return b.moveAlarm(r.o.id, r.batch.Alarm.Time)
+	}
+	return nil
+}
+
+func (b buckets) moveAlarm(id []byte, to time.Time) error {
+	h := getHead(b.objects, id)
+	if !h.alarm.IsZero() {
+		if err := b.alarms.Delete(alarmKey(h.alarm, id)); err != nil {
+			return err
+		}
+	}
+	if !to.IsZero() {
+		if err := b.alarms.Put(alarmKey(to, id), nil); err != nil {
+			return err
+		}
+	}
+	h.alarm = to
+	return putHead(b.objects, id, h)
+}
+
+// deletePrefix removes a thousand keys at a time: a cursor must not be used across changes, and to look for the first
+// one again each time would pass all pages that have been emptied already.
+func deletePrefix(b *bbolt.Bucket, prefix []byte) error {
+	for next := prefix; next != nil; {
+		var keys [][]byte
+		c := b.Cursor()
+		k, _ := c.Seek(next)
+		for ; len(keys) < 1000 && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			keys = append(keys, bytes.Clone(k))
+		}
+		next = nil
+		if bytes.HasPrefix(k, prefix) {
+			next = bytes.Clone(k)
+		}
+		for _, key := range keys {
+			if err := b.Delete(key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

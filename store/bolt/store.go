@@ -1,0 +1,192 @@
+// Package bolt keeps the storage of objects in one file, with [bbolt]: a B+tree in pure Go, without a server and without
+// a configuration. It is the store for services of one machine.
+//
+//	store, err := bolt.Open("objects.db", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer store.Close() // after the namespaces' Shutdown
+//	rooms := edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Store: store})
+//
+// What a commit has acknowledged is on the disk: it is there after a crash of the process, of the system and of the power,
+// as far as the disk does what it says. Commits of many objects that come at the same time share a transaction and its two
+// fsyncs, so many writers together are a lot faster than one.
+//
+// The memory that it takes does not depend on how much is stored. The file does not shrink; what was deleted in it
+// is used again. `bbolt compact` copies it into a smaller one, while no process has it open.
+//
+// If the disk fails in such a way that nobody can tell whether a commit is on it, the store stops: every call returns an
+// error that says so, until the file is opened again. A disk that is full is no such failure. Then commits fail, and go on
+// when there is room.
+//
+// [bbolt]: https://pkg.go.dev/go.etcd.io/bbolt
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrClosed: the store has been closed.
+var ErrClosed = errors.New("edgews: bolt store is closed")
+
+// ErrLocked: the file is open already, in another process or in this one.
+var ErrLocked = errors.New("edgews: another process has the bolt store open")
+
+// Options configures a Store. A nil pointer means the zero value, which is recommended and safe.
+type Options struct {
+	// FileMode is the mode of a file that Open makes; default 0600.
+	FileMode fs.FileMode
+
+	// LockTimeout is how long Open waits for another process that has the file open, as the one before this one may while
+	// it shuts down; default 5 s; negative: not at all.
+	LockTimeout time.Duration
+}
+
+const (
+	defaultFileMode    = 0o600
+	defaultLockTimeout = 5 * time.Second
+)
+
+// Store is an edgews.Store in a file.
+type Store struct {
+	db       *bbolt.DB
+	requests chan *request // not buffered: who waits there is the queue
+	closing  chan struct{}
+	stopped  chan struct{} // run has returned
+	close    func() error  // once
+
+	mu       sync.Mutex
+	failed   error                                      // what nobody can go on after
+	changing map[edgews.ObjectKey]struct{}              // objects of the transaction that runs
+	listings map[edgews.ObjectKey]map[*listing]struct{} // those that read page by page
+}
+
+var _ edgews.Store = (*Store)(nil)
+
+// Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
+// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused.
+//
+// The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
+func Open(path string, opts *Options) (*Store, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.FileMode == 0 {
+		o.FileMode = defaultFileMode
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = defaultLockTimeout
+	}
+	return open(path, o.FileMode, &bbolt.Options{
+		Timeout:      max(o.LockTimeout, time.Nanosecond), // 0 would wait for ever
+		FreelistType: bbolt.FreelistMapType,               // the other one is slow when a lot has been deleted
+		NoStatistics: true,
+	})
+}
+
+func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
+	db, err := bbolt.Open(path, mode, opts)
+	if err != nil {
+		return nil, explainOpen(path, err)
+	}
+	err = prepare(db)
+	if err == nil {
+		err = syncFolder(path)
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("edgews: bolt store %s: %w", path, err)
+	}
+	s := &Store{
+		db:       db,
+		requests: make(chan *request),
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+		changing: make(map[edgews.ObjectKey]struct{}),
+		listings: make(map[edgews.ObjectKey]map[*listing]struct{}),
+	}
+	s.close = sync.OnceValue(func() error {
+		close(s.closing)
+		<-s.stopped
+		return s.db.Close() // waits for those who read
+	})
+	go s.run()
+	return s, nil
+}
+
+func explainOpen(path string, err error) error {
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return fmt.Errorf("%w: %s", ErrLocked, path)
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrVersionMismatch), errors.Is(err, bbolterrors.ErrChecksum):
+		return fmt.Errorf("edgews: bolt store %s: the file is damaged or is not a bbolt file: %w", path, err)
+	}
+	return fmt.Errorf("edgews: bolt store %s: %w", path, err)
+}
+
+// syncFolder makes sure that a file that was just made has a name after a power cut. Windows does not know how to.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
+
+// Close waits for the commits that run and closes the file. Commits that wait for their turn fail, and so does every call
+// after it, with ErrClosed. A second Close does nothing and returns what the first one has returned.
+func (s *Store) Close() error { return s.close() }
+
+// view runs fn in a transaction that reads what is committed. It must be short: no page that it can see is used again before
+// its end, and the file cannot be mapped anew.
+func (s *Store) view(fn func(tx *bbolt.Tx)) (err error) {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	defer s.recoverDamage(&err)
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		fn(tx)
+		return nil
+	})
+	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
+
+// recoverDamage is to be deferred. It makes an error of the panic with which bbolt answers a damaged page.
+func (s *Store) recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = s.fail(fmt.Errorf("the file is damaged: %v", p))
+	}
+}
+
+func (s *Store) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// fail stops the store for ever.
+func (s *Store) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = fmt.Errorf("edgews: bolt store has failed and must be opened again: %w", err)
+	return s.failed
+}
