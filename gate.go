@@ -109,8 +109,7 @@ func (o *outbox) letGo() {
 	behind := o.behind
 	o.behind = nil
 	o.endBatch()
-	behind.endBatch()
-	for behind.frames.len() > 0 {
+	for behind.endBatch(); behind.frames.len() > 0; {
 		o.frames.push(behind.frames.pop())
 	}
 }

@@ -283,15 +283,15 @@ func (w *wire) idleLocked() {
 	w.out.takenBy = 0
 	w.dropOutLocked()
 	w.s.roomLocked()
-	if w.saidCloseLocked() {
-		w.closeLeftLocked()
+	if w.closeLeftLocked() {
+		w.saidCloseLocked()
 		return
 	}
 	w.s.mu.Unlock()
 }
 
-// closeLeftLocked goes on after our Close has left. mu must be held; it is released.
-func (w *wire) closeLeftLocked() {
+// saidCloseLocked goes on after our Close has left. mu must be held; it is released.
+func (w *wire) saidCloseLocked() {
 	s := w.s
 	over := s.is(gotClose | lost)
 	if _, limited := w.closeInLocked(); !limited && s.fate == nil {
@@ -304,8 +304,8 @@ func (w *wire) closeLeftLocked() {
 	}
 }
 
-// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
-func (w *wire) saidCloseLocked() bool {
+// closeLeftLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) closeLeftLocked() bool {
 	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
 }
 

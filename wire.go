@@ -380,7 +380,7 @@ func (w *wire) control(p frame.Piece) bool {
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	if !w.saidCloseLocked() {
+	if !w.closeLeftLocked() {
 		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
 	w.transmitLocked()

@@ -119,16 +119,15 @@ func (c *Conn) serveAlone() {
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	c.serve(buf, false)
+	c.serve(buf, c.notes.Swap(busy), false)
 	largeBuffers.Put(buf)
 	done = true
 }
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte, crowded bool) {
+func (c *Conn) serve(buf *[largeBuffer]byte, notes uint32, crowded bool) {
 	c.crowded = crowded
 	for {
-		notes := c.notes.Swap(busy)
 		if notes&(woken|writable) != 0 && !c.gone {
 			c.h.Woken()
 		}
@@ -141,6 +140,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, crowded bool) {
 		if c.yield() {
 			return
 		}
+		notes = c.notes.Swap(busy)
 	}
 }
 

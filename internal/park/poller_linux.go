@@ -8,90 +8,89 @@ import (
 
 // poller waits for events and handles them.
 type poller struct {
-	seq     atomic.Uint32 // counts the events it has begun to handle
-	waiting atomic.Bool   // for events
-	seen    uint32        // seq, when check looked; guarded by the loop's mu
+	// turn says which event is being handled: its descriptor, and in the high half how many there have been.
+	turn    atomic.Uint64
+	waiting atomic.Bool // for events
+	seen    uint64      // turn, when check looked; guarded by the loop's mu
 
-	mu     sync.Mutex
+	// batch says how many events there are, in the high half, and how many of them have been taken.
+	batch  atomic.Uint32
+	mu     sync.Mutex // held to inherit, and by its owner before events change
 	events [fetch]syscall.EpollEvent
-	next   int // the first of events that nobody handles yet
-	n      int
-
-	current atomic.Pointer[Conn] // whose turn it has
 
 	// Owned by the goroutine.
-	from    *poller // whose events it handles
+	current *Conn // whose turn it has
 	buf     *[largeBuffer]byte
+	turns   uint32
 	napped  bool // a nap has brought one event
 	handled int  // events since it last let others have the processor
 }
 
 // fetch is how many events a poller takes at once.
-const fetch = 64
+const fetch = 128
 
 // poll is a poller's life.
-func (l *loop) poll(p, blocked *poller) {
+func (l *loop) poll(p *poller) {
 	p.buf = largeBuffers.Get().(*[largeBuffer]byte)
 	done := false
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
-			go p.current.Load().serveAlone()
-			l.addPoller(p.from)
+			go p.current.serveAlone()
+			l.addPoller(p)
 		}
 		l.removePoller(p)
 	}()
-	if blocked != nil {
-		l.handle(p, blocked)
-	}
-	for !l.stopped.Load() && !l.watched() {
-		l.wait(p)
-		l.handle(p, p)
+	l.handle(p)
+	for !l.stopped.Load() && l.wait(p) {
+		l.handle(p)
 	}
 	largeBuffers.Put(p.buf)
 	done = true
 }
 
-// wait fetches events.
-func (l *loop) wait(p *poller) {
+// wait fetches events. It reports whether the poller is still needed.
+func (l *loop) wait(p *poller) bool {
 	if p.handled >= manners || l.overdue.Load() {
 		p.handled = 0
 		l.stepAside()
 	}
-	n := 0
-	if !p.napped { // or it would find nothing now either
+	p.mu.Lock() // whoever inherits from p has finished
+	p.mu.Unlock()
+	n, needed := 0, true
+	if !p.napped && !l.watched() { // after a nap it would find nothing
 		n = l.epoll(p, 0)
 	}
 	p.napped = false
 	if n <= 0 {
 		p.handled = 0
-		n = max(l.sleep(p), 0)
+		n, needed = l.sleep(p)
+		n = max(n, 0)
 	}
-	p.mu.Lock()
-	p.next, p.n = 0, n
-	p.mu.Unlock()
+	p.batch.Store(uint32(n) << 16)
 	p.handled += n
 	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
+	return needed
 }
 
-// handle handles the events that from has fetched.
-func (l *loop) handle(p, from *poller) {
-	p.from = from
+// handle handles the events that p has.
+func (l *loop) handle(p *poller) {
 	l.clock.Store(Now())
 	held, since := false, uint32(0)
 	for {
-		event, more, ok := from.take()
-		if !ok {
+		event, more := p.take()
+		if event == nil {
 			break
 		}
-		if more && !held {
-			since, held = l.corks.begin(), true
-		}
 		if more {
-			l.guard() // this handler may block as well, and the others wait behind it
+			l.guard() // this handler may block, and the others wait behind it
+			if !held {
+				since, held = l.corks.begin(), true
+			}
 		}
-		p.seq.Add(1)
+		p.turns++
+		p.turn.Store(uint64(p.turns)<<32 | uint64(uint32(event.Fd)))
 		l.dispatch(p, event, more)
 	}
 	if held {
@@ -100,24 +99,32 @@ func (l *loop) handle(p, from *poller) {
 }
 
 // take returns the next event, and whether there are others behind it.
-func (p *poller) take() (event syscall.EpollEvent, more, ok bool) {
-	p.mu.Lock()
-	if ok = p.next < p.n; ok {
-		event = p.events[p.next]
-		p.next++
-		more = p.next < p.n
+func (p *poller) take() (event *syscall.EpollEvent, more bool) {
+	batch := p.batch.Add(1)
+	n, taken := batch>>16, batch&0xffff
+	if taken > n {
+		return nil, false
 	}
-	p.mu.Unlock()
-	return event, more, ok
+	return &p.events[(taken-1)%fetch], taken < n
 }
 
+// holdsEvents reports whether there are events that p has not begun to handle.
 func (p *poller) holdsEvents() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.next < p.n
+	batch := p.batch.Load()
+	return batch&0xffff < batch>>16
 }
 
-func (l *loop) dispatch(p *poller, event syscall.EpollEvent, more bool) {
+// inherit takes over the events that from has not begun to handle.
+func (p *poller) inherit(from *poller) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	batch := from.batch.Swap(0)
+	if n, taken := batch>>16, batch&0xffff; taken < n {
+		p.batch.Store(uint32(copy(p.events[:], from.events[taken:n])) << 16)
+	}
+}
+
+func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
 		return // the bell: the loop has been stopped
 	}
@@ -129,12 +136,12 @@ func (l *loop) dispatch(p *poller, event syscall.EpollEvent, more bool) {
 		s.rouse(c)
 		return
 	}
-	if !c.note(notesOf(event.Events)) {
+	notes := notesOf(event.Events)
+	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
 		return
 	}
-	p.current.Store(c)
-	c.serve(p.buf, more)
-	p.current.Store(nil)
+	p.current = c
+	c.serve(p.buf, notes, more)
 }
 
 func notesOf(events uint32) (n uint32) {

@@ -112,11 +112,19 @@ func TryWrite(c net.Conn, p []byte) (int, error) {
 	return n, failed
 }
 
-// writeFD writes as much of p as goes without waiting.
+// writeFD writes as much of p as goes without waiting, which mostly is all at once.
 func writeFD(fd int, p []byte) (int, error) {
+	n, errno := writeSocket(fd, p)
+	if n == len(p) && errno == 0 {
+		return n, nil
+	}
+	return writeOn(fd, p, n, errno)
+}
+
+// writeOn is writeFD after a first write has had that result.
+func writeOn(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
 	sent := 0
 	for {
-		n, errno := writeSocket(fd, p[sent:])
 		switch errno {
 		case 0:
 			if sent += n; sent == len(p) {
@@ -128,6 +136,7 @@ func writeFD(fd int, p []byte) (int, error) {
 		default:
 			return sent, errno
 		}
+		n, errno = writeSocket(fd, p[sent:])
 	}
 }
 

@@ -67,6 +67,14 @@ func (t *table) remove(c *Conn) {
 	}
 }
 
+// at returns the connection that has fd now, or nil.
+func (t *table) at(fd int32) *Conn {
+	if n := fd / chunkSize; fd < 0 || int(n) >= len(t.all()) || t.all()[n] == nil {
+		return nil
+	}
+	return t.chunk(fd).conns[fd%chunkSize].Load()
+}
+
 // find returns the connection of an event, or nil if it is not there any more.
 func (t *table) find(fd int32, gen uint32) *Conn {
 	c := t.chunk(fd).conns[fd%chunkSize].Load()
