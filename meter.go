@@ -33,7 +33,7 @@ import (
 // needs no closing; with a ledger, call Flush at the end.
 //
 // Counting takes no lock that connections share and allocates nothing. A socket without a meter pays one comparison for
-// it; with one, two readings of the clock for each message that goes to a listener.
+// it; with one, at most two readings of the clock for each message that goes to a listener.
 type Meter struct {
 	books  *books // one for a meter and all its tenants
 	parent *Meter // nil: it is no tenant

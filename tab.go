@@ -197,10 +197,18 @@ func (t *tab) enter() time.Duration {
 	return at
 }
 
-// leave notes that it has returned.
-func (t *tab) leave() {
+// enterAgain is enter right after a leave, which has read the clock; 0: there was none.
+func (t *tab) enterAgain(left time.Duration) {
+	if left == 0 {
+		left = sinceEpoch()
+	}
+	t.busySince.Store(int64(left))
+}
+
+// leave notes that it has returned, and when, since epoch.
+func (t *tab) leave() time.Duration {
 	if t == nil {
-		return
+		return 0
 	}
 	end := int64(sinceEpoch())
 	if began := t.busySince.Swap(0); began != 0 && began < end {
@@ -209,6 +217,7 @@ func (t *tab) leave() {
 	if t.over.Load() {
 		t.settle(true)
 	}
+	return time.Duration(end)
 }
 
 // takeBusy returns what handlers have taken since the last call. One that runs counts up to at.

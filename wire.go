@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
@@ -302,6 +303,7 @@ func (w *wire) feed(p []byte) bool {
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
 func (w *wire) feedWhole(p []byte) (i int, ok bool) {
 	s := w.s
+	var last time.Duration // when a meter saw a listener return
 	for {
 		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
 		if end == 0 {
@@ -320,7 +322,7 @@ func (w *wire) feedWhole(p []byte) (i int, ok bool) {
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
 			s.mu.Unlock()
-			if !w.complete(kind, data, nil) {
+			if last = 0; !w.complete(kind, data, nil) {
 				return i, false
 			}
 			continue
@@ -329,12 +331,12 @@ func (w *wire) feedWhole(p []byte) (i int, ok bool) {
 		t := s.tab
 		if t != nil {
 			t.inLocked(1, len(data))
-			t.enter()
+			t.enterAgain(last)
 		}
 		s.mu.Unlock()
 		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
 		if t != nil {
-			t.leave()
+			last = t.leave()
 		}
 	}
 }
