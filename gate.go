@@ -98,6 +98,7 @@ type gatedFrames struct {
 
 // push adds frames that have been counted already.
 func (g *gatedFrames) push(b batch) {
+	g.endBatch()
 	g.frames.push(b)
 	g.payload += b.payload
 	g.size += b.size
@@ -107,7 +108,8 @@ func (g *gatedFrames) push(b batch) {
 func (o *outbox) letGo() {
 	behind := o.behind
 	o.behind = nil
-	for behind.frames.len() > 0 {
+	o.endBatch()
+	for behind.endBatch(); behind.frames.len() > 0; {
 		o.frames.push(behind.frames.pop())
 	}
 }

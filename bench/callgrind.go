@@ -44,7 +44,7 @@ var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	var said bytes.Buffer
-	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &said, b.profile(c, s, ".callgrind")), server.Config{Peer: s.Name, Buffer: script.Largest()})
+	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &said, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
 	if err != nil {
 		return 0, err
 	}

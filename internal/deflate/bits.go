@@ -2,12 +2,12 @@ package deflate
 
 import (
 	"encoding/binary"
-	"slices"
 )
 
 // bitWriter appends bits to bytes, the first is the lowest (RFC 1951 §3.1.1). There has to be room: see reserve.
 type bitWriter struct {
-	out  []byte
+	room Room
+	out  []byte // all the room there is
 	n    int    // bytes of out that are written
 	held uint64 // bits that are not
 	size uint   // of held
@@ -15,8 +15,10 @@ type bitWriter struct {
 
 // reserve makes room for so many bits, and slack behind them.
 func (w *bitWriter) reserve(size int) {
-	w.out = slices.Grow(w.out[:w.n], (int(w.size)+size+7)/8+slack)
-	w.out = w.out[:cap(w.out)]
+	if size = (int(w.size)+size+7)/8 + slack; size > len(w.out)-w.n {
+		w.out = w.room.Grow(w.out[:w.n], size)
+		w.out = w.out[:cap(w.out)]
+	}
 }
 
 // slack is how many bytes a flush may write behind the last one.
@@ -43,12 +45,14 @@ func (w *bitWriter) align() {
 }
 
 // open begins to append to dst.
-func (w *bitWriter) open(dst []byte) { *w = bitWriter{out: dst, n: len(dst)} }
+func (w *bitWriter) open(room Room, dst []byte) {
+	*w = bitWriter{room: room, out: dst[:cap(dst)], n: len(dst)}
+}
 
 // close returns what open was given with what was appended, and lets go of it.
 func (w *bitWriter) close() []byte {
 	dst := w.out[:w.n]
-	w.out = nil
+	w.out, w.room = nil, nil
 	return dst
 }
 

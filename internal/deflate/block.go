@@ -37,9 +37,9 @@ type codes struct {
 func (w *blockWriter) block(text []byte, p parse) {
 	w.tally(p)
 	stored := blockBits + 7 + 32 + 8*len(text) // at most: it begins on a byte
-	simple := w.fixedSize()
+	simple, own := w.estimate()
 	size := min(stored, simple)
-	if w.symbols > fewSymbols {
+	if own < size {
 		size = min(size, w.plan())
 	}
 	w.reserve(size)
@@ -55,9 +55,6 @@ func (w *blockWriter) block(text []byte, p parse) {
 		w.body(p, &w.dynamic)
 	}
 }
-
-// fewSymbols are so few that codes of their own are not worth a preamble.
-const fewSymbols = 40
 
 // plan makes codes for what was counted and returns the bits of the block with them.
 func (w *blockWriter) plan() int {

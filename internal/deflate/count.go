@@ -1,5 +1,7 @@
 package deflate
 
+import "math"
+
 // counts says how often each symbol of a block occurs.
 type counts struct {
 	literals  [numLiterals]uint16
@@ -23,14 +25,30 @@ func (n *counts) tally(p parse) {
 	}
 }
 
-// fixedSize returns the bits of the block with the fixed codes.
-func (n *counts) fixedSize() int {
-	size := blockBits + n.extra
+// estimate returns the bits of the block with the fixed codes, and about the least that it takes with codes of
+// its own. Those are not worth making when they cannot be better: for noise, or a few symbols.
+func (n *counts) estimate() (simple, own int) {
+	used, squares := 0, uint64(0)
 	for literal, count := range n.literals {
-		size += int(count) * int(fixedLiteralLens[literal])
+		simple += int(count) * int(fixedLiteralLens[literal])
+		used += int(uint32(count)+0xffff) >> 16 // 1 unless count is 0
+		squares += uint64(count) * uint64(count)
 	}
 	for _, count := range n.distances {
-		size += 5 * int(count)
+		simple += 5 * int(count)
 	}
-	return size
+	simple += blockBits + n.extra
+	if n.symbols < fewSymbols {
+		return simple, simple
+	}
+	// Rényi's entropy of order 2 is never more than Shannon's, and needs one logarithm.
+	symbols := float64(n.symbols)
+	own = int(symbols * math.Log2(symbols*symbols/float64(squares)))
+	return simple, blockBits + n.extra + own + preambleBits + 3*used
 }
+
+// fewSymbols are too few for codes of their own.
+const fewSymbols = 40
+
+// preambleBits is about the least that a preamble has besides 3 bits for each symbol.
+const preambleBits = 60

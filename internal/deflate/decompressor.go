@@ -2,7 +2,6 @@ package deflate
 
 import (
 	"errors"
-	"slices"
 )
 
 var (
@@ -33,19 +32,6 @@ type Decompressor struct {
 func (d *Decompressor) Init(bits int, takeover bool) {
 	*d = Decompressor{bits: uint8(windowBits(bits)), takeover: takeover}
 }
-
-// Room is where an inflated message goes when what was given is full.
-type Room interface {
-	// Grow returns p, moved if need be, with room for n more bytes.
-	Grow(p []byte, n int) []byte
-}
-
-type heap struct{}
-
-func (heap) Grow(p []byte, n int) []byte { return slices.Grow(p, max(n, minRoom)) }
-
-// minRoom is the least, in bytes, that a slice grows by.
-const minRoom = 512
 
 // Append appends the inflated payload, a whole message, to dst, which grows with what is inflated. Limit
 // bounds the inflated bytes, negative: not at all; beyond it the error is ErrTooBig. Invalid data is ErrCorrupt.

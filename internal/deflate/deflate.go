@@ -4,10 +4,12 @@ import "sync"
 
 // deflate appends the compressed form of msg, which may refer to hist, to dst. It ends with a sync flush. No
 // distance exceeds 2^bits.
-func deflate(dst, msg []byte, hist history, bits int) []byte {
+func deflate(room Room, dst, msg []byte, hist history, bits int) []byte {
 	d := deflaters.Get().(*deflater)
 	defer deflaters.Put(d)
-	return d.deflate(dst, msg, hist.last(1<<bits), 1<<bits)
+	d.writer.open(room, dst)
+	d.deflate(msg, hist.last(1<<bits), 1<<bits)
+	return d.writer.close()
 }
 
 var deflaters = sync.Pool{New: func() any { return new(deflater) }}
@@ -19,8 +21,7 @@ type deflater struct {
 	joined  [maxHistory + maxBlock]byte // a history and what follows it
 }
 
-func (d *deflater) deflate(dst, msg, hist []byte, window uint32) []byte {
-	d.writer.open(dst)
+func (d *deflater) deflate(msg, hist []byte, window uint32) {
 	d.matcher.start(len(hist)+len(msg), window)
 	rest := msg
 	if len(hist) > 0 && len(msg) > 0 {
@@ -34,7 +35,6 @@ func (d *deflater) deflate(dst, msg, hist []byte, window uint32) []byte {
 	}
 	d.matcher.finish(len(msg))
 	d.writer.sync()
-	return d.writer.close()
 }
 
 // first writes the first block of a message that may refer to hist, and returns the rest of the message. That is

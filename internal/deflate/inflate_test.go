@@ -175,9 +175,12 @@ func TestReleaseLetsGo(t *testing.T) {
 	assert.Nil(t, f.out)
 	assert.Nil(t, f.room)
 
-	w := new(deflater)
-	w.deflate(nil, []byte("message"), []byte("history"), maxWindow)
-	assert.Nil(t, w.writer.out)
+	d := new(deflater)
+	d.writer.open(heap{}, []byte("before"))
+	d.deflate([]byte("message"), []byte("history"), maxWindow)
+	d.writer.close()
+	assert.Nil(t, d.writer.out)
+	assert.Nil(t, d.writer.room)
 }
 
 // TestReuseRefusesCorrupt: FuzzInflate found that klauspost's inflater, used again, copies from the history here.

@@ -24,12 +24,13 @@ type loop struct {
 	alarms alarms
 	corks  corks
 
-	sleeping atomic.Bool  // a poller waits for events
-	armed    atomic.Bool  // check will run
-	yielding atomic.Bool  // a poller has left its processor to others
-	overdue  atomic.Bool  // … and some may have had to wait for that
-	hurt     atomic.Int64 // when a handler was last found blocked, or 0; see now
-	freed    atomic.Int64 // when somebody else has last had another processor; see now
+	clock    atomic.Uint32 // the time when a poller last woke up; see Now
+	sleeping atomic.Bool   // a poller waits for events
+	armed    atomic.Bool   // check will run
+	yielding atomic.Bool   // a poller has left its processor to others
+	overdue  atomic.Bool   // … and some may have had to wait for that
+	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
+	freed    atomic.Int64  // when somebody else has last had another processor; see now
 	stopped  atomic.Bool
 
 	streak int // events in a row that followed each other briskly; owned by who sleeps
@@ -162,7 +163,7 @@ func (l *loop) ring() {
 const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
 
 func (l *loop) watch(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: int32(c.index), Pad: int32(c.gen)})
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: c.fd, Pad: int32(c.gen)})
 }
 
 // How far apart the looks are that check takes. A handler that is found in two of them is blocked.
@@ -177,7 +178,13 @@ const overload = 4
 
 // guard has check run soon.
 func (l *loop) guard() {
-	if l.armed.Load() || l.armed.Swap(true) {
+	if !l.armed.Load() {
+		l.arm()
+	}
+}
+
+func (l *loop) arm() {
+	if l.armed.Swap(true) {
 		return
 	}
 	l.mu.Lock()
@@ -220,16 +227,20 @@ func (l *loop) check() {
 	l.mu.Lock()
 	busy, progressing, blocked := false, 0, 0
 	var held []*poller // blocked, with events that wait
+	var slow []Handler // what blocks them
 	for _, p := range l.pollers {
-		seq := p.seq.Load()
-		moved := seq != p.seen
-		p.seen = seq
+		turn := p.turn.Load()
+		moved := turn != p.seen
+		p.seen = turn
 		switch busy = busy || moved; {
 		case p.waiting.Load():
 		case moved:
 			progressing++
 		default:
 			blocked++
+			if c := l.table.at(int32(turn)); c != nil {
+				slow = append(slow, c.h)
+			}
 			if p.holdsEvents() {
 				held = append(held, p)
 			}
@@ -249,6 +260,9 @@ func (l *loop) check() {
 	}
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
+	}
+	for _, h := range slow {
+		h.Flush()
 	}
 	for _, p := range held {
 		l.addPoller(p)
@@ -284,10 +298,14 @@ func (l *loop) addPoller(blocked *poller) {
 	p := new(poller)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.pollers = append(l.pollers, p)
-		go l.poll(p, blocked)
+	if l.closed {
+		return
 	}
+	if blocked != nil {
+		p.inherit(blocked)
+	}
+	l.pollers = append(l.pollers, p)
+	go l.poll(p)
 }
 
 func (l *loop) removePoller(p *poller) {

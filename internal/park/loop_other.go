@@ -18,6 +18,8 @@ func (*Conn) lodge(net.Conn) bool             { return false }
 func (*Conn) leave(uint32)                    {}
 func (*Conn) write([]byte) (int, error)       { return 0, ErrWouldBlock }
 func (*Conn) setAlarm(time.Duration)          {}
+func (*Conn) recently() uint32                { return Now() }
+func (*Conn) isCrowded() bool                 { return false }
 func (*Conn) deferWrite() bool                { return false }
 func (*Conn) cork(bool)                       {}
 func (*Conn) shutdown(bool)                   {}

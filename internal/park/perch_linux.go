@@ -45,12 +45,13 @@ func (s *stream) settle(c *Conn) bool {
 		return false
 	}
 	l, ok := enterLoop()
-	if !ok {
+	if !ok || s.perch.raw.Control(func(fd uintptr) { c.fd = int32(fd); l.table.add(c) }) != nil {
+		if ok {
+			l.leave()
+		}
 		s.perch.raw = nil
 		return false
 	}
-	_ = s.perch.raw.Control(func(fd uintptr) { c.fd = int32(fd) })
-	l.table.add(c)
 	if err := s.watch(c, syscall.EPOLL_CTL_ADD); err != nil {
 		s.perch.raw = nil
 		l.table.remove(c)
@@ -84,7 +85,7 @@ const pollOut = 0x4
 func (s *stream) watch(c *Conn, op int) (err error) {
 	event := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
-		Fd:     int32(c.index), Pad: int32(c.gen),
+		Fd:     c.fd, Pad: int32(c.gen),
 	}
 	failed := s.perch.raw.Control(func(fd uintptr) {
 		err = syscall.EpollCtl(currentLoop().epfd, op, int(fd), &event)
@@ -170,7 +171,7 @@ func (s *stream) expect() bool {
 
 func isTimeout(err error) bool { return os.IsTimeout(err) }
 
-// leavePerch takes a closed connection off the loop.
+// leavePerch takes a connection off the loop that is about to be closed, and on which nobody sets alarms any more.
 func (s *stream) leavePerch(c *Conn) {
 	if c.users.Or(noMore) == 0 {
 		c.vacate()

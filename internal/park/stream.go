@@ -318,8 +318,8 @@ func (s *stream) close(c *Conn) {
 	s.ring()
 	perched := s.perch.raw != nil
 	s.mu.Unlock()
-	_ = s.Conn.Close()
 	if perched {
 		s.leavePerch(c)
 	}
+	_ = s.Conn.Close()
 }
