@@ -80,7 +80,9 @@ func (w *wire) closeLocked(c closeFrame) {
 }
 
 func (w *wire) pingLocked(id uint64) {
-	w.outLocked().addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+	var payload [8]byte
+	binary.BigEndian.PutUint64(payload[:], id)
+	w.outLocked().addControl(w.header(frame.Ping), payload[:])
 }
 
 var outboxes = sync.Pool{New: func() any { return new(outbox) }}
