@@ -270,16 +270,15 @@ func (w *wire) feedDirect(p []byte) bool {
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
 // the application and keeps the rest.
 func (w *wire) feed(p []byte, shelf *any) bool {
-	i, ok := 0, true
+	i, held, ok := 0, false, true
+	if w.incoming == nil { // nothing has begun
+		i, held, ok = w.feedWhole(p, shelf)
+	}
 	for ok && i < len(p) {
-		if w.incoming == nil { // nothing has begun
-			if i, ok = w.feedWhole(p, shelf); !ok || i == len(p) {
-				break
-			}
-			w.receiveUpTo(w.limit())
-		}
+		w.receiveUpTo(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
-		if i += n; i < len(p) {
+		if i += n; i < len(p) && !held {
+			held = true
 			w.conn.Hold(true)
 		}
 		switch {
@@ -294,34 +293,37 @@ func (w *wire) feed(p []byte, shelf *any) bool {
 		w.receiveUpTo(w.limit())
 		w.rest = copyOf(p[i:])
 	}
-	w.conn.Hold(false)
+	if held {
+		w.conn.Hold(false)
+	}
 	return ok
 }
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
-// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
-func (w *wire) feedWhole(p []byte, shelf *any) (i int, ok bool) {
+// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
+func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 	s := w.s
 	for {
 		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
 		if end == 0 {
-			return i, true
+			return i, held, true
 		}
 		if i == 0 && end < len(p) {
+			held = true
 			w.conn.Hold(true)
 		}
 		i = end
 		kind, data := kindOf(opcode), p[start:end:end]
 		if kind == Text && !frame.Valid(data) {
 			w.breach(frame.NotText(data))
-			return i, false
+			return i, held, false
 		}
 		s.mu.Lock()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
 			s.mu.Unlock()
 			if !w.complete(kind, data, nil) {
-				return i, false
+				return i, held, false
 			}
 			continue
 		}

@@ -145,6 +145,9 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 }
 
 func notesOf(events uint32) (n uint32) {
+	if events == syscall.EPOLLIN { // nearly always
+		return readable
+	}
 	if events&syscall.EPOLLIN != 0 {
 		n |= readable
 	}
