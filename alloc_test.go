@@ -3,7 +3,10 @@ package edgews_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -73,28 +76,30 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		}, []aFrame{text(payload)}, text(payload)},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			s, p := overTCP.serverAndPeer(t, edgews.Options{})
-			c.accept(s)
-			var request []byte
-			for _, f := range c.request {
-				request = append(request, p.encode(f)...)
-			}
-			want := c.answer.appendTo(nil, false)
-			answer := make([]byte, len(want))
-			each := mallocs(2000, func() {
-				if _, err := p.conn.Write(request); err != nil {
-					t.Error(err)
-				}
-				if _, err := io.ReadFull(p.r, answer); err != nil {
-					t.Error(err)
-				}
+		for name, meter := range map[string]*edgews.Meter{c.name: nil, c.name + " with a meter": edgews.NewMeter(nil)} {
+			t.Run(name, func(t *testing.T) {
+				s, p := overTCP.serverAndPeer(t, edgews.Options{Meter: meter})
+				c.accept(s)
+				answersWithoutAllocating(t, p, p.encode(c.request...), c.answer)
 			})
-			assert.Equal(t, want, answer)
-			t.Logf("%.4f allocations for each message", each)
-			assert.Less(t, each, 0.05)
-		})
+		}
 	}
+}
+
+func answersWithoutAllocating(t *testing.T, p *peer, request []byte, answer aFrame) {
+	want := answer.appendTo(nil, false)
+	got := make([]byte, len(want))
+	each := mallocs(2000, func() {
+		if _, err := p.conn.Write(request); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(p.r, got); err != nil {
+			t.Error(err)
+		}
+	})
+	assert.Equal(t, want, got)
+	t.Logf("%.4f allocations for each message", each)
+	assert.Less(t, each, 0.05)
 }
 
 func TestBroadcastAllocatesNothing(t *testing.T) {
@@ -145,6 +150,98 @@ func TestPingAllocatesNothing(t *testing.T) {
 	})
 	t.Logf("%.4f allocations for each ping", each)
 	assert.Less(t, each, 0.05)
+}
+
+func TestCompressedEchoAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	event := func(i, words int) string {
+		r := rand.New(rand.NewPCG(1, uint64(i)))
+		text := fmt.Sprintf(`{"type":"message","id":%d,"room":{"id":"r%d","members":%d},"text":"`, r.Uint32(), r.IntN(400), r.IntN(5000))
+		for range words {
+			text += strings.Fields("able behind client deploy error forest graph history")[r.IntN(8)] + " "
+		}
+		return text + `"}`
+	}
+	for _, offer := range []string{
+		"permessage-deflate; client_max_window_bits",
+		"permessage-deflate",
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+	} {
+		for _, c := range []struct {
+			name    string
+			message func(i int) string
+		}{
+			{"events", func(i int) string { return event(i, 130) }},
+			{"long events", func(i int) string { return event(i, 1500) }},
+			{"the same event", func(int) string { return event(0, 300) }},
+			{"repetitive", func(i int) string { return strings.Repeat(event(i, 1), 400) }},
+			{"hardly compressible", func(i int) string {
+				r := rand.New(rand.NewPCG(2, uint64(i)))
+				p := make([]byte, 4000)
+				for i := range p {
+					p[i] = byte(r.Uint32()) & 0x7f
+				}
+				return string(p)
+			}},
+		} {
+			t.Run(offer+"/"+c.name, func(t *testing.T) {
+				s, p := overTCP.serverAndPeer(t, edgews.Options{}, offer)
+				s.OnMessage(func(e edgews.MessageEvent) { s.Write(context.Background(), edgews.Text, e.Data) })
+				require.NoError(t, s.Accept())
+				var requests [64][]byte
+				for i := range requests {
+					requests[i] = p.encode(aFrame{bits: fin | rsv1, opcode: 1, payload: deflated(c.message(i))})
+				}
+				i, answers := 0, skipper{r: p.r}
+				each := mallocs(3000, func() {
+					if _, err := p.conn.Write(requests[i%len(requests)]); err != nil {
+						t.Error(err)
+					}
+					if err := answers.skip(); err != nil {
+						t.Error(err)
+					}
+					i++
+				})
+				t.Logf("%.4f allocations for each message, %d bytes of answer", each, answers.bytes/i)
+				assert.Less(t, each, 0.05)
+				assert.Equal(t, i, answers.compressed)
+			})
+		}
+	}
+}
+
+// skipper reads frames of a server and keeps nothing of them.
+type skipper struct {
+	r                 *bufio.Reader
+	bytes, compressed int
+}
+
+func (s *skipper) skip() error {
+	head, err := s.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	size := 2 + int(head[1])
+	if head[0]&rsv1 != 0 {
+		s.compressed++
+	}
+	switch head[1] {
+	case 126:
+		if head, err = s.r.Peek(4); err != nil {
+			return err
+		}
+		size = 4 + int(binary.BigEndian.Uint16(head[2:]))
+	case 127:
+		if head, err = s.r.Peek(10); err != nil {
+			return err
+		}
+		size = 10 + int(binary.BigEndian.Uint64(head[2:]))
+	}
+	s.bytes += size
+	_, err = s.r.Discard(size)
+	return err
 }
 
 // mallocs returns how many objects the whole process allocates for each call of f, once it is warm.

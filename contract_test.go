@@ -64,6 +64,7 @@ var (
 type (
 	state     = *edgews.State
 	namespace = *edgews.Namespace
+	storage   = *edgews.Storage
 )
 
 var (
@@ -90,6 +91,7 @@ var (
 	_ func(state, func(context.Context))                = state.WaitUntil
 	_ func(state, context.Context, func() error) error  = state.Do
 	_ func(state, error)                                = state.Abort
+	_ func(state) storage                               = state.Storage
 	_ func(socket, any) error                           = socket.SetAttachment
 	_ func(socket, any) error                           = socket.Attachment
 
@@ -98,10 +100,27 @@ var (
 	_ edgews.MessageHandler = (*room)(nil)
 	_ edgews.CloseHandler   = (*room)(nil)
 	_ edgews.ErrorHandler   = (*room)(nil)
+	_ edgews.AlarmHandler   = (*room)(nil)
 
-	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Tenant: func(edgews.ID) string { return "" }}
+	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Store: edgews.Store(nil), Tenant: func(edgews.ID) string { return "" }}
 	_ = edgews.AutoResponse{Request: "", Response: ""}
 	_ = []error{edgews.ErrNoAttachment}
+)
+
+var (
+	_ func(storage, context.Context, string) ([]byte, error)                = storage.Get
+	_ func(storage, context.Context, string, []byte) error                  = storage.Put
+	_ func(storage, context.Context, string) error                          = storage.Delete
+	_ func(storage, context.Context, string) iter.Seq2[edgews.Entry, error] = storage.List
+	_ func(storage, context.Context, func(tx *edgews.Tx) error) error       = storage.Update
+	_ func(storage, context.Context, time.Time) error                       = storage.SetAlarm
+	_ func(storage, context.Context) (time.Time, error)                     = storage.Alarm
+	_ func(storage, context.Context) error                                  = storage.DeleteAlarm
+	_ func(storage, context.Context) error                                  = storage.DeleteAll
+	_ func() edgews.Store                                                   = edgews.NewMemoryStore
+
+	_ = edgews.Entry{Key: "", Value: []byte(nil)}
+	_ = []error{edgews.ErrKeyNotFound, edgews.ErrFenced}
 )
 
 var (
@@ -122,7 +141,7 @@ var (
 		Options: edgews.Options{
 			MaxMessageSize: int64(0), SendBuffer: int(0), Overflow: edgews.OverflowError,
 			KeepAlive: time.Second, KeepAliveTimeout: time.Second, CloseTimeout: time.Second, WriteTimeout: time.Second,
-			Compression: &edgews.Compression{Disable: true}, RateLimit: edgews.RateLimit{}, Logger: (*slog.Logger)(nil),
+			Compression: &edgews.Compression{Disable: true}, RateLimit: edgews.RateLimit{}, Meter: meter(nil), Logger: (*slog.Logger)(nil),
 		},
 		Protocols: []string(nil), AllowedOrigins: []string(nil), InsecureSkipOriginCheck: false, Header: http.Header(nil),
 	}
@@ -130,4 +149,26 @@ var (
 
 	_ = []error{edgews.ErrNotAccepted, edgews.ErrAccepted, edgews.ErrClosed, edgews.ErrBufferFull, edgews.ErrMessageTooBig}
 	_ = []error{&edgews.CloseError{}, &edgews.ProtocolError{}, &edgews.HandshakeError{}}
+)
+
+type (
+	meter = *edgews.Meter
+	usage = edgews.Usage
+)
+
+var (
+	_ func(*edgews.MeterOptions) meter     = edgews.NewMeter
+	_ func(meter, string) meter            = meter.Tenant
+	_ func(meter) usage                    = meter.Usage
+	_ func(meter) iter.Seq2[string, usage] = meter.Tenants
+	_ func(usage, usage) usage             = usage.Add
+	_ func(usage, usage) usage             = usage.Sub
+
+	_ func(namespace, edgews.Plan) iter.Seq[edgews.Explanation] = namespace.Explain
+
+	_ = edgews.MeterOptions{Record: func(edgews.Record) {}}
+	_ = edgews.Usage{
+		HTTPRequests: int64(0), Connections: int64(0), MessagesIn: int64(0), MessagesOut: int64(0), AutoResponses: int64(0), Alarms: int64(0),
+		BytesIn: int64(0), BytesOut: int64(0), Active: time.Second, Connected: time.Second, Busy: time.Second,
+	}
 )

@@ -1,5 +1,7 @@
 package edgews
 
+import "cmp"
+
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
 	if s == nil {
@@ -39,16 +41,21 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 	}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
+	as := asMessage
+	if server.tab != nil {
+		as = asNothing // its object's meter knows what it has sent
+	}
 	w := newWire(server, c)
-	m.handOver(server, w)
+	m.handOver(server, w, as)
 	server.link = w
 	s.mu.Unlock()
 	w.transmit()
 	return server, nil
 }
 
-// handOver moves what server has sent to the pair's other end, which m belongs to, into w. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire) {
+// handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
+// says. mu must be held.
+func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -56,19 +63,24 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	in := m.self.in
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
-		it := in.pop()
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
-		it.buf.free()
+		w.takeOverLocked(in.pop(), true, as)
+	}
+	closing := in.closing
+	if g := sender.gated; g != nil {
+		w.holdLocked()
+		for _, it := range g.items {
+			w.takeOverLocked(it, true, as)
+		}
+		closing = cmp.Or(closing, g.closing)
 	}
 	if server.is(streamingOut) {
 		server.status |= uncompressed
 	}
 	for _, it := range sender.held {
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
-		it.buf.free()
+		w.takeOverLocked(it, false, as)
 	}
-	if c := in.closing; c != nil {
-		w.closeLocked(*c)
+	if closing != nil {
+		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
 		server.accepted = now()
@@ -80,4 +92,11 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	for _, waiting := range server.waits.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
+}
+
+// takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
+func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
+	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
+	w.queueLocked(&out, it.buf.b, false)
+	it.buf.free()
 }

@@ -34,10 +34,12 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		s.respond(reply)
 		return true
 	}
+	t := s.arrivedOnTabLocked(len(data))
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, kind, data, buf)
+		return w.dispatch(onMessage, t, kind, data, buf)
 	}
 	defer s.mu.Unlock()
 	if buf == nil {
@@ -48,8 +50,9 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, buf *buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
+	t.leave()
 	buf.free()
 	if err != nil {
 		w.s.panicked(err)
@@ -62,8 +65,10 @@ func (w *wire) offer(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
+		t := s.tab
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.keepLocked(it)
@@ -137,6 +142,7 @@ func (w *wire) stream() bool {
 		s.failLocked(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 		return false
 	}
+	s.tab.inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	return true

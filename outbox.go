@@ -21,7 +21,7 @@ type outbox struct {
 	last    batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
 	control *buffer     // pings and pongs: they overtake data between frames
 	held    []batch     // messages that wait for a NextWriter's message to end
-	payload int         // payload in all of them but control
+	payload int         // payload in all of them but control, and in behind
 	size    int         // the same, as it counts against SendBuffer
 	err     error       // why it is broken
 
@@ -34,6 +34,8 @@ type outbox struct {
 	lent     bool  // it is from a shelf, and not to be pooled
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
+
+	behind *gatedFrames // nil: no gate holds anything back
 }
 
 // batch is a run of whole frames that is written at once.
@@ -59,19 +61,24 @@ func (o *outbox) empty() bool {
 }
 
 // flushed reports whether everything has been written.
-func (o *outbox) flushed() bool { return !o.writing && o.empty() }
+func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == nil }
 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
 // idle reports whether an outbox that is empty can be forgotten.
 func (o *outbox) idle() bool {
-	return o.payload == 0 && o.held == nil && !o.writing && !o.deferred && !o.broken
+	return o.payload == 0 && o.held == nil && o.behind == nil && !o.writing && !o.deferred && !o.broken
 }
 
 // add appends a frame.
 func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	if o.broken {
+		return
+	}
+	if o.behind != nil {
+		o.behind.add(h, p, payload)
+		o.count(payload)
 		return
 	}
 	b := o.tail(frame.Size(len(p), h.Masked))
@@ -101,6 +108,10 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 func (o *outbox) charge(b *batch, n int) {
 	b.payload += n
 	b.size += cost(n)
+	o.count(n)
+}
+
+func (o *outbox) count(n int) {
 	o.payload += n
 	o.size += cost(n)
 }
@@ -133,6 +144,11 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
 		return
 	}
+	if o.behind != nil {
+		o.behind.addShared(encoded, payload)
+		o.count(payload)
+		return
+	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
 		o.frames.push(batch{shared: encoded})
@@ -159,7 +175,11 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 func (o *outbox) release() {
 	o.endBatch()
 	for _, b := range o.held {
-		o.frames.push(b)
+		if o.behind != nil {
+			o.behind.push(b)
+		} else {
+			o.frames.push(b)
+		}
 	}
 	o.held = nil
 }
@@ -254,6 +274,9 @@ func (o *outbox) trim() {
 func (o *outbox) discard() {
 	for o.frames.len() > 0 {
 		o.frames.pop().buf.free()
+	}
+	if o.behind != nil {
+		o.behind.discard()
 	}
 	for _, b := range o.held {
 		b.buf.free()

@@ -35,6 +35,10 @@ func (w *wire) sendLocked(m *outgoing) error {
 // queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
 // be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
+	w.s.tab.outLocked(m)
+	if w.s.is(owned) && !m.ungated {
+		w.s.gateLocked()
+	}
 	h := w.header(frame.Continuation)
 	h.Fin = m.last
 	if m.first {
@@ -74,6 +78,9 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
+	if behind := w.out.behind; behind != nil {
+		behind.closing = true
+	}
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
@@ -311,7 +318,7 @@ func (w *wire) idleLocked() (gone bool) {
 	w.dropOutLocked()
 	gone = w.out == nil
 	w.s.roomLocked()
-	if w.s.is(sentClose) {
+	if w.closeLeftLocked() {
 		w.saidCloseLocked()
 	} else {
 		w.s.mu.Unlock()
@@ -331,6 +338,37 @@ func (w *wire) saidCloseLocked() {
 	if over {
 		w.shut()
 	}
+}
+
+// closeLeftLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) closeLeftLocked() bool {
+	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
+}
+
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.behind != nil }
+
+func (w *wire) holdLocked() bool {
+	if w.gatedLocked() {
+		return false
+	}
+	w.outLocked().behind = new(gatedFrames)
+	return true
+}
+
+func (w *wire) letGoLocked() {
+	if w.gatedLocked() {
+		w.out.letGo()
+		w.dropOutLocked()
+	}
+}
+
+func (w *wire) dropHeldLocked() (closing bool) {
+	if !w.gatedLocked() {
+		return false
+	}
+	closing = w.out.dropHeld()
+	w.dropOutLocked()
+	return closing
 }
 
 // shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.

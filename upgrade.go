@@ -53,7 +53,7 @@ func IsUpgrade(r *http.Request) bool {
 // of r.Context ends the socket. Nothing that came behind the request is lost.
 //
 // Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405,
-// 426 or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
+// 426, 429 (see [Meter.SetQuota]) or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
 // handler only returns. A ResponseWriter that does not give up its connection gets a 500; one that wraps
 // another has to have an Unwrap method.
 //
@@ -116,6 +116,12 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, refused)
 	}
+	meter, object := payer(r.Context(), opts.Meter)
+	if object == nil { // or its Stub has asked
+		if err := meter.admit(Usage{Connections: 1}); err != nil {
+			return wireConfig{}, refuse(w, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
+		}
+	}
 	o := opts.resolve()
 	a := agree(r.Header, opts.Protocols, o.Compression)
 	a.addHeader(w.Header())
@@ -130,7 +136,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
 	}
 	return wireConfig{
-		conn: conn, buffered: buffered, opts: o,
+		conn: conn, buffered: buffered, opts: o, meter: meter, object: object,
 		deflate: a.deflate, protocol: a.protocol, extensions: a.extensions,
 	}, nil
 }
@@ -279,6 +285,8 @@ func refuse(w http.ResponseWriter, e *HandshakeError) error {
 	switch e.StatusCode {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
+	case http.StatusTooManyRequests: // RFC 6585 §4
+		tellTomorrow(w.Header())
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")

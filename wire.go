@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
@@ -20,6 +21,8 @@ type wireConfig struct {
 	client   bool   // we are the client: we mask
 	opts     *Options
 	deflate  *deflate.Params // nil: no compression
+	meter    *Meter          // nil: none
+	object   *object         // the one that pays, if one does
 
 	url, protocol, extensions string
 }
@@ -91,6 +94,7 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
+	s.openTabLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
 		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
@@ -112,6 +116,7 @@ func newFilters(c wireConfig) *filters {
 // startLocked begins to read.
 func (w *wire) startLocked() {
 	w.heard = now()
+	w.s.tab.listLocked()
 	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
@@ -303,6 +308,7 @@ func (w *wire) feed(p []byte, shelf *any) bool {
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
 func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 	s := w.s
+	var last time.Duration // when a meter saw a listener return
 	for {
 		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
 		if end == 0 {
@@ -322,15 +328,23 @@ func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
 			s.mu.Unlock()
-			if !w.complete(kind, data, nil) {
+			if last = 0; !w.complete(kind, data, nil) {
 				return i, held, false
 			}
 			continue
 		}
 		w.busyLocked()
 		w.lendLocked(shelf)
+		t := s.tab
+		if t != nil {
+			t.inLocked(1, len(data))
+			t.enterAgain(last)
+		}
 		s.mu.Unlock()
 		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
+		if t != nil {
+			last = t.leave()
+		}
 	}
 }
 
@@ -373,7 +387,7 @@ func (w *wire) control(p frame.Piece) bool {
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	if !w.s.is(sentClose) {
+	if !w.closeLeftLocked() {
 		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
 	w.transmitLocked()

@@ -17,8 +17,9 @@ import (
 // one cannot bear there are more, up to one a processor. A poller that finds another waiting when it has finished ends.
 type loop struct {
 	epfd   int
-	bell   int // an eventfd that ends the pollers when it can be read
-	gate   *gate
+	bell   int   // an eventfd that ends the pollers when it can be read
+	gate   *gate // waits for events
+	aside  *gate // waits for nothing
 	table  table
 	alarms alarms
 	corks  corks
@@ -28,6 +29,7 @@ type loop struct {
 	armed    atomic.Bool   // check will run
 	yielding atomic.Bool   // a poller has left its processor to others
 	overdue  atomic.Bool   // … and some may have had to wait for that
+	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
 	freed    atomic.Int64  // when somebody else has last had another processor; see now
 	stopped  atomic.Bool
 
@@ -93,32 +95,44 @@ func (l *loop) retire() {
 
 func newLoop() (*loop, error) {
 	growDescriptors()
-	epfd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		_ = syscall.Close(epfd)
-		return nil, errno
-	}
-	gate, err := newGate(epfd, int(bell))
-	if err != nil {
-		_ = syscall.Close(epfd)
-		_ = syscall.Close(int(bell))
-		return nil, err
-	}
-	l := &loop{epfd: epfd, bell: int(bell), gate: gate}
+	l := &loop{epfd: -1, bell: -1}
 	l.alarms.table, l.alarms.start = &l.table, time.Now()
 	l.alarms.next.Store(math.MaxInt64)
-	if err := syscall.EpollCtl(epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
-		_ = syscall.Close(epfd)
-		_ = syscall.Close(l.bell)
-		gate.close()
+	if err := l.open(); err != nil {
+		l.close()
 		return nil, err
 	}
 	l.addPoller(nil)
 	return l, nil
+}
+
+func (l *loop) open() (err error) {
+	if l.epfd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return errno
+	}
+	l.bell = int(bell)
+	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
+		return err
+	}
+	if l.gate, err = newGate(l.epfd, syscall.EPOLLIN); err != nil {
+		return err
+	}
+	l.aside, err = newGate(l.bell, syscall.EPOLLOUT) // it always has room
+	return err
+}
+
+func (l *loop) close() {
+	l.gate.close()
+	l.aside.close()
+	for _, fd := range []int{l.epfd, l.bell} {
+		if fd >= 0 {
+			_ = syscall.Close(fd)
+		}
+	}
 }
 
 // growDescriptors makes the kernel's table of descriptors large at once, as far as is reasonable. It grows by doubling otherwise, and
@@ -241,6 +255,9 @@ func (l *loop) check() {
 		l.loaded = 0
 	}
 	l.mu.Unlock()
+	if blocked > 0 {
+		l.hurt.Store(l.now())
+	}
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
 	}
@@ -297,9 +314,7 @@ func (l *loop) removePoller(p *poller) {
 	l.pollers = slices.DeleteFunc(l.pollers, func(other *poller) bool { return other == p })
 	if l.stopped.Load() && len(l.pollers) == 0 && !l.closed {
 		l.closed = true
-		l.gate.close()
-		_ = syscall.Close(l.epfd)
-		_ = syscall.Close(l.bell)
+		l.close()
 	}
 }
 

@@ -28,7 +28,7 @@ type poller struct {
 }
 
 // fetch is how many events a poller takes at once.
-const fetch = 64
+const fetch = 128
 
 // poll is a poller's life.
 func (l *loop) poll(p *poller) {
@@ -42,36 +42,37 @@ func (l *loop) poll(p *poller) {
 		l.removePoller(p)
 	}()
 	l.handle(p)
-	for !l.stopped.Load() && !l.watched() {
-		l.wait(p)
+	for !l.stopped.Load() && l.wait(p) {
 		l.handle(p)
 	}
 	largeBuffers.Put(p.buf)
 	done = true
 }
 
-// wait fetches events.
-func (l *loop) wait(p *poller) {
+// wait fetches events. It reports whether the poller is still needed.
+func (l *loop) wait(p *poller) bool {
 	if p.handled >= manners || l.overdue.Load() {
 		p.handled = 0
 		l.stepAside()
 	}
 	p.mu.Lock() // whoever inherits from p has finished
 	p.mu.Unlock()
-	n := 0
-	if !p.napped { // or it would find nothing now either
+	n, needed := 0, true
+	if !p.napped && !l.watched() { // after a nap it would find nothing
 		n = l.epoll(p, 0)
 	}
 	p.napped = false
 	if n <= 0 {
 		p.handled = 0
-		n = max(l.sleep(p), 0)
+		n, needed = l.sleep(p)
+		n = max(n, 0)
 	}
 	p.batch.Store(uint32(n) << 16)
 	p.handled += n
 	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
+	return needed
 }
 
 // handle handles the events that p has.

@@ -25,34 +25,30 @@ const (
 	manners = 32
 )
 
-// gate is an epoll instance above the loop's. The runtime's poller watches it, which is how a poller waits like any other
-// goroutine. It is opened for one wait at a time, so that what happens at other times wakes nobody.
+// gate is an epoll instance above a descriptor, in the runtime's poller: this is how a poller waits for the loop's like any
+// other goroutine. It is opened for one wait at a time, so that what happens at other times wakes nobody.
 type gate struct {
+	target int
+	events uint32
+
 	fd   int
 	file *os.File
 	raw  syscall.RawConn
 	pass func(uintptr) bool
 
-	mu     sync.Mutex // held by who waits
-	target int        // the descriptor it is to be opened to
-	events uint32
-	open   bool
+	mu   sync.Mutex // held by who waits
+	open bool
 }
 
-// newGate makes a gate to descriptors.
-func newGate(fds ...int) (*gate, error) {
+// newGate makes what waits until target is ready for events.
+func newGate(target int, events uint32) (*gate, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{fd: fd}
+	g := &gate{target: target, events: events, fd: fd}
 	g.pass = g.passed
-	for _, fd := range fds {
-		if err == nil {
-			err = g.change(syscall.EPOLL_CTL_ADD, fd, 0)
-		}
-	}
-	if err == nil {
+	if err = g.change(syscall.EPOLL_CTL_ADD, 0); err == nil {
 		err = syscall.SetNonblock(fd, true) // or os.NewFile would not give it to the runtime
 	}
 	g.file = os.NewFile(uintptr(fd), "epoll")
@@ -63,31 +59,25 @@ func newGate(fds ...int) (*gate, error) {
 		g.raw, err = g.file.SyscallConn()
 	}
 	if err != nil {
-		_ = g.file.Close()
+		g.close()
 	}
 	return g, err
 }
 
-func (g *gate) change(op, fd int, events uint32) error {
-	return syscall.EpollCtl(g.fd, op, fd, &syscall.EpollEvent{Events: events | syscall.EPOLLONESHOT, Fd: int32(fd)})
+func (g *gate) change(op int, events uint32) error {
+	return syscall.EpollCtl(g.fd, op, g.target, &syscall.EpollEvent{Events: events | syscall.EPOLLONESHOT})
 }
 
-// wait waits like any other goroutine until fd is ready for events, or for no reason.
-func (g *gate) wait(fd int, events uint32) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.waitLocked(fd, events)
-}
-
-func (g *gate) waitLocked(fd int, events uint32) {
-	g.target, g.events, g.open = fd, events, false
+// waitLocked waits until the target is ready, or for no reason. mu must be held.
+func (g *gate) waitLocked() {
+	g.open = false
 	_ = g.raw.Read(g.pass)
 }
 
 // passed is called by the runtime before it waits, and when the gate has something to say.
 func (g *gate) passed(uintptr) bool {
 	if !g.open {
-		g.open = g.change(syscall.EPOLL_CTL_MOD, g.target, g.events) == nil
+		g.open = g.change(syscall.EPOLL_CTL_MOD, g.events) == nil
 		return !g.open
 	}
 	var event syscall.EpollEvent // to be told of it shuts the gate
@@ -95,15 +85,18 @@ func (g *gate) passed(uintptr) bool {
 	return n > 0 || errno != 0
 }
 
-func (g *gate) close() { _ = g.file.Close() }
+func (g *gate) close() {
+	if g != nil {
+		_ = g.file.Close()
+	}
+}
 
-// sleep waits for events. It returns 0 if there are none after all.
-func (l *loop) sleep(p *poller) int {
+// sleep waits for events, which there may be none of after all. It reports whether the poller is still needed.
+func (l *loop) sleep(p *poller) (n int, needed bool) {
 	if !l.sleeping.CompareAndSwap(false, true) {
-		return 0 // one is enough
+		return l.standBy(p)
 	}
 	p.waiting.Store(true)
-	n := 0
 	if l.streak >= streak {
 		n = l.nap(p)
 	} else {
@@ -111,7 +104,24 @@ func (l *loop) sleep(p *poller) int {
 	}
 	p.waiting.Store(false)
 	l.sleeping.Store(false)
-	return n
+	return n, true
+}
+
+// sore is for how long after a handler has blocked another one is expected to.
+const sore = time.Second
+
+// standBy sleeps although another poller does. While handlers block now and then it is good to have somebody who goes on at once,
+// but to wake two for one event is too much otherwise.
+func (l *loop) standBy(p *poller) (n int, needed bool) {
+	if hurt := l.hurt.Load(); hurt == 0 || l.now()-hurt > int64(sore) || !l.gate.mu.TryLock() {
+		return 0, false
+	}
+	p.waiting.Store(true)
+	l.gate.waitLocked()
+	l.gate.mu.Unlock()
+	n = l.epoll(p, 0)
+	p.waiting.Store(false)
+	return n, true
 }
 
 // nap sleeps without the scheduler's knowledge.
@@ -132,7 +142,9 @@ func (l *loop) nap(p *poller) int {
 func (l *loop) park(p *poller) int {
 	l.relax()
 	began := time.Now()
-	l.gate.wait(l.epfd, syscall.EPOLLIN)
+	l.gate.mu.Lock()
+	l.gate.waitLocked()
+	l.gate.mu.Unlock()
 	if l.streak++; time.Since(began) > brisk {
 		l.streak = 0
 	}
@@ -147,10 +159,10 @@ func (l *loop) stepAside() {
 		return
 	}
 	l.yielding.Store(true)
-	if l.overdue.Load() && l.gate.mu.TryLock() {
+	if l.overdue.Load() && l.aside.mu.TryLock() {
 		l.overdue.Store(false)
-		l.gate.waitLocked(l.bell, syscall.EPOLLOUT)
-		l.gate.mu.Unlock()
+		l.aside.waitLocked()
+		l.aside.mu.Unlock()
 	} else {
 		runtime.Gosched()
 	}
