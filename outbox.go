@@ -66,9 +66,9 @@ func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
-// idle reports whether an outbox that is empty can be forgotten.
+// idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return o.payload == 0 && o.held == nil && o.behind == nil && !o.writing && !o.deferred && !o.broken
+	return o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil && o.empty()
 }
 
 // add appends a frame.

@@ -102,7 +102,7 @@ func (w *wire) outLocked() *outbox {
 	return w.out
 }
 
-// dropOutLocked gives the outbox back, which is empty, if it is not needed any more. mu must be held.
+// dropOutLocked gives the outbox back if nothing is left in it. mu must be held.
 func (w *wire) dropOutLocked() {
 	o := w.out
 	if !o.idle() {
@@ -167,9 +167,7 @@ func (w *wire) flushLocked() (gone bool) {
 	if o.ready() {
 		return w.writeLocked()
 	}
-	if !o.writing && !o.blocked {
-		w.dropOutLocked()
-	}
+	w.dropOutLocked()
 	gone = w.out == nil
 	w.s.mu.Unlock()
 	return gone
