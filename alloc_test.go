@@ -19,20 +19,40 @@ import (
 
 // Promises about memory, pinned. The race detector allocates on its own, so it is not there when they are checked.
 
-func TestEchoAllocatesNothing(t *testing.T) {
+func TestMessagesAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
+	payload := strings.Repeat("x", 128)
+	prepared := edgews.Prepare(edgews.Text, []byte(payload))
+	listen := func(reply func(edgews.MessageEvent)) func(*edgews.Socket) {
+		return func(s *edgews.Socket) {
+			s.OnMessage(reply)
+			s.Accept()
+		}
+	}
+	nothing := func(edgews.MessageEvent) {}
 	cases := []struct {
-		name   string
-		frame  func(string) aFrame
-		accept func(s *edgews.Socket)
+		name    string
+		accept  func(s *edgews.Socket)
+		request []aFrame
+		answer  aFrame
 	}{
-		{"listener", binaryOf, func(s *edgews.Socket) {
+		{"echo binary", listen(func(e edgews.MessageEvent) { e.Target.SendBytes(e.Data) }), []aFrame{binaryOf(payload)}, binaryOf(payload)},
+		{"receive text", listen(nothing), []aFrame{text(payload), ping("!")}, pong("!")},
+		{"receive binary", listen(nothing), []aFrame{binaryOf(payload), ping("!")}, pong("!")},
+		{"receive fragments", listen(nothing), []aFrame{part(text(payload), false), continuation(payload, true), ping("!")}, pong("!")},
+		{"Send", listen(func(e edgews.MessageEvent) { e.Target.Send(payload) }), []aFrame{text("?")}, text(payload)},
+		{"SendBytes", listen(func(e edgews.MessageEvent) { e.Target.SendBytes(e.Data) }), []aFrame{text(payload)}, binaryOf(payload)},
+		{"SendPrepared", listen(func(e edgews.MessageEvent) { e.Target.SendPrepared(prepared) }), []aFrame{text("?")}, text(payload)},
+		{"Write", listen(func(e edgews.MessageEvent) { e.Target.Write(context.Background(), e.Kind, e.Data) }), []aFrame{text(payload)}, text(payload)},
+		{"two listeners", func(s *edgews.Socket) {
+			s.OnMessage(nothing)
 			s.OnMessage(func(e edgews.MessageEvent) { s.SendBytes(e.Data) })
 			s.Accept()
-		}},
-		{"receive", text, func(s *edgews.Socket) {
+		}, []aFrame{binaryOf(payload)}, binaryOf(payload)},
+		{"ping", listen(nothing), []aFrame{ping(payload[:100])}, pong(payload[:100])},
+		{"Receive", func(s *edgews.Socket) {
 			go func() {
 				for ctx := context.Background(); ; {
 					m, err := s.Receive(ctx)
@@ -42,8 +62,8 @@ func TestEchoAllocatesNothing(t *testing.T) {
 					s.Write(ctx, m.Kind, m.Data)
 				}
 			}()
-		}},
-		{"messages", text, func(s *edgews.Socket) {
+		}, []aFrame{text(payload)}, text(payload)},
+		{"Messages", func(s *edgews.Socket) {
 			go func() {
 				ctx := context.Background()
 				for m, err := range s.Messages(ctx) {
@@ -53,34 +73,82 @@ func TestEchoAllocatesNothing(t *testing.T) {
 					s.Write(ctx, m.Kind, m.Data)
 				}
 			}()
-		}},
-		{"prepared", text, func(s *edgews.Socket) {
-			reply := edgews.Prepare(edgews.Text, []byte(strings.Repeat("x", 128)))
-			s.OnMessage(func(e edgews.MessageEvent) { s.SendPrepared(reply) })
-			s.Accept()
-		}},
+		}, []aFrame{text(payload)}, text(payload)},
 	}
 	for _, c := range cases {
 		for name, meter := range map[string]*edgews.Meter{c.name: nil, c.name + " with a meter": edgews.NewMeter(nil)} {
-			t.Run(name, func(t *testing.T) { echoAllocatesNothing(t, meter, c.frame, c.accept) })
+			t.Run(name, func(t *testing.T) {
+				s, p := overTCP.serverAndPeer(t, edgews.Options{Meter: meter})
+				c.accept(s)
+				answersWithoutAllocating(t, p, p.encode(c.request...), c.answer)
+			})
 		}
 	}
 }
 
-func echoAllocatesNothing(t *testing.T, meter *edgews.Meter, frame func(string) aFrame, accept func(s *edgews.Socket)) {
-	s, p := overTCP.serverAndPeer(t, edgews.Options{Meter: meter})
-	accept(s)
-	request := p.encode(frame(strings.Repeat("x", 128)))
-	answer := make([]byte, 4+128)
+func answersWithoutAllocating(t *testing.T, p *peer, request []byte, answer aFrame) {
+	want := answer.appendTo(nil, false)
+	got := make([]byte, len(want))
 	each := mallocs(2000, func() {
 		if _, err := p.conn.Write(request); err != nil {
 			t.Error(err)
 		}
-		if _, err := io.ReadFull(p.r, answer); err != nil {
+		if _, err := io.ReadFull(p.r, got); err != nil {
 			t.Error(err)
 		}
 	})
+	assert.Equal(t, want, got)
 	t.Logf("%.4f allocations for each message", each)
+	assert.Less(t, each, 0.05)
+}
+
+func TestBroadcastAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const members = 20
+	var sockets []*edgews.Socket
+	var peers []*peer
+	for range members {
+		s, p := overTCP.serverAndPeer(t, edgews.Options{})
+		require.NoError(t, s.Accept())
+		sockets, peers = append(sockets, s), append(peers, p)
+	}
+	for _, size := range []int{128, 8 << 10} { // copied, and shared
+		m := edgews.Prepare(edgews.Binary, make([]byte, size))
+		want := binaryOf(string(make([]byte, size))).appendTo(nil, false)
+		answer := make([]byte, len(want))
+		each := mallocs(200, func() {
+			for _, s := range sockets {
+				if err := s.SendPrepared(m); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, p := range peers {
+				if _, err := io.ReadFull(p.r, answer); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		assert.Equal(t, want, answer)
+		t.Logf("%.4f allocations for each broadcast of %d bytes", each, size)
+		assert.Less(t, each, 0.5)
+	}
+}
+
+func TestPingAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	a, b := overTCP.connect(t, edgews.Options{})
+	acceptBoth(t, a, b)
+	ctx := context.Background()
+	each := mallocs(1000, func() {
+		if _, err := a.Ping(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%.4f allocations for each ping", each)
 	assert.Less(t, each, 0.05)
 }
 

@@ -64,6 +64,118 @@ func TestListenerRemovedDuringDispatchDoesNotRun(t *testing.T) {
 	})
 }
 
+// The only listener of a socket is kept in another place than several.
+func TestOnlyListener(t *testing.T) {
+	nothing := func(edgews.CloseEvent) {}
+	cases := []struct {
+		name string
+		do   func(s *edgews.Socket, add func(name string) (remove func()))
+		want string
+	}{
+		{"stays", func(s *edgews.Socket, add func(string) func()) { add("a") }, "a."},
+		{"is joined", func(s *edgews.Socket, add func(string) func()) { add("a"); add("b") }, "ab."},
+		{"is removed", func(s *edgews.Socket, add func(string) func()) { add("a")() }, "."},
+		{"is replaced", func(s *edgews.Socket, add func(string) func()) {
+			remove := add("a")
+			remove()
+			add("b")
+			remove()
+		}, "b."},
+		{"is removed after others came", func(s *edgews.Socket, add func(string) func()) {
+			remove := add("a")
+			add("b")
+			s.OnClose(nothing)
+			remove()
+			remove()
+		}, "b."},
+		{"is not removed with others", func(s *edgews.Socket, add func(string) func()) {
+			add("a")
+			add("b")()
+		}, "a."},
+		{"follows one of another kind", func(s *edgews.Socket, add func(string) func()) {
+			remove := s.OnClose(nothing)
+			removeA := add("a")
+			add("b")
+			remove()
+			removeA()
+		}, "b."},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+				heard := make(chan string, 10)
+				c.do(b, func(name string) func() {
+					return b.OnMessage(func(edgews.MessageEvent) { heard <- name })
+				})
+				acceptBoth(t, a, b)
+				require.NoError(t, a.Send("x"))
+				require.NoError(t, a.Close(1000, ""))
+				waitDone(t, b)
+				close(heard)
+				got := ""
+				for name := range heard {
+					got += name
+				}
+				assert.Equal(t, c.want, got+".")
+			})
+		})
+	}
+}
+
+func TestOnlyListenerJoinedDuringDispatch(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		heard := make(chan string, 10)
+		var remove func()
+		remove = b.OnMessage(func(e edgews.MessageEvent) {
+			heard <- "first " + e.Text()
+			b.OnMessage(func(e edgews.MessageEvent) { heard <- "second " + e.Text() })
+			remove()
+		})
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("1"))
+		require.NoError(t, a.Send("2"))
+		assert.Equal(t, "first 1", <-heard)
+		assert.Equal(t, "second 2", <-heard)
+	})
+}
+
+func TestPanickingOnlyListener(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		logged := captureDefaultLog(t)
+		heard := 0
+		b.OnMessage(func(edgews.MessageEvent) {
+			heard++
+			panic(errors.New("boom"))
+		})
+		other := record(t, a)
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("x"))
+		_ = a.Send("never seen") // ErrClosed if the other end was faster
+		waitDone(t, b)
+		other.wantsEnd(closed(1011, "internal error", true))
+		assert.Equal(t, 1, heard)
+		assert.ErrorContains(t, b.Err(), "1011")
+		assert.Contains(t, logged(), "boom")
+		assert.Contains(t, logged(), "TestPanickingOnlyListener", "the stack")
+	})
+}
+
+func TestGoexitInOnlyListener(t *testing.T) {
+	overWires(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		b.OnMessage(func(edgews.MessageEvent) {
+			b.Send("before")
+			runtime.Goexit()
+		})
+		events := record(t, a)
+		acceptBoth(t, a, b)
+		require.NoError(t, a.Send("exit"))
+		_ = a.Send("never seen")
+		waitDone(t, b)
+		events.wants(message("before"))
+		waitDone(t, a)
+	})
+}
+
 func TestEventsComeOneAtATime(t *testing.T) {
 	const n = 2000
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {

@@ -93,5 +93,5 @@ func (w *wire) retry() bool {
 	}
 	w.rest = nil
 	defer rest.free()
-	return w.feed(rest.b)
+	return w.feed(rest.b, nil)
 }

@@ -82,6 +82,7 @@ func (w *wire) tickOpen() {
 	}
 	opts := s.opts
 	switch {
+	case opts.KeepAlive <= 0: // the alarm was for something else
 	case silent < min(opts.KeepAlive, farthest):
 		if s.is(pinged) {
 			s.status &^= pinged

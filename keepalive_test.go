@@ -88,6 +88,24 @@ func TestKeepAliveOff(t *testing.T) {
 	})
 }
 
+// A write that has to wait sets an alarm as well.
+func TestKeepAliveOffWhileAWriteWaits(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	for writeTimeout := timeout; ; writeTimeout *= 4 { // on a busy machine even this peer may seem to take nothing for a while
+		s, p := overTCP.serverAndPeer(t, edgews.Options{KeepAlive: -1, KeepAliveTimeout: timeout, WriteTimeout: writeTimeout})
+		require.NoError(t, s.Accept())
+		require.NoError(t, s.SendBytes(make([]byte, 32<<20)))
+		p.conn.SetReadDeadline(time.Now().Add(patience))
+		if _, err := readFrame(p.r); err != nil && writeTimeout < patience {
+			continue
+		}
+		<-time.After(writeTimeout + 2*timeout)
+		require.NoError(t, s.Send("still alive, and not pinged"))
+		p.expects(text("still alive, and not pinged"))
+		return
+	}
+}
+
 // The peer is not silent while it is we who do not read.
 func TestBlockedListenerIsNotSilence(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {

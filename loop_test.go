@@ -94,6 +94,34 @@ func TestBlockedListenerHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
+// What a listener sends may wait for the end of its turn, but not if that does not come.
+func TestRepliesOfListenersThatBlockAtOnce(t *testing.T) {
+	for _, at := range onLoop {
+		t.Run(at.name, func(t *testing.T) {
+			release := make(chan struct{})
+			defer close(release)
+			var peers []*peer
+			for range 20 {
+				s, p := at.serverAndPeer(t, edgews.Options{})
+				s.OnMessage(func(e edgews.MessageEvent) {
+					s.SendBytes(e.Data)
+					if string(e.Data) == "block" {
+						<-release
+					}
+				})
+				s.Accept()
+				peers = append(peers, p)
+			}
+			for _, p := range peers {
+				p.sends(binaryOf("go on"), binaryOf("block"))
+			}
+			for _, p := range peers {
+				p.expects(binaryOf("go on"), binaryOf("block"))
+			}
+		})
+	}
+}
+
 func TestBroadcastOfABatch(t *testing.T) {
 	for _, at := range onLoop {
 		t.Run(at.name, func(t *testing.T) {

@@ -16,9 +16,9 @@ const (
 
 // outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
 type outbox struct {
-	front   batch       // what somebody is writing, or what the connection has taken a part of
+	front   batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
 	frames  fifo[batch] // … behind it: batches that are full or shared
-	last    batch       // … and behind those: what small frames are still added to. Its buffer stays, empty, for the next ones
+	last    batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
 	control *buffer     // pings and pongs: they overtake data between frames
 	held    []batch     // messages that wait for a NextWriter's message to end
 	payload int         // payload in all of them but control, and in behind
@@ -31,6 +31,7 @@ type outbox struct {
 	writing  bool  // somebody writes; everybody else only appends
 	blocked  bool  // there is no room: the connection will tell
 	roomy    bool  // … and has told, while somebody was writing
+	lent     bool  // it is from a shelf, and not to be pooled
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
 
@@ -67,7 +68,7 @@ func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
 // idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return !o.writing && !o.deferred && !o.broken && o.payload == 0 && o.held == nil && o.empty() && o.behind == nil
+	return o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil && o.empty()
 }
 
 // add appends a frame.
@@ -208,44 +209,65 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 func (o *outbox) next() bool {
 	switch {
 	case !o.front.none():
-	case o.control != nil:
-		o.front.buf, o.control = o.control, nil
-	case o.frames.len() > 0:
-		o.front = o.frames.pop()
-	case !o.last.none():
-		o.front, o.last = o.last, batch{}
-	default:
+		return true
+	case o.control != nil || o.frames.len() > 0:
+		o.fetch()
+		return true
+	case o.last.none():
 		return false
 	}
+	front, last := &o.front, &o.last
+	front.buf, last.buf = last.buf, front.buf // that is empty, or nil
+	front.payload, front.size = last.payload, last.size
+	last.payload, last.size = 0, 0
 	return true
 }
 
-// wrote accounts for n bytes of what is in front. It reports whether that was all of it.
-func (o *outbox) wrote(n int) (all bool) {
+// fetch is next for control frames and full batches.
+func (o *outbox) fetch() {
+	o.front.buf.free()
+	if o.control != nil {
+		o.front.buf, o.control = o.control, nil
+		return
+	}
+	o.front = o.frames.pop()
+}
+
+// wrote accounts for n bytes of what is in front.
+func (o *outbox) wrote(n int) {
 	b := &o.front
 	b.off += n
 	left := len(b.rest())
-	if left == 0 {
-		o.payload -= b.payload
-		o.size -= b.size
-		o.recycle(b.buf)
-		*b = batch{}
-		return true
-	}
-	payload := min(b.payload, left)
-	o.payload -= b.payload - payload
-	b.payload = payload
-	return false
-}
-
-// recycle takes back a buffer that has been written.
-func (o *outbox) recycle(b *buffer) {
-	if b != nil && o.last.buf == nil && cap(b.b) <= keepLimit && !o.broken {
-		b.b = b.b[:0]
-		o.last.buf = b
+	if left > 0 {
+		payload := min(b.payload, left)
+		o.payload -= b.payload - payload
+		b.payload = payload
 		return
 	}
-	b.free()
+	o.payload -= b.payload
+	o.size -= b.size
+	b.payload, b.size, b.off, b.shared = 0, 0, 0, nil
+	if b.buf != nil {
+		b.reset()
+	}
+}
+
+// reset keeps the buffer for the next frames, unless it is large.
+func (b *batch) reset() {
+	if cap(b.buf.b) > keepLimit {
+		b.buf.free()
+		b.buf = nil
+		return
+	}
+	b.buf.b = b.buf.b[:0]
+}
+
+// trim gives back a buffer that is only kept.
+func (o *outbox) trim() {
+	if o.last.none() {
+		o.last.buf.free()
+		o.last.buf = nil
+	}
 }
 
 // discard forgets what waits, except what is in front. That still counts: nobody has taken it.

@@ -25,6 +25,9 @@ func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		if !ok {
 			return 0, s.ended()
 		}
+		s.mu.Lock()
+		s.waits.pings.spare = one.done
+		s.mu.Unlock()
 		return rtt, nil
 	case <-ctx.Done():
 		s.mu.Lock()
@@ -50,6 +53,7 @@ func (s *Socket) sendPing() (ping, link, error) {
 type pings struct {
 	last    uint64
 	waiting []ping
+	spare   chan time.Duration // of one that has been answered; or nil
 }
 
 type ping struct {
@@ -60,7 +64,11 @@ type ping struct {
 
 func (p *pings) begin() ping {
 	p.last++
-	one := ping{p.last, time.Now(), make(chan time.Duration, 1)}
+	done := p.spare
+	if p.spare = nil; done == nil {
+		done = make(chan time.Duration, 1)
+	}
+	one := ping{p.last, time.Now(), done}
 	p.waiting = append(p.waiting, one)
 	return one
 }

@@ -87,7 +87,9 @@ func (w *wire) closeLocked(c closeFrame) {
 }
 
 func (w *wire) pingLocked(id uint64) {
-	w.outLocked().addControl(w.header(frame.Ping), binary.BigEndian.AppendUint64(nil, id))
+	var payload [8]byte
+	binary.BigEndian.PutUint64(payload[:], id)
+	w.outLocked().addControl(w.header(frame.Ping), payload[:])
 }
 
 var outboxes = sync.Pool{New: func() any { return new(outbox) }}
@@ -102,10 +104,28 @@ func (w *wire) outLocked() *outbox {
 
 // dropOutLocked gives the outbox back if nothing is left in it. mu must be held.
 func (w *wire) dropOutLocked() {
-	if o := w.out; o.idle() {
-		w.out = nil
+	o := w.out
+	if !o.idle() {
+		return
+	}
+	w.out = nil
+	if !o.lent {
 		outboxes.Put(o)
 	}
+}
+
+// lendLocked lends w an outbox for the turn: shelf is where a poller keeps one, so that there is no need to look for it. mu must be
+// held.
+func (w *wire) lendLocked(shelf *any) {
+	if w.out != nil || shelf == nil {
+		return
+	}
+	o, ok := (*shelf).(*outbox)
+	if !ok {
+		o = &outbox{lent: true}
+		*shelf = o
+	}
+	w.out = o
 }
 
 // transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
@@ -134,13 +154,23 @@ func (w *wire) Flush() {
 	w.flushLocked()
 }
 
-// flushLocked writes what has had to wait for the end of a turn, or of a batch. mu must be held; it is released.
-func (w *wire) flushLocked() {
+// flushLocked writes what has had to wait for the end of a turn, or of a batch. It reports whether nothing is left, and the outbox
+// gone. mu must be held; it is released.
+func (w *wire) flushLocked() (gone bool) {
 	w.s.status &^= corked
-	if w.out != nil {
-		w.out.deferred = false
+	o := w.out
+	if o == nil {
+		w.s.mu.Unlock()
+		return true
 	}
-	w.writeIfReadyLocked()
+	o.deferred = false
+	if o.ready() {
+		return w.writeLocked()
+	}
+	w.dropOutLocked()
+	gone = w.out == nil
+	w.s.mu.Unlock()
+	return gone
 }
 
 // writeIfReadyLocked empties the outbox if somebody ought to. mu must be held; it is released.
@@ -162,9 +192,9 @@ func (w *wire) unblock() {
 	w.writeIfReadyLocked()
 }
 
-// writeLocked empties the outbox. mu must be held; it is released. What the kernel does not take waits for the connection to say
-// that there is room, or is left to a goroutine that lives until the outbox is empty.
-func (w *wire) writeLocked() {
+// writeLocked empties the outbox. It reports whether it is gone. mu must be held; it is released. What the kernel does not take waits
+// for the connection to say that there is room, or is left to a goroutine that lives until the outbox is empty.
+func (w *wire) writeLocked() (gone bool) {
 	o := w.out
 	o.writing = true
 	for o.next() {
@@ -173,22 +203,24 @@ func (w *wire) writeLocked() {
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
-		switch o.wrote(n); {
+		o.wrote(n)
+		switch {
 		case err == nil:
 		case err != park.ErrWouldBlock:
 			w.failWriteLocked(err)
-			return
+			return false
 		case o.roomy: // again
 		case !w.conn.Waits():
+			o.trim()
 			w.s.mu.Unlock()
 			go w.drain()
-			return
+			return false
 		default:
 			w.blockLocked(n)
-			return
+			return false
 		}
 	}
-	w.idleLocked()
+	return w.idleLocked()
 }
 
 // blockLocked leaves what is in front until the connection says that there is room. n bytes have just been taken. mu must be held;
@@ -196,6 +228,7 @@ func (w *wire) writeLocked() {
 func (w *wire) blockLocked(n int) {
 	o, timeout := w.out, w.s.opts.WriteTimeout
 	o.blocked, o.writing = true, false
+	o.trim()
 	w.s.roomLocked()
 	switch {
 	case timeout <= 0:
@@ -238,15 +271,14 @@ const writeChunk = 16 << 10
 // writeFrontLocked writes what is in front. mu must be held; it is released meanwhile.
 func (w *wire) writeFrontLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
-	for all := false; !all; {
-		p := w.out.front.rest()
+	for p := w.out.front.rest(); len(p) > 0; p = w.out.front.rest() {
 		w.s.mu.Unlock()
 		if timeout > 0 {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		w.s.mu.Lock()
-		all = w.out.wrote(n)
+		w.out.wrote(n)
 		w.s.roomLocked()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
@@ -277,17 +309,19 @@ func (w *wire) failWriteLocked(err error) {
 // lastWords is how long a connection that cannot be written any more may still be read.
 const lastWords = time.Second
 
-// idleLocked ends a turn of writing. mu must be held; it is released.
-func (w *wire) idleLocked() {
+// idleLocked ends a turn of writing. It reports whether the outbox is gone. mu must be held; it is released.
+func (w *wire) idleLocked() (gone bool) {
 	w.out.writing = false
 	w.out.takenBy = 0
 	w.dropOutLocked()
+	gone = w.out == nil
 	w.s.roomLocked()
 	if w.closeLeftLocked() {
 		w.saidCloseLocked()
-		return
+	} else {
+		w.s.mu.Unlock()
 	}
-	w.s.mu.Unlock()
+	return gone
 }
 
 // saidCloseLocked goes on after our Close has left. mu must be held; it is released.

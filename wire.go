@@ -148,49 +148,55 @@ func (w *wire) Room() (into []byte, ok bool) {
 }
 
 // Input implements [park.Handler].
-func (w *wire) Input(p []byte) {
-	if !w.parting {
-		w.survive((*wire).input, p)
+func (w *wire) Input(p []byte, shelf *any) {
+	if w.parting {
+		return
 	}
-}
-
-func (w *wire) input(p []byte) {
+	returned := false
+	defer w.survive(&returned)
 	ok := false
 	if w.direct {
 		ok = w.feedDirect(p)
 	} else {
-		ok = w.feed(p)
+		ok = w.feed(p, shelf)
 	}
-	w.goOn(ok)
+	w.goOn(ok, shelf)
+	returned = true
 }
 
 // goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
-func (w *wire) goOn(ok bool) {
+func (w *wire) goOn(ok bool, shelf *any) {
 	w.s.mu.Lock()
 	if ok {
 		w.heard = instant(w.conn.Recently())
 	}
-	w.flushLocked()
-	if !ok && !w.halted {
+	lent := w.out != nil && w.out.lent
+	if gone := w.flushLocked(); lent && !gone && shelf != nil {
+		*shelf = nil // it stays here
+	}
+	switch {
+	case !ok && !w.halted:
 		w.conclude()
+	case w.incoming != nil:
+		w.settle()
 	}
 }
 
 // Woken implements [park.Handler].
 func (w *wire) Woken() {
 	w.unblock()
-	if !w.parting {
-		w.survive((*wire).woken, nil)
+	if w.parting {
+		return
 	}
-}
-
-func (w *wire) woken([]byte) {
+	returned := false
+	defer w.survive(&returned)
 	switch {
 	case !w.alive():
 		w.conclude()
 	case w.halted:
-		w.goOn(w.retry())
+		w.goOn(w.retry(), nil)
 	}
+	returned = true
 }
 
 // HungUp implements [park.Handler].
@@ -199,31 +205,25 @@ func (w *wire) HungUp(err error) {
 	w.s.loseLocked(w.lossLocked(err))
 	w.s.mu.Unlock()
 	if !w.parting {
-		w.survive((*wire).last, nil)
+		w.last()
 	}
 	w.hangUp()
 }
 
-func (w *wire) last([]byte) { w.s.finish() }
-
-// survive runs what calls listeners. One that panics fails the socket. One may also call runtime.Goexit, as failing tests do: then
-// the socket fails as well, and another goroutine delivers the rest.
-func (w *wire) survive(f func(*wire, []byte), p []byte) {
-	done := false
-	defer func() {
-		if !done {
-			w.interrupted(recover())
-		}
-	}()
-	f(w, p)
-	if w.incoming != nil {
-		w.settle()
-	}
-	done = true
+func (w *wire) last() {
+	returned := false
+	defer w.survive(&returned)
+	w.s.finish()
+	returned = true
 }
 
-// interrupted goes on after a listener has panicked because of cause, or has called runtime.Goexit if that is nil.
-func (w *wire) interrupted(cause any) {
+// survive is deferred by those who call listeners, and have not returned if one has panicked: then the socket fails. It may also have
+// called runtime.Goexit, as failing tests do: then the socket fails as well, and another goroutine delivers the rest.
+func (w *wire) survive(returned *bool) {
+	if *returned {
+		return
+	}
+	cause := recover()
 	w.conn.Hold(false)
 	if cause == nil {
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
@@ -232,12 +232,16 @@ func (w *wire) interrupted(cause any) {
 		return
 	}
 	w.s.panicked(w.s.recovered(cause))
-	w.survive((*wire).giveUp, nil)
+	w.halted = false
+	w.giveUp()
 }
 
-func (w *wire) giveUp([]byte) {
-	w.halted = false
-	w.goOn(false)
+// giveUp is goOn after a listener has panicked.
+func (w *wire) giveUp() {
+	returned := false
+	defer w.survive(&returned)
+	w.goOn(false, nil)
+	returned = true
 }
 
 var errGoexit = errors.New("edgews: listener ended its goroutine")
@@ -270,17 +274,16 @@ func (w *wire) feedDirect(p []byte) bool {
 
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
 // the application and keeps the rest.
-func (w *wire) feed(p []byte) bool {
-	i, ok := 0, true
+func (w *wire) feed(p []byte, shelf *any) bool {
+	i, held, ok := 0, false, true
+	if w.incoming == nil { // nothing has begun
+		i, held, ok = w.feedWhole(p, shelf)
+	}
 	for ok && i < len(p) {
-		if w.incoming == nil { // nothing has begun
-			if i, ok = w.feedWhole(p); !ok || i == len(p) {
-				break
-			}
-			w.receiveUpTo(w.limit())
-		}
+		w.receiveUpTo(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
-		if i += n; i < len(p) {
+		if i += n; i < len(p) && !held {
+			held = true
 			w.conn.Hold(true)
 		}
 		switch {
@@ -295,39 +298,43 @@ func (w *wire) feed(p []byte) bool {
 		w.receiveUpTo(w.limit())
 		w.rest = copyOf(p[i:])
 	}
-	w.conn.Hold(false)
+	if held {
+		w.conn.Hold(false)
+	}
 	return ok
 }
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
-// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
-func (w *wire) feedWhole(p []byte) (i int, ok bool) {
+// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
+func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 	s := w.s
 	var last time.Duration // when a meter saw a listener return
 	for {
 		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
 		if end == 0 {
-			return i, true
+			return i, held, true
 		}
 		if i == 0 && end < len(p) {
+			held = true
 			w.conn.Hold(true)
 		}
 		i = end
 		kind, data := kindOf(opcode), p[start:end:end]
 		if kind == Text && !frame.Valid(data) {
 			w.breach(frame.NotText(data))
-			return i, false
+			return i, held, false
 		}
 		s.mu.Lock()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
 			s.mu.Unlock()
 			if last = 0; !w.complete(kind, data, nil) {
-				return i, false
+				return i, held, false
 			}
 			continue
 		}
 		w.busyLocked()
+		w.lendLocked(shelf)
 		t := s.tab
 		if t != nil {
 			t.inLocked(1, len(data))

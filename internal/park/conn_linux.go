@@ -119,13 +119,13 @@ func (c *Conn) serveAlone() {
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	c.serve(buf, c.notes.Swap(busy), false)
+	c.serve(buf, nil, c.notes.Swap(busy), false)
 	largeBuffers.Put(buf)
 	done = true
 }
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte, notes uint32, crowded bool) {
+func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded bool) {
 	c.crowded = crowded
 	for {
 		if notes&(woken|writable) != 0 && !c.gone {
@@ -135,7 +135,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, notes uint32, crowded bool) {
 			c.full = true
 			c.hup = c.hup || notes&ending != 0
 		}
-		for c.full && !c.gone && c.read(buf) {
+		for c.full && !c.gone && c.read(buf, shelf) {
 		}
 		if c.yield() {
 			return
@@ -145,7 +145,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, notes uint32, crowded bool) {
 }
 
 // read reads once. It reports whether to go on.
-func (c *Conn) read(buf *[largeBuffer]byte) bool {
+func (c *Conn) read(buf *[largeBuffer]byte, shelf *any) bool {
 	into, ok := c.h.Room()
 	if !ok {
 		return false // Wake comes first
@@ -163,7 +163,7 @@ func (c *Conn) read(buf *[largeBuffer]byte) bool {
 		c.hungUp(io.EOF)
 	default:
 		c.full = n == len(into) || c.hup
-		c.h.Input(into[:n])
+		c.h.Input(into[:n], shelf)
 	}
 	return c.full
 }

@@ -57,7 +57,7 @@ func (h *handler) Room() ([]byte, bool) {
 	return nil, true
 }
 
-func (h *handler) Input(p []byte) {
+func (h *handler) Input(p []byte, _ *any) {
 	defer h.turn()()
 	h.input(p)
 }

@@ -151,7 +151,7 @@ func (s *stream) readPerched(c *Conn, into []byte) bool {
 		n, err = s.Read(into)
 	}
 	if n > 0 {
-		c.h.Input(into[:n])
+		c.h.Input(into[:n], nil)
 		return !s.isOver()
 	}
 	if err == nil || isTimeout(err) {

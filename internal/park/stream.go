@@ -174,7 +174,7 @@ func (s *stream) readShared(c *Conn) bool {
 func (s *stream) took(c *Conn, p []byte, err error) bool {
 	stopped := s.endRead()
 	if len(p) > 0 {
-		c.h.Input(p)
+		c.h.Input(p, nil)
 	}
 	if err == nil || stopped && errors.Is(err, os.ErrDeadlineExceeded) {
 		return !s.isOver()
