@@ -205,7 +205,8 @@ func TestCompressedEchoAllocatesNothing(t *testing.T) {
 					i++
 				})
 				t.Logf("%.4f allocations for each message, %d bytes of answer", each, answers.bytes/i)
-				assert.Less(t, each, 0.05)
+				// On a busy machine goroutines change processors, and find the pools there empty.
+				assert.Less(t, each, 0.2)
 				assert.Equal(t, i, answers.compressed)
 			})
 		}

@@ -22,7 +22,7 @@ type codeword uint32
 func (c codeword) bits() uint64 { return uint64(c & 0xffff) }
 func (c codeword) len() uint    { return uint(c >> 16) }
 
-// coder makes Huffman codes for the symbols that occur. Those are the leaves of a tree: see leaf.
+// coder makes Huffman codes for the symbols that occur, which are the leaves of a tree.
 type coder struct {
 	leaves [numLiterals]uint32 // by symbol
 	sorted [numLiterals]uint32 // the rarest first

@@ -70,7 +70,9 @@ func (m *matcher) start(n int, window uint32) {
 
 // finish ends a text of n bytes.
 func (m *matcher) finish(n int) {
-	m.base += uint32(min(n, 1<<30)) + maxWindow
+	if m.base += uint32(n) + maxWindow; n > 1<<30 {
+		m.base = 0 // it may have wrapped
+	}
 }
 
 func hash(v, mask uint64) uint64 { return (v & mask) * 0x9e3779b185ebca87 >> (64 - hashBits) }
