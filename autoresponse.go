@@ -100,7 +100,7 @@ func (s *Socket) respond(reply *Prepared) {
 	l := s.link
 	m, _ := s.ownerLocked().(*member)
 	s.mu.Unlock()
-	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply}) != nil {
+	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, ungated: true}) != nil {
 		return // we have said Close, or the peer does not read
 	}
 	l.transmit()
@@ -123,7 +123,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	m.credit(it)
 	it.buf.free()
 	back := peer.link.(*memory)
-	out := outgoing{kind: Text, data: reply.data, first: true, last: true}
+	out := outgoing{kind: Text, data: reply.data, first: true, last: true, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.sendLocked(&out)
 		peer.extra.owner.(*member).answered = time.Now()

@@ -120,9 +120,7 @@ func (m *member) answerLocked(c *closeFrame) {
 			c.code = 0
 		}
 	}
-	s.status |= sentClose
-	s.link.closeLocked(*c)
-	s.roomLocked()
+	s.sayCloseLocked(*c)
 }
 
 // cutOff closes the socket of a member that its object has lost. It has no more events.
@@ -143,7 +141,11 @@ func (m *member) cutOff(err error, reason string) {
 	if !utf8.ValidString(reason) {
 		reason = "internal error"
 	}
-	m.answerLocked(&closeFrame{StatusInternalError, clip(reason)})
+	c := closeFrame{StatusInternalError, clip(reason)}
+	if m.gateBroken() {
+		s.dropHeldLocked(c)
+	}
+	m.answerLocked(&c)
 	s.failLocked(StatusInternalError, reason, err)
 	l := s.link
 	s.mu.Unlock()

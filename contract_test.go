@@ -64,6 +64,7 @@ var (
 type (
 	state     = *edgews.State
 	namespace = *edgews.Namespace
+	storage   = *edgews.Storage
 )
 
 var (
@@ -90,6 +91,7 @@ var (
 	_ func(state, func(context.Context))                = state.WaitUntil
 	_ func(state, context.Context, func() error) error  = state.Do
 	_ func(state, error)                                = state.Abort
+	_ func(state) storage                               = state.Storage
 	_ func(socket, any) error                           = socket.SetAttachment
 	_ func(socket, any) error                           = socket.Attachment
 
@@ -98,10 +100,27 @@ var (
 	_ edgews.MessageHandler = (*room)(nil)
 	_ edgews.CloseHandler   = (*room)(nil)
 	_ edgews.ErrorHandler   = (*room)(nil)
+	_ edgews.AlarmHandler   = (*room)(nil)
 
-	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Tenant: func(edgews.ID) string { return "" }}
+	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Store: edgews.Store(nil), Tenant: func(edgews.ID) string { return "" }}
 	_ = edgews.AutoResponse{Request: "", Response: ""}
 	_ = []error{edgews.ErrNoAttachment}
+)
+
+var (
+	_ func(storage, context.Context, string) ([]byte, error)                = storage.Get
+	_ func(storage, context.Context, string, []byte) error                  = storage.Put
+	_ func(storage, context.Context, string) error                          = storage.Delete
+	_ func(storage, context.Context, string) iter.Seq2[edgews.Entry, error] = storage.List
+	_ func(storage, context.Context, func(tx *edgews.Tx) error) error       = storage.Update
+	_ func(storage, context.Context, time.Time) error                       = storage.SetAlarm
+	_ func(storage, context.Context) (time.Time, error)                     = storage.Alarm
+	_ func(storage, context.Context) error                                  = storage.DeleteAlarm
+	_ func(storage, context.Context) error                                  = storage.DeleteAll
+	_ func() edgews.Store                                                   = edgews.NewMemoryStore
+
+	_ = edgews.Entry{Key: "", Value: []byte(nil)}
+	_ = []error{edgews.ErrKeyNotFound, edgews.ErrFenced}
 )
 
 var (

@@ -1,6 +1,9 @@
 package edgews
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
@@ -57,17 +60,22 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	in := m.self.in
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
-		it := in.pop()
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: !it.first || !it.last}, it.buf.b, false)
-		it.buf.free()
+		w.takeOverLocked(in.pop(), true)
+	}
+	closing := in.closing
+	if g := sender.gated; g != nil {
+		w.holdLocked()
+		for _, it := range g.items {
+			w.takeOverLocked(it, true)
+		}
+		closing = cmp.Or(closing, g.closing)
 	}
 	w.plain = server.is(streamingOut)
 	for _, it := range sender.held {
-		w.queueLocked(&outgoing{kind: it.kind, data: it.buf.b, first: true, last: true}, it.buf.b, false)
-		it.buf.free()
+		w.takeOverLocked(it, false)
 	}
-	if c := in.closing; c != nil {
-		w.closeLocked(*c)
+	if closing != nil {
+		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
 		server.accepted = time.Since(epoch)
@@ -79,4 +87,11 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	for _, waiting := range server.waits.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
+}
+
+// takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
+func (w *wire) takeOverLocked(it item, pieces bool) {
+	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true}
+	w.queueLocked(&out, it.buf.b, false)
+	it.buf.free()
 }

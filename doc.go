@@ -228,6 +228,27 @@
 //
 // An object costs a few hundred bytes, and neither a goroutine nor a timer, while nothing happens.
 //
+// # Storage and alarms
+//
+// [State.Storage] is what an object has for good: values under keys, ordered by key. Every write is a commit, durable
+// when it returns; [Storage.Update] makes several of them one, all or nothing. Where they are kept is the choice of
+// [NamespaceOptions.Store]; without one they are in memory, and end with the process.
+//
+//	err := st.Storage().Update(ctx, func(tx *edgews.Tx) error {
+//		if err := tx.Put("move:0017", move); err != nil {
+//			return err
+//		}
+//		return tx.SetAlarm(time.Now().Add(time.Minute)) // until then the other player has to move
+//	})
+//
+// Nobody hears of what may never have happened: while a commit is under way, what is sent on the object's sockets waits,
+// and it is dropped if the commit fails. Then the object is reset as by [State.Abort], since what its value believes
+// is not what is stored.
+//
+// An object has one alarm. When it is due [AlarmHandler] is called, as an event: it wakes the object, also in another
+// process than the one that has set it, and it is tried again, with growing delays, until it returns nil, six times at
+// most. A hundred thousand alarms need one timer.
+//
 // # Testing
 //
 // Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest]
@@ -274,6 +295,10 @@
 //	ctx.setWebSocketAutoResponse(pair)           st.SetAutoResponse(pairs...)
 //	ctx.waitUntil(promise)                       st.WaitUntil(fn)
 //	ctx.abort(reason)                            st.Abort(reason)
+//	ctx.storage.get(key), put(key, value)        st.Storage().Get(ctx, key), Put(ctx, key, value)
+//	ctx.storage.list({prefix})                   st.Storage().List(ctx, prefix)
+//	ctx.storage.transaction(fn)                  st.Storage().Update(ctx, fn)
+//	ctx.storage.setAlarm(time), alarm()          st.Storage().SetAlarm(ctx, t), an [AlarmHandler]
 //
 // # Deviations
 //
@@ -292,7 +317,9 @@
 //     which grows without limit.
 //   - Events of an object run strictly one at a time, where Workers let them interleave whenever one awaits something.
 //   - A panic in an object's handler drops its value, which the next event constructs again; an error is logged. The
-//     sockets stay either way. Only [State.Abort] and a constructor that fails close them, with 1011.
+//     sockets stay either way. Only [State.Abort], a constructor that fails and a commit that fails close them, with 1011.
+//   - A write to storage is durable when it returns, and only what is sent on an object's sockets waits for the commits that
+//     others have under way. In Workers a write may be left to itself, and whatever follows waits for it.
 //   - The peer's Close is answered for an object that does not do it, and its WebSocketClose follows WebSocketError too.
 //   - Objects have several auto-responses, and tags that can be changed.
 //   - The handshake is checked as RFC 6455 §4 asks, origin included; see [Upgrade], [Respond], [Dial] and [NewWebSocket]

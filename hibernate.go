@@ -25,7 +25,7 @@ type clock struct {
 	timerAt time.Time // when timer fires; zero: it is not set
 }
 
-// due is a time at which o is to be looked after, unless it has another by then.
+// due is a time at which o is to be looked after, unless it has another by then. Without an o, alarms are.
 type due struct {
 	at time.Time
 	o  *object
@@ -73,7 +73,11 @@ func (c *clock) tick() {
 		if !ok {
 			return
 		}
-		d.o.lookAfter(d.at)
+		if d.o == nil {
+			c.n.alarms.tick(d.at)
+		} else {
+			d.o.lookAfter(d.at)
+		}
 	}
 }
 
@@ -111,6 +115,12 @@ func (o *object) restLocked(was ObjectState) {
 	if len(o.conns.all) == 0 {
 		o.quiet.broadcast()
 	}
+	if o.ns.closing.at() == cutOff { // nobody will look after it
+		o.dropLocked()
+	}
+	if o.value == nil {
+		o.releaseLocked()
+	}
 	o.waitLocked()
 }
 
@@ -130,7 +140,7 @@ func (o *object) patienceLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
 		return o.since.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.conns.all) == 0:
+	case len(o.conns.all) == 0 && !o.fenced && o.session.Load() == nil:
 		return o.since.Add(forgetAfter), true
 	}
 	return time.Time{}, false

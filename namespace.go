@@ -11,8 +11,8 @@ import (
 )
 
 // Object is what a namespace's constructor returns: a value that answers requests, one event at a time. It may also
-// implement MessageHandler, CloseHandler and ErrorHandler; what it does not implement is dropped without
-// a word, and without waking it.
+// implement MessageHandler, CloseHandler, ErrorHandler and AlarmHandler; messages and ends that it does not handle are
+// dropped without a word, and without waking it.
 //
 // No two events of an object run at the same time, so its fields need no mutex. Events of one socket come in the order
 // in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
@@ -54,6 +54,12 @@ type NamespaceOptions struct {
 	// default 10 s, as in Workers; negative: for ever.
 	HibernateAfter time.Duration
 
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil is a NewMemoryStore of its
+	// own. Whoever has made a Store closes it, after Shutdown has returned nil.
+	//
+	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
+	Store Store
+
 	// Tenant names who pays for an object. It must be quick and always give the same answer for the same ID.
 	Tenant func(ID) string
 }
@@ -70,6 +76,7 @@ type Namespace struct {
 	cut       context.CancelFunc
 	clock     clock
 	closing   shutdown
+	alarms    alarms
 
 	mu      sync.Mutex // below every other
 	objects map[ID]*object
@@ -86,7 +93,12 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Options = *n.opts.resolve()
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	n.ctx, n.cut = context.WithCancel(context.Background())
-	n.clock.n = n
+	n.clock.n, n.alarms.n = n, n
+	if n.opts.Store == nil {
+		n.opts.Store = NewMemoryStore()
+		return n
+	}
+	n.alarms.arm(time.Now()) // of the objects that nobody will ask for
 	return n
 }
 
@@ -152,7 +164,7 @@ type ObjectInfo struct {
 	State   ObjectState
 	Since   time.Time // when it got into State
 	Sockets int       // accepted with AcceptWebSocket
-	Pins    []string  // what keeps it awake: "event", "WaitUntil", "accepted socket", "outbound socket", "held socket"
+	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
 }
 
 // Objects returns an iterator over the objects that are in memory, in no order: those with a value, those with sockets,

@@ -18,6 +18,8 @@ type object struct {
 	id   ID
 	auto atomic.Pointer[autoResponses]
 
+	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
+
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
 	// Guarded by mu.
@@ -25,6 +27,7 @@ type object struct {
 	running  bool // a goroutine takes the turns, or puts the object to sleep
 	busy     bool // … and one of them is an event
 	gone     bool // the namespace has forgotten it
+	fenced   bool // another owner has it: it has stopped for ever
 	handles  abilities
 	value    Object // nil while hibernated
 	state    *State // of value, or of the construction that is going on
@@ -60,6 +63,7 @@ const (
 	takesMessages
 	takesCloses
 	takesErrors
+	takesAlarms
 )
 
 func abilitiesOf(value Object) abilities {
@@ -72,6 +76,9 @@ func abilitiesOf(value Object) abilities {
 	}
 	if _, ok := value.(ErrorHandler); ok {
 		can |= takesErrors
+	}
+	if _, ok := value.(AlarmHandler); ok {
+		can |= takesAlarms
 	}
 	return can
 }
@@ -255,12 +262,15 @@ func (o *object) turnedLocked(was ObjectState) {
 // wake returns the value, which it constructs if there is none. Only one turn runs at a time, so it happens once.
 func (o *object) wake(e *eventContext) (Object, error) {
 	o.mu.Lock()
-	value, st := o.value, &State{o: o}
-	if value == nil {
+	value, st, fenced := o.value, &State{o: o}, o.fenced
+	if value == nil && !fenced {
 		o.state = st
 	}
 	o.mu.Unlock()
-	if value != nil {
+	switch {
+	case fenced:
+		return nil, ErrFenced
+	case value != nil:
 		return value, nil
 	}
 	value, err := o.construct(e, st)
@@ -325,7 +335,7 @@ func (o *object) wants(a abilities) bool {
 // stateLocked says what of the object is in memory. mu must be held.
 func (o *object) stateLocked() ObjectState {
 	switch {
-	case o.busy || o.works > 0 || len(o.guests) > 0:
+	case o.busy || o.pinnedLocked():
 		return ObjectActive
 	case o.value != nil:
 		return ObjectIdle

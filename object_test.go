@@ -28,6 +28,7 @@ type room struct {
 	message func(ctx context.Context, s *edgews.Socket, m edgews.Message) error
 	close   func(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error
 	failed  func(ctx context.Context, s *edgews.Socket, err error) error
+	alarm   func(ctx context.Context) error
 }
 
 func (o *room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -55,6 +56,13 @@ func (o *room) WebSocketError(ctx context.Context, s *edgews.Socket, err error) 
 		return nil
 	}
 	return o.failed(ctx, s, err)
+}
+
+func (o *room) Alarm(ctx context.Context) error {
+	if o.alarm == nil {
+		return nil
+	}
+	return o.alarm(ctx)
 }
 
 // quiet is a logger that says nothing.

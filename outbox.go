@@ -19,10 +19,11 @@ const (
 // outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
 type outbox struct {
 	frames  fifo[batch]
-	control *buffer // pings and pongs: they overtake data between frames
-	held    []batch // messages that wait for a NextWriter's message to end
-	payload int     // payload in frames, in held and in the hands of the writer
-	size    int     // the same, as it counts against SendBuffer
+	behind  fifo[batch] // what a gate holds back: it is behind everything in frames
+	control *buffer     // pings and pongs: they overtake data between frames
+	held    []batch     // messages that wait for a NextWriter's message to end
+	payload int         // payload in frames, in behind, in held and in the hands of the writer
+	size    int         // the same, as it counts against SendBuffer
 
 	front   batch     // what the connection has taken a part of, or nothing
 	takenBy time.Time // until when the peer has to take something, while blocked
@@ -34,6 +35,9 @@ type outbox struct {
 	roomy    bool  // … and has told, while somebody was writing
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
+	gated    bool  // what is added goes behind
+
+	gatedClose bool // a Close is there
 }
 
 // batch is a run of whole frames that is written at once.
@@ -57,14 +61,14 @@ func (b *batch) none() bool { return b.buf == nil && b.shared == nil }
 func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil && o.front.none() }
 
 // flushed reports whether everything has been written.
-func (o *outbox) flushed() bool { return !o.writing && o.empty() }
+func (o *outbox) flushed() bool { return !o.writing && o.empty() && !o.gated }
 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return o != nil && !o.empty() && !o.writing && !o.blocked }
 
 // idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken
+	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.gated
 }
 
 // add appends a frame.
@@ -87,14 +91,44 @@ func (o *outbox) charge(b *batch, n int) {
 
 // tail returns the batch that n more bytes belong to.
 func (o *outbox) tail(n int) *batch {
-	if o.frames.len() > 0 {
-		if b := o.frames.back(); b.buf != nil && len(b.buf.b)+n <= batchLimit {
+	q := o.queue()
+	if q.len() > 0 {
+		if b := q.back(); b.buf != nil && len(b.buf.b)+n <= batchLimit {
 			b.buf = b.buf.reserve(n)
 			return b
 		}
 	}
-	o.frames.push(batch{buf: newBuffer(n)})
-	return o.frames.back()
+	q.push(batch{buf: newBuffer(n)})
+	return q.back()
+}
+
+// queue is what frames are added to.
+func (o *outbox) queue() *fifo[batch] {
+	if o.gated {
+		return &o.behind
+	}
+	return &o.frames
+}
+
+// letGo has what a gate has held back follow the rest.
+func (o *outbox) letGo() {
+	for o.behind.len() > 0 {
+		o.frames.push(o.behind.pop())
+	}
+	o.gated, o.gatedClose, o.behind = false, false, fifo[batch]{}
+}
+
+// dropGated forgets what a gate has held back. It reports whether a Close was among it.
+func (o *outbox) dropGated() (closing bool) {
+	for o.behind.len() > 0 {
+		b := o.behind.pop()
+		o.payload -= b.payload
+		o.size -= b.size
+		b.buf.free()
+	}
+	closing = o.gatedClose
+	o.letGo()
+	return closing
 }
 
 // addShared appends a frame that many sockets send. Its bytes are never changed.
@@ -103,8 +137,9 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 		return
 	}
 	if len(encoded) >= shareFrom {
-		o.frames.push(batch{shared: encoded})
-		o.charge(o.frames.back(), payload)
+		q := o.queue()
+		q.push(batch{shared: encoded})
+		o.charge(q.back(), payload)
 		return
 	}
 	b := o.tail(len(encoded))
@@ -126,7 +161,7 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 
 func (o *outbox) release() {
 	for _, b := range o.held {
-		o.frames.push(b)
+		o.queue().push(b)
 	}
 	o.held = nil
 }
@@ -184,6 +219,9 @@ func (o *outbox) wrote(b *batch, n int) {
 func (o *outbox) discard() {
 	for o.frames.len() > 0 {
 		o.frames.pop().buf.free()
+	}
+	for o.behind.len() > 0 {
+		o.behind.pop().buf.free()
 	}
 	for _, b := range o.held {
 		b.buf.free()

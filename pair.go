@@ -31,6 +31,7 @@ type memory struct {
 	payload    int         // sent by self and not taken by peer
 	size       int         // the same, as it counts against SendBuffer
 	held       []item      // sent while a NextWriter is in the middle of its message
+	gated      *gatedItems // nil: what is sent goes straight to peer
 	closeTimer *time.Timer // bounds the wait for peer's Close
 
 	late    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
@@ -55,6 +56,9 @@ func (m *memory) send(out outgoing) error {
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
 func (m *memory) sendLocked(out *outgoing) {
+	if m.self.is(owned) && !out.ungated {
+		m.self.gateLocked()
+	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
@@ -77,6 +81,22 @@ func (m *memory) setStreaming(on bool) {
 }
 
 func (m *memory) putLocked(it item) {
+	if m.gated != nil {
+		m.gated.items = append(m.gated.items, it)
+	} else {
+		m.passLocked(it)
+	}
+	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
+		held := m.held
+		m.held = nil
+		for _, it := range held {
+			m.putLocked(it)
+		}
+	}
+}
+
+// passLocked gives it to peer. mu must be held.
+func (m *memory) passLocked(it item) {
 	if m.peer.is(finishing) {
 		m.credit(&it)
 		it.buf.free()
@@ -88,14 +108,48 @@ func (m *memory) putLocked(it item) {
 	m.peer.in.push(it)
 	m.peer.mindPiecesLocked()
 	m.peer.arrivedForOwnerLocked()
-	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
-		held := m.held
-		m.held = nil
-		for _, it := range held {
-			m.putLocked(it)
-		}
-	}
 	m.peer.link.startLocked()
+}
+
+// gatedItems is what a gate holds back, until which nothing more goes to peer.
+type gatedItems struct {
+	items   []item
+	closing *closeFrame // behind them; nil: no Close was sent
+}
+
+func (m *memory) holdLocked() bool {
+	if m.gated != nil {
+		return false
+	}
+	m.gated = new(gatedItems)
+	return true
+}
+
+func (m *memory) letGoLocked() {
+	g := m.gated
+	if g == nil {
+		return
+	}
+	m.gated = nil
+	for _, it := range g.items {
+		m.passLocked(it)
+	}
+	if g.closing != nil {
+		m.closeLocked(*g.closing)
+	}
+}
+
+func (m *memory) dropHeldLocked() (closing bool) {
+	g := m.gated
+	if g == nil {
+		return false
+	}
+	m.gated = nil
+	for _, it := range g.items {
+		m.credit(&it)
+		it.buf.free()
+	}
+	return g.closing != nil
 }
 
 // sendResult is what Send returns for a message that was not queued.
@@ -107,7 +161,11 @@ func sendResult(err error) error {
 }
 
 func (m *memory) closeLocked(c closeFrame) {
-	if m.peer.is(finishing) {
+	switch {
+	case m.peer.is(finishing):
+		return
+	case m.gated != nil:
+		m.gated.closing = &c
 		return
 	}
 	m.peer.in.closing = &c

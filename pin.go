@@ -92,6 +92,9 @@ func (o *object) pinsLocked() (names []string) {
 	if o.works > 0 {
 		names = append(names, "WaitUntil")
 	}
+	if o.storingLocked() {
+		names = append(names, "storage")
+	}
 	var there [pinKinds]bool
 	for _, p := range o.guests {
 		there[p] = true
@@ -105,4 +108,12 @@ func (o *object) pinsLocked() (names []string) {
 }
 
 // pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
-func (o *object) pinnedLocked() bool { return o.works > 0 || len(o.guests) > 0 }
+func (o *object) pinnedLocked() bool {
+	return o.works > 0 || len(o.guests) > 0 || o.storingLocked()
+}
+
+// storingLocked says whether a call uses the storage. mu must be held.
+func (o *object) storingLocked() bool {
+	s := o.session.Load()
+	return s != nil && s.calls > 0
+}

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/http"
@@ -66,6 +67,9 @@ const closeSpread = time.Second
 // leaves; events that are running or waiting, the close events of those sockets and WaitUntil functions finish. Then,
 // or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused.
 //
+// No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
+// nil.
+//
 // It returns nil when all had the time, or ctx.Err(). Further calls wait for the first to end. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
@@ -80,6 +84,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	n.alarms.stop()
 	n.closeSockets(ctx)
 	err := n.quiesce(ctx)
 	n.closing.end()
@@ -87,7 +92,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.cutSockets()
 	n.clock.stop()
 	n.dropAll()
-	return err
+	return cmp.Or(err, n.releaseAll(ctx))
 }
 
 // sockets returns all that objects have, accepted either way.
@@ -182,4 +187,17 @@ func (n *Namespace) dropAll() {
 		}
 		o.mu.Unlock()
 	}
+}
+
+// releaseAll waits until nobody uses the store any more.
+func (n *Namespace) releaseAll(ctx context.Context) error {
+	for _, o := range n.all() {
+		if err := o.awaitRelease(ctx); err != nil {
+			return err
+		}
+	}
+	if looked := n.alarms.stoppedLooking(); looked != nil {
+		return waitFor(ctx, looked)
+	}
+	return nil
 }

@@ -153,6 +153,12 @@ type link interface {
 	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
 	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
+	// holdLocked holds back what is sent from now on, until letGoLocked or dropHeldLocked. It returns false if it does
+	// so already. mu is held.
+	holdLocked() bool
+	letGoLocked()
+	// dropHeldLocked says whether a Close was among it.
+	dropHeldLocked() (closing bool)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()
 }
@@ -166,6 +172,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
+	ungated     bool      // it need not wait for a commit
 }
 
 // status holds the facts from which the ready state follows.
@@ -392,10 +399,18 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	if err := s.writableLocked(); err != nil {
 		return nil, err
 	}
+	s.sayCloseLocked(c)
+	return s.link, nil
+}
+
+// sayCloseLocked sends the application's Close. mu must be held.
+func (s *Socket) sayCloseLocked(c closeFrame) {
+	if s.is(owned) {
+		s.gateLocked()
+	}
 	s.status |= sentClose
 	s.link.closeLocked(c)
 	s.roomLocked()
-	return s.link, nil
 }
 
 // ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are

@@ -49,8 +49,11 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // fail answers a request that no handler has answered.
 func (w *responseWriter) fail(err error) {
 	status := http.StatusInternalServerError
-	if errors.Is(err, ErrReentrant) {
+	switch {
+	case errors.Is(err, ErrReentrant):
 		status = http.StatusLoopDetected
+	case errors.Is(err, ErrFenced):
+		status = http.StatusServiceUnavailable
 	}
 	if w.began || errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)

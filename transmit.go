@@ -35,6 +35,9 @@ func (w *wire) sendLocked(m *outgoing) error {
 // queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
 // be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
+	if w.s.is(owned) && !m.ungated {
+		w.s.gateLocked()
+	}
 	h := w.header(frame.Continuation)
 	h.Fin = m.last
 	if m.first {
@@ -76,6 +79,7 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
+	w.out.gatedClose = w.out.gated
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
@@ -288,8 +292,9 @@ func (w *wire) idleLocked() {
 	w.dropOutLocked()
 	s := w.s
 	s.roomLocked()
-	over := s.is(sentClose) && s.is(gotClose|lost)
-	if s.is(sentClose) && s.fate == nil && w.closeBy == 0 {
+	said := w.saidCloseLocked()
+	over := said && s.is(gotClose|lost)
+	if said && s.fate == nil && w.closeBy == 0 {
 		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
 		w.limitLocked(s.opts.CloseTimeout)
 	}
@@ -297,6 +302,36 @@ func (w *wire) idleLocked() {
 	if over {
 		w.shut()
 	}
+}
+
+// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) saidCloseLocked() bool {
+	return w.s.is(sentClose) && !(w.out != nil && w.out.gatedClose)
+}
+
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated }
+
+func (w *wire) holdLocked() bool {
+	o := w.outLocked()
+	first := !o.gated
+	o.gated = true
+	return first
+}
+
+func (w *wire) letGoLocked() {
+	if w.gatedLocked() {
+		w.out.letGo()
+		w.dropOutLocked()
+	}
+}
+
+func (w *wire) dropHeldLocked() (closing bool) {
+	if !w.gatedLocked() {
+		return false
+	}
+	closing = w.out.dropGated()
+	w.dropOutLocked()
+	return closing
 }
 
 // shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.

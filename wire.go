@@ -320,7 +320,7 @@ func (w *wire) control(p frame.Piece) bool {
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	if !w.s.is(sentClose) {
+	if !w.saidCloseLocked() {
 		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
 	w.transmitLocked()

@@ -1,0 +1,244 @@
+package edgews
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// AlarmHandler is called when the object's alarm is due (Storage.SetAlarm), as an event of its own, never before its time
+// and never twice at once. Whatever happens to the process, the handler is called until it has returned nil, which
+// means: at least once.
+//
+// If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then
+// after 4, 8, 16, 32 and 64 s; then it is given up, which is logged. An alarm that the handler itself has set stays
+// instead, and none goes off again if it has called DeleteAlarm.
+type AlarmHandler interface {
+	Alarm(ctx context.Context) error
+}
+
+const (
+	alarmRetry      = 2 * time.Second // before the first retry; it doubles
+	maxAlarmRetries = 6               // as in Workers
+)
+
+// ErrNoAlarmHandler: the object has no method for its alarm to call.
+var ErrNoAlarmHandler = errors.New("edgews: object must be an AlarmHandler to have an alarm")
+
+// errNoHandler is the same, when it is too late to tell anybody.
+var errNoHandler = errors.New("edgews: object is not an AlarmHandler")
+
+// checkAlarm says whether an alarm can be set to t.
+func (o *object) checkAlarm(t time.Time) error {
+	switch {
+	case !o.wants(takesAlarms):
+		return ErrNoAlarmHandler
+	case t.IsZero():
+		return errors.New("edgews: alarm set to the zero time; DeleteAlarm removes it")
+	}
+	return nil
+}
+
+// alarmEntry is what is stored of an object's alarm.
+type alarmEntry struct {
+	at      time.Time // whole milliseconds; zero: there is none
+	retries uint8     // how often it has failed
+}
+
+// alarmEntryKey is where. The engine knows the time too, for all objects together.
+const alarmEntryKey = "\x00alarm"
+
+// wholeMilli rounds up, so that no alarm is early.
+func wholeMilli(t time.Time) time.Time {
+	whole := time.UnixMilli(t.UnixMilli())
+	if whole.Before(t) {
+		whole = whole.Add(time.Millisecond)
+	}
+	return whole
+}
+
+// batch sets the alarm to a.
+func (a alarmEntry) batch() Batch {
+	if a.at.IsZero() {
+		return noAlarm()
+	}
+	value := binary.BigEndian.AppendUint64(make([]byte, 0, 9), uint64(a.at.UnixMilli()))
+	return Batch{Puts: []Entry{{alarmEntryKey, append(value, a.retries)}}, Alarm: &AlarmChange{a.at}}
+}
+
+func noAlarm() Batch { return Batch{Deletes: []string{alarmEntryKey}, Alarm: &AlarmChange{}} }
+
+// readAlarm returns the zero entry if no alarm is set.
+func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error) {
+	value, err := store.Get(ctx, alarmEntryKey)
+	switch {
+	case errors.Is(err, ErrKeyNotFound):
+		return a, nil
+	case err != nil:
+		return a, err
+	case len(value) != 9:
+		return a, fmt.Errorf("edgews: stored alarm has %d bytes instead of 9", len(value))
+	}
+	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8]}, nil
+}
+
+// afterFailure returns the alarm that takes the place of one that has failed.
+func (a alarmEntry) afterFailure() alarmEntry {
+	return alarmEntry{wholeMilli(time.Now().Add(alarmRetry << a.retries)), a.retries + 1}
+}
+
+// isHandling reports whether the alarm that is stored is the one of which the handler runs.
+func (s *session) isHandling() bool {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.ringing && s.handling
+}
+
+// alarmChanged notes that another alarm has been stored, or none.
+func (s *session) alarmChanged(at time.Time) {
+	s.o.mu.Lock()
+	s.ringing, s.next = false, at
+	s.o.mu.Unlock()
+	if !at.IsZero() {
+		s.o.ns.alarms.arm(at)
+	}
+}
+
+// alarmTurn is the turn of an alarm.
+func (o *object) alarmTurn() {
+	entry, ok := o.alarmRings()
+	if !ok {
+		return
+	}
+	failure := errGone
+	defer func() { o.alarmRang(entry, failure) }()
+	o.event(o.ns.ctx, &failure, func(e *eventContext, value Object) error {
+		h, ok := value.(AlarmHandler)
+		switch {
+		case !ok:
+			return errNoHandler
+		case !o.alarmHandling(true): // the constructor has set another, or none
+			return nil
+		}
+		defer o.alarmHandling(false)
+		return h.Alarm(e)
+	})
+}
+
+// alarmRings returns the alarm that goes off, if there is one and it is due.
+func (o *object) alarmRings() (entry alarmEntry, ok bool) {
+	n := o.ns
+	if n.closing.begun() { // it will go off in the next process
+		return entry, false
+	}
+	s, store, err := o.own()
+	if err == nil {
+		defer s.done()
+		defer s.unlock()
+		if entry, err = readAlarm(n.ctx, store); err == nil && entry.at.IsZero() {
+			err = s.commitLocked(n.ctx, nil, store, noAlarm()) // the engine knows of one
+		}
+	}
+	switch {
+	case err != nil:
+		o.alarmStuck(err)
+	case entry.at.IsZero() || entry.at.After(time.Now()):
+		n.alarms.settle(o.id, entry.at)
+	default:
+		o.mu.Lock()
+		s.ringing, s.next = true, time.Time{}
+		o.mu.Unlock()
+		return entry, true
+	}
+	return entry, false
+}
+
+// alarmHandling notes that the handler of the alarm that is stored begins, or ends. It returns whether it is still that one.
+func (o *object) alarmHandling(begins bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.session.Load()
+	s.handling = begins
+	return s.ringing
+}
+
+// alarmRang removes an alarm that has been handled, or sets it anew if that has failed.
+func (o *object) alarmRang(entry alarmEntry, failure error) {
+	n := o.ns
+	s, store, err := o.own()
+	if err != nil {
+		o.alarmStuck(err)
+		return
+	}
+	defer s.done()
+	defer s.unlock()
+	if s.isRinging() {
+		next := o.afterAlarm(entry, failure)
+		if err := s.commitLocked(n.ctx, nil, store, next.batch()); err != nil {
+			o.alarmStuck(err)
+			return
+		}
+	} else if failure != nil {
+		n.logger().Error("edgews: alarm failed; another has been set, or none", "namespace", n.name, "object", o.id.String(), "error", failure)
+	}
+	n.alarms.settle(o.id, s.nextAlarm())
+}
+
+// afterAlarm returns the alarm that follows one that has gone off.
+func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
+	if failure == nil {
+		return alarmEntry{}
+	}
+	args := []any{"namespace", o.ns.name, "object", o.id.String(), "error", failure}
+	switch {
+	case failure == errNoHandler:
+		o.ns.logger().Error("edgews: alarm dropped, for which the object has no handler", args...)
+	case entry.retries >= maxAlarmRetries:
+		o.ns.logger().Error("edgews: alarm dropped after its last retry", args...)
+	default:
+		next = entry.afterFailure()
+		o.ns.logger().Error("edgews: alarm failed, and will be retried", append(args, "retry", next.retries, "at", next.at)...)
+	}
+	return next
+}
+
+// own begins to write for edgews itself. The session's unlock and done end it.
+func (o *object) own() (*session, ObjectStore, error) {
+	s, err := o.use(o.ns.ctx, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := s.lock(o.ns.ctx)
+	if err != nil {
+		s.done()
+		return nil, nil, err
+	}
+	return s, store, nil
+}
+
+// alarmStuck leaves an alarm of which the storage does not work for a while, or for ever if it is another's.
+func (o *object) alarmStuck(err error) {
+	n := o.ns
+	switch {
+	case errors.Is(err, ErrFenced):
+		n.alarms.rest(o.id, endOfTime)
+	case n.closing.at() != cutOff:
+		n.logger().Error("edgews: storage does not work for an alarm", "namespace", n.name, "object", o.id.String(), "error", err)
+		n.alarms.rest(o.id, time.Now().Add(alarmRetry))
+	}
+}
+
+func (s *session) isRinging() bool {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.ringing
+}
+
+// nextAlarm returns when the alarm is due that was set last, if one was.
+func (s *session) nextAlarm() time.Time {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.next
+}

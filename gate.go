@@ -1,0 +1,90 @@
+package edgews
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// gate holds back what an object sends while a commit of it is under way. It costs a socket nothing until it sends
+// something then: there is no list of all sockets to go through, only one of those that hold something back.
+type gate struct {
+	state atomic.Uint32 // a gateState; changed with mu held
+
+	mu      sync.Mutex // below the mu of sockets
+	holding []*Socket
+}
+
+type gateState = uint32
+
+const (
+	gateOpen   gateState = iota
+	gateShut             // what is sent is held back
+	gateBroken           // … and will never leave
+)
+
+func (g *gate) shut() { g.set(gateShut) }
+
+// breakUp has what is held back dropped, by reset and by open.
+func (g *gate) breakUp() { g.set(gateBroken) }
+
+func (g *gate) set(state gateState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state.Store(state)
+}
+
+// open lets go of what is held back. What is sent meanwhile goes behind it.
+func (g *gate) open() {
+	g.mu.Lock()
+	broken := g.state.Swap(gateOpen) == gateBroken
+	holding := g.holding
+	g.holding = nil
+	g.mu.Unlock()
+	for _, s := range holding {
+		s.letGo(broken)
+	}
+}
+
+func (s *Socket) letGo(broken bool) {
+	s.mu.Lock()
+	if broken {
+		s.dropHeldLocked(closeFrame{StatusInternalError, storageFailed})
+	} else {
+		s.link.letGoLocked()
+	}
+	l := s.link
+	s.mu.Unlock()
+	l.transmit()
+}
+
+// dropHeldLocked drops what s holds back. If a Close was among it, c takes its place. mu must be held.
+func (s *Socket) dropHeldLocked(c closeFrame) {
+	if s.link.dropHeldLocked() {
+		s.link.closeLocked(c)
+	}
+	s.roomLocked()
+}
+
+// gateLocked has what an object is about to send on s wait for the commit that is under way, if one is. mu must be held, and
+// the socket owned.
+func (s *Socket) gateLocked() {
+	st := s.extra.owner.(*member).o.session.Load()
+	if st != nil && st.gate.state.Load() != gateOpen {
+		st.gate.holdLocked(s)
+	}
+}
+
+// holdLocked has s hold back what it sends until open. The socket's mu must be held.
+func (g *gate) holdLocked(s *Socket) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state.Load() != gateOpen && s.link.holdLocked() {
+		g.holding = append(g.holding, s)
+	}
+}
+
+// gateBroken says whether what the sockets of m's object hold back is never to leave.
+func (m *member) gateBroken() bool {
+	st := m.o.session.Load()
+	return st != nil && st.gate.state.Load() == gateBroken
+}
