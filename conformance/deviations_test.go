@@ -61,9 +61,12 @@ func (d *deviation) named() []string {
 	return slices.DeleteFunc(strings.Fields(d.ids), func(id string) bool { return strings.Contains(id, "*") })
 }
 
-// deviations are all differences between edgews and the runtime. The particular ones come first: what holds for every
+// deviations are all differences between edgews and the runtime.
+var deviations = slices.Concat(objectDeviations, socketDeviations)
+
+// socketDeviations are those in groups a, b and c, and everywhere. The particular ones come first: what holds for every
 // scenario then applies to what they have made of it.
-var deviations = []deviation{
+var socketDeviations = []deviation{
 	// Handshakes.
 	{"b-hs-no-upgrade-but-connection", strictWire, "426 for a request that asks for no upgrade", answered("http 426 for version 13")},
 	{"b-hs-upgrade-list", strictWire, "Upgrade is a list, in which websocket may be one of several",

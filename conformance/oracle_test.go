@@ -23,7 +23,7 @@ func TestOracle(t *testing.T) {
 	silenceLogs(t)
 	count := make(map[verdict]int)
 	used := make(map[int]int) // how many scenarios needed a deviation
-	for _, group := range []string{"a", "b", "c"} {
+	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
 			if reason := listedBecause(s.ID); reason != "" {
 				count[listed]++
@@ -54,13 +54,16 @@ func logLicences(t *testing.T, used map[int]int) {
 	}
 }
 
-// scenarios is how many there are in the groups a, b and c.
-const scenarios = 345
+// groups are the files of scenarios.
+var groups = []string{"a", "b", "c", "d"}
+
+// scenarios is how many there are in all of them.
+const scenarios = 466
 
 // TestOracleIsComplete: every scenario is replayed or listed, and listed once.
 func TestOracleIsComplete(t *testing.T) {
 	known := make(map[string]bool)
-	for _, group := range []string{"a", "b", "c"} {
+	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
 			known[s.ID] = true
 		}
@@ -142,6 +145,8 @@ func expect(s *scenario) transcript {
 		return expectServer(s)
 	case "c":
 		return expectOutbound(s)
+	case "d":
+		return expectObject(s)
 	}
 	return nil
 }
@@ -157,6 +162,12 @@ func play(t *testing.T, s *scenario, want transcript) map[string][]string {
 		return playServer(t, s, want)
 	case "c":
 		return playOutbound(t, s, want)
+	case "d":
+		if s.does("connect") {
+			return playObject(t, s, want)
+		}
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		return playBubble(t, s, want)
 	}
 	require.Fail(t, "no player")
 	return nil

@@ -88,6 +88,9 @@ func (o operation) text(i int) string {
 }
 
 func (o operation) number(i int) int {
+	if len(o) <= i {
+		return 0
+	}
 	n, _ := o[i].(float64)
 	return int(n)
 }
@@ -245,11 +248,7 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 			a.send(string(fill))
 		}
 	case "close":
-		code := 0
-		if len(op) > 1 {
-			code = op.number(1)
-		}
-		a.close(code, op.text(2))
+		a.close(op.number(1), op.text(2))
 	case "rs":
 		a.get("readyState")
 	case "note":
