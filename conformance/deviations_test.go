@@ -85,6 +85,12 @@ var socketDeviations = []deviation{
 	{"c-fetch-upgrade c-fetch-upgrade@*", atIdentifier, "a socket from Dial has the URL it was dialed with", swap("w", `url ""`, `url "http://…/echo"`)},
 	{"c-fetch-protocol", atIdentifier, "a socket from Dial has the subprotocol that was agreed", swap("w", `protocol ""`, `protocol "chat"`)},
 
+	// Ends that cannot be used.
+	{"a-return-accepted-end a-return-hibernated", atIdentifier, "an end that cannot be used in a response is answered with 500, not with a 101 and the end",
+		all(swap("fetch", "response 101", "response 500"), becomes("c", 0))},
+	{"a-end-used-in-response-then-accept", errClosed, "an end that was used up says so", becomes("a", 0,
+		`send("x") → ErrUsed rs=1`, `close(1000, "") → ErrUsed rs=1`, "accept() → ErrUsed rs=1", "readyState 1", "new Response with it → ErrUsed")},
+
 	// The wire.
 	{"b-bad-unmasked", strictWire, "a client masks", failsWith(1002)},
 	{"b-bad-ping-126", strictWire, "a control frame has at most 125 bytes", failsWith(1002)},

@@ -42,22 +42,17 @@ var javascriptOnly = map[string]string{
 	"c-ext-accepted@nocomp":          "a mode in which new WebSocket() offers no compression; in Go that is Dial with options",
 }
 
-// notYet are the scenarios of capabilities that are still to come, or that need an in-process fetch.
+// notYet are the scenarios of capabilities that are still to come.
 var notYet = map[string]string{
-	"a-return-accepted-end":              "needs an in-process fetch (service binding)",
-	"a-end-used-in-response-then-accept": "needs an in-process fetch (service binding)",
-	"a-return-hibernated":                "hibernating sockets",
-	"a-stub-server-closes":               "hibernating sockets",
-	"a-stub-server-closes@manual":        "hibernating sockets",
-	"c-pass-echo":                        "pass-through",
-	"c-pass-server-close":                "pass-through",
-	"c-pass-client-rst":                  "pass-through",
-	"c-pass-ping":                        "pass-through",
-	"c-pass-proto-error":                 "pass-through",
-	"c-pass-deflate":                     "pass-through",
-	"c-pass-deflate@nocomp":              "pass-through",
-	"c-pass-no-deflate":                  "pass-through",
-	"c-pass-protocol":                    "pass-through",
-	"c-pass-bad-utf8":                    "pass-through",
-	"c-pass-fragments":                   "pass-through",
+	"c-pass-echo":           "pass-through",
+	"c-pass-server-close":   "pass-through",
+	"c-pass-client-rst":     "pass-through",
+	"c-pass-ping":           "pass-through",
+	"c-pass-proto-error":    "pass-through",
+	"c-pass-deflate":        "pass-through",
+	"c-pass-deflate@nocomp": "pass-through",
+	"c-pass-no-deflate":     "pass-through",
+	"c-pass-protocol":       "pass-through",
+	"c-pass-bad-utf8":       "pass-through",
+	"c-pass-fragments":      "pass-through",
 }

@@ -140,6 +140,9 @@ func deviate(s *scenario, recorded transcript, except int) (want transcript, app
 func expect(s *scenario) transcript {
 	switch s.group() {
 	case "a":
+		if fetchHandlers[s.ID] != nil {
+			return expectFetched(s)
+		}
 		return expectPair(s)
 	case "b":
 		return expectServer(s)
@@ -155,6 +158,9 @@ func expect(s *scenario) transcript {
 func play(t *testing.T, s *scenario, want transcript) map[string][]string {
 	switch s.group() {
 	case "a":
+		if fetchHandlers[s.ID] != nil {
+			return playFetched(t, s, want)
+		}
 		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 		return playPair(t, s)
