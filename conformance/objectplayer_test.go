@@ -65,7 +65,11 @@ func newObjectPlayer(t *testing.T, s *scenario, rec *recorder) *objectPlayer {
 		t: t, s: s, rec: rec, quirk: objectQuirks[s.ID], clients: make(map[string]*rawClient),
 		scripts: make(map[*edgews.Socket]serverScript), names: make(map[*edgews.Socket]string),
 	}
-	p.ns = edgews.NewNamespace("rooms", p.construct, nil)
+	opts := &edgews.NamespaceOptions{HibernateAfter: -1} // but see wait
+	if p.bubble = !s.does("connect"); p.bubble {
+		opts.HibernateAfter = evictAfter
+	}
+	p.ns = edgews.NewNamespace("rooms", p.construct, opts)
 	p.id = p.ns.IDFromName(s.ID)
 	return p
 }
@@ -174,7 +178,7 @@ type idleTime struct {
 	total time.Duration
 }
 
-// evictAfter is how long an object stays in memory, by default here as in the runtime.
+// evictAfter is how long an object stays in memory, in the runtime and by default here.
 const evictAfter = 10 * time.Second
 
 // wait lets so much time pass, in the recording. Only what would have come of it happens here: an object that has been idle

@@ -42,7 +42,7 @@ func playBubble(t *testing.T, s *scenario, want transcript) map[string][]string 
 	rec := newRecorder()
 	synctest.Test(t, func(t *testing.T) {
 		p := newObjectPlayer(t, s, rec)
-		p.want, p.bubble = want, true
+		p.want = want
 		defer p.hangUp()
 		if s.does("do-fetch") {
 			p.drive()
