@@ -131,7 +131,7 @@ func returnsHibernated(p *fetchPlayer) http.Handler {
 
 // closingStub is an object that sends something and says Close before it answers.
 func closingStub(p *fetchPlayer) http.Handler {
-	p.room = newObjectPlayer(p.t, p.s, p.rec)
+	p.room = newObjectPlayer(p.t, p.s, p.rec, onlyInWait)
 	p.room.prepare(serverScript{Tags: []string{"s"}, Pre: []operation{{"send", "one"}, {"close", 4005.0, "from the object"}}})
 	return p.room.ns.Get(p.room.id)
 }

@@ -51,7 +51,7 @@ type objectQuirk struct {
 }
 
 func playObject(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := newObjectPlayer(t, s, newRecorder())
+	p := newObjectPlayer(t, s, newRecorder(), onlyInWait)
 	p.want = want
 	p.server = httptest.NewServer(p.ns.Get(p.id))
 	defer p.server.Close()
@@ -60,16 +60,15 @@ func playObject(t *testing.T, s *scenario, want transcript) map[string][]string 
 	return objectQuirks[s.ID].fold(p.rec.result())
 }
 
-func newObjectPlayer(t *testing.T, s *scenario, rec *recorder) *objectPlayer {
+// onlyInWait: objects hibernate when the recording waited for it, however long the replay takes.
+const onlyInWait = time.Duration(-1)
+
+func newObjectPlayer(t *testing.T, s *scenario, rec *recorder, hibernateAfter time.Duration) *objectPlayer {
 	p := &objectPlayer{
 		t: t, s: s, rec: rec, quirk: objectQuirks[s.ID], clients: make(map[string]*rawClient),
 		scripts: make(map[*edgews.Socket]serverScript), names: make(map[*edgews.Socket]string),
 	}
-	opts := &edgews.NamespaceOptions{HibernateAfter: -1} // but see wait
-	if p.bubble = !s.does("connect"); p.bubble {
-		opts.HibernateAfter = evictAfter
-	}
-	p.ns = edgews.NewNamespace("rooms", p.construct, opts)
+	p.ns = edgews.NewNamespace("rooms", p.construct, &edgews.NamespaceOptions{HibernateAfter: hibernateAfter})
 	p.id = p.ns.IDFromName(s.ID)
 	return p
 }

@@ -41,8 +41,8 @@ type scriptedObject struct {
 func playBubble(t *testing.T, s *scenario, want transcript) map[string][]string {
 	rec := newRecorder()
 	synctest.Test(t, func(t *testing.T) {
-		p := newObjectPlayer(t, s, rec)
-		p.want = want
+		p := newObjectPlayer(t, s, rec, 0) // as by default
+		p.want, p.bubble = want, true
 		defer p.hangUp()
 		if s.does("do-fetch") {
 			p.drive()
