@@ -114,7 +114,7 @@ func (o *object) alarmTurn() {
 	}
 	failure := errGone
 	defer func() { o.alarmRang(entry, failure) }()
-	o.event(o.ns.ctx, &failure, func(e *eventContext, value Object) error {
+	o.event(o.ns.ctx, "Alarm", &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
@@ -123,6 +123,7 @@ func (o *object) alarmTurn() {
 			return nil
 		}
 		defer o.alarmHandling(false)
+		o.account(FactAlarm, Usage{Alarms: 1})
 		return h.Alarm(e)
 	})
 }

@@ -3,7 +3,10 @@ package edgews_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -58,23 +61,119 @@ func TestEchoAllocatesNothing(t *testing.T) {
 		}},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			s, p := overTCP.serverAndPeer(t, edgews.Options{})
-			c.accept(s)
-			request := p.encode(c.frame(strings.Repeat("x", 128)))
-			answer := make([]byte, 4+128)
-			each := mallocs(2000, func() {
-				if _, err := p.conn.Write(request); err != nil {
-					t.Error(err)
-				}
-				if _, err := io.ReadFull(p.r, answer); err != nil {
-					t.Error(err)
-				}
-			})
-			t.Logf("%.4f allocations for each message", each)
-			assert.Less(t, each, 0.05)
-		})
+		for name, meter := range map[string]*edgews.Meter{c.name: nil, c.name + " with a meter": edgews.NewMeter(nil)} {
+			t.Run(name, func(t *testing.T) { echoAllocatesNothing(t, meter, c.frame, c.accept) })
+		}
 	}
+}
+
+func echoAllocatesNothing(t *testing.T, meter *edgews.Meter, frame func(string) aFrame, accept func(s *edgews.Socket)) {
+	s, p := overTCP.serverAndPeer(t, edgews.Options{Meter: meter})
+	accept(s)
+	request := p.encode(frame(strings.Repeat("x", 128)))
+	answer := make([]byte, 4+128)
+	each := mallocs(2000, func() {
+		if _, err := p.conn.Write(request); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(p.r, answer); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%.4f allocations for each message", each)
+	assert.Less(t, each, 0.05)
+}
+
+func TestCompressedEchoAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	event := func(i, words int) string {
+		r := rand.New(rand.NewPCG(1, uint64(i)))
+		text := fmt.Sprintf(`{"type":"message","id":%d,"room":{"id":"r%d","members":%d},"text":"`, r.Uint32(), r.IntN(400), r.IntN(5000))
+		for range words {
+			text += strings.Fields("able behind client deploy error forest graph history")[r.IntN(8)] + " "
+		}
+		return text + `"}`
+	}
+	for _, offer := range []string{
+		"permessage-deflate; client_max_window_bits",
+		"permessage-deflate",
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+	} {
+		for _, c := range []struct {
+			name    string
+			message func(i int) string
+		}{
+			{"events", func(i int) string { return event(i, 130) }},
+			{"long events", func(i int) string { return event(i, 1500) }},
+			{"the same event", func(int) string { return event(0, 300) }},
+			{"repetitive", func(i int) string { return strings.Repeat(event(i, 1), 400) }},
+			{"hardly compressible", func(i int) string {
+				r := rand.New(rand.NewPCG(2, uint64(i)))
+				p := make([]byte, 4000)
+				for i := range p {
+					p[i] = byte(r.Uint32()) & 0x7f
+				}
+				return string(p)
+			}},
+		} {
+			t.Run(offer+"/"+c.name, func(t *testing.T) {
+				s, p := overTCP.serverAndPeer(t, edgews.Options{}, offer)
+				s.OnMessage(func(e edgews.MessageEvent) { s.Write(context.Background(), edgews.Text, e.Data) })
+				require.NoError(t, s.Accept())
+				var requests [64][]byte
+				for i := range requests {
+					requests[i] = p.encode(aFrame{bits: fin | rsv1, opcode: 1, payload: deflated(c.message(i))})
+				}
+				i, answers := 0, skipper{r: p.r}
+				each := mallocs(3000, func() {
+					if _, err := p.conn.Write(requests[i%len(requests)]); err != nil {
+						t.Error(err)
+					}
+					if err := answers.skip(); err != nil {
+						t.Error(err)
+					}
+					i++
+				})
+				t.Logf("%.4f allocations for each message, %d bytes of answer", each, answers.bytes/i)
+				assert.Less(t, each, 0.05)
+				assert.Equal(t, i, answers.compressed)
+			})
+		}
+	}
+}
+
+// skipper reads frames of a server and keeps nothing of them.
+type skipper struct {
+	r                 *bufio.Reader
+	bytes, compressed int
+}
+
+func (s *skipper) skip() error {
+	head, err := s.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	size := 2 + int(head[1])
+	if head[0]&rsv1 != 0 {
+		s.compressed++
+	}
+	switch head[1] {
+	case 126:
+		if head, err = s.r.Peek(4); err != nil {
+			return err
+		}
+		size = 4 + int(binary.BigEndian.Uint16(head[2:]))
+	case 127:
+		if head, err = s.r.Peek(10); err != nil {
+			return err
+		}
+		size = 10 + int(binary.BigEndian.Uint64(head[2:]))
+	}
+	s.bytes += size
+	_, err = s.r.Discard(size)
+	return err
 }
 
 // mallocs returns how many objects the whole process allocates for each call of f, once it is warm.
@@ -93,8 +192,8 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 96
-	maxWireSize   = 136
+	maxSocketSize = 56
+	maxWireSize   = 96
 	maxIdlePair   = 1000
 )
 

@@ -83,10 +83,7 @@ func (s *Socket) setAttached(a *attachment) {
 func (s *Socket) attachment() *attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.extra == nil {
-		return nil
-	}
-	return s.extra.attached
+	return s.attached
 }
 
 // Attachment puts what was attached into v, a pointer: deserializeAttachment. Bytes go into a *[]byte, a copy each

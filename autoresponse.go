@@ -87,7 +87,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.extra.owner.(*member).o.auto.Load()
+	set := s.owner.(*member).o.auto.Load()
 	if set == nil {
 		return nil
 	}
@@ -98,9 +98,9 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 func (s *Socket) respond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
-	m, _ := s.ownerLocked().(*member)
+	m, _ := s.owner.(*member)
 	s.mu.Unlock()
-	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, ungated: true}) != nil {
+	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, as: asAutoResponse, ungated: true}) != nil {
 		return // we have said Close, or the peer does not read
 	}
 	l.transmit()
@@ -123,10 +123,10 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	m.credit(it)
 	it.buf.free()
 	back := peer.link.(*memory)
-	out := outgoing{kind: Text, data: reply.data, first: true, last: true, ungated: true}
+	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.sendLocked(&out)
-		peer.extra.owner.(*member).answered = time.Now()
+		peer.owner.(*member).answered = time.Now()
 	}
 	return true
 }

@@ -51,6 +51,14 @@ func (b *buffer) reserve(n int) *buffer {
 	return larger
 }
 
+// Grow moves p, which b holds, to where there is room for n more bytes (see deflate.Room).
+func (b *buffer) Grow(p []byte, n int) []byte {
+	larger := newBuffer(len(p) + n)
+	b.b, larger.b = append(larger.b, p...), b.b
+	larger.free()
+	return b.b
+}
+
 // copyOf returns a buffer that holds a copy of p.
 func copyOf(p []byte) *buffer {
 	b := newBuffer(len(p))

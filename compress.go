@@ -48,7 +48,7 @@ func (w *wire) compressesLocked(m *outgoing) bool {
 	if w.deflater == nil {
 		return false
 	}
-	return m.stream && !w.plain || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
+	return m.stream && !w.s.is(uncompressed) || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
 }
 
 // compresses says the same with Choose.
@@ -97,7 +97,7 @@ func (w *wire) compress(m *outgoing) ([]byte, *buffer) {
 		return m.prepared.deflated(w.deflater.bits), nil
 	}
 	scratch := newBuffer(len(m.data)/2 + 64)
-	scratch.b = w.deflater.z.Append(scratch.b, m.data)
+	scratch.b = w.deflater.z.AppendIn(scratch, scratch.b, m.data)
 	return scratch.b, scratch
 }
 
@@ -105,7 +105,7 @@ func (w *wire) compress(m *outgoing) ([]byte, *buffer) {
 func (w *wire) sendPart(m outgoing) error {
 	scratch := newBuffer(len(m.data)/2 + 64)
 	defer scratch.free()
-	scratch.b = w.deflater.z.AppendPart(scratch.b, m.data, m.last)
+	scratch.b = w.deflater.z.AppendPart(scratch, scratch.b, m.data, m.last)
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	if err := w.s.writableLocked(); err != nil {
@@ -124,9 +124,10 @@ func (w *wire) admit(m *outgoing) error {
 // inflate replaces a compressed message by what it stands for, or fails the connection.
 func (w *wire) inflate(compressed *buffer) (*buffer, error) {
 	plain := newBuffer(2 * len(compressed.b))
-	grown, err := w.inflater.Append(plain.b, compressed.b, w.limit())
+	var err error
+	plain.b, err = w.inflater.AppendIn(plain, plain.b, compressed.b, w.limit())
 	compressed.free()
-	if err == nil && w.kind == Text && !utf8.Valid(grown) {
+	if err == nil && w.kind == Text && !utf8.Valid(plain.b) {
 		err = &frame.Error{Code: uint16(StatusInvalidFramePayloadData), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
 	}
 	switch {
@@ -140,11 +141,6 @@ func (w *wire) inflate(compressed *buffer) (*buffer, error) {
 		w.breach(err)
 		return nil, err
 	}
-	if cap(grown) != cap(plain.b) {
-		plain.free()
-		return &buffer{grown}, nil
-	}
-	plain.b = grown
 	return plain, nil
 }
 

@@ -10,7 +10,7 @@ func (m *member) turn() {
 	s := m.s
 	s.mu.Lock()
 	switch {
-	case s.ownerLocked() != owner(m): // it was cut off
+	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()
 	case s.in != nil && s.in.whole():
 		m.deliverMessage()
@@ -31,6 +31,9 @@ func (m *member) deliverMessage() {
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
+	if reply == nil {
+		s.tab.inLocked(1, len(it.buf.b))
+	}
 	s.mu.Unlock()
 	defer it.buf.free()
 	switch {
@@ -90,7 +93,7 @@ func (m *member) notice(what string, fn func(context.Context, Object) error) {
 func (m *member) leave() {
 	s, o := m.s, m.o
 	s.mu.Lock()
-	if s.ownerLocked() != owner(m) { // it was cut off meanwhile
+	if s.owner != owner(m) { // it was cut off meanwhile
 		s.mu.Unlock()
 		return
 	}
@@ -127,11 +130,11 @@ func (m *member) answerLocked(c *closeFrame) {
 func (m *member) cutOff(err error, reason string) {
 	s := m.s
 	s.mu.Lock()
-	if s.ownerLocked() != owner(m) {
+	if s.owner != owner(m) {
 		s.mu.Unlock()
 		return
 	}
-	s.extra.owner = nil
+	s.owner = nil
 	s.status &^= owned
 	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()

@@ -14,7 +14,10 @@ type opening struct {
 // newConnecting returns the socket of NewWebSocket: it is accepted, and connecting.
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Socket{mu: new(sync.Mutex), opts: opts, about: &identity{url: url}, status: connecting, waits: &waits{cancel: cancel}}
+	s := &Socket{
+		mu: new(sync.Mutex), opts: opts, status: connecting,
+		extra: &extra{about: &identity{url: url}, waits: &waits{cancel: cancel}},
+	}
 	s.link = &opening{s, ctx}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +43,8 @@ func (s *Socket) opened(c wireConfig) {
 		s.connectFailed(context.Canceled)
 		return
 	}
-	s.opts, s.about = c.opts, c.identity()
+	s.opts = c.opts
+	s.describeLocked(c.identity())
 	w := newWire(s, c)
 	s.link = w
 	s.status &^= connecting

@@ -141,7 +141,7 @@ var (
 		Options: edgews.Options{
 			MaxMessageSize: int64(0), SendBuffer: int(0), Overflow: edgews.OverflowError,
 			KeepAlive: time.Second, KeepAliveTimeout: time.Second, CloseTimeout: time.Second, WriteTimeout: time.Second,
-			Compression: &edgews.Compression{Disable: true}, RateLimit: edgews.RateLimit{}, Logger: (*slog.Logger)(nil),
+			Compression: &edgews.Compression{Disable: true}, RateLimit: edgews.RateLimit{}, Meter: meter(nil), Logger: (*slog.Logger)(nil),
 		},
 		Protocols: []string(nil), AllowedOrigins: []string(nil), InsecureSkipOriginCheck: false, Header: http.Header(nil),
 	}
@@ -149,4 +149,26 @@ var (
 
 	_ = []error{edgews.ErrNotAccepted, edgews.ErrAccepted, edgews.ErrClosed, edgews.ErrBufferFull, edgews.ErrMessageTooBig}
 	_ = []error{&edgews.CloseError{}, &edgews.ProtocolError{}, &edgews.HandshakeError{}}
+)
+
+type (
+	meter = *edgews.Meter
+	usage = edgews.Usage
+)
+
+var (
+	_ func(*edgews.MeterOptions) meter     = edgews.NewMeter
+	_ func(meter, string) meter            = meter.Tenant
+	_ func(meter) usage                    = meter.Usage
+	_ func(meter) iter.Seq2[string, usage] = meter.Tenants
+	_ func(usage, usage) usage             = usage.Add
+	_ func(usage, usage) usage             = usage.Sub
+
+	_ func(namespace, edgews.Plan) iter.Seq[edgews.Explanation] = namespace.Explain
+
+	_ = edgews.MeterOptions{Record: func(edgews.Record) {}}
+	_ = edgews.Usage{
+		HTTPRequests: int64(0), Connections: int64(0), MessagesIn: int64(0), MessagesOut: int64(0), AutoResponses: int64(0), Alarms: int64(0),
+		BytesIn: int64(0), BytesOut: int64(0), Active: time.Second, Connected: time.Second, Busy: time.Second,
+	}
 )

@@ -1,9 +1,6 @@
 package edgews
 
-import (
-	"cmp"
-	"time"
-)
+import "cmp"
 
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
@@ -42,17 +39,23 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	server.opts, server.about = c.opts, c.identity()
+	server.opts = c.opts
+	server.describeLocked(c.identity())
+	as := asMessage
+	if server.tab != nil {
+		as = asNothing // its object's meter knows what it has sent
+	}
 	w := newWire(server, c)
-	m.handOver(server, w)
+	m.handOver(server, w, as)
 	server.link = w
 	s.mu.Unlock()
 	w.transmit()
 	return server, nil
 }
 
-// handOver moves what server has sent to the pair's other end, which m belongs to, into w. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire) {
+// handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
+// says. mu must be held.
+func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -60,25 +63,27 @@ func (m *memory) handOver(server *Socket, w *wire) {
 	in := m.self.in
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
-		w.takeOverLocked(in.pop(), true)
+		w.takeOverLocked(in.pop(), true, as)
 	}
 	closing := in.closing
 	if g := sender.gated; g != nil {
 		w.holdLocked()
 		for _, it := range g.items {
-			w.takeOverLocked(it, true)
+			w.takeOverLocked(it, true, as)
 		}
 		closing = cmp.Or(closing, g.closing)
 	}
-	w.plain = server.is(streamingOut)
+	if server.is(streamingOut) {
+		server.status |= uncompressed
+	}
 	for _, it := range sender.held {
-		w.takeOverLocked(it, false)
+		w.takeOverLocked(it, false, as)
 	}
 	if closing != nil {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = time.Since(epoch)
+		server.accepted = now()
 		w.startLocked()
 	}
 	if server.waits == nil {
@@ -90,8 +95,8 @@ func (m *memory) handOver(server *Socket, w *wire) {
 }
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool) {
-	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true}
+func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
+	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
 	w.queueLocked(&out, it.buf.b, false)
 	it.buf.free()
 }

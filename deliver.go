@@ -5,43 +5,55 @@ import (
 	"time"
 )
 
-// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. owned is the buffer
+// busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
+func (w *wire) busyLocked() {
+	w.heard = 0
+	if w.conn.Crowded() {
+		w.s.status |= corked
+	}
+}
+
+// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) complete(data []byte, owned *buffer) bool {
+func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	s := w.s
-	if !w.limiter.allow(1, len(data)) {
+	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
 		s.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 		return false
 	}
 	s.mu.Lock()
+	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
-		owned.free()
+		buf.free()
 		return false
 	}
-	if reply := s.autoResponseLocked(w.kind, data); reply != nil {
+	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
-		owned.free()
+		buf.free()
 		s.respond(reply)
 		return true
 	}
+	t := s.arrivedOnTabLocked(len(data))
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, w.kind, data, owned)
+		return w.dispatch(onMessage, t, kind, data, buf)
 	}
 	defer s.mu.Unlock()
-	if owned == nil {
-		owned = copyOf(data)
+	if buf == nil {
+		buf = copyOf(data)
 	}
-	return w.keepLocked(item{kind: w.kind, first: !w.streamed, last: true, buf: owned})
+	return w.keepLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: buf})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], kind Kind, data []byte, owned *buffer) bool {
+func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, buf *buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
-	owned.free()
+	t.leave()
+	buf.free()
 	if err != nil {
 		w.s.panicked(err)
 	}
@@ -53,8 +65,10 @@ func (w *wire) offer(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
+		t := s.tab
+		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.keepLocked(it)
@@ -63,10 +77,10 @@ func (w *wire) offer(it item) bool {
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
 func (w *wire) onMessageLocked() audience[MessageEvent] {
 	s := w.s
-	if s.is(pulling) || w.streamed {
+	if s.is(pulling) || w.isStreamed() {
 		return audience[MessageEvent]{}
 	}
-	return audienceLocked(s, pickMessage)
+	return s.messageAudienceLocked()
 }
 
 // keepLocked puts it into the inbox, where the receive methods find it. When those have been used and there is enough, the peer
@@ -81,6 +95,7 @@ func (w *wire) keepLocked(it item) bool {
 	}
 	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
 		later := it // or every item would be on the heap
+		w.receiveUpTo(w.limit())
 		w.unwanted = &later
 		time.AfterFunc(left, w.conn.Wake)
 		return w.haltLocked()
@@ -127,6 +142,7 @@ func (w *wire) stream() bool {
 		s.failLocked(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 		return false
 	}
+	s.tab.inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	return true

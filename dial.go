@@ -127,6 +127,7 @@ type offer struct {
 	url       string   // as given
 	target    *url.URL // where the request goes
 	opts      *Options
+	meter     *Meter
 	protocols []string
 	header    http.Header // the caller's
 	host      string      // in place of target's, if set
@@ -149,7 +150,7 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 	}
 	o := &offer{
 		url: url, target: u, key: newKey(),
-		opts: opts.resolve(), protocols: slices.Clone(opts.Protocols),
+		opts: opts.resolve(), meter: opts.Meter, protocols: slices.Clone(opts.Protocols),
 		header: opts.Header.Clone(), host: opts.Header.Get("Host"),
 	}
 	o.client, o.timeout = upgradingClient(opts.HTTPClient)
@@ -158,6 +159,9 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 
 // dial sends the request, checks the answer and takes the connection over.
 func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
+	if err := o.meter.admit(Usage{}); err != nil {
+		return wireConfig{}, nil, err
+	}
 	ctx, settle := handshakeContext(ctx, o.timeout)
 	defer settle()
 	resp, traced, err := o.send(ctx)
@@ -177,7 +181,7 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 		conn.Close()
 		return wireConfig{}, resp, &HandshakeError{Detail: "given up", Err: err}
 	}
-	c := wireConfig{conn: conn, buffered: buffered, client: true, opts: o.opts, url: o.url, protocol: protocol}
+	c := wireConfig{conn: conn, buffered: buffered, client: true, opts: o.opts, meter: o.meter, url: o.url, protocol: protocol}
 	if params != nil {
 		c.deflate, c.extensions = params, strings.Join(headerValues(resp.Header, headerExtensions), ", ")
 	}

@@ -249,6 +249,26 @@
 // process than the one that has set it, and it is tried again, with growing delays, until it returns nil, six times at
 // most. A hundred thousand alarms need one timer.
 //
+// # Billing
+//
+// A [Meter] counts what sockets and objects use: those of [Options.Meter], and of a namespace whose Options have one. It
+// has tenants, for a service that bills its own customers: [Meter.Tenant], [NamespaceOptions.Tenant]. Active time is
+// counted by the rules of Durable Objects: from an event until nothing keeps the object awake, once for all that happens at
+// the same time, and not while it could hibernate.
+//
+// A [Plan] is a price list as data. [Plan.Bill] turns usage into lines and a sum, exact in billionths of a dollar; a Bill
+// prints as a table and as JSON. The published price lists of Durable Objects and Workers are variables, such as
+// [DurableObjects]: copy one and change it, or write your own. [Plan.Estimate] starts from expected numbers instead, and
+// [Namespace.Explain] says why each object is being billed at the moment.
+//
+//	meter := edgews.NewMeter(nil)
+//	rooms := edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Options: edgews.Options{Meter: meter}})
+//	…
+//	fmt.Println(edgews.DurableObjects.Bill(meter.Usage()))
+//
+// [MeterOptions.Record] is told every fact that counts, once, for a ledger of one's own; [MeterOptions.Store] keeps
+// one that loses at most a minute in a crash and counts nothing twice. [Meter.SetQuota] bounds what may be used in a day.
+//
 // # Testing
 //
 // Code that takes a *Socket is tested with a pair: no listener, no port. Pairs work inside a [testing/synctest]
@@ -322,6 +342,8 @@
 //     others have under way. In Workers a write may be left to itself, and whatever follows waits for it.
 //   - The peer's Close is answered for an object that does not do it, and its WebSocketClose follows WebSocketError too.
 //   - Objects have several auto-responses, and tags that can be changed.
+//   - Where a price list counts CPU time, the wall time spent in handlers stands for it: a Go program cannot tell how much of
+//     its CPU time a handler has used.
 //   - The handshake is checked as RFC 6455 §4 asks, origin included; see [Upgrade], [Respond], [Dial] and [NewWebSocket]
 //     for the details.
 package edgews

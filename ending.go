@@ -57,8 +57,9 @@ func (s *Socket) endLocked(e *ending, why status) {
 	if s.fate != nil {
 		return
 	}
-	s.fate = e
-	s.status |= why
+	s.extraLocked().fate = e
+	s.status |= ended | why
+	s.tab.endLocked()
 	s.heedLocked()
 	s.link.failLocked()
 }
@@ -83,17 +84,20 @@ func (s *Socket) finish() {
 	fate := s.fate
 	s.wakeAllLocked()
 	if s.is(owned) { // the object gets the last events, after every message, and then calls finished
-		s.extra.owner.arrivedLocked(s)
+		s.owner.arrivedLocked(s)
 		s.mu.Unlock()
 		return
 	}
 	onClose := s.closeListenersLocked()
 	onError := audienceLocked(s, pickError)
+	t := s.tab
+	t.enter()
 	s.mu.Unlock()
 
 	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
 	// closing.
 	defer s.finished()
+	defer t.leave()
 	defer func() {
 		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
 		s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
@@ -108,7 +112,7 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
-	if by := s.ownerLocked(); by != nil {
+	if by := s.owner; by != nil {
 		by.finishedLocked(s)
 	}
 	if s.waits != nil && s.waits.done != nil {

@@ -56,7 +56,36 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 // more than 10 ms after Accept. Messages go to the receive methods and not to listeners once one of those has been
 // called.
 func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
-	return listenTo(s, pickMessage, fn)
+	if fn == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listeners != nil || s.onMessage != nil {
+		return listenLocked(s, pickMessage, &listener[MessageEvent]{fn: fn})
+	}
+	s.onMessage = fn
+	s.heardLocked()
+	return s.removerOfOnly()
+}
+
+// removerOfOnly returns what removes s.onMessage, wherever that will be by then.
+func (s *Socket) removerOfOnly() (remove func()) {
+	removed := false // guarded by mu
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch {
+		case removed:
+		case s.listeners == nil:
+			s.onMessage = nil
+		default: // it has become the first in the list
+			first := s.listeners.message
+			first.removed.Store(true)
+			removeLocked(&s.listeners.message, first)
+		}
+		removed = true
+	}
 }
 
 // OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event has been delivered
@@ -66,9 +95,9 @@ func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
 		return func() {}
 	}
 	entry := &listener[CloseEvent]{fn: fn}
-	remove = listen(s, pickClose, entry)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	remove = listenLocked(s, pickClose, entry)
 	if left := s.turnLeftLocked(); s.is(endUnheard) && left > 0 {
 		s.replayLocked(entry, left)
 	}
@@ -80,7 +109,7 @@ func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
 	return listenTo(s, pickError, fn)
 }
 
-// listeners are all that a socket has, the oldest first.
+// listeners are all that a socket has, the oldest first. A socket whose only one is for messages, as most are, has none.
 type listeners struct {
 	open    *listener[OpenEvent]
 	message *listener[MessageEvent]
@@ -104,18 +133,27 @@ type listener[E any] struct {
 
 // audience is who gets an event: the listeners that there were when it began.
 type audience[E any] struct {
+	only  func(E) // or nil
 	first *listener[E]
 	added uint32
 }
 
-func (a audience[E]) empty() bool { return a.first == nil }
+func (a audience[E]) empty() bool { return a.only == nil && a.first == nil }
 
 // audienceLocked returns who gets an event of a kind that pick picks. mu must be held.
 func audienceLocked[E any](s *Socket, pick func(*listeners) **listener[E]) audience[E] {
 	if s.listeners == nil {
 		return audience[E]{}
 	}
-	return audience[E]{*pick(s.listeners), s.listeners.added}
+	return audience[E]{first: *pick(s.listeners), added: s.listeners.added}
+}
+
+// messageAudienceLocked returns who gets a message. mu must be held.
+func (s *Socket) messageAudienceLocked() audience[MessageEvent] {
+	if s.onMessage != nil {
+		return audience[MessageEvent]{only: s.onMessage}
+	}
+	return audienceLocked(s, pickMessage)
 }
 
 // listenTo adds a listener; nil is none.
@@ -123,23 +161,18 @@ func listenTo[E any](s *Socket, pick func(*listeners) **listener[E], fn func(E))
 	if fn == nil {
 		return func() {}
 	}
-	return listen(s, pick, &listener[E]{fn: fn})
-}
-
-func listen[E any](s *Socket, pick func(*listeners) **listener[E], entry *listener[E]) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listeners == nil {
-		s.listeners = new(listeners)
-	}
-	s.listeners.added++
-	entry.number = s.listeners.added
-	appendLocked(pick(s.listeners), entry)
-	if s.listeners.message != nil && !s.is(pulling) {
-		s.unheardLocked()
-	}
-	s.heedLocked()
-	s.link.stirLocked()
+	return listenLocked(s, pick, &listener[E]{fn: fn})
+}
+
+// listenLocked adds entry to a list. mu must be held.
+func listenLocked[E any](s *Socket, pick func(*listeners) **listener[E], entry *listener[E]) (remove func()) {
+	all := s.listenersLocked()
+	all.added++
+	entry.number = all.added
+	appendLocked(pick(all), entry)
+	s.heardLocked()
 	return func() {
 		if entry.removed.Swap(true) {
 			return
@@ -148,6 +181,28 @@ func listen[E any](s *Socket, pick func(*listeners) **listener[E], entry *listen
 		defer s.mu.Unlock()
 		removeLocked(pick(s.listeners), entry)
 	}
+}
+
+// listenersLocked returns the lists, in which the listener is as well that was the only one so far. mu must be held.
+func (s *Socket) listenersLocked() *listeners {
+	if s.listeners == nil {
+		s.extraLocked().listeners = new(listeners)
+		if s.onMessage != nil {
+			s.listeners.message = &listener[MessageEvent]{fn: s.onMessage, number: 1}
+			s.listeners.added = 1
+			s.onMessage = nil
+		}
+	}
+	return s.listeners
+}
+
+// heardLocked has those look again who wait for listeners. mu must be held.
+func (s *Socket) heardLocked() {
+	if !s.messageAudienceLocked().empty() && !s.is(pulling) {
+		s.unheardLocked()
+	}
+	s.heedLocked()
+	s.link.stirLocked()
 }
 
 func appendLocked[E any](head **listener[E], entry *listener[E]) {
@@ -204,7 +259,7 @@ func awaitListener[E any](s *Socket, pick func(*listeners) **listener[E]) audien
 
 // turnLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
 // that is over. mu must be held.
-func (s *Socket) turnLeftLocked() time.Duration { return turn - (time.Since(epoch) - s.accepted) }
+func (s *Socket) turnLeftLocked() time.Duration { return turn - now().sub(s.accepted) }
 
 // unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
 func (s *Socket) unheardLocked() {
@@ -248,6 +303,9 @@ func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 
 // dispatch runs the listeners in order and returns the first panic as an error.
 func (a audience[E]) dispatch(s *Socket, event E) (failure error) {
+	if a.only != nil {
+		return protect(s, a.only, event)
+	}
 	for l := a.first; l != nil && l.number <= a.added; l = l.next.Load() {
 		if err := l.hear(s, event); err != nil && failure == nil {
 			failure = err
@@ -277,12 +335,17 @@ func (e *panicError) Unwrap() error {
 func protect[E any](s *Socket, fn func(E), event E) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			err = &panicError{value}
-			s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()))
+			err = s.recovered(value)
 		}
 	}()
 	fn(event)
 	return nil
+}
+
+// recovered logs a listener's panic and returns it as an error. The panicking calls must still be on the stack.
+func (s *Socket) recovered(value any) error {
+	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()))
+	return &panicError{value}
 }
 
 // panicLogger is where panics go even when nothing else is logged: a swallowed panic is a bug nobody finds.

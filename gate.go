@@ -88,3 +88,38 @@ func (m *member) gateBroken() bool {
 	st := m.o.session.Load()
 	return st != nil && st.gate.state.Load() == gateBroken
 }
+
+// gatedFrames are frames that a gate holds back: an outbox of their own, that waits behind the one that it belongs to, which
+// counts them as its own.
+type gatedFrames struct {
+	outbox
+	closing bool // a Close is among them
+}
+
+// push adds frames that have been counted already.
+func (g *gatedFrames) push(b batch) {
+	g.endBatch()
+	g.frames.push(b)
+	g.payload += b.payload
+	g.size += b.size
+}
+
+// letGo has what a gate has held back follow the rest.
+func (o *outbox) letGo() {
+	behind := o.behind
+	o.behind = nil
+	o.endBatch()
+	for behind.endBatch(); behind.frames.len() > 0; {
+		o.frames.push(behind.frames.pop())
+	}
+}
+
+// dropHeld forgets what a gate has held back. It reports whether a Close was among it.
+func (o *outbox) dropHeld() (closing bool) {
+	behind := o.behind
+	o.behind = nil
+	o.payload -= behind.payload
+	o.size -= behind.size
+	behind.discard()
+	return behind.closing
+}

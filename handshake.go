@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,8 +25,11 @@ const (
 // wireVersion is the only version of the protocol that was ever standardised (RFC 6455 §4.1).
 const wireVersion = "13"
 
-// keySize is the length of the client's nonce in bytes, before base64 (RFC 6455 §4.1).
-const keySize = 16
+// The client's nonce is 16 bytes, 24 in base64 (RFC 6455 §4.1).
+const (
+	keySize    = 16
+	keyEncoded = 24
+)
 
 // keyGUID makes an accept value that no server produces by accident (RFC 6455 §1.3).
 const keyGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -39,45 +43,74 @@ func newKey() string {
 
 // validKey says whether key is the base64 form of 16 bytes.
 func validKey(key string) bool {
-	nonce, err := base64.StdEncoding.DecodeString(key)
-	return err == nil && len(nonce) == keySize
+	var nonce [keyEncoded]byte // base64 wants room for the padding too
+	if len(key) != keyEncoded {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(nonce[:], []byte(key))
+	return err == nil && n == keySize
 }
 
 // acceptFor returns the Sec-WebSocket-Accept that answers key (RFC 6455 §4.2.2).
 func acceptFor(key string) string {
-	sum := sha1.Sum([]byte(key + keyGUID))
+	var both [keyEncoded + len(keyGUID)]byte
+	sum := sha1.Sum(append(append(both[:0], key...), keyGUID...))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // headerValues returns all lines of a header. net/http stores received names in its canonical form; a header
 // that never crossed a wire (a handler driven in memory) may hold the spelling of RFC 6455.
 func headerValues(h http.Header, name string) []string {
-	values := h.Values(name)
-	if http.CanonicalHeaderKey(name) == name {
+	key := canonical(name)
+	values := h[key]
+	if key == name {
 		return values
 	}
 	return append(slices.Clip(values), h[name]...)
 }
 
-// listed returns the elements of a comma-separated header. Several lines are one list, and empty elements
-// do not count (RFC 9110 §5.3, §5.6.1).
-func listed(values []string) []string {
-	var elements []string
-	for _, line := range values {
-		for element := range strings.SplitSeq(line, ",") {
-			if element = strings.Trim(element, " \t"); element != "" {
-				elements = append(elements, element)
+// canonical is http.CanonicalHeaderKey, which makes a new string each time of a name that it does not expect.
+func canonical(name string) string {
+	switch name {
+	case headerKey:
+		return "Sec-Websocket-Key"
+	case headerAccept:
+		return "Sec-Websocket-Accept"
+	case headerVersion:
+		return "Sec-Websocket-Version"
+	case headerProtocol:
+		return "Sec-Websocket-Protocol"
+	case headerExtensions:
+		return "Sec-Websocket-Extensions"
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+// elements are those of a comma-separated header. Several lines are one list, and empty elements do not count
+// (RFC 9110 §5.3, §5.6.1).
+func elements(values []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range values {
+			for element := range strings.SplitSeq(line, ",") {
+				if element = strings.Trim(element, " \t"); element != "" && !yield(element) {
+					return
+				}
 			}
 		}
 	}
-	return elements
 }
+
+// listed returns the elements of a comma-separated header.
+func listed(values []string) []string { return slices.Collect(elements(values)) }
 
 // lists says whether a comma-separated header contains token, whatever its case.
 func lists(values []string, token string) bool {
-	return slices.ContainsFunc(listed(values), func(element string) bool {
-		return strings.EqualFold(element, token)
-	})
+	for element := range elements(values) {
+		if strings.EqualFold(element, token) {
+			return true
+		}
+	}
+	return false
 }
 
 // isToken says whether s is a token of RFC 9110 §5.6.2, which subprotocols and header names have to be.

@@ -188,6 +188,7 @@ func (o *object) dropLocked() {
 // forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
 func (o *object) forgetLocked() {
 	o.gone = true
+	o.tab.forgetLocked()
 	n := o.ns
 	n.mu.Lock()
 	defer n.mu.Unlock()

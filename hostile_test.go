@@ -343,7 +343,7 @@ func TestMessageThatNeverEnds(t *testing.T) {
 
 // The following are met before there is a socket. What an http.Server does is part of the defence, as its users set it up.
 
-func httpServer(t *testing.T) string {
+func httpServer(t *testing.T, readHeaders time.Duration) string {
 	t.Helper()
 	noGoroutinesLeft(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -351,7 +351,7 @@ func httpServer(t *testing.T) string {
 			s.Accept()
 		}
 	}))
-	server.Config.ReadHeaderTimeout = 50 * time.Millisecond
+	server.Config.ReadHeaderTimeout = readHeaders
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
@@ -379,7 +379,7 @@ func TestHostileHandshakes(t *testing.T) {
 		{"many extensions", good + strings.Repeat("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=8\r\n", 1000), 101},
 		{"broken extension", good + "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99\r\n", 101},
 	}
-	addr := httpServer(t)
+	addr := httpServer(t, patience)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", addr)
@@ -405,7 +405,7 @@ func TestHostileHandshakes(t *testing.T) {
 
 // Whoever sends the request byte by byte is stopped by the server's own time-out, before Upgrade is reached.
 func TestSlowHandshake(t *testing.T) {
-	conn, err := net.Dial("tcp", httpServer(t))
+	conn, err := net.Dial("tcp", httpServer(t, 50*time.Millisecond))
 	require.NoError(t, err)
 	defer conn.Close()
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgr")

@@ -23,6 +23,9 @@ func (in *incoming) idle() bool {
 
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
 
+// isStreamed reports whether pieces of the message are in the inbox already.
+func (w *wire) isStreamed() bool { return w.incoming != nil && w.streamed }
+
 // receiveUpTo makes w.incoming ready for messages of so many bytes.
 func (w *wire) receiveUpTo(limit int64) {
 	if w.incoming == nil {
@@ -33,7 +36,7 @@ func (w *wire) receiveUpTo(limit int64) {
 
 // settle gives w.incoming back if it is not needed.
 func (w *wire) settle() {
-	if in := w.incoming; in != nil && in.idle() {
+	if in := w.incoming; in.idle() {
 		w.incoming = nil
 		*in = incoming{}
 		incomings.Put(in)
@@ -49,14 +52,16 @@ func (w *wire) early(p []byte, limit int64) {
 // haltLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
 // be held.
 func (w *wire) haltLocked() bool {
-	w.halted, w.paused = true, true
+	w.halted = true
+	w.s.status |= paused
+	w.heard = 0
 	return false
 }
 
 // stirLocked is told that the application has done something.
 func (w *wire) stirLocked() {
-	if w.paused {
-		w.paused = false
+	if w.s.is(paused) {
+		w.s.status &^= paused
 		w.conn.Wake()
 	}
 }
@@ -64,6 +69,9 @@ func (w *wire) stirLocked() {
 // retry deals with what has had to wait.
 func (w *wire) retry() bool {
 	w.halted = false
+	if w.incoming == nil {
+		return w.hasRoom()
+	}
 	switch it := w.unwanted; {
 	case it != nil:
 		w.unwanted = nil

@@ -9,8 +9,8 @@ import (
 
 // armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
 func (w *wire) armLocked(d time.Duration) {
-	at := time.Since(epoch) + d
-	if w.alarm != 0 && w.alarm <= at {
+	at := now().after(d)
+	if w.alarm != 0 && w.alarm.sub(at) <= 0 {
 		return
 	}
 	w.alarm = at
@@ -19,8 +19,18 @@ func (w *wire) armLocked(d time.Duration) {
 
 // limitLocked gives the peer d for what is to come. mu must be held.
 func (w *wire) limitLocked(d time.Duration) {
-	w.closeBy = time.Since(epoch) + d
+	w.s.status &^= pinged
+	w.until = now().after(d)
 	w.armLocked(d)
+}
+
+// closeInLocked returns for how long the peer may still wait with its Close, or with hanging up, if that is limited. mu must be
+// held.
+func (w *wire) closeInLocked() (left time.Duration, limited bool) {
+	if w.until == 0 || w.s.is(pinged) {
+		return 0, false
+	}
+	return w.until.sub(now()), true
 }
 
 // Due implements [park.Handler].
@@ -55,36 +65,38 @@ func (w *wire) tick() {
 
 // tickClosing waits for the peer's Close. mu must be held.
 func (w *wire) tickClosing() {
-	if w.closeBy == 0 { // our Close has not left yet; WriteTimeout watches that
-		return
-	}
-	if left := w.closeBy - time.Since(epoch); left > 0 {
+	switch left, limited := w.closeInLocked(); {
+	case !limited: // our Close has not left yet; WriteTimeout watches that
+	case left > 0:
 		w.armLocked(left)
-		return
+	default:
+		w.s.loseLocked(w.writeErrLocked())
 	}
-	w.s.loseLocked(w.writeErrLocked())
 }
 
 // tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
 func (w *wire) tickOpen() {
-	opts := w.s.opts
-	heard := time.Duration(w.heard.Load())
-	silent := time.Since(epoch) - heard
-	if heard == notListening {
-		silent, w.pinged = 0, 0
+	s, now, silent := w.s, now(), time.Duration(0)
+	if w.heard != 0 {
+		silent = now.sub(w.heard)
 	}
+	opts := s.opts
 	switch {
-	case silent < opts.KeepAlive:
-		w.pinged = 0
+	case silent < min(opts.KeepAlive, farthest):
+		if s.is(pinged) {
+			s.status &^= pinged
+			w.until = 0
+		}
 		w.armLocked(opts.KeepAlive - silent)
-	case w.pinged == 0:
-		w.pinged = time.Since(epoch)
+	case !s.is(pinged):
+		s.status |= pinged
+		w.until = now
 		w.outLocked().addControl(w.header(frame.Ping), nil)
 		w.armLocked(opts.KeepAliveTimeout)
-	case time.Since(epoch)-w.pinged < opts.KeepAliveTimeout:
-		w.armLocked(opts.KeepAliveTimeout - (time.Since(epoch) - w.pinged))
+	case now.sub(w.until) < min(opts.KeepAliveTimeout, farthest):
+		w.armLocked(opts.KeepAliveTimeout - now.sub(w.until))
 	default:
-		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
+		s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
 	}
 }
 

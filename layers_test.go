@@ -83,6 +83,19 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// TestBillingLayer checks that what counts and prices usage knows nothing of what is counted.
+func TestBillingLayer(t *testing.T) {
+	for _, name := range []string{"bill.go", "estimate.go", "plan.go", "plans.go", "quota.go", "tally.go", "usage.go", "usd.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			assert.True(t, standard(path) && !isNet(path), "%s imports %s", name, path)
+		}
+	}
+}
+
 func TestCodecsStartNoGoroutines(t *testing.T) {
 	for _, dir := range []string{"internal/frame", "internal/deflate"} {
 		for _, f := range sources(t, dir) {

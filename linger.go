@@ -1,7 +1,5 @@
 package edgews
 
-import "time"
-
 // conclude delivers the last events, in the connection's turn, and then sees the connection off. Closing a TCP connection that
 // holds unread bytes resets it and may destroy our Close on its way, so what the peer still sends is read and dropped until it
 // hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
@@ -48,7 +46,7 @@ func (w *wire) startParting() bool {
 // tickParting cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
 // the connection is to be cut. mu must be held.
 func (w *wire) tickParting() bool {
-	switch left := w.closeBy - time.Since(epoch); {
+	switch left, _ := w.closeInLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
 		return true
 	case !w.s.is(sentClose): // half open: for as long as the application likes

@@ -60,7 +60,9 @@ type NamespaceOptions struct {
 	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
 	Store Store
 
-	// Tenant names who pays for an object. It must be quick and always give the same answer for the same ID.
+	// Tenant names who pays for an object: what it uses counts in Meter.Tenant of that name, and thereby in Meter. Nil,
+	// or "", is Meter itself; without Meter nothing is counted. It must be quick and always give the same answer for
+	// the same ID.
 	Tenant func(ID) string
 }
 
@@ -90,7 +92,9 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	if opts != nil {
 		n.opts = *opts
 	}
+	meter := n.opts.Meter
 	n.opts.Options = *n.opts.resolve()
+	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	n.ctx, n.cut = context.WithCancel(context.Background())
 	n.clock.n, n.alarms.n = n, n
@@ -108,13 +112,31 @@ func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id} }
 // object returns the object with that ID, which is made if need be.
 func (n *Namespace) object(id ID) *object {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	o := n.objects[id]
-	if o == nil {
-		o = &object{ns: n, id: id, since: time.Now()}
-		n.objects[id] = o
+	n.mu.Unlock()
+	if o != nil {
+		return o
 	}
+	payer := n.payer(id)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if o := n.objects[id]; o != nil {
+		return o
+	}
+	o = &object{ns: n, id: id, since: time.Now()}
+	if payer != nil {
+		o.tab = newTab(payer, o, nil)
+	}
+	n.objects[id] = o
 	return o
+}
+
+// payer returns the meter that counts what an object uses, or nil.
+func (n *Namespace) payer(id ID) *Meter {
+	if n.opts.Meter == nil || n.opts.Tenant == nil {
+		return n.opts.Meter
+	}
+	return n.opts.Meter.Tenant(n.opts.Tenant(id))
 }
 
 // all returns the objects as they are now.

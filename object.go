@@ -17,6 +17,8 @@ type object struct {
 	ns   *Namespace
 	id   ID
 	auto atomic.Pointer[autoResponses]
+	tab  *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
+	used Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
 	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
 
@@ -32,9 +34,10 @@ type object struct {
 	value    Object // nil while hibernated
 	state    *State // of value, or of the construction that is going on
 	conns    roster
-	limit    time.Duration // SetEventTimeout
-	works    int           // WaitUntil functions that run
-	guests   map[*Socket]pin
+	limit    time.Duration        // SetEventTimeout
+	workers  map[*worker]struct{} // WaitUntil functions that run
+	doing    doing
+	guests   map[*Socket]*guest
 	since    time.Time // when it got into its present state
 	dueAt    time.Time // when the clock looks after it; zero: it does not
 	quiet    signal    // nothing is left to do, or to keep
@@ -151,8 +154,8 @@ func (o *object) await(ctx context.Context, run func()) (ok bool, err error) {
 	return true, nil
 }
 
-// do runs fn as an event of the object with that ID and returns its error.
-func (n *Namespace) do(ctx context.Context, id ID, fn func(*eventContext, Object) error) error {
+// do runs fn as an event of the object with that ID and returns its error. what says what the event is.
+func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -165,7 +168,7 @@ func (n *Namespace) do(ctx context.Context, id ID, fn func(*eventContext, Object
 			return ErrReentrant
 		}
 		failure := errGone
-		ok, err := o.await(ctx, func() { o.event(ctx, &failure, fn) })
+		ok, err := o.await(ctx, func() { o.event(ctx, what, &failure, fn) })
 		switch {
 		case !ok:
 			continue
@@ -205,10 +208,13 @@ func (e *eventContext) Value(key any) any {
 
 // event wakes the object and runs fn with its value. The error is in failure when it is over, also when fn has ended the
 // goroutine; it has been logged, unless it is fn's own.
-func (o *object) event(ctx context.Context, failure *error, fn func(*eventContext, Object) error) {
+func (o *object) event(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
 	defer e.over.Store(true)
-	o.begin()
+	o.begin(what)
+	if o.tab != nil {
+		defer o.tab.leave()
+	}
 	value, err := o.wake(e)
 	if err != nil {
 		*failure = err
@@ -243,27 +249,31 @@ func (o *object) crashed(cause any) error {
 }
 
 // begin notes that the turn is an event, and with it that the object is active.
-func (o *object) begin() {
+func (o *object) begin(what string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	o.busy = true
 	o.turnedLocked(was)
+	o.doing = doing{what, o.tab.enter()}
 }
 
 // turnedLocked notes the time if the object is not in the state any more in which it was. This is where intervals in
 // which it is active begin and end. mu must be held.
 func (o *object) turnedLocked(was ObjectState) {
-	if o.stateLocked() != was {
+	if is := o.stateLocked(); is != was {
 		o.since = time.Now()
+		o.tab.turnedLocked(was, is, o.since)
 	}
 }
 
 // wake returns the value, which it constructs if there is none. Only one turn runs at a time, so it happens once.
 func (o *object) wake(e *eventContext) (Object, error) {
 	o.mu.Lock()
-	value, st, fenced := o.value, &State{o: o}, o.fenced
+	value, fenced := o.value, o.fenced
+	var st *State
 	if value == nil && !fenced {
+		st = &State{o: o}
 		o.state = st
 	}
 	o.mu.Unlock()
@@ -314,7 +324,7 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 
 // notice runs fn as an event that nobody waits for: the error is logged and changes nothing.
 func (o *object) notice(ctx context.Context, what string, fn func(context.Context, Object) error) (failure error) {
-	o.event(ctx, &failure, func(e *eventContext, value Object) error {
+	o.event(ctx, what, &failure, func(e *eventContext, value Object) error {
 		err := fn(e, value)
 		if err != nil {
 			o.ns.logger().Error("edgews: object's handler failed", "namespace", o.ns.name, "object", o.id.String(),

@@ -54,7 +54,7 @@ func TestObjectIsFair(t *testing.T) {
 	})
 }
 
-// An event costs two allocations: its context, and what runs it.
+// An event costs two allocations: its context, and the goroutine that runs it, if none does already.
 func TestEventAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -68,5 +68,5 @@ func TestEventAllocations(t *testing.T) {
 		_, err := client.Receive(ctx)
 		require.NoError(t, err)
 	})
-	assert.Less(t, perEvent, 3.0)
+	assert.Less(t, perEvent, 2.5)
 }

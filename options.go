@@ -91,6 +91,10 @@ type Options struct {
 	// RateLimit bounds what the peer may send; the zero value limits nothing.
 	RateLimit RateLimit
 
+	// Meter counts what the socket uses. In an object whose namespace has a meter that one counts, not this. Nil: nobody
+	// counts.
+	Meter *Meter
+
 	// Logger gets the life of the socket (Debug), peers that break the protocol (Warn) and listeners that
 	// panic (Error). Nil: nothing is logged, except panics, which go to slog.Default.
 	Logger *slog.Logger
@@ -109,9 +113,10 @@ const (
 	defaultPeerWindowBits   = 12
 )
 
-// resolve returns a copy of o with every default filled in. The sockets of a server have the same options; they share one
-// copy.
+// resolve returns a copy of o with every default filled in, and without Meter. The sockets of a server have the same options,
+// whoever pays for them; they share one copy.
 func (o Options) resolve() *Options {
+	o.Meter = nil
 	key, ok := o.key()
 	if !ok {
 		return o.fill()
@@ -139,7 +144,7 @@ type resolution struct {
 
 // optionsKey is what tells options apart.
 type optionsKey struct {
-	options     Options // without Compression
+	options     Options // without Compression and Meter
 	compression compressionKey
 }
 

@@ -1,10 +1,6 @@
 package edgews
 
-import (
-	"time"
-
-	"github.com/edgews/edgews/internal/frame"
-)
+import "github.com/edgews/edgews/internal/frame"
 
 const (
 	// batchLimit is how many bytes of small frames are gathered for one write.
@@ -14,20 +10,22 @@ const (
 	controlLimit = 2 << 10
 	// shareFrom is the size from which a prepared frame is written from where it lies instead of being copied.
 	shareFrom = 4 << 10
+	// keepLimit is the largest buffer that an outbox keeps for its next frames.
+	keepLimit = 128 << 10
 )
 
 // outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
 type outbox struct {
-	frames  fifo[batch]
-	behind  fifo[batch] // what a gate holds back: it is behind everything in frames
+	front   batch       // what somebody is writing, or what the connection has taken a part of
+	frames  fifo[batch] // … behind it: batches that are full or shared
+	last    batch       // … and behind those: what small frames are still added to. Its buffer stays, empty, for the next ones
 	control *buffer     // pings and pongs: they overtake data between frames
 	held    []batch     // messages that wait for a NextWriter's message to end
-	payload int         // payload in frames, in behind, in held and in the hands of the writer
+	payload int         // payload in all of them but control, and in behind
 	size    int         // the same, as it counts against SendBuffer
+	err     error       // why it is broken
 
-	front   batch     // what the connection has taken a part of, or nothing
-	takenBy time.Time // until when the peer has to take something, while blocked
-	err     error     // why it is broken
+	takenBy instant // until when the peer has to take something, while blocked; 0: not limited
 
 	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
 	writing  bool  // somebody writes; everybody else only appends
@@ -35,9 +33,8 @@ type outbox struct {
 	roomy    bool  // … and has told, while somebody was writing
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
-	gated    bool  // what is added goes behind
 
-	gatedClose bool // a Close is there
+	behind *gatedFrames // nil: no gate holds anything back
 }
 
 // batch is a run of whole frames that is written at once.
@@ -56,19 +53,21 @@ func (b *batch) rest() []byte {
 	return b.shared[b.off:]
 }
 
-func (b *batch) none() bool { return b.buf == nil && b.shared == nil }
+func (b *batch) none() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.shared == nil }
 
-func (o *outbox) empty() bool { return o.frames.len() == 0 && o.control == nil && o.front.none() }
+func (o *outbox) empty() bool {
+	return o.last.none() && o.front.none() && o.control == nil && o.frames.len() == 0
+}
 
 // flushed reports whether everything has been written.
-func (o *outbox) flushed() bool { return !o.writing && o.empty() && !o.gated }
+func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == nil }
 
 // ready reports whether somebody ought to write.
-func (o *outbox) ready() bool { return o != nil && !o.empty() && !o.writing && !o.blocked }
+func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
 // idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return o.empty() && o.held == nil && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.gated
+	return !o.writing && !o.deferred && !o.broken && o.payload == 0 && o.held == nil && o.empty() && o.behind == nil
 }
 
 // add appends a frame.
@@ -76,59 +75,67 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	if o.broken {
 		return
 	}
+	if o.behind != nil {
+		o.behind.add(h, p, payload)
+		o.count(payload)
+		return
+	}
 	b := o.tail(frame.Size(len(p), h.Masked))
 	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
 	o.charge(b, payload)
+}
+
+// addMessage is add for a whole message of a server's, as it is.
+func (o *outbox) addMessage(op frame.Opcode, p []byte) {
+	if o.broken {
+		return
+	}
+	b := &o.last
+	if b.buf == nil || cap(b.buf.b)-len(b.buf.b) < len(p)+frame.MaxHeader || len(b.buf.b) > batchLimit {
+		b = o.tail(len(p) + frame.MaxHeader)
+	}
+	to := b.buf.b
+	n := len(to)
+	n += frame.PutHeader((*[frame.MaxHeader]byte)(to[n:n+frame.MaxHeader]), op, len(p))
+	to = to[:n+len(p)]
+	copy(to[n:], p)
+	b.buf.b = to
+	o.charge(b, len(p))
 }
 
 // charge counts a message of n bytes that has been put into b.
 func (o *outbox) charge(b *batch, n int) {
 	b.payload += n
 	b.size += cost(n)
+	o.count(n)
+}
+
+func (o *outbox) count(n int) {
 	o.payload += n
 	o.size += cost(n)
 }
 
 // tail returns the batch that n more bytes belong to.
 func (o *outbox) tail(n int) *batch {
-	q := o.queue()
-	if q.len() > 0 {
-		if b := q.back(); b.buf != nil && len(b.buf.b)+n <= batchLimit {
-			b.buf = b.buf.reserve(n)
-			return b
-		}
+	b := &o.last
+	if b.buf != nil && len(b.buf.b)+n > batchLimit {
+		o.endBatch()
 	}
-	q.push(batch{buf: newBuffer(n)})
-	return q.back()
+	switch {
+	case b.buf == nil:
+		b.buf = newBuffer(n)
+	case cap(b.buf.b)-len(b.buf.b) < n:
+		b.buf = b.buf.reserve(n)
+	}
+	return b
 }
 
-// queue is what frames are added to.
-func (o *outbox) queue() *fifo[batch] {
-	if o.gated {
-		return &o.behind
+// endBatch puts what comes next into another batch.
+func (o *outbox) endBatch() {
+	if !o.last.none() {
+		o.frames.push(o.last)
+		o.last = batch{}
 	}
-	return &o.frames
-}
-
-// letGo has what a gate has held back follow the rest.
-func (o *outbox) letGo() {
-	for o.behind.len() > 0 {
-		o.frames.push(o.behind.pop())
-	}
-	o.gated, o.gatedClose, o.behind = false, false, fifo[batch]{}
-}
-
-// dropGated forgets what a gate has held back. It reports whether a Close was among it.
-func (o *outbox) dropGated() (closing bool) {
-	for o.behind.len() > 0 {
-		b := o.behind.pop()
-		o.payload -= b.payload
-		o.size -= b.size
-		b.buf.free()
-	}
-	closing = o.gatedClose
-	o.letGo()
-	return closing
 }
 
 // addShared appends a frame that many sockets send. Its bytes are never changed.
@@ -136,10 +143,15 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
 		return
 	}
+	if o.behind != nil {
+		o.behind.addShared(encoded, payload)
+		o.count(payload)
+		return
+	}
 	if len(encoded) >= shareFrom {
-		q := o.queue()
-		q.push(batch{shared: encoded})
-		o.charge(q.back(), payload)
+		o.endBatch()
+		o.frames.push(batch{shared: encoded})
+		o.charge(o.frames.back(), payload)
 		return
 	}
 	b := o.tail(len(encoded))
@@ -160,8 +172,13 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 }
 
 func (o *outbox) release() {
+	o.endBatch()
 	for _, b := range o.held {
-		o.queue().push(b)
+		if o.behind != nil {
+			o.behind.push(b)
+		} else {
+			o.frames.push(b)
+		}
 	}
 	o.held = nil
 }
@@ -187,46 +204,64 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 	o.control.b = frame.AppendFrame(o.control.b, h, p)
 }
 
-// next hands the writer what is to be written next.
-func (o *outbox) next() (batch, bool) {
-	if b := o.front; !b.none() {
-		o.front = batch{}
-		return b, true
+// next puts what is to be written next in front. It reports whether there is anything.
+func (o *outbox) next() bool {
+	switch {
+	case !o.front.none():
+	case o.control != nil:
+		o.front.buf, o.control = o.control, nil
+	case o.frames.len() > 0:
+		o.front = o.frames.pop()
+	case !o.last.none():
+		o.front, o.last = o.last, batch{}
+	default:
+		return false
 	}
-	if b := o.control; b != nil {
-		o.control = nil
-		return batch{buf: b}, true
-	}
-	if o.frames.len() > 0 {
-		return o.frames.pop(), true
-	}
-	return batch{}, false
+	return true
 }
 
-// wrote accounts for n bytes of b that have been written.
-func (o *outbox) wrote(b *batch, n int) {
+// wrote accounts for n bytes of what is in front. It reports whether that was all of it.
+func (o *outbox) wrote(n int) (all bool) {
+	b := &o.front
 	b.off += n
-	payload, size := min(b.payload, len(b.rest())), b.size
-	if len(b.rest()) == 0 {
-		size = 0
+	left := len(b.rest())
+	if left == 0 {
+		o.payload -= b.payload
+		o.size -= b.size
+		o.recycle(b.buf)
+		*b = batch{}
+		return true
 	}
+	payload := min(b.payload, left)
 	o.payload -= b.payload - payload
-	o.size -= b.size - size
-	b.payload, b.size = payload, size
+	b.payload = payload
+	return false
 }
 
-// discard forgets what waits, except what the writer has in hand. It still counts: nobody has taken it.
+// recycle takes back a buffer that has been written.
+func (o *outbox) recycle(b *buffer) {
+	if b != nil && o.last.buf == nil && cap(b.b) <= keepLimit && !o.broken {
+		b.b = b.b[:0]
+		o.last.buf = b
+		return
+	}
+	b.free()
+}
+
+// discard forgets what waits, except what is in front. That still counts: nobody has taken it.
 func (o *outbox) discard() {
 	for o.frames.len() > 0 {
 		o.frames.pop().buf.free()
 	}
-	for o.behind.len() > 0 {
-		o.behind.pop().buf.free()
+	if o.behind != nil {
+		o.behind.discard()
 	}
 	for _, b := range o.held {
 		b.buf.free()
 	}
 	o.held = nil
+	o.last.buf.free()
+	o.last = batch{}
 	o.control.free()
 	o.control = nil
 }
@@ -237,7 +272,9 @@ func (o *outbox) fail(err error) {
 		o.err = err
 	}
 	o.discard()
-	o.front.buf.free()
-	o.front = batch{}
+	if !o.writing {
+		o.front.buf.free()
+		o.front = batch{}
+	}
 	o.broken = true
 }

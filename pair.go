@@ -17,7 +17,8 @@ import (
 // [testing/synctest] bubble.
 func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
-	client, server = &Socket{mu: mu, opts: opts, in: new(inbox)}, &Socket{mu: mu, opts: opts, in: new(inbox)}
+	client = &Socket{mu: mu, opts: opts, extra: &extra{in: new(inbox)}}
+	server = &Socket{mu: mu, opts: opts, extra: &extra{in: new(inbox)}}
 	client.link = &memory{self: client, peer: server}
 	server.link = &memory{self: server, peer: client}
 	return client, server
@@ -56,6 +57,7 @@ func (m *memory) send(out outgoing) error {
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
 func (m *memory) sendLocked(out *outgoing) {
+	m.self.tab.outLocked(out)
 	if m.self.is(owned) && !out.ungated {
 		m.self.gateLocked()
 	}
@@ -336,7 +338,7 @@ func (m *memory) goOn() {
 // deliverMessage takes the message at the front. mu must be held; it is released.
 func (m *memory) deliverMessage() {
 	s := m.self
-	onMessage := audienceLocked(s, pickMessage)
+	onMessage := s.messageAudienceLocked()
 	if onMessage.empty() {
 		m.keepUnheard()
 		s.mu.Unlock()

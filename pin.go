@@ -1,6 +1,10 @@
 package edgews
 
-import "context"
+import (
+	"context"
+	"maps"
+	"time"
+)
 
 // pin is a way in which a socket keeps an object awake.
 type pin uint8
@@ -17,8 +21,9 @@ var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held sock
 // guest is the owner of a socket that an object has come by without accepting it with AcceptWebSocket. Once it is
 // accepted otherwise its listeners are part of the object's value, which therefore has to stay.
 type guest struct {
-	o   *object
-	pin pin
+	o     *object
+	pin   pin
+	since time.Time // when it was accepted. Guarded by o.mu
 }
 
 func (g *guest) arrivedLocked(*Socket) {}
@@ -29,9 +34,10 @@ func (g *guest) acceptedLocked(s *Socket) {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	if o.guests == nil {
-		o.guests = make(map[*Socket]pin)
+		o.guests = make(map[*Socket]*guest)
 	}
-	o.guests[s] = g.pin
+	g.since = time.Now()
+	o.guests[s] = g
 	o.turnedLocked(was)
 }
 
@@ -54,6 +60,13 @@ func (s *Socket) belong(ctx context.Context, how pin) {
 	}
 }
 
+// guestsNow returns the sockets that keep the object awake.
+func (o *object) guestsNow() map[*Socket]*guest {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.guests)
+}
+
 // optionsFor returns the options of a socket that is made with none: those of the namespace, in an event of an object.
 func optionsFor(ctx context.Context) Options {
 	if o, ok := ctx.Value(objectOf{}).(*object); ok {
@@ -65,10 +78,10 @@ func optionsFor(ctx context.Context) Options {
 func (s *Socket) keepAwake(o *object, how pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ownerLocked() != nil || s.is(finished|used) {
+	if s.owner != nil || s.is(finished|used) {
 		return
 	}
-	g := &guest{o, how}
+	g := &guest{o: o, pin: how}
 	s.extraLocked().owner = g
 	if s.is(accepted) {
 		g.acceptedLocked(s)
@@ -89,15 +102,15 @@ func (o *object) pinsLocked() (names []string) {
 	if o.busy {
 		names = append(names, "event")
 	}
-	if o.works > 0 {
+	if len(o.workers) > 0 {
 		names = append(names, "WaitUntil")
 	}
 	if o.storingLocked() {
 		names = append(names, "storage")
 	}
 	var there [pinKinds]bool
-	for _, p := range o.guests {
-		there[p] = true
+	for _, g := range o.guests {
+		there[g.pin] = true
 	}
 	for p, ok := range there {
 		if ok {
@@ -109,7 +122,7 @@ func (o *object) pinsLocked() (names []string) {
 
 // pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
 func (o *object) pinnedLocked() bool {
-	return o.works > 0 || len(o.guests) > 0 || o.storingLocked()
+	return len(o.workers) > 0 || len(o.guests) > 0 || o.storingLocked()
 }
 
 // storingLocked says whether a call uses the storage. mu must be held.

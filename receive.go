@@ -226,6 +226,9 @@ func (s *Socket) Write(ctx context.Context, kind Kind, p []byte) error {
 	case kind == Text && !utf8.Valid(p):
 		return ErrInvalidUTF8
 	}
+	if ctx.Err() == nil && s.sendPlain(kind, p) {
+		return nil
+	}
 	return s.write(ctx, outgoing{kind: kind, data: p, first: true, last: true, wait: true})
 }
 

@@ -20,7 +20,7 @@ type owner interface {
 // arrivedForOwnerLocked tells the object that has accepted s, if one has. mu must be held.
 func (s *Socket) arrivedForOwnerLocked() {
 	if s.is(owned) {
-		s.extra.owner.arrivedLocked(s)
+		s.owner.arrivedLocked(s)
 	}
 }
 
@@ -49,7 +49,7 @@ func memberOf(s *Socket) *member {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, _ := s.ownerLocked().(*member)
+	m, _ := s.owner.(*member)
 	return m
 }
 

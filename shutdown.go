@@ -70,6 +70,8 @@ const closeSpread = time.Second
 // No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
 // nil.
 //
+// What the namespace's meter knows goes to its records and its ledger (Meter.Flush).
+//
 // It returns nil when all had the time, or ctx.Err(). Further calls wait for the first to end. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
@@ -92,20 +94,13 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.cutSockets()
 	n.clock.stop()
 	n.dropAll()
-	return cmp.Or(err, n.releaseAll(ctx))
+	return cmp.Or(err, n.releaseAll(ctx), n.opts.Meter.Flush(ctx))
 }
 
 // sockets returns all that objects have, accepted either way.
 func (n *Namespace) sockets() (all []*Socket) {
 	for _, o := range n.all() {
-		o.mu.Lock()
-		for _, m := range o.conns.all {
-			all = append(all, m.s)
-		}
-		for s := range o.guests {
-			all = append(all, s)
-		}
-		o.mu.Unlock()
+		all = append(all, o.sockets()...)
 	}
 	return all
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -46,39 +45,43 @@ func (r ReadyState) String() string {
 type Socket struct {
 	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
 
-	// Guarded by mu. What most sockets do without is behind a pointer, nil until it is needed.
-	opts      *Options  // replaced once, when Respond gives a pair's end a connection; shared by sockets
-	about     *identity // nil: there is nothing to tell
+	// Guarded by mu.
+	opts      *Options // replaced once, when Respond gives a pair's end a connection; shared by sockets
 	link      link
-	listeners *listeners
-	in        *inbox        // always there in a pair, and once a receive method has been called
-	waits     *waits        // what others wait for
-	extra     *extra        // what few sockets have
-	fate      *ending       // how the socket ends, from when that is certain
-	accepted  time.Duration // when, since epoch
+	onMessage func(MessageEvent) // the only listener, if it is for messages; otherwise all are in extra.listeners
+	*extra                       // what a silent socket does without: noExtra until it is needed, then replaced once
+	accepted  instant            // when; it comes round after 50 days, and the first 10 ms of that time with it
 	status    status
 }
 
-// extra is what most sockets do not have.
+// extra is what a socket that has fallen silent mostly does not have.
 type extra struct {
-	owner    owner       // nil, or the object that the socket belongs to or keeps awake
-	attached *attachment // nil: none
+	about     *identity   // nil: there is nothing to tell
+	listeners *listeners  // nil: none but onMessage
+	in        *inbox      // always there in a pair, and once a receive method has been called
+	waits     *waits      // what others wait for
+	fate      *ending     // how the socket ends, from when that is certain
+	owner     owner       // nil, or the object that the socket belongs to or keeps awake
+	attached  *attachment // nil: none
+	tab       *tab        // nil, or where it is counted what the socket uses
 }
 
-// extraLocked returns s.extra, which it makes if need be. mu must be held.
+// noExtra is shared by all sockets that have none, to be read only.
+var noExtra extra
+
+// extraLocked returns s.extra, to be changed. mu must be held.
 func (s *Socket) extraLocked() *extra {
-	if s.extra == nil {
+	if s.extra == &noExtra {
 		s.extra = new(extra)
 	}
 	return s.extra
 }
 
-// ownerLocked returns the owner, or nil. mu must be held.
-func (s *Socket) ownerLocked() owner {
-	if s.extra == nil {
-		return nil
+// describeLocked sets what the socket tells about its connection. mu must be held.
+func (s *Socket) describeLocked(about *identity) {
+	if s.about != about {
+		s.extraLocked().about = about
 	}
-	return s.extra.owner
 }
 
 // waits are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
@@ -93,7 +96,7 @@ type waits struct {
 // waitsLocked returns the socket's waits, to wait on. mu must be held.
 func (s *Socket) waitsLocked() *waits {
 	if s.waits == nil {
-		s.waits = new(waits)
+		s.extraLocked().waits = new(waits)
 	}
 	return s.waits
 }
@@ -122,13 +125,10 @@ func (s *Socket) pongLocked(id uint64) {
 // inboxLocked returns the socket's inbox. mu must be held.
 func (s *Socket) inboxLocked() *inbox {
 	if s.in == nil {
-		s.in = new(inbox)
+		s.extraLocked().in = new(inbox)
 	}
 	return s.in
 }
-
-// epoch is what the times of sockets count from.
-var epoch = time.Now()
 
 // identity is what a socket can tell about its connection.
 type identity struct{ url, protocol, extensions string }
@@ -172,11 +172,12 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
+	as          counting  // what a meter counts it as
 	ungated     bool      // it need not wait for a commit
 }
 
 // status holds the facts from which the ready state follows.
-type status uint16
+type status uint32
 
 const (
 	connecting   status = 1 << iota // the opening handshake is not over
@@ -193,6 +194,11 @@ const (
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
 	owned                           // messages and events go to an object: extra.owner is a *member
+	paused                          // the wire is halted, and stirLocked has not been called since
+	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
+	pinged                          // the wire's keep-alive ping is not answered yet
+	ended                           // fate is set
+	corked                          // what is sent waits for the end of the wire's turn
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -238,8 +244,8 @@ func (s *Socket) acceptLocked(how status) {
 		return
 	}
 	s.status |= accepted | how
-	s.accepted = time.Since(epoch)
-	if by := s.ownerLocked(); by != nil {
+	s.accepted = now()
+	if by := s.owner; by != nil {
 		by.acceptedLocked(s)
 	}
 	s.link.startLocked()
@@ -258,12 +264,18 @@ func (s *Socket) Send(text string) error {
 	if !utf8.ValidString(text) {
 		return ErrInvalidUTF8
 	}
-	return s.send(outgoing{kind: Text, data: bytesOf(text), first: true, last: true})
+	if p := bytesOf(text); !s.sendPlain(Text, p) {
+		return s.send(outgoing{kind: Text, data: p, first: true, last: true})
+	}
+	return nil
 }
 
 // SendBytes sends a binary message. p is not retained and may be changed when SendBytes returns. Everything
 // else is as with Send.
 func (s *Socket) SendBytes(p []byte) error {
+	if s.sendPlain(Binary, p) {
+		return nil
+	}
 	return s.send(outgoing{kind: Binary, data: p, first: true, last: true})
 }
 
@@ -272,7 +284,59 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 	if err := m.check(); err != nil {
 		return err
 	}
+	if s.sendEncoded(m.plain(), len(m.data)) {
+		return nil
+	}
 	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m})
+}
+
+// sendPlain is send for what is nearly always the case: a message that a server's open connection takes at once, as it is. It
+// returns false, and has done nothing, if anything at all is out of the ordinary.
+func (s *Socket) sendPlain(kind Kind, p []byte) bool {
+	s.mu.Lock()
+	w := s.plainWireLocked(len(p))
+	if w == nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.tab.sentLocked(len(p))
+	w.outLocked().addMessage(opcodeOf(kind), p)
+	if s.is(corked) {
+		s.mu.Unlock()
+		return true
+	}
+	w.transmitLocked()
+	return true
+}
+
+// sendEncoded is sendPlain for the frame of a message of n bytes.
+func (s *Socket) sendEncoded(encoded []byte, n int) bool {
+	s.mu.Lock()
+	w := s.plainWireLocked(n)
+	if w == nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.tab.sentLocked(n)
+	w.outLocked().addShared(encoded, n)
+	w.transmitLocked()
+	return true
+}
+
+// plainWireLocked returns the connection if a message of n bytes can be queued on it without more ado, or nil. It must not say
+// yes where admitLocked says no, or where a message goes out other than as it is. mu must be held.
+func (s *Socket) plainWireLocked(n int) *wire {
+	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
+	w, ok := s.link.(*wire)
+	switch {
+	case !ok || w.client || s.status&(ordinary|extraordinary) != ordinary:
+		return nil
+	case w.deflater != nil && n >= s.opts.Compression.Threshold:
+		return nil
+	case w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer:
+		return nil
+	}
+	return w
 }
 
 func (s *Socket) send(m outgoing) error {

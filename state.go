@@ -68,6 +68,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	s.extraLocked().owner = m
+	s.joinLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {
@@ -153,20 +154,23 @@ func (st *State) EventTimeout() time.Duration {
 // It touches the object's fields through Do. Its context is cancelled by Abort, and by Shutdown when that has waited
 // long enough. A panic in it is logged and drops the object's value, as one in a handler does.
 func (st *State) WaitUntil(fn func(context.Context)) {
-	o := st.o
+	o, w := st.o, newWorker()
 	o.mu.Lock()
 	was := o.stateLocked()
-	o.works++
+	if o.workers == nil {
+		o.workers = make(map[*worker]struct{})
+	}
+	o.workers[w] = struct{}{}
 	o.turnedLocked(was)
 	if o.lifetime == nil {
 		o.lifetime, o.cancel = context.WithCancelCause(context.WithValue(o.ns.ctx, objectOf{}, o))
 	}
 	ctx := o.lifetime
 	o.mu.Unlock()
-	go o.work(ctx, fn)
+	go o.work(ctx, w, fn)
 }
 
-func (o *object) work(ctx context.Context, fn func(context.Context)) {
+func (o *object) work(ctx context.Context, w *worker, fn func(context.Context)) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
@@ -175,18 +179,18 @@ func (o *object) work(ctx context.Context, fn func(context.Context)) {
 			o.value, o.state = nil, nil
 			o.mu.Unlock()
 		}
-		o.worked()
+		o.worked(w)
 	}()
 	fn(ctx)
 }
 
 // worked lets go of what one WaitUntil function held.
-func (o *object) worked() {
+func (o *object) worked(w *worker) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	o.works--
-	if o.works == 0 && o.lifetime != nil {
+	delete(o.workers, w)
+	if len(o.workers) == 0 && o.lifetime != nil {
 		o.cancel(context.Canceled)
 		o.lifetime, o.cancel = nil, nil
 	}
@@ -201,7 +205,7 @@ func (o *object) worked() {
 // ErrReentrant instead. With any other context it waits until that one ends, and the object with it. Within an event the
 // fields are the caller's anyway; the context of WaitUntil is the one for Do.
 func (st *State) Do(ctx context.Context, fn func() error) error {
-	return st.o.ns.do(ctx, st.o.id, func(*eventContext, Object) error { return fn() })
+	return st.o.ns.do(ctx, st.o.id, "Do", func(*eventContext, Object) error { return fn() })
 }
 
 // Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is

@@ -28,7 +28,7 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // ends. One given to State.AcceptWebSocket does not.
 //
 // An object that cannot be constructed or that panics is answered with 500, one that calls itself with 508, and
-// everything after Shutdown with 503, upgrades from its beginning. A panic with http.ErrAbortHandler, or after
+// everything after Shutdown with 503, upgrades from its beginning. Who has used up a quota gets 429 (Meter.SetQuota). A panic with http.ErrAbortHandler, or after
 // the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.closing.refuses(r) {
@@ -36,14 +36,43 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
+	if err := s.n.admit(s.id, r); err != nil {
+		tooMany(w)
+		return
+	}
 	rw := &responseWriter{ResponseWriter: w}
-	err := s.n.do(r.Context(), s.id, func(e *eventContext, value Object) error {
+	err := s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
+	if reached(err, r) && !rw.switched {
+		s.n.object(s.id).account(FactRequest, Usage{HTTPRequests: 1})
+	}
 	if err != nil && r.Context().Err() == nil {
 		rw.fail(err)
 	}
+}
+
+// admit asks the quota of whoever pays for the object.
+func (n *Namespace) admit(id ID, r *http.Request) error {
+	switch {
+	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
+		return nil
+	case IsUpgrade(r):
+		return n.payer(id).admit(Usage{Connections: 1})
+	}
+	return n.payer(id).admit(Usage{HTTPRequests: 1})
+}
+
+// reached reports whether a request has come to its object, which may have failed with err.
+func reached(err error, r *http.Request) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced):
+		return false
+	}
+	return err != r.Context().Err()
 }
 
 // fail answers a request that no handler has answered.
@@ -64,7 +93,8 @@ func (w *responseWriter) fail(err error) {
 // responseWriter notices whether there is still an answer to be given.
 type responseWriter struct {
 	http.ResponseWriter
-	began bool
+	began    bool
+	switched bool // it has become a socket, or something else that is not HTTP
 }
 
 // Unwrap is for http.ResponseController.
@@ -89,6 +119,6 @@ func (w *responseWriter) Flush() {
 // Hijack is http.Hijacker.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.began = w.began || err == nil
+	w.began, w.switched = w.began || err == nil, w.switched || err == nil
 	return conn, rw, err
 }

@@ -35,6 +35,7 @@ func (w *wire) sendLocked(m *outgoing) error {
 // queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
 // be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
+	w.s.tab.outLocked(m)
 	if w.s.is(owned) && !m.ungated {
 		w.s.gateLocked()
 	}
@@ -47,7 +48,9 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	case m.stream:
 		w.outLocked().add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
-		w.plain = w.plain && !m.last
+		if m.last {
+			w.s.status &^= uncompressed
+		}
 	case w.s.is(streamingOut):
 		w.outLocked().hold(h, body)
 	case m.prepared != nil && !w.client && !compressed:
@@ -57,12 +60,8 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 }
 
-func opcodeOf(k Kind) frame.Opcode {
-	if k == Text {
-		return frame.Text
-	}
-	return frame.Binary
-}
+// opcodeOf returns the opcode of messages of a kind: they have the same numbers.
+func opcodeOf(k Kind) frame.Opcode { return frame.Opcode(k) }
 
 // streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of
 // one message are not interleaved with another, so what is sent meanwhile is held. mu must be held.
@@ -79,7 +78,9 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
-	w.out.gatedClose = w.out.gated
+	if behind := w.out.behind; behind != nil {
+		behind.closing = true
+	}
 	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
@@ -116,10 +117,10 @@ func (w *wire) transmit() {
 // transmitLocked is transmit for those who hold mu; it is released. While more is about to be handled, in this batch of
 // frames or of events, the write is left to the end of that.
 func (w *wire) transmitLocked() {
-	switch {
-	case !w.out.ready() || w.out.deferred: // somebody else writes, or there is nothing
+	switch o := w.out; {
+	case o == nil || w.s.is(corked) || o.deferred || !o.ready(): // nothing to do, or others will
 	case w.conn.Defer():
-		w.out.deferred = true
+		o.deferred = true
 	default:
 		w.writeLocked()
 		return
@@ -130,6 +131,12 @@ func (w *wire) transmitLocked() {
 // Flush implements [park.Handler].
 func (w *wire) Flush() {
 	w.s.mu.Lock()
+	w.flushLocked()
+}
+
+// flushLocked writes what has had to wait for the end of a turn, or of a batch. mu must be held; it is released.
+func (w *wire) flushLocked() {
+	w.s.status &^= corked
 	if w.out != nil {
 		w.out.deferred = false
 	}
@@ -138,7 +145,7 @@ func (w *wire) Flush() {
 
 // writeIfReadyLocked empties the outbox if somebody ought to. mu must be held; it is released.
 func (w *wire) writeIfReadyLocked() {
-	if w.out.ready() {
+	if w.out != nil && w.out.ready() {
 		w.writeLocked()
 		return
 	}
@@ -160,99 +167,91 @@ func (w *wire) unblock() {
 func (w *wire) writeLocked() {
 	o := w.out
 	o.writing = true
-	for {
-		b, ok := o.next()
-		if !ok {
-			w.idleLocked()
-			return
-		}
+	for o.next() {
+		p := o.front.rest()
 		o.roomy = false
 		w.s.mu.Unlock()
-		n, err := w.conn.TryWrite(b.rest())
+		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
-		o.wrote(&b, n)
-		switch {
+		switch o.wrote(n); {
 		case err == nil:
-			w.writtenLocked(b)
 		case err != park.ErrWouldBlock:
-			w.s.mu.Unlock()
-			w.writeFailed(b, err)
+			w.failWriteLocked(err)
 			return
-		case o.roomy:
-			o.front = b
+		case o.roomy: // again
 		case !w.conn.Waits():
 			w.s.mu.Unlock()
-			go w.drain(b)
+			go w.drain()
 			return
 		default:
-			w.blockLocked(b, n)
+			w.blockLocked(n)
 			return
 		}
 	}
+	w.idleLocked()
 }
 
-// blockLocked leaves b until the connection says that there is room. mu must be held; it is released.
-func (w *wire) blockLocked(b batch, n int) {
+// blockLocked leaves what is in front until the connection says that there is room. n bytes have just been taken. mu must be held;
+// it is released.
+func (w *wire) blockLocked(n int) {
 	o, timeout := w.out, w.s.opts.WriteTimeout
-	o.front, o.blocked, o.writing = b, true, false
+	o.blocked, o.writing = true, false
 	w.s.roomLocked()
 	switch {
 	case timeout <= 0:
-	case n > 0 || o.takenBy.IsZero():
-		o.takenBy = time.Now().Add(timeout)
+	case n > 0 || o.takenBy == 0:
+		o.takenBy = now().after(timeout)
 		w.armLocked(timeout)
-	case time.Now().Before(o.takenBy):
-		w.armLocked(time.Until(o.takenBy))
 	default:
-		b, _ := o.next()
-		o.writing = true
-		w.s.mu.Unlock()
-		w.writeFailed(b, fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout))
-		return
+		left := o.takenBy.sub(now())
+		if left <= 0 {
+			w.failWriteLocked(lateError(timeout))
+			return
+		}
+		w.armLocked(left)
 	}
 	w.s.mu.Unlock()
 }
 
-// drain writes b and everything after it, waiting for the peer as long as it makes progress.
-func (w *wire) drain(b batch) {
+func lateError(timeout time.Duration) error {
+	return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
+}
+
+// drain writes what is in front and everything after it, waiting for the peer as long as it makes progress.
+func (w *wire) drain() {
 	conn := w.conn.Blocking()
-	for {
-		if err := w.writeAll(conn, &b); err != nil {
-			w.writeFailed(b, err)
+	w.s.mu.Lock()
+	for w.out.next() {
+		if err := w.writeFrontLocked(conn); err != nil {
+			w.failWriteLocked(err)
 			return
 		}
-		w.s.mu.Lock()
-		w.writtenLocked(b)
-		next, ok := w.out.next()
-		if !ok {
-			conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
-			w.idleLocked()
-			return
-		}
-		w.s.mu.Unlock()
-		b = next
 	}
+	conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
+	w.idleLocked()
 }
 
 // writeChunk is how much is written under one deadline. It is small, because a TLS connection that misses its deadline
 // is lost even if it was making progress.
 const writeChunk = 16 << 10
 
-func (w *wire) writeAll(conn net.Conn, b *batch) error {
-	timeout := w.s.options().WriteTimeout
-	for len(b.rest()) > 0 {
+// writeFrontLocked writes what is in front. mu must be held; it is released meanwhile.
+func (w *wire) writeFrontLocked(conn net.Conn) error {
+	timeout := w.s.opts.WriteTimeout
+	for all := false; !all; {
+		p := w.out.front.rest()
+		w.s.mu.Unlock()
 		if timeout > 0 {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
-		n, err := conn.Write(b.rest()[:min(len(b.rest()), writeChunk)])
+		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		w.s.mu.Lock()
-		w.out.wrote(b, n)
+		all = w.out.wrote(n)
 		w.s.roomLocked()
-		w.s.mu.Unlock()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
 		case late:
-			return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
+			return lateError(timeout)
 		case err != nil:
 			return err
 		}
@@ -260,18 +259,11 @@ func (w *wire) writeAll(conn net.Conn, b *batch) error {
 	return nil
 }
 
-// writtenLocked deals with a batch that has gone out. mu must be held.
-func (w *wire) writtenLocked(b batch) {
-	b.buf.free()
-	w.s.roomLocked()
-}
-
-// writeFailed gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
+// failWriteLocked gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
 // may still hold the peer's last words, perhaps its Close: reading goes on to the end, which then tells the
-// error.
-func (w *wire) writeFailed(b batch, err error) {
-	w.s.mu.Lock()
-	b.buf.free()
+// error. mu must be held; it is released.
+func (w *wire) failWriteLocked(err error) {
+	w.out.writing = false
 	w.out.fail(err)
 	if errors.Is(err, ErrWriteTimeout) {
 		w.s.loseLocked(err)
@@ -288,14 +280,22 @@ const lastWords = time.Second
 // idleLocked ends a turn of writing. mu must be held; it is released.
 func (w *wire) idleLocked() {
 	w.out.writing = false
-	w.out.takenBy = time.Time{}
+	w.out.takenBy = 0
 	w.dropOutLocked()
+	w.s.roomLocked()
+	if w.closeLeftLocked() {
+		w.saidCloseLocked()
+		return
+	}
+	w.s.mu.Unlock()
+}
+
+// saidCloseLocked goes on after our Close has left. mu must be held; it is released.
+func (w *wire) saidCloseLocked() {
 	s := w.s
-	s.roomLocked()
-	said := w.saidCloseLocked()
-	over := said && s.is(gotClose|lost)
-	if said && s.fate == nil && w.closeBy == 0 {
-		// Only now has the Close left: a slow reader gets the time it needs for what is before it.
+	over := s.is(gotClose | lost)
+	if _, limited := w.closeInLocked(); !limited && s.fate == nil {
+		// Only now: a slow reader gets the time it needs for what is before it.
 		w.limitLocked(s.opts.CloseTimeout)
 	}
 	s.mu.Unlock()
@@ -304,18 +304,19 @@ func (w *wire) idleLocked() {
 	}
 }
 
-// saidCloseLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
-func (w *wire) saidCloseLocked() bool {
-	return w.s.is(sentClose) && !(w.out != nil && w.out.gatedClose)
+// closeLeftLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+func (w *wire) closeLeftLocked() bool {
+	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
 }
 
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated }
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.behind != nil }
 
 func (w *wire) holdLocked() bool {
-	o := w.outLocked()
-	first := !o.gated
-	o.gated = true
-	return first
+	if w.gatedLocked() {
+		return false
+	}
+	w.outLocked().behind = new(gatedFrames)
+	return true
 }
 
 func (w *wire) letGoLocked() {
@@ -329,7 +330,7 @@ func (w *wire) dropHeldLocked() (closing bool) {
 	if !w.gatedLocked() {
 		return false
 	}
-	closing = w.out.dropGated()
+	closing = w.out.dropHeld()
 	w.dropOutLocked()
 	return closing
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
+	"github.com/edgews/edgews/internal/park"
 )
 
 // UpgradeOptions configures Upgrade and Respond. A nil pointer means the zero value, which is recommended and safe.
@@ -52,7 +53,7 @@ func IsUpgrade(r *http.Request) bool {
 // of r.Context ends the socket. Nothing that came behind the request is lost.
 //
 // Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405,
-// 426 or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
+// 426, 429 (see [Meter.SetQuota]) or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
 // handler only returns. A ResponseWriter that does not give up its connection gets a 500; one that wraps
 // another has to have an Unwrap method.
 //
@@ -115,6 +116,12 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, refused)
 	}
+	meter, object := payer(r.Context(), opts.Meter)
+	if object == nil { // or its Stub has asked
+		if err := meter.admit(Usage{Connections: 1}); err != nil {
+			return wireConfig{}, refuse(w, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
+		}
+	}
 	o := opts.resolve()
 	a := agree(r.Header, opts.Protocols, o.Compression)
 	a.addHeader(w.Header())
@@ -129,7 +136,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
 	}
 	return wireConfig{
-		conn: conn, buffered: buffered, opts: o,
+		conn: conn, buffered: buffered, opts: o, meter: meter, object: object,
 		deflate: a.deflate, protocol: a.protocol, extensions: a.extensions,
 	}, nil
 }
@@ -278,6 +285,8 @@ func refuse(w http.ResponseWriter, e *HandshakeError) error {
 	switch e.StatusCode {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
+	case http.StatusTooManyRequests: // RFC 6585 §4
+		tellTomorrow(w.Header())
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
@@ -293,12 +302,12 @@ type agreement struct {
 	protocol   string          // "": none
 	deflate    *deflate.Params // nil: no compression
 	extensions string          // deflate in words
-	header     http.Header     // what else it carries
+	header     http.Header     // what else it carries; nil: nothing
 }
 
 // agree chooses from what the client offers (RFC 6455 §4.2.2, RFC 7692 §5).
 func agree(h http.Header, protocols []string, c *Compression) *agreement {
-	a := &agreement{accept: acceptFor(headerValues(h, headerKey)[0]), header: make(http.Header)}
+	a := &agreement{accept: acceptFor(headerValues(h, headerKey)[0])}
 	offered := listed(headerValues(h, headerProtocol))
 	if i := slices.IndexFunc(protocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
 		a.protocol = protocols[i]
@@ -317,6 +326,9 @@ func agree(h http.Header, protocols []string, c *Compression) *agreement {
 func (a *agreement) addHeader(h http.Header) {
 	for name, values := range h {
 		if !isHandshakeHeader(name) && !describesBody(name) {
+			if a.header == nil {
+				a.header = make(http.Header)
+			}
 			a.header[name] = append(a.header[name], values...)
 		}
 	}
@@ -325,29 +337,42 @@ func (a *agreement) addHeader(h http.Header) {
 // write sends the 101 in one piece. Even a socket without a write timeout does not wait for ever here: the
 // caller is a handler.
 func (a *agreement) write(conn net.Conn, timeout time.Duration) error {
+	answer := a.bytes()
+	n, err := park.TryWrite(conn, answer) // there is room, except in a test: no need for a timer
+	if err != park.ErrWouldBlock {
+		return err
+	}
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // without deadlines the write itself decides
-	if _, err := conn.Write(a.bytes()); err != nil {
+	if _, err := conn.Write(answer[n:]); err != nil {
 		return err
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	return nil
 }
 
-// bytes returns the answer as it travels. Header.Write takes line breaks out of values.
+// bytes returns the answer as it travels.
 func (a *agreement) bytes() []byte {
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-	fmt.Fprintf(&b, "%s: %s\r\n", headerAccept, a.accept)
-	if a.protocol != "" {
-		fmt.Fprintf(&b, "%s: %s\r\n", headerProtocol, a.protocol)
+	b := make([]byte, 0, 256)
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	b = appendHeader(b, headerAccept, a.accept)
+	b = appendHeader(b, headerProtocol, a.protocol)
+	b = appendHeader(b, headerExtensions, a.extensions)
+	if len(a.header) > 0 {
+		var more bytes.Buffer
+		a.header.Write(&more) // takes line breaks out of values
+		b = append(b, more.Bytes()...)
 	}
-	if a.extensions != "" {
-		fmt.Fprintf(&b, "%s: %s\r\n", headerExtensions, a.extensions)
+	return append(b, "\r\n"...)
+}
+
+// appendHeader leaves out what is empty.
+func appendHeader(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
 	}
-	a.header.Write(&b)
-	b.WriteString("\r\n")
-	return b.Bytes()
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
@@ -22,24 +21,27 @@ type wireConfig struct {
 	client   bool   // we are the client: we mask
 	opts     *Options
 	deflate  *deflate.Params // nil: no compression
+	meter    *Meter          // nil: none
+	object   *object         // the one that pays, if one does
 
 	url, protocol, extensions string
 }
 
 func (c *wireConfig) identity() *identity {
-	if about := (identity{c.url, c.protocol, c.extensions}); about != (identity{}) {
-		return &about
+	if c.url == "" && c.protocol == "" && c.extensions == "" {
+		return nil
 	}
-	return nil
+	return &identity{c.url, c.protocol, c.extensions}
 }
 
 // wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
 // turn, delivers it there, and whoever finds the outbox idle writes it.
 //
 // Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
-// bytes: s 8, filters 8, conn 56 (handler 16, stream 8, and its place on the loop 32), incoming 8, the flags 8, out 8, and
-// four times 8. With the Socket (96) and the mutex (8), which are allocated together with it, that makes 232. One listener
-// takes 72, and the loop's table 12 for each connection.
+// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three instants 12, incoming 8, the
+// flags 4. With the Socket and the mutex, which are allocated together with it (mu 8, opts 8, link 16, onMessage 8, extra 8,
+// accepted 4, status 4; the mutex itself 8), that makes 160. One listener for messages is in there; the loop's table has 12
+// for each connection.
 type wire struct {
 	// Immutable after construction.
 	s *Socket
@@ -47,24 +49,20 @@ type wire struct {
 
 	conn park.Conn
 
-	// Owned by the connection's turn.
-	*incoming      // nil: nothing has begun to arrive
-	halted    bool // nothing is read until the application has done something
-	direct    bool // what is being read goes straight into the message
-	parting   bool // the last event has been delivered: what arrives is dropped
-
-	client bool // we are the client: we mask; immutable
+	*incoming         // nil: nothing has begun to arrive; owned by the connection's turn
+	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	paused  bool          // halted is set, and stirLocked has not been called since
-	plain   bool          // a NextWriter's message was begun without compression, before Respond, and is not finished
-	out     *outbox       // nil: nothing is being sent
-	alarm   time.Duration // when tick is due, since epoch; 0: not at all
-	closeBy time.Duration // until when the peer may send its Close, or hang up, since epoch; 0: for ever
-	pinged  time.Duration // when the keep-alive ping went out that is not answered yet, since epoch; or 0
+	alarm instant // when tick is due; 0: not at all
+	until instant // until when the peer may send its Close, or hang up; 0: for ever. While pinged: when the ping went out
+	heard instant // when bytes last arrived; 0: we wait for the application, not for the peer
 
-	// Atomics.
-	heard atomic.Int64 // when bytes last arrived, in nanoseconds since epoch, or notListening
+	// Owned by the connection's turn.
+	halted  bool // nothing is read until the application has done something
+	direct  bool // what is being read goes straight into the message
+	parting bool // the last event has been delivered: what arrives is dropped
+
+	client bool // we are the client: we mask; immutable
 }
 
 // filters are what messages pass on their way.
@@ -77,9 +75,6 @@ type filters struct {
 // noFilters is shared by all sockets that have none.
 var noFilters filters
 
-// notListening is what wire.heard says while we wait for the application, not for the peer.
-const notListening = -1
-
 // newSocket returns a socket over a connection, to be accepted.
 func newSocket(c wireConfig) *Socket {
 	together := new(struct { // they live and die together
@@ -88,7 +83,8 @@ func newSocket(c wireConfig) *Socket {
 		mu sync.Mutex
 	})
 	s := &together.s
-	s.mu, s.opts, s.about = &together.mu, c.opts, c.identity()
+	s.mu, s.opts, s.extra = &together.mu, c.opts, &noExtra
+	s.describeLocked(c.identity())
 	s.link = together.w.init(s, c)
 	return s
 }
@@ -98,6 +94,7 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
+	s.openTabLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
 		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
@@ -105,19 +102,21 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 }
 
 func newFilters(c wireConfig) *filters {
-	f := filters{limiter: newLimiter(c.opts.RateLimit)}
+	limiter := newLimiter(c.opts.RateLimit)
+	if limiter == nil && c.deflate == nil {
+		return &noFilters
+	}
+	f := &filters{limiter: limiter}
 	if p := c.deflate; p != nil {
 		f.deflater, f.inflater = newDeflation(*p, c.client, c.opts.Compression)
 	}
-	if f == noFilters {
-		return &noFilters
-	}
-	return &f
+	return f
 }
 
 // startLocked begins to read.
 func (w *wire) startLocked() {
-	w.heard.Store(int64(time.Since(epoch)))
+	w.heard = now()
+	w.s.tab.listLocked()
 	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
@@ -156,7 +155,6 @@ func (w *wire) Input(p []byte) {
 }
 
 func (w *wire) input(p []byte) {
-	w.heard.Store(notListening)
 	ok := false
 	if w.direct {
 		ok = w.feedDirect(p)
@@ -168,10 +166,12 @@ func (w *wire) input(p []byte) {
 
 // goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
 func (w *wire) goOn(ok bool) {
-	switch {
-	case ok:
-		w.heard.Store(int64(time.Since(epoch)))
-	case !w.halted:
+	w.s.mu.Lock()
+	if ok {
+		w.heard = instant(w.conn.Recently())
+	}
+	w.flushLocked()
+	if !ok && !w.halted {
 		w.conclude()
 	}
 }
@@ -206,20 +206,38 @@ func (w *wire) HungUp(err error) {
 
 func (w *wire) last([]byte) { w.s.finish() }
 
-// survive runs what calls listeners. One may call runtime.Goexit, as failing tests do: then the socket fails, and another
-// goroutine delivers the rest.
+// survive runs what calls listeners. One that panics fails the socket. One may also call runtime.Goexit, as failing tests do: then
+// the socket fails as well, and another goroutine delivers the rest.
 func (w *wire) survive(f func(*wire, []byte), p []byte) {
 	done := false
 	defer func() {
 		if !done {
-			w.s.fail(StatusInternalError, "internal error", errGoexit)
-			w.conn.Wake()
+			w.interrupted(recover())
 		}
 	}()
-	w.receiveUpTo(w.limit())
 	f(w, p)
-	w.settle()
+	if w.incoming != nil {
+		w.settle()
+	}
 	done = true
+}
+
+// interrupted goes on after a listener has panicked because of cause, or has called runtime.Goexit if that is nil.
+func (w *wire) interrupted(cause any) {
+	w.conn.Hold(false)
+	if cause == nil {
+		w.s.fail(StatusInternalError, "internal error", errGoexit)
+		w.Flush()
+		w.conn.Wake()
+		return
+	}
+	w.s.panicked(w.s.recovered(cause))
+	w.survive((*wire).giveUp, nil)
+}
+
+func (w *wire) giveUp([]byte) {
+	w.halted = false
+	w.goOn(false)
 }
 
 var errGoexit = errors.New("edgews: listener ended its goroutine")
@@ -251,34 +269,76 @@ func (w *wire) feedDirect(p []byte) bool {
 }
 
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
-// the application and keeps the rest. What listeners send meanwhile leaves in as few writes as possible, at the latest when p is
-// used up.
+// the application and keeps the rest.
 func (w *wire) feed(p []byte) bool {
-	ok, held := true, false
-	for ok && len(p) > 0 {
-		piece, n, whole, err := w.decoder.Next(p)
-		p = p[n:]
+	i, ok := 0, true
+	for ok && i < len(p) {
+		if w.incoming == nil { // nothing has begun
+			if i, ok = w.feedWhole(p); !ok || i == len(p) {
+				break
+			}
+			w.receiveUpTo(w.limit())
+		}
+		piece, n, found, err := w.decoder.Next(p[i:])
+		if i += n; i < len(p) {
+			w.conn.Hold(true)
+		}
 		switch {
 		case err != nil:
 			w.breach(err)
 			ok = false
-		case !whole:
-		default:
-			if len(p) > 0 && !held {
-				held = true
-				w.conn.Hold(true)
-			}
+		case found:
 			ok = w.take(piece)
 		}
 	}
-	if w.halted && len(p) > 0 {
-		w.rest = copyOf(p)
+	if w.halted && i < len(p) {
+		w.receiveUpTo(w.limit())
+		w.rest = copyOf(p[i:])
 	}
-	if held {
-		w.conn.Hold(false)
-	}
-	w.Flush()
+	w.conn.Hold(false)
 	return ok
+}
+
+// feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
+// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, and whether to go on.
+func (w *wire) feedWhole(p []byte) (i int, ok bool) {
+	s := w.s
+	var last time.Duration // when a meter saw a listener return
+	for {
+		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
+		if end == 0 {
+			return i, true
+		}
+		if i == 0 && end < len(p) {
+			w.conn.Hold(true)
+		}
+		i = end
+		kind, data := kindOf(opcode), p[start:end:end]
+		if kind == Text && !frame.Valid(data) {
+			w.breach(frame.NotText(data))
+			return i, false
+		}
+		s.mu.Lock()
+		listener := s.onMessage
+		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
+			s.mu.Unlock()
+			if last = 0; !w.complete(kind, data, nil) {
+				return i, false
+			}
+			continue
+		}
+		w.busyLocked()
+		t := s.tab
+		if t != nil {
+			t.inLocked(1, len(data))
+			t.enterAgain(last)
+		}
+		s.mu.Unlock()
+		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
+		if t != nil {
+			last = t.leave()
+		}
+	}
 }
 
 // take deals with a frame, or a piece of one.
@@ -320,7 +380,7 @@ func (w *wire) control(p frame.Piece) bool {
 // pong answers a ping, unless we have said Close: after that nothing but silence is expected.
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	if !w.saidCloseLocked() {
+	if !w.closeLeftLocked() {
 		w.outLocked().addControl(w.header(frame.Pong), payload)
 	}
 	w.transmitLocked()
@@ -358,7 +418,7 @@ func (w *wire) data(p frame.Piece) bool {
 	if p.First {
 		w.kind, w.deflated, w.streamed = kindOf(p.Opcode), p.RSV1, false
 		if p.Last && !p.RSV1 {
-			return w.complete(p.Payload, nil)
+			return w.complete(w.kind, p.Payload, nil)
 		}
 	}
 	if w.message == nil {
@@ -369,12 +429,8 @@ func (w *wire) data(p frame.Piece) bool {
 	return w.received(p.Last)
 }
 
-func kindOf(op frame.Opcode) Kind {
-	if op == frame.Text {
-		return Text
-	}
-	return Binary
-}
+// kindOf is the reverse of opcodeOf.
+func kindOf(op frame.Opcode) Kind { return Kind(op) }
 
 // received goes on after another piece has been added to w.message.
 func (w *wire) received(last bool) bool {
@@ -392,7 +448,7 @@ func (w *wire) received(last bool) bool {
 			return false
 		}
 	}
-	return w.complete(whole.b, whole)
+	return w.complete(w.kind, whole.b, whole)
 }
 
 // header returns the header of a frame of ours, complete except for its length.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,12 +25,12 @@ const (
 
 // instructions counts what a server executes in user space for one message. Unlike times, that does not depend on who else
 // uses the machine.
-func (b *bench) instructions(c Cell, s subject) (sample, error) {
-	few, err := b.executed(c, s, fewRounds)
+func (b *bench) instructions(ctx context.Context, c Cell, s subject) (sample, error) {
+	few, err := b.executed(ctx, c, s, fewRounds)
 	if err != nil {
 		return nil, err
 	}
-	many, err := b.executed(c, s, manyRounds)
+	many, err := b.executed(ctx, c, s, manyRounds)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +41,10 @@ func (b *bench) instructions(c Cell, s subject) (sample, error) {
 var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 
 // executed returns the instructions of a whole life of a server with a number of batches on each connection.
-func (b *bench) executed(c Cell, s subject, rounds int) (int64, error) {
+func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	var said bytes.Buffer
-	p, err := startServer(b.serverCore, underCallgrind(s, &said, b.profile(c, s, ".callgrind")), server.Config{Peer: s.Name, Buffer: script.Largest()})
+	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &said, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edgews/edgews/bench/internal/server"
 )
@@ -14,7 +15,9 @@ type kind uint8
 
 const (
 	echo         kind = iota // as much as the server can take
+	ping                     // pings instead of messages
 	steady                   // at a fixed rate
+	collect                  // at a fixed rate, with garbage collections and HTTP requests meanwhile
 	broadcast                // one to all
 	connect                  // connections, with one message each
 	idle                     // connections that say nothing any more
@@ -36,54 +39,77 @@ type Cell struct {
 
 	Processes int // of an idle cell: a process may have too few descriptors for all connections
 	Messages  int // of an idle cell: on each connection, before it falls silent
+
+	Once bool // in the first round only: it takes long, and comes out the same every time
 }
 
-// plan is the whole comparison, quick one of a few minutes. Where the descriptor limit is 20 000, as is common, a
-// hundred thousand connections take six processes.
-var (
-	plan = []Cell{
-		{Group: "echo", Name: "32 B", Size: 32, Conns: 64, Window: 1},
-		{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
-		{Group: "echo", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 1},
-		{Group: "echo", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 1},
-		{Group: "echo", Name: "16 KiB", Size: 16 << 10, Conns: 64, Window: 1},
-		{Group: "echo", Name: "256 KiB, 16 conns", Size: 256 << 10, Conns: 16, Window: 1},
-		{Group: "pipeline", Name: "32 B", Size: 32, Conns: 64, Window: 16},
-		{Group: "pipeline", Name: "128 B", Size: 128, Conns: 64, Window: 16},
-		{Group: "pipeline", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 16},
-		{Group: "pipeline", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 16},
-		{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
-		{Group: "rate", Name: "20 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 20_000},
-		{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
-		{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
-		{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
-		{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
-		{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
-		{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
-		{Group: "idle", Name: "TLS, 5 000", Kind: idle, Conns: 5000, Processes: 1, Messages: 1, TLS: true},
-		{Group: "idle", Name: "deflate, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 64, Deflate: server.Reset},
-		{Group: "idle", Name: "takeover, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 64, Deflate: server.Takeover},
-		{Group: "idle100k", Name: "100 200 in 6 processes", Kind: idle, Conns: 16_700, Processes: 6, Messages: 1},
-		{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1},
-		{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16},
-	}
+// String returns the group and the name, by which plans know the cell.
+func (c Cell) String() string { return c.Group + "/" + c.Name }
 
-	quick = []Cell{
-		{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
-		{Group: "echo", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 1},
-		{Group: "echo", Name: "16 KiB", Size: 16 << 10, Conns: 64, Window: 1},
-		{Group: "pipeline", Name: "128 B", Size: 128, Conns: 64, Window: 16},
-		{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
-		{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
-		{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
-		{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
-		{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
-		{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
-		{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},
-		{Group: "idle", Name: "TLS, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 1, TLS: true},
-		{Group: "idle", Name: "takeover, 200", Kind: idle, Conns: 200, Processes: 1, Messages: 64, Deflate: server.Takeover},
+// limit is how long a visit may take before it counts as failed.
+func (c Cell) limit() time.Duration {
+	if c.Kind == idle || c.Kind == instructions {
+		return 3 * time.Minute
 	}
-)
+	return time.Minute
+}
+
+// offer is the extension that a client asks for.
+func (c Cell) offer() string {
+	switch c.Deflate {
+	case server.Reset:
+		return "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	case server.Takeover:
+		return "permessage-deflate; client_max_window_bits"
+	}
+	return ""
+}
+
+// cells are all there are. Forty compressed messages fill every window. Where the descriptor limit is 20 000, as is common, a hundred thousand connections take six
+// processes.
+var cells = []Cell{
+	{Group: "echo", Name: "32 B", Size: 32, Conns: 64, Window: 1},
+	{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
+	{Group: "echo", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 1},
+	{Group: "echo", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 1},
+	{Group: "echo", Name: "16 KiB", Size: 16 << 10, Conns: 64, Window: 1},
+	{Group: "echo", Name: "256 KiB, 16 conns", Size: 256 << 10, Conns: 16, Window: 1},
+	{Group: "ping", Name: "32 B", Kind: ping, Size: 32, Conns: 64, Window: 1},
+	{Group: "pipeline", Name: "32 B", Size: 32, Conns: 64, Window: 16},
+	{Group: "pipeline", Name: "128 B", Size: 128, Conns: 64, Window: 16},
+	{Group: "pipeline", Name: "1 KiB", Size: 1 << 10, Conns: 64, Window: 16},
+	{Group: "pipeline", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 16},
+	{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
+	{Group: "rate", Name: "20 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 20_000},
+	{Group: "collect", Name: "5 000/s", Kind: collect, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
+	{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
+	{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
+	{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
+	{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
+	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
+	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
+	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},
+	{Group: "idle", Name: "TLS, 10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1, TLS: true, Once: true},
+	{Group: "idle", Name: "deflate, 1 000", Kind: idle, Conns: 1000, Processes: 1, Messages: 40, Deflate: server.Reset, Once: true},
+	{Group: "idle", Name: "takeover, 1 000", Kind: idle, Conns: 1000, Processes: 1, Messages: 40, Deflate: server.Takeover, Once: true},
+	{Group: "idle100k", Name: "100 200 in 6 processes", Kind: idle, Conns: 16_700, Processes: 6, Messages: 1, Once: true},
+	{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1, Once: true},
+	{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16, Once: true},
+
+	// These are too small to say what many connections cost, and just right for a quick look.
+	{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},
+	{Group: "idle", Name: "TLS, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 1, TLS: true},
+	{Group: "idle", Name: "takeover, 200", Kind: idle, Conns: 200, Processes: 1, Messages: 64, Deflate: server.Takeover},
+}
+
+// cell returns the cell with that group and name.
+func cell(name string) Cell {
+	i := slices.IndexFunc(cells, func(c Cell) bool { return c.String() == name })
+	if i < 0 {
+		panic("no cell " + name)
+	}
+	return cells[i]
+}
 
 // groups returns the names of the groups of cells, in order.
 func groups(cells []Cell) []string {
@@ -103,15 +129,4 @@ func selected(cells []Cell, list string) []Cell {
 	}
 	names := strings.Split(list, ",")
 	return slices.DeleteFunc(slices.Clone(cells), func(c Cell) bool { return !slices.Contains(names, c.Group) })
-}
-
-// offer is the extension that a client asks for.
-func (c Cell) offer() string {
-	switch c.Deflate {
-	case server.Reset:
-		return "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-	case server.Takeover:
-		return "permessage-deflate; client_max_window_bits"
-	}
-	return ""
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,10 +29,12 @@ type child struct {
 	addr string
 	in   io.WriteCloser
 	out  *bufio.Reader
+
+	spared func() bool // its time can no longer run out
 }
 
-// start starts cmd on a core and keeps its standard input and output.
-func start(core int, cmd *exec.Cmd) (*child, error) {
+// start starts cmd on a core and keeps its standard input and output. The process does not outlive ctx, nor this one.
+func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -44,16 +47,21 @@ func start(core int, cmd *exec.Cmd) (*child, error) {
 	if err := proc.StartOn(core, cmd); err != nil {
 		return nil, err
 	}
-	return &child{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil
+	p := &child{cmd: cmd, in: in, out: bufio.NewReader(out)}
+	p.spared = context.AfterFunc(ctx, func() {
+		_ = cmd.Process.Kill()
+		out.Close() // a process that it started may still hold the other end
+	})
+	return p, nil
 }
 
 // startServer starts a server and waits until it listens.
-func startServer(core int, s subject, c server.Config) (*child, error) {
+func startServer(ctx context.Context, core int, s subject, c server.Config) (*child, error) {
 	cmd, addr, err := s.command(c)
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(core, cmd)
+	p, err := start(ctx, core, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +126,13 @@ func (p *child) stats() (server.Stats, error) {
 func (p *child) end() error {
 	p.in.Close()
 	io.Copy(io.Discard, p.out)
+	defer p.spared()
 	return p.cmd.Wait()
 }
 
 // kill ends the process and waits until it has.
 func (p *child) kill() {
+	p.spared()
 	p.in.Close()
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		fmt.Fprintln(os.Stderr, err)

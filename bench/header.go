@@ -14,34 +14,60 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/edgews/edgews/bench/internal/proc"
 )
 
-// write prints everything: where and how it was measured, the tables, and what has to be said about them.
+// write prints everything: where and how it was measured, what the plan shows, and what has to be said about it.
 func (b *bench) write(w io.Writer, command string) {
-	fmt.Fprintf(w, "%s, %s; servers on core %d, load on core %d. %s.\n",
-		proc.CPUModel(), proc.Kernel(), b.serverCore, b.loadCore, strings.Join(b.versions(), ", "))
-	rounds := "one round"
-	if b.rounds > 1 {
-		rounds = fmt.Sprintf("medians of %d rounds", b.rounds)
-	}
-	fmt.Fprintf(w, "`%s` on %s: %s, %v for each figure; ratios are taken within a round.",
-		command, time.Now().Format(time.DateOnly), rounds, b.length)
-	if len(b.foreign) > 0 {
-		fmt.Fprintf(w, " Others used %.0f %% of the servers' core meanwhile (median; %.0f %% at most).",
-			100*median(b.foreign), 100*slices.Max(b.foreign))
-	}
-	fmt.Fprintln(w)
-	for _, t := range tables {
-		t.write(w, b)
-	}
+	fmt.Fprint(w, wrapped(b.header(command)))
+	b.plan.write(w, b)
 	if len(b.notes) > 0 {
 		fmt.Fprintln(w)
 	}
 	for _, n := range b.notes {
 		fmt.Fprintf(w, "* %s\n", n)
 	}
+}
+
+func (b *bench) header(command string) string {
+	rounds := "one round"
+	if b.rounds > 1 {
+		rounds = fmt.Sprintf("medians of %d rounds", b.rounds)
+	}
+	text := fmt.Sprintf("`%s` on %s: %s, %v for each figure; ratios are taken within a round. %s, %s; servers on core %d, load on core %d. %s.",
+		command, time.Now().Format(time.DateOnly), rounds, b.length,
+		proc.CPUModel(), proc.Kernel(), b.serverCore, b.loadCore, strings.Join(b.versions(), ", "))
+	if len(b.foreign) > 0 {
+		text += fmt.Sprintf(" Others used %.0f %% of the servers' core meanwhile (median; %.0f %% at most).",
+			100*median(b.foreign), 100*slices.Max(b.foreign))
+	}
+	return text
+}
+
+// width is how long lines of text may be.
+const width = 120
+
+// wrapped breaks text into lines.
+func wrapped(text string) string {
+	var out strings.Builder
+	used := 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+		case used+1+n > width:
+			out.WriteByte('\n')
+			used = 0
+		default:
+			out.WriteByte(' ')
+			used++
+		}
+		out.WriteString(word)
+		used += n
+	}
+	return out.String() + "\n"
 }
 
 // quoted returns a command line that a shell reads as these arguments.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,14 +20,12 @@ const warmConns = 16
 
 // idle measures what connections cost that say nothing: the resident memory of a server with them, less that of the same
 // process before.
-func (b *bench) idle(c Cell, s subject) (sample, error) {
-	if s.maxConns > 0 {
-		c.Conns = min(c.Conns, s.maxConns)
-	}
+func (b *bench) idle(ctx context.Context, c Cell, s subject) (sample, error) {
+	c.Conns = b.affordable(c, s)
 	var grown, kept int64
 	var used float64
 	for range c.Processes {
-		i := &idler{bench: b, cell: c, subject: s}
+		i := &idler{ctx: ctx, bench: b, cell: c, subject: s}
 		err := i.fill()
 		defer i.end()
 		if err != nil {
@@ -46,6 +45,7 @@ func (b *bench) idle(c Cell, s subject) (sample, error) {
 
 // idler is one server and the process that holds its connections.
 type idler struct {
+	ctx     context.Context
 	bench   *bench
 	cell    Cell
 	subject subject
@@ -56,7 +56,7 @@ type idler struct {
 }
 
 func (i *idler) fill() (err error) {
-	i.server, err = startServer(i.bench.serverCore, i.subject, server.Config{
+	i.server, err = startServer(i.ctx, i.bench.serverCore, i.subject, server.Config{
 		Peer: i.subject.Name, TLS: i.cell.TLS, Deflate: i.cell.Deflate,
 	})
 	if err != nil {
@@ -134,7 +134,7 @@ func (i *idler) hold(n int) (*child, error) {
 	}
 	cmd := exec.Command(self, append([]string{"hold"}, h.Args()...)...)
 	cmd.Stderr = os.Stderr
-	p, err := start(i.bench.loadCore, cmd)
+	p, err := start(i.ctx, i.bench.loadCore, cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -52,60 +54,79 @@ func compareAll(args []string) error {
 	debug.SetGCPercent(1000) // nothing is allocated per message; what is left need not be collected on time
 	b.prepare()
 	b.run()
-	b.write(os.Stdout, quoted(append([]string{"go", "run", "./bench"}, args...)))
-	return nil
+	var out bytes.Buffer
+	b.write(&out, quoted(append([]string{"go", "run", "./bench"}, args...)))
+	if _, err := os.Stdout.Write(out.Bytes()); err != nil || b.update == "" {
+		return err
+	}
+	return replaceSection(b.update, out.Bytes())
 }
 
 func parse(args []string) (*bench, error) {
 	b := &bench{settle: 300 * time.Millisecond}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := f.Bool("quick", false, "a shorter comparison, of two to three minutes")
-	cells := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(plan), ","))
+	chosen := map[string]*bool{}
+	for _, p := range plans[1:] {
+		chosen[p.name] = f.Bool(p.name, false, p.about)
+	}
+	list := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(cells), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
-	f.IntVar(&b.rounds, "rounds", 5, "rounds; 1 with -quick unless set")
-	f.DurationVar(&b.length, "time", time.Second, "measured time for each server and cell; 200ms with -quick unless set")
+	f.IntVar(&b.rounds, "rounds", 0, "rounds, if not as many as the plan has")
+	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, if not as long as in the plan")
+	f.StringVar(&b.update, "update", "", "file that gets the result between its lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])
 	f.StringVar(&b.profiles, "profile", "", "directory for profiles of the Go servers")
-	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls, if there is strace")
+	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls where the plan shows them")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	b.cells = plan
-	if *short {
-		b.shorten(f)
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
-	if b.cells = selected(b.cells, *cells); len(b.cells) == 0 {
-		return nil, errors.New("no such cells; there are " + strings.Join(groups(plan), ", "))
-	}
-	b.subjects, b.notes = subjects()
-	return b, b.choose(*servers)
-}
-
-// shorten applies -quick to what was not set by hand.
-func (b *bench) shorten(f *flag.FlagSet) {
-	rounds, length := b.rounds, b.length
-	b.cells, b.rounds, b.length = quick, 1, 200*time.Millisecond
-	f.Visit(func(set *flag.Flag) {
-		switch set.Name {
-		case "rounds":
-			b.rounds = rounds
-		case "time":
-			b.length = length
+	if b.update != "" {
+		if err := checkSection(b.update); err != nil {
+			return nil, err
 		}
-	})
+	}
+	i := slices.IndexFunc(plans[1:], func(p plan) bool { return *chosen[p.name] })
+	b.follow(plans[i+1])
+	if b.cells = selected(b.plan.cells, *list); len(b.cells) == 0 {
+		return nil, errors.New("no such cells; there are " + strings.Join(groups(b.plan.cells), ", "))
+	}
+	return b, b.invite(*servers)
 }
 
-// choose keeps the servers in a list with commas, all if it is empty.
-func (b *bench) choose(list string) error {
-	if list == "" {
-		return nil
+// follow takes from a plan what was not set by hand.
+func (b *bench) follow(p plan) {
+	b.plan = p
+	b.rounds = cmp.Or(b.rounds, p.rounds)
+	b.length = cmp.Or(b.length, p.length)
+}
+
+// invite chooses the servers in a list with commas, in its order; if it is empty, those of the plan that can run here.
+func (b *bench) invite(list string) error {
+	found := subjects()
+	names := b.plan.servers
+	switch {
+	case list != "":
+		names = strings.Split(list, ",")
+	case names == nil:
+		for _, s := range found {
+			names = append(names, s.Name)
+		}
 	}
-	names := strings.Split(list, ",")
 	for _, n := range names {
-		if !b.has(n) {
-			return fmt.Errorf("no server %q here", n)
+		i := slices.IndexFunc(found, func(s subject) bool { return s.Name == n })
+		switch {
+		case i < 0:
+			return fmt.Errorf("no server is called %q", n)
+		case found[i].missing == "":
+			b.subjects = append(b.subjects, found[i])
+		case list != "":
+			return errors.New(found[i].missing)
+		default:
+			b.note(found[i].missing + ".")
 		}
 	}
-	b.subjects = slices.DeleteFunc(b.subjects, func(s subject) bool { return !slices.Contains(names, s.Name) })
 	return nil
 }
 
@@ -124,6 +145,7 @@ func (b *bench) place() error {
 
 // prepare leaves out what needs a tool that is not there.
 func (b *bench) prepare() {
+	b.syscalls = b.syscalls && b.plan.traced
 	if b.syscalls && !canTrace() {
 		b.syscalls = false
 		b.note("System calls are not counted: there is no strace, or it may not look.")

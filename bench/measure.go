@@ -3,7 +3,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,10 +17,13 @@ import (
 
 // bench is one run of the harness.
 type bench struct {
+	plan     plan
+	update   string // a file whose section is to be replaced, or ""
 	subjects []subject
 	cells    []Cell
 	rounds   int
 	length   time.Duration // of what is measured in a cell
+	patience time.Duration // with a visit, if not the cell's
 	settle   time.Duration // what a server gets to put its things in order
 	profiles string        // directory for CPU profiles, or ""
 	syscalls bool          // count system calls, in the first round
@@ -26,23 +31,25 @@ type bench struct {
 	loadCore, serverCore int
 
 	results results
+	failed  map[visit]bool
 	notes   []string
 	foreign []float64 // share of the server's core that others used, for each visit
 }
 
 // visit measures one server in one cell.
-func (b *bench) visit(c Cell, s subject, first bool) (sample, error) {
+func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sample, error) {
 	switch c.Kind {
 	case idle:
-		return b.idle(c, s)
+		return b.idle(ctx, c, s)
 	case instructions:
-		return b.instructions(c, s)
+		return b.instructions(ctx, c, s)
 	}
-	if s.maxConns > 0 {
-		c.Conns = min(c.Conns, s.maxConns)
-	}
+	c.Conns = b.affordable(c, s)
 	script := load.Echo(s.Raw, c.Size, c.Window)
-	p, err := startServer(b.serverCore, s, server.Config{
+	if c.Kind == ping {
+		script = load.Pings(s.Raw, c.Size, c.Window)
+	}
+	p, err := startServer(ctx, b.serverCore, s, server.Config{
 		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Buffer: script.Largest(),
 	})
 	if err != nil {
@@ -70,6 +77,9 @@ func (b *bench) visit(c Cell, s subject, first bool) (sample, error) {
 	defer e.Close()
 	if c.Kind == broadcast {
 		time.Sleep(b.settle) // a client's connection may be open before the server has counted it in
+	}
+	if c.Kind == collect {
+		return b.collect(e, c, p)
 	}
 	work := worker(e, c)
 	result, err := b.window(c, s, p, work)
@@ -128,6 +138,15 @@ func (b *bench) profile(c Cell, s subject, ending string) string {
 	if b.profiles == "" {
 		return os.DevNull
 	}
-	name := strings.Join([]string{c.Group, c.Name, s.Name}, "-")
+	name := c.String() + "-" + s.Name
 	return filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)+ending)
+}
+
+// affordable returns how many connections of a cell a server can hold, and says so if it is not all of them.
+func (b *bench) affordable(c Cell, s subject) int {
+	if s.maxConns == 0 || c.Conns <= s.maxConns {
+		return c.Conns
+	}
+	b.note(fmt.Sprintf("%s has %d connections where others have more: it takes two descriptors for each.", s.Name, s.maxConns))
+	return s.maxConns
 }

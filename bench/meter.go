@@ -75,7 +75,7 @@ func (m *meter) end() (err error) {
 // foreign returns the share of the core that other processes had.
 func (m *meter) foreign() float64 {
 	others := m.to.busy - m.from.busy - (m.to.cpu - m.from.cpu)
-	return max(0, float64(others)/float64(m.to.at.Sub(m.from.at)))
+	return min(max(0, float64(others)/float64(m.to.at.Sub(m.from.at))), 1) // the kernel counts hundredths of a second
 }
 
 // sample divides what was used by the messages that came back.

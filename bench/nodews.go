@@ -9,19 +9,17 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// nodeWS is the ws package of npm, or why it is missing.
-func nodeWS() (subject, string) {
-	const missing = "Node's ws is not measured: there is no node, or `npm ci` has not been run in bench/node."
+// nodeWS is the ws package of npm.
+func nodeWS() subject {
+	var missing string
 	node, err := exec.LookPath("node")
-	if err != nil {
-		return subject{}, missing
-	}
-	if _, ok := module("ws"); !ok {
-		return subject{}, missing
+	if _, ok := module("ws"); err != nil || !ok {
+		missing = "Node's ws is not measured: there is no node, or `npm ci` has not been run in bench/node"
 	}
 	return subject{
-		Peer:   server.Peer{Name: "Node ws", Deflate: true, Takeover: true},
-		orders: true,
+		Peer:    server.Peer{Name: "Node ws", Deflate: true, Takeover: true},
+		missing: missing,
+		orders:  true,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			args := []string{"--expose-gc", filepath.Join(nodeDir(), "ws.js")}
 			if c.Broadcast {
@@ -38,13 +36,16 @@ func nodeWS() (subject, string) {
 			}
 			return goOnly(c)
 		},
-	}, ""
+	}
 }
 
-// goOnly leaves out what callgrind cannot run.
+// goOnly leaves out what other runtimes cannot do.
 func goOnly(c Cell) string {
-	if c.Kind == instructions {
+	switch c.Kind {
+	case instructions:
 		return "no callgrind with a just-in-time compiler"
+	case collect:
+		return "a collector of another kind"
 	}
 	return ""
 }

@@ -3,49 +3,59 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 
 	"github.com/edgews/edgews/bench/internal/load"
-	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// run visits all servers in each cell, round after round. A cell's servers follow each other closely, each round beginning
-// with another, so that a disturbance from outside hits neighbours and not always the same one.
+// run visits all servers in each cell, round after round. A cell's servers follow each other closely, in another order each
+// time, so that a disturbance from outside hits neighbours and not always the same one.
 func (b *bench) run() {
-	b.results = results{}
+	b.results, b.failed = results{}, map[visit]bool{}
 	for round := range b.rounds {
-		for _, c := range b.cells {
-			if c.Kind == instructions && round > 0 {
-				continue // the same every time
+		for i, c := range b.cells {
+			if c.Once && round > 0 {
+				continue
 			}
-			b.cell(c, round)
-		}
-	}
-}
-
-func (b *bench) cell(c Cell, round int) {
-	samples := map[string]sample{}
-	for _, s := range rotated(b.subjects, round) {
-		if s.skip(c) != "" {
-			continue
-		}
-		progress("%d/%d %s, %s: %s", round+1, b.rounds, c.Group, c.Name, s.Name)
-		result, err := b.visit(c, s, round == 0)
-		switch {
-		case errors.Is(err, load.ErrUnsupported):
-		case err != nil:
-			b.note(fmt.Sprintf("%s failed in %s, %s: %v.", s.Name, c.Group, c.Name, err))
-		default:
-			samples[s.Name] = result
-			v := at(c, s)
-			b.results[v] = append(b.results[v], result)
+			order := rand.New(rand.NewPCG(uint64(round), uint64(i)))
+			for _, s := range shuffled(b.subjects, order) {
+				if b.visits(c, s) {
+					progress("%d/%d %s: %s", round+1, b.rounds, c, s.Name)
+					b.try(c, s, round)
+				}
+			}
 		}
 	}
 	progress("")
-	compare(samples, server.GoFloor)
+}
+
+func (b *bench) visits(c Cell, s subject) bool {
+	return s.skip(c) == "" && (b.plan.visits == nil || b.plan.visits(c, s))
+}
+
+// try visits a server and keeps what comes of it. A server that hangs is killed when its time is up, and counts as failed.
+func (b *bench) try(c Cell, s subject, round int) {
+	limit := cmp.Or(b.patience, c.limit())
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	result, err := b.visit(ctx, c, s, round == 0)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("not finished after %v", limit)
+	}
+	switch {
+	case errors.Is(err, load.ErrUnsupported):
+	case err != nil:
+		b.failed[at(c, s)] = true
+		b.note(fmt.Sprintf("%s failed in %s: %v.", s.Name, c, err))
+	default:
+		b.results.add(at(c, s), round, result)
+	}
 }
 
 func (b *bench) note(text string) {
@@ -54,12 +64,10 @@ func (b *bench) note(text string) {
 	}
 }
 
-func rotated(s []subject, by int) []subject {
-	if len(s) == 0 {
-		return nil
-	}
-	by = by * 5 % len(s) // not to the next one, which would stay behind the same neighbour
-	return slices.Concat(s[by:], s[:by])
+func shuffled(s []subject, r *rand.Rand) []subject {
+	s = slices.Clone(s)
+	r.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+	return s
 }
 
 // progress replaces what it said before, if somebody is watching.

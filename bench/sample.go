@@ -11,30 +11,38 @@ import (
 type figure uint8
 
 const (
-	cpu       figure = iota // µs of the server's process per message, user and system
-	ratio                   // cpu over the Go floor's in the same round
-	allocs                  // per message
-	p50                     // µs
-	p99                     // µs
-	switches                // context switches per message
-	calls                   // system calls per message
-	out                     // payload bytes per message, as they travel
-	rss                     // bytes per connection
-	collected               // bytes per connection after a garbage collection
-	asleep                  // % of a core that a server uses whose connections are idle
-	instr                   // user instructions per message
+	cpu        figure = iota // µs of the server's process per message, user and system
+	allocs                   // per message
+	p50                      // µs
+	p99                      // µs
+	switches                 // context switches per message
+	calls                    // system calls per message
+	out                      // payload bytes per message, as they travel
+	rss                      // bytes per connection
+	collected                // bytes per connection after a garbage collection
+	asleep                   // % of a core that a server uses whose connections are idle
+	instr                    // user instructions per message
+	requestP50               // ms that an HTTP request takes that collects garbage
+	requestMax               // ms, the slowest of them
 )
 
 // sample is what one visit to one server gave. What was not measured is missing.
 type sample map[figure]float64
 
-// results are the samples of all rounds.
+// results are the samples, by round. A round that gave nothing has none, or is missing at the end.
 type results map[visit][]sample
 
 // visit is a cell and the name of a server in it.
 type visit struct{ cell, subject string }
 
-func at(c Cell, s subject) visit { return visit{c.Group + "/" + c.Name, s.Name} }
+func at(c Cell, s subject) visit { return visit{c.String(), s.Name} }
+
+func (r results) add(v visit, round int, s sample) {
+	for len(r[v]) < round {
+		r[v] = append(r[v], nil)
+	}
+	r[v] = append(r[v], s)
+}
 
 // median returns the median over rounds of a figure, NaN if there is none.
 func (r results) median(v visit, f figure) float64 {
@@ -42,6 +50,20 @@ func (r results) median(v visit, f figure) float64 {
 	for _, s := range r[v] {
 		if x, ok := s[f]; ok {
 			all = append(all, x)
+		}
+	}
+	return median(all)
+}
+
+// over returns the median of a figure's ratio to that of another server, or in another cell. The two are taken from one
+// round, since what disturbs one of them then disturbs the other.
+func (r results) over(v, base visit, f figure) float64 {
+	var all []float64
+	for i := range min(len(r[v]), len(r[base])) {
+		x, ok := r[v][i][f]
+		y, both := r[base][i][f]
+		if ok && both && y > 0 {
+			all = append(all, x/y)
 		}
 	}
 	return median(all)
@@ -57,17 +79,4 @@ func median(x []float64) float64 {
 		return x[half]
 	}
 	return (x[half-1] + x[half]) / 2
-}
-
-// compare adds the ratios of one round, whose samples of one cell are given.
-func compare(round map[string]sample, floor string) {
-	base, ok := round[floor][cpu]
-	if !ok {
-		return
-	}
-	for _, s := range round {
-		if x, ok := s[cpu]; ok {
-			s[ratio] = x / base
-		}
-	}
 }

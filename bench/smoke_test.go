@@ -5,11 +5,14 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edgews/edgews/bench/internal/proc"
+	"github.com/edgews/edgews/bench/internal/server"
 )
 
 // TestMain lets the servers run in processes of this very program, as they do outside of tests.
@@ -24,6 +27,7 @@ func TestMain(m *testing.M) {
 // smoke is one cell of each kind, small.
 var smoke = []Cell{
 	{Group: "echo", Name: "w1", Size: 128, Conns: 8, Window: 1},
+	{Group: "ping", Name: "w1", Kind: ping, Size: 32, Conns: 2, Window: 1},
 	{Group: "pipeline", Name: "w16", Size: 70_000, Conns: 2, Window: 4},
 	{Group: "rate", Name: "2 000/s", Kind: steady, Size: 32, Conns: 10, Window: 1, Rate: 2000},
 	{Group: "broadcast", Name: "w2", Kind: broadcast, Size: 128, Conns: 20, Window: 2},
@@ -36,28 +40,22 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
-	found, notes := subjects()
-	for _, n := range notes {
-		t.Log(n)
-	}
-	cores, err := proc.Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range found {
+	for _, s := range subjects() {
 		t.Run(s.Name, func(t *testing.T) {
-			b := &bench{
-				subjects: []subject{s}, cells: smoke, rounds: 1, length: 20 * time.Millisecond, settle: 50 * time.Millisecond,
-				loadCore: cores[0], serverCore: cores[len(cores)-1],
+			if s.missing != "" {
+				t.Skip(s.missing)
 			}
+			t.Parallel()
+			b := here(t, smoke)
+			b.subjects = []subject{s}
 			b.run()
 			for _, n := range b.notes {
 				t.Error(n)
 			}
 			for _, c := range smoke {
 				got := b.results[at(c, s)]
-				if s.skip(c) == "" && (len(got) != 1 || got[0][cpu] <= 0) {
-					t.Errorf("%s, %s: %v", c.Group, c.Name, got)
+				if s.skip(c) == "" && (len(got) != 1 || got[0][p50] <= 0) {
+					t.Errorf("%s: %v", c, got)
 				}
 			}
 		})
@@ -68,27 +66,78 @@ func TestIdleAndTLS(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	cores, err := proc.Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, _ := subjects()
-	b := &bench{
-		rounds: 1, length: 10 * time.Millisecond, settle: 50 * time.Millisecond, loadCore: cores[0], serverCore: cores[len(cores)-1],
-		cells: []Cell{
-			{Group: "idle", Name: "plain", Kind: idle, Conns: 50, Processes: 2, Messages: 1},
-			{Group: "idle", Name: "TLS", Kind: idle, Conns: 20, Processes: 1, Messages: 1, TLS: true},
-		},
-	}
-	for _, s := range found {
-		if s.Name == "edgews" {
-			b.subjects = append(b.subjects, s)
-		}
-	}
+	t.Parallel()
+	b := here(t, []Cell{
+		{Group: "idle", Name: "plain", Kind: idle, Conns: 50, Processes: 2, Messages: 1},
+		{Group: "idle", Name: "TLS", Kind: idle, Conns: 20, Processes: 1, Messages: 1, TLS: true},
+	}, server.Edgews)
 	b.run()
 	var out bytes.Buffer
 	b.write(&out, "go test")
 	if len(b.notes) > 0 || !strings.Contains(out.String(), "| **edgews** |") {
 		t.Errorf("notes %q, table:\n%s", b.notes, out.String())
 	}
+}
+
+// A request that collects garbage takes some time, and no more than it should while messages go on.
+func TestCollect(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	t.Parallel()
+	b := here(t, []Cell{{Group: "collect", Name: "500/s", Kind: collect, Size: 128, Conns: 10, Window: 1, Rate: 500}}, server.Edgews, server.GoFloor)
+	b.run()
+	for _, s := range b.subjects {
+		got := b.results[at(b.cells[0], s)]
+		if len(got) != 1 || got[0][requestP50] <= 0 || got[0][requestMax] < got[0][requestP50] || got[0][p50] <= 0 {
+			t.Errorf("%s: %v", s.Name, got)
+		}
+	}
+	if len(b.notes) > 0 {
+		t.Error(b.notes)
+	}
+}
+
+// A server that hangs, one that dies and one that talks nonsense count as failed, and hold up nobody.
+func TestFailuresAreSaid(t *testing.T) {
+	t.Parallel()
+	const script = `case $MODE in hang) exec sleep 1000;; die) exit 1;; *) echo nonsense; exec sleep 1000;; esac`
+	c := Cell{Group: "echo", Name: "32 B", Size: 32, Conns: 1, Window: 1}
+	b := here(t, []Cell{c})
+	for _, mode := range []string{"hang", "die", "talk"} {
+		b.subjects = append(b.subjects, subject{
+			Peer: server.Peer{Name: mode},
+			skip: func(Cell) string { return "" },
+			command: func(server.Config) (*exec.Cmd, string, error) {
+				cmd := exec.Command("sh", "-c", script)
+				cmd.Env = []string{"MODE=" + mode, "PATH=" + os.Getenv("PATH")}
+				return cmd, "", nil
+			},
+		})
+	}
+	b.patience = time.Second
+	b.run()
+	var out bytes.Buffer
+	b.write(&out, "go test")
+	if len(b.notes) != 3 || !strings.Contains(out.String(), "| hang | failed |\n| die | failed |\n| talk | failed |\n") {
+		t.Errorf("notes %q, table:\n%s", b.notes, out.String())
+	}
+}
+
+// here returns a bench of small cells, and of servers with these names.
+func here(t *testing.T, cells []Cell, names ...string) *bench {
+	cores, err := proc.Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{
+		plan: plans[0], cells: cells, rounds: 1, length: 20 * time.Millisecond, settle: 100 * time.Millisecond,
+		loadCore: cores[0], serverCore: cores[len(cores)-1],
+	}
+	for _, s := range subjects() {
+		if slices.Contains(names, s.Name) {
+			b.subjects = append(b.subjects, s)
+		}
+	}
+	return b
 }

@@ -18,7 +18,12 @@ import (
 // served returns the client's end of a TCP connection to a server that treats its sockets as listen says. The client is a
 // bare connection, so that what is measured is one edgews and not two.
 func served(tb testing.TB, listen func(*edgews.Socket)) net.Conn {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return dialed(tb, serve(tb, accepting(tb, listen)))
+}
+
+// accepting returns a handler whose sockets are connections.
+func accepting(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, nil)
 		if err != nil {
 			tb.Error(err)
@@ -28,27 +33,72 @@ func served(tb testing.TB, listen func(*edgews.Socket)) net.Conn {
 		if err := s.Accept(); err != nil {
 			tb.Error(err)
 		}
-	}))
+	}
+}
+
+// piping returns a handler whose sockets are ends of pairs, the others of which take the place of a connection.
+func piping(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		client, s := edgews.NewPair()
+		listen(s)
+		if err := s.Accept(); err != nil {
+			tb.Error(err)
+		}
+		if err := edgews.Respond(w, r, client, nil); err != nil {
+			tb.Error(err)
+		}
+	}
+}
+
+// serve returns the address of a server.
+func serve(tb testing.TB, h http.HandlerFunc) string {
+	server := httptest.NewServer(h)
 	tb.Cleanup(server.Close)
-	c, err := net.Dial("tcp", server.Listener.Addr().String())
+	return server.Listener.Addr().String()
+}
+
+func dialed(tb testing.TB, addr string) net.Conn {
+	c, err := dialAndUpgrade(addr)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { c.Close() })
+	return c
+}
+
+func dialAndUpgrade(addr string) (net.Conn, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-	if err != nil {
-		tb.Fatal(err)
-	}
 	head := make([]byte, 0, 1<<10)
-	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
-		n, err := c.Read(head[len(head):cap(head)])
-		if err != nil {
-			tb.Fatal(err)
-		}
+	for err == nil && !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		var n int
+		n, err = c.Read(head[len(head):cap(head)])
 		head = head[:len(head)+n]
 	}
-	return c
+	if err != nil {
+		c.Close()
+	}
+	return c, err
+}
+
+// BenchmarkUpgrade is a connection, its handshake and its end. The client's share is small but in it.
+func BenchmarkUpgrade(b *testing.B) {
+	addr := serve(b, accepting(b, func(*edgews.Socket) {}))
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := dialAndUpgrade(addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // or the ports run out
+			b.Fatal(err)
+		}
+		c.Close()
+	}
 }
 
 // BenchmarkEcho is a message, or several in one write, there and back over TCP.
@@ -56,22 +106,37 @@ func BenchmarkEcho(b *testing.B) {
 	for _, size := range []int{32, 128, 1 << 10, 16 << 10} {
 		for _, window := range []int{1, 16} {
 			b.Run(fmt.Sprintf("size=%d/outstanding=%d", size, window), func(b *testing.B) {
-				c := served(b, func(s *edgews.Socket) {
-					s.OnMessage(func(e edgews.MessageEvent) { _ = e.Target.SendBytes(e.Data) })
-				})
-				request := bytes.Repeat(clientFrame(b, size), window)
-				answer := make([]byte, len(request)-4*window) // without the masking keys
-				b.ReportAllocs()
-				b.SetBytes(int64(size * window))
-				for b.Loop() {
-					if _, err := c.Write(request); err != nil {
-						b.Fatal(err)
-					}
-					if _, err := io.ReadFull(c, answer); err != nil {
-						b.Fatal(err)
-					}
-				}
+				echoes(b, accepting(b, echoing), size, window)
 			})
+		}
+	}
+}
+
+// BenchmarkPipe is the same with a pair between the connection and the listener.
+func BenchmarkPipe(b *testing.B) {
+	for _, window := range []int{1, 16} {
+		b.Run(fmt.Sprintf("size=128/outstanding=%d", window), func(b *testing.B) {
+			echoes(b, piping(b, echoing), 128, window)
+		})
+	}
+}
+
+func echoing(s *edgews.Socket) {
+	s.OnMessage(func(e edgews.MessageEvent) { _ = e.Target.SendBytes(e.Data) })
+}
+
+func echoes(b *testing.B, h http.HandlerFunc, size, window int) {
+	c := dialed(b, serve(b, h))
+	request := bytes.Repeat(clientFrame(size), window)
+	answer := make([]byte, len(request)-4*window) // without the masking keys
+	b.ReportAllocs()
+	b.SetBytes(int64(size * window))
+	for b.Loop() {
+		if _, err := c.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, answer); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
@@ -114,7 +179,7 @@ func BenchmarkPair(b *testing.B) {
 	for _, size := range []int{32, 1 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
 			client, server := edgews.NewPair()
-			server.OnMessage(func(e edgews.MessageEvent) { _ = e.Target.SendBytes(e.Data) })
+			echoing(server)
 			if err := server.Accept(); err != nil {
 				b.Fatal(err)
 			}

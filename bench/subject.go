@@ -18,27 +18,20 @@ type subject struct {
 	// where it will listen.
 	command func(c server.Config) (cmd *exec.Cmd, addr string, err error)
 
+	missing  string              // why it cannot run here, or ""
 	skip     func(c Cell) string // why a cell is left out, or ""
 	orders   bool                // it takes orders on standard input
 	counts   bool                // and knows how much it allocates
 	maxConns int                 // what it can hold with the descriptors it has; 0: no limit
 }
 
-// subjects returns all that can run here, and what to say of the others.
-func subjects() (found []subject, notes []string) {
+// subjects returns all servers, also those that cannot run here.
+func subjects() []subject {
+	var list []subject
 	for _, p := range server.Peers() {
-		found = append(found, goSubject(p))
+		list = append(list, goSubject(p))
 	}
-	for _, find := range []func() (subject, string){nodeWS, workerd} {
-		s, missing := find()
-		if missing != "" {
-			notes = append(notes, missing)
-			continue
-		}
-		found = append(found, s)
-	}
-	notes = append(notes, "nbio and uWebSockets are not measured: they could not be had where this comparison was written.")
-	return found, notes
+	return append(list, nodeWS(), workerd())
 }
 
 // goSubject runs this very program in the part of a server.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"github.com/edgews/edgews/bench/internal/server"
 )
 
 // table is a set of figures of a group of cells: one row for each server, one column for each cell.
@@ -18,16 +20,18 @@ type table struct {
 
 var tables = []table{
 	{"Echo, CPU µs per message (× Go floor)", "echo", cpuRatio},
+	{"Pings, CPU µs each (× Go floor)", "ping", cpuRatio},
 	{"Echo with 16 messages outstanding on each of 64 connections, CPU µs per message (× Go floor)", "pipeline", cpuRatio},
 	{"Messages at a fixed rate over 100 connections, CPU µs per message (× Go floor)", "rate", cpuRatio},
+	{"An HTTP request that collects garbage, while 5 000 messages per second go through, ms: p50 / slowest", "collect", request},
 	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
 	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
 	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
 	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections (callgrind)", "instructions", one(instr, "%.0f")},
-	{"Allocations per message", "echo,pipeline,broadcast,deflate", one(allocs, "%.1f")},
-	{"Latency p50 / p99, µs", "echo,pipeline,rate,broadcast", latency},
+	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate", one(allocs, "%.1f")},
+	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast", latency},
 	{"Context switches per message", "echo,pipeline,rate", one(switches, "%.2f")},
 	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
 }
@@ -35,30 +39,52 @@ var tables = []table{
 // missing stands for what was not measured.
 const missing = "–"
 
+// shown returns the text for a figure, or that its server failed.
+func (b *bench) shown(v visit, text string) string {
+	if text == missing && b.failed[v] {
+		return "failed"
+	}
+	return text
+}
+
+func writeTables(w io.Writer, b *bench) {
+	for _, t := range tables {
+		t.write(w, b)
+	}
+}
+
 func one(f figure, format string) func(results, visit) string {
 	return func(r results, v visit) string { return number(format, r.median(v, f)) }
 }
 
 func cpuRatio(r results, v visit) string {
 	x := number("%.2f", r.median(v, cpu))
-	if rel := r.median(v, ratio); !math.IsNaN(rel) {
+	if rel := r.over(v, visit{v.cell, server.GoFloor}, cpu); !math.IsNaN(rel) {
 		x += fmt.Sprintf(" (%.2f)", rel)
 	}
 	return x
 }
 
-func cpuOut(r results, v visit) string { return pair(r, v, "%.1f", cpu, out, "; ") }
+func cpuOut(r results, v visit) string {
+	x := number("%.1f", r.median(v, cpu))
+	if bytes := r.median(v, out); !math.IsNaN(bytes) {
+		x += fmt.Sprintf("; %.0f", bytes)
+	}
+	return x
+}
 
 func memory(r results, v visit) string { return pair(r, v, "%.0f", rss, collected, "; ") }
 
 func latency(r results, v visit) string { return pair(r, v, "%.0f", p50, p99, " / ") }
+
+func request(r results, v visit) string { return pair(r, v, "%.1f", requestP50, requestMax, " / ") }
 
 func pair(r results, v visit, format string, first, second figure, between string) string {
 	a := r.median(v, first)
 	if math.IsNaN(a) {
 		return missing
 	}
-	return number(format, a) + between + number("%.0f", r.median(v, second))
+	return number(format, a) + between + number(format, r.median(v, second))
 }
 
 func number(format string, x float64) string {
@@ -73,7 +99,7 @@ func (t table) write(w io.Writer, b *bench) {
 	cells := selected(b.cells, t.groups)
 	var rows []string
 	for _, s := range b.subjects {
-		row, any := t.row(b.results, cells, s)
+		row, any := t.row(b, cells, s)
 		if any {
 			rows = append(rows, row)
 		}
@@ -96,14 +122,14 @@ func (t table) heading(c Cell) string {
 	return c.Group + " " + c.Name
 }
 
-func (t table) row(r results, cells []Cell, s subject) (row string, any bool) {
+func (t table) row(b *bench, cells []Cell, s subject) (row string, any bool) {
 	name := s.Name
-	if name == "edgews" {
-		name = "**edgews**"
+	if name == server.Edgews {
+		name = "**" + name + "**"
 	}
 	row = "| " + name + " |"
 	for _, c := range cells {
-		x := t.format(r, at(c, s))
+		x := b.shown(at(c, s), t.format(b.results, at(c, s)))
 		any = any || x != missing
 		row += " " + x + " |"
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/edgews/edgews/bench/internal/server"
 )
@@ -25,22 +26,24 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// Ratios are taken within a round: the median of 2, 2 and 0.5 says more than that of the times.
+// Ratios are taken within a round: the median of 2, 2 and 0.5 says more than that of the times. A round in which one of the two
+// is missing does not count.
 func TestRatiosAreTakenWithinARound(t *testing.T) {
 	r := results{}
-	for _, times := range [][2]float64{{1, 2}, {10, 20}, {40, 20}} {
-		round := map[string]sample{server.GoFloor: {cpu: times[0]}, "edgews": {cpu: times[1]}, "other": {rss: 1}}
-		compare(round, server.GoFloor)
-		for name, s := range round {
-			v := visit{"echo/32 B", name}
-			r[v] = append(r[v], s)
+	floor, other := visit{"echo/32 B", server.GoFloor}, visit{"echo/32 B", "edgews"}
+	for round, times := range [][2]float64{{1, 2}, {0, 7}, {10, 20}, {40, 20}, {3, 0}} {
+		if times[0] > 0 {
+			r.add(floor, round, sample{cpu: times[0]})
+		}
+		if times[1] > 0 {
+			r.add(other, round, sample{cpu: times[1]})
 		}
 	}
-	if got := r.median(visit{"echo/32 B", "edgews"}, ratio); got != 2 {
+	if got := r.over(other, floor, cpu); got != 2 {
 		t.Errorf("ratio is %v, not 2", got)
 	}
-	if got := r.median(visit{"echo/32 B", "other"}, ratio); !math.IsNaN(got) {
-		t.Errorf("ratio without a time is %v", got)
+	if got := r.over(other, floor, rss); !math.IsNaN(got) {
+		t.Errorf("ratio of what was not measured is %v", got)
 	}
 }
 
@@ -49,9 +52,11 @@ func TestTableHasOneRowForEachServer(t *testing.T) {
 		subjects: []subject{{Peer: server.Peer{Name: "edgews"}}, {Peer: server.Peer{Name: "gws"}}, {Peer: server.Peer{Name: "idle one"}}},
 		cells:    []Cell{{Group: "echo", Name: "32 B"}, {Group: "echo", Name: "1 KiB"}, {Group: "rate", Name: "5 000/s"}},
 		results: results{
-			{"echo/32 B", "edgews"}: {{cpu: 3, ratio: 0.9}},
-			{"echo/1 KiB", "gws"}:   {{cpu: 4}},
+			{"echo/32 B", server.GoFloor}: {{cpu: 4}},
+			{"echo/32 B", server.Edgews}:  {{cpu: 3}},
+			{"echo/1 KiB", "gws"}:         {{cpu: 4}},
 		},
+		failed: map[visit]bool{{"echo/32 B", "gws"}: true},
 	}
 	var out strings.Builder
 	table{"Echo", "echo", cpuRatio}.write(&out, b)
@@ -60,8 +65,8 @@ func TestTableHasOneRowForEachServer(t *testing.T) {
 
 | server | 32 B | 1 KiB |
 |---|---:|---:|
-| **edgews** | 3.00 (0.90) | – |
-| gws | – | 4.00 |
+| **edgews** | 3.00 (0.75) | – |
+| gws | failed | 4.00 |
 `
 	if out.String() != want {
 		t.Errorf("table is:\n%s", out.String())
@@ -80,9 +85,11 @@ func TestFlags(t *testing.T) {
 		length time.Duration
 		cells  int
 	}{
-		{"", 5, time.Second, len(plan)},
-		{"-quick", 1, 200 * time.Millisecond, len(quick)},
-		{"-rounds=3 -quick -time=1s", 3, time.Second, len(quick)},
+		{"", 5, time.Second, len(everything())},
+		{"-quick", 1, 200 * time.Millisecond, 14},
+		{"-rounds=3 -quick -time=1s", 3, time.Second, 14},
+		{"-readme", 3, 400 * time.Millisecond, len(summarized())},
+		{"-goals -rounds 1", 1, 500 * time.Millisecond, len(wanted())},
 		{"-cells=rate,broadcast", 5, time.Second, 4},
 	} {
 		b, err := parse(strings.Fields(c.args))
@@ -93,7 +100,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: %d rounds of %v, %d cells", c.args, b.rounds, b.length, len(b.cells))
 		}
 	}
-	for _, args := range []string{"-cells=none", "-servers=none"} {
+	for _, args := range []string{"-cells=none", "-servers=none", "-update=none", "none"} {
 		if _, err := parse([]string{args}); err == nil {
 			t.Errorf("%s: no error", args)
 		}
@@ -103,5 +110,32 @@ func TestFlags(t *testing.T) {
 func TestCommandLineIsQuoted(t *testing.T) {
 	if got := quoted([]string{"a", "b c", "it's"}); got != `a 'b c' 'it'\''s'` {
 		t.Error(got)
+	}
+}
+
+func TestServersComeInTheOrderAskedFor(t *testing.T) {
+	b, err := parse([]string{"-servers=gws,Go floor,edgews"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range b.subjects {
+		names = append(names, s.Name)
+	}
+	if got := strings.Join(names, ","); got != "gws,Go floor,edgews" {
+		t.Error(got)
+	}
+}
+
+func TestWrappedTextKeepsItsWords(t *testing.T) {
+	text := strings.Repeat("word µs ", 50) + strings.Repeat("x", 2*width) + " end"
+	got := wrapped(text)
+	for line := range strings.Lines(got) {
+		if n := utf8.RuneCountInString(line); n > width+1 && strings.Contains(line, " ") {
+			t.Errorf("a line of %d", n)
+		}
+	}
+	if strings.Join(strings.Fields(got), " ") != text {
+		t.Errorf("%q", got)
 	}
 }

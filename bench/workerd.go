@@ -10,24 +10,27 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// workerd is Cloudflare's runtime, or why it is missing.
-func workerd() (subject, string) {
-	const missing = "workerd is not measured: `npm ci` has not been run in bench/node."
+// workerd is Cloudflare's runtime.
+func workerd() subject {
+	var missing string
 	binary, ok := module("@cloudflare/workerd-linux-64/bin/workerd")
 	if !ok {
-		return subject{}, missing
+		missing = "workerd is not measured: `npm ci` has not been run in bench/node"
 	}
 	return subject{
-		Peer: server.Peer{Name: "workerd", Deflate: true, Takeover: true},
-		command: func(server.Config) (*exec.Cmd, string, error) {
+		Peer:    server.Peer{Name: "workerd", Deflate: true, Takeover: true},
+		missing: missing,
+		command: func(c server.Config) (*exec.Cmd, string, error) {
+			socket := "http"
+			if c.Broadcast {
+				socket = "broadcast"
+			}
 			addr, err := freeAddr()
 			config := filepath.Join(nodeDir(), "worker.capnp")
-			return exec.Command(binary, "serve", config, "--socket-addr=http="+addr), addr, err
+			return exec.Command(binary, "serve", config, "--socket-addr="+socket+"="+addr), addr, err
 		},
 		skip: func(c Cell) string {
 			switch {
-			case c.Kind == broadcast:
-				return "needs a Durable Object"
 			case c.TLS:
 				return "not set up for TLS"
 			case c.Processes > 1:
@@ -36,7 +39,7 @@ func workerd() (subject, string) {
 			return goOnly(c)
 		},
 		maxConns: 4500,
-	}, ""
+	}
 }
 
 // freeAddr returns an address of the loopback interface that nobody listens on.

@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/edgews/edgews v0.0.0
+	github.com/edgews/edgews/store/bolt v0.0.0
 )
 
 require (

@@ -7,3 +7,26 @@ export default {
     return new Response(null, { status: 101, webSocket: client });
   },
 };
+
+// A room in which everybody hears what one says: a Durable Object, the only place where sockets of several requests meet.
+export class Room {
+  constructor(state) {
+    this.state = state;
+  }
+
+  async fetch(request) {
+    const [client, server] = Object.values(new WebSocketPair());
+    this.state.acceptWebSocket(server);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  webSocketMessage(socket, message) {
+    for (const s of this.state.getWebSockets()) s.send(message);
+  }
+}
+
+export const lobby = {
+  async fetch(request, env) {
+    return env.rooms.get(env.rooms.idFromName('everybody')).fetch(request);
+  },
+};

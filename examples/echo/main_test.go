@@ -8,15 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/browser"
 )
 
 func serve(t *testing.T) string {
@@ -124,86 +121,37 @@ func TestRun(t *testing.T) {
 
 // TestBrowser presses the page's self-test button in Chromium.
 func TestBrowser(t *testing.T) {
-	ctx := browser(t)
-	act(t, ctx,
+	ctx := browser.Start(t)
+	browser.Act(t, ctx,
 		chromedp.Navigate(serve(t)),
 		chromedp.Click("#run"),
 		chromedp.WaitVisible("#summary.passed, #summary.failed"),
 	)
-	t.Log(text(t, ctx, "#tests"))
-	if summary := text(t, ctx, "#summary"); summary != "all passed" {
+	t.Log(browser.Text(t, ctx, "#tests"))
+	if summary := browser.Text(t, ctx, "#summary"); summary != "all passed" {
 		t.Error(summary)
 	}
 }
 
 // TestBrowserByHand connects, sends and disconnects with the page's buttons.
 func TestBrowserByHand(t *testing.T) {
-	ctx := browser(t)
-	act(t, ctx,
+	ctx := browser.Start(t)
+	browser.Act(t, ctx,
 		chromedp.Navigate(serve(t)),
 		chromedp.Click("#connect"),
 		chromedp.Click("#text:enabled"),
 		chromedp.Click("#binary:enabled"),
 		chromedp.Poll[chromedp.Void](`document.getElementById("log").textContent.split("←").length > 2`),
 	)
-	protocol, extensions := text(t, ctx, "#protocol"), text(t, ctx, "#extensions")
+	protocol, extensions := browser.Text(t, ctx, "#protocol"), browser.Text(t, ctx, "#extensions")
 	if protocol != "echo" || !strings.HasPrefix(extensions, "permessage-deflate") {
 		t.Errorf("protocol %q, extensions %q", protocol, extensions)
 	}
-	act(t, ctx,
+	browser.Act(t, ctx,
 		chromedp.Click("#disconnect:enabled"),
 		chromedp.WaitVisible("#connect:enabled"),
 	)
-	if log := text(t, ctx, "#log"); !strings.Contains(log, "close 1000 bye") {
+	if log := browser.Text(t, ctx, "#log"); !strings.Contains(log, "close 1000 bye") {
 		t.Errorf("no clean close in the log:\n%s", log)
 	}
-}
-
-func act(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func text(t *testing.T, ctx context.Context, selector string) string {
-	t.Helper()
-	s, err := chromedp.Run(ctx, chromedp.Text(selector))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// browser starts Chromium. Without one the test is skipped, except in CI, where it has to be there.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := findChromium()
-	if err != nil && os.Getenv("CI") == "true" {
-		t.Fatal("Chromium is not installed, and in CI it has to be: apt-get install chromium")
-	}
-	if err != nil {
-		t.Skip("Chromium is not installed: the page is not tested")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // for root, as which CI runs; only our own page is opened
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-	)
-	ctx, cancelTime := context.WithTimeout(context.Background(), 3*time.Minute)
-	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, options...)
-	ctx, cancelTab := chromedp.NewContext(ctx)
-	t.Cleanup(func() { cancelTab(); cancelBrowser(); cancelTime() })
-	return ctx
-}
-
-func findChromium() (path string, err error) {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if path, err = exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", err
 }

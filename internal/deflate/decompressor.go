@@ -2,7 +2,6 @@ package deflate
 
 import (
 	"errors"
-	"fmt"
 )
 
 var (
@@ -14,8 +13,7 @@ var (
 )
 
 // maxStreams bounds how many deflate streams one message may consist of. A sender without a sync flush ends
-// one stream per fragment (RFC 7692 §7.2.3.4); a hostile one ends one every two bytes, and each costs us a
-// copy of the window.
+// one stream per fragment (RFC 7692 §7.2.3.4); one who ends them every two bytes is up to something.
 const maxStreams = 1024
 
 // maxGuess bounds in bytes the first guess at the size of a message, which is four times what was received.
@@ -36,56 +34,34 @@ func (d *Decompressor) Init(bits int, takeover bool) {
 }
 
 // Append appends the inflated payload, a whole message, to dst, which grows with what is inflated. Limit
-// bounds the inflated bytes, negative: not at all; beyond it the error is ErrTooBig, and the inflater has gone
-// at most its own window (32 KiB, not in dst) too far. Invalid data is ErrCorrupt. After an error dst is returned
-// without the message, and the Decompressor must not be used again.
+// bounds the inflated bytes, negative: not at all; beyond it the error is ErrTooBig. Invalid data is ErrCorrupt.
+// After an error dst is returned without the message, and the Decompressor must not be used again. Bytes behind
+// the result, up to its capacity, may have been written to.
 //
 // Distances beyond the agreed window are not refused as long as they stay within the message.
 func (d *Decompressor) Append(dst, payload []byte, limit int64) ([]byte, error) {
+	return d.AppendIn(heap{}, dst, payload, limit)
+}
+
+// AppendIn is Append that has room for dst to grow.
+func (d *Decompressor) AppendIn(room Room, dst, payload []byte, limit int64) ([]byte, error) {
 	// RFC 7692 §7.2.3.6 asks for 0x00 when a message is empty. Nothing at all can mean nothing else.
 	if len(payload) == 0 {
 		return dst, nil
 	}
-	in := inflaters.Get().(*inflater)
-	defer in.release()
-	in.source.load(payload)
+	f := inflaters.Get().(*inflater)
+	defer f.release()
+	f.payload, f.hist, f.room = payload, d.hist, room
 
 	start := len(dst)
-	out, err := d.inflate(in, makeRoom(dst, min(4*len(payload), maxGuess)), newBudget(start, limit))
+	out, err := f.message(dst, limit)
 	if err != nil {
 		return out[:start], err
 	}
+	if d.takeover {
+		d.hist.roll(out[start:], 1<<d.bits)
+	}
 	return out, nil
-}
-
-// inflate reads one deflate stream after the other: mostly there is one, that ends with the payload.
-func (d *Decompressor) inflate(in *inflater, dst []byte, b budget) ([]byte, error) {
-	for range maxStreams {
-		start := len(dst)
-		var err error
-		if dst, err = in.stream(dst, d.hist, b); err != nil {
-			return dst, err
-		}
-		more, err := in.source.more()
-		if err != nil {
-			return dst, err
-		}
-		// Without takeover the streams of one message still refer to each other.
-		if d.takeover || more {
-			d.hist.roll(dst[start:], 1<<d.bits)
-		}
-		if !more {
-			d.settle()
-			return dst, nil
-		}
-	}
-	return dst, fmt.Errorf("%w: more than %d final blocks", ErrCorrupt, maxStreams)
-}
-
-func (d *Decompressor) settle() {
-	if !d.takeover {
-		d.hist = nil
-	}
 }
 
 // Memory returns the bytes of history held.

@@ -3,5 +3,5 @@
 //
 // It knows messages and fragments of messages, but neither frames nor connections. A Compressor or
 // Decompressor at rest holds the plaintext that later messages may refer to and nothing else: the machinery
-// behind them, 40 KB to 1.1 MB apiece, is shared by all of them and borrowed for the length of a call.
+// behind them is shared by all of them and borrowed for the length of a call.
 package deflate

@@ -36,21 +36,6 @@ func naiveMessage(payload, hist []byte, window int) (out []byte, maxDistance int
 	return n.out[len(hist):], n.maxDistance, err
 }
 
-// naiveWithEpilogue says whether the payload with the whole epilogue is one stream that ends on its last byte:
-// then the payload's last block was cut short, and the epilogue reads as the rest of it.
-func naiveWithEpilogue(payload, hist []byte) bool {
-	n := naive{in: append(slices.Clone(payload), epilogue...), out: slices.Clone(hist), window: 1 << 15}
-	for {
-		final, err := n.block()
-		if final {
-			n.align()
-		}
-		if err != nil || n.bit == 8*len(n.in) {
-			return err == nil && final
-		}
-	}
-}
-
 func (n *naive) align() { n.bit = (n.bit + 7) &^ 7 }
 
 // bits reads count bits, the first is the lowest. It panics beyond the end, which block recovers.

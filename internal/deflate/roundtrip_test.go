@@ -131,8 +131,8 @@ func sendSomehow(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []
 		return
 	case 3:
 		cut := r.IntN(len(msg) + 1)
-		payload = sender.AppendPart(nil, msg[:cut], false)
-		payload = sender.AppendPart(payload, msg[cut:], true)
+		payload = sender.AppendPart(heap{}, nil, msg[:cut], false)
+		payload = sender.AppendPart(heap{}, payload, msg[cut:], true)
 	case 4:
 		sender.Drop()
 		fallthrough
@@ -176,7 +176,7 @@ func checkParts(t *testing.T, c *Compressor, p *peer, parts [][]byte) {
 	var payload, msg []byte
 	for i, part := range parts {
 		last := i == len(parts)-1
-		payload = c.AppendPart(payload, part, last)
+		payload = c.AppendPart(heap{}, payload, part, last)
 		msg = append(msg, part...)
 		if !last {
 			require.Equal(t, []byte{0, 0, 0xff, 0xff}, payload[len(payload)-4:])
@@ -193,8 +193,8 @@ func TestEmptyMessage(t *testing.T) {
 	c.Init(0, true)
 	// RFC 7692 §7.2.3.6.
 	assert.Equal(t, []byte{0}, c.Append(nil, nil))
-	assert.Equal(t, []byte{0}, c.AppendPart(nil, nil, true))
-	assert.Empty(t, c.AppendPart(nil, nil, false))
+	assert.Equal(t, []byte{0}, c.AppendPart(heap{}, nil, nil, true))
+	assert.Empty(t, c.AppendPart(heap{}, nil, nil, false))
 	assert.Equal(t, []byte{0}, AppendStateless(nil, []byte{}, 8))
 }
 
@@ -263,7 +263,7 @@ func FuzzRoundTrip(f *testing.F) {
 			payload := c.Append(nil, msg)
 			c.Commit(msg)
 			p.receives(t, payload, msg)
-			p.receives(t, c.AppendPart(c.AppendPart(nil, a, false), b, true), append(slices.Clone(a), b...))
+			p.receives(t, c.AppendPart(heap{}, c.AppendPart(heap{}, nil, a, false), b, true), append(slices.Clone(a), b...))
 		}
 	})
 }

@@ -78,51 +78,20 @@ func (d *Decoder) Init(c Config) {
 //
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
-	start, n := d.whole(p)
-	if n == 0 {
-		return d.next(p)
+	if d.Idle() {
+		if opcode, start, end := Whole(p, 0, d.maskBit != 0, d.limit); end > 0 {
+			return d.whole(opcode, p[start:end:end], end)
+		}
 	}
-	payload := p[start:n:n]
-	if d.maskBit != 0 {
-		xor(payload, binary.LittleEndian.Uint32(p[start-4:start]))
-	}
-	piece.Opcode = Opcode(p[0] & opcodeBits)
-	piece.Payload = payload
-	piece.First, piece.Last = true, true
-	piece.RSV1 = p[0]&rsv1Bit != 0
-	if piece.Opcode == Text && !piece.RSV1 && !valid(payload) {
-		return Piece{}, 0, false, d.fail(d.checkText(payload, true))
-	}
-	return piece, n, true, nil
+	return d.next(p)
 }
 
-// whole returns where the payload and the end of the frame are that p begins with, if it is of the commonest kind, and 0
-// if it is not: a message of less than 64 KiB in one frame that is all there, with nothing left over from before. Such
-// a frame needs only these comparisons, and leaves no trace in d.
-func (d *Decoder) whole(p []byte) (start, end int) {
-	if d.left != 0 || d.held != 0 || d.message != 0 || d.aside != nil || len(p) < 4 {
-		return 0, 0
+// whole is Next for the payload of a frame that Whole has found.
+func (d *Decoder) whole(opcode Opcode, payload []byte, end int) (piece Piece, n int, ok bool, err error) {
+	if opcode == Text && !valid(payload) {
+		return Piece{}, 0, false, d.fail(NotText(payload))
 	}
-	if first := p[0] &^ rsv1Bit; first != finBit|byte(Text) && first != finBit|byte(Binary) || p[0]&d.forbidden != 0 {
-		return 0, 0
-	}
-	length := int(p[1] ^ d.maskBit) // with the mask bit if that was wrong
-	start = 2
-	if length >= length16 {
-		if length != length16 {
-			return 0, 0
-		}
-		start, length = 4, int(binary.BigEndian.Uint16(p[2:]))
-		if length < length16 {
-			return 0, 0
-		}
-	}
-	start += int(d.maskBit >> 5)
-	end = start + length
-	if end > len(p) || int64(length) > d.limit {
-		return 0, 0
-	}
-	return start, end
+	return Piece{Opcode: opcode, Payload: payload, First: true, Last: true}, end, true, nil
 }
 
 // next is Next for everything else.

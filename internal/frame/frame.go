@@ -101,6 +101,23 @@ func AppendFrame(dst []byte, h Header, payload []byte) []byte {
 	return dst
 }
 
+// PutHeader writes the header of a message of n bytes as a server sends it, in one frame, not masked and not compressed, and
+// returns its length.
+func PutHeader(dst *[MaxHeader]byte, opcode Opcode, n int) int {
+	dst[0] = finBit | byte(opcode)
+	switch {
+	case n < length16:
+		dst[1] = byte(n)
+		return 2
+	case n <= 0xffff:
+		dst[1], dst[2], dst[3] = length16, byte(n>>8), byte(n)
+		return 4
+	}
+	dst[1] = length64
+	binary.BigEndian.PutUint64(dst[2:], uint64(n))
+	return 10
+}
+
 func bit(set bool, b byte) byte {
 	if set {
 		return b

@@ -30,23 +30,24 @@ func xor(p []byte, key uint32) {
 		return
 	}
 	word := uint64(key)<<32 | uint64(key)
-	for len(p) >= 32 {
-		xorWord(p[0:8], word)
-		xorWord(p[8:16], word)
-		xorWord(p[16:24], word)
-		xorWord(p[24:32], word)
-		p = p[32:]
+	for len(p) >= 64 {
+		b := (*[64]byte)(p) // with its bounds known, each line is one instruction
+		binary.LittleEndian.PutUint64(b[0:], binary.LittleEndian.Uint64(b[0:])^word)
+		binary.LittleEndian.PutUint64(b[8:], binary.LittleEndian.Uint64(b[8:])^word)
+		binary.LittleEndian.PutUint64(b[16:], binary.LittleEndian.Uint64(b[16:])^word)
+		binary.LittleEndian.PutUint64(b[24:], binary.LittleEndian.Uint64(b[24:])^word)
+		binary.LittleEndian.PutUint64(b[32:], binary.LittleEndian.Uint64(b[32:])^word)
+		binary.LittleEndian.PutUint64(b[40:], binary.LittleEndian.Uint64(b[40:])^word)
+		binary.LittleEndian.PutUint64(b[48:], binary.LittleEndian.Uint64(b[48:])^word)
+		binary.LittleEndian.PutUint64(b[56:], binary.LittleEndian.Uint64(b[56:])^word)
+		p = p[64:]
 	}
 	for len(p) >= 8 {
-		xorWord(p[:8], word)
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^word)
 		p = p[8:]
 	}
 	for i := range p {
 		p[i] ^= byte(word)
 		word >>= 8
 	}
-}
-
-func xorWord(p []byte, word uint64) {
-	binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^word)
 }

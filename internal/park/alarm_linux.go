@@ -29,7 +29,7 @@ func (a *alarms) set(c *Conn, d time.Duration) {
 	d = min(d, 24*24*time.Hour)
 	at := a.now() + int64((d+time.Millisecond-1)/time.Millisecond)
 	at = max(at, 1)
-	a.table.due(c).Store(stamp(at))
+	a.table.setDue(c, stamp(at))
 	if at < a.next.Load() {
 		a.schedule(at)
 	}
@@ -61,6 +61,9 @@ func (a *alarms) sweep() {
 	now := a.now()
 	soonest := int64(math.MaxInt64)
 	for _, ch := range a.table.all() {
+		if ch == nil {
+			continue
+		}
 		for i := range ch.due {
 			at := ch.due[i].Load()
 			if at == 0 {

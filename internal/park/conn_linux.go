@@ -14,16 +14,15 @@ type slot struct {
 	users atomic.Uint32 // those who use fd besides the turn, and noMore
 
 	// Immutable once the connection is on the loop.
-	fd    int32
-	index uint32 // in the loop's table
-	gen   uint32 // tells the connection from those that had the index before
+	fd  int32
+	gen uint32 // tells the connection from those that had fd before
 
 	// Owned by the turn.
-	since uint32 // of Hold
-	full  bool   // there may be something to read
-	hup   bool   // the end is near: a short read does not mean that nothing is left
-	gone  bool   // Close was called
-	held  bool   // Hold(true) was
+	held    uint32 // what Hold(true) has begun; 0: nothing
+	full    bool   // there may be something to read
+	hup     bool   // the end is near: a short read does not mean that nothing is left
+	gone    bool   // Close was called
+	crowded bool   // others wait for their turn behind this one
 }
 
 // The notes.
@@ -120,15 +119,15 @@ func (c *Conn) serveAlone() {
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	c.serve(buf)
+	c.serve(buf, c.notes.Swap(busy), false)
 	largeBuffers.Put(buf)
 	done = true
 }
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte) {
+func (c *Conn) serve(buf *[largeBuffer]byte, notes uint32, crowded bool) {
+	c.crowded = crowded
 	for {
-		notes := c.notes.Swap(busy)
 		if notes&(woken|writable) != 0 && !c.gone {
 			c.h.Woken()
 		}
@@ -141,6 +140,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte) {
 		if c.yield() {
 			return
 		}
+		notes = c.notes.Swap(busy)
 	}
 }
 
@@ -153,19 +153,17 @@ func (c *Conn) read(buf *[largeBuffer]byte) bool {
 	if into == nil {
 		into = buf[:]
 	}
-	n, err := syscall.Read(int(c.fd), into)
-	switch {
-	case n > 0:
+	switch n, errno := readSocket(int(c.fd), into); {
+	case errno == syscall.EINTR:
+	case errno == syscall.EAGAIN:
+		c.full = false
+	case errno != 0:
+		c.hungUp(errno)
+	case n == 0:
+		c.hungUp(io.EOF)
+	default:
 		c.full = n == len(into) || c.hup
 		c.h.Input(into[:n])
-	case err == syscall.EINTR:
-	case err == syscall.EAGAIN:
-		c.full = false
-	default:
-		if err == nil {
-			err = io.EOF
-		}
-		c.hungUp(err)
 	}
 	return c.full
 }
@@ -197,7 +195,7 @@ func (c *Conn) unuse() {
 	}
 }
 
-// vacate frees the index, and the descriptor if it is ours, which nobody uses any more.
+// vacate frees the place in the table, and the descriptor if it is ours, which nobody uses any more.
 func (c *Conn) vacate() {
 	l := currentLoop()
 	l.table.remove(c)
@@ -211,14 +209,14 @@ func (c *Conn) write(p []byte) (int, error) {
 	if !c.use() {
 		return 0, net.ErrClosed
 	}
-	defer c.unuse()
 	n, err := writeFD(int(c.fd), p)
 	if err == ErrWouldBlock {
 		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
-		if err := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); err != nil {
-			return n, err
+		if failed := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
+			err = failed
 		}
 	}
+	c.unuse()
 	return n, err
 }
 
@@ -234,14 +232,13 @@ func (c *Conn) shutdown(both bool) {
 	_ = syscall.Shutdown(int(c.fd), how)
 }
 
-// release closes the connection, in its turn.
+// release closes the connection, in its turn. The kernel takes it off the loop when the descriptor is closed; events that still come are dropped.
 func (c *Conn) release() {
 	if c.gone {
 		return
 	}
 	c.cork(false)
 	c.gone, c.full = true, false
-	currentLoop().forget(c)
 	if c.users.Or(noMore) == 0 {
 		c.vacate()
 	}
@@ -254,6 +251,12 @@ func (c *Conn) setAlarm(d time.Duration) {
 	}
 }
 
+// recently returns when the poller that has the turn, or another one, last woke up.
+func (c *Conn) recently() uint32 { return currentLoop().clock.Load() }
+
+// isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
+func (c *Conn) isCrowded() bool { return c.crowded && currentLoop().corks.count() > 0 }
+
 func (c *Conn) deferWrite() bool {
 	l := currentLoop()
 	return l != nil && l.corks.add(c.h)
@@ -262,15 +265,14 @@ func (c *Conn) deferWrite() bool {
 func (c *Conn) cork(more bool) {
 	l := currentLoop()
 	switch {
-	case more == c.held:
-		return
+	case more == (c.held != 0):
 	case more:
-		c.since = l.corks.begin()
+		c.held = l.corks.begin()
 		l.guard()
 	default:
-		l.corks.end(c.since)
+		l.corks.end(c.held)
+		c.held = 0
 	}
-	c.held = more
 }
 
 func (c *Conn) addrs() (local, remote net.Addr) {

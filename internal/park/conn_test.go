@@ -123,9 +123,13 @@ func (h *handler) wantsEnd(t *testing.T, want error) {
 
 // connect returns both ends of a connection.
 func connect(t testing.TB, network string) (near, far net.Conn) {
-	if network == "pipe" {
+	switch network {
+	case "pipe":
 		near, far = net.Pipe()
-	} else {
+	case "tls":
+		near, far = dial(t, "tcp")
+		near, far = secure(t, near, far)
+	default:
 		near, far = dial(t, network)
 	}
 	t.Cleanup(func() { near.Close(); far.Close() })
@@ -150,7 +154,7 @@ func dial(t testing.TB, network string) (near, far net.Conn) {
 
 // each runs a test over sockets of the operating system's and over something that is none.
 func each(t *testing.T, test func(t *testing.T, near, far net.Conn)) {
-	for _, network := range []string{"tcp", "unix", "pipe"} {
+	for _, network := range []string{"tcp", "unix", "tls", "pipe"} {
 		t.Run(network, func(t *testing.T) {
 			near, far := connect(t, network)
 			test(t, near, far)

@@ -18,17 +18,17 @@ type corks struct {
 	seen    uint32    // begun, as stale saw it
 }
 
-// begin returns what end is to be called with.
+// begin returns what end is to be called with, which is not 0.
 func (k *corks) begin() (since uint32) {
 	k.begun.Add(1)
-	return uint32(k.state.Add(1) >> 32)
+	return uint32(k.state.Add(1)>>32) + 1
 }
 
 // end flushes everything, also what other batches have sent: it has waited long enough.
 func (k *corks) end(since uint32) {
 	for {
 		old := k.state.Load()
-		if uint32(old>>32) != since || k.state.CompareAndSwap(old, old-1) {
+		if uint32(old>>32)+1 != since || k.state.CompareAndSwap(old, old-1) {
 			break
 		}
 	}

@@ -17,20 +17,29 @@ import (
 // one cannot bear there are more, up to one a processor. A poller that finds another waiting when it has finished ends.
 type loop struct {
 	epfd   int
-	bell   int // an eventfd that ends the pollers
+	bell   int   // an eventfd that ends the pollers when it can be read
+	gate   *gate // waits for events
+	aside  *gate // waits for nothing
 	table  table
 	alarms alarms
 	corks  corks
 
-	watchers atomic.Int32 // pollers that wait for events
-	armed    atomic.Bool  // check will run
-	napping  atomic.Bool  // one of them does so without the scheduler's knowledge
+	clock    atomic.Uint32 // the time when a poller last woke up; see Now
+	sleeping atomic.Bool   // a poller waits for events
+	armed    atomic.Bool   // check will run
+	yielding atomic.Bool   // a poller has left its processor to others
+	overdue  atomic.Bool   // … and some may have had to wait for that
+	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
+	freed    atomic.Int64  // when somebody else has last had another processor; see now
 	stopped  atomic.Bool
+
+	streak int // events in a row that followed each other briskly; owned by who sleeps
 
 	mu      sync.Mutex
 	pollers []*poller
 	checker *time.Timer
 	loaded  int  // how often in a row check has found nobody waiting
+	calm    bool // it has found nobody at work
 	closed  bool // epfd and bell are no longer ours
 }
 
@@ -86,25 +95,44 @@ func (l *loop) retire() {
 
 func newLoop() (*loop, error) {
 	growDescriptors()
-	epfd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		_ = syscall.Close(epfd)
-		return nil, errno
-	}
-	l := &loop{epfd: epfd, bell: int(bell)}
+	l := &loop{epfd: -1, bell: -1}
 	l.alarms.table, l.alarms.start = &l.table, time.Now()
 	l.alarms.next.Store(math.MaxInt64)
-	if err := syscall.EpollCtl(epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
-		_ = syscall.Close(epfd)
-		_ = syscall.Close(l.bell)
+	if err := l.open(); err != nil {
+		l.close()
 		return nil, err
 	}
 	l.addPoller(nil)
 	return l, nil
+}
+
+func (l *loop) open() (err error) {
+	if l.epfd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return errno
+	}
+	l.bell = int(bell)
+	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
+		return err
+	}
+	if l.gate, err = newGate(l.epfd, syscall.EPOLLIN); err != nil {
+		return err
+	}
+	l.aside, err = newGate(l.bell, syscall.EPOLLOUT) // it always has room
+	return err
+}
+
+func (l *loop) close() {
+	l.gate.close()
+	l.aside.close()
+	for _, fd := range []int{l.epfd, l.bell} {
+		if fd >= 0 {
+			_ = syscall.Close(fd)
+		}
+	}
 }
 
 // growDescriptors makes the kernel's table of descriptors large at once, as far as is reasonable. It grows by doubling otherwise, and
@@ -135,77 +163,134 @@ func (l *loop) ring() {
 const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
 
 func (l *loop) watch(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: int32(c.index), Pad: int32(c.gen)})
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: c.fd, Pad: int32(c.gen)})
 }
 
-// forget ends the events of c.
-func (l *loop) forget(c *Conn) { _ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, int(c.fd), nil) }
-
+// How far apart the looks are that check takes. A handler that is found in two of them is blocked.
 const (
-	// patience is how far apart the looks are that check takes. A handler that is found in two of them is blocked.
 	patience = 700 * time.Microsecond
-	// overload is how often in a row nobody must be found waiting until there is another poller.
-	overload = 4
+	calm     = time.Millisecond       // as long as pollers are found waiting
+	doubt    = 300 * time.Microsecond // when one is not, for the first time
 )
+
+// overload is how often in a row nobody must be found waiting until there is another poller.
+const overload = 4
 
 // guard has check run soon.
 func (l *loop) guard() {
-	if l.armed.Load() || l.armed.Swap(true) {
+	if !l.armed.Load() {
+		l.arm()
+	}
+}
+
+func (l *loop) arm() {
+	if l.armed.Swap(true) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.checkLocked(patience)
+}
+
+func (l *loop) checkLocked(after time.Duration) {
 	if l.checker == nil {
-		l.checker = time.AfterFunc(patience, l.check)
+		l.checker = time.AfterFunc(after, l.check)
 	} else {
-		l.checker.Reset(patience)
+		l.checker.Reset(after)
 	}
 }
 
-// check flushes what handlers hold up, and has somebody go on where one blocks.
+// relax has check not run, when there is nothing for it to see.
+func (l *loop) relax() {
+	if !l.armed.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.checker != nil && len(l.pollers) == 1 && l.corks.count() == 0 && l.checker.Stop() {
+		l.armed.Store(false)
+	}
+}
+
+// check flushes what handlers hold up, and has somebody go on where one blocks. It comes again while there is anything to see.
 func (l *loop) check() {
 	if l.stopped.Load() {
 		return
 	}
 	l.armed.Store(false) // first: what begins from here on wants another check
+	if l.yielding.Load() {
+		l.overdue.Store(true)
+	} else {
+		l.freed.Store(l.now())
+	}
 	l.corks.flush()
 	l.mu.Lock()
-	progressing, blocked := 0, 0
+	busy, progressing, blocked := false, 0, 0
 	var held []*poller // blocked, with events that wait
+	var slow []Handler // what blocks them
 	for _, p := range l.pollers {
-		switch seq := p.seq.Load(); {
+		turn := p.turn.Load()
+		moved := turn != p.seen
+		p.seen = turn
+		switch busy = busy || moved; {
 		case p.waiting.Load():
-		case seq != p.seen:
-			p.seen = seq
+		case moved:
 			progressing++
 		default:
 			blocked++
+			if c := l.table.at(int32(turn)); c != nil {
+				slow = append(slow, c.h)
+			}
 			if p.holdsEvents() {
 				held = append(held, p)
 			}
 		}
 	}
-	unwatched := l.watchers.Load() == 0
+	unwatched := !l.watched()
 	if l.loaded++; !unwatched {
 		l.loaded = 0
 	}
-	busy := l.loaded >= overload && progressing < runtime.GOMAXPROCS(0)
-	if busy {
+	overloaded := l.loaded >= overload && progressing < runtime.GOMAXPROCS(0)
+	if overloaded {
 		l.loaded = 0
 	}
 	l.mu.Unlock()
+	if blocked > 0 {
+		l.hurt.Store(l.now())
+	}
 	if blocked > 0 || l.corks.stale() {
 		l.corks.lift()
+	}
+	for _, h := range slow {
+		h.Flush()
 	}
 	for _, p := range held {
 		l.addPoller(p)
 	}
-	if unwatched && len(held) == 0 && (busy || progressing == 0 && blocked > 0) {
+	if unwatched && len(held) == 0 && (overloaded || progressing == 0 && blocked > 0) {
 		l.addPoller(nil)
 	}
-	if progressing > 0 || len(held) > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
-		l.guard()
+	if busy || len(held) > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
+		l.again(progressing > 0)
 	}
+}
+
+// again has check take another look.
+func (l *loop) again(progressing bool) {
+	if l.armed.Swap(true) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	after := patience
+	switch wasCalm := l.calm; {
+	case !progressing:
+		after = calm
+	case wasCalm:
+		after = doubt
+	}
+	l.calm = !progressing
+	l.checkLocked(after)
 }
 
 // addPoller starts a poller. It begins with the events that blocked has fetched, unless that is nil.
@@ -213,10 +298,14 @@ func (l *loop) addPoller(blocked *poller) {
 	p := new(poller)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.pollers = append(l.pollers, p)
-		go l.poll(p, blocked)
+	if l.closed {
+		return
 	}
+	if blocked != nil {
+		p.inherit(blocked)
+	}
+	l.pollers = append(l.pollers, p)
+	go l.poll(p)
 }
 
 func (l *loop) removePoller(p *poller) {
@@ -225,10 +314,9 @@ func (l *loop) removePoller(p *poller) {
 	l.pollers = slices.DeleteFunc(l.pollers, func(other *poller) bool { return other == p })
 	if l.stopped.Load() && len(l.pollers) == 0 && !l.closed {
 		l.closed = true
-		_ = syscall.Close(l.epfd)
-		_ = syscall.Close(l.bell)
+		l.close()
 	}
 }
 
 // watched reports whether a poller waits, so that another one is not needed.
-func (l *loop) watched() bool { return l.watchers.Load() > 0 }
+func (l *loop) watched() bool { return l.sleeping.Load() }

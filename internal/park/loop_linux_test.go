@@ -1,6 +1,8 @@
 package park_test
 
 import (
+	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +50,62 @@ func TestFewPollers(t *testing.T) {
 		ask()
 	}
 	assert.Less(t, pollers(), 10)
+}
+
+// Where there is no descriptor left a connection stays where it is, and works.
+func TestNoDescriptorsLeft(t *testing.T) {
+	for _, network := range []string{"tcp", "tls"} {
+		t.Run(network, func(t *testing.T) {
+			near, far := connect(t, network)
+			h := newHandler(near, nil)
+			h.input = func(p []byte) { _ = h.write(p, nil) }
+			var limit syscall.Rlimit
+			require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+			require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Max: limit.Max}))
+			h.Start()
+			require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+			wantsEcho(t, far, noise(100_000))
+			far.Close()
+			h.wantsEnd(t, io.EOF)
+		})
+	}
+}
+
+// Signals end waits early, and nothing else.
+func TestSignals(t *testing.T) {
+	near, far := connect(t, "tcp")
+	h := newHandler(near, nil)
+	h.input = func(p []byte) { _ = h.write(p, nil) }
+	h.Start()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for self := syscall.Getpid(); ; runtime.Gosched() {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = syscall.Kill(self, syscall.SIGURG) // what the runtime preempts with
+			}
+		}
+	})
+	for range 100 {
+		wantsEcho(t, far, noise(100))
+	}
+	close(stop)
+	wg.Wait()
+	far.Close()
+	h.wantsEnd(t, io.EOF)
+}
+
+// wantsEcho sends p, and wants it back.
+func wantsEcho(t *testing.T, far net.Conn, p []byte) {
+	t.Helper()
+	go far.Write(p)
+	got := make([]byte, len(p))
+	_, err := io.ReadFull(far, got)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(p, got))
 }
 
 // token is what a connection in the hammer sends over and over: bytes on the wrong connection show.
@@ -111,6 +170,9 @@ func open(t *testing.T, l net.Listener) (near, far net.Conn) {
 // hammer is the life of one connection. Its handler sends the token and checks that it gets the token.
 func hammer(t *testing.T, l net.Listener, tok token) {
 	near, far := open(t, l)
+	if rand.IntN(8) == 0 {
+		near, far = secure(t, near, far)
+	}
 	var got int
 	var paused atomic.Bool
 	h := newHandler(near, nil)
@@ -192,13 +254,17 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 }
 
 func endSomehow(c net.Conn) {
-	switch tcp := c.(*net.TCPConn); rand.IntN(3) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		tcp = c.(*tls.Conn).NetConn().(*net.TCPConn)
+	}
+	switch rand.IntN(3) {
 	case 0:
 		tcp.SetLinger(0)
 		tcp.Close()
 	case 1:
-		tcp.CloseWrite()
-	case 2:
-		tcp.Close()
+		c.(interface{ CloseWrite() error }).CloseWrite()
+	default:
+		c.Close()
 	}
 }

@@ -18,11 +18,16 @@ func (*Conn) lodge(net.Conn) bool             { return false }
 func (*Conn) leave(uint32)                    {}
 func (*Conn) write([]byte) (int, error)       { return 0, ErrWouldBlock }
 func (*Conn) setAlarm(time.Duration)          {}
+func (*Conn) recently() uint32                { return Now() }
+func (*Conn) isCrowded() bool                 { return false }
 func (*Conn) deferWrite() bool                { return false }
 func (*Conn) cork(bool)                       {}
 func (*Conn) shutdown(bool)                   {}
 func (*Conn) release()                        {}
+func (*Conn) hasRoom() bool                   { return false }
 func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
+
+const tlsAtOnce = 0
 
 // perch does not exist here either.
 type perch struct{ raw any }
@@ -31,4 +36,5 @@ func (*stream) settle(*Conn) bool              { return false }
 func (*stream) occupy(*Conn)                   {}
 func (*stream) vacate(*Conn, bool) bool        { return false }
 func (*stream) readPerched(*Conn, []byte) bool { return false }
+func (*stream) fall(*Conn)                     {}
 func (*stream) leavePerch(*Conn)               {}

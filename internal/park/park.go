@@ -117,6 +117,24 @@ func (c *Conn) Hold(more bool) {
 	c.cork(more)
 }
 
+// Crowded reports, in the connection's turn, whether others wait for their turn behind it. What is sent had better wait for the end
+// of the turn then: if that does not come within about a millisecond, Flush is called.
+func (c *Conn) Crowded() bool { return c.stream.Load() == nil && c.isCrowded() }
+
+var epoch = time.Now()
+
+// Now returns the time in milliseconds since the process started, modulo 2^32: times that lie less than 24 days apart can be
+// compared. It is not 0.
+func Now() uint32 { return max(uint32(time.Since(epoch)/time.Millisecond), 1) }
+
+// Recently is Now in the connection's turn, or shortly before: it costs less.
+func (c *Conn) Recently() uint32 {
+	if c.stream.Load() == nil {
+		return c.recently()
+	}
+	return Now()
+}
+
 // CloseWrite tells the peer that nothing more will come (TCP FIN, TLS close_notify). Where that cannot be said the
 // connection is cut.
 func (c *Conn) CloseWrite() {

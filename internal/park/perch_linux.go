@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // A TLS connection keeps its place in the runtime's poller, since only package tls can read it, but no goroutine waits there: the
@@ -44,11 +45,13 @@ func (s *stream) settle(c *Conn) bool {
 		return false
 	}
 	l, ok := enterLoop()
-	if !ok {
+	if !ok || s.perch.raw.Control(func(fd uintptr) { c.fd = int32(fd); l.table.add(c) }) != nil {
+		if ok {
+			l.leave()
+		}
 		s.perch.raw = nil
 		return false
 	}
-	l.table.add(c)
 	if err := s.watch(c, syscall.EPOLL_CTL_ADD); err != nil {
 		s.perch.raw = nil
 		l.table.remove(c)
@@ -58,11 +61,31 @@ func (s *stream) settle(c *Conn) bool {
 	return true
 }
 
+// tlsAtOnce is how many bytes a TLS connection writes without a goroutine of its own. Such a write must not have to wait, since a
+// record that is not finished breaks the connection. A socket that can be written has a third of its buffer free, of which the
+// segments' overhead takes a part, and the kernel's buffers are of 16 KiB or more unless somebody has made them smaller.
+const tlsAtOnce = 4 << 10
+
+// hasRoom reports whether a short write will not have to wait. If the connection has been closed meanwhile the answer may be
+// anything.
+func (c *Conn) hasRoom() bool {
+	ask := struct {
+		fd            int32
+		events, found int16
+	}{fd: c.fd, events: pollOut}
+	var now syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&ask)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return errno == 0 && n == 1 && ask.found == pollOut
+}
+
+// pollOut is POLLOUT, which package syscall does not have.
+const pollOut = 0x4
+
 // watch has the loop tell once that there is something to read, from now on.
 func (s *stream) watch(c *Conn, op int) (err error) {
 	event := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
-		Fd:     int32(c.index), Pad: int32(c.gen),
+		Fd:     c.fd, Pad: int32(c.gen),
 	}
 	failed := s.perch.raw.Control(func(fd uintptr) {
 		err = syscall.EpollCtl(currentLoop().epfd, op, int(fd), &event)
@@ -73,7 +96,7 @@ func (s *stream) watch(c *Conn, op int) (err error) {
 	return err
 }
 
-// rouse is called by the loop.
+// rouse is called by the loop, and whenever somebody has to look.
 func (s *stream) rouse(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,6 +110,16 @@ func (s *stream) occupy(c *Conn) {
 		s.perch.vacant = false
 		go s.run(c)
 	}
+}
+
+// fall ends a connection on which nobody may be reading. It says goodbye if that needs no waiting.
+func (s *stream) fall(c *Conn) {
+	if t := s.Conn.(*tls.Conn); c.hasRoom() {
+		_ = t.Close()
+	} else {
+		_ = t.NetConn().Close()
+	}
+	s.rouse(c) // the kernel does not tell of a descriptor that has been closed
 }
 
 // vacate lets the goroutine go that has the turn, if there is nothing for it to do.
@@ -138,7 +171,7 @@ func (s *stream) expect() bool {
 
 func isTimeout(err error) bool { return os.IsTimeout(err) }
 
-// leavePerch takes a closed connection off the loop.
+// leavePerch takes a connection off the loop that is about to be closed, and on which nobody sets alarms any more.
 func (s *stream) leavePerch(c *Conn) {
 	if c.users.Or(noMore) == 0 {
 		c.vacate()

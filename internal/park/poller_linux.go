@@ -1,121 +1,97 @@
 package park
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 )
 
 // poller waits for events and handles them.
 type poller struct {
-	seq     atomic.Uint32 // counts the events it has begun to handle
-	waiting atomic.Bool   // for events
-	seen    uint32        // seq, when check looked; guarded by the loop's mu
+	// turn says which event is being handled: its descriptor, and in the high half how many there have been.
+	turn    atomic.Uint64
+	waiting atomic.Bool // for events
+	seen    uint64      // turn, when check looked; guarded by the loop's mu
 
-	mu     sync.Mutex
+	// batch says how many events there are, in the high half, and how many of them have been taken.
+	batch  atomic.Uint32
+	mu     sync.Mutex // held to inherit, and by its owner before events change
 	events [fetch]syscall.EpollEvent
-	next   int // the first of events that nobody handles yet
-	n      int
 
 	// Owned by the goroutine.
-	from    *poller // whose events it handles
-	current *Conn   // whose turn it has
+	current *Conn // whose turn it has
 	buf     *[largeBuffer]byte
+	turns   uint32
+	napped  bool // a nap has brought one event
+	handled int  // events since it last let others have the processor
 }
 
-const (
-	// fetch is how many events a poller takes at once.
-	fetch = 64
-	// nap is how long, in milliseconds, a poller sleeps without the scheduler's knowledge, which makes falling asleep and
-	// waking up much cheaper. Its processor is lost to others meanwhile.
-	nap = 2
-)
+// fetch is how many events a poller takes at once.
+const fetch = 128
 
 // poll is a poller's life.
-func (l *loop) poll(p, blocked *poller) {
+func (l *loop) poll(p *poller) {
 	p.buf = largeBuffers.Get().(*[largeBuffer]byte)
 	done := false
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
 			go p.current.serveAlone()
-			l.addPoller(p.from)
+			l.addPoller(p)
 		}
 		l.removePoller(p)
 	}()
-	if blocked != nil {
-		l.handle(p, blocked)
-	}
-	for !l.stopped.Load() && !l.watched() {
-		l.wait(p)
-		l.handle(p, p)
+	l.handle(p)
+	for !l.stopped.Load() && l.wait(p) {
+		l.handle(p)
 	}
 	largeBuffers.Put(p.buf)
 	done = true
 }
 
-// wait fetches events.
-func (l *loop) wait(p *poller) {
-	runtime.Gosched() // everybody else first: from here on this processor may be blocked
-	n := l.epoll(p, 0)
-	if n <= 0 {
-		n = l.sleep(p)
+// wait fetches events. It reports whether the poller is still needed.
+func (l *loop) wait(p *poller) bool {
+	if p.handled >= manners || l.overdue.Load() {
+		p.handled = 0
+		l.stepAside()
 	}
-	p.mu.Lock()
-	p.next, p.n = 0, max(n, 0)
+	p.mu.Lock() // whoever inherits from p has finished
 	p.mu.Unlock()
-	if n > 1 || l.watchers.Load() == 0 {
+	n, needed := 0, true
+	if !p.napped && !l.watched() { // after a nap it would find nothing
+		n = l.epoll(p, 0)
+	}
+	p.napped = false
+	if n <= 0 {
+		p.handled = 0
+		n, needed = l.sleep(p)
+		n = max(n, 0)
+	}
+	p.batch.Store(uint32(n) << 16)
+	p.handled += n
+	if n > 1 || n == 1 && !l.watched() {
 		l.guard()
 	}
+	return needed
 }
 
-// sleep waits for as long as it takes: first for a nap, since the next event often follows soon.
-func (l *loop) sleep(p *poller) int {
-	p.waiting.Store(true)
-	l.watchers.Add(1)
-	n := 0
-	if l.napping.CompareAndSwap(false, true) {
-		n = l.epoll(p, nap)
-		l.napping.Store(false)
-		if n <= 0 {
-			runtime.Gosched() // the signal that may have ended it asks for this
-		}
-	}
-	for n <= 0 && !l.stopped.Load() {
-		n, _ = syscall.EpollWait(l.epfd, p.events[:], -1)
-	}
-	l.watchers.Add(-1)
-	p.waiting.Store(false)
-	return n
-}
-
-// epoll is epoll_wait without telling the scheduler.
-func (l *loop) epoll(p *poller, timeout uintptr) int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), fetch, timeout, 0, 0)
-	if errno != 0 {
-		return -1
-	}
-	return int(n)
-}
-
-// handle handles the events that from has fetched.
-func (l *loop) handle(p, from *poller) {
-	p.from = from
+// handle handles the events that p has.
+func (l *loop) handle(p *poller) {
+	l.clock.Store(Now())
 	held, since := false, uint32(0)
 	for {
-		event, more, ok := from.take()
-		if !ok {
+		event, more := p.take()
+		if event == nil {
 			break
 		}
-		if more && !held {
-			since, held = l.corks.begin(), true
-		}
 		if more {
-			l.guard() // this handler may block as well, and the others wait behind it
+			l.guard() // this handler may block, and the others wait behind it
+			if !held {
+				since, held = l.corks.begin(), true
+			}
 		}
-		p.seq.Add(1)
-		l.dispatch(p, event)
+		p.turns++
+		p.turn.Store(uint64(p.turns)<<32 | uint64(uint32(event.Fd)))
+		l.dispatch(p, event, more)
 	}
 	if held {
 		l.corks.end(since)
@@ -123,28 +99,36 @@ func (l *loop) handle(p, from *poller) {
 }
 
 // take returns the next event, and whether there are others behind it.
-func (p *poller) take() (event syscall.EpollEvent, more, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next == p.n {
-		return event, false, false
+func (p *poller) take() (event *syscall.EpollEvent, more bool) {
+	batch := p.batch.Add(1)
+	n, taken := batch>>16, batch&0xffff
+	if taken > n {
+		return nil, false
 	}
-	event = p.events[p.next]
-	p.next++
-	return event, p.next < p.n, true
+	return &p.events[(taken-1)%fetch], taken < n
 }
 
+// holdsEvents reports whether there are events that p has not begun to handle.
 func (p *poller) holdsEvents() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.next < p.n
+	batch := p.batch.Load()
+	return batch&0xffff < batch>>16
 }
 
-func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
+// inherit takes over the events that from has not begun to handle.
+func (p *poller) inherit(from *poller) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	batch := from.batch.Swap(0)
+	if n, taken := batch>>16, batch&0xffff; taken < n {
+		p.batch.Store(uint32(copy(p.events[:], from.events[taken:n])) << 16)
+	}
+}
+
+func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
 		return // the bell: the loop has been stopped
 	}
-	c := l.table.find(uint32(event.Fd), uint32(event.Pad))
+	c := l.table.find(event.Fd, uint32(event.Pad))
 	if c == nil {
 		return
 	}
@@ -152,12 +136,12 @@ func (l *loop) dispatch(p *poller, event syscall.EpollEvent) {
 		s.rouse(c)
 		return
 	}
-	if !c.note(notesOf(event.Events)) {
+	notes := notesOf(event.Events)
+	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
 		return
 	}
 	p.current = c
-	c.serve(p.buf)
-	p.current = nil
+	c.serve(p.buf, notes, more)
 }
 
 func notesOf(events uint32) (n uint32) {

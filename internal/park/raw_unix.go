@@ -57,21 +57,22 @@ func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
 func (r *rawConn) readOnce(fd uintptr) bool {
 	b := largeBuffers.Get().(*[largeBuffer]byte)
 	for {
-		n, err := syscall.Read(int(fd), b[:])
+		n, errno := readSocket(int(fd), b[:])
 		switch {
-		case n > 0:
-			r.got, r.n = b, n
-			return true
-		case err == syscall.EINTR:
+		case errno == syscall.EINTR:
 			continue
-		case err == syscall.EAGAIN:
+		case errno == syscall.EAGAIN:
 			largeBuffers.Put(b)
 			return false
-		case err == nil:
-			err = io.EOF
+		case errno != 0:
+			r.readErr = errno
+		case n == 0:
+			r.readErr = io.EOF
+		default:
+			r.got, r.n = b, n
+			return true
 		}
 		largeBuffers.Put(b)
-		r.readErr = err
 		return true
 	}
 }
@@ -91,23 +92,60 @@ func (r *rawConn) writeOnce(fd uintptr) bool {
 	return true
 }
 
-// writeFD writes as much of p as goes without waiting.
+// TryWrite writes as much of p as goes at once, to a connection that is not parked yet. Like [Conn.TryWrite] it returns
+// ErrWouldBlock with the number of bytes that did go out.
+func TryWrite(c net.Conn, p []byte) (int, error) {
+	if !isSocket(c) {
+		return 0, ErrWouldBlock
+	}
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	n, failed := 0, error(nil)
+	if err := raw.Write(func(fd uintptr) bool {
+		n, failed = writeFD(int(fd), p)
+		return true
+	}); err != nil {
+		return 0, err
+	}
+	return n, failed
+}
+
+// writeFD writes as much of p as goes without waiting, which mostly is all at once.
 func writeFD(fd int, p []byte) (int, error) {
+	n, errno := writeSocket(fd, p)
+	if n == len(p) && errno == 0 {
+		return n, nil
+	}
+	return writeOn(fd, p, n, errno)
+}
+
+// writeOn is writeFD after a first write has had that result.
+func writeOn(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
 	sent := 0
 	for {
-		n, err := syscall.Write(fd, p[sent:])
-		switch {
-		case n > 0:
+		switch errno {
+		case 0:
 			if sent += n; sent == len(p) {
 				return sent, nil
 			}
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
+		case syscall.EINTR:
+		case syscall.EAGAIN:
 			return sent, ErrWouldBlock
 		default:
-			return sent, err
+			return sent, errno
 		}
+		n, errno = writeSocket(fd, p[sent:])
 	}
+}
+
+// withErrno takes the number out of what package syscall makes an error of.
+func withErrno(n int, err error) (int, syscall.Errno) {
+	if err != nil {
+		return 0, err.(syscall.Errno)
+	}
+	return n, 0
 }
 
 func isSocket(c net.Conn) bool {

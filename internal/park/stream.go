@@ -46,15 +46,17 @@ func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	s.bell = make(chan struct{}, 1)
 	s.asked = true // what was written before has had to wait
-	s.settle(c)
+	if !s.settle(c) {
+		s.bell = make(chan struct{}, 1)
+	}
 	s.mu.Unlock()
 	go s.run(c)
 }
 
-// run is the connection's turn, for as long as it lives.
+// run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
 func (s *stream) run(c *Conn) {
+	deepen(0)
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
@@ -64,6 +66,21 @@ func (s *stream) run(c *Conn) {
 	for s.turn(c) {
 	}
 	done = true
+}
+
+// deepen makes the goroutine's stack as large as reading and writing TLS needs, now that there is nothing on it. Growing on the
+// way would move it two or three times for each message, with everything on it.
+//
+//go:noinline
+func deepen(n int) byte {
+	if n == 0 { // always: that there is the room counts
+		return 0
+	}
+	var room [6 << 10]byte
+	for i := range n {
+		room[i%len(room)] += byte(n)
+	}
+	return room[n%len(room)]
 }
 
 // turn does the next thing. It reports whether there is another one.
@@ -205,16 +222,18 @@ func (s *stream) ring() {
 
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw, left := s.raw, s.left
+	raw, left, perched := s.raw, s.left, s.perch.raw != nil
 	s.asked = s.asked || s.waits && !s.started
 	s.mu.Unlock()
 	switch {
 	case left:
 		return c.write(p)
-	case raw == nil:
-		return 0, ErrWouldBlock
+	case raw != nil:
+		return raw.write(p)
+	case perched && len(p) <= tlsAtOnce && c.hasRoom():
+		return s.Write(p)
 	}
-	return raw.write(p)
+	return 0, ErrWouldBlock
 }
 
 func (s *stream) alarm(c *Conn, d time.Duration) {
@@ -276,13 +295,16 @@ func (s *stream) closeWrite(patience time.Duration) {
 
 func (s *stream) cut(c *Conn) {
 	s.mu.Lock()
-	left := s.left
+	left, perched := s.left, s.perch.raw != nil
 	s.mu.Unlock()
-	if left {
+	switch {
+	case left:
 		c.shutdown(true)
-		return
+	case perched:
+		s.fall(c)
+	default:
+		_ = s.Conn.Close()
 	}
-	_ = s.Conn.Close()
 }
 
 func (s *stream) close(c *Conn) {
@@ -296,8 +318,8 @@ func (s *stream) close(c *Conn) {
 	s.ring()
 	perched := s.perch.raw != nil
 	s.mu.Unlock()
-	_ = s.Conn.Close()
 	if perched {
 		s.leavePerch(c)
 	}
+	_ = s.Conn.Close()
 }

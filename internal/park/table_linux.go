@@ -1,22 +1,23 @@
 package park
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// table finds connections by what epoll returns: no pointer of ours may be known to the kernel only.
+// table finds connections by what epoll returns: no pointer of ours may be known to the kernel only. A connection's place is the number
+// of its descriptor, which nobody else has until that is closed.
 type table struct {
-	chunks atomic.Pointer[[]*chunk]
+	chunks atomic.Pointer[[]*chunk] // nil where there are no connections yet
 
-	mu   sync.Mutex
-	free []uint32 // indexes
-	gen  uint32
+	mu  sync.Mutex
+	gen uint32
 }
 
 const chunkSize = 256
 
-// chunk holds the connections of one range of indexes, and when their alarms are due. Those are packed, so that looking for
+// chunk holds the connections of one range of descriptors, and when their alarms are due. Those are packed, so that looking for
 // alarms touches no connection.
 type chunk struct {
 	conns [chunkSize]atomic.Pointer[Conn]
@@ -30,49 +31,67 @@ func (t *table) all() []*chunk {
 	return nil
 }
 
+// add gives c the place of c.fd. Whoever had it has been cut.
 func (t *table) add(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.free) == 0 {
-		t.grow()
-	}
-	last := len(t.free) - 1
-	c.index = t.free[last]
-	t.free = t.free[:last]
 	t.gen++
 	c.gen = t.gen
-	t.all()[c.index/chunkSize].conns[c.index%chunkSize].Store(c)
+	t.grow(int(c.fd) / chunkSize)
+	ch := t.chunk(c.fd)
+	ch.due[c.fd%chunkSize].Store(0)
+	ch.conns[c.fd%chunkSize].Store(c)
 }
 
-// grow adds a chunk. mu must be held.
-func (t *table) grow() {
-	chunks := append(t.all()[:len(t.all()):len(t.all())], new(chunk))
-	t.chunks.Store(&chunks)
-	first := uint32(len(chunks)-1) * chunkSize
-	for i := range uint32(chunkSize) {
-		t.free = append(t.free, first+chunkSize-1-i)
+// grow makes chunk n. mu must be held.
+func (t *table) grow(n int) {
+	chunks := t.all()
+	if n < len(chunks) && chunks[n] != nil {
+		return
 	}
+	chunks = slices.Clone(chunks) // others read it
+	for len(chunks) <= n {
+		chunks = append(chunks, nil)
+	}
+	chunks[n] = new(chunk)
+	t.chunks.Store(&chunks)
 }
 
+// remove frees the place of c, if it still has one.
 func (t *table) remove(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ch := t.all()[c.index/chunkSize]
-	ch.conns[c.index%chunkSize].Store(nil)
-	ch.due[c.index%chunkSize].Store(0)
-	t.free = append(t.free, c.index)
+	ch := t.chunk(c.fd)
+	if ch.conns[c.fd%chunkSize].CompareAndSwap(c, nil) {
+		ch.due[c.fd%chunkSize].Store(0)
+	}
+}
+
+// at returns the connection that has fd now, or nil.
+func (t *table) at(fd int32) *Conn {
+	if n := fd / chunkSize; fd < 0 || int(n) >= len(t.all()) || t.all()[n] == nil {
+		return nil
+	}
+	return t.chunk(fd).conns[fd%chunkSize].Load()
 }
 
 // find returns the connection of an event, or nil if it is not there any more.
-func (t *table) find(index, gen uint32) *Conn {
-	c := t.all()[index/chunkSize].conns[index%chunkSize].Load()
+func (t *table) find(fd int32, gen uint32) *Conn {
+	c := t.chunk(fd).conns[fd%chunkSize].Load()
 	if c == nil || c.gen != gen {
 		return nil
 	}
 	return c
 }
 
-// due returns where the alarm of c is.
-func (t *table) due(c *Conn) *atomic.Uint32 {
-	return &t.all()[c.index/chunkSize].due[c.index%chunkSize]
+func (t *table) chunk(fd int32) *chunk { return t.all()[fd/chunkSize] }
+
+// setDue notes when the alarm of c goes off.
+func (t *table) setDue(c *Conn, at uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ch := t.chunk(c.fd)
+	if ch.conns[c.fd%chunkSize].Load() == c {
+		ch.due[c.fd%chunkSize].Store(at)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 
@@ -12,37 +13,48 @@ import (
 	"github.com/edgews/edgews/store/bolt"
 )
 
-// What is put into a store is there when the next process opens it.
+// tally counts its requests, for good.
+type tally struct{ storage *edgews.Storage }
+
+func (t tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	marks, err := t.storage.Get(r.Context(), "marks") // nil at first
+	if err == nil || err == edgews.ErrKeyNotFound {
+		marks = append(marks, '|')
+		err = t.storage.Put(r.Context(), "marks", marks)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintf(w, "%s", marks)
+}
+
+// What an object puts into its storage is there when the next process opens the file.
 func Example() {
 	folder, err := os.MkdirTemp("", "edgews")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(folder)
-	newRoom := func(context.Context, *edgews.State) (edgews.Object, error) { return http.NotFoundHandler(), nil }
 
-	for run := range 2 {
+	for range 3 { // processes
 		store, err := bolt.Open(filepath.Join(folder, "objects.db"), nil)
 		if err != nil {
 			log.Fatal(err)
 		}
-		rooms := edgews.NewNamespace("rooms", newRoom, nil) // and the store among its options
-		ctx := context.Background()
-		room, err := store.Open(ctx, edgews.ObjectKey{Namespace: "rooms", ID: rooms.IDFromName("lobby")}, edgews.Fence{Epoch: 1})
-		if err != nil {
-			log.Fatal(err)
-		}
-		topic, err := room.Get(ctx, "topic")
-		fmt.Printf("run %d: %q, %v\n", run, topic, err)
-		if err := room.Commit(ctx, edgews.Batch{Puts: []edgews.Entry{{Key: "topic", Value: []byte("durable objects")}}}); err != nil {
-			log.Fatal(err)
-		}
-		room.Release()
-		if err := store.Close(); err != nil {
-			log.Fatal(err)
-		}
+		tallies := edgews.NewNamespace("tallies", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+			return tally{st.Storage()}, nil
+		}, &edgews.NamespaceOptions{Store: store})
+
+		answer := httptest.NewRecorder()
+		tallies.Get(tallies.IDFromName("visits")).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		fmt.Println(answer.Body)
+
+		tallies.Shutdown(context.Background())
+		store.Close()
 	}
 	// Output:
-	// run 0: "", edgews: key is not in storage
-	// run 1: "durable objects", <nil>
+	// |
+	// ||
+	// |||
 }

@@ -10,6 +10,7 @@ import (
 // checker compares what a server sends on one connection with what it has to send.
 type checker struct {
 	raw      bool
+	pongs    bool // pongs are the answers
 	takeover bool // compressed messages may refer to earlier ones
 
 	head  [10]byte // the beginning of a frame header whose rest has not come
@@ -134,10 +135,11 @@ func (c *checker) open(h []byte) error {
 	case h[0] == finBit|ping:
 		c.control, c.ping, c.left = true, c.ping[:0], int(h[1])
 		return nil
+	case h[0] == finBit|pong && c.pongs:
 	case isControl(h[0]):
 		return fmt.Errorf("unexpected control frame, opcode %d", h[0]&0x0f)
 	}
-	if h[0]&0x0f != 0 {
+	if h[0]&0x0f != 0 { // continuations have the compression of what they continue
 		c.compressed = h[0]&rsv1Bit != 0
 		c.packed = c.packed[:0]
 	}

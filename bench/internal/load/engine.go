@@ -50,7 +50,7 @@ func NewEngine(c *Conns, s *Script, takeover bool) (*Engine, error) {
 	}
 	e := &Engine{script: s, poll: p, conns: make([]conn, len(c.fds)), buf: make([]byte, 1<<20), start: time.Now()}
 	for i, fd := range c.fds {
-		e.conns[i] = conn{id: i, fd: fd, check: checker{raw: s.Raw, takeover: takeover}}
+		e.conns[i] = conn{id: i, fd: fd, check: checker{raw: s.Raw, pongs: s.Pings, takeover: takeover}}
 		if err := p.add(fd, i, unix.EPOLLIN); err != nil {
 			return nil, err
 		}

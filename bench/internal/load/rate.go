@@ -13,11 +13,12 @@ import (
 // late it could be sent.
 func (e *Engine) Rate(perSecond int, d time.Duration) (Report, error) {
 	period := time.Second / time.Duration(perSecond)
+	begin := e.now() // before the timer begins: a batch must not seem to be sent before it is due
 	if err := e.startTimer(period); err != nil {
 		return Report{}, err
 	}
 	defer unix.Close(e.timer)
-	r := rate{e: e, period: period, due: e.now(), deadline: e.now() + d}
+	r := rate{e: e, period: period, due: begin, deadline: begin + d}
 	e.ticked = func(ticks int) error { r.owed += ticks; return r.pay() }
 	e.finished = func(*conn) error { return r.pay() }
 	e.busy++ // the run itself, until the deadline

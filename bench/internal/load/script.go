@@ -8,6 +8,7 @@ import (
 // Script is what each connection says, in a circle, and what has to come back.
 type Script struct {
 	Raw     bool // the server does not parse: it sends back what it gets
+	Pings   bool // pongs are what has to come back
 	Batches []Batch
 }
 
@@ -30,6 +31,20 @@ func Echo(raw bool, size, window int) *Script {
 			b.add(binary2, bytesOf(random, size), random.Uint32(), false)
 		}
 		s.Batches = append(s.Batches, b)
+	}
+	return s
+}
+
+// Pings returns a script of pings of one size, up to 125 bytes, a number of them at a time. With more than
+// one, a server may answer the last and leave out the rest (RFC 6455 §5.5.3).
+func Pings(raw bool, size, window int) *Script {
+	s := Echo(raw, size, window)
+	s.Pings = true
+	for i := range s.Batches {
+		b := &s.Batches[i]
+		for at := 0; at < len(b.send); at += b.size() {
+			b.send[at] = finBit | ping
+		}
 	}
 	return s
 }

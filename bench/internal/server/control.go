@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -20,6 +22,7 @@ type Stats struct {
 //
 //	stats         Stats as JSON
 //	gc            collects garbage, gives the memory back, says ok
+//	http          serves HTTP at an address that it says; a request collects garbage
 //	profile NAME  starts a CPU profile, says ok
 //	stop          ends it, says ok; it is then in NAME.cpu, and what was allocated so far in NAME.allocs
 //
@@ -36,6 +39,8 @@ func control(orders io.Reader, answers io.Writer) error {
 		case "gc":
 			runtime.GC()
 			debug.FreeOSMemory()
+		case "http":
+			answer, err = collectOnRequest()
 		case "profile":
 			p.name = arg
 			err = p.start()
@@ -53,6 +58,16 @@ func control(orders io.Reader, answers io.Writer) error {
 		return err
 	}
 	return io.EOF
+}
+
+// collectOnRequest returns the address of an HTTP server that collects garbage before it answers.
+func collectOnRequest() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go serveHTTP(l, func(http.ResponseWriter, *http.Request) { runtime.GC() })
+	return l.Addr().String(), nil
 }
 
 func stats() (string, error) {

@@ -9,10 +9,7 @@ import (
 )
 
 func serveEdgews(l net.Listener, c Config) error {
-	opts := &edgews.UpgradeOptions{}
-	if c.Deflate == Reset {
-		opts.Compression = &edgews.Compression{NoContextTakeover: true, PeerNoContextTakeover: true}
-	}
+	opts := edgewsOptions(c)
 	listen := edgewsEcho
 	if c.Broadcast {
 		listen = edgewsBroadcast(new(hub[*edgews.Socket]))
@@ -25,6 +22,14 @@ func serveEdgews(l net.Listener, c Config) error {
 		listen(s)
 		_ = s.Accept()
 	})
+}
+
+func edgewsOptions(c Config) *edgews.UpgradeOptions {
+	opts := &edgews.UpgradeOptions{}
+	if c.Deflate == Reset {
+		opts.Compression = &edgews.Compression{NoContextTakeover: true, PeerNoContextTakeover: true}
+	}
+	return opts
 }
 
 func edgewsEcho(s *edgews.Socket) {

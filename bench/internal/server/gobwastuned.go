@@ -44,13 +44,13 @@ type gobwasConn struct {
 	out     bytes.Buffer // answers that are not written yet
 }
 
-// next reads a data frame. Its payload is valid until the next call.
+// next reads a message or a ping. Its payload is valid until the next call.
 func (g *gobwasConn) next() (ws.Header, error) {
 	h, err := ws.ReadHeader(g.in)
 	if err != nil {
 		return h, err
 	}
-	if h.OpCode.IsControl() || !h.Fin {
+	if h.OpCode == ws.OpClose || !h.Fin {
 		return h, io.EOF
 	}
 	if n := int(h.Length); n > cap(g.payload) {
@@ -84,6 +84,9 @@ func (g *gobwasConn) echo() error {
 		h, err := g.next()
 		if err != nil {
 			return err
+		}
+		if h.OpCode == ws.OpPing {
+			h.OpCode = ws.OpPong
 		}
 		if err := g.answer(h, g.payload); err != nil {
 			return err

@@ -33,6 +33,9 @@ func (gwsEcho) OnMessage(conn *gws.Conn, m *gws.Message) {
 	_ = conn.WriteMessage(m.Opcode, m.Bytes())
 }
 
+// OnPing says what the ping said, which the built-in handler does not.
+func (gwsEcho) OnPing(conn *gws.Conn, p []byte) { _ = conn.WritePong(p) }
+
 type gwsBroadcast struct {
 	gws.BuiltinEventHandler
 	all hub[*gws.Conn]

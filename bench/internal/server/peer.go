@@ -16,7 +16,7 @@ type Peer struct {
 
 	Deflate  bool // can agree to permessage-deflate
 	Takeover bool // and keep the context between messages
-	NoTLS    bool // cannot serve TLS
+	NoTLS    bool // cannot serve TLS, or not with crypto/tls
 
 	// Serve serves the listener's connections. It returns when the listener fails.
 	Serve func(l net.Listener, c Config) error
@@ -27,7 +27,8 @@ func Peers() []Peer {
 	return []Peer{
 		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
 		{Name: EpollFloor, Raw: true, NoTLS: true, Serve: serveEpollFloor},
-		{Name: "edgews", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
+		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
+		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgewsObject},
 		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, Serve: serveGws},
 		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwas},
 		{Name: "gobwas tuned", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwasTuned},
@@ -35,6 +36,8 @@ func Peers() []Peer {
 		{Name: "gorilla tuned", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorillaTuned},
 		{Name: "coder", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoder},
 		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
+		{Name: "nbio", Module: "github.com/lesismal/nbio", Deflate: true, NoTLS: true, Serve: serveNbio},
+		{Name: "nbio tuned", Module: "github.com/lesismal/nbio", Deflate: true, NoTLS: true, Serve: serveNbioTuned},
 	}
 }
 
@@ -43,6 +46,9 @@ const (
 	GoFloor    = "Go floor"    // a goroutine and a buffer per connection, on net.Conn
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
+
+// Edgews is the server that all this is about.
+const Edgews = "edgews"
 
 func find(name string) (Peer, error) {
 	peers := Peers()

@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// goal is something that edgews sets out to reach.
+type goal struct {
+	work  string
+	limit float64
+	least bool   // the limit is what is to be reached, not what is not to be exceeded
+	unit  string // what the limit is in, or relative to
+	cell  string
+	whom  []string // servers that are compared, in the cell
+	value func(results) (float64, error)
+}
+
+// goals are set against what was measured of other servers before edgews was written: the best there is, in any language,
+// or a little better.
+var goals = []goal{
+	floored("echo 32 B", "echo/32 B", 0.92, server.GoFloor),
+	floored("echo 128 B", "echo/128 B", 0.92, server.GoFloor),
+	floored("echo 1 KiB", "echo/1 KiB", 0.92, server.GoFloor),
+	floored("echo 128 B, 5 000 connections", "echo/128 B, 5 000 conns", 0.75, server.GoFloor),
+	floored("echo 128 B, 16 outstanding", "pipeline/128 B", 1.05, server.GoFloor),
+	beats("the same, beside gws, gorilla, coder", "pipeline/128 B", 7, "gws", "gorilla", "coder"),
+	floored("5 000 messages/s", "rate/5 000/s", 0.55, server.GoFloor),
+	plain("CPU of a server with 10 000 idle connections", "idle/10 000", asleep, 0, "% of a core"),
+	plain("GC and HTTP request meanwhile, slowest", "collect/5 000/s", requestMax, 10, "ms"),
+	floored("echo 16 KiB", "echo/16 KiB", 1, server.GoFloor),
+	floored("echo 256 KiB", "echo/256 KiB, 16 conns", 1, server.GoFloor),
+	plain("instructions per echo 128 B", "instructions/1 outstanding", instr, 900, ""),
+	plain("instructions, 16 outstanding", "instructions/16 outstanding", instr, 450, ""),
+	plain("allocations per echo", "echo/128 B", allocs, 0, ""),
+	plain("allocations per broadcast delivery", "broadcast/1 outstanding", allocs, 0, ""),
+	plain("allocations per ping", "ping/32 B", allocs, 0, ""),
+	plain("allocations per compressed echo", "deflate/no takeover", allocs, 0, ""),
+	plain("allocations, with takeover", "deflate/takeover", allocs, 0, ""),
+	{work: "decode 32 B in memory", limit: 15, unit: "ns", value: func(results) (float64, error) { return decodeTime(32) }},
+	{work: "decode 1 KiB in memory", limit: 80, unit: "ns", value: func(results) (float64, error) { return decodeTime(1 << 10) }},
+	{work: "decode 64 KiB in memory", limit: 50, least: true, unit: "GB/s", value: decodeSpeed},
+	plain("memory of an idle connection, 19 500", "idle/19 500", rss, 192, "B"),
+	plain("memory of an idle connection, 100 200", "idle100k/100 200 in 6 processes", rss, 192, "B"),
+	plain("memory of an idle TLS connection", "idle/TLS, 10 000", rss, 6000, "B"),
+	plain("connect, handshake, echo", "connect/connect, handshake, echo", cpu, 45, "µs"),
+	floored("broadcast to 1 000, a delivery", "broadcast/1 outstanding", 1, server.EpollFloor),
+	floored("broadcast, 8 outstanding", "broadcast/8 outstanding", 0.26, server.EpollFloor),
+	plain("compressed echo 1 KiB", "deflate/no takeover", cpu, 20, "µs"),
+	plain("compressed, payload", "deflate/no takeover", out, 520, "B"),
+	plain("compressed, kept after a GC", "idle/deflate, 1 000", collected, 300, "B"),
+	plain("compressed echo, takeover", "deflate/takeover", cpu, 30, "µs"),
+	plain("takeover, payload", "deflate/takeover", out, 300, "B"),
+	plain("takeover, kept after a GC", "idle/takeover, 1 000", collected, 24_000, "B"),
+	beats("echo 128 B, beside workerd", "echo/128 B", 5, "workerd"),
+	beats("16 outstanding, beside workerd", "pipeline/128 B", 60, "workerd"),
+	lighter("idle memory, beside workerd", "idle/10 000", 300, "workerd"),
+}
+
+// plain is a goal for a figure itself.
+func plain(work, cell string, f figure, limit float64, unit string) goal {
+	return goal{work: work, limit: limit, unit: unit, cell: cell, whom: []string{server.Edgews}, value: func(r results) (float64, error) {
+		return r.median(visit{cell, server.Edgews}, f), nil
+	}}
+}
+
+// floored is a goal for the CPU time relative to a floor's.
+func floored(work, cell string, limit float64, floor string) goal {
+	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, whom: []string{server.Edgews, floor}, value: func(r results) (float64, error) {
+		return r.over(visit{cell, server.Edgews}, visit{cell, floor}, cpu), nil
+	}}
+}
+
+// beats is a goal for how much more CPU time the best of some peers takes.
+func beats(work, cell string, limit float64, peers ...string) goal {
+	return beside(work, cell, cpu, limit, peers...)
+}
+
+// lighter is one for memory.
+func lighter(work, cell string, limit float64, peers ...string) goal {
+	return beside(work, cell, rss, limit, peers...)
+}
+
+func beside(work, cell string, f figure, limit float64, peers ...string) goal {
+	whom := append([]string{server.Edgews}, peers...)
+	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, whom: whom, value: func(r results) (float64, error) {
+		least := math.Inf(1)
+		for _, p := range peers {
+			least = min(least, r.over(visit{cell, p}, visit{cell, server.Edgews}, f))
+		}
+		return least, nil
+	}}
+}
+
+func decodeSpeed(results) (float64, error) {
+	const size = 64 << 10
+	ns, err := decodeTime(size)
+	return size / ns, err
+}
+
+// wanted returns the names of the cells that the goals need.
+func wanted() []string {
+	var names []string
+	for _, g := range goals {
+		if g.cell != "" && !slices.Contains(names, g.cell) {
+			names = append(names, g.cell)
+		}
+	}
+	return names
+}
+
+// wantedOf says whether a goal needs that server in that cell.
+func wantedOf(c Cell, s subject) bool {
+	return slices.ContainsFunc(goals, func(g goal) bool { return g.cell == c.String() && slices.Contains(g.whom, s.Name) })
+}
+
+func writeGoals(w io.Writer, b *bench) {
+	fmt.Fprintln(w, "\n| work | goal | measured | |\n|---|---:|---:|---|")
+	for _, g := range goals {
+		x, err := g.value(b.results)
+		if err != nil {
+			b.note(fmt.Sprintf("%s: %v.", g.work, err))
+			x = math.NaN()
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", g.work, g.wants(), shortest(x), g.verdict(x))
+	}
+}
+
+func (g goal) wants() string {
+	sign := "≤"
+	if g.least {
+		sign = "≥"
+	}
+	text := sign + " " + shortest(g.limit)
+	if g.unit != "" {
+		text += " " + g.unit
+	}
+	return text
+}
+
+// verdict compares what was measured as it is shown.
+func (g goal) verdict(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "not measured"
+	case g.least && x >= g.limit, !g.least && x <= max(g.limit, nothing):
+		return "met"
+	}
+	return "not met"
+}
+
+// shortest shows x with as many digits as are worth knowing.
+func shortest(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return missing
+	case x < 10:
+		return fmt.Sprintf("%.2f", x)
+	case x < 100:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}

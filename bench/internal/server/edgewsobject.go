@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/edgews/edgews"
+)
+
+// serveEdgewsObject serves the same work through objects: an echo has an object for each connection, a broadcast one
+// for all.
+func serveEdgewsObject(l net.Listener, c Config) error {
+	opts := edgewsOptions(c)
+	n := edgews.NewNamespace("bench", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+		return &edgewsObject{opts, c.Broadcast, st}, nil
+	}, nil)
+	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		id := n.IDFromName("everybody")
+		if !c.Broadcast {
+			id = n.NewUniqueID()
+		}
+		n.Get(id).ServeHTTP(w, r)
+	})
+}
+
+type edgewsObject struct {
+	opts      *edgews.UpgradeOptions
+	broadcast bool
+	st        *edgews.State
+}
+
+func (o *edgewsObject) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, err := edgews.Upgrade(w, r, o.opts)
+	if err != nil {
+		return
+	}
+	_ = o.st.AcceptWebSocket(s)
+}
+
+func (o *edgewsObject) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
+	if o.broadcast {
+		o.st.Broadcast(edgews.Prepare(m.Kind, m.Data))
+		return nil
+	}
+	return s.Write(ctx, m.Kind, m.Data)
+}

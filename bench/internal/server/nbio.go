@@ -1,0 +1,58 @@
+package server
+
+import (
+	"net"
+	"net/http"
+
+	"github.com/lesismal/nbio/logging"
+	"github.com/lesismal/nbio/nbhttp"
+	"github.com/lesismal/nbio/nbhttp/websocket"
+)
+
+// serveNbio is the way of its examples: messages are handled by a pool of goroutines.
+func serveNbio(l net.Listener, c Config) error { return nbio(l, c, nil) }
+
+// serveNbioTuned handles messages where they were read, as its documentation suggests for handlers that do not block.
+func serveNbioTuned(l net.Listener, c Config) error { return nbio(l, c, func(f func()) { f() }) }
+
+func nbio(l net.Listener, c Config, executor func(func())) error {
+	logging.SetLevel(logging.LevelError)
+	upgrader := websocket.NewUpgrader()
+	upgrader.EnableCompression(c.Deflate == Reset)
+	if c.Broadcast {
+		nbioBroadcast(upgrader)
+	} else {
+		upgrader.OnMessage(func(conn *websocket.Conn, typ websocket.MessageType, p []byte) {
+			_ = conn.WriteMessage(typ, p)
+		})
+	}
+	engine := nbhttp.NewEngine(nbhttp.Config{
+		Network:                 "tcp",
+		Addrs:                   []string{l.Addr().String()},
+		Listen:                  func(string, string) (net.Listener, error) { return l, nil },
+		MaxLoad:                 1_000_000,
+		ReleaseWebsocketPayload: true,
+		ServerExecutor:          executor,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, err := upgrader.Upgrade(w, r, nil)
+			if err != nil {
+				return
+			}
+			if c.Deflate == Reset {
+				conn.EnableWriteCompression(true)
+			}
+		}),
+	})
+	if err := engine.Start(); err != nil {
+		return err
+	}
+	select {}
+}
+
+func nbioBroadcast(u *websocket.Upgrader) {
+	var all hub[*websocket.Conn]
+	u.OnOpen(func(conn *websocket.Conn) { all.join(conn) })
+	u.OnMessage(func(_ *websocket.Conn, typ websocket.MessageType, p []byte) {
+		all.each(func(conn *websocket.Conn) { _ = conn.WriteMessage(typ, p) })
+	})
+}

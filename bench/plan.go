@@ -1,0 +1,69 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"github.com/edgews/edgews/bench/internal/server"
+)
+
+// plan is what to measure, how often and for how long, and how to show it.
+type plan struct {
+	name    string // its flag; "" for the plan without one
+	about   string
+	cells   []Cell
+	servers []string                 // names; nil for all
+	visits  func(Cell, subject) bool // whom to visit in a cell; nil for all
+	rounds  int
+	length  time.Duration
+	traced  bool // system calls are shown
+	write   func(io.Writer, *bench)
+}
+
+var plans = []plan{
+	{
+		about: "everything",
+		cells: everything(), rounds: 5, length: time.Second,
+		traced: true, write: writeTables,
+	},
+	{
+		name: "quick", about: "a shorter comparison, of two to three minutes",
+		cells: named(
+			"echo/128 B", "echo/128 B, 5 000 conns", "echo/16 KiB", "pipeline/128 B", "rate/5 000/s", "collect/5 000/s",
+			"broadcast/1 outstanding", "broadcast/8 outstanding", "deflate/no takeover", "deflate/takeover",
+			"connect/connect, handshake, echo", "idle/4 000", "idle/TLS, 500", "idle/takeover, 200",
+		),
+		rounds: 1, length: 200 * time.Millisecond,
+		traced: true, write: writeTables,
+	},
+	{
+		name: "readme", about: "what the README shows, each library as well tuned as it can be, in about ten minutes",
+		cells: named(summarized()...), rounds: 3, length: 400 * time.Millisecond,
+		servers: columns,
+		write:   writeSummary,
+	},
+	{
+		name: "goals", about: "what edgews sets out to reach, and whether it does, in about ten minutes",
+		cells: named(wanted()...), rounds: 3, length: 500 * time.Millisecond,
+		servers: []string{server.GoFloor, server.EpollFloor, server.Edgews, "gws", "gorilla", "coder", "workerd"},
+		visits:  wantedOf,
+		write:   writeGoals,
+	},
+}
+
+// everything returns all cells but those for a quick look.
+func everything() []Cell {
+	small := []string{"idle/4 000", "idle/TLS, 500", "idle/takeover, 200"}
+	return slices.DeleteFunc(slices.Clone(cells), func(c Cell) bool { return slices.Contains(small, c.String()) })
+}
+
+func named(names ...string) []Cell {
+	var list []Cell
+	for _, n := range names {
+		list = append(list, cell(n))
+	}
+	return list
+}

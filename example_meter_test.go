@@ -1,0 +1,71 @@
+package edgews_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// A service that bills its own customers: each has a tenant's meter, and what all of them use is the service's own bill.
+func ExampleMeter() {
+	meter := edgews.NewMeter(nil)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		customer := meter.Tenant(r.URL.Query().Get("customer"))
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: customer}})
+		if err != nil {
+			return
+		}
+		s.OnMessage(func(e edgews.MessageEvent) { s.Send("thanks") })
+		s.Accept()
+	}))
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for customer, messages := range map[string]int{"acme": 2, "initech": 40} {
+		s, _, err := edgews.Dial(ctx, server.URL+"?customer="+customer, nil)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for range messages {
+			s.Write(ctx, edgews.Text, []byte("hello"))
+			s.Receive(ctx)
+		}
+		s.Close(1000, "")
+		<-s.Done()
+	}
+
+	for name, u := range meter.Tenants() {
+		fmt.Printf("%s: %d in, %d bytes out\n", name, u.MessagesIn, u.BytesOut)
+	}
+	bill := edgews.DurableObjects.Bill(meter.Usage())
+	fmt.Println(bill.Lines[1].Quantity, "requests of", bill.Lines[1].Included)
+	// Output:
+	// acme: 2 in, 12 bytes out
+	// initech: 40 in, 240 bytes out
+	// 5 requests of 1000000
+}
+
+// What keeps the objects of a namespace from hibernating, and what that costs.
+func ExampleNamespace_Explain() {
+	rooms := edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			st.WaitUntil(func(ctx context.Context) { <-ctx.Done() }) // it never returns by itself
+		}), nil
+	}, &edgews.NamespaceOptions{Options: edgews.Options{Meter: edgews.NewMeter(nil)}})
+	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+
+	for e := range rooms.Explain(edgews.DurableObjects) {
+		for _, reason := range e.Reasons {
+			file, _, _ := strings.Cut(reason.By, ":") // and the line
+			fmt.Println(e.State, "because of", reason.Pin, "in", file)
+		}
+	}
+	// Output: active because of WaitUntil in example_meter_test.go
+}

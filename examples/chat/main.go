@@ -1,0 +1,94 @@
+// Chat is a server with chat rooms, and the page for them.
+//
+//	go run ./examples/chat
+//
+// Then open the URL that it prints. Each room is an object: it hibernates when nobody talks, what was said is on disk, and
+// after a restart the pages come back to it by themselves.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/store/bolt"
+)
+
+//go:embed index.html
+var page []byte
+
+func main() {
+	log.SetFlags(0)
+	addr := flag.String("addr", "localhost:8080", "the address to listen on")
+	data := flag.String("data", "chat.db", "the file in which the rooms are kept")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, *data); err != nil {
+		log.Fatal("chat: ", err)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, addr, data string) error {
+	store, err := bolt.Open(data, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another address with -addr)", err)
+	}
+	rooms := newRooms(store)
+	server := &http.Server{Handler: handler(rooms), ReadHeaderTimeout: 10 * time.Second}
+	fmt.Printf("Open http://%s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", l.Addr(), data)
+	context.AfterFunc(ctx, func() { server.Close() }) // it does not know the sockets: those are the rooms'
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return rooms.Shutdown(grace)
+}
+
+// newRooms returns the rooms in store. Who has lost the network is noticed within 15 s. Who does not read what is said is cut
+// off, comes back, and asks for what was missed.
+func newRooms(store edgews.Store) *edgews.Namespace {
+	return edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{
+		KeepAlive: 10 * time.Second, KeepAliveTimeout: 5 * time.Second,
+		Overflow: edgews.OverflowClose, SendBuffer: 256 << 10,
+		MaxMessageSize: 16 << 10, RateLimit: edgews.RateLimit{Messages: 50},
+	}})
+}
+
+func handler(rooms *edgews.Namespace) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", http.RedirectHandler("/room/lobby", http.StatusFound))
+	mux.HandleFunc("GET /room/{room}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
+	})
+	mux.HandleFunc("GET /room/{room}/socket", func(w http.ResponseWriter, r *http.Request) {
+		id, err := rooms.ParseID(r.PathValue("room"))
+		if err != nil {
+			id = rooms.IDFromName(r.PathValue("room"))
+		}
+		rooms.Get(id).ServeHTTP(w, r)
+	})
+	// A private room has an ID instead of a name. Who does not have the link does not find it.
+	mux.HandleFunc("POST /private", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/room/"+rooms.NewUniqueID().String(), http.StatusSeeOther)
+	})
+	return mux
+}

@@ -1,0 +1,369 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/browser"
+)
+
+// serve serves rooms from memory.
+func serve(t *testing.T) (url string, rooms *edgews.Namespace) {
+	rooms = newRooms(edgews.NewMemoryStore())
+	server := httptest.NewServer(handler(rooms))
+	t.Cleanup(func() {
+		server.Close()
+		rooms.Shutdown(context.Background())
+	})
+	return server.URL, rooms
+}
+
+// guest is somebody in a room.
+type guest struct {
+	t *testing.T
+	s *edgews.Socket
+}
+
+// heard is anything that the server sends.
+type heard struct {
+	said
+	Here   []string
+	Missed []said
+	Wait   int
+}
+
+func enter(t *testing.T, room, name string, after int) (guest, heard) {
+	t.Helper()
+	query := url.Values{"name": {name}, "after": {fmt.Sprint(after)}}.Encode()
+	s, _, err := edgews.Dial(t.Context(), room+"/socket?"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guest{t, s}
+	return g, g.hears("welcome")
+}
+
+func (g guest) says(id, text string) {
+	g.t.Helper()
+	data, _ := json.Marshal(map[string]string{"id": id, "text": text})
+	if err := g.s.Write(g.t.Context(), edgews.Text, data); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// hears returns the next message, which has to be of that type.
+func (g guest) hears(what string) heard {
+	g.t.Helper()
+	got, err := edgews.ReceiveJSON[heard](g.t.Context(), g.s)
+	if err != nil || got.Type != what {
+		g.t.Fatalf("got %+v and %v, not %q", got, err, what)
+	}
+	return got
+}
+
+func (g guest) leaves() {
+	g.t.Helper()
+	if err := g.s.Close(edgews.StatusNormalClosure, ""); err != nil {
+		g.t.Fatal(err)
+	}
+	<-g.s.Done()
+}
+
+func texts(all []said) (texts []string) {
+	for _, m := range all {
+		texts = append(texts, m.Name+": "+m.Text)
+	}
+	return texts
+}
+
+func equal[T any](t *testing.T, want, got T) {
+	t.Helper()
+	if !reflect.DeepEqual(want, got) {
+		t.Errorf("want %v, got %v", want, got)
+	}
+}
+
+func TestTalk(t *testing.T) {
+	server, rooms := serve(t)
+	lobby := server + "/room/lobby"
+	ann, welcome := enter(t, lobby, "  Ann  ", 0)
+	equal(t, []string{"Ann"}, welcome.Here)
+	bob, welcome := enter(t, lobby, "Bob", 0)
+	equal(t, []string{"Ann", "Bob"}, welcome.Here)
+	equal(t, "Bob", ann.hears("joined").Name)
+
+	ann.says("a1", "hello")
+	for _, g := range []guest{ann, bob} {
+		got := g.hears("said")
+		equal(t, said{"said", 1, "a1", "Ann", "hello", got.At}, got.said)
+	}
+	ann.says("a1", "hello") // once more, after a connection that was lost
+	equal(t, 1, ann.hears("said").N)
+
+	if err := rooms.Hibernate(t.Context(), rooms.IDFromName("lobby")); err != nil {
+		t.Fatal(err)
+	}
+	bob.says("b1", "still there?")
+	equal(t, 2, ann.hears("said").N)
+	bob.hears("said")
+	bob.leaves()
+	equal(t, "Bob", ann.hears("left").Name)
+
+	_, welcome = enter(t, lobby, "Bob", 1)
+	equal(t, []string{"Bob: still there?"}, texts(welcome.Missed))
+	_, welcome = enter(t, server+"/room/other", "Cid", 0)
+	equal(t, nil, texts(welcome.Missed))
+}
+
+func TestPrivateRoom(t *testing.T) {
+	server, _ := serve(t)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Post(server+"/private", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	path := resp.Header.Get("Location")
+	equal(t, len("/room/")+64, len(path))
+	ann, _ := enter(t, server+path, "Ann", 0)
+	ann.says("a1", "psst")
+	ann.hears("said")
+	_, welcome := enter(t, server+path, "Bob", 0)
+	equal(t, []string{"Ann: psst"}, texts(welcome.Missed))
+}
+
+func TestTooFast(t *testing.T) {
+	server, _ := serve(t)
+	ann, _ := enter(t, server+"/room/lobby", "Ann", 0)
+	for i := range burst {
+		ann.says(fmt.Sprint(i), "spam")
+		ann.hears("said")
+	}
+	ann.says("more", "spam")
+	if wait := ann.hears("slow").Wait; wait <= 0 || wait > int(interval.Milliseconds()) {
+		t.Errorf("to wait for %d ms", wait)
+	}
+	bob, _ := enter(t, server+"/room/lobby", "Bob", 0)
+	bob.says("b1", "no spam")
+	bob.hears("said")
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	store := edgews.NewMemoryStore()
+	rooms := newRooms(store)
+	var r *room
+	keys := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
+		value, err := newRoom(ctx, st)
+		r, _ = value.(*room)
+		return value, err
+	}, &edgews.NamespaceOptions{Store: store})
+	keys.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	for n := range kept + 10 {
+		if err := r.remember(t.Context(), said{N: n + 1}, []byte(fmt.Sprintf(`{"n":%d}`, n+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := newRoom(t.Context(), r.st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history := again.(*room).history
+	equal(t, kept, len(history))
+	equal(t, 11, history[0].N)
+	equal(t, len(history), len(r.history))
+}
+
+func TestRefused(t *testing.T) {
+	server, _ := serve(t)
+	for _, name := range []string{"", "   ", strings.Repeat("é", maxName+1), "\xff"} {
+		_, resp, err := edgews.Dial(t.Context(), server+"/room/lobby/socket?name="+url.QueryEscape(name), nil)
+		if err == nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	for _, message := range []string{"", "{", `{"id":"x"}`, `{"text":"x"}`, `{"id":"x","text":"` + strings.Repeat("x", maxText+1) + `"}`} {
+		ann, _ := enter(t, server+"/room/lobby", "Ann", 0)
+		if err := ann.s.Write(t.Context(), edgews.Text, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		<-ann.s.Done()
+		equal(t, edgews.StatusUnsupportedData, ann.s.Err().(*edgews.CloseError).Code)
+	}
+}
+
+// process is the example as its users run it.
+type process struct {
+	t          *testing.T
+	path       string
+	addr, data string
+	cmd        *exec.Cmd
+}
+
+func build(t *testing.T) *process {
+	t.Helper()
+	dir := t.TempDir()
+	p := &process{t: t, path: filepath.Join(dir, "chat"), addr: freeAddr(t), data: filepath.Join(dir, "chat.db")}
+	if out, err := exec.Command("go", "build", "-o", p.path, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Cleanup(p.kill)
+	return p
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start starts the server and waits until it answers.
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.path, "-addr", p.addr, "-data", p.data)
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if resp, err := http.Get("http://" + p.addr); err == nil {
+			resp.Body.Close()
+			return
+		}
+	}
+	p.t.Fatal("the server does not answer")
+}
+
+// kill ends the server without a goodbye.
+func (p *process) kill() {
+	if p.cmd != nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+		p.cmd = nil
+	}
+}
+
+// stop interrupts the server, which then has to end well.
+func (p *process) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(os.Interrupt)
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Error(err)
+	}
+	p.cmd = nil
+}
+
+func TestRestart(t *testing.T) {
+	p := build(t)
+	lobby := "http://" + p.addr + "/room/lobby"
+	p.start()
+	ann, _ := enter(t, lobby, "Ann", 0)
+	ann.says("a1", "before")
+	ann.hears("said")
+	p.stop()
+	<-ann.s.Done()
+	equal(t, edgews.StatusServiceRestart, ann.s.Err().(*edgews.CloseError).Code)
+
+	p.start()
+	ann, welcome := enter(t, lobby, "Ann", 0)
+	equal(t, []string{"Ann: before"}, texts(welcome.Missed))
+	ann.says("a2", "after")
+	equal(t, 2, ann.hears("said").N)
+	p.kill()
+
+	p.start()
+	_, welcome = enter(t, lobby, "Ann", 0)
+	equal(t, []string{"Ann: before", "Ann: after"}, texts(welcome.Missed))
+}
+
+func TestRun(t *testing.T) {
+	taken, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	data := filepath.Join(t.TempDir(), "chat.db")
+	if err := run(t.Context(), taken.Addr().String(), data); err == nil || !strings.Contains(err.Error(), "-addr") {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, "localhost:0", data); err != nil {
+		t.Errorf("an interrupt: %v", err)
+	}
+}
+
+// TestBrowser has two pages talk to each other, and kills the server between.
+func TestBrowser(t *testing.T) {
+	first, second := browser.Start(t), browser.Start(t)
+	p := build(t)
+	p.start()
+	visit(t, first, p, "Ann")
+	visit(t, second, p, "Bob")
+	shows(t, first, "#here", "Bob")
+
+	say(t, first, "hello Bob")
+	shows(t, second, "#log", "hello Bob")
+	say(t, second, "hello Ann <b>")
+	shows(t, first, "#log", "hello Ann <b>")
+
+	p.kill()
+	shows(t, first, "#state", "trying again")
+	say(t, first, "is anybody there?") // kept until there is
+	p.start()
+	shows(t, first, "#state", "connected")
+	shows(t, second, "#state", "connected")
+	shows(t, second, "#log", "is anybody there?")
+	say(t, second, "I am")
+	shows(t, first, "#log", "I am")
+
+	browser.Act(t, first, chromedp.Reload())
+	shows(t, first, "#here", "Ann (you)")
+	for _, text := range []string{"hello Bob", "hello Ann <b>", "is anybody there?", "I am"} {
+		shows(t, first, "#log", text)
+		if log := browser.Text(t, first, "#log"); strings.Count(log, text) != 1 {
+			t.Errorf("%q is not there once:\n%s", text, log)
+		}
+	}
+}
+
+func visit(t *testing.T, tab context.Context, p *process, name string) {
+	t.Helper()
+	browser.Act(t, tab,
+		chromedp.Navigate("http://"+p.addr),
+		chromedp.SetValue("#name", name),
+		chromedp.Click("#naming button"),
+	)
+	shows(t, tab, "#state", "connected")
+	shows(t, tab, "#here", name+" (you)")
+}
+
+func say(t *testing.T, tab context.Context, text string) {
+	t.Helper()
+	browser.Act(t, tab, chromedp.SetValue("#text", text), chromedp.Click("#send"))
+}
+
+// shows waits until an element says that.
+func shows(t *testing.T, tab context.Context, selector, text string) {
+	t.Helper()
+	quoted, _ := json.Marshal([]string{selector, text})
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](
+		fmt.Sprintf(`(([where, what]) => document.querySelector(where).textContent.includes(what))(%s)`, quoted)))
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/edgews/edgews"
+)
+
+const (
+	kept             = 200         // messages of a room that are remembered
+	maxName, maxText = 32, 2000    // in characters
+	burst            = 5           // messages that a user may say at once
+	interval         = time.Second // … and then one in each
+)
+
+// room is a chat room, an object of its own. It is in memory while somebody talks; ten seconds later only its sockets are,
+// each with a name attached, and what was said is in storage.
+type room struct {
+	st      *edgews.State
+	history []said               // the same as in storage
+	free    map[string]time.Time // when a user's last messages are forgiven
+}
+
+// said is a message, as it is sent and stored.
+type said struct {
+	Type string `json:"type"` // "said"
+	N    int    `json:"n"`    // counts up
+	ID   string `json:"id"`   // chosen by the page, which repeats what it is not sure to have said
+	Name string `json:"name"`
+	Text string `json:"text"`
+	At   int64  `json:"at"` // milliseconds since 1970
+}
+
+func newRoom(ctx context.Context, st *edgews.State) (edgews.Object, error) {
+	r := &room{st: st, free: make(map[string]time.Time)}
+	for entry, err := range st.Storage().List(ctx, "said/") {
+		var m said
+		if err = cmp.Or(err, json.Unmarshal(entry.Value, &m)); err != nil {
+			return nil, err
+		}
+		r.history = append(r.history, m)
+	}
+	// So the page finds out whether anybody is there. It does not wake the room.
+	return r, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
+}
+
+// ServeHTTP lets somebody in: /room/lobby/socket?name=Ann&after=17, where 17 is the last message that the page has.
+func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	name := strings.Join(strings.Fields(req.FormValue("name")), " ")
+	if n := utf8.RuneCountInString(name); n == 0 || n > maxName || !utf8.ValidString(name) {
+		http.Error(w, fmt.Sprintf("a name has 1 to %d characters", maxName), http.StatusBadRequest)
+		return
+	}
+	s, err := edgews.Upgrade(w, req, nil)
+	if err != nil {
+		return // answered already
+	}
+	r.broadcast(map[string]any{"type": "joined", "name": name})
+	if err := r.st.AcceptWebSocket(s); err != nil {
+		s.Accept()
+		s.Close(edgews.StatusTryAgainLater, err.Error())
+		return
+	}
+	s.SetAttachment(name)
+	after, _ := strconv.Atoi(req.FormValue("after"))
+	missed := slices.DeleteFunc(slices.Clone(r.history), func(m said) bool { return m.N <= after })
+	edgews.SendJSON(s, map[string]any{"type": "welcome", "name": name, "here": r.here(), "missed": missed})
+}
+
+// here returns the names of those who are in the room.
+func (r *room) here() (names []string) {
+	for _, s := range r.st.WebSockets() {
+		var name string
+		if s.ReadyState() == edgews.Open && s.Attachment(&name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (r *room) WebSocketClose(_ context.Context, s *edgews.Socket, _ edgews.CloseEvent) error {
+	var name string
+	err := s.Attachment(&name)
+	r.broadcast(map[string]any{"type": "left", "name": name})
+	return err
+}
+
+// WebSocketMessage is somebody who says something. The others hear it when it is safe on disk.
+func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgews.Message) error {
+	var m said
+	err := json.Unmarshal(msg.Data, &m)
+	if n := utf8.RuneCountInString(m.Text); err != nil || m.ID == "" || len(m.ID) > 64 || n == 0 || n > maxText {
+		return s.Close(edgews.StatusUnsupportedData, "not what this page sends")
+	}
+	if i := slices.IndexFunc(r.history, func(old said) bool { return old.ID == m.ID }); i >= 0 {
+		return edgews.SendJSON(s, r.history[i]) // it was said, and the page did not hear it
+	}
+	if err := s.Attachment(&m.Name); err != nil {
+		return err
+	}
+	if wait := r.charge(m.Name); wait > 0 {
+		return edgews.SendJSON(s, map[string]any{"type": "slow", "id": m.ID, "wait": wait.Milliseconds()})
+	}
+	m.Type, m.N, m.At = "said", 1, time.Now().UnixMilli()
+	if len(r.history) > 0 {
+		m.N += r.history[len(r.history)-1].N
+	}
+	data, _ := json.Marshal(m)
+	if err := r.remember(ctx, m, data); err != nil {
+		return err
+	}
+	r.st.Broadcast(edgews.Prepare(edgews.Text, data))
+	return nil
+}
+
+// charge says how long a user has to wait before saying more. It need not be stored: a room that hibernates has been
+// quiet for long enough.
+func (r *room) charge(name string) (wait time.Duration) {
+	now := time.Now()
+	maps.DeleteFunc(r.free, func(_ string, at time.Time) bool { return at.Before(now) })
+	free := now
+	if at, busy := r.free[name]; busy {
+		free = at
+	}
+	if free = free.Add(interval); free.Sub(now) > burst*interval {
+		return free.Sub(now) - burst*interval
+	}
+	r.free[name] = free
+	return 0
+}
+
+// remember stores a message in place of the oldest. If that fails the room is constructed anew, from what is stored.
+func (r *room) remember(ctx context.Context, m said, data []byte) error {
+	r.history = append(r.history, m)
+	r.history = r.history[max(0, len(r.history)-kept):]
+	key := func(n int) string { return fmt.Sprintf("said/%015d", n) }
+	return r.st.Storage().Update(ctx, func(tx *edgews.Tx) error {
+		return cmp.Or(tx.Delete(key(m.N-kept)), tx.Put(key(m.N), data))
+	})
+}
+
+func (r *room) broadcast(v any) {
+	data, _ := json.Marshal(v)
+	r.st.Broadcast(edgews.Prepare(edgews.Text, data))
+}

@@ -1,0 +1,81 @@
+// Game is a server with game sessions, and the page to play on: whoever steps on a gem scores.
+//
+//	go run ./examples/game
+//
+// Then open the URL that it prints in two windows. Each session is an object, and between moves it hibernates: where the
+// players are and what they have scored is attached to their sockets, where the gems lie is in storage.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/store/bolt"
+)
+
+//go:embed index.html
+var page []byte
+
+func main() {
+	log.SetFlags(0)
+	addr := flag.String("addr", "localhost:8080", "the address to listen on")
+	data := flag.String("data", "game.db", "the file in which the sessions are kept")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, *data); err != nil {
+		log.Fatal("game: ", err)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, addr, data string) error {
+	store, err := bolt.Open(data, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another address with -addr)", err)
+	}
+	games := newGames(store)
+	server := &http.Server{Handler: handler(games), ReadHeaderTimeout: 10 * time.Second}
+	fmt.Printf("Open http://%s in two windows. Ctrl-C stops the server.\n", l.Addr())
+	context.AfterFunc(ctx, func() { server.Close() })
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return games.Shutdown(grace)
+}
+
+// newGames returns the sessions in store.
+func newGames(store edgews.Store) *edgews.Namespace {
+	return edgews.NewNamespace("games", newGame, &edgews.NamespaceOptions{Store: store})
+}
+
+func handler(games *edgews.Namespace) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", http.RedirectHandler("/game/1", http.StatusFound))
+	mux.HandleFunc("GET /game/{game}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
+	})
+	mux.HandleFunc("GET /game/{game}/socket", func(w http.ResponseWriter, r *http.Request) {
+		games.Get(games.IDFromName(r.PathValue("game"))).ServeHTTP(w, r)
+	})
+	return mux
+}

@@ -1,0 +1,167 @@
+package deflate
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+const (
+	minMatch = 4 // RFC 1951 allows 3, which saves next to nothing and costs a table of its own
+	maxMatch = 258
+
+	// maxWindow is the largest distance there can be.
+	maxWindow = 1 << maxBits
+
+	// lookahead is how many bytes a search looks at, of which the last ones of a text have not enough.
+	lookahead = 8
+
+	hashBits = 14
+)
+
+// parse is what a text was cut into.
+type parse struct {
+	sequences []sequence
+	literals  []byte // of all sequences, one after the other
+}
+
+// sequence is a run of literals and the match that follows it.
+type sequence struct {
+	literals uint16
+	length   uint16 // of the match; 0 at the end of a block, where there is none
+	distance uint16 // of the match, less one
+}
+
+// matcher finds what was there before (LZ77). A table has the latest place of each hash. It is not cleared
+// between texts: their positions go on from one to the next, farther apart than any distance, so that what an
+// earlier one left behind is too far away to be found.
+type matcher struct {
+	table [1 << hashBits]uint32
+	base  uint32 // position of the first byte of the text
+
+	// Of the text.
+	window uint32 // the largest distance
+	mask   uint64 // the bytes of a place that are hashed
+	step   int    // from one pair of places that are looked up to the next
+	dense  bool   // all bytes of a match can be referred to: a small window has little else
+
+	sequences [maxBlock/minMatch + 1]sequence
+	literals  [maxBlock + lookahead]byte
+}
+
+// shortText is the size in bytes below which four equal bytes, at every place, are the best that a text has to
+// offer. In a larger one they hide longer matches, and leaving out every third place costs little.
+const shortText = 4 << 10
+
+// start begins a text of n bytes, in which no match is farther away than window.
+func (m *matcher) start(n int, window uint32) {
+	if m.base == 0 || m.base > 1<<30 {
+		clear(m.table[:])
+		m.base = maxWindow + 1
+	}
+	m.window, m.mask, m.step, m.dense = window, 1<<40-1, 3, false
+	switch {
+	case n < shortText || window < shortText:
+		m.mask, m.step = 1<<32-1, 2
+		m.dense = n > int(window)
+	case window < maxWindow:
+		m.step, m.dense = 2, true
+	}
+}
+
+// finish ends a text of n bytes.
+func (m *matcher) finish(n int) {
+	m.base += uint32(min(n, 1<<30)) + maxWindow
+}
+
+func hash(v, mask uint64) uint64 { return (v & mask) * 0x9e3779b185ebca87 >> (64 - hashBits) }
+
+func load32(p []byte, i int) uint32 { return binary.LittleEndian.Uint32(p[i:]) }
+func load64(p []byte, i int) uint64 { return binary.LittleEndian.Uint64(p[i:]) }
+
+// index lets matches refer to text[:n]: to every second byte, since search also looks backwards.
+func (m *matcher) index(text []byte, n int) {
+	n = min(n, len(text)-lookahead)
+	table, base, mask := &m.table, m.base, m.mask // in registers
+	for i := 0; i < n-2; i += 4 {
+		v := load64(text, i)
+		table[hash(v, mask)] = base + uint32(i)
+		table[hash(v>>16, mask)] = base + uint32(i) + 2
+	}
+}
+
+// search cuts text[from:] into sequences.
+func (m *matcher) search(text []byte, from int) parse {
+	sequences, literals := m.sequences[:0], m.literals[:]
+	n := 0 // of literals
+	for {
+		at, distance := m.next(text, from)
+		if distance == 0 {
+			n += copy(literals[n:], text[from:])
+			return parse{append(sequences, sequence{literals: uint16(len(text) - from)}), literals[:n]}
+		}
+		end := matchEnd(text, at, distance)
+		m.insert(text, at, end)
+		for at > from && at > distance && text[at-1] == text[at-1-distance] && end-at < maxMatch {
+			at--
+		}
+		run := at - from
+		sequences = append(sequences, sequence{uint16(run), uint16(end - at), uint16(distance - 1)})
+		// Most runs are short, and copied in one go.
+		binary.LittleEndian.PutUint64(literals[n:], load64(text, from))
+		if run > lookahead {
+			copy(literals[n:], text[from:at])
+		}
+		n, from = n+run, end
+	}
+}
+
+// next finds the next match at or behind from: four bytes that are the same distance bytes before. A distance
+// of 0 says that there is none.
+func (m *matcher) next(text []byte, from int) (at, distance int) {
+	table, base, mask, window, step := &m.table, m.base, m.mask, m.window, m.step // in registers
+	for at = from; at <= len(text)-lookahead; {
+		v := load64(text, at)
+		position := base + uint32(at)
+		first, second := &table[hash(v, mask)], &table[hash(v>>8, mask)]
+		d1, d2 := position-*first, position+1-*second
+		*first, *second = position, position+1
+		if d1 <= window && load32(text, at-int(d1)) == uint32(v) {
+			return at, int(d1)
+		}
+		if d2 <= window && load32(text, at+1-int(d2)) == uint32(v>>8) {
+			return at + 1, int(d2)
+		}
+		at += step + (at-from)>>5 // faster and faster where nothing is found
+	}
+	return at, 0
+}
+
+// matchEnd returns where the match ends whose first four bytes, at text[at:], are known to be equal.
+func matchEnd(text []byte, at, distance int) int {
+	end := min(len(text), at+maxMatch)
+	text = text[:end]
+	at += minMatch
+	for ; at <= end-8; at += 8 {
+		if differ := load64(text, at) ^ load64(text, at-distance); differ != 0 {
+			return at + bits.TrailingZeros64(differ)>>3
+		}
+	}
+	for at < end && text[at] == text[at-distance] {
+		at++
+	}
+	return at
+}
+
+// insert lets matches refer to the end of the one at text[at:end], or to all of it.
+func (m *matcher) insert(text []byte, at, end int) {
+	table, base, mask := &m.table, m.base, m.mask
+	if m.dense {
+		for i := at + 1; i < min(end, len(text)-lookahead); i++ {
+			table[hash(load64(text, i), mask)] = base + uint32(i)
+		}
+	} else if end <= len(text)-lookahead {
+		v := load64(text, end-2)
+		table[hash(v, mask)] = base + uint32(end-2)
+		table[hash(v>>8, mask)] = base + uint32(end-1)
+	}
+}

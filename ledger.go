@@ -1,0 +1,296 @@
+package edgews
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// ledger keeps what a meter and its tenants have used since it was begun, over any number of runs of the program. An entry is
+// a sum, not a difference, so writing it twice changes nothing. Each commit has a number, which tells whether one of
+// which nobody heard has happened.
+type ledger struct {
+	b    *books
+	turn chan struct{} // holds a token while somebody reads or writes: one at a time
+	run  uint64        // tells this meter from others
+
+	// Guarded by turn.
+	seal  ledgerSeal // of the last commit that is known
+	read  bool       // what others have written is known
+	tried []draft    // what a commit has tried to write
+}
+
+// ledgerNamespace is where ledgers are, among the objects of a Store.
+const ledgerNamespace = "edgews.meter"
+
+const (
+	ledgerHead    = "head"   // the key of a ledgerSeal
+	ledgerEntries = "entry/" // the beginning of the keys of ledgerEntry
+)
+
+// ledgerSeal says who has written last.
+type ledgerSeal struct {
+	Run uint64    `json:"run"`
+	Seq uint64    `json:"seq"`
+	At  time.Time `json:"at"`
+}
+
+// ledgerEntry is what one meter has used, without its tenants.
+type ledgerEntry struct {
+	Tenant []string `json:"tenant,omitempty"`
+	Usage  Usage    `json:"usage"`
+	Day    *dayMark `json:"day,omitempty"` // if it has a quota
+}
+
+func newLedger(b *books) *ledger {
+	return &ledger{b: b, turn: make(chan struct{}, 1), run: rand.Uint64()}
+}
+
+func (l *ledger) lock(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *ledger) unlock() { <-l.turn }
+
+// open opens the ledger in its store. The turn must be held.
+func (l *ledger) open(ctx context.Context) (ObjectStore, error) {
+	key := ObjectKey{Namespace: ledgerNamespace, ID: ID{sha256.Sum256([]byte(l.b.opts.Ledger))}}
+	store, err := l.b.opts.Store.Open(ctx, key, Fence{Epoch: firstEpoch})
+	if err != nil {
+		return nil, fmt.Errorf("edgews: ledger cannot be opened: %w", err)
+	}
+	if err := l.catchUp(ctx, store); err != nil {
+		store.Release()
+		return nil, err
+	}
+	return store, nil
+}
+
+// catchUp finds out what has been written since this meter was here last: by itself, if it did not hear of it, or by another.
+func (l *ledger) catchUp(ctx context.Context, store ObjectStore) error {
+	seal, err := readSeal(ctx, store)
+	if err != nil {
+		return err
+	}
+	if l.read && seal.Run == l.seal.Run && seal.Seq == l.seal.Seq {
+		l.tried = nil
+		return nil
+	}
+	l.wrote() // or another has written since, and nobody can tell: then rather too little than twice
+	if !l.read || seal.Run != l.run {
+		if err := l.readAll(ctx, store); err != nil {
+			return err
+		}
+	}
+	l.seal, l.read = seal, true
+	return nil
+}
+
+// wrote notes that what was tried has happened.
+func (l *ledger) wrote() {
+	for _, d := range l.tried {
+		d.m.mu.Lock()
+		d.m.saved = d.booked
+		d.m.mu.Unlock()
+	}
+	l.tried = nil
+}
+
+// readAll takes over what there is.
+func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
+	var found []ledgerEntry
+	for entry, err := range store.List(ctx, ledgerEntries) {
+		var e ledgerEntry
+		if err == nil {
+			err = json.Unmarshal(entry.Value, &e)
+		}
+		if err != nil {
+			return fmt.Errorf("edgews: ledger cannot be read: %w", err)
+		}
+		found = append(found, e)
+	}
+	for _, e := range found {
+		m := l.b.all
+		for _, name := range e.Tenant {
+			m = m.Tenant(name)
+		}
+		m.mu.Lock()
+		m.before = e.Usage.Sub(m.saved)
+		if e.Day != nil {
+			m.day = *e.Day
+		}
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// readSeal returns the zero seal of a ledger that nobody has written to.
+func readSeal(ctx context.Context, store ObjectStore) (seal ledgerSeal, err error) {
+	value, err := store.Get(ctx, ledgerHead)
+	if errors.Is(err, ErrKeyNotFound) {
+		return seal, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(value, &seal)
+	}
+	if err != nil {
+		return seal, fmt.Errorf("edgews: ledger cannot be read: %w", err)
+	}
+	return seal, nil
+}
+
+// flush writes what has been used since the last time.
+func (l *ledger) flush(ctx context.Context) error {
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
+	store, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Release()
+	if l.tried = l.b.all.drafts(nil); len(l.tried) == 0 {
+		return nil
+	}
+	next := ledgerSeal{l.run, l.seal.Seq + 1, time.Now().UTC()}
+	if err := store.Commit(ctx, l.batch(next)); err != nil {
+		return fmt.Errorf("edgews: ledger cannot be written: %w", err)
+	}
+	l.wrote()
+	l.seal = next
+	return nil
+}
+
+// draft is what a meter has counted, of which the ledger does not have everything.
+type draft struct {
+	m      *Meter
+	booked Usage
+	entry  ledgerEntry
+}
+
+// drafts appends what is to be written of m and its tenants.
+func (m *Meter) drafts(to []draft) []draft {
+	m.mu.Lock()
+	if m.booked != m.saved {
+		entry := ledgerEntry{Tenant: m.tenant, Usage: m.before.Add(m.booked)}
+		if day := m.day; !day.Day.IsZero() {
+			entry.Day = &day
+		}
+		to = append(to, draft{m, m.booked, entry})
+	}
+	m.mu.Unlock()
+	for _, t := range m.children() {
+		to = t.drafts(to)
+	}
+	return to
+}
+
+// batch is what was tried, under its seal.
+func (l *ledger) batch(seal ledgerSeal) (b Batch) {
+	put := func(key string, v any) {
+		value, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // there is nothing in these that could not be
+		}
+		b.Puts = append(b.Puts, Entry{key, value})
+	}
+	put(ledgerHead, seal)
+	for _, d := range l.tried {
+		put(ledgerKey(d.m.tenant), d.entry)
+	}
+	return b
+}
+
+// ledgerKey has the same length whatever a tenant is called.
+func ledgerKey(tenant []string) string {
+	path, _ := json.Marshal(tenant)
+	return fmt.Sprintf("%s%x", ledgerEntries, sha256.Sum256(path))
+}
+
+// Total returns what the ledger had when this meter began and Usage together: what m and its tenants have used since the
+// ledger was begun. It reads the store once; from then on Tenants also names those that only the ledger knows. Without a
+// Store it is Usage.
+func (m *Meter) Total(ctx context.Context) (Usage, error) {
+	if m == nil {
+		return Usage{}, nil
+	}
+	if err := m.books.readLedger(ctx); err != nil {
+		return Usage{}, err
+	}
+	return m.Usage().Add(m.earlier()), nil
+}
+
+// earlier returns what the ledger had when it was read.
+func (m *Meter) earlier() Usage {
+	m.mu.Lock()
+	u := m.before
+	m.mu.Unlock()
+	for _, t := range m.children() {
+		u = u.Add(t.earlier())
+	}
+	return u
+}
+
+func (b *books) readLedger(ctx context.Context) error {
+	l := b.ledger
+	if l == nil {
+		return nil
+	}
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
+	if l.read {
+		return nil
+	}
+	store, err := l.open(ctx)
+	if err == nil {
+		store.Release()
+	}
+	return err
+}
+
+// Flush makes a record of everything that goes on, and waits until Record has been told all there is and the ledger has it,
+// or ctx ends. A program calls it at its end, after the Shutdown of its namespaces and before it closes the Store. Do not
+// call it from Record.
+func (m *Meter) Flush(ctx context.Context) error {
+	if m == nil {
+		return nil
+	}
+	return cmp.Or(m.books.flush(ctx), m.books.await(ctx))
+}
+
+// flush brings records and ledger up to date.
+func (b *books) flush(ctx context.Context) error {
+	b.record()
+	if b.ledger == nil {
+		return nil
+	}
+	return b.ledger.flush(ctx)
+}
+
+// await waits until Record has been told everything.
+func (b *books) await(ctx context.Context) error {
+	b.mu.Lock()
+	for b.telling {
+		told := b.told.wait()
+		b.mu.Unlock()
+		if err := waitFor(ctx, told); err != nil {
+			return err
+		}
+		b.mu.Lock()
+	}
+	b.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,240 @@
+package edgews
+
+import (
+	"cmp"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Meter counts what sockets and objects use, in the units that price lists count: see [Usage]. Give it to
+// Options.Meter, for the sockets that a handler upgrades, or to the Options of a namespace, for everything that its
+// objects do. Each [Meter.Tenant] counts for one customer, and in the meter above as well.
+//
+// What is counted, and what is free, follows the published rules for Durable Objects:
+//
+//   - A connection counts once, when a peer has opened it (Upgrade, Respond), and is timed from then until the peer's
+//     Close or its loss. A socket from Dial counts as traffic if its own options have a meter, never as a connection.
+//     The end of a pair counts, its messages only, once an object with a meter has accepted it.
+//   - Messages count as the program sees them: whole, and uncompressed. One that the program sends counts when Send has
+//     taken it, and for each socket that a Broadcast reaches; one that comes for an object when the object gets it. Pings
+//     and pongs of the protocol are free. Auto-responses are counted by themselves: neither as messages nor in bytes.
+//   - An object is active from its first event until nothing pins it any more ([ObjectActive]): events, WaitUntil
+//     functions, sockets that it has accepted with Accept or dialed. Events that overlap, and sockets that share an
+//     object, count once. Time in which an object could hibernate is free, also before it does.
+//   - Busy is the time inside listeners, and inside the handlers and the constructor of objects. What a program does
+//     between two calls of Receive is not seen.
+//
+// All methods may be called from any goroutine, and on a nil *Meter, which counts nothing. A meter has no goroutine and
+// needs no closing; with a ledger, call Flush at the end.
+//
+// Counting takes no lock that connections share and allocates nothing. A socket without a meter pays one comparison for
+// it; with one, at most two readings of the clock for each message that goes to a listener.
+type Meter struct {
+	books  *books // one for a meter and all its tenants
+	parent *Meter // nil: it is no tenant
+	tenant []string
+	quota  atomic.Pointer[quota] // nil: none
+
+	mu sync.Mutex // below those of sockets and objects, above that of books
+
+	// Guarded by mu. Without what tenants have.
+	booked  Usage // since NewMeter
+	before  Usage // what the ledger has besides
+	saved   Usage // what of booked it has
+	day     dayMark
+	tabs    []*tab
+	tenants map[string]*Meter
+	inOrder []*Meter // the tenants as they came; only appended to
+}
+
+// MeterOptions configures a meter. A nil pointer means the zero value.
+type MeterOptions struct {
+	// Record, if set, is told every fact that counts, each once; see [Record]. It is called from one goroutine at a time,
+	// in the order of Record.Number, without any lock, and should be quick: what it has not been told yet waits in
+	// memory. It may use the meter, except for Flush. A panic in it is logged.
+	Record func(Record)
+
+	// MinuteFloor is what every minute of a connection counts for at the least in Usage.MinuteBytes, in bytes; 0: minutes
+	// are not counted. They begin with the connection, and each counts as soon as it has begun. It
+	// costs one reading of the clock for each message.
+	MinuteFloor int64
+
+	// Interval is how often a connection that goes on, or an object that stays active, makes a record, and how often the
+	// ledger is written; default 1 minute.
+	Interval time.Duration
+
+	// Store, if set, keeps a ledger of what the meter and its tenants have used, over all runs of the program: see
+	// [Meter.Total]. It is written at each Interval in which something was used, and by Flush, all tenants in one commit:
+	// a program that is killed loses what was used since, and nothing is ever there twice. A commit that fails is
+	// logged, and made up for by the next. It may be the Store of a namespace, and is not closed.
+	Store Store
+
+	// Ledger is the name of the ledger in Store; default "meter". It is for one meter at a time. That a program begins
+	// while the one before it is still there does no harm, as long as they do not write in the same moment.
+	Ledger string
+
+	// Logger gets what goes wrong; nil means slog.Default.
+	Logger *slog.Logger
+}
+
+const defaultInterval = time.Minute
+
+// NewMeter returns a meter that has counted nothing.
+func NewMeter(opts *MeterOptions) *Meter {
+	b := &books{began: today()}
+	if opts != nil {
+		b.opts = *opts
+	}
+	setDefault(&b.opts.Interval, defaultInterval)
+	setDefault(&b.opts.Ledger, "meter")
+	if b.opts.Store != nil {
+		b.ledger = newLedger(b)
+	}
+	b.all = &Meter{books: b}
+	return b.all
+}
+
+// Tenant returns the meter of one customer, which is made the first time and the same ever after. What it counts also
+// counts in m. Tenants may have tenants. The tenant without a name is m itself.
+func (m *Meter) Tenant(name string) *Meter {
+	if m == nil || name == "" {
+		return m
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tenants[name]
+	if t == nil {
+		if m.tenants == nil {
+			m.tenants = make(map[string]*Meter)
+		}
+		name = strings.Clone(name)
+		t = &Meter{books: m.books, parent: m, tenant: append(slices.Clip(m.tenant), name)}
+		m.tenants[name] = t
+		m.inOrder = append(m.inOrder, t)
+	}
+	return t
+}
+
+// Usage returns what has been used since NewMeter, by m and its tenants. What is going on at the moment, a connection or an
+// active interval, counts up to now. A reading does not stop the world: it is exact for whatever was over when it
+// began.
+//
+// The usage is the sum of the records: those for what goes on are made now, and Record has been told when Usage returns, unless
+// it was being told something at that moment, or Usage is called from there. Then the last ones follow; see Flush.
+func (m *Meter) Usage() Usage {
+	if m == nil {
+		return Usage{}
+	}
+	claimed := m.books.claim()
+	m.settle(claimed)
+	if claimed {
+		m.books.tellAll()
+	}
+	return m.sum()
+}
+
+// Tenants returns an iterator over the tenants, ordered by name, and the usage of each, with that of its own tenants.
+func (m *Meter) Tenants() iter.Seq2[string, Usage] {
+	return func(yield func(string, Usage) bool) {
+		if m == nil {
+			return
+		}
+		byName := slices.SortedFunc(slices.Values(m.children()), func(a, b *Meter) int { return cmp.Compare(a.name(), b.name()) })
+		for _, t := range byName {
+			if !yield(t.name(), t.Usage()) {
+				return
+			}
+		}
+	}
+}
+
+// name returns the name of a tenant.
+func (m *Meter) name() string { return m.tenant[len(m.tenant)-1] }
+
+// children returns the tenants as they are now, the oldest first; not to be changed.
+func (m *Meter) children() []*Meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.inOrder
+}
+
+// settle books everything that has been counted up to now, and makes records of it if told to.
+func (m *Meter) settle(record bool) {
+	m.mu.Lock()
+	tabs := slices.Clone(m.tabs)
+	m.mu.Unlock()
+	for _, t := range tabs {
+		t.settle(record)
+	}
+	for _, t := range m.children() {
+		t.settle(record)
+	}
+}
+
+// sum returns what has been booked.
+func (m *Meter) sum() Usage {
+	m.mu.Lock()
+	u := m.booked
+	m.mu.Unlock()
+	for _, t := range m.children() {
+		u = u.Add(t.sum())
+	}
+	return u
+}
+
+// book adds a fact to what has been used, and to what o has, if there is one. The mutexes of sockets and objects may be
+// held.
+func (m *Meter) book(o *object, r Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.booked = m.booked.Add(r.Usage)
+	if o != nil {
+		o.used = o.used.Add(r.Usage)
+	}
+	m.recordLocked(r)
+	m.books.stir()
+}
+
+// recordLocked has Record told of what has been booked. mu must be held.
+func (m *Meter) recordLocked(r Record) {
+	if m.records() {
+		r.Tenant = m.tenant
+		m.books.enter(r)
+	}
+}
+
+// records reports whether anybody wants records.
+func (m *Meter) records() bool { return m.books.opts.Record != nil }
+
+// listLocked puts t among those that may have something to be booked. mu must be held.
+func (m *Meter) listLocked(t *tab) {
+	if t.place == 0 {
+		m.tabs = append(m.tabs, t)
+		t.place = len(m.tabs)
+	}
+}
+
+// unlistLocked takes t out. mu must be held.
+func (m *Meter) unlistLocked(t *tab) {
+	if t.place == 0 {
+		return
+	}
+	last := len(m.tabs) - 1
+	m.tabs[t.place-1] = m.tabs[last]
+	m.tabs[t.place-1].place = t.place
+	m.tabs[last] = nil
+	m.tabs, t.place = m.tabs[:last], 0
+}
+
+// idle reports whether nothing of m is going on.
+func (m *Meter) idle() bool {
+	m.mu.Lock()
+	busy := len(m.tabs) > 0
+	m.mu.Unlock()
+	return !busy && !slices.ContainsFunc(m.children(), func(t *Meter) bool { return !t.idle() })
+}

@@ -1,0 +1,339 @@
+package edgews_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// journal keeps the records of a meter, and what each payer has used.
+type journal struct {
+	mu      sync.Mutex
+	records []edgews.Record
+	used    map[string]edgews.Usage
+}
+
+func (j *journal) keep(r edgews.Record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.used == nil {
+		j.used = make(map[string]edgews.Usage)
+	}
+	j.records = append(j.records, r)
+	j.used[payer(r.Tenant)] = j.used[payer(r.Tenant)].Add(r.Usage)
+}
+
+func payer(tenant []string) string { return "/" + strings.Join(tenant, "/") }
+
+func (j *journal) all() []edgews.Record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.records[:len(j.records):len(j.records)]
+}
+
+// of returns the sum of what a tenant and its tenants have used.
+func (j *journal) of(tenant ...string) (sum edgews.Usage) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name, u := range j.used {
+		if len(tenant) == 0 || name == payer(tenant) || strings.HasPrefix(name, payer(tenant)+"/") {
+			sum = sum.Add(u)
+		}
+	}
+	return sum
+}
+
+// own returns what a tenant has used without its tenants.
+func (j *journal) own(tenant ...string) edgews.Usage {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.used[payer(tenant)]
+}
+
+// checks that the records make sense by themselves.
+func (j *journal) checks(t *testing.T) {
+	t.Helper()
+	until := make(map[uint64]time.Time) // by connection
+	for i, r := range j.all() {
+		require.EqualValues(t, i+1, r.Number, "each once, in order")
+		require.False(t, r.To.Before(r.From), "%v", r)
+		for _, n := range []int64{r.Usage.MessagesIn, r.Usage.BytesOut, int64(r.Usage.Active), int64(r.Usage.Connected), int64(r.Usage.Busy)} {
+			require.GreaterOrEqual(t, n, int64(0), "%v", r)
+		}
+		require.True(t, r.Fact == edgews.FactClosed || r.Usage != edgews.Usage{}, "it says nothing: %v", r)
+		require.Equal(t, r.Fact == edgews.FactOpened, r.Usage.Connections == 1, "%v", r)
+		require.Equal(t, r.Fact == edgews.FactRequest, r.Usage.HTTPRequests == 1, "%v", r)
+		if last, ok := until[r.Connection]; ok && r.Connection != 0 && r.Usage.Connected > 0 {
+			require.True(t, last.Equal(r.From), "no time between the records of a connection, and none twice: %v", r)
+		}
+		until[r.Connection] = r.To
+	}
+}
+
+func TestRecords(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var j journal
+		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep})
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(edgews.ID) string { return "acme" }}, func(r *room) {
+			r.serve = func(w http.ResponseWriter, req *http.Request) {
+				if !edgews.IsUpgrade(req) {
+					time.Sleep(time.Second)
+					return
+				}
+				s, _ := edgews.Upgrade(w, req, nil)
+				r.st.AcceptWebSocket(s)
+			}
+		})
+		begin, id := time.Now(), n.NewUniqueID()
+		dial, _, _ := overPipe.serve(t, n.Get(id).ServeHTTP)
+		p := dialRaw(t, dial)
+		p.sends(text("hello"))
+		time.Sleep(20 * time.Second)
+		n.get(id)
+		synctest.Wait()
+		p.sends(text("bye"))
+		synctest.Wait()
+		p.sends(closing(1000, ""))
+		time.Sleep(time.Second)
+
+		type fact struct {
+			fact     edgews.Fact
+			from, to time.Duration
+			usage    edgews.Usage
+		}
+		var got []fact
+		for _, r := range j.all() {
+			assert.Equal(t, []string{"acme"}, r.Tenant)
+			assert.Equal(t, id, r.Object)
+			assert.Equal(t, "rooms", r.Namespace)
+			got = append(got, fact{r.Fact, r.From.Sub(begin), r.To.Sub(begin), r.Usage})
+		}
+		assert.ElementsMatch(t, []fact{
+			{edgews.FactOpened, 0, 0, edgews.Usage{Connections: 1}},
+			{edgews.FactRequest, 21 * time.Second, 21 * time.Second, edgews.Usage{HTTPRequests: 1}},
+			{edgews.FactActive, 20 * time.Second, 21 * time.Second, edgews.Usage{Active: time.Second, Busy: time.Second}},
+			{edgews.FactClosed, 0, 21 * time.Second, edgews.Usage{MessagesIn: 2, BytesIn: 8, Connected: 21 * time.Second}},
+		}, got)
+		j.checks(t)
+	})
+}
+
+// Record may do what it likes with its meter, except to wait for itself.
+func TestRecordMayUseTheMeter(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var m *edgews.Meter
+		var j journal
+		m = edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Record: func(r edgews.Record) {
+			j.keep(r)
+			if m.Tenant("x").Usage(); m.Usage().Connections != 1 {
+				t.Error("it counts before it tells")
+			}
+			for range m.Tenants() {
+			}
+			switch r.Number {
+			case 1:
+				panic("once")
+			case 2:
+				runtime.Goexit()
+			}
+		}})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m})
+		require.NoError(t, s.Accept())
+		go p.answersPings()
+		time.Sleep(3*time.Minute + time.Second)
+		require.NoError(t, s.Close(1000, ""))
+		waitDone(t, s)
+		require.NoError(t, m.Flush(t.Context()))
+		assert.Equal(t, m.Usage(), j.of())
+		assert.Len(t, j.all(), 1+3+1, "opened, each minute, closed")
+		j.checks(t)
+	})
+}
+
+// The sum of the records is the usage, and a meter's usage is what it has and what its tenants have, whatever happens.
+func TestUsageIsTheSumOfTheRecords(t *testing.T) {
+	for seed := range uint64(10) {
+		bubble(t, func(t *testing.T) { randomTraffic(t, rand.New(rand.NewPCG(seed, 5))) })
+	}
+}
+
+func randomTraffic(t *testing.T, r *rand.Rand) {
+	var j journal
+	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: 10 * time.Second})
+	tenants := [][]string{{}, {"a"}, {"b"}, {"b", "x"}}
+	meterOf := func(path []string) *edgews.Meter {
+		to := m
+		for _, name := range path {
+			to = to.Tenant(name)
+		}
+		return to
+	}
+	n := newRooms(t, &edgews.NamespaceOptions{
+		Options: edgews.Options{Meter: m, KeepAlive: -1}, HibernateAfter: 5 * time.Second,
+		Tenant: func(id edgews.ID) string { return []string{"", "a", "b"}[id.String()[0]%3] },
+	}, func(o *room) {
+		o.st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
+		o.serve = func(w http.ResponseWriter, req *http.Request) {
+			if !edgews.IsUpgrade(req) {
+				time.Sleep(time.Second)
+				return
+			}
+			client, server := edgews.NewPair()
+			if req.URL.Path == "/" {
+				o.st.AcceptWebSocket(server)
+			} else {
+				server.OnMessage(func(e edgews.MessageEvent) { time.Sleep(time.Millisecond); server.Send("yes") })
+				server.Accept()
+			}
+			edgews.Respond(w, req, client, nil)
+		}
+		o.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error {
+			switch len(m.Data) {
+			case 1:
+				time.Sleep(300 * time.Millisecond)
+			case 2:
+				o.st.WaitUntil(func(context.Context) { time.Sleep(7 * time.Second) })
+			case 3:
+				panic("three")
+			}
+			o.st.Broadcast(edgews.Prepare(edgews.Text, m.Data))
+			return nil
+		}
+	})
+	var ids [3]edgews.ID
+	for i := range ids {
+		ids[i] = n.NewUniqueID()
+	}
+	var peers []*peer
+	received := 0
+	for range 300 {
+		switch k := r.IntN(12); {
+		case k == 0:
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: meterOf(tenants[r.IntN(len(tenants))]), KeepAlive: -1})
+			s.OnMessage(func(e edgews.MessageEvent) { s.SendBytes(e.Data) })
+			s.Accept()
+			peers = append(peers, p)
+			p.ignores()
+		case k == 1:
+			dial, _, _ := overPipe.serve(t, n.Get(ids[r.IntN(3)]).ServeHTTP)
+			p := dialRaw(t, dial)
+			peers = append(peers, p)
+			p.ignores()
+		case k == 2:
+			go n.get(ids[r.IntN(3)])
+		case k == 3:
+			time.Sleep(time.Duration(r.IntN(20)) * time.Second)
+		case k == 4 && len(peers) > 0:
+			i := r.IntN(len(peers))
+			peers[i].hangsUp()
+			peers = append(peers[:i], peers[i+1:]...)
+		case k == 5:
+			checkBooks(t, m, &j, tenants, meterOf)
+		case len(peers) > 0:
+			p := peers[r.IntN(len(peers))]
+			p.pours(p.encode(text([]string{"ping", "1", "22", "333", "4444", strings.Repeat("5", 1000)}[r.IntN(6)])))
+			received++
+		}
+	}
+	checkBooks(t, m, &j, tenants, meterOf)
+	for _, p := range peers {
+		p.hangsUp()
+	}
+	time.Sleep(10 * time.Minute)
+	settled := j.of()
+	assert.Equal(t, settled, m.Usage(), "when all is over it needs nobody who asks")
+	checkBooks(t, m, &j, tenants, meterOf)
+	j.checks(t)
+	assert.Greater(t, m.Usage().MessagesIn+m.Usage().AutoResponses, int64(received/2))
+}
+
+func checkBooks(t *testing.T, m *edgews.Meter, j *journal, tenants [][]string, meterOf func([]string) *edgews.Meter) {
+	t.Helper()
+	synctest.Wait()
+	for _, path := range tenants {
+		to := meterOf(path)
+		u := to.Usage()
+		require.Equal(t, j.of(path...), u, "%v", path)
+		for _, sub := range to.Tenants() {
+			u = u.Sub(sub)
+		}
+		require.Equal(t, j.own(path...), u, "what %v has without its tenants", path)
+	}
+	require.Equal(t, m.Usage(), m.Usage(), "no time has passed")
+}
+
+// Readers and writers meet, in real time.
+func TestUsageIsReadWhileItGrows(t *testing.T) {
+	var j journal
+	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: time.Millisecond})
+	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}}, func(r *room) {
+		r.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error { return s.SendBytes(m.Data) }
+		r.serve = func(w http.ResponseWriter, req *http.Request) {
+			s, err := edgews.Upgrade(w, req, nil)
+			if assert.NoError(t, err) {
+				assert.NoError(t, r.st.AcceptWebSocket(s))
+			}
+		}
+	})
+	const sockets, messages = 4, 200
+	var traffic, readers sync.WaitGroup
+	over := make(chan struct{})
+	for range 2 {
+		readers.Go(func() {
+			var last edgews.Usage
+			for {
+				u := m.Usage()
+				grown := u.Sub(last)
+				assert.GreaterOrEqual(t, grown.MessagesIn, int64(0))
+				assert.GreaterOrEqual(t, grown.Active, time.Duration(0))
+				last = u
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	_, url, client := overTCP.serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n.Get(n.IDFromName(r.URL.Path)).ServeHTTP(w, r)
+	})
+	for i := range sockets {
+		traffic.Go(func() {
+			s, _, err := edgews.Dial(t.Context(), url+"/"+string(rune('a'+i%2)), &edgews.DialOptions{HTTPClient: client})
+			if !assert.NoError(t, err) {
+				return
+			}
+			for range messages {
+				assert.NoError(t, s.Write(t.Context(), edgews.Binary, []byte("1234")))
+				_, err := s.Receive(t.Context())
+				assert.NoError(t, err)
+			}
+			s.Close(1000, "")
+			waitDone(t, s)
+		})
+	}
+	traffic.Wait()
+	close(over)
+	readers.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, n.Shutdown(ctx))
+	require.NoError(t, m.Flush(ctx))
+	u := m.Usage()
+	assert.Equal(t, j.of(), u)
+	assert.EqualValues(t, sockets*messages, u.MessagesIn)
+	assert.EqualValues(t, sockets*messages, u.MessagesOut)
+	assert.EqualValues(t, 4*sockets*messages, u.BytesIn)
+	j.checks(t)
+}
