@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"testing"
@@ -76,6 +77,10 @@ func TestOracleIsComplete(t *testing.T) {
 	for id := range notYet {
 		require.True(t, known[id], "%s is listed and unknown", id)
 	}
+	for _, id := range slices.Concat(keys(objectQuirks), keys(objectScripts), keys(fetchHandlers)) {
+		require.True(t, known[id], "%s is unknown", id)
+		require.Empty(t, listedBecause(id), "%s is played and listed", id)
+	}
 	for i := range deviations {
 		for _, id := range deviations[i].named() {
 			require.True(t, known[id], "%s deviates and is unknown", id)
@@ -83,6 +88,8 @@ func TestOracleIsComplete(t *testing.T) {
 		}
 	}
 }
+
+func keys[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
 
 // silenceLogs: panics in listeners are part of the scenarios.
 func silenceLogs(t *testing.T) {
