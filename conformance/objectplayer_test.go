@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ type objectQuirk struct {
 	deaf    bool           // the client does not read
 	burst   int            // messages, of which only the number was recorded
 	hears   map[string]int // lines that there have to be before a handler goes on, or the client resets the connection
+	second  map[string]int // lines of the object before a client sends something, where another has just done so
 	lost    bool           // a handler goes on when it has seen its socket leave OPEN
 	empty   bool           // a plain request comes when the object has no sockets any more
 	options func(*edgews.UpgradeOptions)
@@ -122,7 +124,9 @@ func (p *objectPlayer) client(e *entry) *rawClient {
 		if e.Event == "RST sent" {
 			p.listenFor("object")
 		}
-	case "send-frame", "send-raw":
+	case "send-frame":
+		p.rec.awaitLines("object", p.quirk.second[e.Lane])
+	case "send-raw":
 	case "settle":
 		for _, c := range p.clients {
 			c.input(e) // what was to come in one segment is complete
@@ -171,6 +175,15 @@ func (p *objectPlayer) info() edgews.ObjectInfo {
 	return edgews.ObjectInfo{}
 }
 
+// rested waits until no event runs.
+func (p *objectPlayer) rested() edgews.ObjectInfo {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if info := p.info(); !slices.Contains(info.Pins, "event") || time.Now().After(deadline) {
+			return info
+		}
+	}
+}
+
 // idleTime is how long the object had been idle in the recording.
 type idleTime struct {
 	since time.Time // when it became so, in this replay
@@ -191,7 +204,7 @@ func (p *objectPlayer) wait(d time.Duration) {
 		time.Sleep(2 * p.options().CloseTimeout)
 		return
 	}
-	info := p.info()
+	info := p.rested()
 	if !info.Since.Equal(p.idle.since) {
 		p.idle = idleTime{since: info.Since}
 	}

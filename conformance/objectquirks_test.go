@@ -24,6 +24,7 @@ var objectQuirks = map[string]objectQuirk{
 	"d-conc-fin-during-handler":    {lost: true},
 	"d-client-messages-then-close": {lost: true},
 
+	"d-auto-timestamp":            {second: map[string]int{"client:2": 8}},
 	"d-client-rst-pending-send":   {deaf: true, hears: map[string]int{"object": 5}, options: unbounded},
 	"d-handler-missing-close":     {empty: true},
 	"d-handler-missing-close-fin": {empty: true},
