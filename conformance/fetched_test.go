@@ -52,6 +52,7 @@ type fetchPlayer struct {
 	rec  *recorder
 	want transcript
 	room *objectPlayer // whose object answers, if one does
+	c    *actor
 }
 
 func playFetched(t *testing.T, s *scenario, want transcript) map[string][]string {
@@ -62,7 +63,11 @@ func playFetched(t *testing.T, s *scenario, want transcript) map[string][]string
 		defer p.room.hangUp()
 	}
 	p.play(srv.URL)
-	return p.rec.result()
+	got := p.rec.result()
+	if p.c != nil {
+		p.c.s.Close(edgews.StatusGoingAway, "")
+	}
+	return got
 }
 
 func (p *fetchPlayer) play(url string) {
@@ -72,18 +77,17 @@ func (p *fetchPlayer) play(url string) {
 		return
 	}
 	p.rec.add("fetch", "response %d", resp.StatusCode)
-	a := &actor{name: "c", s: c, rec: p.rec, halfOpen: p.s.halfOpen()}
-	defer a.s.Close(edgews.StatusGoingAway, "")
-	a.listen()
+	p.c = &actor{name: "c", s: c, rec: p.rec, halfOpen: p.s.halfOpen()}
+	p.c.listen()
 	phase := 0
 	for i := range p.s.Trace {
 		switch e := &p.s.Trace[i]; {
 		case e.Op == "wait":
 			p.rec.awaitLines("c", p.want.expected("c", phase)-1)
-			a.waited()
+			p.c.waited()
 			phase++
 		case e.Op == "call" && e.Target == "c":
-			a.do(e)
+			p.c.do(e)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)
