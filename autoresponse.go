@@ -34,7 +34,7 @@ type autoResponses struct {
 // Each side has at most 2 048 bytes (ErrAutoResponseTooBig) and is UTF-8 (ErrInvalidUTF8); "" is allowed. With an error
 // nothing changes. Of two pairs with the same request the later counts.
 //
-// Deviation: Workers have one pair for each object.
+// Deviation: Workers have one pair for each object, and answer when the events before the request have begun.
 func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 	set := &autoResponses{slices.Clone(pairs), make(map[string]*Prepared, len(pairs))}
 	for _, p := range pairs {

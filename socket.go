@@ -479,9 +479,13 @@ func (s *Socket) sayCloseLocked(c closeFrame) {
 
 // ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are
 // Open from the start, accepted or not. In the close event it is Closed already, or Closing after
-// AcceptHalfOpen.
+// AcceptHalfOpen and in an object's WebSocketClose, where the peer's Close is still to be answered.
 //
-// Deviation: after a loss without Close, Workers say OPEN in the close event and CLOSING for ever after.
+// It tells what has arrived. Where messages wait, for a receive method or for their object, the socket may be Closing or
+// Closed before they have been seen.
+//
+// Deviation: Workers change the state of an object's socket only as they deliver its close event; after a loss without
+// Close they say OPEN in the close event, CLOSING in webSocketClose, and CLOSING for ever after.
 func (s *Socket) ReadyState() ReadyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -211,6 +211,8 @@ func (st *State) Do(ctx context.Context, fn func() error) error {
 // Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is
 // dropped, and the contexts of WaitUntil are cancelled. The event that calls it goes on to its
 // end; the next one constructs the object again. A nil reason is "object was aborted".
+//
+// Deviation: Workers cut the connections without a Close.
 func (st *State) Abort(reason error) {
 	if reason == nil {
 		reason = errors.New("object was aborted")

@@ -61,9 +61,12 @@ func (d *deviation) named() []string {
 	return slices.DeleteFunc(strings.Fields(d.ids), func(id string) bool { return strings.Contains(id, "*") })
 }
 
-// deviations are all differences between edgews and the runtime. The particular ones come first: what holds for every
+// deviations are all differences between edgews and the runtime.
+var deviations = slices.Concat(objectDeviations, socketDeviations)
+
+// socketDeviations are those in groups a, b and c, and everywhere. The particular ones come first: what holds for every
 // scenario then applies to what they have made of it.
-var deviations = []deviation{
+var socketDeviations = []deviation{
 	// Handshakes.
 	{"b-hs-no-upgrade-but-connection", strictWire, "426 for a request that asks for no upgrade", answered("http 426 for version 13")},
 	{"b-hs-upgrade-list", strictWire, "Upgrade is a list, in which websocket may be one of several",
@@ -81,6 +84,12 @@ var deviations = []deviation{
 		becomes("fetch", 0, "response http 101 …")},
 	{"c-fetch-upgrade c-fetch-upgrade@*", atIdentifier, "a socket from Dial has the URL it was dialed with", swap("w", `url ""`, `url "http://…/echo"`)},
 	{"c-fetch-protocol", atIdentifier, "a socket from Dial has the subprotocol that was agreed", swap("w", `protocol ""`, `protocol "chat"`)},
+
+	// Ends that cannot be used.
+	{"a-return-accepted-end a-return-hibernated", atIdentifier, "an end that cannot be used in a response is answered with 500, not with a 101 and the end",
+		all(swap("fetch", "response 101", "response 500"), becomes("c", 0))},
+	{"a-end-used-in-response-then-accept", errClosed, "an end that was used up says so", becomes("a", 0,
+		`send("x") → ErrUsed rs=1`, `close(1000, "") → ErrUsed rs=1`, "accept() → ErrUsed rs=1", "readyState 1", "new Response with it → ErrUsed")},
 
 	// The wire.
 	{"b-bad-unmasked", strictWire, "a client masks", failsWith(1002)},

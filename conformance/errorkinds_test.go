@@ -20,6 +20,15 @@ var jsKinds = []struct{ text, kind string }{
 	{"Can't call WebSocket send() after close()", "ErrClosed"},
 	{"constructor cannot call accept", "ErrAccepted"},
 	{"already used in a response", "ErrUsed"},
+	{"if the WebSocket was already accepted via", "ErrAccepted"},
+	{"its pair has already been accepted or used", "ErrAccepted"},
+	{"after enabling hibernation", "ErrAccepted"},
+	{"cannot have more than 10 tags", "ErrTooManyTags"},
+	{"is longer than the max tag length", "ErrTagTooLong"},
+	{"before attempting to access the tags", "ErrNotOwned"},
+	{"only hibernatable websockets can have tags", "ErrNotOwned"},
+	{"cannot be larger than 2048 bytes", "ErrAutoResponseTooBig"},
+	{"websockets can be accepted on a single", "ErrTooManySockets"},
 }
 
 var goKinds = []struct {
@@ -33,6 +42,11 @@ var goKinds = []struct {
 	{edgews.ErrUsed, "ErrUsed"},
 	{edgews.ErrInvalidUTF8, "ErrInvalidUTF8"},
 	{edgews.ErrBufferFull, "ErrBufferFull"},
+	{edgews.ErrTooManyTags, "ErrTooManyTags"},
+	{edgews.ErrTagTooLong, "ErrTagTooLong"},
+	{edgews.ErrNotOwned, "ErrNotOwned"},
+	{edgews.ErrAutoResponseTooBig, "ErrAutoResponseTooBig"},
+	{edgews.ErrTooManySockets, "ErrTooManySockets"},
 }
 
 // outcome names the result of a recorded call.

@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"testing"
@@ -23,7 +24,7 @@ func TestOracle(t *testing.T) {
 	silenceLogs(t)
 	count := make(map[verdict]int)
 	used := make(map[int]int) // how many scenarios needed a deviation
-	for _, group := range []string{"a", "b", "c"} {
+	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
 			if reason := listedBecause(s.ID); reason != "" {
 				count[listed]++
@@ -54,13 +55,16 @@ func logLicences(t *testing.T, used map[int]int) {
 	}
 }
 
-// scenarios is how many there are in the groups a, b and c.
-const scenarios = 345
+// groups are the files of scenarios.
+var groups = []string{"a", "b", "c", "d"}
+
+// scenarios is how many there are in all of them.
+const scenarios = 466
 
 // TestOracleIsComplete: every scenario is replayed or listed, and listed once.
 func TestOracleIsComplete(t *testing.T) {
 	known := make(map[string]bool)
-	for _, group := range []string{"a", "b", "c"} {
+	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
 			known[s.ID] = true
 		}
@@ -73,6 +77,10 @@ func TestOracleIsComplete(t *testing.T) {
 	for id := range notYet {
 		require.True(t, known[id], "%s is listed and unknown", id)
 	}
+	for _, id := range slices.Concat(keys(objectQuirks), keys(objectScripts), keys(fetchHandlers)) {
+		require.True(t, known[id], "%s is unknown", id)
+		require.Empty(t, listedBecause(id), "%s is played and listed", id)
+	}
 	for i := range deviations {
 		for _, id := range deviations[i].named() {
 			require.True(t, known[id], "%s deviates and is unknown", id)
@@ -80,6 +88,8 @@ func TestOracleIsComplete(t *testing.T) {
 		}
 	}
 }
+
+func keys[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
 
 // silenceLogs: panics in listeners are part of the scenarios.
 func silenceLogs(t *testing.T) {
@@ -137,11 +147,16 @@ func deviate(s *scenario, recorded transcript, except int) (want transcript, app
 func expect(s *scenario) transcript {
 	switch s.group() {
 	case "a":
+		if fetchHandlers[s.ID] != nil {
+			return expectFetched(s)
+		}
 		return expectPair(s)
 	case "b":
 		return expectServer(s)
 	case "c":
 		return expectOutbound(s)
+	case "d":
+		return expectObject(s)
 	}
 	return nil
 }
@@ -150,6 +165,9 @@ func expect(s *scenario) transcript {
 func play(t *testing.T, s *scenario, want transcript) map[string][]string {
 	switch s.group() {
 	case "a":
+		if fetchHandlers[s.ID] != nil {
+			return playFetched(t, s, want)
+		}
 		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 		return playPair(t, s)
@@ -157,6 +175,12 @@ func play(t *testing.T, s *scenario, want transcript) map[string][]string {
 		return playServer(t, s, want)
 	case "c":
 		return playOutbound(t, s, want)
+	case "d":
+		if s.does("connect") {
+			return playObject(t, s, want)
+		}
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		return playBubble(t, s, want)
 	}
 	require.Fail(t, "no player")
 	return nil

@@ -66,7 +66,7 @@ func (e *entry) encode() []byte {
 	if e.Masked {
 		b = append(b, maskKey[:]...)
 		for i := range payload {
-			payload[i] ^= maskKey[i%4]
+			payload[i] ^= maskKey[i&3]
 		}
 	}
 	return append(b, payload...)

@@ -1,16 +1,12 @@
 package conformance_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +65,13 @@ type serverScript struct {
 	Headers map[string]string
 	Status  int // an ordinary answer instead
 	Body    string
+
+	// Of an object:
+	Tags   []string
+	Attach json.RawMessage
+	Answer int    // an ordinary answer, after the socket was accepted
+	Mode   string // "accept": with accept(), not acceptWebSocket()
+	Name   string // of that socket
 }
 
 // operation is a verb and its arguments, such as ["close", 1000, "bye"].
@@ -85,6 +88,9 @@ func (o operation) text(i int) string {
 }
 
 func (o operation) number(i int) int {
+	if len(o) <= i {
+		return 0
+	}
 	n, _ := o[i].(float64)
 	return int(n)
 }
@@ -97,7 +103,7 @@ type serverPlayer struct {
 	rec    *recorder
 	want   transcript
 	quirk  serverQuirk
-	conn   *net.TCPConn
+	client *rawClient
 }
 
 // serverQuirk is what a scenario needs beyond its trace.
@@ -115,10 +121,14 @@ func playServer(t *testing.T, s *scenario, want transcript) map[string][]string 
 	p := &serverPlayer{t: t, s: s, script: s.scriptOf(), rec: newRecorder(), want: want, quirk: serverQuirks[s.ID]}
 	srv := httptest.NewServer(p)
 	defer srv.Close()
-	p.dial(srv.Listener.Addr().String())
+	p.client = &rawClient{
+		t: t, rec: p.rec, name: "client", early: p.quirk.early, deaf: p.quirk.deaf,
+		noHost: s.ID == "b-hs-no-host", anyWords: p.script.Status == 0,
+	}
+	p.client.dial(srv.Listener.Addr().String())
 	p.drive()
 	got := p.rec.result()
-	p.conn.Close()
+	p.client.conn.Close()
 	return got
 }
 
@@ -145,17 +155,22 @@ func (a *actor) acceptAs(arg any) {
 	a.accept(a.halfOpen || options["allowHalfOpen"] == true)
 }
 
-// options are those under which edgews is closest to the runtime: no check of the origin; everything is
-// compressed, with the window the client asks for.
 func (p *serverPlayer) options() *edgews.UpgradeOptions {
-	o := &edgews.UpgradeOptions{InsecureSkipOriginCheck: true}
-	o.Compression = &edgews.Compression{Threshold: 1, WindowBits: 15, PeerWindowBits: 15, Disable: p.s.uncompressed()}
+	o := p.script.options(p.s)
 	o.CloseTimeout = 300 * time.Millisecond
-	if protocol := p.script.Headers["Sec-WebSocket-Protocol"]; protocol != "" {
-		o.Protocols = []string{protocol}
-	}
 	if p.quirk.options != nil {
 		p.quirk.options(o)
+	}
+	return o
+}
+
+// options are those under which edgews is closest to the runtime: no check of the origin; everything is
+// compressed, with the window the client asks for.
+func (script serverScript) options(s *scenario) *edgews.UpgradeOptions {
+	o := &edgews.UpgradeOptions{InsecureSkipOriginCheck: true}
+	o.Compression = &edgews.Compression{Threshold: 1, WindowBits: 15, PeerWindowBits: 15, Disable: s.uncompressed()}
+	if protocol := script.Headers["Sec-WebSocket-Protocol"]; protocol != "" {
+		o.Protocols = []string{protocol}
 	}
 	return o
 }
@@ -233,11 +248,7 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 			a.send(string(fill))
 		}
 	case "close":
-		code := 0
-		if len(op) > 1 {
-			code = op.number(1)
-		}
-		a.close(code, op.text(2))
+		a.close(op.number(1), op.text(2))
 	case "rs":
 		a.get("readyState")
 	case "note":
@@ -245,76 +256,37 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 	}
 }
 
-// dial connects the raw client.
-func (p *serverPlayer) dial(addr string) {
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(p.t, err)
-	p.conn = conn.(*net.TCPConn)
-}
-
 // drive plays the client's side, phase by phase, until something differs.
 func (p *serverPlayer) drive() {
 	phase := 0
-	var together []byte // frames for one TCP segment
 	for i := range p.s.Trace {
 		e := &p.s.Trace[i]
-		if len(together) > 0 && e.Note != sameSegment {
-			p.conn.Write(together)
-			together = nil
+		p.prepare(e)
+		if p.client.input(e) {
+			continue
 		}
-		if e.Op == "settle" {
+		switch {
+		case e.Op == "settle":
 			if p.slowly(phase); !p.rec.await(p.want, phase, patience) {
 				return
 			}
 			phase++
-			continue
+		case e.Op == "note" && p.quirk.raw != nil && e.Lane == "driver":
+			p.client.conn.Write(p.quirk.raw())
+		case e.Op == "wait" && e.Lane == "driver":
+			time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing times out
 		}
-		if e.Op == "send-frame" && e.Note == sameSegment {
-			together = append(together, e.encode()...)
-			continue
-		}
-		p.input(e)
 	}
 	p.rec.await(p.want, atLast, patience)
 }
 
-const sameSegment = "same TCP segment"
-
-// input does what the client or the driver did.
-func (p *serverPlayer) input(e *entry) {
+// prepare does what has to happen before the client does something.
+func (p *serverPlayer) prepare(e *entry) {
 	switch {
-	case e.Op == "connect":
-		p.handshake(e.Request)
-	case e.Op == "send-frame":
-		p.conn.Write(p.frame(e))
-	case e.Op == "send-raw":
-		raw, _ := hex.DecodeString(e.Bytes)
-		p.conn.Write(raw)
-	case e.Op == "note" && p.quirk.raw != nil && e.Lane == "driver":
-		p.conn.Write(p.quirk.raw())
-	case e.Op == "wait" && e.Lane == "driver":
-		time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing times out
-	case e.Op == "tcp":
-		p.hangUp(e.Event)
-	}
-}
-
-func (p *serverPlayer) frame(e *entry) []byte {
-	if p.quirk.payload != nil && e.RSV1 {
+	case e.Op == "send-frame" && e.RSV1 && p.quirk.payload != nil:
 		e.Hex = hex.EncodeToString(p.quirk.payload())
-	}
-	return e.encode()
-}
-
-func (p *serverPlayer) hangUp(how string) {
-	switch how {
-	case "FIN sent":
-		p.conn.CloseWrite()
-	case "RST sent":
-		time.Sleep(silence) // for what was sent before to be read: a reset may overtake it
+	case e.Event == "RST sent":
 		p.rec.awaitLines("b", p.quirk.hears)
-		p.conn.SetLinger(0)
-		p.conn.Close()
 	}
 }
 
@@ -324,56 +296,7 @@ func (p *serverPlayer) slowly(phase int) {
 		return
 	}
 	for _, b := range maskedText(p.quirk.slow) {
-		p.conn.Write([]byte{b})
+		p.client.conn.Write([]byte{b})
 		time.Sleep(time.Millisecond)
 	}
-}
-
-func maskedText(text string) []byte {
-	return (&entry{Opcode: "text", Fin: true, Masked: true, Text: text, textGiven: true}).encode()
-}
-
-// handshake sends the request and starts to record what comes back.
-func (p *serverPlayer) handshake(r request) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s /b HTTP/%s\r\n", r.Method, r.Version)
-	if p.s.ID != "b-hs-no-host" {
-		b.WriteString("Host: " + p.conn.RemoteAddr().String() + "\r\n")
-	}
-	for _, h := range r.Headers {
-		b.WriteString(h + "\r\n")
-	}
-	b.WriteString("\r\n")
-	for _, text := range p.quirk.early {
-		b.Write(maskedText(text))
-	}
-	p.conn.Write(b.Bytes())
-	go p.receive(r)
-}
-
-// receive records the answer and the frames.
-func (p *serverPlayer) receive(r request) {
-	in := bufio.NewReader(p.conn)
-	resp, err := http.ReadResponse(in, nil)
-	if err != nil {
-		p.rec.add("client", "no answer: %v", err)
-		return
-	}
-	key := ""
-	if i := slices.IndexFunc(r.Headers, func(h string) bool { return strings.HasPrefix(h, "Sec-WebSocket-Key: ") }); i >= 0 {
-		key = strings.TrimPrefix(r.Headers[i], "Sec-WebSocket-Key: ")
-	}
-	headers := headerLines(resp.Header, key)
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		body, _ := io.ReadAll(resp.Body)
-		p.rec.add("client", "%s", describeAnswer(resp.StatusCode, headers, string(body), p.script.Status == 0))
-		return
-	}
-	p.rec.add("client", "%s", describeAnswer(resp.StatusCode, headers, "", false))
-	if p.quirk.deaf {
-		return
-	}
-	forget := strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "server_no_context_takeover")
-	frames := &frameReader{r: in, forget: forget}
-	frames.record(p.rec, "client", nil, nil)
 }

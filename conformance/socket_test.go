@@ -9,28 +9,36 @@ import (
 // expectSocket writes a recorded call, event or property of a socket into the transcript. It reports whether the
 // entry is one.
 func (t transcript) expectSocket(e *entry, phase int, connecting bool) bool {
-	switch e.Op {
-	case "call":
-		t.add(e.Target, phase, "%s → %s rs=%d", e.call(), e.outcome(), e.RS[e.Target])
-	case "event":
-		t.add(e.Target, phase, "%s rs=%d", e.describeEvent(connecting), e.RS[e.Target])
-	case "get":
-		t.expectProperty(e, phase)
-	default:
-		return false
+	text := e.describeSocket(connecting)
+	if text != "" {
+		t.add(e.Target, phase, "%s", text)
 	}
-	return true
+	return text != "" || e.Op == "get"
 }
 
-func (t transcript) expectProperty(e *entry, phase int) {
+// describeSocket writes a recorded call, event or property of a socket; "" if the entry is none.
+func (e *entry) describeSocket(connecting bool) string {
+	switch e.Op {
+	case "call":
+		return fmt.Sprintf("%s → %s rs=%d", e.call(), e.outcome(), e.RS[e.Target])
+	case "event":
+		return fmt.Sprintf("%s rs=%d", e.describeEvent(connecting), e.RS[e.Target])
+	case "get":
+		return e.describeProperty()
+	}
+	return ""
+}
+
+func (e *entry) describeProperty() string {
 	switch e.Prop {
 	case "readyState":
-		t.add(e.Target, phase, "readyState %d", e.Value.number())
+		return fmt.Sprintf("readyState %d", e.Value.number())
 	case "protocol", "url":
-		t.add(e.Target, phase, "%s %q", e.Prop, e.Value.text())
+		return fmt.Sprintf("%s %q", e.Prop, e.Value.text())
 	case "extensions":
-		t.add(e.Target, phase, "extensions %q", sortedParams(e.Value.text()))
+		return fmt.Sprintf("extensions %q", sortedParams(e.Value.text()))
 	}
+	return ""
 }
 
 // call writes a recorded call. Arguments are normalised to what Go's methods take.
@@ -81,11 +89,16 @@ func describeClose(code int, reason string, clean bool) string {
 
 // actor replays what a scenario does with one socket, and records what comes of it.
 type actor struct {
-	name     string
+	name     string // of its stream
+	label    string // before its lines, where several sockets share a stream
 	s        *edgews.Socket
 	rec      *recorder
 	halfOpen bool              // accept() means AcceptHalfOpen
 	react    func(kind string) // what the listeners do; nil: nothing
+}
+
+func (a *actor) note(format string, args ...any) {
+	a.rec.add(a.name, "%s%s", a.label, fmt.Sprintf(format, args...))
 }
 
 func (a *actor) rs() int { return int(a.s.ReadyState()) }
@@ -99,7 +112,7 @@ func (a *actor) listen() {
 }
 
 func (a *actor) saw(kind, what string) {
-	a.rec.add(a.name, "%s rs=%d", what, a.rs())
+	a.note("%s rs=%d", what, a.rs())
 	if a.react != nil {
 		a.react(kind)
 	}
@@ -131,7 +144,7 @@ func (a *actor) do(e *entry) {
 }
 
 func (a *actor) did(call string, err error) {
-	a.rec.add(a.name, "%s → %s rs=%d", call, outcome(err), a.rs())
+	a.note("%s → %s rs=%d", call, outcome(err), a.rs())
 }
 
 func (a *actor) accept(half bool) {
@@ -153,15 +166,15 @@ func (a *actor) close(code int, reason string) {
 func (a *actor) get(prop string) {
 	switch prop {
 	case "readyState":
-		a.rec.add(a.name, "readyState %d", a.rs())
+		a.note("readyState %d", a.rs())
 	case "protocol":
-		a.rec.add(a.name, "protocol %q", a.s.Protocol())
+		a.note("protocol %q", a.s.Protocol())
 	case "url":
-		a.rec.add(a.name, "url %q", a.s.URL())
+		a.note("url %q", a.s.URL())
 	case "extensions":
-		a.rec.add(a.name, "extensions %q", sortedParams(a.s.Extensions()))
+		a.note("extensions %q", sortedParams(a.s.Extensions()))
 	}
 }
 
 // waited records the ready state between two turns of the scenario.
-func (a *actor) waited() { a.rec.add(a.name, "then rs=%d", a.rs()) }
+func (a *actor) waited() { a.note("then rs=%d", a.rs()) }

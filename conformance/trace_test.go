@@ -23,7 +23,7 @@ type scenario struct {
 	Variants [][]entry
 }
 
-// group is the scenario's letter: a (pairs), b (server) or c (outbound).
+// group is the scenario's letter: a (pairs), b (server), c (outbound) or d (objects).
 func (s *scenario) group() string { return s.ID[:1] }
 
 // halfOpen says whether accept() means AcceptHalfOpen in the scenario's mode: the runtime answers a Close by itself
@@ -43,7 +43,7 @@ type entry struct {
 	Error                                  *jsError
 	RS                                     map[string]int
 	MS                                     int
-	Value                                  value
+	Value, Result                          value
 
 	Type     string // of an event
 	Data     value
@@ -68,6 +68,10 @@ type entry struct {
 	Event                  string // of the TCP connection
 	Opts                   serverScript
 	textGiven, reasonGiven bool
+
+	Handler, Socket   string // of an object: the event's handler and its socket
+	Instance, Sockets int
+	Actions           []operation // of a plain request
 }
 
 // UnmarshalJSON also notes which fields were there, where an empty one means something else than none.
@@ -77,9 +81,8 @@ func (e *entry) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &given); err != nil {
 		return err
 	}
-	if string(given["op"]) == `"handler"` { // of a hibernating socket: its fields have other types
-		e.Op = "handler"
-		return nil
+	if string(given["op"]) == `"handler"` {
+		return e.unmarshalHandler(b)
 	}
 	if _, number := given["lenForm"]; number {
 		given["lenForm"] = json.RawMessage(`"` + strings.Trim(string(given["lenForm"]), `"`) + `"`)
@@ -90,6 +93,26 @@ func (e *entry) UnmarshalJSON(b []byte) error {
 	}
 	_, e.textGiven = given["text"]
 	_, e.reasonGiven = given["code"]
+	return nil
+}
+
+// unmarshalHandler reads the entry of an object's handler, whose arguments were recorded as values.
+func (e *entry) unmarshalHandler(b []byte) error {
+	var h struct {
+		Lane, Handler, Socket        string
+		Instance, Sockets            int
+		Data, Code, Reason, WasClean value
+		Error                        jsError
+		RS                           map[string]int
+	}
+	if err := json.Unmarshal(b, &h); err != nil {
+		return err
+	}
+	clean, _ := h.WasClean.Value.(bool)
+	*e = entry{
+		Lane: h.Lane, Op: "handler", Handler: h.Handler, Socket: h.Socket, Instance: h.Instance, Sockets: h.Sockets, RS: h.RS,
+		Data: h.Data, Code: h.Code.number(), Reason: h.Reason.text(), WasClean: clean, Message: h.Error.Message,
+	}
 	return nil
 }
 
@@ -113,6 +136,10 @@ type value struct {
 	HeadHex    string
 	JSON       string
 	Items      []value
+
+	Name       string // of a socket, or an error
+	Message    string // of an error
+	ReadyState int    // of a socket
 }
 
 // text returns a string's text, made up again when only its head was recorded.

@@ -1,0 +1,112 @@
+package conformance_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What the table of deviations does to the streams of objects, in which sockets are told apart by their names.
+
+var (
+	objectLine    = regexp.MustCompile(`^(\w+): (.*)$`)
+	peerClosed    = regexp.MustCompile(`^\w+: close (\d+) (".*") clean rs=2$`)
+	objectFailure = regexp.MustCompile(`^(\w+: )error: protocol (\d+) rs=\d$`)
+)
+
+// swapLast is swap for the last line that reads old.
+func swapLast(stream, old, text string) func(transcript) {
+	return func(t transcript) {
+		for i, l := range slices.Backward(t[stream]) {
+			if l.text == old {
+				t[stream][i].text = text
+				return
+			}
+		}
+	}
+}
+
+// objectFailsWith is a socket that fails with a code instead of what its third line says it did.
+func objectFailsWith(code int) func(transcript) {
+	return func(t transcript) {
+		lines := t["object"]
+		end := slices.IndexFunc(lines, func(l line) bool { return l.text == "fetch" })
+		failed := line{lines[2].phase, fmt.Sprintf("c1: error: protocol %d rs=2", code)}
+		t["object"] = slices.Concat(lines[:2], []line{failed}, lines[end:])
+	}
+}
+
+// closeAnswered: a Close to which the handler has not replied goes back as it came.
+func closeAnswered(t transcript) {
+	lines := t["object"]
+	i := slices.IndexFunc(lines, func(l line) bool { return peerClosed.MatchString(l.text) })
+	if i < 0 || len(t["client"]) == 0 || t.has("client", "recv close ") {
+		return
+	}
+	m := peerClosed.FindStringSubmatch(lines[i].text)
+	t.endClient(lines[i].phase, fmt.Sprintf("recv close %s %s", m[1], m[2]))
+}
+
+func (t transcript) has(stream, prefix string) bool {
+	return slices.ContainsFunc(t[stream], func(l line) bool { return strings.HasPrefix(l.text, prefix) })
+}
+
+// endClient has the client's stream end with these lines, and the connection.
+func (t transcript) endClient(phase int, texts ...string) {
+	kept := slices.DeleteFunc(t["client"], func(l line) bool { return l.text == "connection ended" })
+	t["client"] = append(kept, inPhase(phase, append(texts, "connection ended"))...)
+}
+
+// objectFailureCloses puts a close event behind what the error handler did.
+func objectFailureCloses(t transcript) {
+	lines := t["object"]
+	i := slices.IndexFunc(lines, func(l line) bool { return objectFailure.MatchString(l.text) })
+	if i < 0 {
+		return
+	}
+	end := i + 1
+	for end < len(lines) && lines[end].text != "fetch" {
+		end++
+	}
+	m := objectFailure.FindStringSubmatch(lines[i].text)
+	event := line{lines[i].phase, m[1] + "close " + m[2] + ` "…" unclean rs=3`}
+	t["object"] = slices.Insert(slices.Clone(lines), end, event)
+	t.endClient(lines[i].phase)
+}
+
+// objectLostIsClosed corrects the ready states of a socket that has failed or was lost, also in lists.
+func objectLostIsClosed(t transcript) {
+	lost := ""
+	for i, l := range t["object"] {
+		m := objectLine.FindStringSubmatch(l.text)
+		if m != nil && (objectFailure.MatchString(l.text) || lossEvent.MatchString(m[2])) {
+			lost = m[1]
+		}
+		switch {
+		case lost == "":
+		case m != nil && m[1] == lost:
+			t["object"][i].text = stateSuffix.ReplaceAllString(l.text, "${1}3")
+		default:
+			t["object"][i].text = strings.ReplaceAll(l.text, lost+"/2", lost+"/3")
+		}
+	}
+}
+
+// objectDeadCallsFail is deadCallsFail.
+func objectDeadCallsFail(t transcript) {
+	dead := make(map[string]bool)
+	for i, l := range t["object"] {
+		m := objectLine.FindStringSubmatch(l.text)
+		if m == nil {
+			continue
+		}
+		name, text := m[1], m[2]
+		switch {
+		case dead[name] && (strings.HasPrefix(text, "send(") || strings.HasPrefix(text, "close(")):
+			t["object"][i].text = strings.Replace(l.text, "→ ok ", "→ ErrClosed ", 1)
+		case okClose.MatchString(text), errorEvent.MatchString(text), lossEvent.MatchString(text):
+			dead[name] = true
+		}
+	}
+}
