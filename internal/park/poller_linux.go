@@ -55,8 +55,7 @@ func (l *loop) wait(p *poller) bool {
 		p.handled = 0
 		l.stepAside()
 	}
-	p.mu.Lock() // whoever inherits from p has finished
-	p.mu.Unlock()
+	p.forget()
 	n, needed := 0, true
 	if !p.napped && !l.watched() { // after a nap it would find nothing
 		n = l.epoll(p, 0)
@@ -107,6 +106,13 @@ func (p *poller) take() (event *syscall.EpollEvent, more bool) {
 		return nil, false
 	}
 	return &p.events[(taken-1)%fetch], taken < n
+}
+
+// forget waits for whoever inherits from p, so that other events may be fetched.
+func (p *poller) forget() {
+	p.mu.Lock()
+	p.batch.Store(0)
+	p.mu.Unlock()
 }
 
 // holdsEvents reports whether there are events that p has not begun to handle.
