@@ -417,6 +417,44 @@ func TestObjectAborts(t *testing.T) {
 	})
 }
 
+func TestAbortAndLaterWork(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		finish, finished := make(chan struct{}), make(chan struct{})
+		n.wake(id).WaitUntil(func(context.Context) {
+			defer close(finished)
+			<-finish
+			panic("of a value that has gone")
+		})
+		n.wake(id).Abort(nil)
+		st := n.wake(id)
+		ran := make(chan error, 1)
+		st.WaitUntil(func(ctx context.Context) { ran <- ctx.Err() })
+		assert.NoError(t, <-ran, "it is work of another value than that which was aborted")
+		close(finish)
+		<-finished
+		synctest.Wait()
+		assert.Same(t, st, n.wake(id), "the panic is not of this value")
+	})
+}
+
+func TestAbortInConstructor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}}, func(r *room) {
+			if n.made.Load() == 2 {
+				r.st.Abort(errors.New("not today"))
+			}
+		})
+		id := n.IDFromName("lobby")
+		_, _, events := n.joins(id)
+		require.NoError(t, n.Hibernate(t.Context(), id))
+		assert.Equal(t, http.StatusInternalServerError, n.get(id).Code)
+		events.wantsEnd(closed(1011, "not today", true))
+		assert.Equal(t, http.StatusOK, n.get(id).Code, "the next event tries again")
+		assert.EqualValues(t, 3, n.made.Load())
+	})
+}
+
 func TestAcceptWebSocketRefuses(t *testing.T) {
 	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
 		st := n.wake(id)
