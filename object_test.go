@@ -321,6 +321,54 @@ func TestObjectPanics(t *testing.T) {
 	})
 }
 
+// A panic costs the message at which it happens, and nothing that waits behind it.
+func TestObjectPanicsInHandlers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newRooms(t, nil, func(r *room) {
+			r.message = func(_ context.Context, _ *edgews.Socket, m edgews.Message) error {
+				n.notes("%s", m.Text())
+				panic("in a message")
+			}
+			r.close = func(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+				n.notes("close")
+				panic("in a close")
+			}
+		})
+		id := n.IDFromName("lobby")
+		client, _, events := n.joins(id)
+		require.NoError(t, client.Send("a"))
+		require.NoError(t, client.Send("b"))
+		require.NoError(t, client.Close(1000, "bye"))
+		n.wants("a", "b", "close")
+		events.wantsEnd(closed(1000, "bye", true))
+		assert.EqualValues(t, 3, n.made.Load())
+		assert.Empty(t, n.wake(id).WebSockets())
+		assert.Empty(t, n.diary, "one close")
+	})
+}
+
+// Upgrades that race to a sleeping object construct it once, and leave nothing behind that keeps it awake.
+func TestObjectRacingUpgradesPinNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, nil, func(r *room) {
+			time.Sleep(time.Second)
+			r.serve = func(http.ResponseWriter, *http.Request) {
+				assert.NoError(t, r.st.AcceptWebSocket(pairEnd()))
+			}
+		})
+		id := n.IDFromName("lobby")
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { n.get(id) })
+		}
+		all.Wait()
+		assert.EqualValues(t, 1, n.made.Load())
+		time.Sleep(11 * time.Second)
+		n.wantsState(id, edgews.ObjectHibernated)
+	})
+}
+
 func TestObjectPanicInRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newRooms(t, nil, func(r *room) {
