@@ -15,13 +15,15 @@ type quota struct {
 	plan Plan
 	soon atomic.Bool // a look is due
 
-	mu sync.Mutex // above those of sockets
+	mu sync.Mutex // above those of meters
 
 	// Guarded by mu.
-	looked time.Time // when it was last found out what has been used; zero: never
-	used   Usage     // in the day, by then
-	let    Usage     // what was let in since
-	over   error     // why nothing more may be used today; nil: something may
+	looking bool      // a goroutine finds out what has been used
+	looked  time.Time // when that was last begun; zero: never
+	used    Usage     // in the day, by then
+	let     Usage     // what was let in and booked, ever
+	seen    Usage     // what of it is in used
+	over    error     // why nothing more may be used today; nil: something may
 }
 
 const (
@@ -46,9 +48,9 @@ func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 // is used up, Dial fails with ErrQuota, and all sockets that count are closed with 1008 (policy violation). Events of
 // objects, alarms among them, still run.
 //
-// Upgrades and requests stop at the bound. What goes over sockets that are open is looked at after 100 messages on one and at
-// each MeterOptions.Interval, so that a little more may be used. With a ledger, what was used earlier in the day
-// counts when the program begins anew.
+// Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and
+// out, is looked at after 100 messages on one and at each MeterOptions.Interval, so that a little more may be used. With a
+// ledger, what was used earlier in the day counts when the program begins anew.
 func (m *Meter) SetQuota(daily Plan) {
 	if m == nil {
 		return
@@ -67,51 +69,110 @@ func (m *Meter) SetQuota(daily Plan) {
 	m.books.stir()
 }
 
+// pass is what admit gives for something that may be used. It counts as used until somebody says what came of it, once.
+type pass struct {
+	m *Meter // nil: nobody has asked
+	u Usage
+}
+
 // admit lets u in, or says why not. It is for what is about to be used; no mutex may be held.
-func (m *Meter) admit(u Usage) error {
+func (m *Meter) admit(u Usage) (pass, error) {
 	if m == nil || m.books.quotas.Load() == 0 {
-		return nil
+		return pass{}, nil
 	}
-	for ; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil {
-			if err := q.admit(u); err != nil {
-				return err
-			}
+	for at := m; at != nil; at = at.parent {
+		if err := at.letIn(u); err != nil {
+			m.settled(u, at)
+			return pass{}, err
 		}
 	}
+	return pass{m, u}, nil
+}
+
+// used is called when what was let in has been booked.
+func (p *pass) used() {
+	for m := p.m; m != nil; m = m.parent {
+		if q := m.quota.Load(); q != nil {
+			q.mu.Lock()
+			q.let = q.let.Add(p.u)
+			q.mu.Unlock()
+		}
+	}
+	p.unused()
+}
+
+// unused is called when nothing came of it.
+func (p *pass) unused() {
+	p.m.settled(p.u, nil)
+	p.m = nil
+}
+
+// settled takes u off what is underway with m and all above it, up to end.
+func (m *Meter) settled(u Usage, end *Meter) {
+	for ; m != end && m != nil; m = m.parent {
+		m.mu.Lock()
+		m.underway = m.underway.Sub(u)
+		m.mu.Unlock()
+	}
+}
+
+// letIn notes that u is underway, unless m has a quota that does not let it in.
+func (m *Meter) letIn(u Usage) error {
+	q := m.quota.Load()
+	if q != nil {
+		q.lookIfStale()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	underway := m.underway.Add(u)
+	if q != nil {
+		if err := q.allowsLocked(underway); err != nil {
+			return err
+		}
+	}
+	m.underway = underway
 	return nil
 }
 
-func (q *quota) admit(u Usage) error {
-	q.lookIfStale()
-	q.mu.Lock()
-	defer q.mu.Unlock()
+// allowsLocked says whether so much may be underway. mu must be held.
+func (q *quota) allowsLocked(underway Usage) error {
 	if q.over != nil {
 		return q.over
 	}
-	let := q.let.Add(u)
-	if err := q.plan.Allows(q.used.Add(let)); err != nil {
-		return err
-	}
-	q.let = let
-	return nil
+	return q.plan.Allows(q.used.Add(q.let.Sub(q.seen)).Add(underway))
 }
 
+// lookIfStale leaves it to another goroutine if one looks already and what is known is of today.
 func (q *quota) lookIfStale() {
 	q.mu.Lock()
-	stale := time.Since(q.looked) > quotaStale || q.looked.UTC().Truncate(24*time.Hour) != today()
+	old := q.looked.UTC().Truncate(24*time.Hour) != today()
+	due := old || !q.looking && time.Since(q.looked) > quotaStale
+	q.looking = q.looking || due
 	q.mu.Unlock()
-	if stale {
-		q.look()
+	if !due {
+		return
 	}
+	q.look()
+	q.mu.Lock()
+	q.looking = false
+	q.mu.Unlock()
 }
 
 // look finds out what has been used today, and closes what is open if that is too much.
 func (q *quota) look() {
 	q.soon.Store(false)
+	q.mu.Lock()
+	begun, seen := time.Now(), q.let
+	q.mu.Unlock()
 	used := q.m.usedToday()
 	q.mu.Lock()
-	q.looked, q.used, q.let = time.Now(), used, Usage{}
+	if begun.Before(q.looked) { // another was faster
+		q.mu.Unlock()
+		return
+	}
+	q.looked, q.used, q.seen = begun, used, seen
 	was := q.over
 	q.over = q.plan.Allows(used)
 	over := q.over

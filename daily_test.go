@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,5 +162,151 @@ func TestQuotaSurvives(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		assert.Equal(t, 3, run())
 		assert.Equal(t, 1, run())
+	})
+}
+
+// A quota of all, where only tenants use anything: what the service used earlier in the day counts after a restart.
+func TestQuotaOfAllSurvives(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := edgews.NewMemoryStore()
+		run := func() (admitted int) {
+			m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
+			m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
+			n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(edgews.ID) string { return "acme" }}, nil)
+			for range 3 {
+				if n.get(n.NewUniqueID()).Code == http.StatusOK {
+					admitted++
+				}
+			}
+			require.NoError(t, n.Shutdown(t.Context()))
+			synctest.Wait()
+			return admitted
+		}
+		time.Sleep(time.Hour)
+		assert.Equal(t, 3, run())
+		assert.Equal(t, 1, run())
+		time.Sleep(24 * time.Hour)
+		assert.Equal(t, 3, run())
+		time.Sleep(time.Hour)
+		assert.Equal(t, 1, run())
+	})
+}
+
+// What is on its way counts, however long it takes.
+func TestQuotaCountsWhatIsUnderway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 3}})
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m.Tenant("acme")}}, func(r *room) {
+			r.serve = func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }
+		})
+		var served, refused atomic.Int32
+		for range 10 {
+			go func() {
+				if n.get(n.NewUniqueID()).Code == http.StatusOK {
+					served.Add(1)
+				} else {
+					refused.Add(1)
+				}
+			}()
+			time.Sleep(2 * time.Second) // somebody looks
+		}
+		time.Sleep(2 * time.Minute)
+		assert.EqualValues(t, 3, served.Load())
+		assert.EqualValues(t, 7, refused.Load())
+		assert.EqualValues(t, 3, m.Usage().HTTPRequests)
+	})
+}
+
+// What does not come about is not held against the quota.
+func TestQuotaForgetsWhatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+		time.Sleep(24*time.Hour - time.Second) // as tryUpgrade has it
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 1}})
+		for range 3 {
+			require.NotErrorIs(t, tryUpgrade(m), edgews.ErrQuota) // a recorder cannot be taken over
+		}
+		assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, func(w http.ResponseWriter, r *http.Request) {
+			if s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: m}}); err == nil {
+				s.Accept()
+			}
+		}).StatusCode)
+		require.ErrorIs(t, tryUpgrade(m), edgews.ErrQuota)
+	})
+}
+
+// What is sent counts as well as what comes.
+func TestQuotaOfWhatIsSent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Interval: time.Hour})
+		m.SetQuota(edgews.Plan{BytesOut: edgews.Rate{Included: 150}})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		p.ignores()
+		for range 200 {
+			require.NoError(t, s.Write(t.Context(), edgews.Text, []byte("x")))
+		}
+		time.Sleep(time.Second)
+		events.wantsEnd(failed("quota exceeded: traffic out"), closed(1008, "daily quota exceeded", false))
+	})
+}
+
+// A day ends in the middle of a connection: what was used before midnight does not count after it.
+func TestQuotaAtMidnight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+		const daily = 24 * 3600
+		m.SetQuota(edgews.Plan{ConnectedTime: edgews.Rate{Included: daily}, MessagesIn: edgews.Rate{Included: 10}})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant("acme"), KeepAlive: -1})
+		s.OnMessage(func(edgews.MessageEvent) {})
+		require.NoError(t, s.Accept())
+		p.ignores()
+		for range 3 {
+			time.Sleep(24*time.Hour - time.Second)
+			for range 10 {
+				p.sends(text("x"))
+			}
+			time.Sleep(time.Second)
+			assert.Equal(t, edgews.Open, s.ReadyState(), "all that may be, each day")
+		}
+		time.Sleep(time.Second)
+		for range 11 {
+			p.sends(text("x"))
+		}
+		time.Sleep(2 * time.Minute)
+		assert.NotEqual(t, edgews.Open, s.ReadyState())
+	})
+}
+
+// The ledger cannot be read when the day's first request comes. When it can, what other days have used is no matter of this one.
+func TestQuotaWhenTheLedgerIsLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		memory := edgews.NewMemoryStore()
+		serve := func(m *edgews.Meter, requests int) (served int) {
+			n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}}, nil)
+			for range requests {
+				if n.get(n.NewUniqueID()).Code == http.StatusOK {
+					served++
+				}
+			}
+			return served
+		}
+		m := edgews.NewMeter(&edgews.MeterOptions{Store: memory})
+		require.Equal(t, 20, serve(m, 20))
+		require.NoError(t, m.Flush(t.Context()))
+		time.Sleep(24 * time.Hour)
+
+		store := &mortalStore{Store: memory, commits: 100}
+		store.die()
+		m = edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
+		assert.Equal(t, 1, serve(m, 1))
+		store.heal()
+		time.Sleep(5 * time.Minute)
+		assert.Equal(t, 3, serve(m, 10), "of four")
+		require.NoError(t, m.Flush(t.Context()))
+		assert.EqualValues(t, 24, total(t, m).HTTPRequests)
 	})
 }

@@ -159,7 +159,7 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 
 // dial sends the request, checks the answer and takes the connection over.
 func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
-	if err := o.meter.admit(Usage{}); err != nil {
+	if _, err := o.meter.admit(Usage{}); err != nil {
 		return wireConfig{}, nil, err
 	}
 	ctx, settle := handshakeContext(ctx, o.timeout)

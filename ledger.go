@@ -120,7 +120,7 @@ func (l *ledger) catchUp(ctx context.Context, store ObjectStore) error {
 func (l *ledger) wrote() {
 	for _, d := range l.tried {
 		d.m.mu.Lock()
-		d.m.saved = d.booked
+		d.m.saved, d.m.savedDay = d.booked, d.day
 		d.m.mu.Unlock()
 	}
 	l.tried = nil
@@ -139,6 +139,7 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 		}
 		found = append(found, e)
 	}
+	marked := make(map[*Meter]bool)
 	for _, e := range found {
 		m := l.b.all
 		for _, name := range e.Tenant {
@@ -146,12 +147,28 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 		}
 		m.mu.Lock()
 		m.before = e.Usage.Sub(m.saved)
-		if e.Day != nil {
-			m.day = *e.Day
+		if e.Day != nil && !e.Day.Day.Before(m.day.Day) {
+			m.day, m.savedDay, marked[m] = *e.Day, *e.Day, true
 		}
 		m.mu.Unlock()
 	}
+	if !l.read {
+		l.b.all.moveDays(marked)
+	}
 	return nil
+}
+
+// moveDays has days begin with what the ledger has, if a quota could not wait for it. Those that are marked do.
+func (m *Meter) moveDays(marked map[*Meter]bool) {
+	earlier := m.earlier()
+	m.mu.Lock()
+	if !marked[m] && !m.day.Day.IsZero() {
+		m.day.Start = m.day.Start.Add(earlier)
+	}
+	m.mu.Unlock()
+	for _, t := range m.children() {
+		t.moveDays(marked)
+	}
 }
 
 // readSeal returns the zero seal of a ledger that nobody has written to.
@@ -196,18 +213,19 @@ func (l *ledger) flush(ctx context.Context) error {
 type draft struct {
 	m      *Meter
 	booked Usage
+	day    dayMark
 	entry  ledgerEntry
 }
 
 // drafts appends what is to be written of m and its tenants.
 func (m *Meter) drafts(to []draft) []draft {
 	m.mu.Lock()
-	if m.booked != m.saved {
+	if m.unsavedLocked() {
 		entry := ledgerEntry{Tenant: ledgerNames(m.tenant), Usage: m.before.Add(m.booked)}
 		if day := m.day; !day.Day.IsZero() {
 			entry.Day = &day
 		}
-		to = append(to, draft{m, m.booked, entry})
+		to = append(to, draft{m, m.booked, m.day, entry})
 	}
 	m.mu.Unlock()
 	for _, t := range m.children() {
@@ -215,6 +233,9 @@ func (m *Meter) drafts(to []draft) []draft {
 	}
 	return to
 }
+
+// unsavedLocked reports whether the ledger does not have everything. mu must be held.
+func (m *Meter) unsavedLocked() bool { return m.booked != m.saved || m.day != m.savedDay }
 
 // batch is what was tried, under its seal.
 func (l *ledger) batch(seal ledgerSeal) (b Batch) {

@@ -236,3 +236,116 @@ func (o *mortalObject) Commit(ctx context.Context, b edgews.Batch) error {
 	}
 	return err
 }
+
+// heal has the store live again.
+func (s *mortalStore) heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.died = time.Time{}
+}
+
+// A store that fails for an hour: nothing is lost and nothing is there twice, once it works again.
+func TestLedgerOutlivesAnOutage(t *testing.T) {
+	for _, liar := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			memory := edgews.NewMemoryStore()
+			store := &mortalStore{Store: memory, commits: 1, before: !liar}
+			m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
+			for i := range 12 {
+				s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant([]string{"a", "b"}[i%2]), KeepAlive: -1})
+				require.NoError(t, s.Accept())
+				p.sends(text("x"))
+				time.Sleep(7 * time.Minute)
+				p.hangsUp()
+				synctest.Wait()
+				if i == 8 {
+					require.True(t, store.isDead())
+					store.commits = 1000
+					store.heal()
+				}
+			}
+			time.Sleep(2 * time.Minute) // nobody flushes
+			kept := edgews.NewMeter(&edgews.MeterOptions{Store: memory})
+			want := edgews.Usage{Connections: 12, MessagesIn: 12, BytesIn: 12, Connected: 12 * 7 * time.Minute}
+			assert.Equal(t, want, total(t, kept))
+			assert.Equal(t, total(t, m.Tenant("a")), total(t, kept.Tenant("a")))
+			assert.Equal(t, want, m.Usage())
+		})
+	}
+}
+
+// meanwhileStore does something in the middle of each commit.
+type meanwhileStore struct {
+	edgews.Store
+	meanwhile func()
+}
+
+func (s *meanwhileStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
+	o, err := s.Store.Open(ctx, key, f)
+	return &meanwhileObject{o, s}, err
+}
+
+type meanwhileObject struct {
+	edgews.ObjectStore
+	s *meanwhileStore
+}
+
+func (o *meanwhileObject) Commit(ctx context.Context, b edgews.Batch) error {
+	o.s.meanwhile()
+	return o.ObjectStore.Commit(ctx, b)
+}
+
+// The last connection ends, and a tenant is made, while the ledger is written: the next round has them, though nothing goes on.
+func TestLedgerHasWhatEndsWhileItIsWritten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		memory := edgews.NewMemoryStore()
+		once := make(chan func(), 1)
+		store := &meanwhileStore{Store: memory, meanwhile: func() {
+			select {
+			case f := <-once:
+				f()
+			default:
+			}
+		}}
+		m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant("a"), KeepAlive: -1})
+		require.NoError(t, s.Accept())
+		once <- func() {
+			m.Tenant("b")
+			time.Sleep(time.Second)
+			p.hangsUp()
+			<-s.Done()
+		}
+		time.Sleep(10 * time.Minute)
+		require.Empty(t, once)
+		assert.Equal(t, m.Usage(), total(t, edgews.NewMeter(&edgews.MeterOptions{Store: memory})))
+	})
+}
+
+// Traffic, Flush from many sides, readings and new tenants, in real time; then the ledger has what was used.
+func TestLedgerIsWrittenInATumult(t *testing.T) {
+	memory := edgews.NewMemoryStore()
+	m := edgews.NewMeter(&edgews.MeterOptions{Store: memory, Interval: time.Millisecond})
+	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(id edgews.ID) string { return id.String()[:1] }}, nil)
+	var all sync.WaitGroup
+	const workers, requests = 4, 100
+	for range workers {
+		all.Go(func() {
+			for range requests {
+				n.get(n.NewUniqueID())
+			}
+		})
+		all.Go(func() {
+			for range 20 {
+				assert.NoError(t, m.Flush(t.Context()))
+				m.Usage()
+			}
+		})
+	}
+	all.Go(func() { assert.NoError(t, m.Flush(t.Context())) })
+	all.Wait()
+	require.NoError(t, n.Shutdown(t.Context()))
+	kept := edgews.NewMeter(&edgews.MeterOptions{Store: memory})
+	assert.Equal(t, m.Usage(), total(t, kept))
+	assert.EqualValues(t, workers*requests, total(t, kept).HTTPRequests)
+}

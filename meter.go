@@ -43,13 +43,15 @@ type Meter struct {
 	mu sync.Mutex // below those of sockets and objects, above that of books
 
 	// Guarded by mu. Without what tenants have.
-	booked  Usage // since NewMeter
-	before  Usage // what the ledger has besides
-	saved   Usage // what of booked it has
-	day     dayMark
-	tabs    []*tab
-	tenants map[string]*Meter
-	inOrder []*Meter // the tenants as they came; only appended to
+	booked   Usage // since NewMeter
+	before   Usage // what the ledger has besides
+	saved    Usage // what of booked it has
+	day      dayMark
+	savedDay dayMark // the one that the ledger has
+	underway Usage   // admitted, and not booked yet; with what tenants have
+	tabs     []*tab
+	tenants  map[string]*Meter
+	inOrder  []*Meter // the tenants as they came; only appended to
 }
 
 // MeterOptions configures a meter. A nil pointer means the zero value.
@@ -231,10 +233,10 @@ func (m *Meter) unlistLocked(t *tab) {
 	m.tabs, t.place = m.tabs[:last], 0
 }
 
-// idle reports whether nothing of m is going on.
+// idle reports whether nothing of m is going on, and the ledger, if there is one, has everything.
 func (m *Meter) idle() bool {
 	m.mu.Lock()
-	busy := len(m.tabs) > 0
+	busy := len(m.tabs) > 0 || m.books.ledger != nil && m.unsavedLocked()
 	m.mu.Unlock()
 	return !busy && !slices.ContainsFunc(m.children(), func(t *Meter) bool { return !t.idle() })
 }

@@ -36,17 +36,20 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	if err := s.n.admit(s.id, r); err != nil {
+	pass, err := s.n.admit(s.id, r)
+	if err != nil {
 		tooMany(w)
 		return
 	}
-	rw := &responseWriter{ResponseWriter: w}
-	err := s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
+	rw := &responseWriter{ResponseWriter: w, pass: pass}
+	defer rw.pass.unused()
+	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
 	if reached(err, r) && !rw.switched {
 		s.n.object(s.id).account(FactRequest, Usage{HTTPRequests: 1})
+		rw.pass.used()
 	}
 	if err != nil && r.Context().Err() == nil {
 		rw.fail(err)
@@ -54,10 +57,10 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit asks the quota of whoever pays for the object.
-func (n *Namespace) admit(id ID, r *http.Request) error {
+func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
 	switch {
 	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
-		return nil
+		return pass{}, nil
 	case IsUpgrade(r):
 		return n.payer(id).admit(Usage{Connections: 1})
 	}
@@ -95,6 +98,7 @@ type responseWriter struct {
 	http.ResponseWriter
 	began    bool
 	switched bool // it has become a socket, or something else that is not HTTP
+	pass     pass
 }
 
 // Unwrap is for http.ResponseController.
@@ -119,6 +123,9 @@ func (w *responseWriter) Flush() {
 // Hijack is http.Hijacker.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.began, w.switched = w.began || err == nil, w.switched || err == nil
+	if err == nil {
+		w.began, w.switched = true, true
+		w.pass.used() // the handler may go on for as long as the socket is open
+	}
 	return conn, rw, err
 }

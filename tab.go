@@ -160,6 +160,7 @@ func (t *tab) sent(n int) {
 	t.used.MessagesOut++
 	t.used.BytesOut += int64(n)
 	t.carryLocked(n)
+	t.mindLocked(1)
 	t.lateLocked()
 }
 
@@ -173,6 +174,7 @@ func (t *tab) outLocked(m *outgoing) {
 	default:
 		if m.last {
 			t.used.MessagesOut++
+			t.mindLocked(1)
 		}
 		t.used.BytesOut += int64(len(m.data))
 		t.carryLocked(len(m.data))

@@ -71,6 +71,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		return nil, err
 	}
 	s := newSocket(c)
+	c.pass.used()
 	s.belong(r.Context(), acceptedSocket)
 	return s, nil
 }
@@ -99,17 +100,19 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	if err != nil {
 		return err
 	}
+	defer c.pass.unused()
 	server, err := client.attach(c)
 	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
+	c.pass.used()
 	server.belong(r.Context(), acceptedSocket)
 	return nil
 }
 
 // upgrade is the handshake: check, agree, take the connection over, answer.
-func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wireConfig, error) {
+func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wireConfig, err error) {
 	if opts == nil {
 		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
 	}
@@ -117,10 +120,16 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 		return wireConfig{}, refuse(w, refused)
 	}
 	meter, object := payer(r.Context(), opts.Meter)
+	var admitted pass
 	if object == nil { // or its Stub has asked
-		if err := meter.admit(Usage{Connections: 1}); err != nil {
+		if admitted, err = meter.admit(Usage{Connections: 1}); err != nil {
 			return wireConfig{}, refuse(w, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
 		}
+		defer func() {
+			if err != nil {
+				admitted.unused()
+			}
+		}()
 	}
 	o := opts.resolve()
 	a := agree(r.Header, opts.Protocols, o.Compression)
@@ -136,7 +145,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (wire
 		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
 	}
 	return wireConfig{
-		conn: conn, buffered: buffered, opts: o, meter: meter, object: object,
+		conn: conn, buffered: buffered, opts: o, meter: meter, object: object, pass: admitted,
 		deflate: a.deflate, protocol: a.protocol, extensions: a.extensions,
 	}, nil
 }
