@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -21,9 +22,10 @@ type ledger struct {
 	run  uint64        // tells this meter from others
 
 	// Guarded by turn.
-	seal  ledgerSeal // of the last commit that is known
-	read  bool       // what others have written is known
-	tried []draft    // what a commit has tried to write
+	seal   ledgerSeal // of the last commit that is known
+	read   bool       // what others have written is known
+	tried  []draft    // what a commit has tried to write, of which nobody knows whether it has happened
+	trying uint64     // the number of that commit
 }
 
 // ledgerNamespace is where ledgers are, among the objects of a Store.
@@ -34,11 +36,37 @@ const (
 	ledgerEntries = "entry/" // the beginning of the keys of ledgerEntry
 )
 
-// ledgerSeal says who has written last.
+// ledgerSeal says who has written last, and who before.
 type ledgerSeal struct {
-	Run uint64    `json:"run"`
-	Seq uint64    `json:"seq"`
-	At  time.Time `json:"at"`
+	ledgerRun
+	At     time.Time   `json:"at"`
+	Others []ledgerRun `json:"others,omitempty"` // the latest first
+}
+
+// ledgerRun is the last commit of a meter.
+type ledgerRun struct {
+	Run uint64 `json:"run"`
+	Seq uint64 `json:"seq"`
+}
+
+// ledgerOthers is how many runs a seal remembers: more than will ever be there at the same time.
+const ledgerOthers = 16
+
+// next is the seal of a commit that run makes on top of s.
+func (s ledgerSeal) next(run uint64) ledgerSeal {
+	others := slices.DeleteFunc(append([]ledgerRun{s.ledgerRun}, s.Others...), func(o ledgerRun) bool { return o.Run == run || o.Seq == 0 })
+	return ledgerSeal{ledgerRun{run, s.Seq + 1}, time.Now().UTC(), others[:min(len(others), ledgerOthers)]}
+}
+
+// has reports whether that commit has happened. If so many have written since that nobody can tell, then rather too little
+// than twice.
+func (s ledgerSeal) has(commit ledgerRun) bool {
+	for _, last := range append([]ledgerRun{s.ledgerRun}, s.Others...) {
+		if last.Run == commit.Run {
+			return last.Seq == commit.Seq
+		}
+	}
+	return len(s.Others) == ledgerOthers
 }
 
 // ledgerEntry is what one meter has used, without its tenants.
@@ -102,11 +130,13 @@ func (l *ledger) catchUp(ctx context.Context, store ObjectStore) error {
 	if err != nil {
 		return err
 	}
-	if l.read && seal.Run == l.seal.Run && seal.Seq == l.seal.Seq {
-		l.tried = nil
+	if seal.has(ledgerRun{l.run, l.trying}) {
+		l.wrote()
+	}
+	l.tried = nil
+	if l.read && seal.ledgerRun == l.seal.ledgerRun {
 		return nil
 	}
-	l.wrote() // or another has written since, and nobody can tell: then rather too little than twice
 	if !l.read || seal.Run != l.run {
 		if err := l.readAll(ctx, store); err != nil {
 			return err
@@ -200,7 +230,8 @@ func (l *ledger) flush(ctx context.Context) error {
 	if l.tried = l.b.all.drafts(nil); len(l.tried) == 0 {
 		return nil
 	}
-	next := ledgerSeal{l.run, l.seal.Seq + 1, time.Now().UTC()}
+	next := l.seal.next(l.run)
+	l.trying = next.Seq
 	if err := store.Commit(ctx, l.batch(next)); err != nil {
 		return fmt.Errorf("edgews: ledger cannot be written: %w", err)
 	}

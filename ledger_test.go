@@ -97,6 +97,67 @@ func TestShutdownWritesTheLedger(t *testing.T) {
 	})
 }
 
+// Whoever calls Shutdown once more, as main does, may end the program and close the store behind it.
+func TestSecondShutdownWaitsForTheLedger(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		memory := edgews.NewMemoryStore()
+		slow := &meanwhileStore{Store: memory, meanwhile: func() { time.Sleep(time.Second) }}
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: edgews.NewMeter(&edgews.MeterOptions{Store: slow})}}, nil)
+		n.get(n.NewUniqueID())
+		go n.Shutdown(t.Context())
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		assert.Equal(t, context.DeadlineExceeded, n.Shutdown(short))
+		require.NoError(t, n.Shutdown(t.Context()))
+		assert.EqualValues(t, 1, total(t, edgews.NewMeter(&edgews.MeterOptions{Store: memory})).HTTPRequests)
+	})
+}
+
+// Two programs share a ledger while its store fails for half an hour. Whichever writes first when it works again, nothing is
+// lost and nothing is there twice.
+func TestLedgerOfTwoOutlivesAnOutage(t *testing.T) {
+	for _, liar := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			memory := edgews.NewMemoryStore()
+			var stores []*mortalStore
+			var meters []*edgews.Meter
+			count := func(i, n int) {
+				for range n {
+					s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: meters[i].Tenant("acme"), KeepAlive: -1})
+					require.NoError(t, s.Accept())
+					p.hangsUp()
+				}
+				synctest.Wait()
+			}
+			for range 2 {
+				stores = append(stores, &mortalStore{Store: memory, commits: 1 << 30, before: !liar})
+				meters = append(meters, edgews.NewMeter(&edgews.MeterOptions{Store: stores[len(stores)-1], Logger: quiet, Interval: 24 * time.Hour}))
+			}
+			used := 0
+			for round := range 6 {
+				for i, m := range meters {
+					stores[i].fails()
+					count(i, 1+round)
+					used += 1 + round
+					require.Error(t, m.Flush(t.Context()), "and nobody knows whether it has happened")
+					stores[i].heal()
+				}
+				for i := range meters {
+					m := meters[(i+round)%2]
+					count((i+round)%2, 10)
+					used += 10
+					require.NoError(t, m.Flush(t.Context()))
+				}
+				for _, m := range append(meters, edgews.NewMeter(&edgews.MeterOptions{Store: memory})) {
+					require.NoError(t, m.Flush(t.Context()))
+				}
+				require.EqualValues(t, used, total(t, edgews.NewMeter(&edgews.MeterOptions{Store: memory})).Connections)
+			}
+		})
+	}
+}
+
 // Names may be any bytes: two that differ in bytes that are not UTF-8 are two tenants in the ledger, too.
 func TestLedgerKeepsTenantsApart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -237,11 +298,18 @@ func (o *mortalObject) Commit(ctx context.Context, b edgews.Batch) error {
 	return err
 }
 
-// heal has the store live again.
+// heal has the store live again, for as long as nothing happens.
 func (s *mortalStore) heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.died = time.Time{}
+	s.died, s.commits = time.Time{}, 1<<30
+}
+
+// fails has it die at the next commit.
+func (s *mortalStore) fails() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commits = 0
 }
 
 // A store that fails for an hour: nothing is lost and nothing is there twice, once it works again.
@@ -260,7 +328,6 @@ func TestLedgerOutlivesAnOutage(t *testing.T) {
 				synctest.Wait()
 				if i == 8 {
 					require.True(t, store.isDead())
-					store.commits = 1000
 					store.heal()
 				}
 			}

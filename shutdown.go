@@ -49,14 +49,11 @@ func (s *shutdown) begin() (first bool) {
 	return true
 }
 
-// end says that everything is over.
-func (s *shutdown) end() {
+// cut lets no more events in.
+func (s *shutdown) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == closing {
-		s.state = cutOff
-		close(s.done)
-	}
+	s.state = cutOff
 }
 
 // closeSpread is over how long the sockets are closed, so that not all clients come back in the same moment.
@@ -70,9 +67,10 @@ const closeSpread = time.Second
 // No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
 // nil.
 //
-// What the namespace's meter knows goes to its records and its ledger (Meter.Flush).
+// What the namespace's meter knows goes to its records and its ledger, if ctx has not ended by then: Meter.Flush, with
+// another context, makes up for it.
 //
-// It returns nil when all had the time, or ctx.Err(). Further calls wait for the first to end. With net/http:
+// It returns nil when all had the time, or ctx.Err(), or why the ledger could not be written. Further calls wait for the first to end. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -86,10 +84,11 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	defer close(n.closing.done)
 	n.alarms.stop()
 	n.closeSockets(ctx)
 	err := n.quiesce(ctx)
-	n.closing.end()
+	n.closing.cut()
 	n.cut()
 	n.cutSockets()
 	n.clock.stop()
