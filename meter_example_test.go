@@ -58,6 +58,51 @@ func TestPublishedHibernationExample(t *testing.T) {
 	})
 }
 
+// A day of that room, message by message, at moments that are spread over the minute. The month is thirty such days on the
+// same connections.
+func TestPublishedHibernationExampleByTheDay(t *testing.T) {
+	const days, rooms, sockets, minutes = 30, 100, 100, 24 * 60
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(nil)
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, func(r *room) {
+			r.serve = func(w http.ResponseWriter, req *http.Request) {
+				s, err := edgews.Upgrade(w, req, nil)
+				if assert.NoError(t, err) {
+					assert.NoError(t, r.st.AcceptWebSocket(s))
+				}
+			}
+			r.message = func(context.Context, *edgews.Socket, edgews.Message) error {
+				time.Sleep(10 * time.Millisecond)
+				return nil
+			}
+		})
+		dial, _, _ := overPipe.serve(t, n.Get(n.NewUniqueID()).ServeHTTP)
+		var peers []*peer
+		for range sockets {
+			peers = append(peers, dialRaw(t, dial))
+		}
+		opened := m.Usage()
+		tick := peers[0].encode(text("tick"))
+		for range minutes {
+			for _, p := range peers {
+				p.pours(tick)
+				time.Sleep(time.Minute / sockets)
+			}
+		}
+		day := m.Usage().Sub(opened)
+		assert.Equal(t, edgews.Usage{
+			MessagesIn: sockets * minutes, BytesIn: 4 * sockets * minutes, Connected: sockets * 24 * time.Hour,
+			Active: sockets * minutes * 10 * time.Millisecond, Busy: sockets * minutes * 10 * time.Millisecond,
+		}, day)
+
+		month := append(slices.Repeat([]edgews.Usage{day}, days), opened)
+		bill := edgews.DurableObjects.BillSum(slices.Repeat(month, rooms)...)
+		assert.Equal(t, "$20.65", bill.Total.String())
+		assert.EqualValues(t, 21_610_000, bill.Lines[1].Quantity)
+		assert.EqualValues(t, 552_960, bill.Lines[2].Quantity)
+	})
+}
+
 // The same with Accept: an object that sockets pin is billed for as long as they are connected.
 func TestPublishedExampleWithoutHibernation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
