@@ -2,11 +2,13 @@ package edgews_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,14 +164,19 @@ func TestRecordMayUseTheMeter(t *testing.T) {
 
 // The sum of the records is the usage, and a meter's usage is what it has and what its tenants have, whatever happens.
 func TestUsageIsTheSumOfTheRecords(t *testing.T) {
+	var all edgews.Usage
 	for seed := range uint64(10) {
-		bubble(t, func(t *testing.T) { randomTraffic(t, rand.New(rand.NewPCG(seed, 5))) })
+		bubble(t, func(t *testing.T) { all = all.Add(randomTraffic(t, rand.New(rand.NewPCG(seed, 5)))) })
 	}
+	assert.NotZero(t, all.Alarms)
+	assert.NotZero(t, all.AutoResponses)
+	assert.Greater(t, all.Active, all.Busy, "something was pinned")
 }
 
-func randomTraffic(t *testing.T, r *rand.Rand) {
+func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
 	var j journal
 	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: 10 * time.Second})
+	var runs atomic.Int32 // of alarms
 	tenants := [][]string{{}, {"a"}, {"b"}, {"b", "x"}}
 	meterOf := func(path []string) *edgews.Meter {
 		to := m
@@ -189,7 +196,7 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 				return
 			}
 			client, server := edgews.NewPair()
-			if req.URL.Path == "/" {
+			if !req.URL.Query().Has("pin") {
 				o.st.AcceptWebSocket(server)
 			} else {
 				server.OnMessage(func(e edgews.MessageEvent) { time.Sleep(time.Millisecond); server.Send("yes") })
@@ -197,7 +204,14 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 			}
 			edgews.Respond(w, req, client, nil)
 		}
-		o.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error {
+		o.alarm = func(context.Context) error {
+			time.Sleep(time.Second)
+			if runs.Add(1)%3 == 0 {
+				return errors.New("once more")
+			}
+			return nil
+		}
+		o.message = func(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
 			switch len(m.Data) {
 			case 1:
 				time.Sleep(300 * time.Millisecond)
@@ -205,6 +219,12 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 				o.st.WaitUntil(func(context.Context) { time.Sleep(7 * time.Second) })
 			case 3:
 				panic("three")
+			case 4:
+				assert.NoError(t, o.st.Storage().SetAlarm(ctx, time.Now().Add(3*time.Second)))
+			case 5:
+				o.st.Abort(errors.New("five"))
+			case 6:
+				s.Close(1000, "")
 			}
 			o.st.Broadcast(edgews.Prepare(edgews.Text, m.Data))
 			return nil
@@ -217,7 +237,7 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 	var peers []*peer
 	received := 0
 	for range 300 {
-		switch k := r.IntN(12); {
+		switch k := r.IntN(14); {
 		case k == 0:
 			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: meterOf(tenants[r.IntN(len(tenants))]), KeepAlive: -1})
 			s.OnMessage(func(e edgews.MessageEvent) { s.SendBytes(e.Data) })
@@ -225,8 +245,7 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 			peers = append(peers, p)
 			p.ignores()
 		case k == 1:
-			dial, _, _ := overPipe.serve(t, n.Get(ids[r.IntN(3)]).ServeHTTP)
-			p := dialRaw(t, dial)
+			p := asks(t, n.Get(ids[r.IntN(3)]), []string{"", "pin"}[r.IntN(2)])
 			peers = append(peers, p)
 			p.ignores()
 		case k == 2:
@@ -237,11 +256,15 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 			i := r.IntN(len(peers))
 			peers[i].hangsUp()
 			peers = append(peers[:i], peers[i+1:]...)
+		case k == 12 && len(peers) > 0: // and takes no more
+			i := r.IntN(len(peers))
+			peers[i].pours(peers[i].encode(closing(1000, "")))
+			peers = append(peers[:i], peers[i+1:]...)
 		case k == 5:
 			checkBooks(t, m, &j, tenants, meterOf)
 		case len(peers) > 0:
 			p := peers[r.IntN(len(peers))]
-			p.pours(p.encode(text([]string{"ping", "1", "22", "333", "4444", strings.Repeat("5", 1000)}[r.IntN(6)])))
+			p.pours(p.encode(text([]string{"ping", "1", "22", "333", "4444", "55555", "666666", strings.Repeat("7", 1000)}[r.IntN(8)])))
 			received++
 		}
 	}
@@ -254,7 +277,11 @@ func randomTraffic(t *testing.T, r *rand.Rand) {
 	assert.Equal(t, settled, m.Usage(), "when all is over it needs nobody who asks")
 	checkBooks(t, m, &j, tenants, meterOf)
 	j.checks(t)
-	assert.Greater(t, m.Usage().MessagesIn+m.Usage().AutoResponses, int64(received/2))
+	u := m.Usage()
+	assert.Greater(t, u.MessagesIn+u.AutoResponses, int64(received/3))
+	assert.Positive(t, u.HTTPRequests)
+	assert.EqualValues(t, runs.Load(), u.Alarms)
+	return u
 }
 
 func checkBooks(t *testing.T, m *edgews.Meter, j *journal, tenants [][]string, meterOf func([]string) *edgews.Meter) {
