@@ -44,9 +44,10 @@ func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 // SetQuota bounds what m and its tenants may use in a day, which begins at 00:00 UTC, to what the plan includes: see
 // [Plan.Allows] and [FreeDaily]. Tenants may have quotas of their own besides; the zero Plan removes it.
 //
-// When it is used up, upgrades and requests to objects are answered with 429, a Retry-After and a sentence that says what
-// is used up, Dial fails with ErrQuota, and all sockets that count are closed with 1008 (policy violation). Events of
-// objects, alarms among them, still run.
+// When it is used up, upgrades and requests to objects are answered with 429, a Retry-After until midnight and a sentence;
+// the error of Upgrade, Respond and Dial is ErrQuota, and all sockets that count are closed with 1008 (policy violation).
+// What of it is used up, and whose it is, is in those errors and the Logger's. Events of objects, alarms among them,
+// still run.
 //
 // Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and
 // out, is looked at after 100 messages on one and at each MeterOptions.Interval, so that a little more may be used. With a

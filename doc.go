@@ -258,7 +258,8 @@
 //
 // A [Plan] is a price list as data. [Plan.Bill] turns usage into lines and a sum, exact in billionths of a dollar; a Bill
 // prints as a table and as JSON. The published price lists of Durable Objects and Workers are variables, such as
-// [DurableObjects]: copy one and change it, or write your own. [Plan.Estimate] starts from expected numbers instead, and
+// [DurableObjects]: copy one and change it, or write your own. Storage is neither counted nor billed, whatever a list asks for
+// rows, units or bytes of it. [Plan.Estimate] starts from expected numbers instead, and
 // [Namespace.Explain] says why each object is being billed at the moment.
 //
 //	meter := edgews.NewMeter(nil)

@@ -67,17 +67,18 @@ type MeterOptions struct {
 	MinuteFloor int64
 
 	// Interval is how often a connection that goes on, or an object that stays active, makes a record, and how often the
-	// ledger is written; default 1 minute.
+	// ledger is written; default 1 minute, also in place of a negative one.
 	Interval time.Duration
 
 	// Store, if set, keeps a ledger of what the meter and its tenants have used, over all runs of the program: see
 	// [Meter.Total]. It is written at each Interval in which something was used, and by Flush, all tenants in one commit:
-	// a program that is killed loses what was used since, and nothing is ever there twice. A commit that fails is
-	// logged, and made up for by the next. It may be the Store of a namespace, and is not closed.
+	// a program that is killed loses what was used since the last of them, and nothing is ever there twice. A commit that
+	// fails is logged, and made up for by the next. It may be the Store of a namespace, and is not closed.
 	Store Store
 
 	// Ledger is the name of the ledger in Store; default "meter". It is for one meter at a time. That a program begins
-	// while the one before it is still there does no harm, as long as they do not write in the same moment.
+	// while the one before it is still there does no harm, as long as they do not write in the same moment: then the one
+	// may be written over by the other, and what it has used meanwhile is missing.
 	Ledger string
 
 	// Logger gets what goes wrong; nil means slog.Default.
@@ -92,6 +93,7 @@ func NewMeter(opts *MeterOptions) *Meter {
 	if opts != nil {
 		b.opts = *opts
 	}
+	b.opts.Interval = max(b.opts.Interval, 0)
 	setDefault(&b.opts.Interval, defaultInterval)
 	setDefault(&b.opts.Ledger, "meter")
 	if b.opts.Store != nil {

@@ -392,3 +392,17 @@ func TestMeterAfterAPanic(t *testing.T) {
 		})
 	}
 }
+
+// An interval that makes no sense is the usual one.
+func TestNegativeInterval(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var j journal
+		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: -time.Second})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+		require.NoError(t, s.Accept())
+		time.Sleep(150 * time.Second)
+		p.hangsUp()
+		synctest.Wait()
+		assert.Len(t, j.all(), 1+2+1, "opened, each minute, closed")
+	})
+}

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrQuota: what was used is more than a plan includes.
+// ErrQuota: what was used is more than a plan includes ([Plan.Allows]), or would be with one connection more
+// ([Meter.SetQuota]). The message names the item, its bound and the plan.
 var ErrQuota = errors.New("edgews: quota exceeded")
 
 // FreeDaily is what Durable Objects may use in a day on the free plan; it has no prices. Days begin at 00:00 UTC. It is

@@ -120,6 +120,7 @@ func TestErrors(t *testing.T) {
 		"-plan " + bad:       `unknown field "bases"`,
 		"-example G9":        "use G4-1, ",
 		"-objects -1":        "want a whole number",
+		"-days 0":            "want a day at least",
 		"-sockets 1.5":       "want a whole number",
 		"-hours 0":           "want hours",
 		"-hours 25":          "want hours",

@@ -37,7 +37,7 @@ var (
 		name, usage string
 		field       func(*edgews.Expectation) *int64
 	}{
-		{"days", "`days` of the billing period (default: 30)", func(e *edgews.Expectation) *int64 { return &e.Days }},
+		{"days", "`days` of the billing period, 1 at least (default: 30)", func(e *edgews.Expectation) *int64 { return &e.Days }},
 		{"objects", "`number` of objects; 0: sockets of plain handlers (default: 100)", func(e *edgews.Expectation) *int64 { return &e.Objects }},
 		{"sockets", "`number` of sockets of each object (default: 100)", func(e *edgews.Expectation) *int64 { return &e.Sockets }},
 		{"replies", "`number` of messages sent for one received", func(e *edgews.Expectation) *int64 { return &e.Replies }},
@@ -147,7 +147,9 @@ func (q *question) resolve(exampleName, planName string, c changes) (err error) 
 	for _, change := range c {
 		change(&q.expect)
 	}
-	q.expect.Days = max(q.expect.Days, 1)
+	if q.expect.Days == 0 {
+		return errors.New("-days 0: want a day at least")
+	}
 	return nil
 }
 
