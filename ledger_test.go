@@ -3,8 +3,10 @@ package edgews_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -416,3 +418,43 @@ func TestLedgerIsWrittenInATumult(t *testing.T) {
 	assert.Equal(t, m.Usage(), total(t, kept))
 	assert.EqualValues(t, workers*requests, total(t, kept).HTTPRequests)
 }
+
+// A store that hangs has one round wait for it, however short the interval is, and nobody else.
+func TestLedgerOfAStoreThatHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var lines atomic.Int32
+		memory := edgews.NewMemoryStore()
+		var hangs atomic.Bool
+		hangs.Store(true)
+		store := &meanwhileStore{Store: memory, meanwhile: func() {
+			if hangs.Load() {
+				time.Sleep(31 * time.Second) // its context ends before
+			}
+		}}
+		logger := slog.New(countingHandler{slog.DiscardHandler, &lines})
+		m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Interval: 100 * time.Millisecond, Logger: logger})
+		for range 60 {
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+			require.NoError(t, s.Accept())
+			time.Sleep(time.Second)
+			p.hangsUp()
+		}
+		synctest.Wait()
+		assert.EqualValues(t, 1, lines.Load())
+		assert.Equal(t, time.Minute, m.Usage().Connected)
+		hangs.Store(false)
+		time.Sleep(2 * time.Minute)
+		assert.EqualValues(t, 2, lines.Load())
+		assert.Equal(t, m.Usage(), total(t, edgews.NewMeter(&edgews.MeterOptions{Store: memory})))
+	})
+}
+
+// countingHandler counts what is logged.
+type countingHandler struct {
+	slog.Handler
+	lines *atomic.Int32
+}
+
+func (h countingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h countingHandler) Handle(context.Context, slog.Record) error { h.lines.Add(1); return nil }

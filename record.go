@@ -66,6 +66,7 @@ type books struct {
 	quotas      atomic.Int32
 	connections atomic.Uint64
 	armed       atomic.Bool // there will be a round
+	atWork      atomic.Bool // there is one
 
 	mu sync.Mutex // a leaf
 

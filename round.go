@@ -23,6 +23,11 @@ func (b *books) stir() {
 // round brings records and ledger up to date, and looks at quotas. Rounds come as long as something goes on or is not written.
 func (b *books) round() {
 	b.armed.Store(false)
+	if b.atWork.Swap(true) { // the store is slow: the next round will do
+		b.stir()
+		return
+	}
+	defer b.atWork.Store(false)
 	failed := true
 	defer func() { // Record may call runtime.Goexit, as failing tests do
 		if failed || !b.all.idle() {
