@@ -309,17 +309,16 @@ func (w *wire) feed(p []byte, shelf *any) bool {
 func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 	s := w.s
 	var last time.Duration // when a meter saw a listener return
-	for {
-		opcode, start, end := frame.Whole(p, i, !w.client, s.opts.MaxMessageSize)
-		if end == 0 {
+	for i < len(p) {
+		opcode, data, n := frame.Whole(p[i:], !w.client, s.opts.MaxMessageSize)
+		if n == 0 {
 			return i, held, true
 		}
-		if i == 0 && end < len(p) {
+		if i += n; i < len(p) && !held {
 			held = true
 			w.conn.Hold(true)
 		}
-		i = end
-		kind, data := kindOf(opcode), p[start:end:end]
+		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
 			w.breach(frame.NotText(data))
 			return i, held, false
@@ -346,6 +345,7 @@ func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 			last = t.leave()
 		}
 	}
+	return i, held, true
 }
 
 // take deals with a frame, or a piece of one.
