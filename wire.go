@@ -130,8 +130,8 @@ func (w *wire) startLocked() {
 // directFrom is the size of a payload's rest from which it is read straight into the message's buffer.
 const directFrom = 4 << 10
 
-// Room implements [park.Handler]. The buffer of a large message grows with what arrives, to four times of it: with less, most of
-// its bytes would be read in more system calls, and moved more often.
+// Room implements [park.Handler]. The buffer of a large message grows with what arrives: to twice as much, and first, while it is
+// one of those that are pooled, to four times, which saves reads and moves.
 func (w *wire) Room() (into []byte, ok bool) {
 	switch w.direct = false; {
 	case w.parting:
@@ -143,7 +143,8 @@ func (w *wire) Room() (into []byte, ok bool) {
 	}
 	w.direct = true
 	held := len(w.message.b)
-	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(max(3*held, 32<<10)))))
+	more := max(32<<10, min(3*held, 384<<10), held)
+	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(more))))
 	into = w.message.b[held:cap(w.message.b)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
 }
