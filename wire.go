@@ -27,12 +27,7 @@ type wireConfig struct {
 	url, protocol, extensions string
 }
 
-func (c *wireConfig) identity() *identity {
-	if c.url == "" && c.protocol == "" && c.extensions == "" {
-		return nil
-	}
-	return &identity{c.url, c.protocol, c.extensions}
-}
+func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
 
 // wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
 // turn, delivers it there, and whoever finds the outbox idle writes it.
@@ -106,10 +101,11 @@ func newFilters(c wireConfig) *filters {
 	if limiter == nil && c.deflate == nil {
 		return &noFilters
 	}
-	f := &filters{limiter: limiter}
+	f := new(filters)
 	if p := c.deflate; p != nil {
-		f.deflater, f.inflater = newDeflation(*p, c.client, c.opts.Compression)
+		f = newDeflation(*p, c.client, c.opts.Compression)
 	}
+	f.limiter = limiter
 	return f
 }
 
