@@ -37,6 +37,8 @@ func (o *object) checkAlarm(t time.Time) error {
 		return ErrNoAlarmHandler
 	case t.IsZero():
 		return errors.New("edgews: alarm set to the zero time; DeleteAlarm removes it")
+	case t.Sub(time.UnixMilli(t.UnixMilli())).Abs() > time.Millisecond: // it has wrapped, and would go off at once
+		return errors.New("edgews: alarm set to a time that no clock will reach; DeleteAlarm removes it")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +167,9 @@ func TestAlarmOfNothing(t *testing.T) {
 		s := n.wake(id).Storage()
 		assert.ErrorContains(t, s.SetAlarm(t.Context(), time.Time{}), "zero time")
 		assert.ErrorContains(t, s.Update(t.Context(), func(tx *edgews.Tx) error { return tx.SetAlarm(time.Time{}) }), "zero time")
+		never := time.Unix(math.MaxInt64-62135596800, 999999999) // the last that a Time can be
+		assert.ErrorContains(t, s.SetAlarm(t.Context(), never), "no clock will reach")
+		require.NoError(t, s.SetAlarm(t.Context(), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)))
 		n.nothingMore()
 	})
 }

@@ -42,10 +42,7 @@ func (b Bill) String() string {
 }
 
 func (l Line) unitPrice() string {
-	price := "$" + l.Price.decimal()
-	if l.Price < 0 {
-		price = "-$" + l.Price.decimal()[1:]
-	}
+	price := l.Price.exact()
 	switch l.Per {
 	case 0, 1:
 		return price

@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -164,7 +165,18 @@ var (
 	_ func(usage, usage) usage             = usage.Add
 	_ func(usage, usage) usage             = usage.Sub
 
+	_ func(edgews.Plan, usage) edgews.Bill                      = edgews.Plan.Bill
+	_ func(edgews.USD) string                                   = edgews.USD.String
+	_ fmt.Stringer                                              = edgews.Bill{}
 	_ func(namespace, edgews.Plan) iter.Seq[edgews.Explanation] = namespace.Explain
+
+	_ int64 = int64(edgews.USD(1))
+	_       = edgews.Bill{Plan: edgews.Plan{Name: ""}.Name, Lines: []edgews.Line{}, Total: edgews.USD(0)}
+	_       = edgews.Line{Item: "", Quantity: int64(0), Included: int64(0), Billed: int64(0), Unit: "", Cost: edgews.USD(0)}
+	_       = []edgews.Plan{
+		edgews.DurableObjects, edgews.DurableObjects2024, edgews.DurableObjects2023,
+		edgews.WorkersStandard, edgews.WorkersBundled, edgews.WorkersUnbound, edgews.ActiveConnection2021,
+	}
 
 	_ = edgews.MeterOptions{Record: func(edgews.Record) {}}
 	_ = edgews.Usage{

@@ -266,6 +266,9 @@
 //	…
 //	fmt.Println(edgews.DurableObjects.Bill(meter.Usage()))
 //
+// A [time.Duration] holds 292 years, which thousands of sockets together reach within a month: large services take readings
+// every day and give the differences to [Plan.BillSum].
+//
 // [MeterOptions.Record] is told every fact that counts, once, for a ledger of one's own; [MeterOptions.Store] keeps
 // one that loses at most a minute in a crash and counts nothing twice. [Meter.SetQuota] bounds what may be used in a day.
 //

@@ -82,9 +82,6 @@ func (r Reason) String() string {
 	return s
 }
 
-// exact is the amount with all its decimals.
-func (a USD) exact() string { return "$" + a.decimal() }
-
 // unit returns the plan without what it has beside prices: every unit costs what one costs.
 func (p Plan) unit() Plan {
 	p.Base = 0

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"time"
 )
 
@@ -42,9 +43,28 @@ type ledgerSeal struct {
 
 // ledgerEntry is what one meter has used, without its tenants.
 type ledgerEntry struct {
-	Tenant []string `json:"tenant,omitempty"`
-	Usage  Usage    `json:"usage"`
-	Day    *dayMark `json:"day,omitempty"` // if it has a quota
+	Tenant []ledgerName `json:"tenant,omitempty"`
+	Usage  Usage        `json:"usage"`
+	Day    *dayMark     `json:"day,omitempty"` // if it has a quota
+}
+
+// ledgerName is the name of a tenant. JSON would put the same character for all bytes that are not UTF-8, and so make one
+// tenant of two: escaped, they stay apart.
+type ledgerName string
+
+func (n ledgerName) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(n))), nil }
+
+func (n *ledgerName) UnmarshalText(text []byte) error {
+	name, err := url.PathUnescape(string(text))
+	*n = ledgerName(name)
+	return err
+}
+
+func ledgerNames(tenant []string) (names []ledgerName) {
+	for _, name := range tenant {
+		names = append(names, ledgerName(name))
+	}
+	return names
 }
 
 func newLedger(b *books) *ledger {
@@ -122,7 +142,7 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 	for _, e := range found {
 		m := l.b.all
 		for _, name := range e.Tenant {
-			m = m.Tenant(name)
+			m = m.Tenant(string(name))
 		}
 		m.mu.Lock()
 		m.before = e.Usage.Sub(m.saved)
@@ -183,7 +203,7 @@ type draft struct {
 func (m *Meter) drafts(to []draft) []draft {
 	m.mu.Lock()
 	if m.booked != m.saved {
-		entry := ledgerEntry{Tenant: m.tenant, Usage: m.before.Add(m.booked)}
+		entry := ledgerEntry{Tenant: ledgerNames(m.tenant), Usage: m.before.Add(m.booked)}
 		if day := m.day; !day.Day.IsZero() {
 			entry.Day = &day
 		}
@@ -214,7 +234,7 @@ func (l *ledger) batch(seal ledgerSeal) (b Batch) {
 
 // ledgerKey has the same length whatever a tenant is called.
 func ledgerKey(tenant []string) string {
-	path, _ := json.Marshal(tenant)
+	path, _ := json.Marshal(ledgerNames(tenant))
 	return fmt.Sprintf("%s%x", ledgerEntries, sha256.Sum256(path))
 }
 

@@ -97,6 +97,29 @@ func TestShutdownWritesTheLedger(t *testing.T) {
 	})
 }
 
+// Names may be any bytes: two that differ in bytes that are not UTF-8 are two tenants in the ledger, too.
+func TestLedgerKeepsTenantsApart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		names := []string{"\xfe", "\xff", "\ufffd", "%FF", "100%", "a/b", "a b", "\x00é"}
+		opts := &edgews.MeterOptions{Store: edgews.NewMemoryStore(), Logger: quiet}
+		m := edgews.NewMeter(opts)
+		for i, name := range names {
+			for range i + 1 {
+				_, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant(name).Tenant(name), KeepAlive: -1})
+				p.hangsUp()
+			}
+		}
+		synctest.Wait()
+		require.NoError(t, m.Flush(t.Context()))
+
+		m = edgews.NewMeter(opts)
+		assert.EqualValues(t, len(names)*(len(names)+1)/2, total(t, m).Connections)
+		for i, name := range names {
+			assert.EqualValues(t, i+1, total(t, m.Tenant(name).Tenant(name)).Connections, "%q", name)
+		}
+	})
+}
+
 var errCrash = errors.New("the machine is off")
 
 // A program dies at any moment, before a commit, behind it, or between two, and begins again. The bill is never more than what

@@ -321,6 +321,54 @@ func TestObjectPanics(t *testing.T) {
 	})
 }
 
+// A panic costs the message at which it happens, and nothing that waits behind it.
+func TestObjectPanicsInHandlers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newRooms(t, nil, func(r *room) {
+			r.message = func(_ context.Context, _ *edgews.Socket, m edgews.Message) error {
+				n.notes("%s", m.Text())
+				panic("in a message")
+			}
+			r.close = func(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+				n.notes("close")
+				panic("in a close")
+			}
+		})
+		id := n.IDFromName("lobby")
+		client, _, events := n.joins(id)
+		require.NoError(t, client.Send("a"))
+		require.NoError(t, client.Send("b"))
+		require.NoError(t, client.Close(1000, "bye"))
+		n.wants("a", "b", "close")
+		events.wantsEnd(closed(1000, "bye", true))
+		assert.EqualValues(t, 3, n.made.Load())
+		assert.Empty(t, n.wake(id).WebSockets())
+		assert.Empty(t, n.diary, "one close")
+	})
+}
+
+// Upgrades that race to a sleeping object construct it once, and leave nothing behind that keeps it awake.
+func TestObjectRacingUpgradesPinNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, nil, func(r *room) {
+			time.Sleep(time.Second)
+			r.serve = func(http.ResponseWriter, *http.Request) {
+				assert.NoError(t, r.st.AcceptWebSocket(pairEnd()))
+			}
+		})
+		id := n.IDFromName("lobby")
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { n.get(id) })
+		}
+		all.Wait()
+		assert.EqualValues(t, 1, n.made.Load())
+		time.Sleep(11 * time.Second)
+		n.wantsState(id, edgews.ObjectHibernated)
+	})
+}
+
 func TestObjectPanicInRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newRooms(t, nil, func(r *room) {
@@ -414,6 +462,44 @@ func TestObjectAborts(t *testing.T) {
 		assert.Error(t, client.Send("x"))
 		assert.Empty(t, n.wake(id).WebSockets())
 		assert.EqualValues(t, 2, n.made.Load())
+	})
+}
+
+func TestAbortAndLaterWork(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		finish, finished := make(chan struct{}), make(chan struct{})
+		n.wake(id).WaitUntil(func(context.Context) {
+			defer close(finished)
+			<-finish
+			panic("of a value that has gone")
+		})
+		n.wake(id).Abort(nil)
+		st := n.wake(id)
+		ran := make(chan error, 1)
+		st.WaitUntil(func(ctx context.Context) { ran <- ctx.Err() })
+		assert.NoError(t, <-ran, "it is work of another value than that which was aborted")
+		close(finish)
+		<-finished
+		synctest.Wait()
+		assert.Same(t, st, n.wake(id), "the panic is not of this value")
+	})
+}
+
+func TestAbortInConstructor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}}, func(r *room) {
+			if n.made.Load() == 2 {
+				r.st.Abort(errors.New("not today"))
+			}
+		})
+		id := n.IDFromName("lobby")
+		_, _, events := n.joins(id)
+		require.NoError(t, n.Hibernate(t.Context(), id))
+		assert.Equal(t, http.StatusInternalServerError, n.get(id).Code)
+		events.wantsEnd(closed(1011, "not today", true))
+		assert.Equal(t, http.StatusOK, n.get(id).Code, "the next event tries again")
+		assert.EqualValues(t, 3, n.made.Load())
 	})
 }
 

@@ -308,11 +308,15 @@ func TestBillSum(t *testing.T) {
 	assert.Equal(t, p.Bill(edgews.Usage{}), p.BillSum())
 	assert.Equal(t, p.Bill(edgews.Usage{}), p.BillSum(day, edgews.Usage{}.Sub(day)), "a correction")
 
-	// Ten thousand sockets are connected for more time in a month than a Duration can hold.
+	// Ten thousand sockets are connected for more time in a month than a Duration can hold. The counter runs over, and the
+	// differences of its daily readings do not.
 	part := edgews.Usage{Connected: 10_000 * 24 * time.Hour}
+	reading := edgews.Usage{}
 	for i := range days {
-		days[i] = part
+		next := reading.Add(part)
+		days[i], reading = next.Sub(reading), next
 	}
+	assert.NotEqual(t, "$414.72", lineOf(t, edgews.ActiveConnection2021.Bill(reading), "connected time").Cost.String(), "it has run over")
 	line := lineOf(t, edgews.ActiveConnection2021.BillSum(days...), "connected time")
 	assert.Equal(t, int64(25_920_000_000), line.Quantity)
 	assert.Equal(t, "$414.72", line.Cost.String())

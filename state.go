@@ -167,16 +167,19 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 	}
 	ctx := o.lifetime
 	o.mu.Unlock()
-	go o.work(ctx, w, fn)
+	go st.work(ctx, w, fn)
 }
 
-func (o *object) work(ctx context.Context, w *worker, fn func(context.Context)) {
+func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) {
+	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
 				"panic", cause, "stack", string(debug.Stack()))
 			o.mu.Lock()
-			o.value, o.state = nil, nil
+			if o.state == st { // or another value has come since
+				o.value, o.state = nil, nil
+			}
 			o.mu.Unlock()
 		}
 		o.worked(w)
@@ -233,6 +236,7 @@ func (o *object) reset(err error, reason string) {
 	o.conns = roster{last: o.conns.last}
 	if o.cancel != nil {
 		o.cancel(err)
+		o.lifetime, o.cancel = nil, nil // what the next value starts is not cancelled with it
 	}
 	o.restLocked(was)
 	o.mu.Unlock()

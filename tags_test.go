@@ -84,6 +84,20 @@ func TestBroadcast(t *testing.T) {
 	})
 }
 
+func TestBroadcastWaitsForNobody(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		_, _, events := n.joins(id)
+		st := n.wake(id)
+		require.NoError(t, st.AcceptWebSocket(pairEnd()), "its other end is never accepted")
+		text := strings.Repeat("x", 600<<10)
+		m := edgews.Prepare(edgews.Text, []byte(text))
+		assert.Equal(t, 2, st.Broadcast(m))
+		synctest.Wait()
+		assert.Equal(t, 1, st.Broadcast(m), "there is no room for two")
+		events.wants(message(text), message(text))
+	})
+}
+
 func TestAttachments(t *testing.T) {
 	_, s := edgews.NewPair()
 	var into []byte

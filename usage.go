@@ -6,7 +6,9 @@ import "time"
 // a meter is what was used in between.
 //
 // Sums wrap as integers do. A Duration ends after 292 years, which ten thousand sockets reach in eleven days. The
-// difference of two readings is right all the same, as long as it is shorter than that itself.
+// difference of two readings is right all the same, as long as it is shorter than that itself. To bill a month of more than
+// three thousand sockets that are always open, read the meter every day and give the differences to [Plan.BillSum]: the
+// month as one Usage would have run over, and be billed as what is left of it.
 type Usage struct {
 	HTTPRequests  int64 // requests to objects that did not become a socket
 	Connections   int64 // sockets that were opened by a peer

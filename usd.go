@@ -87,6 +87,14 @@ func (a USD) decimal() string {
 	return fmt.Sprintf("%s%d.%s%s", sign, whole, decimals[:2], strings.TrimRight(decimals[2:], "0"))
 }
 
+// exact is decimal with a dollar sign, for people.
+func (a USD) exact() string {
+	if a < 0 {
+		return "-$" + a.decimal()[1:]
+	}
+	return "$" + a.decimal()
+}
+
 // magnitude is right for the least amount too, which has no positive counterpart.
 func (a USD) magnitude() uint64 {
 	if a < 0 {

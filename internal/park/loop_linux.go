@@ -224,55 +224,72 @@ func (l *loop) check() {
 		l.freed.Store(l.now())
 	}
 	l.corks.flush()
+	seen := l.look()
+	if seen.blocked > 0 {
+		l.hurt.Store(l.now())
+	}
+	if seen.blocked > 0 || l.corks.stale() {
+		l.corks.lift()
+	}
+	for _, h := range seen.slow {
+		h.Flush()
+	}
+	for _, p := range seen.held {
+		l.addPoller(p)
+	}
+	if seen.lacking() {
+		l.addPoller(nil)
+	}
+	if seen.busy || len(seen.held) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
+		l.again(seen.progressing > 0)
+	}
+}
+
+// sight is what check has seen.
+type sight struct {
+	busy                 bool      // somebody has begun a turn
+	progressing, blocked int       // pollers
+	held                 []*poller // blocked, with events that wait
+	slow                 []Handler // what blocks them
+	unwatched            bool      // nobody waits for events
+	overloaded           bool      // … which has been so for a while, and there are processors left
+}
+
+// lacking reports whether somebody has to wait for events who is not there.
+func (s *sight) lacking() bool {
+	return s.unwatched && len(s.held) == 0 && (s.overloaded || s.progressing == 0 && s.blocked > 0)
+}
+
+// look sees what the pollers have done since it last looked.
+func (l *loop) look() (s sight) {
 	l.mu.Lock()
-	busy, progressing, blocked := false, 0, 0
-	var held []*poller // blocked, with events that wait
-	var slow []Handler // what blocks them
+	defer l.mu.Unlock()
 	for _, p := range l.pollers {
 		turn := p.turn.Load()
 		moved := turn != p.seen
 		p.seen = turn
-		switch busy = busy || moved; {
+		switch s.busy = s.busy || moved; {
 		case p.waiting.Load():
 		case moved:
-			progressing++
+			s.progressing++
 		default:
-			blocked++
+			s.blocked++
 			if c := l.table.at(int32(turn)); c != nil {
-				slow = append(slow, c.h)
+				s.slow = append(s.slow, c.h)
 			}
 			if p.holdsEvents() {
-				held = append(held, p)
+				s.held = append(s.held, p)
 			}
 		}
 	}
-	unwatched := !l.watched()
-	if l.loaded++; !unwatched {
+	s.unwatched = !l.watched()
+	if l.loaded++; !s.unwatched {
 		l.loaded = 0
 	}
-	overloaded := l.loaded >= overload && progressing < runtime.GOMAXPROCS(0)
-	if overloaded {
+	if s.overloaded = l.loaded >= overload && s.progressing < runtime.GOMAXPROCS(0); s.overloaded {
 		l.loaded = 0
 	}
-	l.mu.Unlock()
-	if blocked > 0 {
-		l.hurt.Store(l.now())
-	}
-	if blocked > 0 || l.corks.stale() {
-		l.corks.lift()
-	}
-	for _, h := range slow {
-		h.Flush()
-	}
-	for _, p := range held {
-		l.addPoller(p)
-	}
-	if unwatched && len(held) == 0 && (overloaded || progressing == 0 && blocked > 0) {
-		l.addPoller(nil)
-	}
-	if busy || len(held) > 0 || unwatched && blocked > 0 || l.corks.count() > 0 {
-		l.again(progressing > 0)
-	}
+	return s
 }
 
 // again has check take another look.

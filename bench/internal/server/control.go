@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 )
 
 // Stats is what a Go server says about its memory.
@@ -58,6 +60,15 @@ func control(orders io.Reader, answers io.Writer) error {
 		return err
 	}
 	return io.EOF
+}
+
+// orders returns standard input as a file that is read through the runtime's poller. Waiting in a system call instead would keep a
+// processor until the scheduler's monitor takes it away, and the server of the benchmark has only one.
+func orders() (io.Reader, error) {
+	if err := syscall.SetNonblock(syscall.Stdin, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(syscall.Stdin), "orders"), nil
 }
 
 // collectOnRequest returns the address of an HTTP server that collects garbage before it answers.

@@ -20,6 +20,10 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
+	in, err := orders()
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -27,7 +31,7 @@ func Main(args []string) error {
 	fmt.Println("listening", l.Addr())
 	failed := make(chan error, 1)
 	go func() { failed <- p.serve(l, c) }()
-	go func() { failed <- control(os.Stdin, os.Stdout) }()
+	go func() { failed <- control(in, os.Stdout) }()
 	err = <-failed
 	if err == io.EOF {
 		return nil
