@@ -178,7 +178,7 @@ func (q *quota) look() {
 	q.over = q.plan.Allows(used)
 	over := q.over
 	q.mu.Unlock()
-	if over == nil {
+	if over == nil || q.m.quota.Load() != q { // it may be gone by now
 		return
 	}
 	if was == nil {

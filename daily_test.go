@@ -310,3 +310,25 @@ func TestQuotaWhenTheLedgerIsLate(t *testing.T) {
 		assert.EqualValues(t, 24, total(t, m).HTTPRequests)
 	})
 }
+
+// A quota that is taken away, or made greater, closes nothing more.
+func TestQuotaThatIsGone(t *testing.T) {
+	for _, then := range []edgews.Plan{{}, {MessagesIn: edgews.Rate{Included: 1000}}} {
+		bubble(t, func(t *testing.T) {
+			m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+			m.SetQuota(edgews.Plan{MessagesIn: edgews.Rate{Included: 10}})
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+			s.OnMessage(func(edgews.MessageEvent) {})
+			require.NoError(t, s.Accept())
+			go p.ignores()
+			for range 100 {
+				p.sends(text("x"))
+			}
+			synctest.Wait() // somebody is about to look
+			m.SetQuota(then)
+			time.Sleep(time.Hour)
+			assert.Equal(t, edgews.Open, s.ReadyState())
+			p.hangsUp()
+		})
+	}
+}
