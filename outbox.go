@@ -65,9 +65,10 @@ func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
-// idle reports whether the outbox can be forgotten.
+// idle reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
+// counts.
 func (o *outbox) idle() bool {
-	return o.empty() && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil
+	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil
 }
 
 // add appends a frame.
