@@ -125,8 +125,8 @@ func (m *Meter) Tenant(name string) *Meter {
 }
 
 // Usage returns what has been used since NewMeter, by m and its tenants. What is going on at the moment, a connection or an
-// active interval, counts up to now. A reading does not stop the world: it is exact for whatever was over when it
-// began.
+// active interval, counts up to now; the time of a connection shows once its socket is accepted, from the beginning. A
+// reading does not stop the world: it is exact for whatever was over when it began.
 //
 // The usage is the sum of the records: those for what goes on are made now, and Record has been told when Usage returns, unless
 // it was being told something at that moment, or Usage is called from there. Then the last ones follow; see Flush.
