@@ -81,7 +81,7 @@ func (w *responseWriter) fail(err error) {
 	switch {
 	case errors.Is(err, ErrReentrant):
 		status = http.StatusLoopDetected
-	case errors.Is(err, ErrFenced):
+	case errors.Is(err, ErrFenced), errors.Is(err, ErrShutdown):
 		status = http.StatusServiceUnavailable
 	}
 	if w.began || errors.Is(err, http.ErrAbortHandler) {
