@@ -39,8 +39,8 @@ func (b *buffer) free() {
 	}
 }
 
-// reserve makes room for n more bytes, moving to a larger buffer when needed. It at most doubles what is held,
-// so that memory follows the bytes that arrived and not the length that a header claims.
+// reserve makes room for n more bytes, moving to a larger buffer when needed. Callers ask for no more
+// than arrives, or a few times what has, so that memory follows the bytes and not the length that a header claims.
 func (b *buffer) reserve(n int) *buffer {
 	if cap(b.b)-len(b.b) >= n {
 		return b

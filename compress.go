@@ -19,19 +19,29 @@ type deflater struct {
 	z    deflate.Compressor
 }
 
-// newDeflation sets both directions up as p says. client tells which of them is ours.
-func newDeflation(p deflate.Params, client bool, c *Compression) (*deflater, *deflate.Decompressor) {
+// forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell them apart.
+var forgetful deflate.Decompressor
+
+// newDeflation returns filters for both directions, as p says. client tells which of them is ours.
+func newDeflation(p deflate.Params, client bool, c *Compression) *filters {
 	ours, theirs := p.ServerMaxWindowBits, p.ClientMaxWindowBits
 	oursAlone, theirsAlone := p.ServerNoContextTakeover, p.ClientNoContextTakeover
 	if client {
 		ours, theirs, oursAlone, theirsAlone = theirs, ours, theirsAlone, oursAlone
 	}
-	out := &deflater{bits: windowBits(ours)}
-	out.bits = min(out.bits, c.WindowBits)
+	together := new(struct { // they live and die together
+		f filters
+		d deflater
+	})
+	f, out := &together.f, &together.d
+	out.bits = min(windowBits(ours), c.WindowBits)
 	out.z.Init(out.bits, !oursAlone && !c.NoContextTakeover)
-	in := new(deflate.Decompressor)
-	in.Init(windowBits(theirs), !theirsAlone)
-	return out, in
+	f.deflater, f.inflater = out, &forgetful
+	if !theirsAlone {
+		f.inflater = new(deflate.Decompressor)
+		f.inflater.Init(windowBits(theirs), true)
+	}
+	return f
 }
 
 // windowBits is what an unstated parameter means: RFC 7692 §7.1.2.

@@ -100,6 +100,7 @@ type gatedFrames struct {
 func (g *gatedFrames) push(b batch) {
 	g.endBatch()
 	g.frames.push(b)
+	g.waiting += len(b.rest())
 	g.payload += b.payload
 	g.size += b.size
 }
@@ -112,6 +113,7 @@ func (o *outbox) letGo() {
 	for behind.endBatch(); behind.frames.len() > 0; {
 		o.frames.push(behind.frames.pop())
 	}
+	o.waiting += behind.waiting
 }
 
 // dropHeld forgets what a gate has held back. It reports whether a Close was among it.

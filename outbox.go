@@ -21,6 +21,7 @@ type outbox struct {
 	last    batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
 	control *buffer     // pings and pongs: they overtake data between frames
 	held    []batch     // messages that wait for a NextWriter's message to end
+	waiting int         // bytes of frames in front, frames, last and control that have not been written
 	payload int         // payload in all of them but control, and in behind
 	size    int         // the same, as it counts against SendBuffer
 	err     error       // why it is broken
@@ -56,9 +57,7 @@ func (b *batch) rest() []byte {
 
 func (b *batch) none() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.shared == nil }
 
-func (o *outbox) empty() bool {
-	return o.last.none() && o.front.none() && o.control == nil && o.frames.len() == 0
-}
+func (o *outbox) empty() bool { return o.waiting == 0 }
 
 // flushed reports whether everything has been written.
 func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == nil }
@@ -68,7 +67,7 @@ func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 
 // idle reports whether the outbox can be forgotten.
 func (o *outbox) idle() bool {
-	return o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil && o.empty()
+	return o.empty() && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil
 }
 
 // add appends a frame.
@@ -81,8 +80,10 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 		o.count(payload)
 		return
 	}
-	b := o.tail(frame.Size(len(p), h.Masked))
+	n := frame.Size(len(p), h.Masked)
+	b := o.tail(n)
 	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
+	o.waiting += n
 	o.charge(b, payload)
 }
 
@@ -95,12 +96,12 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	if b.buf == nil || cap(b.buf.b)-len(b.buf.b) < len(p)+frame.MaxHeader || len(b.buf.b) > batchLimit {
 		b = o.tail(len(p) + frame.MaxHeader)
 	}
-	to := b.buf.b
-	n := len(to)
-	n += frame.PutHeader((*[frame.MaxHeader]byte)(to[n:n+frame.MaxHeader]), op, len(p))
-	to = to[:n+len(p)]
-	copy(to[n:], p)
-	b.buf.b = to
+	buf := b.buf
+	n := len(buf.b)
+	header := frame.PutHeader((*[frame.MaxHeader]byte)(buf.b[n:n+frame.MaxHeader]), op, len(p))
+	buf.b = buf.b[:n+header+len(p)]
+	copy(buf.b[n+header:], p)
+	o.waiting += header + len(p)
 	o.charge(b, len(p))
 }
 
@@ -152,11 +153,13 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	if len(encoded) >= shareFrom {
 		o.endBatch()
 		o.frames.push(batch{shared: encoded})
+		o.waiting += len(encoded)
 		o.charge(o.frames.back(), payload)
 		return
 	}
 	b := o.tail(len(encoded))
 	b.buf.b = append(b.buf.b, encoded...)
+	o.waiting += len(encoded)
 	o.charge(b, payload)
 }
 
@@ -179,6 +182,7 @@ func (o *outbox) release() {
 			o.behind.push(b)
 		} else {
 			o.frames.push(b)
+			o.waiting += len(b.rest())
 		}
 	}
 	o.held = nil
@@ -195,6 +199,7 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 	}
 	pong := h.Opcode == frame.Pong
 	if pong && o.pongAt >= 0 && len(o.control.b)+n > controlLimit {
+		o.waiting -= len(o.control.b) - int(o.pongAt)
 		o.control.b = o.control.b[:o.pongAt]
 	}
 	o.control = o.control.reserve(n)
@@ -203,24 +208,23 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 		o.pongAt = int32(len(o.control.b))
 	}
 	o.control.b = frame.AppendFrame(o.control.b, h, p)
+	o.waiting += n
 }
 
-// next puts what is to be written next in front. It reports whether there is anything.
-func (o *outbox) next() bool {
+// next puts what is to be written next in front, and returns it. The outbox must not be empty.
+func (o *outbox) next() []byte {
 	switch {
 	case !o.front.none():
-		return true
+		return o.front.rest()
 	case o.control != nil || o.frames.len() > 0:
 		o.fetch()
-		return true
-	case o.last.none():
-		return false
+		return o.front.rest()
 	}
 	front, last := &o.front, &o.last
 	front.buf, last.buf = last.buf, front.buf // that is empty, or nil
 	front.payload, front.size = last.payload, last.size
 	last.payload, last.size = 0, 0
-	return true
+	return front.buf.b
 }
 
 // fetch is next for control frames and full batches.
@@ -237,6 +241,7 @@ func (o *outbox) fetch() {
 func (o *outbox) wrote(n int) {
 	b := &o.front
 	b.off += n
+	o.waiting -= n
 	left := len(b.rest())
 	if left > 0 {
 		payload := min(b.payload, left)
@@ -286,6 +291,7 @@ func (o *outbox) discard() {
 	o.last = batch{}
 	o.control.free()
 	o.control = nil
+	o.waiting = len(o.front.rest())
 }
 
 // fail makes the outbox refuse everything from now on, because of err. The first reason counts.
@@ -296,7 +302,7 @@ func (o *outbox) fail(err error) {
 	o.discard()
 	if !o.writing {
 		o.front.buf.free()
-		o.front = batch{}
+		o.front, o.waiting = batch{}, 0
 	}
 	o.broken = true
 }

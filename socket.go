@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -49,7 +50,7 @@ type Socket struct {
 	opts      *Options // replaced once, when Respond gives a pair's end a connection; shared by sockets
 	link      link
 	onMessage func(MessageEvent) // the only listener, if it is for messages; otherwise all are in extra.listeners
-	*extra                       // what a silent socket does without: noExtra until it is needed, then replaced once
+	*extra                       // what a silent socket does without: a shared one until it is needed, then replaced once
 	accepted  instant            // when; it comes round after 50 days, and the first 10 ms of that time with it
 	status    status
 }
@@ -64,24 +65,32 @@ type extra struct {
 	owner     owner       // nil, or the object that the socket belongs to or keeps awake
 	attached  *attachment // nil: none
 	tab       *tab        // nil, or where it is counted what the socket uses
+	shared    bool        // by several sockets: to be read only
 }
 
-// noExtra is shared by all sockets that have none, to be read only.
-var noExtra extra
+// noExtra is shared by all sockets that have none.
+var noExtra = extra{shared: true}
 
 // extraLocked returns s.extra, to be changed. mu must be held.
 func (s *Socket) extraLocked() *extra {
-	if s.extra == &noExtra {
-		s.extra = new(extra)
+	if s.shared {
+		own := *s.extra
+		own.shared = false
+		s.extra = &own
 	}
 	return s.extra
 }
 
 // describeLocked sets what the socket tells about its connection. mu must be held.
-func (s *Socket) describeLocked(about *identity) {
-	if s.about != about {
-		s.extraLocked().about = about
+func (s *Socket) describeLocked(about identity) {
+	if s.extra == &noExtra {
+		if common := identities.share(about); common != nil {
+			s.extra = common
+			return
+		}
 	}
+	own := about // or every call would allocate
+	s.extraLocked().about = &own
 }
 
 // waits are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
@@ -132,6 +141,41 @@ func (s *Socket) inboxLocked() *inbox {
 
 // identity is what a socket can tell about its connection.
 type identity struct{ url, protocol, extensions string }
+
+// identities are those that a server's sockets have in common.
+var identities commonplaces
+
+// commonplaces holds the extra of sockets that have nothing but an identity: what a server agrees to is mostly the same, and would
+// cost an idle connection more than the rest of it.
+type commonplaces struct {
+	known sync.Map // by identity, *extra
+	count atomic.Int32
+}
+
+// maxCommonplaces bounds them, since a program may agree to protocols that it has never heard of before.
+const maxCommonplaces = 1000
+
+// share returns what sockets with an identity share, or nil if they share nothing.
+func (c *commonplaces) share(i identity) *extra {
+	switch {
+	case i == identity{}:
+		return &noExtra
+	case i.url != "": // that of a client
+		return nil
+	}
+	if e, ok := c.known.Load(i); ok {
+		return e.(*extra)
+	}
+	if c.count.Load() >= maxCommonplaces {
+		return nil
+	}
+	about := i // or every call would allocate
+	e, there := c.known.LoadOrStore(i, &extra{about: &about, shared: true})
+	if !there {
+		c.count.Add(1)
+	}
+	return e.(*extra)
+}
 
 // link carries what a socket sends to the other side: to memory or to a wire.
 type link interface {

@@ -197,8 +197,8 @@ func (w *wire) unblock() {
 func (w *wire) writeLocked() (gone bool) {
 	o := w.out
 	o.writing = true
-	for o.next() {
-		p := o.front.rest()
+	for !o.empty() {
+		p := o.next()
 		o.roomy = false
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
@@ -254,8 +254,8 @@ func lateError(timeout time.Duration) error {
 func (w *wire) drain() {
 	conn := w.conn.Blocking()
 	w.s.mu.Lock()
-	for w.out.next() {
-		if err := w.writeFrontLocked(conn); err != nil {
+	for !w.out.empty() {
+		if err := w.writeNextLocked(conn); err != nil {
 			w.failWriteLocked(err)
 			return
 		}
@@ -268,10 +268,10 @@ func (w *wire) drain() {
 // is lost even if it was making progress.
 const writeChunk = 16 << 10
 
-// writeFrontLocked writes what is in front. mu must be held; it is released meanwhile.
-func (w *wire) writeFrontLocked(conn net.Conn) error {
+// writeNextLocked writes what is next. mu must be held; it is released meanwhile.
+func (w *wire) writeNextLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
-	for p := w.out.front.rest(); len(p) > 0; p = w.out.front.rest() {
+	for p := w.out.next(); len(p) > 0; p = w.out.front.rest() {
 		w.s.mu.Unlock()
 		if timeout > 0 {
 			conn.SetWriteDeadline(time.Now().Add(timeout))

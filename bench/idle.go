@@ -14,9 +14,13 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// warmConns is how many connections a server has had before it counts as empty: by then the code that serves them is in
-// memory, which is no cost of a connection.
-const warmConns = 16
+// warmConns connections at a time, and that warmTurns times, come and go before a server counts as empty. By then the code that
+// serves them is in memory, and so is what a process fills once: a heap is not collected before it has 4 MiB in Go, and its
+// books are kept for ever. None of that is the cost of a connection.
+const (
+	warmConns = 16
+	warmTurns = 64
+)
 
 // idle measures what connections cost that say nothing: the resident memory of a server with them, less that of the same
 // process before.
@@ -51,7 +55,7 @@ type idler struct {
 	subject subject
 
 	server, holder *child
-	grown, kept    int64   // bytes, before and after a garbage collection
+	grown, kept    int64   // bytes; kept compares what two garbage collections leave
 	used           float64 // of a core, while nothing happens
 }
 
@@ -62,7 +66,7 @@ func (i *idler) fill() (err error) {
 	if err != nil {
 		return err
 	}
-	warm, err := i.hold(warmConns)
+	warm, err := i.hold(warmConns, warmTurns)
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,11 @@ func (i *idler) fill() (err error) {
 	if err != nil {
 		return err
 	}
-	if i.holder, err = i.hold(i.cell.Conns); err != nil {
+	cleared, err := i.collect()
+	if err != nil {
+		return err
+	}
+	if i.holder, err = i.hold(i.cell.Conns, 1); err != nil {
 		return err
 	}
 	full, err := i.rss()
@@ -84,7 +92,9 @@ func (i *idler) fill() (err error) {
 	if err := i.watch(); err != nil {
 		return err
 	}
-	return i.collect(empty)
+	left, err := i.collect()
+	i.kept = left - cleared
+	return err
 }
 
 // watch measures what the server uses while nothing happens.
@@ -100,17 +110,15 @@ func (i *idler) watch() error {
 	return err
 }
 
-// collect measures again after a garbage collection, if the server can be asked for one.
-func (i *idler) collect(empty int64) error {
+// collect returns the resident memory after a garbage collection, if the server can be asked for one.
+func (i *idler) collect() (int64, error) {
 	if !i.subject.orders {
-		return nil
+		return 0, nil
 	}
 	if _, err := i.server.order("gc"); err != nil {
-		return err
+		return 0, err
 	}
-	n, err := i.rss()
-	i.kept = n - empty
-	return err
+	return i.rss()
 }
 
 func (i *idler) rss() (int64, error) {
@@ -118,8 +126,9 @@ func (i *idler) rss() (int64, error) {
 	return proc.RSS(i.server.pid())
 }
 
-// hold starts a process with n connections that have had their messages.
-func (i *idler) hold(n int) (*child, error) {
+// hold starts a process with n connections that have had their messages. Before them it has as many come and go, until it is
+// the last of its turns.
+func (i *idler) hold(n, turns int) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -128,6 +137,7 @@ func (i *idler) hold(n int) (*child, error) {
 		Target:   load.Target{Addr: i.server.addr, Raw: i.subject.Raw, Offer: i.cell.offer()},
 		Conns:    n,
 		TLS:      i.cell.TLS,
+		Turns:    turns,
 		Messages: i.cell.Messages,
 		Deflated: i.cell.Deflate != server.Plain,
 		Takeover: i.cell.Deflate == server.Takeover,

@@ -133,7 +133,7 @@ func (m *matcher) next(text []byte, from int) (at, distance int) {
 		if d2 <= window && load32(text, at+1-int(d2)) == uint32(v>>8) {
 			return at + 1, int(d2)
 		}
-		at += step + (at-from)>>5 // faster and faster where nothing is found
+		at += step + (at-from)>>6 // faster and faster where nothing is found
 	}
 	return at, 0
 }

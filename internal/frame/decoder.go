@@ -79,8 +79,8 @@ func (d *Decoder) Init(c Config) {
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if d.Idle() {
-		if opcode, start, end := Whole(p, 0, d.maskBit != 0, d.limit); end > 0 {
-			return d.whole(opcode, p[start:end:end], end)
+		if opcode, payload, end := Whole(p, d.maskBit != 0, d.limit); end > 0 {
+			return d.whole(opcode, payload, end)
 		}
 	}
 	return d.next(p)

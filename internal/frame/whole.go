@@ -2,37 +2,40 @@ package frame
 
 import "encoding/binary"
 
-// Whole looks at p[i:] for a frame of the commonest kind: a message in one frame that is all there, less than 64 KiB, not
-// compressed and within limit, of which a negative one means none. It returns where the payload begins and ends, and has unmasked it in
-// place. Such a frame needs no [Decoder]; but text has still to be Valid. Everything else is for a Decoder, also what is wrong:
-// then end is 0, and p as it was.
-func Whole(p []byte, i int, masked bool, limit int64) (opcode Opcode, start, end int) {
-	left := len(p) - i
-	if left < 2 || p[i] != finBit|byte(Text) && p[i] != finBit|byte(Binary) {
-		return 0, 0, 0
+// Whole looks for a frame of the commonest kind at the beginning of p: a message in one frame that is all there, less than
+// 64 KiB, not compressed and within limit, of which a negative one means none. It returns the payload, which it has unmasked in
+// place, and where the frame ends. Such a frame needs no [Decoder]; but text has still to be Valid. Everything else is for a
+// Decoder, also what is wrong: then end is 0, and p as it was.
+func Whole(p []byte, masked bool, limit int64) (opcode Opcode, payload []byte, end int) {
+	if len(p) < 2 {
+		return 0, nil, 0
 	}
-	opcode = Opcode(p[i] &^ finBit)
-	start, length := i+2, int(p[i+1]) // with the mask bit if that is wrong
+	opcode = Opcode(p[0] ^ finBit) // with other bits set if it is not one of these
+	if opcode != Text && opcode != Binary {
+		return 0, nil, 0
+	}
+	start, length := 2, int(p[1]) // with the mask bit if that is wrong
 	if masked {
-		start, length = i+6, length^maskBit
+		start, length = 6, length^maskBit
 	}
 	if length >= length16 {
-		if length != length16 || left < 4 {
-			return 0, 0, 0
+		if length != length16 || len(p) < 4 {
+			return 0, nil, 0
 		}
-		if length = int(p[i+2])<<8 | int(p[i+3]); length < length16 {
-			return 0, 0, 0
+		if length = int(binary.BigEndian.Uint16(p[2:])); length < length16 {
+			return 0, nil, 0
 		}
 		start += 2
 	}
 	end = start + length
 	if end > len(p) || uint64(length) > uint64(limit) {
-		return 0, 0, 0
+		return 0, nil, 0
 	}
+	payload = p[start:end:end]
 	if masked {
-		xor(p[start:end], binary.LittleEndian.Uint32(p[start-4:]))
+		xor(payload, binary.LittleEndian.Uint32(p[start-4:]))
 	}
-	return opcode, start, end
+	return opcode, payload, end
 }
 
 // Valid is [unicode/utf8.Valid], and faster for short text.

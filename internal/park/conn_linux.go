@@ -209,14 +209,24 @@ func (c *Conn) write(p []byte) (int, error) {
 	if !c.use() {
 		return 0, net.ErrClosed
 	}
-	n, err := writeFD(int(c.fd), p)
+	n, errno := writeSocket(int(c.fd), p)
+	err := error(nil)
+	if n != len(p) || errno != 0 {
+		n, err = c.writeOn(p, n, errno)
+	}
+	c.unuse()
+	return n, err
+}
+
+// writeOn goes on after a first write has had that result.
+func (c *Conn) writeOn(p []byte, n int, errno syscall.Errno) (int, error) {
+	n, err := writeOn(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {
 		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
 		if failed := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
-			err = failed
+			return n, failed
 		}
 	}
-	c.unuse()
 	return n, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,20 @@ func newHandler(c net.Conn, input func(p []byte)) *handler {
 	h := &handler{input: input, due: make(chan struct{}, 16), end: make(chan error, 1)}
 	h.Init(c, h)
 	return h
+}
+
+// pollers returns how many goroutines of the loop there are.
+func pollers() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/edgews/edgews/internal/park.(*loop)")
+}
+
+// loopEnds waits until the loop's goroutines have ended, as they do when its last connection has gone.
+func loopEnds(t *testing.T) {
+	t.Helper()
+	for began := time.Now(); pollers() > 0; runtime.Gosched() {
+		require.Less(t, time.Since(began), patience)
+	}
 }
 
 func (h *handler) turn() func() {
@@ -349,6 +364,7 @@ func TestAlarmInBubble(t *testing.T) {
 
 // While a batch is held, writes wait: until its end, or until its handler takes too long.
 func TestDefer(t *testing.T) {
+	loopEnds(t) // what other tests have left on it is a reason to defer
 	near, far := connect(t, "tcp")
 	handled := make(chan struct{})
 	h := newHandler(near, nil)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,12 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pollers returns how many goroutines of the loop there are.
-func pollers() int {
-	stacks := make([]byte, 1<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/edgews/edgews/internal/park.(*loop)")
-}
-
 // The loop's goroutines end with its connections, and begin again.
 func TestLoopEnds(t *testing.T) {
 	for range 3 {
@@ -35,11 +28,7 @@ func TestLoopEnds(t *testing.T) {
 		assert.Positive(t, pollers())
 		far.Close()
 		h.wantsEnd(t, io.EOF)
-		ended := time.Now()
-		for pollers() > 0 {
-			require.Less(t, time.Since(ended), patience)
-			runtime.Gosched()
-		}
+		loopEnds(t)
 	}
 }
 

@@ -17,6 +17,7 @@ type Hold struct {
 	Target Target
 	Conns  int
 	TLS    bool
+	Turns  int // how often connections are opened: all but the last are cut again
 
 	// Say how many messages on each connection first: one of 128 bytes, or compressed ones.
 	Messages int
@@ -32,6 +33,7 @@ func (h Hold) Args() []string {
 		"-offer=" + h.Target.Offer,
 		"-conns=" + strconv.Itoa(h.Conns),
 		"-tls=" + strconv.FormatBool(h.TLS),
+		"-turns=" + strconv.Itoa(h.Turns),
 		"-messages=" + strconv.Itoa(h.Messages),
 		"-deflated=" + strconv.FormatBool(h.Deflated),
 		"-takeover=" + strconv.FormatBool(h.Takeover),
@@ -47,6 +49,7 @@ func ParseHold(args []string) (Hold, error) {
 	f.StringVar(&h.Target.Offer, "offer", "", "extensions to offer")
 	f.IntVar(&h.Conns, "conns", 0, "number of connections")
 	f.BoolVar(&h.TLS, "tls", false, "speak TLS")
+	f.IntVar(&h.Turns, "turns", 1, "how often to open connections, all but the last of which are cut again")
 	f.IntVar(&h.Messages, "messages", 1, "messages to say on each connection")
 	f.BoolVar(&h.Deflated, "deflated", false, "say compressed messages")
 	f.BoolVar(&h.Takeover, "takeover", false, "that refer to earlier ones")
@@ -64,13 +67,10 @@ func HoldMain(args []string) error {
 		_, err := bufio.NewReader(os.Stdin).ReadByte()
 		ended <- err
 	}()
-	if h.TLS {
-		err = h.openTLS()
-	} else {
-		err = h.openPlain(ended)
-	}
-	if err != nil {
-		return err
+	for turn := range h.Turns {
+		if err := h.open(turn == h.Turns-1, ended); err != nil {
+			return err
+		}
 	}
 	fmt.Println("ready")
 	if err := <-ended; err != io.EOF {
@@ -79,7 +79,14 @@ func HoldMain(args []string) error {
 	return nil
 }
 
-func (h Hold) openPlain(ended chan error) error {
+func (h Hold) open(last bool, ended chan error) error {
+	if h.TLS {
+		return h.openTLS(last)
+	}
+	return h.openPlain(last, ended)
+}
+
+func (h Hold) openPlain(last bool, ended chan error) error {
 	c, err := Open(h.Target, h.Conns)
 	if err != nil {
 		return err
@@ -94,6 +101,11 @@ func (h Hold) openPlain(ended chan error) error {
 	}
 	if _, err := e.Rounds(h.Messages); err != nil {
 		return err
+	}
+	if !last {
+		e.Close()
+		c.Close()
+		return nil
 	}
 	go func() { ended <- e.idle() }()
 	return nil

@@ -16,7 +16,7 @@ const tlsAtOnce = 8
 // kept keeps the TLS connections from being collected.
 var kept []*tls.Conn
 
-func (h Hold) openTLS() error {
+func (h Hold) openTLS(last bool) error {
 	kept = make([]*tls.Conn, h.Conns)
 	var (
 		group sync.WaitGroup
@@ -36,6 +36,13 @@ func (h Hold) openTLS() error {
 		})
 	}
 	group.Wait()
+	if !last {
+		for _, c := range kept {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	}
 	return first
 }
 

@@ -24,6 +24,9 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
+	if p.Module != nbioModule {
+		withoutNbio()
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

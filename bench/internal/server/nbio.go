@@ -9,6 +9,8 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 )
 
+const nbioModule = "github.com/lesismal/nbio"
+
 // serveNbio is the way of its examples: messages are handled by a pool of goroutines.
 func serveNbio(l net.Listener, c Config) error { return nbio(l, c, nil) }
 
@@ -55,4 +57,14 @@ func nbioBroadcast(u *websocket.Upgrader) {
 	u.OnMessage(func(_ *websocket.Conn, typ websocket.MessageType, p []byte) {
 		all.each(func(conn *websocket.Conn) { _ = conn.WriteMessage(typ, p) })
 	})
+}
+
+// withoutNbio gives up the engine that nbio's package makes as it is loaded. Its queues of 1 MiB, and as much garbage as the collector
+// allows for them, would otherwise be in the memory of every Go server here.
+func withoutNbio() {
+	defer func() {
+		_ = recover() // Stop expects an engine that has been started, but first ends the goroutines that keep the queues
+		websocket.DefaultEngine = nil
+	}()
+	websocket.DefaultEngine.Stop()
 }

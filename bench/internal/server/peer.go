@@ -36,8 +36,8 @@ func Peers() []Peer {
 		{Name: "gorilla tuned", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorillaTuned},
 		{Name: "coder", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoder},
 		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
-		{Name: "nbio", Module: "github.com/lesismal/nbio", Deflate: true, NoTLS: true, Serve: serveNbio},
-		{Name: "nbio tuned", Module: "github.com/lesismal/nbio", Deflate: true, NoTLS: true, Serve: serveNbioTuned},
+		{Name: "nbio", Module: nbioModule, Deflate: true, NoTLS: true, Serve: serveNbio},
+		{Name: "nbio tuned", Module: nbioModule, Deflate: true, NoTLS: true, Serve: serveNbioTuned},
 	}
 }
 

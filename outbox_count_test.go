@@ -1,0 +1,77 @@
+package edgews
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/edgews/edgews/internal/frame"
+	"github.com/stretchr/testify/require"
+)
+
+// bytesWaiting counts what outbox.waiting counts, one by one.
+func bytesWaiting(o *outbox) (n int) {
+	n = len(o.front.rest()) + len(o.last.rest())
+	for i := o.frames.head; i < len(o.frames.items); i++ {
+		n += len(o.frames.items[i].rest())
+	}
+	if o.control != nil {
+		n += len(o.control.b)
+	}
+	return n
+}
+
+// TestOutboxKnowsWhatWaits does at random what a wire does with its outbox.
+func TestOutboxKnowsWhatWaits(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
+		o := new(outbox)
+		for step := range 100 {
+			switch r.IntN(13) {
+			case 0:
+				p := data(80 << 10)
+				o.add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
+			case 1:
+				if o.behind == nil {
+					o.addMessage(frame.Text, data(300))
+				}
+			case 2:
+				p := append(data(2*shareFrom), 0)
+				o.addShared(p, len(p))
+			case 3, 4:
+				o.addControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
+			case 5:
+				o.hold(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
+			case 6:
+				o.release()
+			case 7:
+				if o.behind == nil {
+					o.behind = new(gatedFrames)
+				}
+			case 8:
+				if o.behind != nil && r.IntN(2) == 0 {
+					o.dropHeld()
+				} else if o.behind != nil {
+					o.letGo()
+				}
+			case 9:
+				if r.IntN(20) == 0 {
+					o.writing = r.IntN(2) == 0
+					o.fail(errGoexit)
+				}
+			default:
+				if !o.empty() {
+					o.wrote(1 + r.IntN(len(o.next())))
+				}
+			}
+			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
+		}
+		for o.release(); !o.empty(); {
+			o.wrote(len(o.next()))
+		}
+		if o.behind == nil && !o.broken {
+			require.Zero(t, o.payload, "seed %d", seed)
+			require.Zero(t, o.size, "seed %d", seed)
+		}
+	}
+}
