@@ -39,7 +39,7 @@ func (m *member) deliverMessage() {
 	switch {
 	case reply != nil:
 		s.respond(reply)
-	case m.o.wants(takesMessages):
+	case m.o.ns.ctx.Err() == nil && m.o.wants(takesMessages): // or Shutdown has cut
 		m.notice("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
 				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})

@@ -91,6 +91,7 @@ func (w *wire) keepLocked(it item) bool {
 		in := s.inboxLocked()
 		in.push(it)
 		s.arrivedForOwnerLocked()
+		w.conn.HandOver()
 		return !in.full() || w.haltLocked()
 	}
 	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
@@ -145,6 +146,7 @@ func (w *wire) stream() bool {
 	s.tab.inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
+	w.conn.HandOver()
 	return true
 }
 

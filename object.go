@@ -167,8 +167,13 @@ func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventCo
 		if ctx.Value(eventOf{o}) != nil {
 			return ErrReentrant
 		}
-		failure := errGone
-		ok, err := o.await(ctx, func() { o.event(ctx, what, &failure, fn) })
+		var failure error
+		ok, err := o.await(ctx, func() {
+			if failure = ErrShutdown; n.ctx.Err() == nil {
+				failure = errGone
+				o.event(ctx, what, &failure, fn)
+			}
+		})
 		switch {
 		case !ok:
 			continue

@@ -485,6 +485,43 @@ func TestAbortAndLaterWork(t *testing.T) {
 	})
 }
 
+// What a State starts whose value has gone is told so at once, and why.
+func TestWorkOfAValueThatHasGone(t *testing.T) {
+	for name, goes := range map[string]func(n *rooms, st *edgews.State){
+		"aborted": func(n *rooms, st *edgews.State) { st.Abort(nil) },
+		"aborted in an event": func(n *rooms, st *edgews.State) {
+			_ = st.Do(n.t.Context(), func() error { st.Abort(nil); return nil })
+		},
+		"panicked": func(n *rooms, st *edgews.State) {
+			_ = st.Do(n.t.Context(), func() error { panic("oh") })
+		},
+		"hibernated": func(n *rooms, st *edgews.State) { _ = n.Hibernate(n.t.Context(), st.ID()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+				old := n.wake(id)
+				goes(n, old)
+				for _, again := range []bool{false, true} { // without a value, and with another
+					if again {
+						require.NotSame(t, old, n.wake(id))
+					}
+					ran := make(chan error, 1)
+					old.WaitUntil(func(ctx context.Context) {
+						assert.ErrorIs(t, ctx.Err(), context.Canceled)
+						ran <- context.Cause(ctx)
+					})
+					assert.ErrorIs(t, <-ran, edgews.ErrAborted)
+				}
+				synctest.Wait()
+				n.wantsState(id, edgews.ObjectIdle)
+				ran := make(chan error, 1)
+				n.wake(id).WaitUntil(func(ctx context.Context) { ran <- ctx.Err() })
+				assert.NoError(t, <-ran, "work of the value that is there")
+			})
+		})
+	}
+}
+
 func TestAbortInConstructor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n *rooms

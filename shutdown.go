@@ -21,7 +21,7 @@ type shutdownState uint8
 const (
 	serving shutdownState = iota
 	closing               // no new sockets
-	cutOff                // no events
+	cutOff                // no events but the ends of sockets
 )
 
 func (s *shutdown) at() shutdownState {
@@ -62,7 +62,8 @@ const closeSpread = time.Second
 // Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
 // close with 1012 (service restart), each at a moment of its own within a second, or within half the time that ctx
 // leaves; events that are running or waiting, the close events of those sockets and WaitUntil functions finish. Then,
-// or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused.
+// or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused, also
+// those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
 //
 // No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
 // nil.

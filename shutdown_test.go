@@ -91,6 +91,96 @@ func TestShutdownCuts(t *testing.T) {
 	})
 }
 
+// A second Shutdown waits for the first no longer than its own ctx lasts, and cuts nothing.
+func TestShutdownTwice(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		n.wake(id).WaitUntil(func(ctx context.Context) {
+			time.Sleep(time.Minute)
+			n.notes("%v", ctx.Err())
+		})
+		first := make(chan error, 1)
+		go func() { first <- n.Shutdown(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		assert.Equal(t, context.DeadlineExceeded, n.Shutdown(ctx))
+		assert.Empty(t, n.diary)
+		require.NoError(t, n.Shutdown(t.Context()))
+		n.wants("<nil>")
+		require.NoError(t, <-first)
+	})
+}
+
+// With a ctx that has ended everything is cut at once: a message that waits is not handled, and what runs is told.
+func TestShutdownNow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newRooms(t, nil, func(r *room) {
+			r.close = func(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+				n.notes("closed")
+				return nil
+			}
+			r.message = func(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
+				n.notes("begins")
+				<-ctx.Done()
+				n.notes("%v", ctx.Err())
+				return nil
+			}
+		})
+		id := n.NewUniqueID()
+		client, server, _ := n.joins(id)
+		worked := make(chan error, 1)
+		n.state.WaitUntil(func(ctx context.Context) { <-ctx.Done(); worked <- ctx.Err() })
+		require.NoError(t, client.Send("one"))
+		require.NoError(t, client.Send("two"))
+		n.wants("begins")
+		waits, served := make(chan error, 1), make(chan int, 1)
+		go func() { waits <- n.state.Do(context.Background(), func() error { n.notes("do"); return nil }) }()
+		go func() { served <- n.get(id).Code }()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		assert.Equal(t, context.Canceled, n.Shutdown(ctx))
+		assert.Zero(t, time.Since(start))
+		n.wants("context canceled", "closed")
+		assert.ErrorIs(t, <-waits, edgews.ErrShutdown)
+		assert.Equal(t, http.StatusServiceUnavailable, <-served)
+		assert.ErrorIs(t, <-worked, context.Canceled)
+		waitDone(t, server)
+		waitDone(t, client)
+		synctest.Wait()
+		assert.Empty(t, n.diary, "no event begins any more")
+		assert.NoError(t, n.Shutdown(t.Context()))
+	})
+}
+
+// As the documentation has it: one line, with which a server over the network ends.
+func TestShutdownWithServer(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	n := newRooms(t, nil, nil)
+	n.Namespace = edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+		return &room{st: st, serve: func(w http.ResponseWriter, r *http.Request) {
+			s, err := edgews.Upgrade(w, r, nil)
+			if err == nil {
+				err = st.AcceptWebSocket(s)
+			}
+			assert.NoError(t, err)
+		}}, nil
+	}, nil)
+	server := httptest.NewServer(n.Get(n.NewUniqueID()))
+	defer server.Close()
+	server.Config.RegisterOnShutdown(func() { n.Shutdown(ctx) })
+	client, _, err := edgews.Dial(ctx, "ws"+server.URL[len("http"):], nil)
+	require.NoError(t, err)
+	events := record(t, client)
+	require.NoError(t, client.Accept())
+	require.NoError(t, server.Config.Shutdown(ctx))
+	events.wantsEnd(closed(1012, "service restart", true))
+	require.NoError(t, n.Shutdown(ctx))
+}
+
 func TestShutdownOfNothing(t *testing.T) {
 	n := edgews.NewNamespace("n", nil, nil)
 	server := &http.Server{}

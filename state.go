@@ -152,7 +152,8 @@ func (st *State) EventTimeout() time.Duration {
 
 // WaitUntil runs fn in a goroutine of its own, beside the object's events, and keeps the object awake until it returns.
 // It touches the object's fields through Do. Its context is cancelled by Abort, and by Shutdown when that has waited
-// long enough. A panic in it is logged and drops the object's value, as one in a handler does.
+// long enough; it is from the start when the value has gone to which the State belongs: then ErrAborted is the cause. A
+// panic in it is logged and drops the object's value, as one in a handler does.
 func (st *State) WaitUntil(fn func(context.Context)) {
 	o, w := st.o, newWorker()
 	o.mu.Lock()
@@ -162,12 +163,24 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 	}
 	o.workers[w] = struct{}{}
 	o.turnedLocked(was)
-	if o.lifetime == nil {
-		o.lifetime, o.cancel = context.WithCancelCause(context.WithValue(o.ns.ctx, objectOf{}, o))
-	}
-	ctx := o.lifetime
+	ctx := st.lifetimeLocked()
 	o.mu.Unlock()
 	go st.work(ctx, w, fn)
+}
+
+// lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
+func (st *State) lifetimeLocked() context.Context {
+	o := st.o
+	if o.state == st && o.lifetime != nil {
+		return o.lifetime
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(o.ns.ctx, objectOf{}, o))
+	if o.state == st {
+		o.lifetime, o.cancel = ctx, cancel
+	} else {
+		cancel(ErrAborted)
+	}
+	return ctx
 }
 
 func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) {

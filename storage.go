@@ -145,7 +145,8 @@ func (st *Storage) DeleteAll(ctx context.Context) error {
 }
 
 // SetAlarm sets the time at which AlarmHandler is called, in place of the one that was set before. It is rounded up to
-// a millisecond; a time that has passed means at once, and one beyond what milliseconds can count is an error. An object that has no AlarmHandler gets ErrNoAlarmHandler.
+// a millisecond; a time that has passed means at once, and one beyond what milliseconds can count is an error. An object
+// that has no AlarmHandler gets ErrNoAlarmHandler.
 func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	if err := st.st.o.checkAlarm(t); err != nil {
 		return err

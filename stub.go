@@ -28,8 +28,8 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // ends. One given to State.AcceptWebSocket does not.
 //
 // An object that cannot be constructed or that panics is answered with 500, one that calls itself with 508, and
-// everything after Shutdown with 503, upgrades from its beginning. Who has used up a quota gets 429 (Meter.SetQuota). A panic with http.ErrAbortHandler, or after
-// the answer has begun, cuts the connection as net/http does.
+// everything after Shutdown with 503, upgrades from its beginning. Who has used up a quota gets 429 (Meter.SetQuota). A
+// panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.closing.refuses(r) {
 		w.Header().Set("Retry-After", "1")
@@ -84,7 +84,7 @@ func (w *responseWriter) fail(err error) {
 	switch {
 	case errors.Is(err, ErrReentrant):
 		status = http.StatusLoopDetected
-	case errors.Is(err, ErrFenced):
+	case errors.Is(err, ErrFenced), errors.Is(err, ErrShutdown):
 		status = http.StatusServiceUnavailable
 	}
 	if w.began || errors.Is(err, http.ErrAbortHandler) {

@@ -264,6 +264,13 @@ func (c *Conn) setAlarm(d time.Duration) {
 // recently returns when the poller that has the turn, or another one, last woke up.
 func (c *Conn) recently() uint32 { return currentLoop().clock.Load() }
 
+// handOver does not write what all pollers read unless it has to.
+func (c *Conn) handOver() {
+	if l := currentLoop(); !l.handed.Load() {
+		l.handed.Store(true)
+	}
+}
+
 // isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
 func (c *Conn) isCrowded() bool { return c.crowded && currentLoop().corks.count() > 0 }
 

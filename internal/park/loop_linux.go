@@ -29,6 +29,7 @@ type loop struct {
 	armed    atomic.Bool   // check will run
 	yielding atomic.Bool   // a poller has left its processor to others
 	overdue  atomic.Bool   // … and some may have had to wait for that
+	handed   atomic.Bool   // a handler has given work to a goroutine that may wait for the poller's processor
 	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
 	freed    atomic.Int64  // when somebody else has last had another processor; see now
 	stopped  atomic.Bool

@@ -20,6 +20,7 @@ func (*Conn) write([]byte) (int, error)       { return 0, ErrWouldBlock }
 func (*Conn) setAlarm(time.Duration)          {}
 func (*Conn) recently() uint32                { return Now() }
 func (*Conn) isCrowded() bool                 { return false }
+func (*Conn) handOver()                       {}
 func (*Conn) deferWrite() bool                { return false }
 func (*Conn) cork(bool)                       {}
 func (*Conn) shutdown(bool)                   {}

@@ -122,6 +122,14 @@ func (c *Conn) Hold(more bool) {
 // of the turn then: if that does not come within about a millisecond, Flush is called.
 func (c *Conn) Crowded() bool { return c.stream.Load() == nil && c.isCrowded() }
 
+// HandOver says, in the connection's turn, that a goroutine has been given work and may now wait for the processor on which
+// the turn is.
+func (c *Conn) HandOver() {
+	if c.stream.Load() == nil {
+		c.handOver()
+	}
+}
+
 var epoch = time.Now()
 
 // Now returns the time in milliseconds since the process started, modulo 2^32: times that lie less than 24 days apart can be

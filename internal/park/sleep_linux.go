@@ -156,10 +156,15 @@ func (l *loop) park(p *poller) int {
 }
 
 // stepAside lets others have the processor before it is lost to them, unless they have been seen to have another: offering
-// it would wake them for nothing. If this may be the only one, it also has the runtime look who else could run. As long as
+// it would wake them for nothing. Who has just been given work waits for this very one, though: until another is woken that
+// takes it away takes many times as long as most handlers. If this may be the only one, it also has the runtime look who else could run. As long as
 // there is somebody, which would be us, the runtime does that every ten milliseconds only.
 func (l *loop) stepAside() {
-	if l.now()-l.freed.Load() < int64(nap*time.Millisecond) {
+	handed := l.handed.Load()
+	if handed {
+		l.handed.Store(false)
+	}
+	if !handed && l.now()-l.freed.Load() < int64(nap*time.Millisecond) {
 		return
 	}
 	l.yielding.Store(true)
