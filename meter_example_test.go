@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -81,6 +82,7 @@ func TestPublishedHibernationExampleByTheDay(t *testing.T) {
 		for range sockets {
 			peers = append(peers, dialRaw(t, dial))
 		}
+		synctest.Wait() // all of them are counted
 		opened := m.Usage()
 		tick := peers[0].encode(text("tick"))
 		for range minutes {
