@@ -48,7 +48,7 @@ var summaries = []summary{
 		{label: "connect and echo", cell: "connect/connect, handshake, echo"},
 	}},
 	{"Idle, KB per connection", []row{
-		{"10 000", "idle/10 000", rss, 1000},
+		{"19 500", "idle/19 500", rss, 1000},
 		{"10 000 over TLS", "idle/TLS, 10 000", rss, 1000},
 		{"1 000, deflate", "idle/deflate, 1 000", rss, 1000},
 		{"1 000, with takeover", "idle/takeover, 1 000", rss, 1000},
