@@ -78,20 +78,19 @@ func (d *Decoder) Init(c Config) {
 //
 // err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
-	if d.Idle() {
-		if opcode, payload, end := Whole(p, d.maskBit != 0, d.limit); end > 0 {
-			return d.whole(opcode, payload, end)
-		}
+	if !d.Idle() {
+		return d.next(p)
 	}
-	return d.next(p)
-}
-
-// whole is Next for the payload of a frame that Whole has found.
-func (d *Decoder) whole(opcode Opcode, payload []byte, end int) (piece Piece, n int, ok bool, err error) {
+	opcode, payload, end := Whole(p, d.maskBit != 0, d.limit)
+	if end == 0 {
+		return d.next(p)
+	}
 	if opcode == Text && !valid(payload) {
 		return Piece{}, 0, false, d.fail(NotText(payload))
 	}
-	return Piece{Opcode: opcode, Payload: payload, First: true, Last: true}, end, true, nil
+	piece.Opcode, piece.Payload = opcode, payload
+	piece.First, piece.Last = true, true
+	return piece, end, true, nil
 }
 
 // next is Next for everything else.
