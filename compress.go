@@ -19,7 +19,8 @@ type deflater struct {
 	z    deflate.Compressor
 }
 
-// forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell them apart.
+// forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell
+// them apart.
 var forgetful deflate.Decompressor
 
 // newDeflation returns filters for both directions, as p says. client tells which of them is ours.

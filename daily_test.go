@@ -139,23 +139,29 @@ func TestQuotaOfObjects(t *testing.T) {
 	})
 }
 
+// programOfFour returns a program, to be run again and again, whose quota is four requests a day. It makes three and returns how
+// many were admitted.
+func programOfFour(t *testing.T, tenant func(edgews.ID) string) (run func() (admitted int)) {
+	store := edgews.NewMemoryStore()
+	return func() (admitted int) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: tenant}, nil)
+		for range 3 {
+			if n.get(n.NewUniqueID()).Code == http.StatusOK {
+				admitted++
+			}
+		}
+		require.NoError(t, n.Shutdown(t.Context()))
+		synctest.Wait()
+		return admitted
+	}
+}
+
 // With a ledger, a program that begins anew goes on with the day, and a new day is a new one.
 func TestQuotaSurvives(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		store := edgews.NewMemoryStore()
-		run := func() (admitted int) {
-			m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
-			m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
-			n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}}, nil)
-			for range 3 {
-				if n.get(n.NewUniqueID()).Code == http.StatusOK {
-					admitted++
-				}
-			}
-			require.NoError(t, n.Shutdown(t.Context()))
-			synctest.Wait()
-			return admitted
-		}
+		run := programOfFour(t, nil)
 		assert.Equal(t, 3, run())
 		assert.Equal(t, 1, run())
 		assert.Equal(t, 0, run())
@@ -168,20 +174,7 @@ func TestQuotaSurvives(t *testing.T) {
 // A quota of all, where only tenants use anything: what the service used earlier in the day counts after a restart.
 func TestQuotaOfAllSurvives(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		store := edgews.NewMemoryStore()
-		run := func() (admitted int) {
-			m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
-			m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
-			n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(edgews.ID) string { return "acme" }}, nil)
-			for range 3 {
-				if n.get(n.NewUniqueID()).Code == http.StatusOK {
-					admitted++
-				}
-			}
-			require.NoError(t, n.Shutdown(t.Context()))
-			synctest.Wait()
-			return admitted
-		}
+		run := programOfFour(t, func(edgews.ID) string { return "acme" })
 		time.Sleep(time.Hour)
 		assert.Equal(t, 3, run())
 		assert.Equal(t, 1, run())

@@ -15,29 +15,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// publishedRoom opens the sockets of one of the rooms of the published example, each of whose messages takes so long.
+func publishedRoom(t *testing.T, m *edgews.Meter, sockets int, message time.Duration) (peers []*peer) {
+	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, func(r *room) {
+		r.serve = func(w http.ResponseWriter, req *http.Request) {
+			s, err := edgews.Upgrade(w, req, nil)
+			if assert.NoError(t, err) {
+				assert.NoError(t, r.st.AcceptWebSocket(s))
+			}
+		}
+		r.message = func(context.Context, *edgews.Socket, edgews.Message) error {
+			time.Sleep(message)
+			return nil
+		}
+	})
+	dial, _, _ := overPipe.serve(t, n.Get(n.NewUniqueID()).ServeHTTP)
+	for range sockets {
+		peers = append(peers, dialRaw(t, dial))
+	}
+	return peers
+}
+
 // The published example with hibernation: in 100 rooms of 100 sockets each socket sends a message a minute, which takes 10 ms,
 // for 30 days. Here is one of the rooms, whose sockets send one message every two hours for 120.
 func TestPublishedHibernationExample(t *testing.T) {
 	const standsFor, days, sockets = 120, 30, 100
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)
-		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, func(r *room) {
-			r.serve = func(w http.ResponseWriter, req *http.Request) {
-				s, err := edgews.Upgrade(w, req, nil)
-				if assert.NoError(t, err) {
-					assert.NoError(t, r.st.AcceptWebSocket(s))
-				}
-			}
-			r.message = func(context.Context, *edgews.Socket, edgews.Message) error {
-				time.Sleep(standsFor * 10 * time.Millisecond)
-				return nil
-			}
-		})
-		dial, _, _ := overPipe.serve(t, n.Get(n.NewUniqueID()).ServeHTTP)
-		var peers []*peer
-		for range sockets {
-			peers = append(peers, dialRaw(t, dial))
-		}
+		peers := publishedRoom(t, m, sockets, standsFor*10*time.Millisecond)
 		tick := peers[0].encode(text("tick"))
 		for range days * 24 * 60 / standsFor {
 			for _, p := range peers {
@@ -65,23 +70,7 @@ func TestPublishedHibernationExampleByTheDay(t *testing.T) {
 	const days, rooms, sockets, minutes = 30, 100, 100, 24 * 60
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)
-		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, func(r *room) {
-			r.serve = func(w http.ResponseWriter, req *http.Request) {
-				s, err := edgews.Upgrade(w, req, nil)
-				if assert.NoError(t, err) {
-					assert.NoError(t, r.st.AcceptWebSocket(s))
-				}
-			}
-			r.message = func(context.Context, *edgews.Socket, edgews.Message) error {
-				time.Sleep(10 * time.Millisecond)
-				return nil
-			}
-		})
-		dial, _, _ := overPipe.serve(t, n.Get(n.NewUniqueID()).ServeHTTP)
-		var peers []*peer
-		for range sockets {
-			peers = append(peers, dialRaw(t, dial))
-		}
+		peers := publishedRoom(t, m, sockets, 10*time.Millisecond)
 		synctest.Wait() // all of them are counted
 		opened := m.Usage()
 		tick := peers[0].encode(text("tick"))

@@ -71,7 +71,8 @@ const closeSpread = time.Second
 // What the namespace's meter knows goes to its records and its ledger, if ctx has not ended by then: Meter.Flush, with
 // another context, makes up for it.
 //
-// It returns nil when all had the time, or ctx.Err(), or why the ledger could not be written. Further calls wait for the first to end. With net/http:
+// It returns nil when all had the time, or ctx.Err(), or why the ledger could not be written. Further calls wait for the
+// first to end. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //

@@ -156,9 +156,9 @@ func (l *loop) park(p *poller) int {
 }
 
 // stepAside lets others have the processor before it is lost to them, unless they have been seen to have another: offering
-// it would wake them for nothing. Who has just been given work waits for this very one, though: until another is woken that
-// takes it away takes many times as long as most handlers. If this may be the only one, it also has the runtime look who else could run. As long as
-// there is somebody, which would be us, the runtime does that every ten milliseconds only.
+// it would wake them for nothing. Who has just been given work waits for this very one, though: to wake another that takes
+// the work away lasts many times as long as most handlers. If this may be the only processor, it also has the runtime look
+// who else could run. As long as there is somebody, which would be us, the runtime does that every ten milliseconds only.
 func (l *loop) stepAside() {
 	handed := l.handed.Load()
 	if handed {
