@@ -8,14 +8,7 @@ import (
 )
 
 // armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
-func (w *wire) armLocked(d time.Duration) {
-	at := now().after(d)
-	if w.alarm != 0 && w.alarm.sub(at) <= 0 {
-		return
-	}
-	w.alarm = at
-	w.conn.Alarm(d)
-}
+func (w *wire) armLocked(d time.Duration) { w.conn.Alarm(d) }
 
 // limitLocked gives the peer d for what is to come. mu must be held.
 func (w *wire) limitLocked(d time.Duration) {
@@ -41,7 +34,6 @@ func (w *wire) Due() { w.tick() }
 func (w *wire) tick() {
 	cut := false
 	w.s.mu.Lock()
-	w.alarm = 0
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
@@ -74,31 +66,121 @@ func (w *wire) tickClosing() {
 	}
 }
 
-// tickOpen pings a silent peer, and drops one that stays silent. Any byte counts as life. mu must be held.
+// pauseLimit is by how much a tick may be late before the process counts as having been stopped, as a laptop that slept or a
+// virtual machine that was paused. A peer gets another ping then: its answer may be there and not have been read.
+const pauseLimit = time.Second
+
+// tickOpen pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
+// gone for that long is pinged as well, because proxies cut a connection when one direction is silent. mu must be held.
 func (w *wire) tickOpen() {
-	s, now, silent := w.s, now(), time.Duration(0)
-	if w.heard != 0 {
-		silent = now.sub(w.heard)
+	opts, now := w.s.opts, now()
+	if opts.KeepAlive <= 0 { // the alarm was for something else
+		return
 	}
-	opts := s.opts
+	if w.s.is(pinged) && w.answeredLocked() {
+		w.s.status &^= pinged
+		w.until = 0
+	}
+	if w.s.is(pinged) && now.sub(w.until) >= 0 && !w.reprieveLocked(now) {
+		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
+		return
+	}
+	keepAlive := min(opts.KeepAlive, farthest)
+	switch unheard := w.unheardForLocked(now); {
+	case unheard >= keepAlive && !w.s.is(pinged):
+		w.expectPongLocked(now)
+	case now.sub(w.sent) >= keepAlive:
+		w.keepAlivePingLocked(now)
+	}
+	next := keepAlive - now.sub(w.sent)
+	if w.s.is(pinged) {
+		next = min(next, w.until.sub(now))
+	} else {
+		next = min(next, keepAlive-w.unheardForLocked(now))
+	}
+	w.armLocked(next)
+}
+
+// unheardForLocked returns for how long the peer has been silent: not at all while what it sends waits for the application. mu must
+// be held.
+func (w *wire) unheardForLocked(now instant) time.Duration {
+	if w.heard == 0 {
+		return 0
+	}
+	return now.sub(w.heard)
+}
+
+// answeredLocked reports whether something has come since the ping that w.until belongs to, or may have. mu must be held.
+func (w *wire) answeredLocked() bool {
+	return w.heard == 0 || w.heard.sub(w.until)+min(w.s.opts.KeepAliveTimeout, farthest) >= 0
+}
+
+// expectPongLocked sends a ping that is to be answered within KeepAliveTimeout. mu must be held.
+func (w *wire) expectPongLocked(now instant) {
+	w.keepAlivePingLocked(now)
+	w.s.status |= pinged
+	w.until = now.after(w.s.opts.KeepAliveTimeout)
+}
+
+func (w *wire) keepAlivePingLocked(now instant) {
+	w.outLocked().addControl(w.header(frame.Ping), nil)
+	w.sent = now
+}
+
+// reprieveLocked gives a peer more time that seems not to have answered, and reports whether it did: when the ping has not left,
+// when the peer's system is still taking what is before the ping, when the answer may be there unread, and when it was this process that
+// did not run. mu must be held.
+func (w *wire) reprieveLocked(now instant) bool {
+	timeout := w.s.opts.KeepAliveTimeout
 	switch {
-	case opts.KeepAlive <= 0: // the alarm was for something else
-	case silent < min(opts.KeepAlive, farthest):
-		if s.is(pinged) {
-			s.status &^= pinged
-			w.until = 0
-		}
-		w.armLocked(opts.KeepAlive - silent)
-	case !s.is(pinged):
-		s.status |= pinged
-		w.until = now
-		w.outLocked().addControl(w.header(frame.Ping), nil)
-		w.armLocked(opts.KeepAliveTimeout)
-	case now.sub(w.until) < min(opts.KeepAliveTimeout, farthest):
-		w.armLocked(opts.KeepAliveTimeout - now.sub(w.until))
+	case w.pingWaitsLocked(): // WriteTimeout watches that
+	case w.takesDataLocked(now):
+	case w.conn.Readable():
+	case now.sub(w.until) >= pauseLimit:
+		w.expectPongLocked(now)
+		return true
 	default:
-		s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
+		return false
 	}
+	w.until = now.after(timeout)
+	return true
+}
+
+// ackedReprieves is for how many times KeepAliveTimeout a peer may be silent whose system has acknowledged everything and goes on
+// telling that there is room. It is bounded because the answers to TCP's own keep-alive look the same.
+const ackedReprieves = 4
+
+// takesDataLocked reports whether the peer's system has been taking what is before the ping, or the peer reading it from there. mu must
+// be held.
+func (w *wire) takesDataLocked(now instant) bool {
+	opts := w.s.opts
+	since, pending, ok := w.conn.SinceAck()
+	if !ok || pending {
+		return ok && since < opts.KeepAliveTimeout
+	}
+	return since < opts.KeepAliveTimeout/2 && w.unheardForLocked(now)-opts.KeepAlive < ackedReprieves*opts.KeepAliveTimeout
+}
+
+// pingWaitsLocked reports whether the ping may still be in the outbox, with WriteTimeout watching it. mu must be held.
+func (w *wire) pingWaitsLocked() bool {
+	return w.out != nil && !w.out.empty() && w.s.opts.WriteTimeout > 0
+}
+
+// sentLocked notes that the connection has taken bytes. after says whether it had been full: then the peer has made room, which
+// shows that it lives as much as bytes of its own would. mu must be held.
+func (w *wire) sentLocked(afterFull bool) {
+	w.sent = w.recentlyLocked()
+	if afterFull && w.heard != 0 {
+		w.heard = w.sent
+	}
+}
+
+// recentlyLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
+func (w *wire) recentlyLocked() instant {
+	if t := instant(w.conn.Recently()); w.heard == 0 || w.heard == t {
+		return t
+	}
+	return now()
 }
 
 // brokenLocked reports whether a write has failed. mu must be held.

@@ -204,6 +204,9 @@ func (w *wire) writeLocked() (gone bool) {
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
 		o.wrote(n)
+		if n > 0 {
+			w.sentLocked(o.takenBy != 0)
+		}
 		switch {
 		case err == nil:
 		case err != park.ErrWouldBlock:
@@ -268,6 +271,9 @@ func (w *wire) drain() {
 // is lost even if it was making progress.
 const writeChunk = 16 << 10
 
+// waitedWrite is from when on a write counts as one that had to wait for the peer to make room.
+const waitedWrite = 2 * time.Millisecond
+
 // writeNextLocked writes what is next. mu must be held; it is released meanwhile.
 func (w *wire) writeNextLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
@@ -276,9 +282,14 @@ func (w *wire) writeNextLocked(conn net.Conn) error {
 		if timeout > 0 {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
+		began := now()
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
+		waited := now().sub(began) >= waitedWrite
 		w.s.mu.Lock()
 		w.out.wrote(n)
+		if n > 0 {
+			w.sentLocked(waited)
+		}
 		w.s.roomLocked()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time

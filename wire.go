@@ -51,9 +51,9 @@ type wire struct {
 	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	alarm instant // when tick is due; 0: not at all
-	until instant // until when the peer may send its Close, or hang up; 0: for ever. While pinged: when the ping went out
+	until instant // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
 	heard instant // when bytes last arrived; 0: we wait for the application, not for the peer
+	sent  instant // when the connection last took bytes
 
 	// Owned by the connection's turn.
 	halted  bool // nothing is read until the application has done something
@@ -115,6 +115,7 @@ func newFilters(c wireConfig) *filters {
 // startLocked begins to read.
 func (w *wire) startLocked() {
 	w.heard = now()
+	w.sent = w.heard
 	w.s.tab.listLocked()
 	early := w.incoming != nil
 	w.conn.Start()

@@ -24,13 +24,12 @@ const coarse = 20 * time.Millisecond
 
 func (a *alarms) now() int64 { return int64(time.Since(a.start) / time.Millisecond) }
 
-// set makes c due after d. Times are kept modulo 2^32 ms, of which half can lie ahead: 24 days.
+// set makes c due after d, unless it is due earlier. Times are kept modulo 2^32 ms, of which half can lie ahead: 24 days.
 func (a *alarms) set(c *Conn, d time.Duration) {
 	d = min(d, 24*24*time.Hour)
 	at := a.now() + int64((d+time.Millisecond-1)/time.Millisecond)
 	at = max(at, 1)
-	a.table.setDue(c, stamp(at))
-	if at < a.next.Load() {
+	if a.table.setDue(c, stamp(at)) && at < a.next.Load() {
 		a.schedule(at)
 	}
 }

@@ -28,6 +28,12 @@ func (*Conn) release()                        {}
 func (*Conn) hasRoom() bool                   { return false }
 func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
 
+// Readable is always false: only Linux is asked.
+func (*Conn) Readable() bool { return false }
+
+// SinceAck is never known: only Linux is asked.
+func (*Conn) SinceAck() (since time.Duration, pending, ok bool) { return 0, false, false }
+
 const tlsAtOnce = 0
 
 // perch does not exist here either.

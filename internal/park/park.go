@@ -91,7 +91,8 @@ func (c *Conn) Waits() bool {
 // Blocking returns the connection for writing with deadlines. It must not be used when Waits.
 func (c *Conn) Blocking() net.Conn { return c.stream.Load().Conn }
 
-// Alarm has Due called after d, instead of an earlier Alarm. It may be late by a few hundredths of a second.
+// Alarm has Due called after d. An Alarm that is due earlier stays, and is the only one. Due may be late by a few hundredths of a
+// second.
 func (c *Conn) Alarm(d time.Duration) {
 	if s := c.stream.Load(); s != nil {
 		s.alarm(c, d)

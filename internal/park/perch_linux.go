@@ -6,7 +6,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // A TLS connection keeps its place in the runtime's poller, since only package tls can read it, but no goroutine waits there: the
@@ -68,18 +67,7 @@ const tlsAtOnce = 4 << 10
 
 // hasRoom reports whether a short write will not have to wait. If the connection has been closed meanwhile the answer may be
 // anything.
-func (c *Conn) hasRoom() bool {
-	ask := struct {
-		fd            int32
-		events, found int16
-	}{fd: c.fd, events: pollOut}
-	var now syscall.Timespec
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&ask)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return errno == 0 && n == 1 && ask.found == pollOut
-}
-
-// pollOut is POLLOUT, which package syscall does not have.
-const pollOut = 0x4
+func (c *Conn) hasRoom() bool { return pollNow(c.fd, pollOut) == pollOut }
 
 // watch has the loop tell once that there is something to read, from now on.
 func (s *stream) watch(c *Conn, op int) (err error) {

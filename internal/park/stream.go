@@ -25,6 +25,7 @@ type stream struct {
 	stopped bool        // … and a deadline in the past stops the Read
 	over    bool        // closed
 	timer   *time.Timer // Alarm
+	due     time.Time   // when it fires; zero: not at all
 	holder  *time.Timer // bounds Hold
 	holding bool
 
@@ -243,11 +244,30 @@ func (s *stream) alarm(c *Conn, d time.Duration) {
 	case s.over:
 	case s.left, s.perch.raw != nil:
 		c.setAlarm(d)
-	case s.timer == nil:
-		s.timer = time.AfterFunc(d, c.h.Due)
 	default:
+		s.setTimerLocked(c, d)
+	}
+}
+
+// setTimerLocked has Due called after d, unless it is called earlier. mu must be held.
+func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
+	at := time.Now().Add(d)
+	if !s.due.IsZero() && !at.Before(s.due) {
+		return
+	}
+	s.due = at
+	if s.timer == nil {
+		s.timer = time.AfterFunc(d, func() { s.timeUp(c) })
+	} else {
 		s.timer.Reset(d)
 	}
+}
+
+func (s *stream) timeUp(c *Conn) {
+	s.mu.Lock()
+	s.due = time.Time{}
+	s.mu.Unlock()
+	c.h.Due()
 }
 
 // holdLimit is how long a write waits at the most for what a handler does meanwhile.

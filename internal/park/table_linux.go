@@ -86,12 +86,15 @@ func (t *table) find(fd int32, gen uint32) *Conn {
 
 func (t *table) chunk(fd int32) *chunk { return t.all()[fd/chunkSize] }
 
-// setDue notes when the alarm of c goes off.
-func (t *table) setDue(c *Conn, at uint32) {
+// setDue notes when the alarm of c goes off. It reports whether that is new: an alarm that goes off earlier stays.
+func (t *table) setDue(c *Conn, at uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ch := t.chunk(c.fd)
-	if ch.conns[c.fd%chunkSize].Load() == c {
-		ch.due[c.fd%chunkSize].Store(at)
+	due := &ch.due[c.fd%chunkSize]
+	if old := due.Load(); ch.conns[c.fd%chunkSize].Load() != c || old != 0 && int32(old-at) <= 0 {
+		return false
 	}
+	due.Store(at)
+	return true
 }

@@ -1,0 +1,182 @@
+package edgews_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bothRoles runs f in a bubble with a raw peer for a server's socket, and for a client's.
+func bothRoles(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
+	t.Helper()
+	t.Run("server", func(t *testing.T) { overAPipe(t, opts, f) })
+	t.Run("client", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s, p := clientAndPeer(t, opts)
+			f(t, s, p)
+		})
+	})
+}
+
+// keepAliveOrders are settings in which KeepAlive is shorter than, as long as and longer than KeepAliveTimeout.
+var keepAliveOrders = []edgews.Options{
+	{KeepAlive: time.Second, KeepAliveTimeout: 15 * time.Second},
+	{KeepAlive: 10 * time.Second}, // the time-out's default is longer
+	{KeepAlive: 5 * time.Second, KeepAliveTimeout: 5 * time.Second},
+	{KeepAlive: 5 * time.Second, KeepAliveTimeout: 6 * time.Second},
+	{KeepAlive: 30 * time.Second, KeepAliveTimeout: 29 * time.Second},
+	{KeepAlive: time.Minute, KeepAliveTimeout: time.Second},
+}
+
+func inEveryOrder(t *testing.T, f func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer)) {
+	for _, opts := range keepAliveOrders {
+		t.Run(fmt.Sprintf("%v then %v", opts.KeepAlive, opts.KeepAliveTimeout), func(t *testing.T) {
+			bothRoles(t, opts, func(t *testing.T, s *edgews.Socket, p *peer) { f(t, opts, s, p) })
+		})
+	}
+}
+
+// A peer that answers is pinged once in KeepAlive and never cut.
+func TestKeepAliveWithAPeerThatAnswers(t *testing.T) {
+	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		last := time.Now()
+		for range 20 {
+			p.conn.SetReadDeadline(time.Time{})
+			f, err := readFrame(p.r)
+			require.NoError(t, err)
+			assert.Equal(t, ping("").String(), f.String())
+			assert.Equal(t, opts.KeepAlive, time.Since(last))
+			last = time.Now()
+			p.sends(pong(""))
+		}
+		p.closesWell(1000, "")
+	})
+}
+
+// The answer to a ping may be any bytes, and may take nearly as long as KeepAliveTimeout.
+func TestKeepAliveWithASlowPeer(t *testing.T) {
+	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		p.ignores()
+		timeout := opts.KeepAliveTimeout
+		if timeout == 0 {
+			timeout = 15 * time.Second
+		}
+		for range 20 {
+			silently(opts.KeepAlive + timeout - 10*time.Millisecond)
+			require.Equal(t, edgews.Open, s.ReadyState())
+			p.sends(binaryOf("here"))
+		}
+		p.hangsUp()
+	})
+}
+
+// A peer that never answers is dropped, however many pings it got meanwhile.
+func TestKeepAliveWithADeadPeer(t *testing.T) {
+	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		p.ignores()
+		start := time.Now()
+		<-s.Done()
+		timeout := opts.KeepAliveTimeout
+		if timeout == 0 {
+			timeout = 15 * time.Second
+		}
+		assert.Equal(t, opts.KeepAlive+timeout, time.Since(start))
+		_, err := s.Receive(t.Context())
+		assert.ErrorIs(t, err, edgews.ErrNoPong)
+	})
+}
+
+// Proxies have a time-out for each direction: a peer that only sends is pinged as well.
+func TestKeepAliveOfAOneWayUpload(t *testing.T) {
+	bothRoles(t, edgews.Options{KeepAlive: 30 * time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		s.OnMessage(func(edgews.MessageEvent) {})
+		require.NoError(t, s.Accept())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 200 {
+				time.Sleep(time.Second)
+				p.sends(text("one more"))
+			}
+		}()
+		last := time.Now()
+		for range 5 {
+			p.conn.SetReadDeadline(time.Time{})
+			f, err := readFrame(p.r)
+			require.NoError(t, err)
+			assert.Equal(t, ping("").String(), f.String())
+			assert.Equal(t, 30*time.Second, time.Since(last))
+			last = time.Now()
+		}
+		p.ignores()
+		<-done
+		require.Equal(t, edgews.Open, s.ReadyState())
+		p.hangsUp()
+	})
+}
+
+// A peer that only listens is pinged too, and so is one whose socket has a listener that blocks: what is sent does not depend on it.
+func TestKeepAlivePingsWhileAListenerBlocks(t *testing.T) {
+	bothRoles(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		release := make(chan struct{})
+		s.OnMessage(func(edgews.MessageEvent) { <-release })
+		require.NoError(t, s.Accept())
+		p.sends(text("wait"))
+		for range 10 {
+			p.conn.SetReadDeadline(time.Time{})
+			f, err := readFrame(p.r)
+			require.NoError(t, err)
+			assert.Equal(t, ping("").String(), f.String())
+		}
+		close(release)
+		p.hangsUp()
+	})
+}
+
+// A peer that is taking a large message is not silent, although its answer to a ping has to wait behind that.
+func TestKeepAliveDuringADownload(t *testing.T) {
+	const step, size = 40 << 10, 300 * (40 << 10)
+	for _, where := range []place{overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where place) {
+			s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: 200 * time.Millisecond, KeepAliveTimeout: 200 * time.Millisecond})
+			require.NoError(t, s.Accept())
+			require.NoError(t, s.SendBytes(make([]byte, size)))
+			p.conn.SetReadDeadline(time.Time{})
+			buf := make([]byte, step)
+			ticker := time.NewTicker(10 * time.Millisecond) // 4 MB a second
+			defer ticker.Stop()
+			for read := 0; read < size; read += step {
+				<-ticker.C
+				_, err := io.ReadFull(p.r, buf)
+				require.NoError(t, err, "after %d bytes", read)
+			}
+			require.Equal(t, edgews.Open, s.ReadyState())
+			p.hangsUp()
+		})
+	}
+}
+
+// Over a connection without a descriptor the progress of writes is what is seen.
+func TestKeepAliveDuringADownloadOverAPipe(t *testing.T) {
+	bothRoles(t, edgews.Options{KeepAlive: time.Second, KeepAliveTimeout: time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		require.NoError(t, s.SendBytes(make([]byte, 4<<20)))
+		p.conn.SetReadDeadline(time.Time{})
+		buf := make([]byte, 40<<10)
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			_, err := io.ReadFull(p.r, buf)
+			require.NoError(t, err)
+		}
+		require.Equal(t, edgews.Open, s.ReadyState())
+		p.hangsUp()
+	})
+}

@@ -1,0 +1,78 @@
+//go:build linux
+
+package edgews_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/require"
+)
+
+// pausedServer is set in the process that TestKeepAliveAfterAPause stops and continues.
+const pausedServer = "EDGEWS_TEST_PAUSED_SERVER"
+
+// A process that was stopped finds all its deadlines over. Peers that have answered in that time are not cut.
+func TestKeepAliveAfterAPause(t *testing.T) {
+	if os.Getenv(pausedServer) != "" {
+		servePaused(t)
+		return
+	}
+	server := exec.Command(os.Args[0], "-test.run=^TestKeepAliveAfterAPause$", "-test.timeout=1m")
+	server.Env = append(os.Environ(), pausedServer+"=1")
+	server.Stderr = os.Stderr
+	out, err := server.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, server.Start())
+	t.Cleanup(func() {
+		server.Process.Kill()
+		server.Wait()
+	})
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+
+	conn, err := net.Dial("tcp", strings.TrimSpace(addr))
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	p := &peer{t, conn, bufio.NewReader(conn), true}
+	p.shakesHands()
+	for range 2 {
+		p.expects(ping(""))
+		require.NoError(t, server.Process.Signal(syscall.SIGSTOP))
+		eventually(t, func() bool { return isStopped(server.Process.Pid) }, "the server has stopped")
+		p.sends(pong(""))
+		<-time.After(1500 * time.Millisecond)
+		require.NoError(t, server.Process.Signal(syscall.SIGCONT))
+	}
+	for range 5 {
+		p.expects(ping(""))
+		p.sends(pong(""))
+	}
+}
+
+func isStopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") T ")
+}
+
+func servePaused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	fmt.Println(l.Addr())
+	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The time-out is shorter than the pause, and long enough for a busy machine.
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{KeepAlive: 300 * time.Millisecond, KeepAliveTimeout: time.Second}})
+		if err == nil {
+			s.Accept()
+		}
+	}))
+}
