@@ -57,6 +57,9 @@ const maxRefusal = 1 << 10
 // If there was an answer it is returned, also together with an error; then its body holds the first KiB of
 // what the server said. It need not be closed. The error is a [*HandshakeError].
 //
+// The socket pings the server like any other (see Options.KeepAlive). A server that does not know pings would be dropped: give it a
+// negative KeepAlive.
+//
 // Deviation: Workers accept a subprotocol that was not asked for, or several, and know only http and https here.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Socket, *http.Response, error) {
 	c, resp, err := dial(ctx, url, opts)

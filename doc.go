@@ -157,9 +157,10 @@
 //
 // # Keep-alive
 //
-// A network socket from which nothing has arrived for [Options.KeepAlive] sends a ping. If nothing arrives for
-// [Options.KeepAliveTimeout] after that, the connection is dropped. Every received byte counts as life, not
-// only a pong. Pings of the peer are answered without being asked. [Socket.Ping] measures a round trip.
+// A network socket sends a ping when nothing has arrived for [Options.KeepAlive], and when nothing has been sent for that
+// long. If nothing arrives for [Options.KeepAliveTimeout] after a ping that followed a silence of the peer, the connection
+// is dropped. Any received byte resets the timer, and so does progress in sending: a peer that takes a large message
+// slowly is not dropped. Pings of the peer are answered automatically. [Socket.Ping] measures a round trip.
 //
 // # Compression
 //
@@ -178,7 +179,7 @@
 //
 //	received message            32 MiB after inflation  MaxMessageSize
 //	send queue                  1 MiB                   SendBuffer
-//	silence before a ping       30 s                    KeepAlive
+//	silence before a ping       30 s, either direction  KeepAlive
 //	silence after it            15 s                    KeepAliveTimeout
 //	answer to a Close           5 s                     CloseTimeout
 //	write without progress      10 s                    WriteTimeout

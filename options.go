@@ -70,11 +70,15 @@ type Options struct {
 	// Overflow says what happens to a message that does not fit in SendBuffer; default OverflowError.
 	Overflow Overflow
 
-	// KeepAlive pings the peer after this long with nothing received; default 30 s; negative: never.
+	// KeepAlive pings the peer after this long with nothing received, and after this long with nothing sent, because
+	// proxies have a time-out for each direction; default 30 s; negative: never. Choose less than the shortest read
+	// time-out of the proxies on the way. A few peers do not know pings, such as the inspector of Node: dial those
+	// with a negative KeepAlive.
 	KeepAlive time.Duration
 
-	// KeepAliveTimeout drops the connection as 1006 when that ping and everything else stay unanswered for
-	// this long; default 15 s.
+	// KeepAliveTimeout drops the connection as 1006 ([ErrNoPong]) when nothing at all arrives for this long after a
+	// ping that followed a silence of KeepAlive; default 15 s. It may be shorter or longer than KeepAlive. A peer that
+	// is taking data counts as alive, and so does one whose answer this process could not read because it was stopped.
 	KeepAliveTimeout time.Duration
 
 	// CloseTimeout bounds the wait for the peer's Close after ours; then the connection is cut and the
