@@ -3,6 +3,7 @@ package park
 import (
 	"io"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -119,40 +120,67 @@ func (c *Conn) serveAlone() {
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	c.serve(buf, nil, c.notes.Swap(busy), false)
+	for !c.serve(buf, nil, c.notes.Swap(busy), false) {
+		runtime.Gosched()
+	}
 	largeBuffers.Put(buf)
 	done = true
 }
 
-// serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded bool) {
+// serve is the connection's turn: it deals with what has happened, until nothing is left, or until the turn has taken its share.
+// Then it reports false, and the connection still has the turn, which goes on with another call.
+func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded bool) (done bool) {
 	c.crowded = crowded
+	budget := turnBudget
+	if crowded {
+		budget = sharedTurnBudget
+	}
+	into := buf[:budget]
 	for {
 		if notes&(woken|writable) != 0 && !c.gone {
 			c.h.Woken()
+			budget -= wakeCost
 		}
 		if notes&(readable|ending) != 0 {
 			c.full = true
 			c.hup = c.hup || notes&ending != 0
 		}
-		for c.full && !c.gone && c.read(buf, shelf) {
+		for c.full && !c.gone && budget > 0 && c.read(into, shelf, &budget) {
+		}
+		if budget <= 0 && c.full && !c.gone {
+			return false
 		}
 		if c.yield() {
-			return
+			return true
+		}
+		if budget <= 0 {
+			return false
 		}
 		notes = c.notes.Swap(busy)
 	}
 }
 
+const (
+	// turnBudget is how many bytes a turn reads at the most, before the poller looks whether others have something to do.
+	turnBudget = largeBuffer
+	// sharedTurnBudget is the same while others wait for their turn. It is some hundred small messages, which take a few dozen
+	// microseconds.
+	sharedTurnBudget = 16 << 10
+	// readCost and wakeCost are what a read and a call of Woken count for at the least, in bytes, however little they brought.
+	readCost = 1 << 10
+	wakeCost = 1 << 10
+)
+
 // read reads once. It reports whether to go on.
-func (c *Conn) read(buf *[largeBuffer]byte, shelf *any) bool {
+func (c *Conn) read(buf []byte, shelf *any, budget *int) bool {
 	into, ok := c.h.Room()
 	if !ok {
 		return false // Wake comes first
 	}
 	if into == nil {
-		into = buf[:]
+		into = buf
 	}
+	*budget -= readCost
 	switch n, errno := readSocket(int(c.fd), into); {
 	case errno == syscall.EINTR:
 	case errno == syscall.EAGAIN:
@@ -162,6 +190,7 @@ func (c *Conn) read(buf *[largeBuffer]byte, shelf *any) bool {
 	case n == 0:
 		c.hungUp(io.EOF)
 	default:
+		*budget -= max(n-readCost, 0)
 		c.full = n == len(into) || c.hup
 		c.h.Input(into[:n], shelf)
 	}

@@ -24,6 +24,8 @@ type loop struct {
 	alarms alarms
 	corks  corks
 
+	backlog backlog
+
 	clock    atomic.Uint32 // the time when a poller last woke up; see Now
 	sleeping atomic.Bool   // a poller waits for events
 	armed    atomic.Bool   // check will run
@@ -103,7 +105,7 @@ func newLoop() (*loop, error) {
 		l.close()
 		return nil, err
 	}
-	l.addPoller(nil)
+	l.addPoller()
 	return l, nil
 }
 
@@ -236,13 +238,13 @@ func (l *loop) check() {
 		h.Flush()
 	}
 	for _, p := range seen.held {
-		l.addPoller(p)
+		l.relieve(p, (seen.blocked+len(seen.held)-1)/len(seen.held))
 	}
-	if seen.lacking() {
-		l.addPoller(nil)
+	if seen.lacking() || seen.blocked > 0 && !l.backlog.empty() {
+		l.addPoller()
 	}
 	if seen.busy || len(seen.held) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
-		l.again(seen.progressing > 0)
+		l.again(seen.progressing > 0, len(seen.held) > 0)
 	}
 }
 
@@ -258,7 +260,7 @@ type sight struct {
 
 // lacking reports whether somebody has to wait for events who is not there.
 func (s *sight) lacking() bool {
-	return s.unwatched && len(s.held) == 0 && (s.overloaded || s.progressing == 0 && s.blocked > 0)
+	return s.unwatched && (s.overloaded && len(s.held) == 0 || s.progressing == 0 && s.blocked > 0)
 }
 
 // look sees what the pollers have done since it last looked.
@@ -293,8 +295,8 @@ func (l *loop) look() (s sight) {
 	return s
 }
 
-// again has check take another look.
-func (l *loop) again(progressing bool) {
+// again has check take another look: soon, if handlers have been found blocked that held others up.
+func (l *loop) again(progressing, blocked bool) {
 	if l.armed.Swap(true) {
 		return
 	}
@@ -302,6 +304,8 @@ func (l *loop) again(progressing bool) {
 	defer l.mu.Unlock()
 	after := patience
 	switch wasCalm := l.calm; {
+	case blocked:
+		after = doubt
 	case !progressing:
 		after = calm
 	case wasCalm:
@@ -311,19 +315,29 @@ func (l *loop) again(progressing bool) {
 	l.checkLocked(after)
 }
 
-// addPoller starts a poller. It begins with the events that blocked has fetched, unless that is nil.
-func (l *loop) addPoller(blocked *poller) {
-	p := new(poller)
+// addPoller starts a poller.
+func (l *loop) addPoller() { l.start(make([]*poller, 1), nil) }
+
+// relieve starts n pollers for the events that blocked has fetched. As many handlers may block again as have so far, and each of
+// them would hold up what is behind it until check comes again: that is why there is more than one.
+func (l *loop) relieve(blocked *poller, n int) { l.start(make([]*poller, n), blocked) }
+
+func (l *loop) start(pollers []*poller, blocked *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	if blocked != nil {
-		p.inherit(blocked)
+	for i := range pollers {
+		pollers[i] = new(poller)
 	}
-	l.pollers = append(l.pollers, p)
-	go l.poll(p)
+	if blocked != nil {
+		blocked.share(pollers)
+	}
+	l.pollers = append(l.pollers, pollers...)
+	for _, p := range pollers {
+		go l.poll(p)
+	}
 }
 
 func (l *loop) removePoller(p *poller) {

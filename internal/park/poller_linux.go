@@ -37,7 +37,7 @@ func (l *loop) poll(p *poller) {
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
 			go p.current.serveAlone()
-			l.addPoller(p)
+			l.relieve(p, 1)
 		}
 		l.removePoller(p)
 	}()
@@ -51,17 +51,23 @@ func (l *loop) poll(p *poller) {
 
 // wait fetches events. It reports whether the poller is still needed.
 func (l *loop) wait(p *poller) bool {
+	backlog := !l.backlog.empty()
 	if p.handled >= manners || l.overdue.Load() {
 		p.handled = 0
 		l.stepAside()
 	}
 	p.forget()
 	n, needed := 0, true
-	if !p.napped && !l.watched() { // after a nap it would find nothing
+	if backlog || !p.napped && !l.watched() { // after a nap it would find nothing
 		n = l.epoll(p, 0)
 	}
 	p.napped = false
-	if n <= 0 {
+	switch {
+	case backlog:
+		n = max(n, 0)
+		p.handled++
+		l.guard()
+	case n <= 0:
 		p.handled = 0
 		n, needed = l.sleep(p)
 		n = max(n, 0)
@@ -89,12 +95,29 @@ func (l *loop) handle(p *poller) {
 				since, held = l.corks.begin(), true
 			}
 		}
-		p.turns++
-		p.turn.Store(uint64(p.turns)<<32 | uint64(uint32(event.Fd)))
+		p.begin(event.Fd)
 		l.dispatch(p, event, more)
 	}
 	if held {
 		l.corks.end(since)
+	}
+	if c := l.backlog.pop(); c != nil {
+		p.begin(c.fd)
+		l.serve(p, c, c.notes.Swap(busy), !l.backlog.empty())
+	}
+}
+
+// begin notes whose turn it is.
+func (p *poller) begin(fd int32) {
+	p.turns++
+	p.turn.Store(uint64(p.turns)<<32 | uint64(uint32(fd)))
+}
+
+// serve gives c its share of the poller's time. If that was not enough, c goes on after the others that wait.
+func (l *loop) serve(p *poller, c *Conn, notes uint32, crowded bool) {
+	p.current = c
+	if !c.serve(p.buf, &p.shelf, notes, crowded) {
+		l.backlog.push(c)
 	}
 }
 
@@ -121,13 +144,19 @@ func (p *poller) holdsEvents() bool {
 	return batch&0xffff < batch>>16
 }
 
-// inherit takes over the events that from has not begun to handle.
-func (p *poller) inherit(from *poller) {
-	from.mu.Lock()
-	defer from.mu.Unlock()
-	batch := from.batch.Swap(0)
-	if n, taken := batch>>16, batch&0xffff; taken < n {
-		p.batch.Store(uint32(copy(p.events[:], from.events[taken:n])) << 16)
+// share gives the events that p has not begun to handle to others, in equal parts. Some may get none.
+func (p *poller) share(others []*poller) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	batch := p.batch.Swap(0)
+	n, taken := batch>>16, batch&0xffff
+	if taken >= n {
+		return
+	}
+	events := p.events[taken:n]
+	for i, other := range others {
+		part := events[i*len(events)/len(others) : (i+1)*len(events)/len(others)]
+		other.batch.Store(uint32(copy(other.events[:], part)) << 16)
 	}
 }
 
@@ -147,8 +176,7 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
 		return
 	}
-	p.current = c
-	c.serve(p.buf, &p.shelf, notes, more)
+	l.serve(p, c, notes, more || !l.backlog.empty())
 }
 
 func notesOf(events uint32) (n uint32) {

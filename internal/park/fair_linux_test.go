@@ -1,0 +1,98 @@
+package park_test
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// spin works for about d, as a listener does that gets many small messages.
+func spin(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
+	}
+}
+
+// flood writes to c for as long as it can.
+func flood(c net.Conn) {
+	b := make([]byte, 256<<10)
+	for {
+		if _, err := c.Write(b); err != nil {
+			return
+		}
+	}
+}
+
+// Connections on which there is always more to read do not keep the others from their turn.
+func TestFloodedConnectionsShare(t *testing.T) {
+	var flooded atomic.Int64
+	for range 20 {
+		near, far := connect(t, "tcp")
+		h := newHandler(near, func(p []byte) {
+			spin(50 * time.Microsecond)
+			flooded.Add(int64(len(p)))
+		})
+		h.Start()
+		go flood(far)
+		t.Cleanup(func() {
+			far.Close()
+			h.wantsEnd(t, nil)
+		})
+	}
+	near, far := connect(t, "tcp")
+	arrived := make(chan struct{}, 1)
+	quiet := newHandler(near, func([]byte) { arrived <- struct{}{} })
+	quiet.Start()
+
+	const rounds = 100
+	began := flooded.Load()
+	for range rounds {
+		_, err := far.Write([]byte{1})
+		require.NoError(t, err)
+		select {
+		case <-arrived:
+		case <-time.After(patience):
+			require.FailNow(t, "a byte never arrived beside the floods")
+		}
+	}
+	t.Logf("%d KiB of floods were read for each byte of the quiet connection", (flooded.Load()-began)/rounds>>10)
+	// Without sharing it is hundreds of MiB: all that a flood brings until it pauses.
+	require.Less(t, (flooded.Load()-began)/rounds, int64(32<<20))
+	far.Close()
+	quiet.wantsEnd(t, nil)
+}
+
+// Many handlers that block at the same time hold up what is behind them for a few looks of the loop, not one look each.
+func TestABurstOfBlockedHandlers(t *testing.T) {
+	const blockers = 200
+	release := make(chan struct{})
+	var blocked atomic.Int32
+	fars := make([]net.Conn, blockers)
+	for i := range fars {
+		near, far := connect(t, "tcp")
+		fars[i] = far
+		h := newHandler(near, func([]byte) {
+			blocked.Add(1)
+			<-release
+		})
+		h.Start()
+		t.Cleanup(func() {
+			far.Close()
+			h.wantsEnd(t, nil)
+		})
+	}
+	for _, far := range fars {
+		_, err := far.Write([]byte{1})
+		require.NoError(t, err)
+	}
+	began := time.Now()
+	for blocked.Load() < blockers {
+		require.Less(t, time.Since(began), patience)
+		<-time.After(time.Millisecond)
+	}
+	t.Logf("%d handlers block after %v, with %d pollers", blockers, time.Since(began), pollers())
+	require.LessOrEqual(t, pollers(), 3*blockers)
+	close(release)
+}
