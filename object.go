@@ -172,11 +172,61 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 // errGone is the error of an event whose handler has called runtime.Goexit.
 var errGone = errors.New("edgews: object's handler ended its goroutine")
 
-// eventContext is the context of an event. It knows the object, and whether the event is still running.
+// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. It knows the object, and
+// whether the event is still running.
 type eventContext struct {
 	context.Context
 	o    *object
 	over atomic.Bool
+	cut  atomic.Pointer[cutContext] // nil until the handler asks for Done
+}
+
+// cutContext is the context of an event with what ends it early.
+type cutContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool
+}
+
+// Done is made when it is first asked for: most handlers never do.
+func (e *eventContext) Done() <-chan struct{} {
+	if c := e.cut.Load(); c != nil {
+		return c.Done()
+	}
+	if e.Context == e.o.ns.ctx || e.over.Load() {
+		return e.Context.Done()
+	}
+	c := new(cutContext)
+	c.Context, c.cancel = context.WithCancelCause(e.Context)
+	c.stop = context.AfterFunc(e.o.ns.ctx, func() { c.cancel(ErrShutdown) })
+	if !e.cut.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
+		c.end()
+	}
+	return e.cut.Load().Done()
+}
+
+// Err is nil until Done is closed, or would be.
+func (e *eventContext) Err() error {
+	if c := e.cut.Load(); c != nil {
+		return c.Err()
+	}
+	if err := e.Context.Err(); err != nil || e.over.Load() {
+		return err
+	}
+	return e.o.ns.ctx.Err()
+}
+
+// end is called when the event is over.
+func (e *eventContext) end() {
+	e.over.Store(true)
+	if c := e.cut.Load(); c != nil {
+		c.end()
+	}
+}
+
+func (c *cutContext) end() {
+	c.stop()
+	c.cancel(nil)
 }
 
 type (
@@ -193,6 +243,9 @@ func (e *eventContext) Value(key any) any {
 	case objectOf:
 		return e.o
 	}
+	if c := e.cut.Load(); c != nil { // so that context.Cause finds the cause
+		return c.Value(key)
+	}
 	return e.Context.Value(key)
 }
 
@@ -205,7 +258,7 @@ func (o *object) event(ctx context.Context, what string, failure *error, fn func
 // eventFor is event for the value of st alone; nil: for whichever is there.
 func (o *object) eventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
-	defer e.over.Store(true)
+	defer e.end()
 	if !o.begin(st, what) {
 		*failure = ErrAborted
 		return

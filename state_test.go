@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"testing"
@@ -384,4 +385,73 @@ func TestNewNamespacePanics(t *testing.T) {
 	require.NoError(t, edgews.NewNamespace("x", made, opts).Shutdown(t.Context()), "the name is free however Shutdown has ended")
 	require.NoError(t, another.Shutdown(t.Context()))
 	require.NoError(t, elsewhere.Shutdown(t.Context()))
+}
+
+// Shutdown cuts every event, also one with a caller's context.
+func TestShutdownCutsRequests(t *testing.T) {
+	for _, where := range []string{"handler", "constructor"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				results := make(chan error, 3)
+				wait := func(ctx context.Context) {
+					derived, cancel := context.WithTimeout(ctx, time.Hour)
+					defer cancel()
+					<-derived.Done()
+					results <- context.Cause(ctx)
+					results <- context.Cause(derived)
+					results <- ctx.Err()
+				}
+				n := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
+					if where == "constructor" {
+						wait(ctx)
+					}
+					return &room{st: st, serve: func(_ http.ResponseWriter, r *http.Request) { wait(r.Context()) }}, nil
+				}, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}})
+				go n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				start := time.Now()
+				assert.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
+				assert.Equal(t, 10*time.Second, time.Since(start))
+				assert.Equal(t, edgews.ErrShutdown, <-results)
+				assert.Equal(t, edgews.ErrShutdown, <-results)
+				assert.Equal(t, context.Canceled, <-results)
+			})
+		})
+	}
+}
+
+// The context of a request's event is the request's, and ends with the event.
+func TestEventContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		contexts, causes := make(chan context.Context, 2), make(chan error, 1)
+		n := newRooms(t, nil, func(r *room) {
+			r.serve = func(_ http.ResponseWriter, req *http.Request) {
+				ctx := req.Context()
+				assert.NoError(t, ctx.Err())
+				assert.Equal(t, "value", ctx.Value(clientKey{}))
+				contexts <- ctx
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+				causes <- context.Cause(ctx)
+			}
+		})
+		id := n.NewUniqueID()
+		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), clientKey{}, "value"))
+		serve := func() {
+			n.Get(id).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+		}
+		serve()
+		assert.NoError(t, <-causes)
+		of := <-contexts
+		<-of.Done()
+		assert.Equal(t, context.Canceled, of.Err())
+		go serve()
+		synctest.Wait()
+		cancel(io.EOF)
+		assert.Equal(t, io.EOF, <-causes)
+	})
 }
