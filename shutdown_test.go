@@ -167,7 +167,9 @@ func TestShutdownWithServer(t *testing.T) {
 			if err == nil {
 				err = st.AcceptWebSocket(s)
 			}
-			assert.NoError(t, err)
+			if assert.NoError(t, err) {
+				assert.NoError(t, s.Send("hello"))
+			}
 		}}, nil
 	}, nil)
 	server := httptest.NewServer(n.Get(n.NewUniqueID()))
@@ -177,6 +179,7 @@ func TestShutdownWithServer(t *testing.T) {
 	require.NoError(t, err)
 	events := record(t, client)
 	require.NoError(t, client.Accept())
+	events.wants(message("hello")) // Dial may have returned before AcceptWebSocket is called
 	require.NoError(t, server.Config.Shutdown(ctx))
 	events.wantsEnd(closed(1012, "service restart", true))
 	require.NoError(t, n.Shutdown(ctx))
