@@ -21,7 +21,7 @@ type call struct {
 	taken bool            // the turn has come
 	left  bool            // nobody waits any more
 	gone  <-chan struct{} // closed when the value of st has gone; nil without st
-	turn  uint64          // the turn that was running when the call was queued; 0: none
+	turn  uint32          // the turn that was running when the call was queued; 0: none
 }
 
 const (
@@ -91,13 +91,13 @@ func (o *object) enqueue(c *call) (running bool, err error) {
 		if err := o.usableLocked(c.st); err != nil {
 			return false, err
 		}
-		c.gone = c.st.gone.wait()
+		c.gone = c.st.workLocked().gone.wait()
 	}
 	most := o.ns.opts.MaxWaiting
 	switch {
 	case o.gone:
 		return false, errForgotten
-	case c.limited && most > 0 && o.waiting >= most:
+	case c.limited && most > 0 && int(o.waiting) >= most:
 		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waiting, most)
 	}
 	running = o.running
@@ -130,7 +130,7 @@ func (o *object) leave(c *call) bool {
 	c.left, c.run = true, nil
 	o.waiting--
 	o.left++
-	if o.left > o.queue.len()/2 { // at a constant cost for each call
+	if int(o.left) > o.queue.len()/2 { // at a constant cost for each call
 		o.tidyLocked()
 	}
 	return true

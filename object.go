@@ -30,14 +30,14 @@ type object struct {
 	busy    bool // … and one of them is an event
 	gone    bool // the namespace has forgotten it
 	fenced  bool // another owner has it: it has stopped for ever
+	warned  bool // the log has said that the turn takes long
 	handles abilities
 	value   Object // nil while hibernated
 	state   *State // of value, or of the construction that is going on
 	conns   roster
-	waiting int                  // calls in the queue that are still wanted
-	left    int                  // … and calls that nobody wants any more
-	turns   uint64               // counts the turns
-	warned  bool                 // the log has said that the turn takes long
+	waiting int32                // calls in the queue that are still wanted
+	left    int32                // … and calls that nobody wants any more
+	turns   uint32               // counts the turns
 	limit   time.Duration        // SetEventTimeout
 	workers map[*worker]struct{} // WaitUntil functions that run
 	doing   doing

@@ -19,11 +19,23 @@ import (
 type State struct {
 	o *object
 
-	// Guarded by the object's mu.
+	begun *work // nil: nothing yet. Guarded by the object's mu
+}
+
+// work is what a value has begun with Do and WaitUntil. It is guarded by the object's mu.
+type work struct {
 	gone     signal          // the value has gone
-	working  int             // WaitUntil functions that run
+	running  int             // WaitUntil functions
 	lifetime context.Context // of those; made when the first needs it
 	cancel   context.CancelCauseFunc
+}
+
+// workLocked returns what the value has begun. The object's mu must be held.
+func (st *State) workLocked() *work {
+	if st.begun == nil {
+		st.begun = new(work)
+	}
+	return st.begun
 }
 
 // goneLocked reports whether the value has gone. The object's mu must be held.
@@ -41,15 +53,22 @@ func (st *State) check() error {
 
 // endLocked is told that the value is about to go, and why. The object's mu must be held.
 func (st *State) endLocked(cause error) {
-	st.gone.broadcast()
-	if st.cancel == nil {
+	if st.begun == nil {
 		return
 	}
+	st.begun.gone.broadcast()
 	if !errors.Is(cause, ErrAborted) {
 		cause = fmt.Errorf("%w: %w", ErrAborted, cause)
 	}
-	st.cancel(cause)
-	st.lifetime, st.cancel = nil, nil
+	st.begun.endLocked(cause)
+}
+
+// endLocked cancels the context of the WaitUntil functions, if there is one. The object's mu must be held.
+func (w *work) endLocked(cause error) {
+	if w.cancel != nil {
+		w.cancel(cause)
+		w.lifetime, w.cancel = nil, nil
+	}
 }
 
 const (
@@ -220,7 +239,7 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 		o.workers = make(map[*worker]struct{})
 	}
 	o.workers[w] = struct{}{}
-	st.working++
+	st.workLocked().running++
 	o.turnedLocked(was)
 	ctx := st.lifetimeLocked()
 	o.mu.Unlock()
@@ -229,14 +248,15 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 
 // lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
 func (st *State) lifetimeLocked() context.Context {
-	if st.lifetime != nil {
-		return st.lifetime
+	w := st.workLocked()
+	if w.lifetime != nil {
+		return w.lifetime
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectOf{}, st.o))
 	if st.goneLocked() {
 		cancel(ErrAborted)
 	} else {
-		st.lifetime, st.cancel = ctx, cancel
+		w.lifetime, w.cancel = ctx, cancel
 	}
 	return ctx
 }
@@ -266,10 +286,8 @@ func (st *State) worked(w *worker) {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	delete(o.workers, w)
-	st.working--
-	if st.working == 0 && st.cancel != nil {
-		st.cancel(context.Canceled)
-		st.lifetime, st.cancel = nil, nil
+	if st.begun.running--; st.begun.running == 0 {
+		st.begun.endLocked(context.Canceled)
 	}
 	o.restLocked(was)
 }
