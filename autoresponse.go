@@ -46,6 +46,11 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 	if len(pairs) == 0 {
 		set = nil
 	}
+	st.o.mu.Lock()
+	defer st.o.mu.Unlock()
+	if st.goneLocked() {
+		return ErrAborted
+	}
 	st.o.auto.Store(set)
 	return nil
 }
@@ -64,7 +69,7 @@ func (p AutoResponse) check() error {
 
 // AutoResponses returns what SetAutoResponse has set; the slice is the caller's.
 func (st *State) AutoResponses() []AutoResponse {
-	if set := st.o.auto.Load(); set != nil {
+	if set := st.o.auto.Load(); set != nil && st.check() == nil {
 		return slices.Clone(set.pairs)
 	}
 	return nil

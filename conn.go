@@ -77,7 +77,7 @@ func (m *member) deliverEnd(fate *ending) {
 
 // notice runs fn as an event of the object, within its event timeout.
 func (m *member) notice(what string, fn func(context.Context, Object) error) {
-	limit := (&State{m.o}).EventTimeout()
+	limit := m.o.eventTimeout()
 	if limit == 0 {
 		_ = m.o.notice(m.o.ns.ctx, what, fn)
 		return

@@ -187,6 +187,7 @@
 //	waiting to be received      64 KiB                  fixed; one message may be larger
 //	close reason                123 bytes               RFC 6455
 //	opening by NewWebSocket     30 s                    fixed; Dial has a context
+//	waiting for a busy object   4096 requests and calls NamespaceOptions.MaxWaiting
 //
 // Memory follows the bytes that have arrived, never a length that a header claims.
 //
@@ -227,7 +228,10 @@
 // work in WaitUntil, and sockets that are part of its value: those that its handlers accept with [Socket.Accept] or by
 // receiving from them, and those that they dial. [Namespace.Objects] tells which objects are awake, and why.
 //
-// An object costs a few hundred bytes, and neither a goroutine nor a timer, while nothing happens.
+// An object costs a few hundred bytes, and neither a goroutine nor a timer, while nothing happens. While it is busy, requests
+// and calls of Do wait in its queue, which they leave when their context ends; those beyond [NamespaceOptions.MaxWaiting] are
+// refused. An event that waits for another event of its own object would wait for ever: it gets [ErrReentrant] where its
+// context tells, and otherwise the log says after 5 seconds what waits for what.
 //
 // # Storage and alarms
 //
@@ -343,6 +347,10 @@
 //   - Events of an object run strictly one at a time, where Workers let them interleave whenever one awaits something.
 //   - A panic in an object's handler drops its value, which the next event constructs again; an error is logged. The
 //     sockets stay either way. Only [State.Abort], a constructor that fails and a commit that fails close them, with 1011.
+//   - What a value has started ends with it, whether it hibernates, panics or is aborted: contexts of [State.WaitUntil] are
+//     cancelled, [State.Do] and all other methods of its [State] fail. Shutdown first tells work to end, then waits, then cuts.
+//   - A socket that an object has dialed keeps it awake, and is billed for, until it ends. In Workers an outgoing connection
+//     does so for 15 minutes at most; that limit is not built yet. Until it is, close such sockets when they are not needed.
 //   - A write to storage is durable when it returns, and only what is sent on an object's sockets waits for the commits that
 //     others have under way. In Workers a write may be left to itself, and whatever follows waits for it.
 //   - The peer's Close is answered for an object that does not do it, and its WebSocketClose follows WebSocketError too.

@@ -178,12 +178,15 @@ func (o *object) hibernateLocked() {
 
 // dropLocked drops the value, and what the queue has grown to. No event may be running. mu must be held.
 func (o *object) dropLocked() {
-	o.value, o.state = nil, nil
+	o.dropValueLocked(errHibernated)
 	o.queue = fifo[task]{o.queue.items[o.queue.head:], 0}
 	if o.queue.len() == 0 {
 		o.queue.items = nil
 	}
 }
+
+// errHibernated is why work is cancelled that a value has started which is not in memory any more.
+var errHibernated = errors.New("object is not in memory any more")
 
 // forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
 func (o *object) forgetLocked() {
@@ -200,15 +203,13 @@ var ErrPinned = errors.New("edgews: object cannot hibernate now")
 
 // Hibernate drops the value of an object now, as HibernateAfter would do it later: for tests and operators. It waits
 // until the events that wait for their turn now are over, or for the end of ctx. What else keeps an object awake makes
-// it fail with ErrPinned, and with ErrReentrant it fails in an event of that object. An object that is not awake is
-// left as it is.
+// it fail with ErrPinned, and with ErrReentrant it fails in an event of that object. An ID of another namespace is
+// ErrInvalidID. An object that is not awake is left as it is.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
-	n.mu.Lock()
-	o := n.objects[id]
-	n.mu.Unlock()
+	o := n.known(id)
 	switch {
 	case o == nil:
-		return nil
+		return n.checkID(id)
 	case ctx.Value(eventOf{o}) != nil:
 		return ErrReentrant
 	}

@@ -15,7 +15,7 @@ type ID struct{ b [32]byte }
 // of another namespace are found out. It keeps nobody from guessing; the length of a unique ID's own part does.
 const idOwn = 24
 
-// ErrInvalidID: a string that is not an ID of the namespace.
+// ErrInvalidID: a string, or an ID, that is not an ID of the namespace.
 var ErrInvalidID = errors.New("edgews: invalid object ID")
 
 // String returns the ID as 64 hexadecimal digits, which ParseID takes.
@@ -59,10 +59,21 @@ func (n *Namespace) ParseID(s string) (ID, error) {
 	if err := id.UnmarshalText([]byte(s)); err != nil {
 		return ID{}, err
 	}
-	if id != n.sealID(id.b[:idOwn]) {
-		return ID{}, fmt.Errorf("%w: it is not one of namespace %q", ErrInvalidID, n.name)
+	if err := n.verifyID(id); err != nil {
+		return ID{}, err
 	}
 	return id, nil
+}
+
+// verifyID returns ErrInvalidID for an ID that is not one of n.
+func (n *Namespace) verifyID(id ID) error {
+	switch {
+	case id == ID{}:
+		return fmt.Errorf("%w: it is the zero ID, which names no object", ErrInvalidID)
+	case id != n.sealID(id.b[:idOwn]):
+		return fmt.Errorf("%w: it is not one of namespace %q", ErrInvalidID, n.name)
+	}
+	return nil
 }
 
 func (n *Namespace) sealID(own []byte) (id ID) {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 )
@@ -54,8 +55,14 @@ type NamespaceOptions struct {
 	// default 10 s, as in Workers; negative: for ever.
 	HibernateAfter time.Duration
 
+	// MaxWaiting bounds how many requests and calls of Do may wait at a time for one object that is busy; default 4096;
+	// negative: no bound. Those beyond are answered with 503 and fail with ErrOverloaded. What sockets deliver does not
+	// count: it waits in the sockets.
+	MaxWaiting int
+
 	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil is a NewMemoryStore of its
-	// own. Whoever has made a Store closes it, after Shutdown has returned nil.
+	// own. Whoever has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can have a
+	// name on a Store; Shutdown ends that.
 	//
 	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
 	Store Store
@@ -75,7 +82,10 @@ type Namespace struct {
 	construct func(context.Context, *State) (Object, error)
 	opts      NamespaceOptions
 	ctx       context.Context // of every event; cancelled when Shutdown cuts
-	cut       context.CancelFunc
+	cut       context.CancelCauseFunc
+	working   context.Context // of all that WaitUntil runs; cancelled when Shutdown has closed the sockets
+	tell      context.CancelCauseFunc
+	claimed   bool // its name, on its Store
 	clock     clock
 	closing   shutdown
 	alarms    alarms
@@ -87,7 +97,16 @@ type Namespace struct {
 // NewNamespace returns a namespace. construct makes an object's value when the first event comes and none is in memory;
 // its context ends with the event, its State does not. It may use State.WebSockets, since sockets outlive values. If it
 // fails the event fails, all sockets of the object close with 1011, and the next event tries again.
+//
+// NewNamespace panics if the name is empty, if construct is nil, and if there is a namespace of that name on the same Store
+// already that has not been shut down: their objects would be the same and not know of each other.
 func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
+	switch {
+	case name == "":
+		panic("edgews: NewNamespace: the name is empty; IDs and storage belong to a namespace by its name")
+	case construct == nil:
+		panic(fmt.Sprintf("edgews: NewNamespace: the constructor of %q is nil, so it could not have any objects", name))
+	}
 	n := &Namespace{name: name, construct: construct, objects: make(map[ID]*object)}
 	if opts != nil {
 		n.opts = *opts
@@ -96,25 +115,81 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Options = *n.opts.resolve()
 	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
-	n.ctx, n.cut = context.WithCancel(context.Background())
+	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
+	n.ctx, n.cut = context.WithCancelCause(context.Background())
+	n.working, n.tell = context.WithCancelCause(n.ctx)
 	n.clock.n, n.alarms.n = n, n
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
 	}
+	n.claimName()
 	n.alarms.arm(time.Now()) // of the objects that nobody will ask for
 	return n
 }
 
-// Get returns the stub through which an object is reached. The object need not exist; nothing is constructed yet.
-func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id} }
+// Get returns the stub through which an object is reached. The object need not exist; nothing is constructed yet. With an
+// ID of another namespace, or the zero ID, there is none: such a stub answers every request with 500, and says why.
+func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
+
+// claims are the names of namespaces on Stores that programs have made. A Store of a type that cannot be compared is not
+// among them.
+var claims struct {
+	mu    sync.Mutex // a leaf
+	names map[claim]struct{}
+}
+
+type claim struct {
+	store Store
+	name  string
+}
+
+// claimName claims the name of n on its Store.
+func (n *Namespace) claimName() {
+	if !reflect.ValueOf(n.opts.Store).Comparable() {
+		return
+	}
+	claims.mu.Lock()
+	defer claims.mu.Unlock()
+	c := claim{n.opts.Store, n.name}
+	if _, taken := claims.names[c]; taken {
+		panic(fmt.Sprintf("edgews: NewNamespace: there is a namespace %q on this Store already; use that one, or shut it down first", n.name))
+	}
+	if claims.names == nil {
+		claims.names = make(map[claim]struct{})
+	}
+	claims.names[c] = struct{}{}
+	n.claimed = true
+}
+
+// freeName lets another namespace have the name.
+func (n *Namespace) freeName() {
+	if !n.claimed {
+		return
+	}
+	claims.mu.Lock()
+	defer claims.mu.Unlock()
+	delete(claims.names, claim{n.opts.Store, n.name})
+}
+
+// known returns the object with that ID, if there is one in memory.
+func (n *Namespace) known(id ID) *object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.objects[id]
+}
+
+// checkID returns ErrInvalidID for an ID of another namespace, and for the zero ID.
+func (n *Namespace) checkID(id ID) error {
+	if n.known(id) != nil {
+		return nil
+	}
+	return n.verifyID(id)
+}
 
 // object returns the object with that ID, which is made if need be.
 func (n *Namespace) object(id ID) *object {
-	n.mu.Lock()
-	o := n.objects[id]
-	n.mu.Unlock()
-	if o != nil {
+	if o := n.known(id); o != nil {
 		return o
 	}
 	payer := n.payer(id)
@@ -123,7 +198,7 @@ func (n *Namespace) object(id ID) *object {
 	if o := n.objects[id]; o != nil {
 		return o
 	}
-	o = &object{ns: n, id: id, since: time.Now()}
+	o := &object{ns: n, id: id, since: time.Now()}
 	if payer != nil {
 		o.tab = newTab(payer, o, nil)
 	}

@@ -25,37 +25,32 @@ type object struct {
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue    fifo[task]
-	running  bool // a goroutine takes the turns, or puts the object to sleep
-	busy     bool // … and one of them is an event
-	gone     bool // the namespace has forgotten it
-	fenced   bool // another owner has it: it has stopped for ever
-	handles  abilities
-	value    Object // nil while hibernated
-	state    *State // of value, or of the construction that is going on
-	conns    roster
-	limit    time.Duration        // SetEventTimeout
-	workers  map[*worker]struct{} // WaitUntil functions that run
-	doing    doing
-	guests   map[*Socket]*guest
-	since    time.Time // when it got into its present state
-	dueAt    time.Time // when the clock looks after it; zero: it does not
-	quiet    signal    // nothing is left to do, or to keep
-	cancel   context.CancelCauseFunc
-	lifetime context.Context // of WaitUntil functions; made when the first needs it
+	queue   fifo[task]
+	running bool // a goroutine takes the turns, or puts the object to sleep
+	busy    bool // … and one of them is an event
+	gone    bool // the namespace has forgotten it
+	fenced  bool // another owner has it: it has stopped for ever
+	warned  bool // the log has said that the turn takes long
+	handles abilities
+	value   Object // nil while hibernated
+	state   *State // of value, or of the construction that is going on
+	conns   roster
+	waiting int32                // calls in the queue that are still wanted
+	left    int32                // … and calls that nobody wants any more
+	turns   uint32               // counts the turns
+	limit   time.Duration        // SetEventTimeout
+	workers map[*worker]struct{} // WaitUntil functions that run
+	doing   doing
+	guests  map[*Socket]*guest
+	since   time.Time // when it got into its present state
+	dueAt   time.Time // when the clock looks after it; zero: it does not
+	quiet   signal    // nothing is left to do, or to keep
 }
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
 type task struct {
 	conn *member
 	call *call
-}
-
-// call is a turn that somebody waits for.
-type call struct {
-	run     func()
-	claimed atomic.Bool // by the turn, or by a caller that has given up
-	done    chan struct{}
 }
 
 // abilities says what a value handles, so that what nobody wants wakes nobody.
@@ -118,80 +113,120 @@ func (o *object) turn() bool {
 		return false
 	}
 	t := o.queue.pop()
-	if t.conn != nil {
+	o.turns++
+	o.warned = false
+	switch {
+	case t.conn != nil:
 		t.conn.queued = false
+	case !o.takeLocked(t.call):
+		t.call = nil
 	}
 	o.mu.Unlock()
 	if t.conn != nil {
 		t.conn.turn()
-	} else if !t.call.claimed.Swap(true) {
+	} else if t.call != nil {
 		defer close(t.call.done)
 		t.call.run()
 	}
 	return true
 }
 
-// await queues run as a turn and waits until it is over. If ctx ends before the turn comes, it never comes. It returns
-// false for an object that the namespace has forgotten.
-func (o *object) await(ctx context.Context, run func()) (ok bool, err error) {
-	c := &call{run: run, done: make(chan struct{})}
-	o.mu.Lock()
-	if o.gone {
-		o.mu.Unlock()
-		return false, nil
-	}
-	o.pushLocked(task{call: c})
-	o.mu.Unlock()
-	select {
-	case <-c.done:
-		return true, nil
-	case <-ctx.Done():
-	}
-	if !c.claimed.Swap(true) {
-		return true, ctx.Err()
-	}
-	<-c.done
-	return true, nil
-}
-
 // do runs fn as an event of the object with that ID and returns its error. what says what the event is.
 func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	for {
 		if n.closing.at() == cutOff {
 			return ErrShutdown
 		}
-		o := n.object(id)
-		if ctx.Value(eventOf{o}) != nil {
-			return ErrReentrant
-		}
-		var failure error
-		ok, err := o.await(ctx, func() {
-			if failure = ErrShutdown; n.ctx.Err() == nil {
-				failure = errGone
-				o.event(ctx, what, &failure, fn)
-			}
-		})
-		switch {
-		case !ok:
-			continue
-		case err != nil:
+		if err := n.object(id).do(ctx, nil, what, fn); err != errForgotten {
 			return err
 		}
-		return failure
 	}
+}
+
+// do runs fn as an event of the object and returns its error. With st it does so only as long as the value of st is there.
+func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventContext, Object) error) error {
+	if st != nil {
+		if err := o.usable(st); err != nil {
+			return err
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ctx.Value(eventOf{o}) != nil:
+		return ErrReentrant
+	}
+	var failure error
+	c := &call{what: what, st: st, limited: true, run: func() {
+		if failure = ErrShutdown; o.ns.ctx.Err() == nil {
+			failure = errGone
+			o.eventFor(ctx, st, what, &failure, fn)
+		}
+	}}
+	if err := o.wait(ctx, c); err != nil {
+		return err
+	}
+	return failure
 }
 
 // errGone is the error of an event whose handler has called runtime.Goexit.
 var errGone = errors.New("edgews: object's handler ended its goroutine")
 
-// eventContext is the context of an event. It knows the object, and whether the event is still running.
+// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. It knows the object, and
+// whether the event is still running.
 type eventContext struct {
 	context.Context
 	o    *object
 	over atomic.Bool
+	cut  atomic.Pointer[cutContext] // nil until the handler asks for Done
+}
+
+// cutContext is the context of an event with what ends it early.
+type cutContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool
+}
+
+// Done is made when it is first asked for: most handlers never do.
+func (e *eventContext) Done() <-chan struct{} {
+	if c := e.cut.Load(); c != nil {
+		return c.Done()
+	}
+	if e.Context == e.o.ns.ctx || e.over.Load() {
+		return e.Context.Done()
+	}
+	c := new(cutContext)
+	c.Context, c.cancel = context.WithCancelCause(e.Context)
+	c.stop = context.AfterFunc(e.o.ns.ctx, func() { c.cancel(ErrShutdown) })
+	if !e.cut.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
+		c.end()
+	}
+	return e.cut.Load().Done()
+}
+
+// Err is nil until Done is closed, or would be.
+func (e *eventContext) Err() error {
+	if c := e.cut.Load(); c != nil {
+		return c.Err()
+	}
+	if err := e.Context.Err(); err != nil || e.over.Load() {
+		return err
+	}
+	return e.o.ns.ctx.Err()
+}
+
+// end is called when the event is over.
+func (e *eventContext) end() {
+	e.over.Store(true)
+	if c := e.cut.Load(); c != nil {
+		c.end()
+	}
+}
+
+func (c *cutContext) end() {
+	c.stop()
+	c.cancel(nil)
 }
 
 type (
@@ -208,19 +243,30 @@ func (e *eventContext) Value(key any) any {
 	case objectOf:
 		return e.o
 	}
+	if c := e.cut.Load(); c != nil { // so that context.Cause finds the cause
+		return c.Value(key)
+	}
 	return e.Context.Value(key)
 }
 
 // event wakes the object and runs fn with its value. The error is in failure when it is over, also when fn has ended the
 // goroutine; it has been logged, unless it is fn's own.
 func (o *object) event(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
+	o.eventFor(ctx, nil, what, failure, fn)
+}
+
+// eventFor is event for the value of st alone; nil: for whichever is there.
+func (o *object) eventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
-	defer e.over.Store(true)
-	o.begin(what)
+	defer e.end()
+	if !o.begin(st, what) {
+		*failure = ErrAborted
+		return
+	}
 	if o.tab != nil {
 		defer o.tab.leave()
 	}
-	value, err := o.wake(e)
+	value, err := o.wake(e, st)
 	if err != nil {
 		*failure = err
 		return
@@ -230,37 +276,67 @@ func (o *object) event(ctx context.Context, what string, failure *error, fn func
 		if returned {
 			return
 		}
-		*failure = o.crashed(recover())
+		*failure = o.crashed(what, recover())
 	}()
 	err = fn(e, value)
 	returned, *failure = true, err
 }
 
-// crashed drops a value that has panicked, or ended its goroutine.
-func (o *object) crashed(cause any) error {
+// crashed drops a value of which that handler has panicked, or ended its goroutine.
+func (o *object) crashed(handler string, cause any) error {
 	if cause == http.ErrAbortHandler { // no fault, but net/http's way to cut a connection
 		return http.ErrAbortHandler
 	}
 	err := errGone
 	if cause != nil {
-		err = &panicError{cause}
+		err = &handlerPanic{o, handler, cause}
 	}
 	o.ns.logger().Error("edgews: object's handler panicked", "namespace", o.ns.name, "object", o.id.String(),
-		"panic", err.Error(), "stack", string(debug.Stack()))
+		"handler", handler, "panic", err.Error(), "stack", string(debug.Stack()))
 	o.mu.Lock()
-	o.value, o.state = nil, nil
+	o.dropValueLocked(err)
 	o.mu.Unlock()
 	return err
 }
 
-// begin notes that the turn is an event, and with it that the object is active.
-func (o *object) begin(what string) {
+// handlerPanic is the panic of an object's handler as an error.
+type handlerPanic struct {
+	o       *object
+	handler string
+	value   any
+}
+
+func (e *handlerPanic) Error() string {
+	return fmt.Sprintf("edgews: %s of object %s in namespace %q panicked: %v", e.handler, e.o.id, e.o.ns.name, e.value)
+}
+
+func (e *handlerPanic) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says
+// why. mu must be held.
+func (o *object) dropValueLocked(cause error) {
+	if o.state != nil {
+		o.state.endLocked(cause)
+	}
+	o.value, o.state = nil, nil
+}
+
+// begin notes that the turn is an event, and with it that the object is active. It returns false, and notes nothing, if
+// the event is for the value of st and that has gone.
+func (o *object) begin(st *State, what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if st != nil && o.state != st {
+		return false
+	}
 	was := o.stateLocked()
 	o.busy = true
 	o.turnedLocked(was)
 	o.doing = doing{what, o.tab.enter()}
+	return true
 }
 
 // turnedLocked notes the time if the object is not in the state any more in which it was. This is where intervals in
@@ -272,12 +348,13 @@ func (o *object) turnedLocked(was ObjectState) {
 	}
 }
 
-// wake returns the value, which it constructs if there is none. Only one turn runs at a time, so it happens once.
-func (o *object) wake(e *eventContext) (Object, error) {
+// wake returns the value, which it constructs if there is none, unless only that of old will do. Only one turn runs at a
+// time, so it happens once.
+func (o *object) wake(e *eventContext, old *State) (Object, error) {
 	o.mu.Lock()
-	value, fenced := o.value, o.fenced
+	value, fenced, aborted := o.value, o.fenced, old != nil && o.state != old
 	var st *State
-	if value == nil && !fenced {
+	if value == nil && !fenced && !aborted {
 		st = &State{o: o}
 		o.state = st
 	}
@@ -285,12 +362,14 @@ func (o *object) wake(e *eventContext) (Object, error) {
 	switch {
 	case fenced:
 		return nil, ErrFenced
+	case aborted:
+		return nil, ErrAborted
 	case value != nil:
 		return value, nil
 	}
 	value, err := o.construct(e, st)
 	o.mu.Lock()
-	aborted := o.state != st
+	aborted = o.state != st
 	if err == nil && !aborted {
 		o.value, o.handles = value, abilitiesOf(value)
 	}
@@ -314,7 +393,7 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 			return
 		}
 		cause := recover()
-		err = o.crashed(cause)
+		err = o.crashed("constructor", cause)
 		if cause == nil { // the goroutine is ending: what wake does with an error happens here
 			o.reset(err, "object cannot be constructed")
 		}

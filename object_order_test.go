@@ -83,7 +83,11 @@ func (r *schedule) room(st *edgews.State) *room {
 			case 2:
 				st.WaitUntil(func(ctx context.Context) {
 					time.Sleep(time.Duration(seed%7) * time.Second)
-					assert.NoError(r.t, st.Do(ctx, func() error { r.event(seed, func() {}); return nil }))
+					err := st.Do(ctx, func() error { r.event(seed, func() {}); return nil })
+					if err != nil { // another handler has panicked, and the value has gone
+						assert.ErrorIs(r.t, err, edgews.ErrAborted)
+						assert.ErrorIs(r.t, context.Cause(ctx), edgews.ErrAborted)
+					}
 				})
 			}
 			return nil

@@ -92,7 +92,7 @@ func (s *Socket) keepAwake(o *object, how pin) {
 // the object cannot know by itself, because it comes from NewWebSocket, NewPair or somewhere else. It does nothing for
 // a socket that keeps an object awake already, or that an object has accepted.
 func (st *State) Hold(s *Socket) {
-	if s != nil {
+	if s != nil && st.check() == nil {
 		s.keepAwake(st.o, heldSocket)
 	}
 }

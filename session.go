@@ -1,9 +1,13 @@
 package edgews
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +17,8 @@ type session struct {
 	o    *object
 	turn chan struct{} // holds a token while somebody opens, commits or releases: one at a time
 	gate gate
+
+	updating atomic.Bool // the function of an Update runs that was called with a context of the object
 
 	// Guarded by o.mu.
 	store    ObjectStore // nil: not open
@@ -24,12 +30,9 @@ type session struct {
 
 // use begins a call, which keeps the session, and o awake, until done. st tells for which value; nil: edgews itself.
 func (o *object) use(ctx context.Context, st *State) (*session, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.usableLocked(st); err != nil {
+	if err := cmp.Or(o.usableLocked(st), ctx.Err()); err != nil {
 		return nil, err
 	}
 	was := o.stateLocked()
@@ -43,14 +46,21 @@ func (o *object) use(ctx context.Context, st *State) (*session, error) {
 	return s, nil
 }
 
-// usableLocked says whether the value of st may still use the storage. mu must be held.
+// usable is usableLocked.
+func (o *object) usable(st *State) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.usableLocked(st)
+}
+
+// usableLocked says whether the value of st may still use the storage, and call Do. mu must be held.
 func (o *object) usableLocked(st *State) error {
 	switch {
 	case o.fenced:
 		return ErrFenced
 	case o.ns.closing.at() == cutOff:
 		return ErrShutdown
-	case st != nil && o.state != st:
+	case st != nil && st.goneLocked():
 		return ErrAborted
 	}
 	return nil
@@ -89,10 +99,8 @@ func (s *session) lock(ctx context.Context) (ObjectStore, error) {
 	select {
 	case s.turn <- struct{}{}:
 	default:
-		select {
-		case s.turn <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := s.awaitTurn(ctx); err != nil {
+			return nil, err
 		}
 	}
 	if store := s.current(); store != nil {
@@ -103,6 +111,45 @@ func (s *session) lock(ctx context.Context) (ObjectStore, error) {
 		s.unlock()
 	}
 	return store, err
+}
+
+// awaitTurn takes the turn when it is free. It fails with ErrReentrant if it would wait for the Update in which it is called.
+func (s *session) awaitTurn(ctx context.Context) error {
+	if s.updating.Load() && ctx.Value(objectOf{}) == s.o && insideUpdate() {
+		return fmt.Errorf("%w: what writes inside Storage.Update has to write with its Tx", ErrReentrant)
+	}
+	timer := time.NewTimer(stallWarning)
+	defer timer.Stop()
+	for {
+		select {
+		case s.turn <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			s.o.ns.logger().Warn("edgews: storage is busy: a commit or an Update takes long, or waits for what waits for it",
+				"namespace", s.o.ns.name, "object", s.o.id.String(), "for", stallWarning, "updating", s.updating.Load())
+		}
+	}
+}
+
+// updateFunction is how a stack names the caller of the functions of Updates.
+var updateFunction = runtime.FuncForPC(reflect.ValueOf((*session).update).Pointer()).Name()
+
+// insideUpdate reports whether the function of an Update has called, at most a hundred calls above. Contexts do not tell:
+// two goroutines of one event may well write at the same time.
+func insideUpdate() bool {
+	var stack [100]uintptr
+	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
+	for {
+		frame, more := frames.Next()
+		if frame.Function == updateFunction {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 func (s *session) unlock() { <-s.turn }
@@ -144,12 +191,7 @@ var errEnginePanicked = errors.New("edgews: storage engine panicked")
 
 // mayCommit says whether a commit may begin: much may have happened while it has waited for its turn.
 func (s *session) mayCommit(ctx context.Context, st *State) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.o.mu.Lock()
-	defer s.o.mu.Unlock()
-	return s.o.usableLocked(st)
+	return cmp.Or(s.o.usable(st), ctx.Err())
 }
 
 // commitContext is what a commit runs under: it has the values of the caller's context, but ends with the namespace.

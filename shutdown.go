@@ -3,8 +3,10 @@ package edgews
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -61,18 +63,20 @@ const closeSpread = time.Second
 
 // Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
 // close with 1012 (service restart), each at a moment of its own within a second, or within half the time that ctx
-// leaves; events that are running or waiting, the close events of those sockets and WaitUntil functions finish. Then,
-// or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused, also
-// those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
+// leaves; then the contexts of WaitUntil functions are cancelled, with the cause ErrShutdown; and events that are running or
+// waiting, the close events of those sockets and WaitUntil functions finish, which may save what they have. When they have,
+// or when ctx ends, everything that is left is cut: contexts of events are cancelled too, connections closed, requests
+// refused, also those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
 //
 // No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
-// nil.
+// nil. When Shutdown returns, another namespace may have the name on that Store; if it has returned an error, a commit
+// that was cut may still be under way there.
 //
 // What the namespace's meter knows goes to its records and its ledger, if ctx has not ended by then: Meter.Flush, with
 // another context, makes up for it.
 //
-// It returns nil when all had the time, or ctx.Err(), or why the ledger could not be written. Further calls wait for the
-// first to end. With net/http:
+// It returns nil when all had the time, or an error that wraps ctx.Err() and names the objects that were cut, with what
+// kept them busy, or why the ledger could not be written. Further calls wait for the first to end. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -87,11 +91,16 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(n.closing.done)
+	defer n.freeName()
 	n.alarms.stop()
 	n.closeSockets(ctx)
+	n.tell(ErrShutdown)
 	err := n.quiesce(ctx)
+	if err != nil {
+		err = n.unfinished(err)
+	}
 	n.closing.cut()
-	n.cut()
+	n.cut(ErrShutdown)
 	n.cutSockets()
 	n.clock.stop()
 	n.dropAll()
@@ -150,10 +159,78 @@ func (n *Namespace) quiesce(ctx context.Context) error {
 	return nil
 }
 
+const (
+	maxUnfinished = 8 // objects that the error of Shutdown names
+	maxReasons    = 4 // … and what keeps each of them
+)
+
+// unfinished returns the error of a Shutdown that has given up because of err. It says why.
+func (n *Namespace) unfinished(err error) error {
+	var names []string
+	count := 0
+	for _, o := range n.all() {
+		if o.isQuiet() {
+			continue
+		}
+		if count++; count <= maxUnfinished {
+			names = append(names, o.unfinished())
+		}
+	}
+	if more := count - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("edgews: namespace %q was shut down before %d of its objects had finished: %w: %s", n.name, count, err, strings.Join(names, "; "))
+}
+
+// unfinished says what keeps o from being quiet.
+func (o *object) unfinished() string {
+	var kept []string
+	reasons := o.reasons()
+	for _, r := range reasons[:min(len(reasons), maxReasons)] {
+		kept = append(kept, r.brief())
+	}
+	if more := len(reasons) - len(kept); more > 0 {
+		kept = append(kept, fmt.Sprintf("%d more of that kind", more))
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if waiting := o.queue.len() - int(o.left); waiting > 0 {
+		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
+	}
+	if sockets := len(o.conns.all); sockets > 0 {
+		kept = append(kept, fmt.Sprintf("%d sockets", sockets))
+	}
+	return fmt.Sprintf("object %s has %s", o.id, strings.Join(kept, ", "))
+}
+
+// brief is r in a few words.
+func (r Reason) brief() string {
+	text := r.Pin
+	if r.By != "" {
+		text += " (" + r.By + ")"
+	}
+	if !r.Since.IsZero() {
+		text += " for " + time.Since(r.Since).Round(time.Millisecond).String()
+	}
+	return text
+}
+
+// isQuiet reports whether nothing is left to do, or to keep.
+func (o *object) isQuiet() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.isQuietLocked()
+}
+
+// isQuietLocked is isQuiet. mu must be held.
+func (o *object) isQuietLocked() bool {
+	return !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.conns.all) == 0
+}
+
 func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 	for ; ; waited = true {
 		o.mu.Lock()
-		if !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.conns.all) == 0 {
+		if o.isQuietLocked() {
 			o.mu.Unlock()
 			return waited, nil
 		}
@@ -189,7 +266,7 @@ func (n *Namespace) dropAll() {
 func (n *Namespace) releaseAll(ctx context.Context) error {
 	for _, o := range n.all() {
 		if err := o.awaitRelease(ctx); err != nil {
-			return err
+			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}
 	}
 	if looked := n.alarms.stoppedLooking(); looked != nil {

@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -84,7 +85,7 @@ func TestShutdownCuts(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		start := time.Now()
-		assert.Equal(t, context.DeadlineExceeded, n.Shutdown(ctx))
+		assert.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
 		assert.Equal(t, 10*time.Second, time.Since(start))
 		waitDone(t, server)
 		waitDone(t, client)
@@ -96,7 +97,7 @@ func TestShutdownTwice(t *testing.T) {
 	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
 		n.wake(id).WaitUntil(func(ctx context.Context) {
 			time.Sleep(time.Minute)
-			n.notes("%v", ctx.Err())
+			n.notes("%v", n.wake(id).Do(context.WithoutCancel(ctx), func() error { return nil }))
 		})
 		first := make(chan error, 1)
 		go func() { first <- n.Shutdown(t.Context()) }()
@@ -141,7 +142,7 @@ func TestShutdownNow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		start := time.Now()
-		assert.Equal(t, context.Canceled, n.Shutdown(ctx))
+		assert.ErrorIs(t, n.Shutdown(ctx), context.Canceled)
 		assert.Zero(t, time.Since(start))
 		n.wants("context canceled", "closed")
 		assert.ErrorIs(t, <-waits, edgews.ErrShutdown)
@@ -166,7 +167,9 @@ func TestShutdownWithServer(t *testing.T) {
 			if err == nil {
 				err = st.AcceptWebSocket(s)
 			}
-			assert.NoError(t, err)
+			if assert.NoError(t, err) {
+				assert.NoError(t, s.Send("hello"))
+			}
 		}}, nil
 	}, nil)
 	server := httptest.NewServer(n.Get(n.NewUniqueID()))
@@ -176,13 +179,17 @@ func TestShutdownWithServer(t *testing.T) {
 	require.NoError(t, err)
 	events := record(t, client)
 	require.NoError(t, client.Accept())
+	events.wants(message("hello")) // Dial may have returned before AcceptWebSocket is called
 	require.NoError(t, server.Config.Shutdown(ctx))
 	events.wantsEnd(closed(1012, "service restart", true))
 	require.NoError(t, n.Shutdown(ctx))
 }
 
+// noObject is a constructor that fails.
+func noObject(context.Context, *edgews.State) (edgews.Object, error) { return nil, io.EOF }
+
 func TestShutdownOfNothing(t *testing.T) {
-	n := edgews.NewNamespace("n", nil, nil)
+	n := edgews.NewNamespace("n", noObject, nil)
 	server := &http.Server{}
 	server.RegisterOnShutdown(func() { n.Shutdown(context.Background()) })
 	require.NoError(t, n.Shutdown(t.Context()))

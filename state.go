@@ -11,7 +11,65 @@ import (
 
 // State is what an object's value has of its object: its sockets, its settings. The constructor gets it,
 // once for each value. It may be kept as long as the value, and its methods called from any goroutine.
-type State struct{ o *object }
+//
+// When the value has gone, by hibernation, a panic, Abort or a commit that failed, so has its State: methods that return an
+// error return ErrAborted (or ErrFenced or ErrShutdown, if that is why); WebSockets, AutoResponses and the like find
+// nothing; Broadcast reaches nobody; Hold and Abort do nothing; and WaitUntil calls its function with a context that has
+// been cancelled. Only ID goes on. None of them touches, or makes, the value that comes after.
+type State struct {
+	o *object
+
+	begun *work // nil: nothing yet. Guarded by the object's mu
+}
+
+// work is what a value has begun with Do and WaitUntil. It is guarded by the object's mu.
+type work struct {
+	gone     signal          // the value has gone
+	running  int             // WaitUntil functions
+	lifetime context.Context // of those; made when the first needs it
+	cancel   context.CancelCauseFunc
+}
+
+// workLocked returns what the value has begun. The object's mu must be held.
+func (st *State) workLocked() *work {
+	if st.begun == nil {
+		st.begun = new(work)
+	}
+	return st.begun
+}
+
+// goneLocked reports whether the value has gone. The object's mu must be held.
+func (st *State) goneLocked() bool { return st.o.state != st }
+
+// check returns ErrAborted if the value has gone.
+func (st *State) check() error {
+	st.o.mu.Lock()
+	defer st.o.mu.Unlock()
+	if st.goneLocked() {
+		return ErrAborted
+	}
+	return nil
+}
+
+// endLocked is told that the value is about to go, and why. The object's mu must be held.
+func (st *State) endLocked(cause error) {
+	if st.begun == nil {
+		return
+	}
+	st.begun.gone.broadcast()
+	if !errors.Is(cause, ErrAborted) {
+		cause = fmt.Errorf("%w: %w", ErrAborted, cause)
+	}
+	st.begun.endLocked(cause)
+}
+
+// endLocked cancels the context of the WaitUntil functions, if there is one. The object's mu must be held.
+func (w *work) endLocked(cause error) {
+	if w.cancel != nil {
+		w.cancel(cause)
+		w.lifetime, w.cancel = nil, nil
+	}
+}
 
 const (
 	maxSockets      = 32768
@@ -85,7 +143,7 @@ func (st *State) enlist(m *member, tags []string) error {
 	switch {
 	case o.ns.closing.begun():
 		return ErrShutdown
-	case o.state != st:
+	case st.goneLocked():
 		return ErrAborted
 	case len(o.conns.all) >= maxSockets:
 		return ErrTooManySockets
@@ -110,6 +168,9 @@ func (st *State) WebSockets(tags ...string) []*Socket {
 func (st *State) carrying(tags []string) crew {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
+	if st.goneLocked() {
+		return nil
+	}
 	return st.o.conns.carrying(tags)
 }
 
@@ -139,6 +200,9 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
+	if st.goneLocked() {
+		return ErrAborted
+	}
 	st.o.limit = d
 	return nil
 }
@@ -147,13 +211,26 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 func (st *State) EventTimeout() time.Duration {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
+	if st.goneLocked() {
+		return 0
+	}
 	return st.o.limit
 }
 
+// eventTimeout returns what SetEventTimeout has set.
+func (o *object) eventTimeout() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.limit
+}
+
 // WaitUntil runs fn in a goroutine of its own, beside the object's events, and keeps the object awake until it returns.
-// It touches the object's fields through Do. Its context is cancelled by Abort, and by Shutdown when that has waited
-// long enough; it is from the start when the value has gone to which the State belongs: then ErrAborted is the cause. A
-// panic in it is logged and drops the object's value, as one in a handler does.
+// It touches the object's fields through Do. A panic in it is logged and drops the object's value, as one in a handler does.
+//
+// Its context tells fn to come to its end. It is cancelled with the cause ErrAborted when the value goes to which the State
+// belongs, and with ErrShutdown by Shutdown, right after that has closed the sockets; it has been from the start
+// if that has happened before. After ErrAborted there is nothing left to do for the value. After ErrShutdown there is time
+// to save something, until the ctx of Shutdown ends: Do and Storage work, with [context.WithoutCancel] of fn's context.
 func (st *State) WaitUntil(fn func(context.Context)) {
 	o, w := st.o, newWorker()
 	o.mu.Lock()
@@ -162,6 +239,7 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 		o.workers = make(map[*worker]struct{})
 	}
 	o.workers[w] = struct{}{}
+	st.workLocked().running++
 	o.turnedLocked(was)
 	ctx := st.lifetimeLocked()
 	o.mu.Unlock()
@@ -170,15 +248,15 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 
 // lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
 func (st *State) lifetimeLocked() context.Context {
-	o := st.o
-	if o.state == st && o.lifetime != nil {
-		return o.lifetime
+	w := st.workLocked()
+	if w.lifetime != nil {
+		return w.lifetime
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(o.ns.ctx, objectOf{}, o))
-	if o.state == st {
-		o.lifetime, o.cancel = ctx, cancel
-	} else {
+	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectOf{}, st.o))
+	if st.goneLocked() {
 		cancel(ErrAborted)
+	} else {
+		w.lifetime, w.cancel = ctx, cancel
 	}
 	return ctx
 }
@@ -187,41 +265,43 @@ func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) 
 	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
+			err := &handlerPanic{o, "WaitUntil function (" + w.place() + ")", cause}
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
-				"panic", cause, "stack", string(debug.Stack()))
+				"function", w.place(), "panic", err.Error(), "stack", string(debug.Stack()))
 			o.mu.Lock()
-			if o.state == st { // or another value has come since
-				o.value, o.state = nil, nil
+			if !st.goneLocked() {
+				o.dropValueLocked(err)
 			}
 			o.mu.Unlock()
 		}
-		o.worked(w)
+		st.worked(w)
 	}()
 	fn(ctx)
 }
 
 // worked lets go of what one WaitUntil function held.
-func (o *object) worked(w *worker) {
+func (st *State) worked(w *worker) {
+	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	delete(o.workers, w)
-	if len(o.workers) == 0 && o.lifetime != nil {
-		o.cancel(context.Canceled)
-		o.lifetime, o.cancel = nil, nil
+	if st.begun.running--; st.begun.running == 0 {
+		st.begun.endLocked(context.Canceled)
 	}
 	o.restLocked(was)
 }
 
-// Do runs fn as an event of the object, when its turn comes, and returns fn's error. If the object has hibernated
-// meanwhile it is constructed first; fn still sees whatever it has captured. If ctx ends before fn's turn comes,
-// fn never runs and the error is ctx.Err(); afterwards Do waits for fn.
+// Do runs fn as an event of the object, when its turn comes, and returns fn's error. If ctx ends before fn's turn comes,
+// fn never runs and the error is ctx.Err(); afterwards Do waits for fn. If the value goes first to which the State belongs,
+// fn never runs either and the error is ErrAborted: fn never meets another value than the one that it was written for. When
+// as many wait for the object as NamespaceOptions.MaxWaiting lets, the error is ErrOverloaded.
 //
 // From inside an event of the same object Do could never return: with the context of that event it fails with
-// ErrReentrant instead. With any other context it waits until that one ends, and the object with it. Within an event the
-// fields are the caller's anyway; the context of WaitUntil is the one for Do.
+// ErrReentrant instead. With any other context it waits until that one ends, and the object with it; after 5 seconds the log
+// says so. Within an event the fields are the caller's anyway; the context of WaitUntil is the one for Do.
 func (st *State) Do(ctx context.Context, fn func() error) error {
-	return st.o.ns.do(ctx, st.o.id, "Do", func(*eventContext, Object) error { return fn() })
+	return st.o.do(ctx, st, "Do", func(*eventContext, Object) error { return fn() })
 }
 
 // Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is
@@ -233,24 +313,28 @@ func (st *State) Abort(reason error) {
 	if reason == nil {
 		reason = errors.New("object was aborted")
 	}
-	st.o.ns.logger().Warn("edgews: object aborted", "namespace", st.o.ns.name, "object", st.o.id.String(), "reason", reason)
-	st.o.reset(fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error())
+	if st.o.resetFor(st, fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error()) {
+		st.o.ns.logger().Warn("edgews: object aborted", "namespace", st.o.ns.name, "object", st.o.id.String(), "reason", reason)
+	}
 }
 
 // reset drops the value and closes all sockets, which nobody is told about any more.
-func (o *object) reset(err error, reason string) {
+func (o *object) reset(err error, reason string) { o.resetFor(nil, err, reason) }
+
+// resetFor is reset if the value of st is there; nil: in any case. It reports whether it was.
+func (o *object) resetFor(st *State, err error, reason string) bool {
 	o.mu.Lock()
+	if st != nil && st.goneLocked() {
+		o.mu.Unlock()
+		return false
+	}
 	was := o.stateLocked()
-	o.value, o.state = nil, nil
+	o.dropValueLocked(err)
 	members, guests := o.conns.all, maps.Clone(o.guests)
 	for _, m := range members {
 		m.gone = true
 	}
 	o.conns = roster{last: o.conns.last}
-	if o.cancel != nil {
-		o.cancel(err)
-		o.lifetime, o.cancel = nil, nil // what the next value starts is not cancelled with it
-	}
 	o.restLocked(was)
 	o.mu.Unlock()
 	for _, m := range members {
@@ -259,4 +343,5 @@ func (o *object) reset(err error, reason string) {
 	for s := range guests {
 		s.fail(StatusInternalError, reason, err)
 	}
+	return true
 }

@@ -123,7 +123,8 @@ func visible(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, er
 // until Update returns.
 //
 // For the same reason fn must not write in another way than with tx: Put, Update and the like on a Storage of the same object
-// would wait for the Update that waits for them, until their ctx ends.
+// would wait for the Update that waits for them. With a context of the object, which events and WaitUntil have, they fail
+// with ErrReentrant; with another they wait until that ends, and the log says so after 5 seconds.
 func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	s, store, err := st.write(ctx)
 	if err != nil {
@@ -133,10 +134,19 @@ func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	defer s.unlock()
 	tx := &Tx{ctx: ctx, o: st.st.o, store: store}
 	defer tx.end()
-	if err := fn(tx); err != nil {
+	if err := s.update(ctx, tx, fn); err != nil {
 		return err
 	}
 	return s.commitLocked(ctx, st.st, store, tx.batch())
+}
+
+// update calls fn, and notes meanwhile that it runs. The turn must be held.
+func (s *session) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
+	if ctx.Value(objectOf{}) == s.o {
+		s.updating.Store(true)
+		defer s.updating.Store(false)
+	}
+	return fn(tx)
 }
 
 // DeleteAll removes everything, the alarm included.

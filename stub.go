@@ -2,6 +2,7 @@ package edgews
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -9,8 +10,9 @@ import (
 
 // Stub is the way to one object from outside. It costs nothing and may be kept, or made again each time.
 type Stub struct {
-	n  *Namespace
-	id ID
+	n   *Namespace
+	id  ID
+	err error // why there is no such object
 }
 
 // ID returns the ID of the object.
@@ -28,12 +30,19 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // ends. One given to State.AcceptWebSocket does not.
 //
 // An object that cannot be constructed or that panics is answered with 500, one that calls itself with 508, and
-// everything after Shutdown with 503, upgrades from its beginning. Who has used up a quota gets 429 (Meter.SetQuota). A
-// panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
+// everything after Shutdown with 503, upgrades from its beginning. When as many wait for the object as
+// NamespaceOptions.MaxWaiting lets, the answer is 503 as well. Who has used up a quota gets 429 (Meter.SetQuota). A stub with
+// an ID of another namespace, or the zero ID, answers 500 and says so: check IDs that come from clients with ParseID. A panic
+// with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.closing.refuses(r) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	if s.err != nil {
+		s.n.logger().Warn("edgews: request for an object that there cannot be", "namespace", s.n.name, "object", s.id.String(), "error", s.err)
+		http.Error(w, s.err.Error(), http.StatusInternalServerError)
 		return
 	}
 	pass, err := s.n.admit(s.id, r)
@@ -72,7 +81,7 @@ func reached(err error, r *http.Request) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced):
+	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced), errors.Is(err, ErrOverloaded):
 		return false
 	}
 	return err != r.Context().Err()
@@ -81,7 +90,10 @@ func reached(err error, r *http.Request) bool {
 // fail answers a request that no handler has answered.
 func (w *responseWriter) fail(err error) {
 	status := http.StatusInternalServerError
+	text := ""
 	switch {
+	case errors.Is(err, ErrOverloaded):
+		status, text = http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, ErrReentrant):
 		status = http.StatusLoopDetected
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrShutdown):
@@ -90,7 +102,10 @@ func (w *responseWriter) fail(err error) {
 	if w.began || errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	http.Error(w, http.StatusText(status), status)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }
 
 // responseWriter notices whether there is still an answer to be given.

@@ -83,6 +83,9 @@ func (st *State) SetTags(s *Socket, tags ...string) error {
 
 // member returns the member that s is to this object.
 func (st *State) member(s *Socket) (*member, error) {
+	if err := st.check(); err != nil {
+		return nil, err
+	}
 	if m := memberOf(s); m != nil && m.o == st.o {
 		return m, nil
 	}

@@ -164,10 +164,10 @@ func TestAutoResponse(t *testing.T) {
 		n.wants(bytesMessage("ping"))
 		events.wants(message("echo ping"))
 		assert.EqualValues(t, 2, n.made.Load(), "only what is not text, or not equal, wakes")
+		st = n.wake(id)
 		at, ok := st.AutoResponseTimestamp(server)
 		assert.True(t, ok)
 		assert.True(t, time.Now().Equal(at))
-		st = n.wake(id)
 		assert.Equal(t, []edgews.AutoResponse{auto("ping", "pong"), auto("", "empty")}, st.AutoResponses())
 
 		require.ErrorIs(t, st.SetAutoResponse(auto(strings.Repeat("x", 2049), "")), edgews.ErrAutoResponseTooBig)
@@ -216,7 +216,7 @@ func TestAutoResponseDoesNotWait(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	n, other := newRooms(t, nil, nil), edgews.NewNamespace("other", nil, nil)
+	n, other := newRooms(t, nil, nil), edgews.NewNamespace("other", noObject, nil)
 	a := n.IDFromName("a")
 	assert.Equal(t, a, n.IDFromName("a"))
 	assert.NotEqual(t, a, n.IDFromName("b"))

@@ -164,14 +164,13 @@ func TestTooFast(t *testing.T) {
 
 func TestHistoryIsBounded(t *testing.T) {
 	store := edgews.NewMemoryStore()
-	rooms := newRooms(store)
 	var r *room
-	keys := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
+	rooms := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
 		value, err := newRoom(ctx, st)
 		r, _ = value.(*room)
 		return value, err
 	}, &edgews.NamespaceOptions{Store: store})
-	keys.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	for n := range kept + 10 {
 		if err := r.remember(t.Context(), said{N: n + 1}, []byte(fmt.Sprintf(`{"n":%d}`, n+1))); err != nil {
 			t.Fatal(err)
