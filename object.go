@@ -38,6 +38,8 @@ type object struct {
 	workers  map[*worker]struct{} // WaitUntil functions that run
 	doing    doing
 	guests   map[*Socket]*guest
+	serving  bool      // the event is a request
+	pairs    []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
 	since    time.Time // when it got into its present state
 	dueAt    time.Time // when the clock looks after it; zero: it does not
 	quiet    signal    // nothing is left to do, or to keep
@@ -47,8 +49,16 @@ type object struct {
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
 type task struct {
-	conn *member
+	conn eventSource
 	call *call
+}
+
+// eventSource is a socket of an object: a *member or a *guest.
+type eventSource interface {
+	// dequeuedLocked: it does not wait for a turn any more. The object's mu is held.
+	dequeuedLocked()
+	// turn delivers what is next.
+	turn()
 }
 
 // call is a turn that somebody waits for.
@@ -119,7 +129,7 @@ func (o *object) turn() bool {
 	}
 	t := o.queue.pop()
 	if t.conn != nil {
-		t.conn.queued = false
+		t.conn.dequeuedLocked()
 	}
 	o.mu.Unlock()
 	if t.conn != nil {

@@ -3,7 +3,6 @@ package edgews
 import (
 	"context"
 	"maps"
-	"time"
 )
 
 // pin is a way in which a socket keeps an object awake.
@@ -17,41 +16,6 @@ const (
 )
 
 var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held socket"}
-
-// guest is the owner of a socket that an object has come by without accepting it with AcceptWebSocket. Once it is
-// accepted otherwise its listeners are part of the object's value, which therefore has to stay.
-type guest struct {
-	o     *object
-	pin   pin
-	since time.Time // when it was accepted. Guarded by o.mu
-}
-
-func (g *guest) arrivedLocked(*Socket) {}
-
-func (g *guest) acceptedLocked(s *Socket) {
-	o := g.o
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	if o.guests == nil {
-		o.guests = make(map[*Socket]*guest)
-	}
-	g.since = time.Now()
-	o.guests[s] = g
-	o.turnedLocked(was)
-}
-
-func (g *guest) finishedLocked(s *Socket) {
-	o := g.o
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	delete(o.guests, s)
-	if len(o.guests) == 0 {
-		o.guests = nil
-	}
-	o.restLocked(was)
-}
 
 // belong notes that s was made in an event of an object, if ctx is the context of one.
 func (s *Socket) belong(ctx context.Context, how pin) {
@@ -78,13 +42,19 @@ func optionsFor(ctx context.Context) Options {
 func (s *Socket) keepAwake(o *object, how pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.keepAwakeLocked(o, how)
+}
+
+// keepAwakeLocked is keepAwake with mu held.
+func (s *Socket) keepAwakeLocked(o *object, how pin) {
 	if s.owner != nil || s.is(finished|used) {
 		return
 	}
-	g := &guest{o: o, pin: how}
+	g := &guest{o: o, s: s, pin: how}
 	s.extraLocked().owner = g
 	if s.is(accepted) {
 		g.acceptedLocked(s)
+		g.arrivedLocked(s)
 	}
 }
 

@@ -238,6 +238,7 @@ const (
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
 	owned                           // messages and events go to an object: extra.owner is a *member
+	hosted                          // listeners run as events of an object: extra.owner is a *guest
 	paused                          // the wire is halted, and stirLocked has not been called since
 	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
 	pinged                          // the wire's keep-alive ping is not answered yet

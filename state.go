@@ -91,6 +91,7 @@ func (st *State) enlist(m *member, tags []string) error {
 		return ErrTooManySockets
 	}
 	o.conns.add(m, tags)
+	o.notePairLocked(m.s)
 	return nil
 }
 
@@ -256,7 +257,7 @@ func (o *object) reset(err error, reason string) {
 	for _, m := range members {
 		m.cutOff(err, reason)
 	}
-	for s := range guests {
-		s.fail(StatusInternalError, reason, err)
+	for _, g := range guests {
+		g.fail(reason, err)
 	}
 }

@@ -98,16 +98,16 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	}
 	c, err := upgrade(w, r, opts)
 	if err != nil {
+		client.abandon(err)
 		return err
 	}
 	defer c.pass.unused()
-	server, err := client.attach(c)
+	_, err = client.attach(r.Context(), c)
 	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
 	c.pass.used()
-	server.belong(r.Context(), acceptedSocket)
 	return nil
 }
 
