@@ -57,6 +57,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	if o, ok := ctx.Value(objectOf{}).(*object); ok {
 		server.keepAwakeLocked(o, acceptedSocket)
 	}
+	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
 	w.transmit()
 	return server, nil
@@ -126,10 +127,21 @@ func (s *Socket) abandon(cause error) {
 		s.in.pop().buf.free()
 	}
 	server := s.link.(*memory).peer
-	if server.is(owned) { // as in Workers, there is no WebSocketError
-		cause = nil
+	if server.fate != nil {
+		return
 	}
 	server.loseLocked(cause)
+	if server.is(owned) {
+		server.hideRefusalLocked()
+	}
+}
+
+// hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
+// refused the other one. mu must be held.
+func (s *Socket) hideRefusalLocked() {
+	if m, pair := s.link.(*memory); pair && s.fate != nil && m.peer.is(used) {
+		s.fate.err = nil
+	}
 }
 
 // beginServing notes that the event which runs is a request.

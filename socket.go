@@ -238,6 +238,7 @@ const (
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
 	owned                           // messages and events go to an object: extra.owner is a *member
+	awaited                         // a warning is logged if the socket is not accepted soon
 	hosted                          // listeners run as events of an object: extra.owner is a *guest
 	paused                          // the wire is halted, and stirLocked has not been called since
 	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
@@ -290,6 +291,7 @@ func (s *Socket) acceptLocked(how status) {
 	}
 	s.status |= accepted | how
 	s.accepted = now()
+	s.noticeAcceptLocked()
 	if by := s.owner; by != nil {
 		by.acceptedLocked(s)
 	}

@@ -70,6 +70,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.extraLocked().owner = m
 	s.joinLocked(st.o)
 	s.status |= owned | pulling | manualClose
+	s.hideRefusalLocked()
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {
 		m.arrivedLocked(s)

@@ -73,6 +73,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	s := newSocket(c)
 	c.pass.used()
 	s.belong(r.Context(), acceptedSocket)
+	s.warnIfUnaccepted()
 	return s, nil
 }
 
