@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -54,6 +55,7 @@ func TestWarningAboutUnacceptedSockets(t *testing.T) {
 					require.NoError(t, s.Accept())
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				assert.Equal(t, c.want, strings.Count(log.String(), "has not been accepted"), "%s", &log)
 			})
 		})
