@@ -484,6 +484,34 @@ func TestGuestLateListeners(t *testing.T) {
 	})
 }
 
+// A listener that runs when the object takes the socket goes on where it is; the next event waits for it, and is one of the object's.
+func TestHoldWhileAListenerRuns(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, client, server *edgews.Socket) {
+		n := newRooms(t, nil, nil)
+		st := n.wake(n.NewUniqueID())
+		first, end := make(chan struct{}), make(chan struct{})
+		only := &single{t: t}
+		server.OnMessage(func(e edgews.MessageEvent) {
+			if e.Text() == "first" {
+				close(first)
+				<-end
+			}
+			only.event()
+		})
+		server.OnClose(func(edgews.CloseEvent) { only.event() })
+		acceptBoth(t, client, server)
+		require.NoError(t, client.Send("first"))
+		<-first
+		st.Hold(server)
+		require.NoError(t, client.Send("second"))
+		require.NoError(t, client.Close(1000, ""))
+		require.NoError(t, st.Do(within(t), func() error { return nil }))
+		close(end)
+		waitDone(t, server)
+		require.NoError(t, st.Do(within(t), func() error { assert.Equal(t, 3, only.count); return nil }))
+	})
+}
+
 // Abort drops what waits for the object.
 func TestGuestAborted(t *testing.T) {
 	overGuests(t, func(t *testing.T, g *guests) {

@@ -58,9 +58,10 @@ func (s *Socket) keepAwakeLocked(o *object, how pin) {
 	}
 }
 
-// Hold keeps the object awake until s ends, if s is accepted with Accept or by receiving from it: for a socket of which
-// the object cannot know by itself, because it comes from NewWebSocket, NewPair or somewhere else. It does nothing for
-// a socket that keeps an object awake already, or that an object has accepted.
+// Hold makes the listeners of s events of the object, and keeps the object awake until s ends, if s is accepted with
+// Accept or by receiving from it: for a socket of which the object cannot know by itself, because it comes from
+// NewWebSocket, NewPair or somewhere else. Call it before adding listeners: one that runs already goes on where it is. It
+// does nothing for a socket that keeps an object awake already, or that an object has accepted.
 func (st *State) Hold(s *Socket) {
 	if s != nil {
 		s.keepAwake(st.o, heldSocket)

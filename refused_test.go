@@ -155,6 +155,7 @@ func TestRefusedPairsOfAnObject(t *testing.T) {
 				for range requests {
 					n.wants(cut)
 				}
+				synctest.Wait()
 				info, _ := n.info(id)
 				assert.Zero(t, info.Sockets)
 				assert.Empty(t, n.diary)
