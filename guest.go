@@ -235,7 +235,7 @@ func (g *guest) failAndUnlock(reason string, err error) {
 	switch {
 	case s.fate == nil:
 		s.failLocked(StatusInternalError, reason, err)
-	case g.ending:
+	case g.ending || !s.is(finishing):
 		s.fate = &ending{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.isUnansweredLocked() {
 			s.status |= sentClose
@@ -259,7 +259,8 @@ func (s *Socket) endsInObjectLocked() bool {
 	if _, failed := s.link.(*opening); failed { // as soon as it began, perhaps
 		awaitListener(s, pickClose)
 	}
-	g.ending = g.busyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
+	unanswered := s.isUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran
+	g.ending = unanswered || g.busyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
 	return g.ending
 }
 
