@@ -91,7 +91,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // used up and the other end ends, with an error event that has the *HandshakeError and the close event 1006. A pair whose
 // end is never given to Respond goes on, since Respond does not hear of it; but see [State.AcceptWebSocket].
 //
-// Deviation: Workers find a client that cannot be used only after the 101, and cut the connection.
+// Deviation: Workers find a client that cannot be used only after the 101, and cut the connection. The other end of a pair
+// whose response was refused ends there when the garbage collector finds it.
 func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *UpgradeOptions) error {
 	if err := client.attachable(); err != nil {
 		return refuse(w, &HandshakeError{
