@@ -579,3 +579,87 @@ func TestGuestBusy(t *testing.T) {
 		require.NoError(t, s.Close(1000, ""))
 	})
 }
+
+// The events of a handshake that fails are the object's, too.
+func TestGuestThatCannotConnect(t *testing.T) {
+	_, url, _ := overTCP.serve(t, http.NotFound)
+	only := &single{t: t}
+	var n *rooms
+	n = newRooms(t, nil, func(r *room) {
+		r.serve = func(http.ResponseWriter, *http.Request) {
+			only.busy.Store(true)
+			defer only.busy.Store(false)
+			s, err := edgews.NewWebSocket(strings.Replace(url, "http", "ws", 1))
+			assert.NoError(t, err)
+			r.st.Hold(s)
+			s.OnError(func(edgews.ErrorEvent) { only.event(); n.notes("error") })
+			s.OnClose(func(e edgews.CloseEvent) { only.event(); n.notes("close %d", int(e.Code)) })
+			eventually(t, func() bool { return s.ReadyState() == edgews.Closed }, "refusal")
+		}
+	})
+	n.get(n.NewUniqueID())
+	n.wants("error", "close 1006")
+}
+
+// An object may have both ends of a pair.
+func TestPairWithinAnObject(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const messages = 100
+		only := &single{t: t}
+		var a, b *edgews.Socket
+		n := newRooms(t, nil, func(r *room) {
+			r.serve = func(http.ResponseWriter, *http.Request) {
+				a, b = edgews.NewPair()
+				for _, s := range []*edgews.Socket{a, b} {
+					r.st.Hold(s)
+					s.OnMessage(func(e edgews.MessageEvent) {
+						only.event()
+						switch len(e.Data) {
+						case messages:
+							assert.NoError(t, s.Close(1000, ""))
+						default:
+							assert.NoError(t, s.Send(e.Text()+"x"))
+						}
+					})
+					s.OnClose(func(e edgews.CloseEvent) { only.event(); assert.True(t, e.WasClean) })
+				}
+				acceptBoth(t, a, b)
+				assert.NoError(t, a.Send("x"))
+			}
+		})
+		id := n.NewUniqueID()
+		n.get(id)
+		waitDone(t, a)
+		waitDone(t, b)
+		time.Sleep(time.Second)
+		assert.Equal(t, messages+2, only.count)
+		n.wantsState(id, edgews.ObjectIdle)
+	})
+}
+
+// What is sent in an open event leaves while the listener still runs.
+func TestGuestSendsInOpenEvent(t *testing.T) {
+	sockets := make(chan *edgews.Socket, 1)
+	_, url, _ := overTCP.serve(t, upgradeInto(t, sockets, edgews.Options{}))
+	flushed := make(chan error, 1)
+	n := newRooms(t, nil, func(r *room) {
+		r.serve = func(http.ResponseWriter, *http.Request) {
+			s, err := edgews.NewWebSocket(strings.Replace(url, "http", "ws", 1))
+			assert.NoError(t, err)
+			r.st.Hold(s)
+			s.OnOpen(func(edgews.OpenEvent) {
+				assert.NoError(t, s.Send("hello"))
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				flushed <- s.Flush(ctx)
+			})
+		}
+	})
+	n.get(n.NewUniqueID())
+	server := <-sockets
+	m, err := server.Receive(within(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", m.Text())
+	require.NoError(t, <-flushed)
+	require.NoError(t, server.Close(1000, ""))
+}

@@ -164,6 +164,26 @@ func TestRefusedPairsOfAnObject(t *testing.T) {
 	}
 }
 
+// An object has room for 32 768 sockets: as many requests from another site do not use it up.
+func TestRefusedPairsUseUpNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it is about a number")
+	}
+	n := newRooms(t, nil, func(room *room) {
+		room.serve = func(w http.ResponseWriter, r *http.Request) {
+			client, server := edgews.NewPair()
+			assert.NoError(t, room.st.AcceptWebSocket(server))
+			assert.Error(t, edgews.Respond(w, r, client, nil))
+		}
+	})
+	id := n.NewUniqueID()
+	r := upgradeRequest(refusedRequests["403"])
+	for range 32768 + 1 {
+		n.Get(id).ServeHTTP(httptest.NewRecorder(), r)
+	}
+	eventually(t, func() bool { info, _ := n.info(id); return info.Sockets == 0 }, "the end of all")
+}
+
 // The same for pairs of which the object holds an end.
 func TestRefusedPairThatIsHeld(t *testing.T) {
 	overRefusals(t, func(t *testing.T, w http.ResponseWriter, r *http.Request) {
