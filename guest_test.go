@@ -442,8 +442,7 @@ func TestGuestLateListeners(t *testing.T) {
 		require.NoError(t, other.Close(1000, ""))
 		time.Sleep(5 * time.Millisecond)
 		release := g.keepsBusy(t)
-		var events *recorder
-		events = record(t, s)
+		events := record(t, s)
 		time.Sleep(time.Second)
 		assert.Empty(t, events.events)
 		release()
