@@ -49,10 +49,21 @@ func (s *Socket) opened(c wireConfig) {
 	s.link = w
 	s.status &^= connecting
 	cancel := s.waits.cancel
-	onOpen := awaitListener(s, pickOpen)
+	var onOpen audience[OpenEvent]
+	if !s.is(hosted) {
+		onOpen = awaitListener(s, pickOpen)
+	}
 	s.roomLocked()
+	g := s.guestLocked()
+	if g != nil {
+		g.openedLocked()
+	}
 	s.mu.Unlock()
 	cancel()
+	if g != nil { // the event is one of the object's
+		w.begin()
+		return
+	}
 	exited := true // unless a listener returns: it may call runtime.Goexit
 	defer func() {
 		if exited {

@@ -1,6 +1,10 @@
 package edgews
 
-import "cmp"
+import (
+	"cmp"
+	"context"
+	"errors"
+)
 
 // attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
 func (s *Socket) attachable() error {
@@ -26,7 +30,9 @@ func (s *Socket) attachableLocked() error {
 
 // attach gives the other end of the pair, which it returns, the connection of c. What it has sent already goes out in order. s is
 // used up. With an error the connection is still the caller's.
-func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
+//
+// ctx is the request's: if it is that of an object's event, the other end belongs to the object before anything arrives.
+func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err error) {
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
 		s.mu.Unlock()
@@ -48,6 +54,10 @@ func (s *Socket) attach(c wireConfig) (server *Socket, err error) {
 	w := newWire(server, c)
 	m.handOver(server, w, as)
 	server.link = w
+	if o, ok := ctx.Value(objectOf{}).(*object); ok {
+		server.keepAwakeLocked(o, acceptedSocket)
+	}
+	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
 	w.transmit()
 	return server, nil
@@ -99,4 +109,67 @@ func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
 	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
 	w.queueLocked(&out, it.buf.b, false)
 	it.buf.free()
+}
+
+// errUnanswered ends a pair of which an object has taken one end in its ServeHTTP and left the other.
+var errUnanswered = errors.New("edgews: the request was answered without Respond, and the other end of the pair was not accepted")
+
+// abandon ends the pair of which s was to become a connection, and did not: the other end sees a loss of the connection. Nothing
+// happens to a pair that Respond could not have used.
+func (s *Socket) abandon(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attachableLocked() != nil {
+		return
+	}
+	s.status |= used | finishing | lost // what is sent to it is dropped
+	for s.in.queue.len() > 0 {
+		s.in.pop().buf.free()
+	}
+	server := s.link.(*memory).peer
+	if server.fate != nil {
+		return
+	}
+	server.loseLocked(cause)
+	if server.is(owned) {
+		server.hideRefusalLocked()
+	}
+}
+
+// hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
+// refused the other one. mu must be held.
+func (s *Socket) hideRefusalLocked() {
+	if m, pair := s.link.(*memory); pair && s.fate != nil && m.peer.is(used) {
+		s.fate.err = nil
+	}
+}
+
+// beginServing notes that the event which runs is a request.
+func (o *object) beginServing() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.serving, o.pairs = true, nil
+}
+
+// notePairLocked notes that the object has taken s. The mu of s and that of the object must be held.
+func (o *object) notePairLocked(s *Socket) {
+	if !o.serving {
+		return
+	}
+	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
+		o.pairs = append(o.pairs, s)
+	}
+}
+
+// endServing ends the pairs that the handler has begun and not given to Respond.
+func (o *object) endServing() {
+	o.mu.Lock()
+	pairs := o.pairs
+	o.serving, o.pairs = false, nil
+	o.mu.Unlock()
+	for _, s := range pairs {
+		if m, pair := s.currentLink().(*memory); pair {
+			m.peer.abandon(errUnanswered)
+		}
+	}
 }

@@ -77,17 +77,17 @@ func (w *wire) offer(it item) bool {
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
 func (w *wire) onMessageLocked() audience[MessageEvent] {
 	s := w.s
-	if s.is(pulling) || w.isStreamed() {
+	if s.is(pulling|hosted) || w.isStreamed() {
 		return audience[MessageEvent]{}
 	}
 	return s.messageAudienceLocked()
 }
 
-// keepLocked puts it into the inbox, where the receive methods find it. When those have been used and there is enough, the peer
+// keepLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
 // has to wait; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
 func (w *wire) keepLocked(it item) bool {
 	s := w.s
-	if s.is(pulling) {
+	if s.is(pulling | hosted) {
 		in := s.inboxLocked()
 		in.push(it)
 		s.arrivedForOwnerLocked()
@@ -115,7 +115,7 @@ func (w *wire) keepLocked(it item) bool {
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(pulling) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
+	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
 }
 
 // stream decides what becomes of a message that is large and not complete: someone waits for a whole message,

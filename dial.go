@@ -80,6 +80,9 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Socket, *http.Re
 // fragment, and protocols must be tokens, each different. As in browsers, a user name and password in the URL
 // are not sent and a redirect is a failure. For headers, options or an HTTP client of your own use [Dial].
 //
+// It has no context and cannot know whether an object calls it: there, give the socket to [State.Hold] before adding
+// listeners, so that these are events of the object.
+//
 // Deviation: Workers report a faulty answer as "received 502 instead"; here the fault has its name. A double
 // quote in a protocol is refused, which is not a token by RFC 9110 §5.6.2.
 func NewWebSocket(url string, protocols ...string) (*Socket, error) {

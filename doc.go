@@ -220,7 +220,8 @@
 // A [Namespace] is a set of objects, each with an ID of its own, as Durable Objects are: [Namespace.Get] leads to the
 // one object that has an ID, wherever the caller is. An [Object] answers requests and, for the sockets that it takes with
 // [State.AcceptWebSocket], gets messages, errors and close events, all strictly one at a time, so that its fields need no
-// mutex. Slow work goes into [State.WaitUntil] and comes back through [State.Do].
+// mutex. The listeners of sockets that it takes otherwise, or dials, are such events as well. Slow work goes into
+// [State.WaitUntil] and comes back through [State.Do].
 //
 // After ten seconds in which nothing happens an object hibernates: its value is dropped, and the next event constructs
 // it again. Its sockets stay open meanwhile, with their tags and attachments, and what arrives for them waits. Pings,
@@ -345,6 +346,8 @@
 //   - Queues are bounded in bytes, with a policy for what does not fit, because there is no platform that ends a process
 //     which grows without limit.
 //   - Events of an object run strictly one at a time, where Workers let them interleave whenever one awaits something.
+//   - Listeners of an object's sockets are events of the object, and the peer's Close waits behind those that are before it, for
+//     half of CloseTimeout at most.
 //   - A panic in an object's handler drops its value, which the next event constructs again; an error is logged. The
 //     sockets stay either way. Only [State.Abort], a constructor that fails and a commit that fails close them, with 1011.
 //   - What a value has started ends with it, whether it hibernates, panics or is aborted: contexts of [State.WaitUntil] are

@@ -45,7 +45,7 @@ func (s *Socket) closedLocked(c closeFrame) (answer bool) {
 	if s.fate != nil {
 		return false
 	}
-	answer = !s.is(sentClose | manualClose)
+	answer = !s.is(sentClose|manualClose) && !s.answersLaterLocked()
 	if answer {
 		s.status |= sentClose
 	}
@@ -83,7 +83,7 @@ func (s *Socket) finish() {
 	s.status |= finishing
 	fate := s.fate
 	s.wakeAllLocked()
-	if s.is(owned) { // the object gets the last events, after every message, and then calls finished
+	if s.endsInObjectLocked() { // the object gets the last events, after every message, and then calls finished
 		s.owner.arrivedLocked(s)
 		s.mu.Unlock()
 		return

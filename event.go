@@ -203,6 +203,9 @@ func (s *Socket) heardLocked() {
 	}
 	s.heedLocked()
 	s.link.stirLocked()
+	if g := s.guestLocked(); g != nil { // messages may have waited for it
+		g.arrivedLocked(s)
+	}
 }
 
 func appendLocked[E any](head **listener[E], entry *listener[E]) {
@@ -291,6 +294,10 @@ func (s *Socket) closeListenersLocked() audience[CloseEvent] {
 // replayLocked gives the close event to a listener that was added after it, but in the turn of Accept: when that is
 // over, so that it comes after all messages, whose listener may be added later still. mu must be held.
 func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
+	if g := s.guestLocked(); g != nil {
+		g.replayLocked(entry, left)
+		return
+	}
 	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
 	m, pair := s.link.(*memory)
 	if !pair {

@@ -19,8 +19,15 @@ import (
 // in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
 // object and nothing else: slow work belongs into State.WaitUntil, and comes back with State.Do.
 //
+// Events are also the listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of sockets that the object takes otherwise
+// than with State.AcceptWebSocket: that it upgrades or dials with the context of an event and accepts with Accept, or
+// holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has to wait. A
+// handler that waits for what only such a listener can bring waits in vain, since that comes after it: for Done of a
+// socket that has a close listener, or for Flush on one end of a pair of which the object has both.
+//
 // An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted
-// any more; the next event constructs it again, and the sockets stay.
+// any more; the next event constructs it again, and the sockets stay, with their listeners. A panic in a listener is
+// logged and ends its socket with 1011, as elsewhere; the value stays.
 //
 // Deviation: in Workers the events of an object interleave wherever one awaits something.
 type Object interface{ http.Handler }
@@ -33,7 +40,8 @@ type MessageHandler interface {
 
 // CloseHandler is told, exactly once for each socket and after everything else, that it has ended: webSocketClose. If
 // the peer has said Close it may still send and answer with a Close of its own; when it has not done so by its return,
-// the peer's Close is sent back. The socket's tags and attachment are there until then.
+// the peer's Close is sent back. The socket's tags and attachment are there until then, and State.WebSockets lists it: leave
+// it out where it does not count any more.
 //
 // Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
 type CloseHandler interface {

@@ -42,6 +42,8 @@ type object struct {
 	workers map[*worker]struct{} // WaitUntil functions that run
 	doing   doing
 	guests  map[*Socket]*guest
+	serving bool      // the event is a request
+	pairs   []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
 	since   time.Time // when it got into its present state
 	dueAt   time.Time // when the clock looks after it; zero: it does not
 	quiet   signal    // nothing is left to do, or to keep
@@ -49,8 +51,16 @@ type object struct {
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
 type task struct {
-	conn *member
+	conn eventSource
 	call *call
+}
+
+// eventSource is a socket of an object: a *member or a *guest.
+type eventSource interface {
+	// dequeuedLocked: it does not wait for a turn any more. The object's mu is held.
+	dequeuedLocked()
+	// turn delivers what is next.
+	turn()
 }
 
 // abilities says what a value handles, so that what nobody wants wakes nobody.
@@ -117,7 +127,7 @@ func (o *object) turn() bool {
 	o.warned = false
 	switch {
 	case t.conn != nil:
-		t.conn.queued = false
+		t.conn.dequeuedLocked()
 	case !o.takeLocked(t.call):
 		t.call = nil
 	}

@@ -99,8 +99,8 @@ type Options struct {
 	// counts.
 	Meter *Meter
 
-	// Logger gets the life of the socket (Debug), peers that break the protocol (Warn) and listeners that
-	// panic (Error). Nil: nothing is logged, except panics, which go to slog.Default.
+	// Logger gets the life of the socket (Debug), peers that break the protocol and a server's sockets that are not
+	// accepted within 10 s (Warn), and listeners that panic (Error). Nil: nothing is logged, except panics, which go to slog.Default.
 	Logger *slog.Logger
 }
 

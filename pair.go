@@ -231,6 +231,9 @@ func (m *memory) startLocked() {
 	}
 	m.peer.pongLocked(math.MaxUint64)
 	s.mindPiecesLocked()
+	if g := s.guestLocked(); g != nil {
+		g.arrivedLocked(s)
+	}
 	if s.is(delivering) || m.nextLocked() == nothing {
 		return
 	}
@@ -252,7 +255,7 @@ const (
 // nextLocked says what is to be delivered next. mu must be held.
 func (m *memory) nextLocked() happening {
 	s := m.self
-	message := !s.is(pulling) && s.in.wholeAfter(s.in.unheard)
+	message := !s.is(pulling|hosted) && s.in.wholeAfter(s.in.unheard)
 	switch {
 	case s.is(finishing):
 		return m.nextLateLocked(message)
@@ -320,6 +323,9 @@ func (m *memory) deliver() {
 			m.deliverLateClose()
 		default:
 			s.status &^= delivering
+			if g := s.guestLocked(); g != nil {
+				g.arrivedLocked(s)
+			}
 			s.mu.Unlock()
 			done = true // another goroutine may be delivering already
 			return

@@ -3,7 +3,6 @@ package edgews
 import (
 	"context"
 	"maps"
-	"time"
 )
 
 // pin is a way in which a socket keeps an object awake.
@@ -17,41 +16,6 @@ const (
 )
 
 var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held socket"}
-
-// guest is the owner of a socket that an object has come by without accepting it with AcceptWebSocket. Once it is
-// accepted otherwise its listeners are part of the object's value, which therefore has to stay.
-type guest struct {
-	o     *object
-	pin   pin
-	since time.Time // when it was accepted. Guarded by o.mu
-}
-
-func (g *guest) arrivedLocked(*Socket) {}
-
-func (g *guest) acceptedLocked(s *Socket) {
-	o := g.o
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	if o.guests == nil {
-		o.guests = make(map[*Socket]*guest)
-	}
-	g.since = time.Now()
-	o.guests[s] = g
-	o.turnedLocked(was)
-}
-
-func (g *guest) finishedLocked(s *Socket) {
-	o := g.o
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	delete(o.guests, s)
-	if len(o.guests) == 0 {
-		o.guests = nil
-	}
-	o.restLocked(was)
-}
 
 // belong notes that s was made in an event of an object, if ctx is the context of one.
 func (s *Socket) belong(ctx context.Context, how pin) {
@@ -78,19 +42,26 @@ func optionsFor(ctx context.Context) Options {
 func (s *Socket) keepAwake(o *object, how pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.keepAwakeLocked(o, how)
+}
+
+// keepAwakeLocked is keepAwake with mu held.
+func (s *Socket) keepAwakeLocked(o *object, how pin) {
 	if s.owner != nil || s.is(finished|used) {
 		return
 	}
-	g := &guest{o: o, pin: how}
+	g := &guest{o: o, s: s, pin: how}
 	s.extraLocked().owner = g
 	if s.is(accepted) {
 		g.acceptedLocked(s)
+		g.arrivedLocked(s)
 	}
 }
 
-// Hold keeps the object awake until s ends, if s is accepted with Accept or by receiving from it: for a socket of which
-// the object cannot know by itself, because it comes from NewWebSocket, NewPair or somewhere else. It does nothing for
-// a socket that keeps an object awake already, or that an object has accepted.
+// Hold makes the listeners of s events of the object, and keeps the object awake until s ends, if s is accepted with
+// Accept or by receiving from it: for a socket of which the object cannot know by itself, because it comes from
+// NewWebSocket, NewPair or somewhere else. Call it before adding listeners: one that runs already goes on where it is. It
+// does nothing for a socket that keeps an object awake already, or that an object has accepted.
 func (st *State) Hold(s *Socket) {
 	if s != nil && st.check() == nil {
 		s.keepAwake(st.o, heldSocket)

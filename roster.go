@@ -17,9 +17,9 @@ type owner interface {
 	finishedLocked(s *Socket)
 }
 
-// arrivedForOwnerLocked tells the object that has accepted s, if one has. mu must be held.
+// arrivedForOwnerLocked tells the object to which s belongs, if it belongs to one. mu must be held.
 func (s *Socket) arrivedForOwnerLocked() {
-	if s.is(owned) {
+	if s.is(owned | hosted) {
 		s.owner.arrivedLocked(s)
 	}
 }
@@ -64,6 +64,8 @@ func (m *member) arrivedLocked(*Socket) {
 	m.queued = true
 	o.pushLocked(task{conn: m})
 }
+
+func (m *member) dequeuedLocked() { m.queued = false }
 
 func (m *member) acceptedLocked(*Socket) {}
 func (m *member) finishedLocked(*Socket) {}

@@ -238,6 +238,8 @@ const (
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
 	owned                           // messages and events go to an object: extra.owner is a *member
+	awaited                         // a warning is logged if the socket is not accepted soon
+	hosted                          // listeners run as events of an object: extra.owner is a *guest
 	paused                          // the wire is halted, and stirLocked has not been called since
 	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
 	pinged                          // the wire's keep-alive ping is not answered yet
@@ -264,7 +266,8 @@ func (s *Socket) Accept() error { return s.accept(0) }
 
 // AcceptHalfOpen is Accept, except that the peer's Close is not answered: after the close event the
 // socket is half open, may go on sending, and must be closed by the application with Close. As with
-// accept({allowHalfOpen: true}) in Workers, the first call of either decides.
+// accept({allowHalfOpen: true}) in Workers, the first call of either decides. For a socket that an object accepts with
+// State.AcceptWebSocket there is no such mode; see there.
 func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
 func (s *Socket) accept(how status) error {
@@ -289,6 +292,7 @@ func (s *Socket) acceptLocked(how status) {
 	}
 	s.status |= accepted | how
 	s.accepted = now()
+	s.noticeAcceptLocked()
 	if by := s.owner; by != nil {
 		by.acceptedLocked(s)
 	}
@@ -573,7 +577,8 @@ func (s *Socket) BufferedAmount() int {
 }
 
 // Done returns a channel that is closed after the close event has been delivered. It is never closed for a
-// socket that nobody accepts.
+// socket that nobody accepts. The close listener of a socket that belongs to an object is an event of that object: one
+// that waits for Done within an event waits for ever.
 func (s *Socket) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

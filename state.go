@@ -99,8 +99,15 @@ func (st *State) ID() ID { return st.o.id }
 // was accepted, or is connecting, is ErrAccepted; one given to Respond is ErrUsed; of a pair with Respond, give the
 // other end. With an error the socket is as it was.
 //
-// After an error, and after Respond has refused a pair of which the object has the other end, close the socket: nobody
-// else will.
+// After an error the socket is the caller's to close. A pair ends by itself when nothing can come of it: when Respond has
+// refused its other end, or when the ServeHTTP in which it was accepted returns and its other end was neither given to
+// Respond nor accepted. WebSocketClose then gets 1006. Of a pair that stays in the process, accept the other end before
+// ServeHTTP returns.
+//
+// The peer's Close is answered when WebSocketClose has returned, if that has not done it. AcceptHalfOpen cannot be used
+// before AcceptWebSocket, and there is no half-open mode of it: for a socket that is to go on sending for longer than
+// WebSocketClose takes, use AcceptHalfOpen instead of AcceptWebSocket, with listeners, which are events of the object as
+// well, and keep it awake.
 //
 // Messages wait in order while the object is busy or wakes, up to 64 KiB; then the peer has to wait.
 //
@@ -128,6 +135,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.extraLocked().owner = m
 	s.joinLocked(st.o)
 	s.status |= owned | pulling | manualClose
+	s.hideRefusalLocked()
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {
 		m.arrivedLocked(s)
@@ -149,13 +157,16 @@ func (st *State) enlist(m *member, tags []string) error {
 		return ErrTooManySockets
 	}
 	o.conns.add(m, tags)
+	o.notePairLocked(m.s)
 	return nil
 }
 
 // WebSockets returns the sockets that the object has accepted, oldest first; with tags, those that carry all of them.
-// A socket is among them until its WebSocketClose has returned, also while it is closing. The slice is the caller's.
+// A socket is among them until its WebSocketClose has returned, also while it is closing, and within its own
+// WebSocketClose, as in Workers. The slice is the caller's.
 //
-// Deviation: Workers list them newest first without a tag, and leave a closing one out earlier.
+// Deviation: Workers list them newest first without a tag, and leave a closing one out as soon as its webSocketClose
+// awaits something.
 func (st *State) WebSockets(tags ...string) []*Socket {
 	found := st.carrying(tags)
 	sockets := make([]*Socket, len(found))
@@ -190,7 +201,7 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 }
 
 // SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take: then their context is
-// cancelled, which is all that happens. It counts from the next event on, and survives hibernation as long as the object
+// cancelled, which is all that happens; listeners have none, and are not bounded. It counts from the next event on, and survives hibernation as long as the object
 // has sockets. 0 is no limit, and 7 days is the most.
 //
 // Deviation: Workers abandon the handler where it waits.
@@ -299,7 +310,8 @@ func (st *State) worked(w *worker) {
 //
 // From inside an event of the same object Do could never return: with the context of that event it fails with
 // ErrReentrant instead. With any other context it waits until that one ends, and the object with it; after 5 seconds the log
-// says so. Within an event the fields are the caller's anyway; the context of WaitUntil is the one for Do.
+// says so. So it does in a listener of a socket of the object, which is an event that has no context. Within an event
+// the fields are the caller's anyway; the context of WaitUntil is the one for Do.
 func (st *State) Do(ctx context.Context, fn func() error) error {
 	return st.o.do(ctx, st, "Do", func(*eventContext, Object) error { return fn() })
 }
@@ -340,8 +352,8 @@ func (o *object) resetFor(st *State, err error, reason string) bool {
 	for _, m := range members {
 		m.cutOff(err, reason)
 	}
-	for s := range guests {
-		s.fail(StatusInternalError, reason, err)
+	for _, g := range guests {
+		g.fail(reason, err)
 	}
 	return true
 }

@@ -81,7 +81,7 @@ func (w *wire) closeLocked(c closeFrame) {
 	if behind := w.out.behind; behind != nil {
 		behind.closing = true
 	}
-	if w.s.is(gotClose) && w.s.is(manualClose) { // the second half of a half-open close
+	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the second half of a half-open close, or one that waited for an object
 		w.limitLocked(w.s.opts.CloseTimeout)
 	}
 }

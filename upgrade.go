@@ -50,7 +50,8 @@ func IsUpgrade(r *http.Request) bool {
 
 // Upgrade answers an opening handshake (RFC 6455 §4.2) and returns the server's end, which waits to be accepted:
 // add listeners and call Accept, or receive from it. The handler may return at once; neither its return nor the end
-// of r.Context ends the socket. Nothing that came behind the request is lost.
+// of r.Context ends the socket. Nothing that came behind the request is lost. A socket that has not been accepted after 10 s
+// is worth a warning in Options.Logger.
 //
 // Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405,
 // 426, 429 (see [Meter.SetQuota]) or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
@@ -73,6 +74,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	s := newSocket(c)
 	c.pass.used()
 	s.belong(r.Context(), acceptedSocket)
+	s.warnIfUnaccepted()
 	return s, nil
 }
 
@@ -84,10 +86,13 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // The options count, and the handshake goes, as in [Upgrade]. Afterwards client is used up: its methods return
 // [ErrUsed]. What the other end sent before goes out right behind the 101.
 //
-// A client that cannot be used ([ErrNotPair], [ErrAccepted], [ErrUsed]) is answered with 500. As after any refusal,
-// the pair is then as it was.
+// A client that cannot be used ([ErrNotPair], [ErrAccepted], [ErrUsed]) is answered with 500, and the pair is then as it
+// was. After any other error, a refused request or one that could not be answered, nothing can come of the pair: client is
+// used up and the other end ends, with an error event that has the *HandshakeError and the close event 1006. A pair whose
+// end is never given to Respond goes on, since Respond does not hear of it; but see [State.AcceptWebSocket].
 //
-// Deviation: Workers find a client that cannot be used only after the 101, and cut the connection.
+// Deviation: Workers find a client that cannot be used only after the 101, and cut the connection. The other end of a pair
+// whose response was refused ends there when the garbage collector finds it.
 func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *UpgradeOptions) error {
 	if err := client.attachable(); err != nil {
 		return refuse(w, &HandshakeError{
@@ -98,16 +103,16 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	}
 	c, err := upgrade(w, r, opts)
 	if err != nil {
+		client.abandon(err)
 		return err
 	}
 	defer c.pass.unused()
-	server, err := client.attach(c)
+	_, err = client.attach(r.Context(), c)
 	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
 	c.pass.used()
-	server.belong(r.Context(), acceptedSocket)
 	return nil
 }
 

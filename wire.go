@@ -327,7 +327,7 @@ func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 		}
 		s.mu.Lock()
 		listener := s.onMessage
-		if listener == nil || s.is(ended|pulling|owned) || w.limiter != nil {
+		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
 			s.mu.Unlock()
 			if last = 0; !w.complete(kind, data, nil) {
 				return i, held, false

@@ -51,9 +51,20 @@ func all(changes ...func(transcript)) func(transcript) {
 	}
 }
 
-// answered is a handshake with another outcome: nothing but the answer, and an accept, happen.
+// answered is a handshake with another outcome: nothing but the answer, and an accept, happen. If it is a refusal the pair ends.
 func answered(how string) func(transcript) {
-	return all(becomes("client", 0, how), becomes("b", 1))
+	var status int
+	_, _ = fmt.Sscanf(how, "http %d", &status) // "how" is one of ours
+	if status == 101 {
+		return all(becomes("client", 0, how), becomes("b", 1))
+	}
+	return all(becomes("client", 0, how), becomes("b", 1), refusedPairEnds(status))
+}
+
+// refusedPairEnds: the end of a pair whose other end was refused in a response.
+func refusedPairEnds(status int) func(transcript) {
+	return also("b", fmt.Sprintf("error: handshake %d rs=3", status),
+		`close 1006 "WebSocket disconnected without sending Close frame." unclean rs=3`)
 }
 
 // failsWith is a connection that fails with a code as soon as the client has broken a rule.

@@ -72,6 +72,8 @@ var socketDeviations = []deviation{
 	{"b-hs-upgrade-list", strictWire, "Upgrade is a list, in which websocket may be one of several",
 		answered("http 101 connection: Upgrade | sec-websocket-accept: <correct> | upgrade: websocket")},
 	{"b-hs-key-not-base64 b-hs-key-twice", strictWire, "the key is 16 bytes in base64, once", answered("http 400")},
+	{"b-hs-version-12 b-hs-version-8 b-hs-version-list", oneCloseEvent, "a pair whose end was refused in a response ends", refusedPairEnds(426)},
+	{"b-hs-key-missing", oneCloseEvent, "a pair whose end was refused in a response ends", refusedPairEnds(400)},
 	{"b-hs-post", strictWire, "405 for another method than GET", answered("http 405")},
 	{"b-hs-http10", strictWire, "HTTP/1.0 has no Upgrade", answered("http 400")},
 	{"b-hs-proto-not-offered", strictWire, "a subprotocol that the client did not offer is not chosen",
