@@ -83,6 +83,7 @@ func TestABurstOfBlockedHandlers(t *testing.T) {
 			h.wantsEnd(t, nil)
 		})
 	}
+	t.Cleanup(func() { close(release) })
 	for _, far := range fars {
 		_, err := far.Write([]byte{1})
 		require.NoError(t, err)
@@ -94,5 +95,4 @@ func TestABurstOfBlockedHandlers(t *testing.T) {
 	}
 	t.Logf("%d handlers block after %v, with %d pollers", blockers, time.Since(began), pollers())
 	require.LessOrEqual(t, pollers(), 3*blockers)
-	close(release)
 }

@@ -272,7 +272,7 @@ func (l *loop) look() (s sight) {
 		moved := turn != p.seen
 		p.seen = turn
 		switch s.busy = s.busy || moved; {
-		case p.waiting.Load():
+		case p.waiting.Load(), turn == 0: // it has not begun to handle anything
 		case moved:
 			s.progressing++
 		default:
