@@ -197,6 +197,25 @@ func (m *memory) failLocked() {
 		m.closeTimer.Stop()
 	}
 	m.startLocked()
+	if m.self.is(lost) {
+		m.peer.closeHalfOpenLocked()
+	}
+}
+
+// hungUpLocked makes self CLOSED if it is half open and peer is gone, as the end of a connection does. That comes after the close
+// event. mu must be held.
+func (m *memory) hungUpLocked() {
+	if m.peer.is(lost) {
+		m.self.closeHalfOpenLocked()
+	}
+}
+
+// closeHalfOpenLocked makes a half-open socket CLOSED whose peer is gone. mu must be held.
+func (s *Socket) closeHalfOpenLocked() {
+	if s.is(finished) && s.is(gotClose) && !s.is(sentClose|lost) {
+		s.status |= lost
+		s.wakeAllLocked()
+	}
 }
 
 func (m *memory) takenLocked(it *item) {
@@ -379,17 +398,18 @@ func (m *memory) deliverClose() {
 	s := m.self
 	answer := s.closedLocked(*s.in.closing)
 	s.mu.Unlock()
-	defer m.answer(answer)
+	defer m.closeDelivered(answer)
 	s.finish()
 }
 
-func (m *memory) answer(needed bool) {
-	if !needed {
-		return
-	}
+// closeDelivered goes on after the close event.
+func (m *memory) closeDelivered(answer bool) {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
-	m.closeLocked(*m.self.in.closing)
+	if answer {
+		m.closeLocked(*m.self.in.closing)
+	}
+	m.hungUpLocked()
 }
 
 // mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
