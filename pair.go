@@ -8,7 +8,8 @@ import (
 
 // NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other
 // receives. There are no frames and no network in between, and no limit on a message's size; text is not
-// checked twice.
+// checked twice. As on a network, the bytes of a received message are valid for a limited time (see [Message]): a pair then
+// overwrites them with 0xDB, so that a test finds a program that uses them for longer.
 //
 // Accept both ends to talk locally, or accept the server end and give the client end to [Respond], which puts the
 // network in its place. Messages sent to an end that is not accepted are kept in order, up to SendBuffer.
@@ -62,6 +63,7 @@ func (m *memory) sendLocked(out *outgoing) {
 		m.self.gateLocked()
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
+	it.buf.spoil = true
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
 	if out.stream {

@@ -1,6 +1,8 @@
 package edgews_test
 
 import (
+	"bytes"
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,4 +121,100 @@ func TestHalfOpenSocketDoesNotWaitForAPeerThatIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A pair overwrites the bytes of a message when its receiver may not use them any more, so that a test over a pair finds a
+// program that keeps them. A network connection puts later messages there.
+func TestPairTakesBackTheBytesOfAMessage(t *testing.T) {
+	const first = "the first message"
+	spoiled := bytes.Repeat([]byte{0xDB}, len(first))
+	receive := func(t *testing.T, b *edgews.Socket) []byte {
+		m, err := b.Receive(within(t))
+		require.NoError(t, err)
+		require.Equal(t, first, m.Text())
+		return m.Data
+	}
+	cases := map[string]func(t *testing.T, b *edgews.Socket) (kept []byte){
+		"listener": func(t *testing.T, b *edgews.Socket) (kept []byte) {
+			b.OnMessage(func(e edgews.MessageEvent) {
+				if kept == nil {
+					kept = e.Data
+					synctest.Wait()
+					assert.Equal(t, first, string(kept), "until the listener returns")
+				}
+			})
+			require.NoError(t, b.Accept())
+			waitDone(t, b)
+			return kept
+		},
+		"Receive": func(t *testing.T, b *edgews.Socket) []byte {
+			kept := receive(t, b)
+			_, err := b.Receive(within(t))
+			require.NoError(t, err)
+			return kept
+		},
+		"NextReader": func(t *testing.T, b *edgews.Socket) []byte {
+			kept := receive(t, b)
+			_, _, err := b.NextReader(within(t))
+			require.NoError(t, err)
+			return kept
+		},
+		"Messages": func(t *testing.T, b *edgews.Socket) (kept []byte) {
+			for m, err := range b.Messages(within(t)) {
+				require.NoError(t, err)
+				if kept == nil {
+					kept = m.Data
+				}
+			}
+			return kept
+		},
+		"object": func(t *testing.T, b *edgews.Socket) (kept []byte) {
+			n := newRooms(t, nil, func(r *room) {
+				r.message = func(_ context.Context, _ *edgews.Socket, m edgews.Message) error {
+					if kept == nil {
+						kept = m.Data
+						assert.Equal(t, first, string(kept))
+					}
+					return nil
+				}
+			})
+			require.NoError(t, n.wake(n.NewUniqueID()).AcceptWebSocket(b))
+			waitDone(t, b)
+			return kept
+		},
+	}
+	for name, keep := range cases {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				a, b := edgews.NewPair()
+				require.NoError(t, a.Accept())
+				require.NoError(t, a.Send(first))
+				require.NoError(t, a.Send("a second one"))
+				require.NoError(t, a.Close(1000, ""))
+				assert.Equal(t, spoiled, keep(t, b))
+			})
+		})
+	}
+}
+
+// A message that was sent in pieces, and joined, is taken back as well.
+func TestPairTakesBackAMessageOfPieces(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		require.NoError(t, a.Accept())
+		w, err := a.NextWriter(t.Context(), edgews.Binary)
+		require.NoError(t, err)
+		for range 10 {
+			_, err = w.Write(make([]byte, 1000))
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		m, err := b.Receive(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, make([]byte, 10_000), m.Data)
+		require.NoError(t, a.Close(1000, ""))
+		_, err = b.Receive(t.Context())
+		require.Error(t, err)
+		assert.Equal(t, bytes.Repeat([]byte{0xDB}, 10_000), m.Data)
+	})
 }
