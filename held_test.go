@@ -36,6 +36,17 @@ func heapInUse() int {
 // heldSizes are sizes of messages at which buffers are used well and badly.
 var heldSizes = []int{0, 1, 16, 17, 65, 129, 513, 1 << 10, 1<<10 + 1, 4<<10 + 1, 16<<10 + 1, 32<<10 + 1, 40_000, 64<<10 + 1, 128<<10 + 1, 512<<10 + 1}
 
+// few returns some of the sizes under the race detector, where all would take minutes.
+func few(sizes ...int) (some []int) {
+	if !raceEnabled {
+		return sizes
+	}
+	for i := 4; i < len(sizes); i += 5 {
+		some = append(some, sizes[i])
+	}
+	return some
+}
+
 func TestSendQueueHoldsWhatItCounts(t *testing.T) {
 	const room, slack = 1 << 20, 256 << 10
 	opts := edgews.Options{SendBuffer: room, WriteTimeout: -1, KeepAlive: -1, CloseTimeout: time.Second}
@@ -74,10 +85,7 @@ func TestSendQueueHoldsWhatItCounts(t *testing.T) {
 		}, send},
 	}
 	for _, link := range links {
-		for _, n := range heldSizes {
-			if raceEnabled && n < 16 {
-				continue // it would take minutes
-			}
+		for _, n := range few(heldSizes...) {
 			t.Run(fmt.Sprintf("%s/%d", link.name, n), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					s, end := link.open(t)
@@ -136,7 +144,7 @@ func TestStalledReceiverHoldsWhatItCounts(t *testing.T) {
 			if offers != nil {
 				slack += 36 << 10 // the history for inflating
 			}
-			for _, n := range []int{0, 1, 16, 129, 600, 5000, 20_000, 40_000} {
+			for _, n := range few(0, 1, 16, 129, 600, 5000, 20_000, 40_000) {
 				t.Run(fmt.Sprintf("%s/%v/%d", stopped.name, offers, n), func(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						var ends []*edgews.Socket
