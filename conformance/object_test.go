@@ -63,6 +63,7 @@ func (t transcript) expectObject(s *scenario, e *entry, phase int) {
 	if text := e.describeObject(); text != "" {
 		name := e.Target + e.Socket
 		t.add(streamOf(name), phase, "%s%s", labelOf(name), text)
+		t.withOthers(streamOf(name), e)
 	}
 }
 

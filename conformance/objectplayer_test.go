@@ -38,6 +38,7 @@ type objectPlayer struct {
 	kept      *edgews.Socket
 	instances int
 	latest    *edgews.State
+	ends      map[string]*actor // whose states are recorded with everything, without clients
 }
 
 // objectQuirk is what a scenario needs beyond its trace.
@@ -52,8 +53,8 @@ type objectQuirk struct {
 	options func(*edgews.UpgradeOptions)
 }
 
-func playObject(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := newObjectPlayer(t, s, newRecorder(), onlyInWait)
+func playObject(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
+	p := newObjectPlayer(t, s, rec, onlyInWait)
 	p.want = want
 	p.server = httptest.NewServer(p.ns.Get(p.id))
 	defer p.server.Close()
@@ -108,6 +109,8 @@ func (p *objectPlayer) drive() {
 			p.wait(time.Duration(e.MS) * time.Millisecond)
 		case e.Op == "value" && p.quirk.burst > 0:
 			p.burst()
+		case !e.isOutcome():
+			e.unknownStep(p.t)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)

@@ -105,8 +105,9 @@ func replay(t *testing.T, s *scenario, used map[int]int) verdict {
 	recorded := expect(s)
 	require.NotEmpty(t, recorded, "nothing to compare")
 	want, applied := deviate(s, recorded, -1)
-	got := play(t, s, want)
-	if diff := want.differences(got); diff != "" {
+	rec := newRecorder()
+	got := play(t, s, want, rec)
+	if diff := want.differences(got) + want.disorder(s, got, rec); diff != "" {
 		t.Errorf("%s\n%s", s.Title, diff)
 		return deviating
 	}
@@ -162,25 +163,25 @@ func expect(s *scenario) transcript {
 }
 
 // play replays s.
-func play(t *testing.T, s *scenario, want transcript) map[string][]string {
+func play(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	switch s.group() {
 	case "a":
 		if fetchHandlers[s.ID] != nil {
-			return playFetched(t, s, want)
+			return playFetched(t, s, want, rec)
 		}
 		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		return playPair(t, s)
+		return playPair(t, s, rec)
 	case "b":
-		return playServer(t, s, want)
+		return playServer(t, s, want, rec)
 	case "c":
-		return playOutbound(t, s, want)
+		return playOutbound(t, s, want, rec)
 	case "d":
 		if s.does("connect") {
-			return playObject(t, s, want)
+			return playObject(t, s, want, rec)
 		}
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		return playBubble(t, s, want)
+		return playBubble(t, s, want, rec)
 	}
 	require.Fail(t, "no player")
 	return nil

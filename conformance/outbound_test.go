@@ -88,8 +88,7 @@ type outboundPlayer struct {
 	phase  int
 }
 
-func playOutbound(t *testing.T, s *scenario, want transcript) map[string][]string {
-	rec := newRecorder()
+func playOutbound(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	o := newOrigin(t, s, rec)
 	defer o.close()
 	var worker []*entry
@@ -136,8 +135,9 @@ func (p *outboundPlayer) step(e *entry) {
 		p.connect(e)
 	case e.Op == "await":
 		p.fetch(e.What)
-	case p.w != nil && (e.Op == "call" || e.Op == "get"):
-		p.w.do(e)
+	case p.w != nil && (e.Op == "call" || e.Op == "get") && p.w.do(e):
+	case !e.isOutcome():
+		e.unknownStep(p.t)
 	}
 }
 

@@ -117,8 +117,8 @@ type serverQuirk struct {
 	options func(*edgews.UpgradeOptions)
 }
 
-func playServer(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := &serverPlayer{t: t, s: s, script: s.scriptOf(), rec: newRecorder(), want: want, quirk: serverQuirks[s.ID]}
+func playServer(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
+	p := &serverPlayer{t: t, s: s, script: s.scriptOf(), rec: rec, want: want, quirk: serverQuirks[s.ID]}
 	srv := httptest.NewServer(p)
 	defer srv.Close()
 	p.client = &rawClient{
@@ -186,9 +186,10 @@ func (p *serverPlayer) listen(a *actor) {
 			return
 		}
 		for _, op := range p.script.On["message"] {
-			if op.verb() == "echo" {
-				a.echo(e.Message)
+			if op.verb() != "echo" {
+				p.t.Errorf("unknown operation %q", op.verb())
 			}
+			a.echo(e.Message)
 		}
 	})
 	a.s.OnError(func(e edgews.ErrorEvent) {
@@ -253,6 +254,8 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 		a.get("readyState")
 	case "note":
 		a.rec.add(a.name, "note %s", op.text(1))
+	default:
+		p.t.Errorf("unknown operation %q", op.verb())
 	}
 }
 
@@ -275,6 +278,8 @@ func (p *serverPlayer) drive() {
 			p.client.conn.Write(p.quirk.raw())
 		case e.Op == "wait" && e.Lane == "driver":
 			time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing times out
+		case !e.isOutcome():
+			e.unknownStep(p.t)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)
