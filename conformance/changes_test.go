@@ -99,7 +99,7 @@ func pongForEveryPing(t transcript) {
 
 func notDeflated(t transcript) {
 	for i, l := range t["client"] {
-		t["client"][i].text = strings.Replace(l.text, " deflated", "", 1)
+		t["client"][i].text = strings.Replace(l.text, deflatedInVain, "", 1)
 	}
 }
 

@@ -114,6 +114,10 @@ var socketDeviations = []deviation{
 		swap("w", `message "a�" rs=1`, "error: protocol 1007 rs=3"), deadFrom("w", "error: protocol 1007 rs=3"),
 		swap("origin", `recv text "after" masked`, `recv close 1007 "…" masked`, "connection ended"))},
 	{"b-ext-* b-deflate-*", atIdentifier, "a message is sent compressed only if that makes it shorter", notDeflated},
+	{"b-deflate-context-takeover", atIdentifier, "a message that was sent as it is is no history for the next one", all(
+		swap("client", foxDeflated, fox), swap("client", foxDeflated, fox))},
+	{"b-size-33mib-text", strictWire, "the rest of what a failed client sends is read, so that no reset destroys the Close on its way " +
+		"(RFC 6455 §7.1.1)", swap("client", connectionReset, connectionEnded)},
 
 	// The end.
 	{"b-server-close-no-reply b-server-close-no-reply@manual b-server-close-no-reply-60s", oneCloseEvent,
@@ -163,6 +167,11 @@ var otherStates = map[string][]string{
 	// Their events come in another order.
 	"a-close-crossing": {"a 3 not 2", "b 2 not 3"}, "a-close-crossing@manual": {"a 3 not 2", "b 2 not 3"},
 }
+
+const (
+	fox         = `recv text "the quick brown fox jumps over the lazy dog"`
+	foxDeflated = fox + deflated
+)
 
 var (
 	okClose     = regexp.MustCompile(`^close\(.*\) → ok `)

@@ -57,12 +57,12 @@ type fetchPlayer struct {
 
 func playFetched(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	p := &fetchPlayer{t: t, s: s, rec: rec, want: want}
-	srv := httptest.NewServer(fetchHandlers[s.ID](p))
+	srv := serve(t, fetchHandlers[s.ID](p))
 	defer srv.Close()
 	if p.room != nil {
 		defer p.room.hangUp()
 	}
-	p.play(srv.URL)
+	p.play("http://" + srv.Addr)
 	got := p.rec.result()
 	if p.c != nil {
 		p.c.s.Close(edgews.StatusGoingAway, "")

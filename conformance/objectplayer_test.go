@@ -24,7 +24,7 @@ type objectPlayer struct {
 	quirk   objectQuirk
 	ns      *edgews.Namespace
 	id      edgews.ID
-	server  *httptest.Server
+	server  *http.Server
 	clients map[string]*rawClient
 	idle    idleTime
 	bubble  bool     // no clients, and time passes as it did
@@ -56,7 +56,7 @@ type objectQuirk struct {
 func playObject(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	p := newObjectPlayer(t, s, rec, onlyInWait)
 	p.want = want
-	p.server = httptest.NewServer(p.ns.Get(p.id))
+	p.server = serve(t, p.ns.Get(p.id))
 	defer p.server.Close()
 	defer p.hangUp()
 	p.drive()
@@ -121,7 +121,7 @@ func (p *objectPlayer) client(e *entry) *rawClient {
 	switch e.Op {
 	case "connect":
 		c := &rawClient{t: p.t, rec: p.rec, name: e.Lane, early: p.quirk.early, deaf: p.quirk.deaf}
-		c.dial(p.server.Listener.Addr().String())
+		c.dial(p.server.Addr)
 		p.clients[e.Lane] = c
 	case "tcp":
 		if e.Event == "RST sent" {

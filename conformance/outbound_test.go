@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -89,7 +90,7 @@ type outboundPlayer struct {
 }
 
 func playOutbound(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
-	o := newOrigin(t, s, rec)
+	o := newOrigin(t, s, rec, false)
 	defer o.close()
 	var worker []*entry
 	for i := range s.Trace {
@@ -114,6 +115,7 @@ func (p *outboundPlayer) play(script []*entry) {
 	}
 	p.origin.turn.Unlock()
 	p.rec.await(p.want, atLast, patience)
+	runtime.KeepAlive(p) // the collector closes the connection of a socket that nobody has any more
 }
 
 // wait lets the others act until everything expected has happened.

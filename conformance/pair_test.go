@@ -116,6 +116,7 @@ func (p *pairPlayer) play(s *scenario) {
 	for _, e := range script {
 		p.step(e)
 	}
+	time.Sleep(afterwards)
 	synctest.Wait()
 }
 

@@ -70,6 +70,7 @@ func (p *scriptedObject) play() {
 	for i := range p.s.Trace {
 		p.step(&p.s.Trace[i])
 	}
+	time.Sleep(afterwards)
 	synctest.Wait()
 }
 

@@ -291,6 +291,8 @@ func (r *recorder) result() map[string][]string {
 const (
 	patience = 15 * time.Second      // for something that has to happen on a network
 	silence  = 25 * time.Millisecond // for something that must not happen
+	// afterwards is for how long nothing else may come when everything has.
+	afterwards = 150 * time.Millisecond
 )
 
 // await waits until everything that want expects by the end of phase has been recorded. It reports whether it has.
@@ -300,6 +302,9 @@ func (r *recorder) await(want transcript, phase int, patience time.Duration) boo
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if r.complete(want, phase) {
+			if phase == atLast {
+				time.Sleep(afterwards)
+			}
 			return true
 		}
 		if time.Now().After(deadline) {
