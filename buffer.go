@@ -1,28 +1,46 @@
 package edgews
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // buffer is a byte slice on loan from a pool. A pointer to it travels, so that neither lending nor giving
 // back allocates.
-type buffer struct{ b []byte }
+type buffer struct {
+	b     []byte
+	spoil bool // its bytes are overwritten when it is given back
+}
 
-// bufferSizes are the capacities that are pooled. Larger buffers are left to the garbage collector: they are rare,
+// maxPooled is the largest buffer that is pooled. Larger ones are left to the garbage collector: they are rare,
 // and keeping them would let one large message cost memory for ever.
-var bufferSizes = [...]int{512, 4 << 10, 32 << 10, 128 << 10, 512 << 10}
+const maxPooled = 512 << 10
 
-var bufferPools [len(bufferSizes)]sync.Pool
+// sizeClass returns the number and the size of the pooled buffers for n bytes. The sizes are multiples of 16 up to 64, and four
+// for each doubling beyond: at most a quarter of a buffer is not used, and what a queue counts is what it holds.
+func sizeClass(n int) (class, size int) {
+	if n <= 64 {
+		class = max(n-1, 0) / 16
+		return class, (class + 1) * 16
+	}
+	shift := bits.Len(uint(n-1)) - 3
+	steps := (n-1)>>shift + 1 // 5 to 8
+	return 4*shift + steps - 17, steps << shift
+}
+
+// bufferPools are by class.
+var bufferPools [56]sync.Pool
 
 // newBuffer returns an empty buffer with room for at least n bytes.
 func newBuffer(n int) *buffer {
-	for i, size := range bufferSizes {
-		if n <= size {
-			if b, _ := bufferPools[i].Get().(*buffer); b != nil {
-				return b
-			}
-			return &buffer{make([]byte, 0, size)}
-		}
+	if n > maxPooled {
+		return &buffer{b: make([]byte, 0, n)}
 	}
-	return &buffer{make([]byte, 0, n)}
+	class, size := sizeClass(n)
+	if b, _ := bufferPools[class].Get().(*buffer); b != nil {
+		return b
+	}
+	return &buffer{b: make([]byte, 0, size)}
 }
 
 // free gives b back. The caller must not use its bytes afterwards. A nil buffer is fine.
@@ -30,12 +48,29 @@ func (b *buffer) free() {
 	if b == nil {
 		return
 	}
-	for i, size := range bufferSizes {
-		if cap(b.b) == size {
-			b.b = b.b[:0]
-			bufferPools[i].Put(b)
-			return
-		}
+	if b.spoil {
+		overwrite(b.b)
+		b.spoil = false
+	}
+	if cap(b.b) > maxPooled {
+		return
+	}
+	if class, size := sizeClass(cap(b.b)); cap(b.b) == size {
+		b.b = b.b[:0]
+		bufferPools[class].Put(b)
+	}
+}
+
+// spoiled is what the bytes of a message become that a pair has taken back. It is not UTF-8.
+const spoiled = 0xDB
+
+func overwrite(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	p[0] = spoiled
+	for n := 1; n < len(p); n *= 2 {
+		copy(p[n:], p[:n])
 	}
 }
 
@@ -45,10 +80,24 @@ func (b *buffer) reserve(n int) *buffer {
 	if cap(b.b)-len(b.b) >= n {
 		return b
 	}
-	larger := newBuffer(max(len(b.b)+n, 2*len(b.b)))
-	larger.b = append(larger.b, b.b...)
+	return b.resize(max(len(b.b)+n, 2*len(b.b)))
+}
+
+// resize moves what b holds to a buffer for n bytes, and gives b back.
+func (b *buffer) resize(n int) *buffer {
+	other := newBuffer(n)
+	other.b = append(other.b, b.b...)
+	other.spoil = b.spoil
 	b.free()
-	return larger
+	return other
+}
+
+// fit moves what b holds to a smaller buffer, if it fills less than half of this one.
+func (b *buffer) fit() *buffer {
+	if n := len(b.b); 2*max(n, 16) < cap(b.b) {
+		return b.resize(n)
+	}
+	return b
 }
 
 // Grow moves p, which b holds, to where there is room for n more bytes (see deflate.Room).
@@ -96,9 +145,15 @@ func (q *fifo[T]) pop() T {
 	q.head++
 	if q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > fifoKeeps {
+			q.items = nil
+		}
 	}
 	return v
 }
+
+// fifoKeeps is the largest storage that an empty queue keeps, in items: one burst must not cost memory for ever.
+const fifoKeeps = 256
 
 // signal wakes everyone who waits for something to change. The zero value is ready. Its methods need
 // the mutex that guards what is waited for.

@@ -95,8 +95,9 @@
 // Send puts the message into the socket's queue and returns. It says nothing about whether the peer will get
 // it. The rules of the queue:
 //
-//   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes, in
-//     which a very short message counts 16.
+//   - An empty queue takes one message of any size. Otherwise what waits may not exceed [Options.SendBuffer] bytes. What
+//     counts is what it holds: on a network connection frames, as they are, with their headers of 2 to 14 bytes; on a pair,
+//     where each message has its own memory, 48 bytes more than its payload. The memory is at most 1.5 times that.
 //   - What happens beyond that is the choice of [Options.Overflow]: Send returns [ErrBufferFull] (the default), or the
 //     socket is closed with 1013, or the new message is dropped.
 //   - [Socket.Write] waits for room instead, until its context ends. Then nothing of the message has been sent.
@@ -115,8 +116,9 @@
 // receive method until the next call of one. They may be changed. [Message.Clone] and [Message.Text] make
 // copies.
 //
-// A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, the socket
-// stops reading, and TCP makes the peer wait. Until then pings are answered and a Close is seen while nobody
+// A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, in which each
+// message counts 48 bytes more than it has, the socket stops reading, and TCP makes the peer wait. What had been read
+// behind them, 64 KiB at most, waits with them. Until then pings are answered and a Close is seen while nobody
 // receives. With listeners nothing is read while a listener runs.
 //
 // Cancelling the context of Receive, NextReader, Write, Flush or Ping ends the call with ctx.Err(). The socket
@@ -184,7 +186,7 @@
 //	answer to a Close           5 s                     CloseTimeout
 //	write without progress      10 s                    WriteTimeout
 //	messages, bytes per second  no limit                RateLimit
-//	waiting to be received      64 KiB                  fixed; one message may be larger
+//	waiting to be received      64 KiB                  fixed; one message may be larger, and up to 64 KiB were read with it
 //	close reason                123 bytes               RFC 6455
 //	opening by NewWebSocket     30 s                    fixed; Dial has a context
 //	waiting for a busy object   4096 requests and calls NamespaceOptions.MaxWaiting

@@ -14,7 +14,8 @@ var (
 	// ErrAccepted: the call needs a socket that nobody has accepted or used in a response yet.
 	ErrAccepted = errors.New("edgews: socket is already accepted or used in a response")
 
-	// ErrUsed: the socket was given to Respond; its other end now speaks to the network in its place.
+	// ErrUsed: the socket was given to Respond; its other end now speaks to the network in its place. Deviation: in Workers such
+	// an end takes send and close, which do nothing, and another response.
 	ErrUsed = errors.New("edgews: socket was used in a response; talk through its other end")
 
 	// ErrNotPair: Respond was given a socket that is not an end of a NewPair.

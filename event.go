@@ -47,7 +47,9 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 // The events of one socket are delivered one at a time, in order, never from inside a call that the listener's own
 // goroutine made. Several listeners run in the order in which they were added; the same function added twice runs
 // twice. remove takes the listener out, also during the dispatch of an event, and may be called any
-// number of times and from anywhere.
+// number of times and from anywhere. A listener that is added during the dispatch of an event gets the next one first.
+// Deviation: in Workers a function that is removed and added again meanwhile still gets this event; Go's functions
+// cannot be compared.
 //
 // A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the
 // others still run, and the socket fails with 1011.

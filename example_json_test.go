@@ -41,7 +41,7 @@ func ExampleReceiveJSON() {
 	m, err := edgews.ReceiveJSON[move](ctx, server)
 	fmt.Println(m.X, err)
 	// Output:
-	// edgews: message cannot be decoded into *edgews_test.move: json: cannot unmarshal string into Go struct field move.X of type int
+	// edgews: bad message: its field "X" has the wrong type, string
 	// 7 <nil>
 }
 

@@ -154,7 +154,7 @@ func ExampleSocket_Write() {
 	go client.Receive(context.Background()) // makes room
 	fmt.Println(server.Write(context.Background(), edgews.Text, []byte("more")))
 	// Output:
-	// edgews: send buffer is full: 1048576 bytes wait, the message has 4, the limit is 1048576 (see Options.SendBuffer and Overflow, or use Write)
+	// edgews: send buffer is full: 1048624 bytes wait, the message has 4, the limit is 1048576 (see Options.SendBuffer and Overflow, or use Write)
 	// context canceled
 	// <nil>
 }

@@ -276,7 +276,7 @@ func (g *guest) deliverEndAndUnlock() {
 	if s.isUnansweredLocked() && !s.is(manualClose) {
 		s.status |= sentClose
 		if m, pair := s.link.(*memory); pair {
-			defer m.answer(true)
+			defer m.closeDelivered(true)
 		} else {
 			s.link.closeLocked(fate.reply())
 		}

@@ -1,7 +1,7 @@
 package edgews
 
-// inboxLimit bounds the bytes of received messages that wait for a receive method. A wire stops reading beyond
-// it, and with it the peer; a single message may be larger.
+// inboxLimit bounds what received messages hold that wait for a receive method, see weight. A wire stops reading beyond
+// it, and with it the peer; a single message may be larger. What the wire had read behind them, 64 KiB at most, waits as well.
 const inboxLimit = 64 << 10
 
 // inbox holds what arrived and has not been taken: everything on its way to an end of a pair, and on a wire what
@@ -36,11 +36,11 @@ type item struct {
 	buf         *buffer
 }
 
-// minCost is what a message counts for in a queue at the least, so that empty ones cannot fill the memory.
-const minCost = 16
+// itemCost is what a message in a queue of its own costs beside its bytes: the item, and the buffer's head.
+const itemCost = 48
 
-// cost is what n bytes of payload count for against SendBuffer.
-func cost(n int) int { return max(n, minCost) }
+// cost is what n bytes of payload, in a buffer of their own, count for against SendBuffer.
+func cost(n int) int { return n + itemCost }
 
 type closeFrame struct {
 	code   StatusCode // 0: the frame was empty
@@ -66,6 +66,9 @@ const (
 )
 
 func (in *inbox) push(it item) {
+	if in.want == wantNothing { // it waits, perhaps for long
+		it.buf = it.buf.fit()
+	}
 	in.queue.push(it)
 	in.bytes += weight(it)
 	in.post()
@@ -89,11 +92,8 @@ func (in *inbox) post() {
 	}
 }
 
-// minWeight is what an item weighs at the least: its buffer is there even if it is empty.
-const minWeight = 128
-
-// weight is what it counts for against inboxLimit.
-func weight(it item) int { return max(len(it.buf.b), minWeight) }
+// weight is what it counts for against inboxLimit: what it holds.
+func weight(it item) int { return cap(it.buf.b) + itemCost }
 
 // whole reports whether the message at the front is complete.
 func (in *inbox) whole() bool { return in.wholeAfter(0) }

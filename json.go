@@ -1,10 +1,12 @@
 package edgews
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -21,8 +23,8 @@ func SendJSON(s *Socket, v any) error {
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
 }
 
-// ReceiveJSON receives a message, text or binary, and decodes it into a T. A message that is no such JSON is an
-// error; it has been taken, and the next call goes on with the next message. Other errors are those of Receive.
+// ReceiveJSON receives a message, text or binary, and decodes it into a T. A message that is no such JSON is
+// ErrBadMessage; it has been taken, and the next call goes on with the next message. Other errors are those of Receive.
 func ReceiveJSON[T any](ctx context.Context, s *Socket) (T, error) {
 	var v T
 	msg, err := s.Receive(ctx)
@@ -33,11 +35,55 @@ func ReceiveJSON[T any](ctx context.Context, s *Socket) (T, error) {
 	return v, err
 }
 
-func decode(msg Message, v any) error {
-	if err := json.Unmarshal(msg.Data, v); err != nil {
-		return fmt.Errorf("edgews: message cannot be decoded into %T: %w", v, err)
+// ErrBadMessage: a received message is not JSON, or not what it is decoded into. The text of such an error says what is wrong without
+// a word about the program, in less than 123 bytes, and may be sent to the peer, as the reason of a Close perhaps; [errors.As] finds
+// the error of encoding/json behind it.
+var ErrBadMessage = errors.New("edgews: bad message")
+
+// badMessage is an ErrBadMessage with a reason and a cause.
+type badMessage struct {
+	reason string
+	cause  error
+}
+
+func (e *badMessage) Error() string { return ErrBadMessage.Error() + ": " + e.reason }
+
+func (e *badMessage) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrBadMessage}
 	}
-	return nil
+	return []error{ErrBadMessage, e.cause}
+}
+
+func decode(msg Message, v any) error {
+	err := json.Unmarshal(msg.Data, v)
+	if err == nil {
+		return nil
+	}
+	reason := "its content is not as expected" // what a method of the program's says about it
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		reason = fmt.Sprintf("it is not JSON, at byte %d", syntax.Offset)
+	} else if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind, _, _ := strings.Cut(wrong.Value, " ") // without the number itself
+		reason = fmt.Sprintf("it has the wrong type, %s", kind)
+		if wrong.Field != "" {
+			reason = fmt.Sprintf("its field %q has the wrong type, %s", abbreviate(wrong.Field), kind)
+		}
+	}
+	return &badMessage{reason, err}
+}
+
+// abbreviate cuts what a peer has sent to what fits into an error's text.
+func abbreviate(s string) string {
+	const most = 16
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
 }
 
 // OnJSON adds a message listener that decodes each message into a T. A message that is no such JSON closes the
@@ -62,7 +108,7 @@ func (s *Socket) refuse(code StatusCode, reason string, err error) {
 	_ = s.Close(code, reason)
 }
 
-// ErrUnknownType is what Mux.Dispatch returns for a message whose type has no handler.
+// ErrUnknownType is what Mux.Dispatch returns for a message whose type has no handler. Its text may be sent to the peer.
 var ErrUnknownType = errors.New("edgews: no handler for this type of message")
 
 // Mux routes JSON messages by one of their fields:
@@ -72,13 +118,28 @@ var ErrUnknownType = errors.New("edgews: no handler for this type of message")
 //	for msg, err := range s.Messages(ctx) { … mux.Dispatch(ctx, s, msg) }
 //
 // The zero value routes on "type". It is safe for concurrent use, and must not be copied after first use.
+//
+// Only the message of a type that has a handler is decoded, into what the handler takes. A handler that takes an any, or
+// a map of them, makes about a hundred bytes out of each value, however short; MaxValues bounds that.
 type Mux struct {
 	// Field is the name of the field that says the type; "type" if empty. Set it before the first Dispatch.
 	Field string
 
+	// MaxDepth is how deep a message's arrays and objects may be nested; default 1000.
+	MaxDepth int
+
+	// MaxValues is how many values a message may have, those in its arrays and objects included; default 1 000 000.
+	MaxValues int
+
 	mu       sync.RWMutex
 	handlers map[string]func(ctx context.Context, s *Socket, data []byte) error
 }
+
+// Defaults of Mux.
+const (
+	defaultMaxDepth  = 1000
+	defaultMaxValues = 1_000_000
+)
 
 // Handle makes m call fn with messages of type typ, decoded into a T. A second Handle for the same
 // type replaces the first.
@@ -97,9 +158,12 @@ func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v
 	}
 }
 
-// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is none, and a
-// decoding error if msg is no JSON object, or not what the handler takes. It never closes the socket: that is
-// for the caller to decide.
+// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is none, and
+// ErrBadMessage if msg is no JSON object, not what the handler takes, or beyond MaxDepth or MaxValues. The texts of both
+// errors may be sent to the peer. It never closes the socket: that is for the caller to decide.
+//
+// An object's WebSocketMessage may return these errors: they are the peer's fault and no failure of the object, and are
+// logged as such (Warn), if the namespace has a Logger.
 func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	typ, err := m.typeOf(msg)
 	if err != nil {
@@ -109,27 +173,27 @@ func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	handler := m.handlers[typ]
 	m.mu.RUnlock()
 	if handler == nil {
-		return fmt.Errorf("%w: %q", ErrUnknownType, typ)
+		return fmt.Errorf("%w: %q", ErrUnknownType, abbreviate(typ))
 	}
 	return handler(ctx, s, msg.Data)
 }
 
 func (m *Mux) typeOf(msg Message) (string, error) {
-	field := m.Field
-	if field == "" {
-		field = "type"
+	field := cmp.Or(m.Field, "type")
+	if !json.Valid(msg.Data) {
+		return "", decode(msg, new(json.RawMessage)) // to say where
 	}
-	var fields map[string]json.RawMessage
-	if err := decode(msg, &fields); err != nil {
+	l := jsonLook{data: msg.Data, field: field, depth: cmp.Or(m.MaxDepth, defaultMaxDepth), values: cmp.Or(m.MaxValues, defaultMaxValues)}
+	switch raw, err := l.find(); {
+	case err != nil:
 		return "", err
+	case raw == nil:
+		return "", fmt.Errorf("%w: it has no field %q", ErrUnknownType, abbreviate(field))
+	default:
+		var typ string
+		if raw[0] != '"' || json.Unmarshal(raw, &typ) != nil {
+			return "", fmt.Errorf("%w: its field %q is no string", ErrUnknownType, abbreviate(field))
+		}
+		return typ, nil
 	}
-	raw, ok := fields[field]
-	if !ok {
-		return "", fmt.Errorf("%w: it has no field %q", ErrUnknownType, field)
-	}
-	var typ string
-	if err := json.Unmarshal(raw, &typ); err != nil {
-		return "", fmt.Errorf("%w: its field %q is no string", ErrUnknownType, field)
-	}
-	return typ, nil
 }

@@ -33,7 +33,8 @@ func (k Kind) String() string {
 // Message is one received message.
 //
 // Data belongs to edgews: in a listener it is valid until the listener returns, from Receive until the
-// next call on the same socket. It may be changed meanwhile. Clone keeps it for longer.
+// next call on the same socket. It may be changed meanwhile. Clone keeps it for longer. After that time it holds
+// other bytes: on a network connection those of later messages, on a pair 0xDB.
 type Message struct {
 	Kind Kind
 	Data []byte

@@ -420,9 +420,13 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 func (o *object) notice(ctx context.Context, what string, fn func(context.Context, Object) error) (failure error) {
 	o.event(ctx, what, &failure, func(e *eventContext, value Object) error {
 		err := fn(e, value)
-		if err != nil {
+		switch peersFault := errors.Is(err, ErrBadMessage) || errors.Is(err, ErrUnknownType); {
+		case err == nil:
+		case !peersFault:
 			o.ns.logger().Error("edgews: object's handler failed", "namespace", o.ns.name, "object", o.id.String(),
 				"handler", what, "error", err)
+		case o.ns.opts.Logger != nil: // or any client could fill the log
+			o.ns.opts.Logger.Warn("edgews: message refused", "namespace", o.ns.name, "object", o.id.String(), "error", err)
 		}
 		return err
 	})

@@ -5,6 +5,10 @@ import "github.com/edgews/edgews/internal/frame"
 const (
 	// batchLimit is how many bytes of small frames are gathered for one write.
 	batchLimit = 64 << 10
+	// firstBatch is the smallest buffer for small frames: they seldom come alone.
+	firstBatch = 512
+	// heldCost is what a message that waits for a NextWriter's costs beside its frame: the batch, and the buffer's head.
+	heldCost = 96
 	// controlLimit bounds the pings and pongs that wait. Beyond it a pong replaces the newest one, which RFC 6455
 	// §5.5.3 allows, so that a peer that pings and never reads costs no more than this.
 	controlLimit = 2 << 10
@@ -76,16 +80,16 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	if o.broken {
 		return
 	}
+	n := frame.Size(len(p), h.Masked)
 	if o.behind != nil {
 		o.behind.add(h, p, payload)
-		o.count(payload)
+		o.count(payload, n)
 		return
 	}
-	n := frame.Size(len(p), h.Masked)
 	b := o.tail(n)
 	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
 	o.waiting += n
-	o.charge(b, payload)
+	o.charge(b, payload, n)
 }
 
 // addMessage is add for a whole message of a server's, as it is.
@@ -103,19 +107,19 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	buf.b = buf.b[:n+header+len(p)]
 	copy(buf.b[n+header:], p)
 	o.waiting += header + len(p)
-	o.charge(b, len(p))
+	o.charge(b, len(p), header+len(p))
 }
 
-// charge counts a message of n bytes that has been put into b.
-func (o *outbox) charge(b *batch, n int) {
-	b.payload += n
-	b.size += cost(n)
-	o.count(n)
+// charge counts a message that has been put into b, and takes size bytes there.
+func (o *outbox) charge(b *batch, payload, size int) {
+	b.payload += payload
+	b.size += size
+	o.count(payload, size)
 }
 
-func (o *outbox) count(n int) {
-	o.payload += n
-	o.size += cost(n)
+func (o *outbox) count(payload, size int) {
+	o.payload += payload
+	o.size += size
 }
 
 // tail returns the batch that n more bytes belong to.
@@ -126,9 +130,9 @@ func (o *outbox) tail(n int) *batch {
 	}
 	switch {
 	case b.buf == nil:
-		b.buf = newBuffer(n)
+		b.buf = newBuffer(max(n, firstBatch))
 	case cap(b.buf.b)-len(b.buf.b) < n:
-		b.buf = b.buf.reserve(n)
+		b.buf = b.buf.resize(max(len(b.buf.b)+n, min(2*len(b.buf.b), batchLimit)))
 	}
 	return b
 }
@@ -148,20 +152,20 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	}
 	if o.behind != nil {
 		o.behind.addShared(encoded, payload)
-		o.count(payload)
+		o.count(payload, len(encoded))
 		return
 	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
 		o.frames.push(batch{shared: encoded})
 		o.waiting += len(encoded)
-		o.charge(o.frames.back(), payload)
+		o.charge(o.frames.back(), payload, len(encoded))
 		return
 	}
 	b := o.tail(len(encoded))
 	b.buf.b = append(b.buf.b, encoded...)
 	o.waiting += len(encoded)
-	o.charge(b, payload)
+	o.charge(b, payload, len(encoded))
 }
 
 // hold keeps a message back until release.
@@ -169,10 +173,11 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 	if o.broken {
 		return
 	}
-	buf := newBuffer(frame.Size(len(p), h.Masked))
+	n := frame.Size(len(p), h.Masked)
+	buf := newBuffer(n)
 	buf.b = frame.AppendFrame(buf.b, h, p)
 	b := batch{buf: buf}
-	o.charge(&b, len(p))
+	o.charge(&b, len(p), n+heldCost)
 	o.held = append(o.held, b)
 }
 
@@ -268,12 +273,20 @@ func (b *batch) reset() {
 	b.buf.b = b.buf.b[:0]
 }
 
-// trim gives back a buffer that is only kept.
+// trim gives back memory that is only kept, before a wait: an empty buffer, and one of which little is left to be written.
+// Nobody may be writing.
 func (o *outbox) trim() {
 	if o.last.none() {
 		o.last.buf.free()
 		o.last.buf = nil
 	}
+	b := &o.front
+	if b.buf == nil || cap(b.buf.b) <= max(4*len(b.rest()), 4<<10) {
+		return
+	}
+	rest := copyOf(b.rest())
+	b.buf.free()
+	b.buf, b.off = rest, 0
 }
 
 // discard forgets what waits, except what is in front. That still counts: nobody has taken it.

@@ -8,7 +8,8 @@ import (
 
 // NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other
 // receives. There are no frames and no network in between, and no limit on a message's size; text is not
-// checked twice.
+// checked twice. As on a network, the bytes of a received message are valid for a limited time (see [Message]): a pair then
+// overwrites them with 0xDB, so that a test finds a program that uses them for longer.
 //
 // Accept both ends to talk locally, or accept the server end and give the client end to [Respond], which puts the
 // network in its place. Messages sent to an end that is not accepted are kept in order, up to SendBuffer.
@@ -62,6 +63,7 @@ func (m *memory) sendLocked(out *outgoing) {
 		m.self.gateLocked()
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
+	it.buf.spoil = true
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
 	if out.stream {
@@ -197,6 +199,25 @@ func (m *memory) failLocked() {
 		m.closeTimer.Stop()
 	}
 	m.startLocked()
+	if m.self.is(lost) {
+		m.peer.closeHalfOpenLocked()
+	}
+}
+
+// hungUpLocked makes self CLOSED if it is half open and peer is gone, as the end of a connection does. That comes after the close
+// event. mu must be held.
+func (m *memory) hungUpLocked() {
+	if m.peer.is(lost) {
+		m.self.closeHalfOpenLocked()
+	}
+}
+
+// closeHalfOpenLocked makes a half-open socket CLOSED whose peer is gone. mu must be held.
+func (s *Socket) closeHalfOpenLocked() {
+	if s.is(finished) && s.is(gotClose) && !s.is(sentClose|lost) {
+		s.status |= lost
+		s.wakeAllLocked()
+	}
 }
 
 func (m *memory) takenLocked(it *item) {
@@ -385,17 +406,18 @@ func (m *memory) deliverClose() {
 	s := m.self
 	answer := s.closedLocked(*s.in.closing)
 	s.mu.Unlock()
-	defer m.answer(answer)
+	defer m.closeDelivered(answer)
 	s.finish()
 }
 
-func (m *memory) answer(needed bool) {
-	if !needed {
-		return
-	}
+// closeDelivered goes on after the close event.
+func (m *memory) closeDelivered(answer bool) {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
-	m.closeLocked(*m.self.in.closing)
+	if answer {
+		m.closeLocked(*m.self.in.closing)
+	}
+	m.hungUpLocked()
 }
 
 // mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for

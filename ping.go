@@ -11,6 +11,9 @@ import (
 // The first call on a socket that is not accepted accepts it, as Receive does. Cancelling ctx returns ctx.Err()
 // and leaves the socket usable. Do not call Ping from a listener of the same socket: the Pong is behind the
 // event that is being delivered.
+//
+// The peer's pings are answered as they come. Deviation: of several that arrive together Workers answer only the last, which RFC 6455
+// §5.5.3 permits as well.
 func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

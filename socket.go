@@ -265,9 +265,9 @@ func (s *Socket) options() *Options {
 func (s *Socket) Accept() error { return s.accept(0) }
 
 // AcceptHalfOpen is Accept, except that the peer's Close is not answered: after the close event the
-// socket is half open, may go on sending, and must be closed by the application with Close. As with
-// accept({allowHalfOpen: true}) in Workers, the first call of either decides. For a socket that an object accepts with
-// State.AcceptWebSocket there is no such mode; see there.
+// socket is half open, may go on sending, and must be closed by the application with Close. If the peer fails or is cut
+// meanwhile, the socket is Closed, without another event. As with accept({allowHalfOpen: true}) in Workers, the first call of
+// either decides. For a socket that an object accepts with State.AcceptWebSocket there is no such mode; see there.
 func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
 func (s *Socket) accept(how status) error {

@@ -55,14 +55,14 @@ type fetchPlayer struct {
 	c    *actor
 }
 
-func playFetched(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := &fetchPlayer{t: t, s: s, rec: newRecorder(), want: want}
-	srv := httptest.NewServer(fetchHandlers[s.ID](p))
+func playFetched(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
+	p := &fetchPlayer{t: t, s: s, rec: rec, want: want}
+	srv := serve(t, fetchHandlers[s.ID](p))
 	defer srv.Close()
 	if p.room != nil {
 		defer p.room.hangUp()
 	}
-	p.play(srv.URL)
+	p.play("http://" + srv.Addr)
 	got := p.rec.result()
 	if p.c != nil {
 		p.c.s.Close(edgews.StatusGoingAway, "")
@@ -86,8 +86,9 @@ func (p *fetchPlayer) play(url string) {
 			p.rec.awaitLines("c", p.want.expected("c", phase)-1)
 			p.c.waited()
 			phase++
-		case e.Op == "call" && e.Target == "c":
-			p.c.do(e)
+		case e.Op == "call" && e.Target == "c" && p.c.do(e):
+		case e.Lane == "worker" && !e.isOutcome():
+			e.unknownStep(p.t)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)

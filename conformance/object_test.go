@@ -42,7 +42,7 @@ func expectObject(s *scenario) transcript {
 			t.add(e.Lane, phase, "%s: %s", e.What, e.Value.show())
 		case e.Op == "tcp" && strings.HasSuffix(e.Event, "received") && upgraded[e.Lane]:
 			upgraded[e.Lane] = false
-			t.add(e.Lane, phase, "connection ended")
+			t.add(e.Lane, phase, "%s", e.describeTCP())
 		}
 	}
 	t.anyWords(s)
@@ -63,6 +63,7 @@ func (t transcript) expectObject(s *scenario, e *entry, phase int) {
 	if text := e.describeObject(); text != "" {
 		name := e.Target + e.Socket
 		t.add(streamOf(name), phase, "%s%s", labelOf(name), text)
+		t.withOthers(streamOf(name), e)
 	}
 }
 

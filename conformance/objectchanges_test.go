@@ -32,7 +32,7 @@ func objectFailsWith(code int) func(transcript) {
 	return func(t transcript) {
 		lines := t["object"]
 		end := slices.IndexFunc(lines, func(l line) bool { return l.text == "fetch" })
-		failed := line{lines[2].phase, fmt.Sprintf("c1: error: protocol %d rs=2", code)}
+		failed := line{phase: lines[2].phase, text: fmt.Sprintf("c1: error: protocol %d rs=2", code)}
 		t["object"] = slices.Concat(lines[:2], []line{failed}, lines[end:])
 	}
 }
@@ -45,7 +45,15 @@ func closeAnswered(t transcript) {
 		return
 	}
 	m := peerClosed.FindStringSubmatch(lines[i].text)
-	t.endClient(lines[i].phase, fmt.Sprintf("recv close %s %s", m[1], m[2]))
+	t.endClient(lines[i].phase, closeOnWire(m[1], m[2]))
+}
+
+// closeOnWire is the Close that goes back for one that was seen with this code: 1005 stands for an empty one.
+func closeOnWire(code, reason string) string {
+	if code == "1005" {
+		return `recv close ""`
+	}
+	return fmt.Sprintf("recv close %s %s", code, reason)
 }
 
 func (t transcript) has(stream, prefix string) bool {
@@ -70,7 +78,7 @@ func objectFailureCloses(t transcript) {
 		end++
 	}
 	m := objectFailure.FindStringSubmatch(lines[i].text)
-	event := line{lines[i].phase, m[1] + "close " + m[2] + ` "…" unclean rs=3`}
+	event := line{phase: lines[i].phase, text: m[1] + "close " + m[2] + ` "…" unclean rs=3`}
 	t["object"] = slices.Insert(slices.Clone(lines), end, event)
 	t.endClient(lines[i].phase)
 }

@@ -24,7 +24,7 @@ type objectPlayer struct {
 	quirk   objectQuirk
 	ns      *edgews.Namespace
 	id      edgews.ID
-	server  *httptest.Server
+	server  *http.Server
 	clients map[string]*rawClient
 	idle    idleTime
 	bubble  bool     // no clients, and time passes as it did
@@ -38,6 +38,7 @@ type objectPlayer struct {
 	kept      *edgews.Socket
 	instances int
 	latest    *edgews.State
+	ends      map[string]*actor // whose states are recorded with everything, without clients
 }
 
 // objectQuirk is what a scenario needs beyond its trace.
@@ -52,10 +53,10 @@ type objectQuirk struct {
 	options func(*edgews.UpgradeOptions)
 }
 
-func playObject(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := newObjectPlayer(t, s, newRecorder(), onlyInWait)
+func playObject(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
+	p := newObjectPlayer(t, s, rec, onlyInWait)
 	p.want = want
-	p.server = httptest.NewServer(p.ns.Get(p.id))
+	p.server = serve(t, p.ns.Get(p.id))
 	defer p.server.Close()
 	defer p.hangUp()
 	p.drive()
@@ -108,6 +109,8 @@ func (p *objectPlayer) drive() {
 			p.wait(time.Duration(e.MS) * time.Millisecond)
 		case e.Op == "value" && p.quirk.burst > 0:
 			p.burst()
+		case !e.isOutcome():
+			e.unknownStep(p.t)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)
@@ -118,7 +121,7 @@ func (p *objectPlayer) client(e *entry) *rawClient {
 	switch e.Op {
 	case "connect":
 		c := &rawClient{t: p.t, rec: p.rec, name: e.Lane, early: p.quirk.early, deaf: p.quirk.deaf}
-		c.dial(p.server.Listener.Addr().String())
+		c.dial(p.server.Addr)
 		p.clients[e.Lane] = c
 	case "tcp":
 		if e.Event == "RST sent" {

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,22 +26,36 @@ func TestOracle(t *testing.T) {
 	silenceLogs(t)
 	count := make(map[verdict]int)
 	used := make(map[int]int) // how many scenarios needed a deviation
+	var mu sync.Mutex         // guards both
 	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
 			if reason := listedBecause(s.ID); reason != "" {
 				count[listed]++
 				continue
 			}
-			t.Run(s.ID, func(t *testing.T) { count[replay(t, s, used)]++ })
+			t.Run(s.ID, func(t *testing.T) {
+				if s.overNetwork() { // later, and together: they mostly wait to see that nothing else comes
+					t.Parallel()
+				}
+				came, needed := replay(t, s)
+				mu.Lock()
+				defer mu.Unlock()
+				count[came]++
+				for _, i := range needed {
+					used[i]++
+				}
+			})
 		}
 	}
-	if count[identical]+count[deviating]+count[listed] == scenarios {
-		for i := range deviations {
-			require.True(t, used[i] > 0 || t.Failed(), "deviation is not needed by any scenario: %s", deviations[i].what)
+	t.Cleanup(func() { // when all have been replayed
+		if count[identical]+count[deviating]+count[listed] == scenarios {
+			for i := range deviations {
+				assert.True(t, used[i] > 0 || t.Failed(), "deviation is not needed by any scenario: %s", deviations[i].what)
+			}
 		}
-	}
-	t.Logf("%d replayed identically, %d with deviations, %d listed", count[identical], count[deviating], count[listed])
-	logLicences(t, used)
+		t.Logf("%d replayed identically, %d with deviations, %d listed", count[identical], count[deviating], count[listed])
+		logLicences(t, used)
+	})
 }
 
 // logLicences says how many scenarios deviate by which of the ten. Some do by several.
@@ -100,31 +116,43 @@ func silenceLogs(t *testing.T) {
 
 func listedBecause(id string) string { return javascriptOnly[id] + notYet[id] }
 
-// replay plays one scenario, and compares what happens with what was recorded.
-func replay(t *testing.T, s *scenario, used map[int]int) verdict {
+// replay plays one scenario, and compares what happens with what was recorded. It returns how it came out, and which deviations
+// made a difference.
+func replay(t *testing.T, s *scenario) (came verdict, applied []int) {
 	recorded := expect(s)
 	require.NotEmpty(t, recorded, "nothing to compare")
 	want, applied := deviate(s, recorded, -1)
-	got := play(t, s, want)
-	if diff := want.differences(got); diff != "" {
+	rec := newRecorder()
+	got := play(t, s, want, rec)
+	if diff := want.differences(got) + want.disorder(s, got, rec); diff != "" {
 		t.Errorf("%s\n%s", s.Title, diff)
-		return deviating
+		return deviating, nil
 	}
 	for i := range deviations {
 		needed := false
 		if slices.Contains(applied, i) {
 			without, _ := deviate(s, recorded, i)
 			needed = without.differences(got) != ""
-			used[i]++
 		}
 		if !needed && (slices.Contains(applied, i) || slices.Contains(deviations[i].named(), s.ID)) {
 			t.Errorf("deviation is not needed: %s", deviations[i].what)
 		}
 	}
 	if len(applied) == 0 {
-		return identical
+		return identical, nil
 	}
-	return deviating
+	return deviating, applied
+}
+
+// overNetwork says whether the scenario has real connections. The others run in a bubble, on one processor.
+func (s *scenario) overNetwork() bool {
+	switch s.group() {
+	case "a":
+		return fetchHandlers[s.ID] != nil
+	case "d":
+		return s.does("connect")
+	}
+	return true
 }
 
 // deviate applies every deviation to what was recorded, except for one, and returns which made a difference.
@@ -162,25 +190,25 @@ func expect(s *scenario) transcript {
 }
 
 // play replays s.
-func play(t *testing.T, s *scenario, want transcript) map[string][]string {
+func play(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	switch s.group() {
 	case "a":
 		if fetchHandlers[s.ID] != nil {
-			return playFetched(t, s, want)
+			return playFetched(t, s, want, rec)
 		}
 		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		return playPair(t, s)
+		return playPair(t, s, rec)
 	case "b":
-		return playServer(t, s, want)
+		return playServer(t, s, want, rec)
 	case "c":
-		return playOutbound(t, s, want)
+		return playOutbound(t, s, want, rec)
 	case "d":
 		if s.does("connect") {
-			return playObject(t, s, want)
+			return playObject(t, s, want, rec)
 		}
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		return playBubble(t, s, want)
+		return playBubble(t, s, want, rec)
 	}
 	require.Fail(t, "no player")
 	return nil

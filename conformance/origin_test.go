@@ -27,12 +27,14 @@ type origin struct {
 	frames chan struct{}
 	mu     sync.Mutex
 	conns  []net.Conn // guarded by mu
+
+	compressed bool // whether a frame is compressed is recorded
 }
 
-func newOrigin(t *testing.T, s *scenario, rec *recorder) *origin {
+func newOrigin(t *testing.T, s *scenario, rec *recorder, compressed bool) *origin {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	o := &origin{t: t, rec: rec, ln: ln, frames: make(chan struct{}, 100)}
+	o := &origin{t: t, rec: rec, ln: ln, frames: make(chan struct{}, 100), compressed: compressed}
 	for i := range s.Trace {
 		if s.Trace[i].Lane == "origin" {
 			o.trace = append(o.trace, &s.Trace[i])
@@ -77,7 +79,7 @@ func (t transcript) expectOrigin(e *entry, phase int) {
 		t.add("origin", phase, "%s", f.describeFrame())
 	case "tcp":
 		if strings.HasSuffix(e.Event, "received") {
-			t.add("origin", phase, "connection ended")
+			t.add("origin", phase, "%s", e.describeTCP())
 		}
 	}
 }
@@ -104,8 +106,8 @@ func (o *origin) handle(conn *net.TCPConn) {
 		return
 	}
 	o.rec.add("origin", "%s %s HTTP/1.1 %s", r.Method, r.URL.EscapedPath(), normalHeaders(o.requestLines(r)))
-	// Whether a short message is compressed is our choice (Compression.Threshold).
-	plain := func(f *rawFrame) { f.deflated = false }
+	// Whether a short message is compressed is our choice (Compression.Threshold); see TestOutboundCompression.
+	plain := func(f *rawFrame) { f.deflated = f.deflated && o.compressed }
 	go (&frameReader{r: in}).record(o.rec, "origin", plain, func(rawFrame) { o.frames <- struct{}{} })
 	for _, e := range o.trace {
 		o.act(conn, r, e)

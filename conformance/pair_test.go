@@ -89,6 +89,7 @@ func (s pairScript) meaningful(trace []*entry) []*entry {
 
 // pairPlayer replays one scenario.
 type pairPlayer struct {
+	t      *testing.T
 	rec    *recorder
 	script pairScript
 	actors map[string]*actor
@@ -96,8 +97,8 @@ type pairPlayer struct {
 }
 
 // playPair replays s in a bubble and returns the transcript.
-func playPair(t *testing.T, s *scenario) map[string][]string {
-	p := &pairPlayer{rec: newRecorder(), script: pairScripts[s.ID], actors: make(map[string]*actor)}
+func playPair(t *testing.T, s *scenario, rec *recorder) map[string][]string {
+	p := &pairPlayer{t: t, rec: rec, script: pairScripts[s.ID], actors: make(map[string]*actor)}
 	synctest.Test(t, func(t *testing.T) {
 		p.play(s)
 		p.hangUp()
@@ -115,6 +116,7 @@ func (p *pairPlayer) play(s *scenario) {
 	for _, e := range script {
 		p.step(e)
 	}
+	time.Sleep(afterwards)
 	synctest.Wait()
 }
 
@@ -132,7 +134,7 @@ func (p *pairPlayer) build(trace []*entry, halfOpen bool, inside reactions) {
 		}
 		first, second := edgews.NewPair()
 		for i, socket := range []*edgews.Socket{first, second} {
-			a := &actor{name: ends[i], s: socket, rec: p.rec, halfOpen: halfOpen}
+			a := &actor{name: ends[i], s: socket, rec: p.rec, halfOpen: halfOpen, ends: p.actors}
 			a.react = inside.of(a, p.script.inside)
 			p.actors[a.name] = a
 			if _, late := p.script.late[a.name]; !late && !p.script.unheard[a.name] && named[a.name] {
@@ -149,14 +151,15 @@ func (p *pairPlayer) step(e *entry) {
 		p.wait(e)
 	case e.Op == "note" && p.script.notes != nil:
 		p.note(e)
-	case e.Op == "value" && p.script.values != nil:
+	case e.Op == "value" && p.script.values[e.What] != nil:
 		p.rec.add("values", "%s: %v", e.What, p.script.values[e.What](p))
 	case e.Op == "do" && p.script.do != nil:
 		p.rec.add("values", "%s → %s", e.What, outcome(p.script.do(e.What)))
 	case e.Op == "call" && e.inexpressible():
-	case e.Op == "call", e.Op == "get":
-		p.actors[e.Target].do(e)
+	case (e.Op == "call" || e.Op == "get") && p.actors[e.Target] != nil && p.actors[e.Target].do(e):
 		p.listenLate(e)
+	case !e.isOutcome():
+		e.unknownStep(p.t)
 	}
 }
 

@@ -122,17 +122,15 @@ func removeLater() pairScript {
 	}}
 }
 
-// removeEarlier: at the first message l2 removes l1, which came before it, and adds it again.
+// removeEarlier: at every message l2 removes l1, which came before it, and adds it again.
 func removeEarlier() pairScript {
 	return pairScript{notes: noNotes, unheard: map[string]bool{"b": true}, start: func(p *pairPlayer) {
 		b, l1, l2 := p.actors["b"].s, noting(p, "l1"), noting(p, "l2")
 		remove1 := b.OnMessage(l1)
 		b.OnMessage(func(e edgews.MessageEvent) {
 			l2(e)
-			if e.Text() == "1" {
-				remove1()
-				b.OnMessage(l1)
-			}
+			remove1()
+			remove1 = b.OnMessage(l1)
 		})
 	}}
 }

@@ -99,8 +99,17 @@ func (e *entry) describeFrame() string {
 		data = []byte(*e.Inflated)
 	}
 	f := rawFrame{op: opcodeOf(e.Opcode), fin: e.Fin, deflated: e.RSV1, masked: e.Masked, payload: data}
+	if e.RSV1 && e.Length >= len(data) {
+		return strings.Replace(f.String(), deflated, deflatedInVain, 1)
+	}
 	return f.String()
 }
+
+// How a compressed frame is marked, and one that compression did not make shorter.
+const (
+	deflated       = " deflated"
+	deflatedInVain = " deflated in vain"
+)
 
 // rawFrame is a frame as it was received; payload is unmasked and inflated.
 type rawFrame struct {
@@ -123,7 +132,7 @@ func (f rawFrame) String() string {
 	for _, flag := range []struct {
 		set  bool
 		name string
-	}{{!f.fin, " unfinished"}, {f.deflated, " deflated"}, {f.masked, " masked"}} {
+	}{{!f.fin, " unfinished"}, {f.deflated, deflated}, {f.masked, " masked"}} {
 		if flag.set {
 			b.WriteString(flag.name)
 		}
@@ -219,14 +228,31 @@ func (r *frameReader) record(rec *recorder, stream string, plain func(*rawFrame)
 	}
 }
 
-// describeEnd: whether the end of a connection comes as FIN or as RST depends on what is unread in the kernel at
-// that moment. Only the end itself is compared.
+// describeEnd tells a FIN from a RST, which may destroy what was sent before it.
 func describeEnd(err error) string {
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		return "" // by us
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return "connection ended"
+	case errors.Is(err, io.EOF):
+		return connectionEnded
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return connectionEnded + " in the middle of a frame"
+	case errors.Is(err, syscall.ECONNRESET):
+		return connectionReset
 	}
 	return err.Error()
+}
+
+// The ends of a connection, by FIN and by RST.
+const (
+	connectionEnded = "connection ended"
+	connectionReset = "connection reset"
+)
+
+// describeTCP writes the received end of a connection in a trace.
+func (e *entry) describeTCP() string {
+	if strings.HasPrefix(e.Event, "RST") {
+		return connectionReset
+	}
+	return connectionEnded
 }

@@ -83,7 +83,7 @@ func (p *objectPlayer) nameOf(s *edgews.Socket) string {
 
 func (p *objectPlayer) actor(s *edgews.Socket) *actor {
 	name := p.nameOf(s)
-	return &actor{name: streamOf(name), label: labelOf(name), s: s, rec: p.rec, halfOpen: p.s.halfOpen()}
+	return &actor{name: streamOf(name), label: labelOf(name), s: s, rec: p.rec, halfOpen: p.s.halfOpen(), end: name, ends: p.ends}
 }
 
 // ServeHTTP is fetch().

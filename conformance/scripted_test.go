@@ -38,8 +38,7 @@ type scriptedObject struct {
 }
 
 // playBubble replays a scenario without clients.
-func playBubble(t *testing.T, s *scenario, want transcript) map[string][]string {
-	rec := newRecorder()
+func playBubble(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
 	synctest.Test(t, func(t *testing.T) {
 		p := newObjectPlayer(t, s, rec, 0) // as by default
 		p.want, p.bubble = want, true
@@ -71,6 +70,7 @@ func (p *scriptedObject) play() {
 	for i := range p.s.Trace {
 		p.step(&p.s.Trace[i])
 	}
+	time.Sleep(afterwards)
 	synctest.Wait()
 }
 
@@ -83,6 +83,7 @@ func (p *scriptedObject) begin() {
 	a, b := edgews.NewPair()
 	p.names[a], p.names[b] = "a", "b"
 	p.actors = map[string]*actor{"a": p.actor(a), "b": p.actor(b)}
+	p.ends = p.actors
 	if p.script.heard {
 		p.actors["a"].listen()
 	}
@@ -114,8 +115,10 @@ func (p *scriptedObject) step(e *entry) {
 		p.actors["b"].note("attach %s → %s", e.Args[0].show(), outcome(err))
 	case e.Method == "deserializeAttachment":
 		p.actors["b"].note("attached: %s", show(p.attached()))
-	case e.Op == "call" && !e.inexpressible(), e.Op == "get":
-		p.actors[e.Target].do(e)
+	case (e.Op == "call" || e.Op == "get") && p.actors[e.Target] != nil && (e.inexpressible() || p.actors[e.Target].do(e)):
+	case e.Op == "do": // in a handler, or it means nothing in Go
+	case !e.isOutcome():
+		e.unknownStep(p.t)
 	}
 }
 

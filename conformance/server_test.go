@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +40,7 @@ func expectServer(s *scenario) transcript {
 			t.add("client", phase, "%s", e.describeFrame())
 		case e.Op == "tcp" && strings.HasSuffix(e.Event, "received") && upgraded:
 			upgraded = false // a reset may follow
-			t.add("client", phase, "connection ended")
+			t.add("client", phase, "%s", e.describeTCP())
 		}
 	}
 	t.anyWords(s)
@@ -117,19 +117,28 @@ type serverQuirk struct {
 	options func(*edgews.UpgradeOptions)
 }
 
-func playServer(t *testing.T, s *scenario, want transcript) map[string][]string {
-	p := &serverPlayer{t: t, s: s, script: s.scriptOf(), rec: newRecorder(), want: want, quirk: serverQuirks[s.ID]}
-	srv := httptest.NewServer(p)
+func playServer(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
+	p := &serverPlayer{t: t, s: s, script: s.scriptOf(), rec: rec, want: want, quirk: serverQuirks[s.ID]}
+	srv := serve(t, p)
 	defer srv.Close()
 	p.client = &rawClient{
 		t: t, rec: p.rec, name: "client", early: p.quirk.early, deaf: p.quirk.deaf,
 		noHost: s.ID == "b-hs-no-host", anyWords: p.script.Status == 0,
 	}
-	p.client.dial(srv.Listener.Addr().String())
+	p.client.dial(srv.Addr)
 	p.drive()
 	got := p.rec.result()
 	p.client.conn.Close()
 	return got
+}
+
+// serve returns a server at Addr. It is none of httptest's, because closing one of those closes the idle connections of all scenarios.
+func serve(t *testing.T, handler http.Handler) *http.Server {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	srv := &http.Server{Addr: ln.Addr().String(), Handler: handler}
+	go srv.Serve(ln)
+	return srv
 }
 
 // ServeHTTP is the worker.
@@ -157,7 +166,10 @@ func (a *actor) acceptAs(arg any) {
 
 func (p *serverPlayer) options() *edgews.UpgradeOptions {
 	o := p.script.options(p.s)
-	o.CloseTimeout = 300 * time.Millisecond
+	o.CloseTimeout = time.Minute
+	if p.s.does("wait") {
+		o.CloseTimeout = 300 * time.Millisecond
+	}
 	if p.quirk.options != nil {
 		p.quirk.options(o)
 	}
@@ -186,9 +198,10 @@ func (p *serverPlayer) listen(a *actor) {
 			return
 		}
 		for _, op := range p.script.On["message"] {
-			if op.verb() == "echo" {
-				a.echo(e.Message)
+			if op.verb() != "echo" {
+				p.t.Errorf("unknown operation %q", op.verb())
 			}
+			a.echo(e.Message)
 		}
 	})
 	a.s.OnError(func(e edgews.ErrorEvent) {
@@ -253,6 +266,8 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 		a.get("readyState")
 	case "note":
 		a.rec.add(a.name, "note %s", op.text(1))
+	default:
+		p.t.Errorf("unknown operation %q", op.verb())
 	}
 }
 
@@ -275,6 +290,8 @@ func (p *serverPlayer) drive() {
 			p.client.conn.Write(p.quirk.raw())
 		case e.Op == "wait" && e.Lane == "driver":
 			time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing times out
+		case !e.isOutcome():
+			e.unknownStep(p.t)
 		}
 	}
 	p.rec.await(p.want, atLast, patience)

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/edgews/edgews"
@@ -12,6 +13,7 @@ func (t transcript) expectSocket(e *entry, phase int, connecting bool) bool {
 	text := e.describeSocket(connecting)
 	if text != "" {
 		t.add(e.Target, phase, "%s", text)
+		t.withOthers(e.Target, e)
 	}
 	return text != "" || e.Op == "get"
 }
@@ -94,11 +96,24 @@ type actor struct {
 	s        *edgews.Socket
 	rec      *recorder
 	halfOpen bool              // accept() means AcceptHalfOpen
+	end      string            // its name in ends, where that is not the stream's
+	ends     map[string]*actor // whose states are recorded with everything; nil: nobody's
 	react    func(kind string) // what the listeners do; nil: nothing
 }
 
 func (a *actor) note(format string, args ...any) {
-	a.rec.add(a.name, "%s%s", a.label, fmt.Sprintf(format, args...))
+	a.rec.addWith(a.others(), a.name, "%s%s", a.label, fmt.Sprintf(format, args...))
+}
+
+// others are the states of the other ends.
+func (a *actor) others() map[string]int {
+	states := make(map[string]int)
+	for name, other := range a.ends {
+		if name != cmp.Or(a.end, a.name) {
+			states[name] = other.rs()
+		}
+	}
+	return states
 }
 
 func (a *actor) rs() int { return int(a.s.ReadyState()) }
@@ -125,11 +140,11 @@ func describeMessage(m edgews.Message) string {
 	return describeBinary(m.Data)
 }
 
-// do replays a recorded call or the reading of a property.
-func (a *actor) do(e *entry) {
+// do replays a recorded call or the reading of a property. It reports whether it knows how to.
+func (a *actor) do(e *entry) bool {
 	switch {
 	case e.Op == "get":
-		a.get(e.Prop)
+		return a.get(e.Prop)
 	case e.Method == "accept":
 		half := a.halfOpen || len(e.Args) > 0 && e.Args[0].JSON == `{"allowHalfOpen":true}`
 		a.accept(half)
@@ -140,7 +155,10 @@ func (a *actor) do(e *entry) {
 	case e.Method == "close":
 		code, reason := e.closeArgs()
 		a.close(code, reason)
+	default:
+		return false
 	}
+	return true
 }
 
 func (a *actor) did(call string, err error) {
@@ -163,7 +181,7 @@ func (a *actor) close(code int, reason string) {
 	a.did(describeCloseCall(code, reason), a.s.Close(edgews.StatusCode(code), reason))
 }
 
-func (a *actor) get(prop string) {
+func (a *actor) get(prop string) bool {
 	switch prop {
 	case "readyState":
 		a.note("readyState %d", a.rs())
@@ -173,7 +191,10 @@ func (a *actor) get(prop string) {
 		a.note("url %q", a.s.URL())
 	case "extensions":
 		a.note("extensions %q", sortedParams(a.s.Extensions()))
+	default:
+		return prop == "binaryType" // Go has none
 	}
+	return true
 }
 
 // waited records the ready state between two turns of the scenario.

@@ -23,6 +23,12 @@ type scenario struct {
 	Variants [][]entry
 }
 
+// unknownStep fails the test: a step that nobody replays, or an outcome that nobody compares, would be no test.
+func (e *entry) unknownStep(t *testing.T) {
+	t.Helper()
+	t.Errorf("unknown step: lane %q, op %q, target %q, method %q, property %q, what %q, text %q", e.Lane, e.Op, e.Target, e.Method, e.Prop, e.What, e.Text)
+}
+
 // group is the scenario's letter: a (pairs), b (server), c (outbound) or d (objects).
 func (s *scenario) group() string { return s.ID[:1] }
 

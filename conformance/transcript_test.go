@@ -18,12 +18,36 @@ type transcript map[string][]line
 const atLast = 1 << 20
 
 type line struct {
-	phase int // the step of the scenario at whose end the line has to be there
-	text  string
+	phase  int // the step of the scenario at whose end the line has to be there
+	text   string
+	seq    int            // its place among the recorded lines, which says something within a lane; 0: it was not recorded
+	others map[string]int // the recorded states of other sockets at that moment
 }
 
 func (t transcript) add(stream string, phase int, format string, args ...any) {
-	t[stream] = append(t[stream], line{phase, fmt.Sprintf(format, args...)})
+	n := 1
+	for _, lines := range t {
+		n += len(lines)
+	}
+	text := fmt.Sprintf(format, args...)
+	if strings.HasPrefix(text, "then ") { // the states after a wait were recorded together
+		n = 0
+	}
+	t[stream] = append(t[stream], line{phase: phase, text: text, seq: n})
+}
+
+// withOthers adds to the last line of a stream the states of other sockets that were recorded with e.
+func (t transcript) withOthers(stream string, e *entry) {
+	for name, rs := range e.RS {
+		if name == e.Target+e.Socket {
+			continue
+		}
+		last := &t[stream][len(t[stream])-1]
+		if last.others == nil {
+			last.others = make(map[string]int)
+		}
+		last.others[name] = rs
+	}
 }
 
 func (t transcript) clone() transcript {
@@ -35,7 +59,9 @@ func (t transcript) clone() transcript {
 }
 
 func (t transcript) equal(other transcript) bool {
-	return maps.EqualFunc(t, other, func(a, b []line) bool { return slices.Equal(a, b) })
+	return maps.EqualFunc(t, other, func(a, b []line) bool {
+		return slices.EqualFunc(a, b, func(a, b line) bool { return a.phase == b.phase && a.text == b.text })
+	})
 }
 
 // expected returns how many lines each stream must have at the end of phase.
@@ -62,6 +88,54 @@ func (t transcript) quiet(phase int) bool {
 // optional lines, which begin with "? ", may be missing: they depend on what the kernel does first.
 func optional(text string) bool { return strings.HasPrefix(text, "? ") }
 
+// outcomes are the entries, by lane, that come of what is replayed, and are compared with what comes of it here.
+var outcomes = map[string]string{
+	"client": "http-response recv-frame value",
+	"server": "call event get note",
+	"do":     "constructor fetch-handler handler handler-end do value note call event get",
+	"driver": "do-fetch-result",
+	"worker": "event response",
+}
+
+// meaningless are entries that nothing in Go stands for, and those that say in words what other entries say.
+var meaningless = map[string]string{
+	"server": "request",        // the handler's net/http.Request
+	"do":     "set",            // binaryType
+	"driver": "gc note",        // the garbage collector; whether TCP was closed, which is in the client's lane
+	"worker": "note set shape", // what a scenario is about to do; binaryType; properties of event objects
+}
+
+// isOutcome says whether an entry need not be replayed.
+func (e *entry) isOutcome() bool {
+	lane, _, _ := strings.Cut(e.Lane, ":")
+	switch {
+	case e.Op == "tcp":
+		return strings.HasSuffix(e.Event, "received")
+	case e.Op == "server-options", e.Op == "await" && e.Lane == "worker":
+		return true // the scenario's beginning
+	}
+	return slices.Contains(strings.Fields(outcomes[lane]+" "+meaningless[lane]), e.Op)
+}
+
+// laneOf returns the lane of a stream, within which the recorded order says something; "": none.
+func (s *scenario) laneOf(stream string) string {
+	switch s.group() {
+	case "a":
+		if fetchHandlers[s.ID] == nil {
+			return "worker"
+		}
+	case "c":
+		if stream != "origin" {
+			return "worker"
+		}
+	case "d":
+		if stream != "fetch" && !strings.HasPrefix(stream, "client") {
+			return "do"
+		}
+	}
+	return ""
+}
+
 // differences compares what was expected with what was recorded and returns "" if nothing differs.
 func (t transcript) differences(got map[string][]string) string {
 	var b strings.Builder
@@ -86,14 +160,58 @@ func (t transcript) differences(got map[string][]string) string {
 }
 
 func sameLines(want []line, got []string) bool {
-	for _, l := range want {
-		if len(got) > 0 && matches(strings.TrimPrefix(l.text, "? "), got[0]) {
-			got = got[1:]
+	_, same := align(want, got)
+	return same
+}
+
+// align returns which line of want each line of got is, and whether they are the same.
+func align(want []line, got []string) (at []int, same bool) {
+	for i, l := range want {
+		if len(at) < len(got) && matches(strings.TrimPrefix(l.text, "? "), got[len(at)]) {
+			at = append(at, i)
 		} else if !optional(l.text) {
-			return false
+			return nil, false
 		}
 	}
-	return len(got) == 0
+	return at, len(at) == len(got)
+}
+
+// disorder compares what goes beyond the lines of single streams: the order of lines within a lane, and the states of other sockets.
+func (t transcript) disorder(s *scenario, got map[string][]string, rec *recorder) string {
+	type place struct {
+		line
+		stream string
+		seen   seen
+	}
+	lanes := make(map[string][]place)
+	var b strings.Builder
+	for stream, lines := range t {
+		at, same := align(lines, got[stream])
+		all := rec.seen(stream)
+		if !same || len(all) != len(at) {
+			continue // said already, or not to be compared line by line
+		}
+		for i, j := range at {
+			p := place{lines[j], stream, all[i]}
+			if lane := s.laneOf(stream); lane != "" && p.seq > 0 && !betweenSockets[s.ID] {
+				lanes[lane] = append(lanes[lane], p)
+			}
+			for name, rs := range p.seen.others {
+				if want, recorded := p.others[name]; recorded && want != rs && !slices.Contains(otherStates[s.ID], fmt.Sprintf("%s %d not %d", name, rs, want)) {
+					fmt.Fprintf(&b, "%s: %s: want %s in state %d, got %d\n", stream, p.text, name, want, rs)
+				}
+			}
+		}
+	}
+	for lane, places := range lanes {
+		slices.SortFunc(places, func(a, b place) int { return a.seq - b.seq })
+		for i := range places[1:] {
+			if before, after := places[i], places[i+1]; before.seen.at > after.seen.at {
+				fmt.Fprintf(&b, "lane %s: %s: %s\n   has to come before %s: %s\n", lane, before.stream, before.text, after.stream, after.text)
+			}
+		}
+	}
+	return b.String()
 }
 
 // matches compares a line. An ellipsis in the expectation stands for anything: the words of reasons that the
@@ -120,15 +238,35 @@ func matches(want, got string) bool {
 // recorder collects the transcript of a replay.
 type recorder struct {
 	mu      sync.Mutex
-	streams map[string][]string
+	lines   int
+	streams map[string][]seen
 }
 
-func newRecorder() *recorder { return &recorder{streams: make(map[string][]string)} }
+// seen is a recorded line.
+type seen struct {
+	text   string
+	at     int            // its place among all
+	others map[string]int // the states of other sockets at that moment
+}
+
+func newRecorder() *recorder { return &recorder{streams: make(map[string][]seen)} }
 
 func (r *recorder) add(stream, format string, args ...any) {
+	r.addWith(nil, stream, format, args...)
+}
+
+func (r *recorder) addWith(others map[string]int, stream, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.streams[stream] = append(r.streams[stream], fmt.Sprintf(format, args...))
+	r.lines++
+	r.streams[stream] = append(r.streams[stream], seen{fmt.Sprintf(format, args...), r.lines, others})
+}
+
+// seen returns the lines of a stream.
+func (r *recorder) seen(stream string) []seen {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.streams[stream])
 }
 
 func (r *recorder) count(stream string) int {
@@ -143,7 +281,9 @@ func (r *recorder) result() map[string][]string {
 	defer r.mu.Unlock()
 	c := make(map[string][]string, len(r.streams))
 	for stream, lines := range r.streams {
-		c[stream] = slices.Clone(lines)
+		for _, l := range lines {
+			c[stream] = append(c[stream], l.text)
+		}
 	}
 	return c
 }
@@ -151,6 +291,8 @@ func (r *recorder) result() map[string][]string {
 const (
 	patience = 15 * time.Second      // for something that has to happen on a network
 	silence  = 25 * time.Millisecond // for something that must not happen
+	// afterwards is for how long nothing else may come when everything has.
+	afterwards = 150 * time.Millisecond
 )
 
 // await waits until everything that want expects by the end of phase has been recorded. It reports whether it has.
@@ -160,6 +302,9 @@ func (r *recorder) await(want transcript, phase int, patience time.Duration) boo
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if r.complete(want, phase) {
+			if phase == atLast {
+				time.Sleep(afterwards)
+			}
 			return true
 		}
 		if time.Now().After(deadline) {
