@@ -66,9 +66,14 @@ func (w *wire) tickClosing() {
 	}
 }
 
-// pauseLimit is by how much a tick may be late before the process counts as having been stopped, as a laptop that slept or a
-// virtual machine that was paused. A peer gets another ping then: its answer may be there and not have been read.
-const pauseLimit = time.Second
+// A tick that is late shows that this process did not run, as on a laptop that slept or a virtual machine that was paused. The answer of
+// a peer may have come meanwhile and be read by another goroutine at this moment, so the peer gets another ping. lateTick is from
+// when on a tick is late; in a process that is so busy that all of them are, that is not forever a reason until they are as late as
+// pausedTick.
+const (
+	lateTick   = 100 * time.Millisecond
+	pausedTick = time.Second
+)
 
 // tickOpen pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
 // gone for that long is pinged as well, because proxies cut a connection when one direction is silent. mu must be held.
@@ -136,7 +141,7 @@ func (w *wire) reprieveLocked(now instant) bool {
 	case w.pingWaitsLocked(): // WriteTimeout watches that
 	case w.takesDataLocked(now):
 	case w.conn.Readable():
-	case now.sub(w.until) >= pauseLimit:
+	case w.didNotRunLocked(now):
 		w.expectPongLocked(now)
 		return true
 	default:
@@ -146,9 +151,20 @@ func (w *wire) reprieveLocked(now instant) bool {
 	return true
 }
 
-// ackedReprieves is for how many times KeepAliveTimeout a peer may be silent whose system has acknowledged everything and goes on
-// telling that there is room. It is bounded because the answers to TCP's own keep-alive look the same.
-const ackedReprieves = 4
+// didNotRunLocked reports whether the tick that watches a ping came so late that the process must have been stopped. mu must be held.
+func (w *wire) didNotRunLocked(now instant) bool {
+	late := now.sub(w.until)
+	return late >= pausedTick || late >= lateTick && w.mayBeSilentLocked(now)
+}
+
+// reprieves is for how many times KeepAliveTimeout a peer may be silent that seems to be alive only by its system's acknowledgements,
+// which may be answers to TCP's own keep-alive, or that is looked at too late.
+const reprieves = 4
+
+// mayBeSilentLocked reports whether the peer has not used up all reprieves. mu must be held.
+func (w *wire) mayBeSilentLocked(now instant) bool {
+	return w.unheardForLocked(now)-w.s.opts.KeepAlive < reprieves*w.s.opts.KeepAliveTimeout
+}
 
 // takesDataLocked reports whether the peer's system has been taking what is before the ping, or the peer reading it from there. mu must
 // be held.
@@ -158,7 +174,7 @@ func (w *wire) takesDataLocked(now instant) bool {
 	if !ok || pending {
 		return ok && since < opts.KeepAliveTimeout
 	}
-	return since < opts.KeepAliveTimeout/2 && w.unheardForLocked(now)-opts.KeepAlive < ackedReprieves*opts.KeepAliveTimeout
+	return since < opts.KeepAliveTimeout/2 && w.mayBeSilentLocked(now)
 }
 
 // pingWaitsLocked reports whether the ping may still be in the outbox, with WriteTimeout watching it. mu must be held.

@@ -146,7 +146,7 @@ func TestKeepAliveDuringADownload(t *testing.T) {
 	const step, size = 40 << 10, 300 * (40 << 10)
 	for _, where := range []place{overTCP, overTLS} {
 		where.run(t, func(t *testing.T, where place) {
-			s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: 200 * time.Millisecond, KeepAliveTimeout: 200 * time.Millisecond})
+			s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: 300 * time.Millisecond, KeepAliveTimeout: 700 * time.Millisecond})
 			require.NoError(t, s.Accept())
 			require.NoError(t, s.SendBytes(make([]byte, size)))
 			p.conn.SetReadDeadline(time.Time{})
