@@ -67,9 +67,10 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 }
 
 // adopt takes over the connection of a 101 answer. The answer's body is the only thing net/http hands out, and a
-// body has neither deadlines nor a file descriptor; traced, the connection that httptrace saw, has both.
+// body has neither deadlines nor a file descriptor; the connection below has both. Which one that is, net/http's body itself tells.
 //
-// A body from anybody but net/http stays in the path: its author may count, limit or record what passes through.
+// A body from anybody but net/http stays in the path: its author may count, limit or record what passes through. traced is
+// the connection below it, for its deadlines and addresses, or nil if that is not known.
 func adopt(resp *http.Response, traced net.Conn) (conn net.Conn, buffered []byte, err error) {
 	body, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
@@ -80,17 +81,29 @@ func adopt(resp *http.Response, traced net.Conn) (conn net.Conn, buffered []byte
 	if conn, ok := body.(net.Conn); ok {
 		return conn, nil, nil
 	}
-	if fromTransport(body) && hasDeadlines(traced) {
-		buffered, err = drain(body, traced)
-		return traced, buffered, err
+	if below, ok := transportConn(body, traced); ok {
+		if hasDeadlines(below) {
+			buffered, err = drain(body, below)
+			return below, buffered, err
+		}
+		traced = below
 	}
 	return &bodyConn{body, traced}, nil, nil
 }
 
-// fromTransport says whether body is net/http's own: buffered bytes first, then the bare connection.
-func fromTransport(body io.ReadWriteCloser) bool {
-	t := reflect.TypeOf(body)
-	return t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http"
+// transportConn returns the connection in a body of net/http's own: buffered bytes first, then the bare connection, which
+// it embeds as an io.ReadWriteCloser. Should that ever change, it is traced.
+func transportConn(body io.ReadWriteCloser, traced net.Conn) (net.Conn, bool) {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != "net/http" || v.Elem().Kind() != reflect.Struct {
+		return nil, false
+	}
+	if f := v.Elem().FieldByName("ReadWriteCloser"); f.IsValid() && f.CanInterface() {
+		if conn, ok := f.Interface().(net.Conn); ok {
+			return conn, true
+		}
+	}
+	return traced, traced != nil
 }
 
 // hasDeadlines says whether the deadlines of conn are known to work. Those of a net.Conn that came out of the

@@ -544,7 +544,8 @@ func (s *Socket) ReadyState() ReadyState {
 	return Open
 }
 
-// URL returns the URL as it was given to NewWebSocket or Dial, and "" for every other socket.
+// URL returns the URL as it was given to NewWebSocket or Dial, with a password if it has one, and "" for every other socket.
+// Errors, logs and Explain show it without.
 func (s *Socket) URL() string { return s.identity().url }
 
 // Protocol returns the subprotocol that was agreed, or "".

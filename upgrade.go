@@ -169,6 +169,9 @@ func (o *UpgradeOptions) check(r *http.Request) *HandshakeError {
 
 // validate finds the programmer's mistakes.
 func (o *UpgradeOptions) validate() ([]originPattern, error) {
+	if err := o.Options.check("UpgradeOptions"); err != nil {
+		return nil, err
+	}
 	for _, p := range o.Protocols {
 		if !isToken(p) {
 			return nil, fmt.Errorf("UpgradeOptions.Protocols: %q is not a token: no spaces and none of ()<>@,;:\\\"/[]?={}", p)
@@ -190,13 +193,9 @@ func validAnswerHeader(name string, values []string) error {
 		return fmt.Errorf("UpgradeOptions.Header: %s is chosen from Protocols", name)
 	case isHandshakeHeader(name) || describesBody(name):
 		return fmt.Errorf("UpgradeOptions.Header: %s is not for the caller to set in a 101", name)
-	case !isToken(name):
-		return fmt.Errorf("UpgradeOptions.Header: %q is not a header name", name)
 	}
-	for _, v := range values {
-		if strings.ContainsAny(v, "\r\n\x00") {
-			return fmt.Errorf("UpgradeOptions.Header: the value of %s contains a line break or NUL", name)
-		}
+	if err := checkHeaderField(name, values); err != nil {
+		return fmt.Errorf("UpgradeOptions.Header: %w", err)
 	}
 	return nil
 }
