@@ -60,7 +60,7 @@ func (s *shutdown) cut() {
 const closeSpread = time.Second
 
 // Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
-// close with 1012 (service restart), each at a moment of its own within a second, or within half the time that ctx
+// close with ShutdownCode (1012, service restart, by default), each at a moment of its own within a second, or within half the time that ctx
 // leaves; events that are running or waiting, the close events of those sockets and WaitUntil functions finish. Then,
 // or when ctx ends, everything that is left is cut: contexts are cancelled, connections closed, requests refused, also
 // those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
@@ -122,7 +122,7 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(StatusServiceRestart, "service restart") // or it has ended
+		_ = s.Close(n.opts.ShutdownCode, "service restart") // or it has ended
 	}
 }
 
