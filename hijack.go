@@ -18,6 +18,38 @@ import (
 // What it has read ahead comes along; its buffers, its request and its context stay behind for the garbage
 // collector.
 
+// answered returns why w can take no answer any more, or nil. A Hijack after WriteHeader would succeed, and send both answers. Only
+// net/http knows, and has no method that tells: its fields do. Of a ResponseWriter that is not net/http's, nothing is known.
+func answered(w http.ResponseWriter) *HandshakeError {
+	v := reflect.ValueOf(innermost(w))
+	if v.Kind() != reflect.Pointer || v.IsNil() || !isPackageOfHTTP(v.Type().Elem().PkgPath()) {
+		return nil
+	}
+	switch v = v.Elem(); {
+	case flag(v, "wroteHeader"):
+		return &HandshakeError{Detail: "the answer has begun already: call Upgrade before WriteHeader and Write"}
+	case flag(v, "conn", "hijackedv"):
+		return &HandshakeError{Detail: "the connection was taken over already", Err: http.ErrHijacked}
+	}
+	return nil
+}
+
+func isPackageOfHTTP(path string) bool { return path == "net/http" || path == "net/http/httptest" }
+
+// flag returns the bool at a path of fields, in structs and pointers to structs, or false if there is none.
+func flag(v reflect.Value, path ...string) bool {
+	for _, name := range path {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct {
+			return false
+		}
+		v = v.FieldByName(name)
+	}
+	return v.Kind() == reflect.Bool && v.Bool()
+}
+
 // takeOver hijacks a server's connection, through any wrappers of w that have an Unwrap method.
 func takeOver(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *HandshakeError) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
