@@ -213,6 +213,7 @@ type outgoing struct {
 	data        []byte // not retained, not changed
 	first, last bool
 	stream      bool      // from NextWriter
+	claims      bool      // … which has only been made: nothing is sent, but other messages wait from now on
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
@@ -239,7 +240,7 @@ const (
 	endUnheard                      // there was no listener for the close event when it came
 	owned                           // messages and events go to an object: extra.owner is a *member
 	paused                          // the wire is halted, and stirLocked has not been called since
-	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
+	uncompressed                    // the message of a NextWriter, which is not finished, goes out as it is
 	pinged                          // the wire's keep-alive ping is not answered yet
 	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
@@ -441,7 +442,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.writableLocked(); err != nil {
 		return err
 	}
-	if s.is(streamingOut) && m.wait && m.first {
+	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
 		return errNoRoom
 	}
 	_, size := s.link.bufferedLocked()
