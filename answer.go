@@ -92,7 +92,7 @@ func (t *connTrace) only() net.Conn {
 const (
 	maxRefusal  = 4 << 10     // how much of the body of a refusal is kept, in bytes
 	refusalTime = time.Second // how long it may take to arrive
-	maxSaid     = 200         // how many characters of it an error shows
+	maxSaid     = 300         // how many characters of it an error shows
 )
 
 // refusalBody is what was read of the body of an answer other than 101. It can be read once and needs no Close.

@@ -135,7 +135,7 @@ func TestDialSaysWhatTheServerSaid(t *testing.T) {
 		{"a status without a name", "599 Whatever", "", "x", "received 599: x"},
 		{"control characters", "400 Bad Request", "", "a\x1b[31m\tb\x00c\u202ed", "received 400 Bad Request: a [31m b c d"},
 		{"no UTF-8", "400 Bad Request", "", "a\xff\xfeb", "received 400 Bad Request: a b"},
-		{"long", "400 Bad Request", "", strings.Repeat("é", 500), "received 400 Bad Request: " + strings.Repeat("é", 200) + "…"},
+		{"long", "400 Bad Request", "", strings.Repeat("é", 500), "received 400 Bad Request: " + strings.Repeat("é", 300) + "…"},
 		{"a page", "502 Bad Gateway", "Content-Type: text/html\r\n", "<html>\n", "received 502 Bad Gateway"},
 		{"a page without a type", "502 Bad Gateway", "", " <!DOCTYPE html>", "received 502 Bad Gateway"},
 		{"compressed", "502 Bad Gateway", "Content-Encoding: br\r\n", "garbage", "received 502 Bad Gateway"},

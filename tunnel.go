@@ -49,8 +49,8 @@ const (
 // transport returns a copy of t for one request through the tunnel.
 func (n *tunnel) transport() *http.Transport {
 	c := n.t.Clone()
-	c.Proxy, c.DialContext, c.Dial = nil, n.dial, nil //lint:ignore SA1019 a deprecated field that the copy may have
-	c.DisableKeepAlives = true                        // the copy is used once: its connections are not to stay
+	c.Proxy, c.DialContext = nil, n.dial
+	c.DisableKeepAlives = true // the copy is used once: its connections are not to stay
 	return c
 }
 
@@ -113,11 +113,12 @@ func (n *tunnel) dialProxy(ctx context.Context, network string) (net.Conn, error
 }
 
 func (n *tunnel) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := n.t.Dial //lint:ignore SA1019 the client may use the deprecated field
 	switch {
 	case n.t.DialContext != nil:
 		return n.t.DialContext(ctx, network, addr)
-	case n.t.Dial != nil: //lint:ignore SA1019 a deprecated field that the client may use
-		return n.t.Dial(network, addr)
+	case dial != nil:
+		return dial(network, addr)
 	}
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
