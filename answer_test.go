@@ -75,6 +75,23 @@ func TestDialDoesNotWaitForTheBodyOfARefusal(t *testing.T) {
 	}
 }
 
+func TestNewWebSocketDoesNotWaitForTheBodyOfARefusal(t *testing.T) {
+	addr, release := heldOrigin(t, func(p *rawPeer, _ string) {
+		io.WriteString(p, "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\n\r\nunknown token\n") // and never ends
+	})
+	s, err := NewWebSocket("ws://" + addr)
+	require.NoError(t, err)
+	failed := make(chan error, 1)
+	s.OnError(func(e ErrorEvent) { failed <- e.Err })
+	release()
+	select {
+	case err := <-failed:
+		assert.ErrorContains(t, err, "received 401 Unauthorized: unknown token")
+	case <-time.After(connectTimeout / 2):
+		assert.Fail(t, "it waits for the body")
+	}
+}
+
 // Neither does the body of a redirect that is followed, which net/http reads a part of.
 func TestDialDoesNotWaitForTheBodyOfARedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -56,10 +56,12 @@ func TestOptionsThatCanNeverWork(t *testing.T) {
 			assert.Equal(t, http.StatusInternalServerError, w.Code)
 
 			defer func() { assert.Contains(t, recover(), "edgews: NewNamespace: NamespaceOptions"+tt.want) }()
-			edgews.NewNamespace("rooms", nil, &edgews.NamespaceOptions{Options: tt.opts})
+			edgews.NewNamespace("rooms", noObject, &edgews.NamespaceOptions{Options: tt.opts})
 		})
 	}
 }
+
+func noObject(context.Context, *edgews.State) (edgews.Object, error) { return nil, nil }
 
 func TestShutdownCode(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -69,6 +71,6 @@ func TestShutdownCode(t *testing.T) {
 		events.wantsEnd(closed(1001, "service restart", true))
 	})
 	for _, code := range []edgews.StatusCode{999, 1005, 1006, 1015, 5000} {
-		assert.Panics(t, func() { edgews.NewNamespace("rooms", nil, &edgews.NamespaceOptions{ShutdownCode: code}) }, "%d", code)
+		assert.Panics(t, func() { edgews.NewNamespace("rooms", noObject, &edgews.NamespaceOptions{ShutdownCode: code}) }, "%d", code)
 	}
 }
