@@ -56,7 +56,7 @@ func windowBits(agreed int) int {
 // compressesLocked says whether m goes out compressed, if that makes it smaller. mu must be held; Choose, which is not ours,
 // is left to send.
 func (w *wire) compressesLocked(m *outgoing) bool {
-	if w.deflater == nil {
+	if w.deflater == nil || m.claims {
 		return false
 	}
 	return m.stream && !w.s.is(uncompressed) || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
@@ -71,6 +71,23 @@ func (w *wire) compresses(m *outgoing) bool {
 		return may
 	}
 	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
+}
+
+// chooseStream decides whether the message of a NextWriter goes out compressed: by its first fragment, since no more of it is
+// known, as if that were the whole.
+func (s *Socket) chooseStream(kind Kind, first []byte) {
+	s.mu.Lock()
+	w, wired := s.link.(*wire)
+	c, may := s.opts.Compression, wired && w.deflater != nil
+	s.mu.Unlock()
+	chosen := may && len(first) >= c.Threshold && (c.Choose == nil || c.Choose(kind, first))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if chosen {
+		s.status &^= uncompressed
+	} else {
+		s.status |= uncompressed // also after a Respond in between
+	}
 }
 
 // sendCompressed is send for a message that is worth compressing.

@@ -82,6 +82,7 @@ func (s *Socket) opened(c wireConfig) {
 // connectFailed fires the error event and the close event of a handshake that did not succeed.
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
+	s.status &^= connecting
 	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
 	cancel := s.waits.cancel
 	s.mu.Unlock()

@@ -84,3 +84,47 @@ func TestOpenListenerThatDoesNotReturn(t *testing.T) {
 		})
 	}
 }
+
+// A socket whose opening has failed is a dead socket like any other.
+func TestAfterAFailedOpening(t *testing.T) {
+	for name, fails := range map[string]func(t *testing.T) *edgews.Socket{
+		"refused": func(t *testing.T) *edgews.Socket {
+			_, url, _ := overTCP.serve(t, http.NotFound)
+			s, err := edgews.NewWebSocket("ws" + strings.TrimPrefix(url, "http"))
+			require.NoError(t, err)
+			return s
+		},
+		"given up": func(t *testing.T) *edgews.Socket {
+			s, release, _ := connecting(t)
+			t.Cleanup(release)
+			require.NoError(t, s.Close(1000, ""))
+			return s
+		},
+		"a pair's end": func(t *testing.T) *edgews.Socket {
+			a, b := edgews.NewPair()
+			acceptBoth(t, a, b)
+			require.NoError(t, a.Close(1000, ""))
+			return a
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fails(t)
+			waitDone(t, s)
+			assert.Equal(t, edgews.Closed, s.ReadyState())
+			assert.NoError(t, s.Accept())
+			assert.NoError(t, s.AcceptHalfOpen())
+			for range 2 {
+				assert.ErrorIs(t, s.Close(1000, ""), edgews.ErrClosed)
+			}
+			assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+			assert.ErrorIs(t, s.Write(within(t), edgews.Text, nil), edgews.ErrClosed)
+			_, err := s.NextWriter(within(t), edgews.Text)
+			assert.ErrorIs(t, err, edgews.ErrClosed)
+			_, err = s.Ping(within(t))
+			assert.ErrorIs(t, err, edgews.ErrClosed)
+			_, err = s.Receive(within(t))
+			var end *edgews.CloseError
+			assert.ErrorAs(t, err, &end)
+		})
+	}
+}

@@ -71,6 +71,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		sender.closeTimer.Stop()
 	}
 	in := m.self.in
+	claimed := server.is(streamingOut)
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
 	for in.queue.len() > 0 {
 		w.takeOverLocked(in.pop(), true, as)
@@ -83,8 +84,11 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		}
 		closing = cmp.Or(closing, g.closing)
 	}
-	if server.is(streamingOut) {
+	switch {
+	case server.is(streamingOut):
 		server.status |= uncompressed
+	case claimed: // the first piece is still to come
+		server.status |= streamingOut
 	}
 	for _, it := range sender.held {
 		w.takeOverLocked(it, false, as)

@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -127,7 +128,7 @@ func TestRespondInTheMiddleOfAMessage(t *testing.T) {
 		io.WriteString(w, "begun ")
 		require.NoError(t, server.Send("held"))
 		p := where.respond(t, client, server, "permessage-deflate")
-		p.expects(text("before"), part(text(""), false), continuation("begun ", false))
+		p.expects(text("before"), part(text("begun "), false))
 		io.WriteString(w, "finished")
 		require.NoError(t, w.Close())
 		p.expects(continuation("finished", false), continuation("", true), text("held"))
@@ -168,5 +169,27 @@ func TestRespondWithAnEndThatGaveUp(t *testing.T) {
 		raw.shakesHands()
 		assert.ErrorIs(t, <-done, edgews.ErrClosed)
 		raw.expectsEOF()
+	})
+}
+
+// A NextWriter that has written nothing yet keeps its place when Respond puts the connection in, and is asked there whether to compress.
+func TestRespondBeforeTheFirstPiece(t *testing.T) {
+	overBoth(t, func(t *testing.T, where place) {
+		client, server := edgews.NewPair()
+		require.NoError(t, server.Accept())
+		require.NoError(t, server.Send("before"))
+		w, err := server.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		require.NoError(t, server.Send("held"))
+		p := where.respond(t, client, server, "permessage-deflate")
+		p.expects(text("before"))
+		require.NoError(t, server.Send("held too"))
+		assert.ErrorIs(t, writeFor(server, time.Millisecond, nil), context.DeadlineExceeded)
+		io.WriteString(w, strings.Repeat("compressed ", 100))
+		f := p.next()
+		assert.EqualValues(t, rsv1, f.bits)
+		require.NoError(t, w.Close())
+		p.next()
+		p.expects(text("held"), text("held too"))
 	})
 }

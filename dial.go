@@ -1,18 +1,13 @@
 package edgews
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
@@ -26,9 +21,10 @@ type DialOptions struct {
 	// them, or none (see [Socket.Protocol]).
 	Protocols []string
 
-	// Header is sent with the request. Host sets the request's host. The handshake's own headers are
-	// replaced, as Workers do; Sec-WebSocket-Protocol and Sec-WebSocket-Extensions are refused, because
-	// Protocols and Compression say the same.
+	// Header is sent with the request, under canonical names whatever their case here. Host, which may have one
+	// value, sets the request's host. The handshake's own headers are replaced, as Workers do;
+	// Sec-WebSocket-Protocol and Sec-WebSocket-Extensions are refused, because Protocols and Compression say the
+	// same. Nothing of Header goes along with a redirect to another host; see Dial.
 	Header http.Header
 
 	// HTTPClient makes the request; nil means [http.DefaultClient]. Its proxy, TLS settings, cookie jar
@@ -39,9 +35,6 @@ type DialOptions struct {
 // connectTimeout bounds the handshake of NewWebSocket, in whose signature there is no place for a context.
 const connectTimeout = 30 * time.Second
 
-// maxRefusal is how much of the body of a refusal is kept, in bytes.
-const maxRefusal = 1 << 10
-
 // Dial opens a connection (RFC 6455 §4.1) and returns the client's end, which waits to be accepted: add
 // listeners and call Accept, or receive from it. In Workers this is fetch with the header Upgrade: websocket.
 // The scheme may be ws, wss, http or https; a user name and password in the URL are sent as basic
@@ -49,13 +42,24 @@ const maxRefusal = 1 << 10
 //
 // ctx, and HTTPClient.Timeout, bound the handshake: neither ends the socket once Dial has returned.
 //
-// The request is an ordinary one, made by net/http: HTTP/1.1 even where the client would use HTTP/2, through a
-// proxy's CONNECT for wss (for ws the proxy has to pass an Upgrade on), and behind up to ten redirects, also to ws
-// and wss, unless the client has a policy of its own. A RoundTripper has to pass the answer's body on or wrap it as
-// an [io.ReadWriteCloser].
+// The request is an ordinary one, made by net/http: HTTP/1.1 even where the client would use HTTP/2, and behind up
+// to ten redirects, also to ws and wss, unless the client has a policy of its own. A RoundTripper has to pass the
+// answer's body on or wrap it as an [io.ReadWriteCloser].
 //
-// If there was an answer it is returned, also together with an error; then its body holds the first KiB of
-// what the server said. It need not be closed. The error is a [*HandshakeError].
+// An HTTP proxy that the client's [http.Transport] names is asked for a tunnel with CONNECT (RFC 6455 §4.1), for ws
+// as for wss: a proxy that allows CONNECT to port 443 only, as Squid does unless configured otherwise, has to allow
+// the port of a ws URL too.
+//
+// A redirect to another scheme, host or port carries nothing of Header, no user name and password, no Protocols and
+// no Referer, and neither do the redirects after it; only the cookies that a Jar has for the new host go along. The
+// same host over TLS (ws to wss, port 80 to 443 or the same port) is no other. A redirect from wss to ws is not
+// followed, whatever the client's CheckRedirect says. CheckRedirect sees the request without what is
+// dropped, and may add what the new host is to have.
+//
+// The status decides: if it is not 101, Dial reads what is there of the body, for a second and 4 KiB at the most,
+// and returns. If there was an answer it is returned, also together with an error; then its body holds what was read.
+// It need not be closed. The error is a [*HandshakeError], whose text has the first line of that body, unless it is a page, and
+// never the password of a URL.
 //
 // The socket pings the server like any other (see Options.KeepAlive). A server that does not know pings would be dropped: give it a
 // negative KeepAlive.
@@ -131,14 +135,17 @@ func dial(ctx context.Context, url string, opts *DialOptions) (wireConfig, *http
 // offer is one handshake from the client's side.
 type offer struct {
 	url       string   // as given
+	ws        bool     // … with the scheme ws or wss
 	target    *url.URL // where the request goes
 	opts      *Options
 	meter     *Meter
 	protocols []string
-	header    http.Header // the caller's
+	header    http.Header // the caller's, with canonical names
 	host      string      // in place of target's, if set
 	key       string
 	client    *http.Client
+	attempts  *attempts     // the RoundTripper of client
+	redirect  redirects     // its CheckRedirect
 	timeout   time.Duration // of the handshake; 0: none
 }
 
@@ -151,15 +158,19 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 	if err := checkProtocols(opts.Protocols); err != nil {
 		return nil, err
 	}
-	if err := checkRequestHeader(opts.Header); err != nil {
+	header, err := requestHeader(opts.Header)
+	if err != nil {
 		return nil, err
 	}
-	o := &offer{
-		url: url, target: u, key: newKey(),
-		opts: opts.resolve(), meter: opts.Meter, protocols: slices.Clone(opts.Protocols),
-		header: opts.Header.Clone(), host: opts.Header.Get("Host"),
+	if err := opts.Options.check("DialOptions"); err != nil {
+		return nil, &HandshakeError{Detail: err.Error()}
 	}
-	o.client, o.timeout = upgradingClient(opts.HTTPClient)
+	o := &offer{
+		url: url, ws: isWebSocketURL(url), target: u, key: newKey(),
+		opts: opts.resolve(), meter: opts.Meter, protocols: slices.Clone(opts.Protocols),
+		header: header, host: header.Get("Host"),
+	}
+	o.setClient(opts.HTTPClient)
 	return o, nil
 }
 
@@ -170,16 +181,16 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 	}
 	ctx, settle := handshakeContext(ctx, o.timeout)
 	defer settle()
-	resp, traced, err := o.send(ctx)
+	resp, err := o.client.Do(o.request(ctx))
 	if err != nil {
-		return wireConfig{}, resp, &HandshakeError{Detail: "no answer", Err: err}
+		return wireConfig{}, resp, o.requestError(resp, err)
 	}
 	protocol, params, err := o.verify(resp)
 	if err != nil {
-		keepRefusal(resp)
+		refuseAnswer(resp)
 		return wireConfig{}, resp, answerError(resp, err)
 	}
-	conn, buffered, err := adopt(resp, traced)
+	conn, buffered, err := adopt(resp, o.attempts.conn())
 	if err != nil {
 		return wireConfig{}, resp, answerError(resp, err)
 	}
@@ -198,22 +209,55 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 func parseURL(raw string, schemes ...string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, &HandshakeError{Detail: "the url is invalid", Err: err}
+		return nil, invalidURL(raw, err)
 	}
 	if u.Scheme == "" {
-		return nil, &HandshakeError{Detail: fmt.Sprintf("the url is invalid: %q has no scheme", raw)}
+		return nil, &HandshakeError{Detail: fmt.Sprintf("the url is invalid: %q has no scheme", maskPassword(raw))}
 	}
 	if !slices.Contains(schemes, u.Scheme) {
 		return nil, &HandshakeError{Detail: fmt.Sprintf("the url scheme must be %s: it is %q", alternatives(schemes), u.Scheme)}
 	}
 	if u.Hostname() == "" {
-		return nil, &HandshakeError{Detail: fmt.Sprintf("the url is invalid: %q has no host", raw)}
+		return nil, &HandshakeError{Detail: fmt.Sprintf("the url is invalid: %q has no host", maskPassword(raw))}
 	}
 	if strings.Contains(raw, "#") { // url.Parse forgets a bare one
-		return nil, &HandshakeError{Detail: fmt.Sprintf("the url fragment must be empty: %q has one (RFC 6455 §3)", raw)}
+		return nil, &HandshakeError{Detail: fmt.Sprintf("the url fragment must be empty: %q has one (RFC 6455 §3)", maskPassword(raw))}
 	}
 	u.Scheme = httpScheme(u.Scheme)
 	return u, nil
+}
+
+// invalidURL says why raw is no URL. The words of url.Parse may contain a part of a password.
+func invalidURL(raw string, err error) error {
+	masked := maskPassword(raw)
+	if masked != raw {
+		return &HandshakeError{Detail: fmt.Sprintf("the url is invalid: %q: escape what is special in its user name and password (url.UserPassword does)", masked)}
+	}
+	return &HandshakeError{Detail: "the url is invalid", Err: err}
+}
+
+// maskPassword replaces the password in a URL by xxxxx, as [url.URL.Redacted] does, also where url.Parse finds none because the
+// URL is invalid: there, whatever is before the last @ counts as user name and password.
+func maskPassword(raw string) string {
+	start := strings.Index(raw, "//") + len("//")
+	if start < len("//") {
+		start = 0
+	}
+	rest := raw[start:]
+	if _, err := url.Parse(raw); err == nil {
+		if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+			rest = rest[:end]
+		}
+	}
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return raw
+	}
+	user, _, found := strings.Cut(rest[:at], ":")
+	if !found {
+		return raw
+	}
+	return raw[:start] + user + ":xxxxx" + raw[start+at:]
 }
 
 // alternatives writes "ws or wss".
@@ -233,6 +277,23 @@ func httpScheme(scheme string) string {
 	return scheme
 }
 
+// webSocketScheme is the reverse of httpScheme.
+func webSocketScheme(scheme string) string {
+	switch scheme {
+	case "http":
+		return "ws"
+	case "https":
+		return "wss"
+	}
+	return scheme
+}
+
+// isWebSocketURL says whether a valid URL has the scheme ws or wss.
+func isWebSocketURL(raw string) bool {
+	scheme, _, _ := strings.Cut(raw, ":")
+	return strings.EqualFold(scheme, "ws") || strings.EqualFold(scheme, "wss")
+}
+
 // checkProtocols is the check of the WebSocket constructor in Workers.
 func checkProtocols(protocols []string) error {
 	for i, p := range protocols {
@@ -248,38 +309,47 @@ func checkProtocols(protocols []string) error {
 	return nil
 }
 
-// checkRequestHeader refuses the two headers that are the result of a negotiation.
-func checkRequestHeader(h http.Header) error {
-	for name := range h {
-		switch http.CanonicalHeaderKey(name) {
-		case "Sec-Websocket-Protocol":
-			return &HandshakeError{Detail: "DialOptions.Header: name subprotocols in Protocols, not in " + headerProtocol}
-		case "Sec-Websocket-Extensions":
-			return &HandshakeError{Detail: "DialOptions.Header: configure compression in Compression, not in " + headerExtensions}
+// requestHeader returns the caller's header with canonical names, or what is wrong with it. net/http writes names as they are:
+// two spellings of one header would be two headers on the wire.
+func requestHeader(given http.Header) (http.Header, error) {
+	h := make(http.Header, len(given))
+	for name, values := range given {
+		if err := checkRequestHeader(name, values); err != nil {
+			return nil, &HandshakeError{Detail: "DialOptions.Header: " + err.Error()}
 		}
+		key := http.CanonicalHeaderKey(name)
+		h[key] = append(h[key], values...)
 	}
-	return nil
+	if n := len(h["Host"]); n > 1 {
+		return nil, &HandshakeError{Detail: fmt.Sprintf("DialOptions.Header: Host has %d values, where a request has one", n)}
+	}
+	return h, nil
 }
 
-// upgradingClient returns a copy of c that follows redirects to ws and wss, and its Timeout, which the copy does
-// not have: it would cover the body of the answer, and that is our connection.
-func upgradingClient(c *http.Client) (*http.Client, time.Duration) {
+// checkRequestHeader refuses the two headers that are the result of a negotiation, and what cannot be sent.
+func checkRequestHeader(name string, values []string) error {
+	switch http.CanonicalHeaderKey(name) {
+	case "Sec-Websocket-Protocol":
+		return errors.New("name subprotocols in Protocols, not in " + headerProtocol)
+	case "Sec-Websocket-Extensions":
+		return errors.New("configure compression in Compression, not in " + headerExtensions)
+	}
+	return checkHeaderField(name, values)
+}
+
+// setClient sets the client to a copy of c that follows redirects to ws and wss, keeps no more of a refusal than Dial returns, and
+// has no Timeout: it would cover the body of the answer, and that is our connection.
+func (o *offer) setClient(c *http.Client) {
 	if c == nil {
 		c = http.DefaultClient
 	}
-	upgrading := *c
-	upgrading.Timeout = 0
-	upgrading.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		r.URL.Scheme = httpScheme(r.URL.Scheme)
-		if c.CheckRedirect != nil {
-			return c.CheckRedirect(r, via)
-		}
-		if len(via) >= 10 { // as http.Client does without a policy
-			return errors.New("stopped after 10 redirects")
-		}
-		return nil
-	}
-	return &upgrading, c.Timeout
+	client := *c
+	o.timeout, client.Timeout = c.Timeout, 0
+	o.attempts = &attempts{base: c.Transport, key: o.key}
+	client.Transport = o.attempts
+	o.redirect = redirects{o: o, policy: c.CheckRedirect}
+	client.CheckRedirect = o.redirect.check
+	o.client = &client
 }
 
 // handshakeContext returns a context that ends with ctx, or after timeout unless that is 0, until settle is called,
@@ -302,47 +372,66 @@ func handshakeContext(ctx context.Context, timeout time.Duration) (handshake con
 	}
 }
 
-// send makes the request and returns the answer and the connection that it came on, nil if httptrace saw none.
-func (o *offer) send(ctx context.Context) (*http.Response, net.Conn, error) {
-	var traced atomic.Pointer[net.Conn]
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { traced.Store(&info.Conn) }, // the last one: redirects, retries
-	})
-	resp, err := o.client.Do(o.request(ctx))
-	if conn := traced.Load(); conn != nil {
-		return resp, *conn, err
-	}
-	return resp, nil, err
-}
-
-// request returns the opening handshake of RFC 6455 §4.1. The values of Connection and Upgrade also make
-// http.Transport use HTTP/1.1, and a fresh connection if the one it has to the host is HTTP/2.
+// request returns the opening handshake of RFC 6455 §4.1.
 func (o *offer) request(ctx context.Context) *http.Request {
-	h := make(http.Header)
+	h := o.handshakeHeader()
 	for name, values := range o.header {
 		if name != "Host" && !isHandshakeHeader(name) {
 			h[name] = values
 		}
 	}
-	h["Connection"] = []string{"Upgrade"}
-	h["Upgrade"] = []string{"websocket"}
-	h[headerVersion] = []string{wireVersion}
-	h[headerKey] = []string{o.key}
 	if len(o.protocols) > 0 {
 		h[headerProtocol] = []string{strings.Join(o.protocols, ", ")}
+	}
+	r := &http.Request{Method: http.MethodGet, URL: o.target, Host: o.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	return r.WithContext(ctx)
+}
+
+// handshakeHeader is what every server may know. The values of Connection and Upgrade also make http.Transport use HTTP/1.1, and a
+// fresh connection if the one it has to the host is HTTP/2.
+func (o *offer) handshakeHeader() http.Header {
+	h := http.Header{
+		"Connection":  {"Upgrade"},
+		"Upgrade":     {"websocket"},
+		headerVersion: {wireVersion},
+		headerKey:     {o.key},
 	}
 	if c := o.opts.Compression; !c.Disable {
 		h[headerExtensions] = []string{deflate.Offer(c.want())}
 	}
-	r := &http.Request{Method: http.MethodGet, URL: o.target, Host: o.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	return r.WithContext(ctx)
+	return h
+}
+
+// requestError says why there was no answer, or none that counts, with the scheme that the caller used and without a password.
+func (o *offer) requestError(resp *http.Response, err error) error {
+	if e, ok := err.(*url.Error); ok {
+		shown := *e
+		shown.URL = o.shown(e.URL)
+		err = &shown
+	}
+	if resp != nil { // http.Client: only if a redirect was not to be followed
+		return &HandshakeError{StatusCode: resp.StatusCode, Detail: "the redirect was not followed", Err: err}
+	}
+	return &HandshakeError{Detail: "no answer", Err: err}
+}
+
+// shown returns a URL of net/http's as the caller would write it, without a password.
+func (o *offer) shown(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return maskPassword(raw)
+	}
+	if o.ws {
+		u.Scheme = webSocketScheme(u.Scheme)
+	}
+	return u.Redacted()
 }
 
 // verify checks the answer as RFC 6455 §4.1 demands, and returns what the server chose.
 func (o *offer) verify(resp *http.Response) (protocol string, params *deflate.Params, err error) {
 	h := resp.Header
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return "", nil, fmt.Errorf("expected status 101, but received %d", resp.StatusCode)
+		return "", nil, fmt.Errorf("expected status 101, but received %s", said(resp))
 	}
 	if got := strings.Join(h.Values("Upgrade"), ", "); !strings.EqualFold(got, "websocket") {
 		return "", nil, fmt.Errorf(`expected "Upgrade: websocket", but received %.100q`, got)
@@ -365,6 +454,9 @@ func (o *offer) chosenProtocol(h http.Header) (string, error) {
 	values := headerValues(h, headerProtocol)
 	if len(values) == 0 {
 		return "", nil
+	}
+	if o.redirect.crossed || len(o.protocols) == 0 {
+		return "", fmt.Errorf("expected no subprotocol, since none was asked for, but received %.100q", strings.Join(values, ", "))
 	}
 	if i := slices.Index(o.protocols, values[0]); i >= 0 && len(values) == 1 {
 		return o.protocols[i], nil // ours: the header's memory is let go
@@ -391,16 +483,4 @@ func (o *offer) chosenCompression(h http.Header) (*deflate.Params, error) {
 // answerError says what was wrong with an answer.
 func answerError(resp *http.Response, err error) error {
 	return &HandshakeError{StatusCode: resp.StatusCode, Detail: err.Error()}
-}
-
-// keepRefusal replaces the body by a copy of its beginning and lets the connection go. The body of a 101 is
-// the connection itself, of which there is nothing to keep.
-func keepRefusal(resp *http.Response) {
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body = http.NoBody
-		return
-	}
-	kept, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what came before an error is kept too
-	resp.Body = io.NopCloser(bytes.NewReader(kept))
 }

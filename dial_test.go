@@ -246,7 +246,7 @@ func TestDialRefusesAnswers(t *testing.T) {
 
 func TestDialKeepsTheBeginningOfARefusal(t *testing.T) {
 	addr := originServer(t, func(p *rawPeer, _ string) {
-		io.WriteString(p, "HTTP/1.1 503 Busy\r\n\r\n"+strings.Repeat("x", 3000)) // and never ends
+		io.WriteString(p, "HTTP/1.1 503 Busy\r\n\r\n"+strings.Repeat("x", 10_000)) // and never ends
 	})
 	_, resp, err := Dial(testContext(t), "ws://"+addr, nil)
 	require.Error(t, err)
@@ -412,44 +412,17 @@ func TestDialBesideHTTP2(t *testing.T) {
 	assertEchoes(t, c)
 }
 
-// connectProxy is an HTTP proxy that tunnels CONNECT and counts.
-func connectProxy(t *testing.T) (*url.URL, *atomic.Int32) {
-	var tunnels atomic.Int32
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodConnect {
-			w.WriteHeader(http.StatusMethodNotAllowed)
-			return
-		}
-		tunnels.Add(1)
-		up, err := net.Dial("tcp", r.Host)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		w.WriteHeader(http.StatusOK)
-		down, early, refused := takeOver(w)
-		if !assert.Nil(t, refused) {
-			return
-		}
-		up.Write(early)
-		go func() { io.Copy(up, down); up.Close() }()
-		go func() { io.Copy(down, up); down.Close() }()
-	}))
-	t.Cleanup(srv.Close)
-	u, err := url.Parse(srv.URL)
-	require.NoError(t, err)
-	return u, &tunnels
-}
-
 func TestDialThroughAProxy(t *testing.T) {
-	proxy, tunnels := connectProxy(t)
+	handler, tunnels := tunnelProxy(t)
+	proxy := httptest.NewServer(handler)
+	defer proxy.Close()
 	srv := httptest.NewTLSServer(echo(nil))
 	defer srv.Close()
 	transport := srv.Client().Transport.(*http.Transport).Clone()
-	transport.Proxy = http.ProxyURL(proxy)
+	transport.Proxy = through(proxy.URL).Proxy
 	c, _ := mustDial(t, "wss://"+srv.Listener.Addr().String(), &DialOptions{HTTPClient: &http.Client{Transport: transport}})
 	assertEchoes(t, c)
-	assert.EqualValues(t, 1, tunnels.Load())
+	assert.Len(t, tunnels, 1)
 }
 
 func TestDialSendsAndKeepsCookies(t *testing.T) {
@@ -479,7 +452,7 @@ func TestDialFollowsRedirects(t *testing.T) {
 			io.WriteString(p, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "+scheme+target.Listener.Addr().String()+"\r\n\r\n")
 		})
 		c, resp := mustDial(t, "ws://"+addr, &DialOptions{Protocols: []string{"chat"}})
-		assert.Equal(t, "chat", c.protocol)
+		assert.Empty(t, c.protocol, "another host is not asked for it")
 		assert.Equal(t, target.Listener.Addr().String(), resp.Request.URL.Host)
 		assert.Equal(t, target.Listener.Addr(), c.conn.RemoteAddr())
 		assertEchoes(t, c)

@@ -46,8 +46,8 @@
 // [Upgrade] checks the request, answers 101 and returns a socket that waits to be accepted. The handler may
 // return at once: neither its return nor the end of the request's context ends the socket.
 //
-// A request that does not pass gets an HTTP answer with a sentence that says why. Upgrade returns a
-// [*HandshakeError] and the handler only has to return.
+// A request that does not pass gets an HTTP answer with a sentence that says why, and its connection is closed behind that. Upgrade
+// returns a [*HandshakeError] and the handler only has to return.
 //
 // A request with an Origin header must come from a page of the same host or from one of
 // [UpgradeOptions.AllowedOrigins]. Otherwise a page of any site could open a socket with its visitor's cookies.
@@ -62,7 +62,8 @@
 // # Dialing
 //
 // [Dial] makes an ordinary request with an [http.Client], so that proxies, cookies, TLS settings and redirects are
-// configured where they always are. Its context bounds the handshake, not the socket.
+// configured where they always are. Its context bounds the handshake, not the socket. A redirect to another host carries nothing
+// that the caller has given for the first, and none leads away from TLS. A proxy is asked for a tunnel, for ws as for wss.
 //
 // [NewWebSocket] is the constructor of browsers. It returns at once with a socket that is [Connecting] and
 // accepted; the open event says that it has opened. An attempt that fails fires an error event and then a close
@@ -173,7 +174,8 @@
 // the peer does not let us choose.
 //
 // Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the
-// CRIME and BREACH attacks). [Compression.Choose] and [Compression.Disable] are the means against it.
+// CRIME and BREACH attacks). [Compression.Choose] and [Compression.Disable] are the means against it. Of a message of NextWriter,
+// Choose sees the first fragment.
 //
 // # Limits
 //

@@ -100,16 +100,18 @@ func ExampleDial() {
 
 // A handshake that fails says why, on both sides.
 func ExampleHandshakeError() {
-	srv := httptest.NewServer(http.HandlerFunc(echo))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "unknown token", http.StatusUnauthorized)
+	}))
 	defer srv.Close()
 
-	opts := &edgews.DialOptions{Header: http.Header{"Origin": {"https://elsewhere.example"}}}
+	opts := &edgews.DialOptions{Header: http.Header{"Authorization": {"Bearer ann"}}}
 	_, resp, err := edgews.Dial(context.Background(), srv.URL, opts)
 	fmt.Println(resp.Status)
 	fmt.Println(err)
 	// Output:
-	// 403 Forbidden
-	// edgews: handshake failed: expected status 101, but received 403
+	// 401 Unauthorized
+	// edgews: handshake failed: expected status 101, but received 401 Unauthorized: unknown token
 }
 
 // NewWebSocket returns at once and connects in the background.

@@ -27,7 +27,7 @@ type Explanation struct {
 type Reason struct {
 	Pin    string    // as in ObjectInfo.Pins
 	Since  time.Time // zero if that is not known: of storage, and of an event without a meter
-	By     string    // the handler that runs, the line that called WaitUntil, the URL that was dialed; "" if there is no more to say
+	By     string    // the handler that runs, the line that called WaitUntil, the URL that was dialed, without its password; "" if there is no more to say
 	Socket *Socket   // nil: it is no socket
 }
 
@@ -141,7 +141,7 @@ func (o *object) sockets() (all []*Socket) {
 func (o *object) reasons() []Reason {
 	reasons := o.ownReasons()
 	for s, g := range o.guestsNow() {
-		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: s.URL(), Socket: s})
+		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: maskPassword(s.URL()), Socket: s})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int { return a.Since.Compare(b.Since) })
 	return reasons

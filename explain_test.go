@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,7 @@ func TestExplainWithoutMeter(t *testing.T) {
 				if req.URL.Path == "/dial" {
 					sockets := make(chan *edgews.Socket, 1)
 					_, url, client := overPipe.serve(t, upgradeInto(t, sockets, edgews.Options{}))
+					url = strings.Replace(url, "//", "//ann:secret@", 1)
 					s, _, err := edgews.Dial(req.Context(), url, &edgews.DialOptions{HTTPClient: client})
 					if assert.NoError(t, err) {
 						s.Accept()
@@ -110,7 +112,7 @@ func TestExplainWithoutMeter(t *testing.T) {
 		synctest.Wait()
 		for e := range n.Explain(edgews.DurableObjects) {
 			require.Len(t, e.Reasons, 1)
-			assert.Equal(t, "outbound socket (ws://pipe.test/) for 0s", e.Reasons[0].String())
+			assert.Equal(t, "outbound socket (ws://ann:xxxxx@pipe.test/) for 0s", e.Reasons[0].String())
 			assert.Zero(t, e.Cost)
 			require.NoError(t, e.Reasons[0].Socket.Close(1000, ""), "an operator can do something about it")
 		}

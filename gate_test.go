@@ -354,7 +354,7 @@ func TestGateAndRespond(t *testing.T) {
 				p.expectsClose(1011)
 				return
 			}
-			p.expects(text("one"), part(text(""), false), continuation("two", false), continuation("", true), text("three"), text("four"))
+			p.expects(text("one"), part(text("two"), false), continuation("", true), text("three"), text("four"))
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
+	"fmt"
 	"iter"
 	"net/http"
 	"slices"
@@ -123,6 +124,19 @@ func isToken(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// checkHeaderField refuses what cannot be sent as a header: who controls a value's line breaks controls what follows.
+func checkHeaderField(name string, values []string) error {
+	if !isToken(name) {
+		return fmt.Errorf("%q is not a header name", name)
+	}
+	for _, v := range values {
+		if strings.ContainsAny(v, "\r\n\x00") {
+			return fmt.Errorf("the value of %s contains a line break or NUL", name)
+		}
+	}
+	return nil
 }
 
 // isHandshakeHeader says whether the handshake itself writes the header called name.

@@ -18,6 +18,38 @@ import (
 // What it has read ahead comes along; its buffers, its request and its context stay behind for the garbage
 // collector.
 
+// answered returns why w can take no answer any more, or nil. A Hijack after WriteHeader would succeed, and send both answers. Only
+// net/http knows, and has no method that tells: its fields do. Of a ResponseWriter that is not net/http's, nothing is known.
+func answered(w http.ResponseWriter) *HandshakeError {
+	v := reflect.ValueOf(innermost(w))
+	if v.Kind() != reflect.Pointer || v.IsNil() || !isPackageOfHTTP(v.Type().Elem().PkgPath()) {
+		return nil
+	}
+	switch v = v.Elem(); {
+	case flag(v, "wroteHeader"):
+		return &HandshakeError{Detail: "the answer has begun already: call Upgrade before WriteHeader and Write"}
+	case flag(v, "conn", "hijackedv"):
+		return &HandshakeError{Detail: "the connection was taken over already", Err: http.ErrHijacked}
+	}
+	return nil
+}
+
+func isPackageOfHTTP(path string) bool { return path == "net/http" || path == "net/http/httptest" }
+
+// flag returns the bool at a path of fields, in structs and pointers to structs, or false if there is none.
+func flag(v reflect.Value, path ...string) bool {
+	for _, name := range path {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct {
+			return false
+		}
+		v = v.FieldByName(name)
+	}
+	return v.Kind() == reflect.Bool && v.Bool()
+}
+
 // takeOver hijacks a server's connection, through any wrappers of w that have an Unwrap method.
 func takeOver(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *HandshakeError) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -67,9 +99,10 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 }
 
 // adopt takes over the connection of a 101 answer. The answer's body is the only thing net/http hands out, and a
-// body has neither deadlines nor a file descriptor; traced, the connection that httptrace saw, has both.
+// body has neither deadlines nor a file descriptor; the connection below has both. Which one that is, net/http's body itself tells.
 //
-// A body from anybody but net/http stays in the path: its author may count, limit or record what passes through.
+// A body from anybody but net/http stays in the path: its author may count, limit or record what passes through. traced is
+// the connection below it, for its deadlines and addresses, or nil if that is not known.
 func adopt(resp *http.Response, traced net.Conn) (conn net.Conn, buffered []byte, err error) {
 	body, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
@@ -80,17 +113,29 @@ func adopt(resp *http.Response, traced net.Conn) (conn net.Conn, buffered []byte
 	if conn, ok := body.(net.Conn); ok {
 		return conn, nil, nil
 	}
-	if fromTransport(body) && hasDeadlines(traced) {
-		buffered, err = drain(body, traced)
-		return traced, buffered, err
+	if below, ok := transportConn(body, traced); ok {
+		if hasDeadlines(below) {
+			buffered, err = drain(body, below)
+			return below, buffered, err
+		}
+		traced = below
 	}
 	return &bodyConn{body, traced}, nil, nil
 }
 
-// fromTransport says whether body is net/http's own: buffered bytes first, then the bare connection.
-func fromTransport(body io.ReadWriteCloser) bool {
-	t := reflect.TypeOf(body)
-	return t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http"
+// transportConn returns the connection in a body of net/http's own: buffered bytes first, then the bare connection, which
+// it embeds as an io.ReadWriteCloser. Should that ever change, it is traced.
+func transportConn(body io.ReadWriteCloser, traced net.Conn) (net.Conn, bool) {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != "net/http" || v.Elem().Kind() != reflect.Struct {
+		return nil, false
+	}
+	if f := v.Elem().FieldByName("ReadWriteCloser"); f.IsValid() && f.CanInterface() {
+		if conn, ok := f.Interface().(net.Conn); ok {
+			return conn, true
+		}
+	}
+	return traced, traced != nil
 }
 
 // hasDeadlines says whether the deadlines of conn are known to work. Those of a net.Conn that came out of the

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -31,6 +32,9 @@ func (id *ID) UnmarshalText(text []byte) error {
 	if len(text) != 2*len(parsed.b) {
 		return fmt.Errorf("%w: %d characters instead of %d hexadecimal digits", ErrInvalidID, len(text), 2*len(parsed.b))
 	}
+	if bytes.ContainsAny(text, "ABCDEF") {
+		return fmt.Errorf("%w: its hexadecimal digits are in lower case", ErrInvalidID)
+	}
 	if _, err := hex.Decode(parsed.b[:], text); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidID, err)
 	}
@@ -52,8 +56,9 @@ func (n *Namespace) NewUniqueID() ID {
 	return n.sealID(own[:])
 }
 
-// ParseID takes what ID.String returned, in this process or another, of this namespace. Anything else is ErrInvalidID,
-// also an ID of another namespace.
+// ParseID takes what ID.String returned, in this process or another, of this namespace. Anything else is ErrInvalidID:
+// an ID of another namespace, and also the same digits in upper case, so that an ID has one spelling, by which programs may
+// compare it and proxies may route it.
 func (n *Namespace) ParseID(s string) (ID, error) {
 	var id ID
 	if err := id.UnmarshalText([]byte(s)); err != nil {

@@ -34,7 +34,7 @@ func TestMeterCountsASocket(t *testing.T) {
 		}
 		require.NoError(t, w.Close())
 		p.expects(text("good day"), binaryOf("1234"))
-		p.closesAfter(5) // the pieces, and the empty ones around them
+		p.closesAfter(4) // the pieces, and the empty one behind them
 		events.wantsEnd(closed(1000, "bye", true))
 		got := m.Usage().Sub(before)
 		got.Busy, got.Connected = 0, 0

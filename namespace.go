@@ -79,6 +79,20 @@ type NamespaceOptions struct {
 	// or "", is Meter itself; without Meter nothing is counted. It must be quick and always give the same answer for
 	// the same ID.
 	Tenant func(ID) string
+
+	// ShutdownCode is the code with which Shutdown closes sockets; default StatusServiceRestart, 1012, which tells a client that it
+	// may connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation
+	// of the protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. To them, set StatusGoingAway, 1001, which all
+	// know; it also stands for an end without return, so clients may not connect again by themselves.
+	ShutdownCode StatusCode
+}
+
+// check refuses what can never work.
+func (o *NamespaceOptions) check(of string) error {
+	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
+		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
+	}
+	return o.Options.check(of)
 }
 
 const defaultHibernateAfter = 10 * time.Second
@@ -106,8 +120,8 @@ type Namespace struct {
 // its context ends with the event, its State does not. It may use State.WebSockets, since sockets outlive values. If it
 // fails the event fails, all sockets of the object close with 1011, and the next event tries again.
 //
-// NewNamespace panics if the name is empty, if construct is nil, and if there is a namespace of that name on the same Store
-// already that has not been shut down: their objects would be the same and not know of each other.
+// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if there is a namespace of
+// that name on the same Store already that has not been shut down: their objects would be the same and not know of each other.
 func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
 	switch {
 	case name == "":
@@ -119,6 +133,9 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	if opts != nil {
 		n.opts = *opts
 	}
+	if err := n.opts.check("NamespaceOptions"); err != nil {
+		panic("edgews: NewNamespace: " + err.Error())
+	}
 	meter := n.opts.Meter
 	n.opts.Options = *n.opts.resolve()
 	n.opts.Meter = meter
@@ -126,6 +143,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
 	n.ctx, n.cut = context.WithCancelCause(context.Background())
 	n.working, n.tell = context.WithCancelCause(n.ctx)
+	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.clock.n, n.alarms.n = n, n
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()

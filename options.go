@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,8 @@ type Overflow uint8
 const (
 	// OverflowError refuses the message: Send returns ErrBufferFull and the socket lives on.
 	OverflowError Overflow = iota
-	// OverflowClose gives the reader up: what waits is discarded and the socket closes with 1013 (try again later).
+	// OverflowClose gives the reader up: what waits is discarded and the socket closes with 1013 (try again later), which
+	// some peers take for a violation of the protocol; see NamespaceOptions.ShutdownCode.
 	OverflowClose
 	// OverflowDrop drops the newest message, the one given to Send, which returns nil. For streams of
 	// which only the present counts.
@@ -37,13 +39,16 @@ type Compression struct {
 	Threshold int
 
 	// Choose, when set, is asked for each message of at least Threshold bytes whether to compress it: say
-	// no to images and archives. It must not keep or change data.
+	// no to images and archives, and to what contains secrets. It must not keep or change data. Of a message of
+	// NextWriter, whose size is not known, it gets the first fragment; see [Socket.NextWriter].
 	Choose func(kind Kind, data []byte) bool
 
 	// NoContextTakeover forgets our own messages between messages: less memory (nothing is kept), worse ratio.
 	NoContextTakeover bool
 
-	// PeerNoContextTakeover asks the peer to do the same, so that nothing is kept for inflating.
+	// PeerNoContextTakeover asks the peer to do the same, so that nothing is kept for inflating. A server may ask for it
+	// although the client has not offered it (RFC 7692 §7.1.1.2), but clients of Tornado and Mojolicious ignore what they have
+	// not offered, and their second compressed message then fails with 1002: do not set it for a server that they use.
 	PeerNoContextTakeover bool
 
 	// WindowBits bounds the window that we compress with, 8 to 15; default 15. A peer that asks for less gets
@@ -56,7 +61,8 @@ type Compression struct {
 }
 
 // Options configures one socket. The zero value is recommended and safe; a field that is left zero means its
-// default. Functions that take options copy them: a later change has no effect.
+// default. Functions that take options copy them: a later change has no effect. A value that can never work is refused: by
+// Dial with an error, by Upgrade and Respond with 500, by NewNamespace with a panic.
 type Options struct {
 	// MaxMessageSize is the largest message that is received, in bytes after inflation; default 32 MiB,
 	// as in Workers. Beyond it the connection fails with 1009 and [ErrMessageTooBig]. Negative: no limit.
@@ -119,6 +125,12 @@ const (
 	defaultPeerWindowBits   = 12
 )
 
+// The bits of a window in permessage-deflate (RFC 7692 §7.1.2).
+const (
+	minWindowBits = 8
+	maxWindowBits = 15
+)
+
 // resolve returns a copy of o with every default filled in, and without Meter. The sockets of a server have the same options,
 // whoever pays for them; they share one copy.
 func (o Options) resolve() *Options {
@@ -172,6 +184,44 @@ func (o Options) key() (optionsKey, bool) {
 	}}, c.Choose == nil
 }
 
+// check refuses what can never work. of names the options that o is a part of.
+func (o *Options) check(of string) error {
+	switch {
+	case o.SendBuffer < 0:
+		return fmt.Errorf("%s.SendBuffer: %d bytes: it cannot be negative; 0 is the default, %d", of, o.SendBuffer, defaultSendBuffer)
+	case o.Overflow > OverflowDrop:
+		return fmt.Errorf("%s.Overflow: %d: use OverflowError, OverflowClose or OverflowDrop", of, o.Overflow)
+	case o.KeepAliveTimeout < 0:
+		return fmt.Errorf("%s.KeepAliveTimeout: %v: it cannot be negative; to send no pings set KeepAlive: -1", of, o.KeepAliveTimeout)
+	case o.CloseTimeout < 0:
+		return fmt.Errorf("%s.CloseTimeout: %v: it cannot be negative, since a socket may not wait for ever to close", of, o.CloseTimeout)
+	case o.RateLimit.Messages < 0:
+		return fmt.Errorf("%s.RateLimit.Messages: %d per second: it cannot be negative; 0 is no limit", of, o.RateLimit.Messages)
+	case o.RateLimit.Bytes < 0:
+		return fmt.Errorf("%s.RateLimit.Bytes: %d per second: it cannot be negative; 0 is no limit", of, o.RateLimit.Bytes)
+	}
+	return o.Compression.check(of)
+}
+
+// check is Options.check for a Compression, which may be nil.
+func (c *Compression) check(of string) error {
+	if c == nil {
+		return nil
+	}
+	for _, window := range []struct {
+		name string
+		bits int
+	}{{"WindowBits", c.WindowBits}, {"PeerWindowBits", c.PeerWindowBits}} {
+		if bits := window.bits; bits != 0 && (bits < minWindowBits || bits > maxWindowBits) {
+			return fmt.Errorf("%s.Compression.%s: %d: a window has %d to %d bits (RFC 7692 §7.1.2); 0 is the default", of, window.name, bits, minWindowBits, maxWindowBits)
+		}
+	}
+	if c.Threshold < 0 {
+		return fmt.Errorf("%s.Compression.Threshold: %d bytes: it cannot be negative; 1 compresses every message", of, c.Threshold)
+	}
+	return nil
+}
+
 func (o Options) fill() *Options {
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.SendBuffer, defaultSendBuffer)
@@ -187,8 +237,6 @@ func (o Options) fill() *Options {
 	setDefault(&c.Threshold, defaultThreshold)
 	setDefault(&c.WindowBits, defaultWindowBits)
 	setDefault(&c.PeerWindowBits, defaultPeerWindowBits)
-	c.WindowBits = min(max(c.WindowBits, 8), 15)
-	c.PeerWindowBits = min(max(c.PeerWindowBits, 8), 15)
 	o.Compression = &c
 	return &o
 }

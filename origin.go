@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,8 +24,11 @@ type originPattern struct {
 	host       string
 	subdomains bool   // of host, and not host itself
 	port       string // "*": any
-	null       bool   // the pattern is the opaque origin "null"
+	exact      string // instead of all that: the origin of pages that have no host
 }
+
+// hostless are the origins of pages that have no host: sandboxed frames and most local files, and local files in some web views.
+var hostless = []string{"null", "file://"}
 
 // checkOrigin refuses pages of other sites with 403. A request without Origin does not come from a browser,
 // and whoever is not a browser can claim any origin.
@@ -35,15 +39,28 @@ func checkOrigin(r *http.Request, allowed []originPattern) *HandshakeError {
 	}
 	o, ok := parseOrigin(values[0])
 	if len(values) == 1 && (ok && o.sameHost(r.Host) || slices.ContainsFunc(allowed, func(p originPattern) bool {
-		return p.null && values[0] == "null" || ok && p.match(o)
+		return p.exact != "" && p.exact == values[0] || ok && p.match(o)
 	})) {
 		return nil
 	}
-	return &HandshakeError{
-		StatusCode: http.StatusForbidden,
-		Detail: fmt.Sprintf("origin %.200q may not open a WebSocket on host %.200q: add it to AllowedOrigins if it should",
-			strings.Join(values, ", "), r.Host),
+	return refusal(http.StatusForbidden, "origin %.200q may not open a WebSocket on host %.200q: %s",
+		strings.Join(values, ", "), r.Host, originAdvice(values, ok))
+}
+
+// originAdvice says what to do about an origin that was refused.
+func originAdvice(values []string, ok bool) string {
+	switch value := values[0]; {
+	case len(values) > 1:
+		return "a request has one Origin"
+	case ok:
+		return "add it to AllowedOrigins if it should; if it is the server's own, a proxy in between has replaced the Host header and has to" +
+			" pass it on (in nginx: proxy_set_header Host $http_host)"
+	case slices.Contains(hostless, value):
+		return "add it to AllowedOrigins if it should"
+	case !strings.Contains(value, "://"):
+		return "an origin begins with a scheme, as in https://example.com; add that to AllowedOrigins if it should"
 	}
+	return "an origin ends with its host or port, without a slash, path or user name, as in https://example.com; add that to AllowedOrigins if it should"
 }
 
 // parseOrigin takes apart scheme://host[:port] (RFC 6454 §6.1), and nothing with more in it.
@@ -53,6 +70,7 @@ func parseOrigin(s string) (origin, bool) {
 		return origin{}, false
 	}
 	host, port := splitPort(u.Host)
+	host = inPunycode(host)
 	return origin{u.Scheme, host, dropDefault(port, u.Scheme)}, true
 }
 
@@ -60,12 +78,20 @@ func parseOrigin(s string) (origin, bool) {
 // knows the server's.
 func (o origin) sameHost(hostport string) bool {
 	host, port := splitPort(hostport)
-	return o.host == host && o.port == dropDefault(port, o.scheme)
+	return o.host == inPunycode(host) && o.port == dropDefault(port, o.scheme)
+}
+
+// inPunycode is asciiHost for a host that a peer sent: one that cannot be converted stays as it is, and then equals nothing else.
+func inPunycode(host string) string {
+	if ascii, err := asciiHost(host); err == nil {
+		return ascii
+	}
+	return host
 }
 
 // match says whether the pattern covers o.
 func (p originPattern) match(o origin) bool {
-	if p.null || p.scheme != "" && p.scheme != o.scheme {
+	if p.exact != "" || p.scheme != "" && p.scheme != o.scheme {
 		return false
 	}
 	if p.port != "*" && dropDefault(p.port, o.scheme) != o.port {
@@ -94,8 +120,8 @@ func parsePatterns(patterns []string) ([]originPattern, error) {
 // parsePattern refuses what would match nothing, or more than its author meant: *example.com would let
 // evilexample.com in.
 func parsePattern(s string) (originPattern, error) {
-	if s == "null" {
-		return originPattern{null: true}, nil
+	if slices.Contains(hostless, s) {
+		return originPattern{exact: s}, nil
 	}
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -113,7 +139,35 @@ func parsePattern(s string) (originPattern, error) {
 	if found && !isToken(scheme) {
 		return p, fmt.Errorf("AllowedOrigins: %q has no scheme before ://; use https://, or leave both out to allow any", s)
 	}
+	if p.subdomains {
+		if err := checkWildcard(p.host); err != nil {
+			return p, fmt.Errorf("AllowedOrigins: %q %w", s, err)
+		}
+	}
+	ascii, err := asciiHost(p.host)
+	if err != nil {
+		return p, fmt.Errorf("AllowedOrigins: %q matches nothing: %w", s, err)
+	}
+	p.host = ascii
 	return p, nil
+}
+
+// ownSuffixes are top-level domains in which nobody else can have a name that browsers look up (RFC 6761, and what ICANN has reserved
+// for private use).
+var ownSuffixes = []string{"localhost", "test", "internal"}
+
+// checkWildcard refuses a wildcard over domains that belong to different people, as far as that can be told without a list of public
+// suffixes, and over addresses, which have no subdomains.
+func checkWildcard(host string) error {
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	last := labels[len(labels)-1]
+	switch {
+	case strings.Contains(host, ":") || last == "" || strings.Trim(last, "0123456789") == "":
+		return errors.New("matches nothing: an address has no subdomains")
+	case len(labels) == 1 && !slices.Contains(ownSuffixes, last):
+		return fmt.Errorf("allows every site under .%s, and anybody can have one: name your own domain, as in *.example.com", last)
+	}
+	return nil
 }
 
 // splitPort splits host[:port], in which an IPv6 address keeps its brackets, and lowers the host's case.

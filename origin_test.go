@@ -57,6 +57,17 @@ func TestCheckOrigin(t *testing.T) {
 		{"wildcard, apex", "x", []string{"https://example.com"}, []string{"https://*.example.com"}, false},
 		{"wildcard, look-alike", "x", []string{"https://evilexample.com"}, []string{"https://*.example.com"}, false},
 		{"wildcard, empty label", "x", []string{"https://.example.com"}, []string{"https://*.example.com"}, false},
+		{"wildcard, localhost", "x", []string{"http://a.localhost:3000"}, []string{"http://*.localhost:*"}, true},
+		{"empty, with a pattern", "x", []string{""}, []string{"https://a"}, false},
+		{"file", "x", []string{"file://"}, nil, false},
+		{"file allowed", "x", []string{"file://"}, []string{"file://"}, true},
+		{"file is not null", "x", []string{"null"}, []string{"file://"}, false},
+		{"file with a path", "x", []string{"file:///tmp/x.html"}, []string{"file://"}, false},
+		{"Unicode", "x", []string{"https://xn--bcher-kva.example"}, []string{"https://bücher.example"}, true},
+		{"Unicode, case", "x", []string{"https://xn--bcher-kva.example"}, []string{"https://BÜCHER.example"}, true},
+		{"Unicode wildcard", "x", []string{"https://a.xn--bcher-kva.example"}, []string{"https://*.bücher.example"}, true},
+		{"Unicode sent", "x", []string{"https://bücher.example"}, []string{"https://bücher.example"}, true},
+		{"Unicode Host", "bücher.example", []string{"https://xn--bcher-kva.example"}, nil, true},
 		{"second pattern", "x", []string{"https://b"}, []string{"https://a", "https://b"}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,7 +83,6 @@ func TestCheckOrigin(t *testing.T) {
 			}
 			require.NotNil(t, refused)
 			assert.Equal(t, http.StatusForbidden, refused.StatusCode)
-			assert.Contains(t, refused.Detail, "add it to AllowedOrigins")
 		})
 	}
 }
@@ -91,10 +101,38 @@ func TestPatternsThatAreMistakes(t *testing.T) {
 		"*.":                    "is not an origin",
 		"a.com, b.com":          "is not an origin",
 		"://example.com":        "has no scheme",
+		"https://*.com":         "allows every site under .com, and anybody can have one",
+		"*.com":                 "allows every site under .com",
+		"*.com.:*":              "allows every site under .com",
+		"*.рф":                  "allows every site under .рф",
+		"https://*.127.0.0.1":   "an address has no subdomains",
+		"https://*.[::1]":       "an address has no subdomains",
+		"bu\u0308cher.example":  "use the punycode form",
 	} {
 		_, err := parsePatterns([]string{pattern})
 		if assert.Error(t, err, "%q", pattern) {
 			assert.Contains(t, err.Error(), want)
+		}
+	}
+}
+
+// The refusal says what to do about the origin that was sent.
+func TestRefusedOriginAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		origins []string
+		want    string
+	}{
+		{[]string{"https://evil.example"}, "add it to AllowedOrigins if it should; if it is the server's own, a proxy in between has replaced the Host header and has to pass it on (in nginx: proxy_set_header Host $http_host)"},
+		{[]string{"null"}, `origin "null" may not open a WebSocket on host "example.com": add it to AllowedOrigins if it should`},
+		{[]string{"example.com"}, "an origin begins with a scheme, as in https://example.com"},
+		{[]string{""}, "an origin begins with a scheme"},
+		{[]string{"https://example.com/"}, "an origin ends with its host or port, without a slash"},
+		{[]string{"https://example.com", "https://example.com"}, "a request has one Origin"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Origin"] = tt.origins
+		if refused := checkOrigin(r, nil); assert.NotNil(t, refused, "%q", tt.origins) {
+			assert.Contains(t, refused.Detail, tt.want)
 		}
 	}
 }

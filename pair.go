@@ -58,6 +58,10 @@ func (m *memory) send(out outgoing) error {
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
 func (m *memory) sendLocked(out *outgoing) {
+	if out.claims {
+		m.self.status |= streamingOut
+		return
+	}
 	m.self.tab.outLocked(out)
 	if m.self.is(owned) && !out.ungated {
 		m.self.gateLocked()
@@ -80,7 +84,7 @@ func (m *memory) setStreaming(on bool) {
 	if on {
 		m.self.status |= streamingOut
 	} else {
-		m.self.status &^= streamingOut
+		m.self.status &^= streamingOut | uncompressed
 	}
 }
 

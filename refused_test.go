@@ -22,7 +22,7 @@ var refusedRequests = map[string]func(*http.Request){
 	"500": func(r *http.Request) {}, // the recorder gives up no connection
 }
 
-func upgradeRequest(edit func(*http.Request)) *http.Request {
+func refusedRequest(edit func(*http.Request)) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "http://example.com/", nil)
 	r.Header.Set("Upgrade", "websocket")
 	r.Header.Set("Connection", "Upgrade")
@@ -37,7 +37,7 @@ func overRefusals(t *testing.T, f func(t *testing.T, w http.ResponseWriter, r *h
 	t.Helper()
 	for name, edit := range refusedRequests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) { f(t, httptest.NewRecorder(), upgradeRequest(edit)) })
+			bubble(t, func(t *testing.T) { f(t, httptest.NewRecorder(), refusedRequest(edit)) })
 		})
 	}
 }
@@ -177,7 +177,7 @@ func TestRefusedPairsUseUpNothing(t *testing.T) {
 		}
 	})
 	id := n.NewUniqueID()
-	r := upgradeRequest(refusedRequests["403"])
+	r := refusedRequest(refusedRequests["403"])
 	for range 32768 + 1 {
 		n.Get(id).ServeHTTP(httptest.NewRecorder(), r)
 	}
@@ -241,7 +241,7 @@ func TestPairsThatAreNotRefused(t *testing.T) {
 // The end of the pair says why.
 func TestRefusalIsAHandshakeError(t *testing.T) {
 	client, server := edgews.NewPair()
-	err := edgews.Respond(httptest.NewRecorder(), upgradeRequest(refusedRequests["403"]), client, nil)
+	err := edgews.Respond(httptest.NewRecorder(), refusedRequest(refusedRequests["403"]), client, nil)
 	_, received := server.Receive(within(t))
 	e, ok := errors.AsType[*edgews.HandshakeError](received)
 	require.True(t, ok, "%v", received)

@@ -62,8 +62,8 @@ func (s *shutdown) cut() {
 const closeSpread = time.Second
 
 // Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
-// close with 1012 (service restart), each at a moment of its own within a second, or within half the time that ctx
-// leaves; then the contexts of WaitUntil functions are cancelled, with the cause ErrShutdown; and events that are running or
+// close with ShutdownCode (by default 1012, service restart), each at a moment of its own within a second, or within half the
+// time that ctx leaves; then the contexts of WaitUntil functions are cancelled, with the cause ErrShutdown; and events that are running or
 // waiting, the close events of those sockets and WaitUntil functions finish, which may save what they have. When they have,
 // or when ctx ends, everything that is left is cut: contexts of events are cancelled too, connections closed, requests
 // refused, also those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
@@ -131,7 +131,7 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(StatusServiceRestart, "service restart") // or it has ended
+		_ = s.Close(n.opts.ShutdownCode, "service restart") // or it has ended
 	}
 }
 

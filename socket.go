@@ -213,6 +213,7 @@ type outgoing struct {
 	data        []byte // not retained, not changed
 	first, last bool
 	stream      bool      // from NextWriter
+	claims      bool      // … which has only been made: nothing is sent, but other messages wait from now on
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
@@ -241,7 +242,7 @@ const (
 	awaited                         // a warning is logged if the socket is not accepted soon
 	hosted                          // listeners run as events of an object: extra.owner is a *guest
 	paused                          // the wire is halted, and stirLocked has not been called since
-	uncompressed                    // a NextWriter's message was begun before Respond, and is not finished
+	uncompressed                    // the message of a NextWriter, which is not finished, goes out as it is
 	pinged                          // the wire's keep-alive ping is not answered yet
 	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
@@ -445,7 +446,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.writableLocked(); err != nil {
 		return err
 	}
-	if s.is(streamingOut) && m.wait && m.first {
+	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
 		return errNoRoom
 	}
 	_, size := s.link.bufferedLocked()
@@ -548,7 +549,8 @@ func (s *Socket) ReadyState() ReadyState {
 	return Open
 }
 
-// URL returns the URL as it was given to NewWebSocket or Dial, and "" for every other socket.
+// URL returns the URL as it was given to NewWebSocket or Dial, with a password if it has one, and "" for every other socket.
+// Errors, logs and Explain show it without.
 func (s *Socket) URL() string { return s.identity().url }
 
 // Protocol returns the subprotocol that was agreed, or "".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/frame"
 )
@@ -95,7 +96,11 @@ func (r *messageReader) next() error {
 
 // NextWriter starts a message of unknown size and returns its writer: each Write sends a fragment, Close ends
 // the message. Nothing of it is kept, so that a message of any size can be sent; Write waits while the queue is
-// full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character.
+// full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character: those bytes, three at
+// the most, leave with the next Write, since some peers refuse a fragment that ends there.
+//
+// Whether the message is compressed is decided by its first fragment, at most 32 KiB, as if that were the whole: it has to
+// have Compression.Threshold bytes, and Compression.Choose gets it. Write small pieces through a [bufio.Writer].
 //
 // Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued behind
 // it. Close the writer: abandoning it leaves the socket unable to send messages, and closing the socket before
@@ -107,24 +112,24 @@ func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, err
 	if kind != Text && kind != Binary {
 		return nil, fmt.Errorf("edgews: cannot write a message of kind %d; use Text or Binary", kind)
 	}
-	first := outgoing{kind: kind, first: true, stream: true, wait: true}
-	if err := s.write(ctx, first); err != nil {
+	if err := s.write(ctx, outgoing{kind: kind, claims: true, wait: true}); err != nil {
 		return nil, err
 	}
 	return &messageWriter{s: s, ctx: ctx, kind: kind}, nil
 }
 
-// messageWriter sends one message fragment by fragment. Its first frame went out, empty, when it was made: that
-// is what makes others wait.
+// messageWriter sends one message fragment by fragment. Others wait from when it was made, not only from its first fragment on.
 type messageWriter struct {
 	s      *Socket
 	ctx    context.Context
 	kind   Kind
 	text   frame.UTF8
+	held   []byte // the beginning of a character, which waits for its end
+	begun  bool   // the first fragment is sent
 	closed bool
 }
 
-// writerChunk is the largest fragment: what can be waited for at a time.
+// writerChunk is the largest fragment, but for a character that it completes: what can be waited for at a time.
 const writerChunk = 32 << 10
 
 func (w *messageWriter) Write(p []byte) (int, error) {
@@ -138,13 +143,60 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 		if w.kind == Text && !text.Write(chunk) {
 			return written, ErrInvalidUTF8
 		}
-		if err := w.s.write(w.ctx, outgoing{kind: w.kind, data: chunk, stream: true, wait: true}); err != nil {
+		if err := w.take(chunk); err != nil {
 			return written, err
 		}
 		w.text = text
 		written += len(chunk)
 	}
 	return written, nil
+}
+
+// take sends chunk, behind what is held back, except for the beginning of a character at its end.
+func (w *messageWriter) take(chunk []byte) error {
+	if len(w.held) > 0 {
+		joined := newBuffer(len(w.held) + len(chunk))
+		defer joined.free()
+		joined.b = append(append(joined.b, w.held...), chunk...)
+		chunk = joined.b
+	}
+	whole := len(chunk)
+	if w.kind == Text {
+		whole -= unfinished(chunk)
+	}
+	if whole > 0 {
+		if err := w.send(chunk[:whole]); err != nil {
+			return err
+		}
+	}
+	w.held = append(w.held[:0], chunk[whole:]...)
+	return nil
+}
+
+// send sends a fragment that is not the last.
+func (w *messageWriter) send(fragment []byte) error {
+	m := outgoing{kind: w.kind, data: fragment, first: !w.begun, stream: true, wait: true}
+	if m.first {
+		w.s.chooseStream(w.kind, fragment)
+	}
+	if err := w.s.write(w.ctx, m); err != nil {
+		return err
+	}
+	w.begun = true
+	return nil
+}
+
+// unfinished returns how many bytes at the end of text are the beginning of a character. text is valid but for its ends.
+func unfinished(text []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if last := text[len(text)-n:]; utf8.RuneStart(last[0]) {
+			if utf8.FullRune(last) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // Close ends the message. Text that stops in the middle of a character is an error, and closes the socket with
@@ -158,5 +210,9 @@ func (w *messageWriter) Close() error {
 		_ = w.s.Close(StatusInvalidFramePayloadData, "text ends in the middle of a character")
 		return ErrInvalidUTF8
 	}
-	return w.s.send(outgoing{kind: w.kind, last: true, stream: true, force: true})
+	m := outgoing{kind: w.kind, first: !w.begun, last: true, stream: true, force: true}
+	if m.first {
+		w.s.chooseStream(w.kind, nil)
+	}
+	return w.s.send(m)
 }

@@ -308,7 +308,7 @@ func TestCancelledWriteOfTextDoesNotCount(t *testing.T) {
 		require.Zero(t, n)
 		require.NoError(t, w.Close())
 		require.Len(t, p.next().payload, 50)
-		p.expects(part(text(""), false), continuation("sent", false), continuation("", true))
+		p.expects(part(text("sent"), false), continuation("", true))
 		p.hangsUp()
 	})
 }
@@ -409,5 +409,134 @@ func TestWaitersSeeTheEnd(t *testing.T) {
 			var end *edgews.CloseError
 			require.True(t, errors.Is(err, edgews.ErrClosed) || errors.As(err, &end), "%v", err)
 		}
+	})
+}
+
+// A message of NextWriter is compressed or not by its first fragment: what Threshold and Choose say of it.
+func TestWriterAsksWhetherToCompress(t *testing.T) {
+	long := strings.Repeat("compress me ", 50)
+	for _, tt := range []struct {
+		name       string
+		pieces     []string
+		choose     func(edgews.Kind, []byte) bool
+		compressed bool
+	}{
+		{"long", []string{long, "x"}, nil, true},
+		{"short first", []string{"x", long}, nil, false},
+		{"nothing", nil, nil, false},
+		{"chosen", []string{long}, func(k edgews.Kind, p []byte) bool { return k == edgews.Text && string(p) == long }, true},
+		{"not chosen", []string{long, "compressible"}, func(edgews.Kind, []byte) bool { return false }, false},
+		{"a secret", []string{long + "secret"}, func(_ edgews.Kind, p []byte) bool { return !bytes.Contains(p, []byte("secret")) }, false},
+		{"not asked below Threshold", []string{"short"}, func(edgews.Kind, []byte) bool { panic("asked") }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, where := range []place{overPipe, overTCP} {
+				where.run(t, func(t *testing.T, where place) {
+					s, p := where.serverAndPeer(t, edgews.Options{Compression: &edgews.Compression{Choose: tt.choose}}, "permessage-deflate")
+					for range 2 { // the answer is for one message
+						w, err := s.NextWriter(within(t), edgews.Text)
+						require.NoError(t, err)
+						for _, piece := range tt.pieces {
+							io.WriteString(w, piece)
+							wantsFragment(t, p, tt.compressed, piece)
+						}
+						require.NoError(t, w.Close())
+						f := p.next()
+						assert.EqualValues(t, fin, f.bits&fin)
+					}
+				})
+			}
+		})
+	}
+}
+
+// wantsFragment checks the next frame, which is not the last of its message.
+func wantsFragment(t *testing.T, p *peer, compressed bool, piece string) {
+	t.Helper()
+	f := p.next()
+	assert.Zero(t, f.bits&fin)
+	if f.opcode == 1 {
+		assert.Equal(t, compressed, f.bits&rsv1 != 0)
+	}
+	if !compressed {
+		assert.Equal(t, piece, f.payload)
+	}
+}
+
+// Messages of both sorts in turn, so that the histories at both ends have to agree.
+func TestWriterCompressedInTurn(t *testing.T) {
+	choose := func(_ edgews.Kind, p []byte) bool { return p[0] != 'n' }
+	overWires(t, edgews.Options{Compression: &edgews.Compression{Threshold: 1, Choose: choose}}, func(t *testing.T, a, b *edgews.Socket) {
+		for _, s := range []*edgews.Socket{a, b} {
+			other := map[bool]*edgews.Socket{true: b, false: a}[s == a]
+			for _, first := range []string{"yes ", "no ", "yes ", "", "no ", "yes "} {
+				w, err := s.NextWriter(within(t), edgews.Text)
+				require.NoError(t, err)
+				rest := strings.Repeat("the same over and over ", 20)
+				for _, piece := range []string{first, rest, first} {
+					_, err = io.WriteString(w, piece)
+					require.NoError(t, err)
+				}
+				require.NoError(t, s.Send("held"))
+				require.NoError(t, w.Close())
+				for _, want := range []string{first + rest + first, "held"} {
+					m, err := other.Receive(within(t))
+					require.NoError(t, err)
+					assert.Equal(t, want, m.Text())
+				}
+			}
+		}
+	})
+}
+
+func TestWriterDoesNotSplitCharacters(t *testing.T) {
+	withPeer(t, uncompressed, func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		w, err := s.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		writes := func(text string, frames ...aFrame) {
+			t.Helper()
+			n, err := io.WriteString(w, text)
+			assert.NoError(t, err)
+			assert.Equal(t, len(text), n)
+			p.expects(frames...)
+		}
+		writes("\xe2")
+		writes("\x82")
+		writes("\xac", part(text("€"), false))
+		writes("a\xf0\x9d", continuation("a", false))
+		writes("\x84\x9eb€\xe2\x82", continuation("𝄞b€", false))
+		writes("\xacc", continuation("€c", false))
+		euros := strings.Repeat("€", 32<<10/3+1) // 32 KiB is in the middle of a character
+		writes(euros, continuation(euros[:32<<10/3*3], false), continuation("€", false))
+		require.NoError(t, w.Close())
+		p.expects(continuation("", true))
+
+		b, err := s.NextWriter(within(t), edgews.Binary)
+		require.NoError(t, err)
+		b.Write([]byte("\xe2\x82"))
+		p.expects(part(binaryOf("\xe2\x82"), false))
+		require.NoError(t, b.Close())
+		p.expects(continuation("", true))
+		p.hangsUp()
+	})
+}
+
+// A Write that fails has sent nothing of its text, and what an earlier one held back is still to be sent.
+func TestHeldCharacterOutlivesACancelledWrite(t *testing.T) {
+	stuck(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w, err := s.NextWriter(ctx, edgews.Text)
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "\xe2\x82")
+		require.NoError(t, err)
+		n, err := io.WriteString(w, "\xac"+strings.Repeat("x", 98))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, n)
+		require.ErrorIs(t, w.Close(), edgews.ErrInvalidUTF8)
+		require.Len(t, p.next().payload, 50)
+		p.expectsClose(1007)
+		p.hangsUp()
 	})
 }

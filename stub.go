@@ -36,6 +36,7 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.closing.refuses(r) {
+		closeUpgradeAfter(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
 		return
@@ -47,6 +48,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	pass, err := s.n.admit(s.id, r)
 	if err != nil {
+		closeUpgradeAfter(w, r)
 		tooMany(w)
 		return
 	}
@@ -63,7 +65,15 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rw.pass.used()
 	}
 	if err != nil && r.Context().Err() == nil {
+		closeUpgradeAfter(w, r)
 		rw.fail(err)
+	}
+}
+
+// closeUpgradeAfter is closeAfter for a request that may be any.
+func closeUpgradeAfter(w http.ResponseWriter, r *http.Request) {
+	if IsUpgrade(r) {
+		closeAfter(w, r)
 	}
 }
 

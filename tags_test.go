@@ -229,7 +229,7 @@ func TestIDs(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, id, back)
 		_, err = n.ParseID(strings.ToUpper(id.String()))
-		assert.NoError(t, err)
+		assert.ErrorIs(t, err, edgews.ErrInvalidID)
 		_, err = other.ParseID(id.String())
 		assert.ErrorIs(t, err, edgews.ErrInvalidID)
 		assert.Equal(t, id, n.Get(id).ID())

@@ -35,6 +35,10 @@ func (w *wire) sendLocked(m *outgoing) error {
 // queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
 // be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
+	if m.claims {
+		w.s.status |= streamingOut
+		return
+	}
 	w.s.tab.outLocked(m)
 	if w.s.is(owned) && !m.ungated {
 		w.s.gateLocked()

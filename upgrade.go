@@ -30,7 +30,12 @@ type UpgradeOptions struct {
 	//	https://*.example.com      every subdomain of any depth, not example.com itself
 	//	http://localhost:*         every port
 	//	example.com                every scheme, on its default port
-	//	null                       sandboxed frames and local files, all of them
+	//	null                       sandboxed frames and local files, of anybody
+	//	file://                    local files in some web views, of anybody
+	//
+	// A host may be written in Unicode or in punycode. A wildcard needs a domain that is yours alone: *.com is refused, but no list
+	// of public suffixes is consulted, so *.co.uk and *.github.io are not. Beware of null and file://: a page of any site can
+	// have the origin null, by a frame with the attribute sandbox, and then connects with the cookies of its visitor.
 	AllowedOrigins []string
 
 	// InsecureSkipOriginCheck lets the pages of every site connect, with the cookies of whoever is looking
@@ -56,12 +61,13 @@ func IsUpgrade(r *http.Request) bool {
 // Everything is checked before the connection leaves net/http. What does not pass is answered, 400, 403, 405,
 // 426, 429 (see [Meter.SetQuota]) or 505, with a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status: the
 // handler only returns. A ResponseWriter that does not give up its connection gets a 500; one that wraps
-// another has to have an Unwrap method.
+// another has to have an Unwrap method. After a refusal the connection is closed.
 //
 // A request with an Origin header, which browsers send, must come from a page of the same host (scheme aside), or
 // from one of AllowedOrigins. One without is let in: it is not a browser's.
 //
-// Headers that were set on w go out with the 101, cookies included. Nothing may have been written to w before.
+// Headers that were set on w go out with the 101, cookies included. Once WriteHeader, Write or Hijack has been called on w, Upgrade
+// returns an error and answers nothing.
 //
 // Deviation: Workers check only the Upgrade header, whose value must be websocket alone, the version and the
 // presence of a key. They do not look at Connection and Origin, accept any key and any HTTP version, and let
@@ -95,7 +101,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // whose response was refused ends there when the garbage collector finds it.
 func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *UpgradeOptions) error {
 	if err := client.attachable(); err != nil {
-		return refuse(w, &HandshakeError{
+		return refuse(w, r, &HandshakeError{
 			StatusCode: http.StatusInternalServerError,
 			Detail:     "the handler's socket cannot be used in a response",
 			Err:        err,
@@ -121,14 +127,17 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if opts == nil {
 		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
 	}
+	if begun := answered(w); begun != nil {
+		return wireConfig{}, begun
+	}
 	if refused := opts.check(r); refused != nil {
-		return wireConfig{}, refuse(w, refused)
+		return wireConfig{}, refuse(w, r, refused)
 	}
 	meter, object := payer(r.Context(), opts.Meter)
 	var admitted pass
 	if object == nil { // or its Stub has asked
 		if admitted, err = meter.admit(Usage{Connections: 1}); err != nil {
-			return wireConfig{}, refuse(w, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
+			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
 		}
 		defer func() {
 			if err != nil {
@@ -143,7 +152,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 
 	conn, buffered, refused := takeOver(w)
 	if refused != nil {
-		return wireConfig{}, refuse(w, refused)
+		return wireConfig{}, refuse(w, r, refused)
 	}
 	if err := a.write(conn, o.WriteTimeout); err != nil {
 		conn.Close()
@@ -174,6 +183,9 @@ func (o *UpgradeOptions) check(r *http.Request) *HandshakeError {
 
 // validate finds the programmer's mistakes.
 func (o *UpgradeOptions) validate() ([]originPattern, error) {
+	if err := o.Options.check("UpgradeOptions"); err != nil {
+		return nil, err
+	}
 	for _, p := range o.Protocols {
 		if !isToken(p) {
 			return nil, fmt.Errorf("UpgradeOptions.Protocols: %q is not a token: no spaces and none of ()<>@,;:\\\"/[]?={}", p)
@@ -195,13 +207,9 @@ func validAnswerHeader(name string, values []string) error {
 		return fmt.Errorf("UpgradeOptions.Header: %s is chosen from Protocols", name)
 	case isHandshakeHeader(name) || describesBody(name):
 		return fmt.Errorf("UpgradeOptions.Header: %s is not for the caller to set in a 101", name)
-	case !isToken(name):
-		return fmt.Errorf("UpgradeOptions.Header: %q is not a header name", name)
 	}
-	for _, v := range values {
-		if strings.ContainsAny(v, "\r\n\x00") {
-			return fmt.Errorf("UpgradeOptions.Header: the value of %s contains a line break or NUL", name)
-		}
+	if err := checkHeaderField(name, values); err != nil {
+		return fmt.Errorf("UpgradeOptions.Header: %w", err)
 	}
 	return nil
 }
@@ -291,11 +299,12 @@ func refusal(status int, format string, args ...any) *HandshakeError {
 	return &HandshakeError{StatusCode: status, Detail: fmt.Sprintf(format, args...)}
 }
 
-// refuse answers with the status and the detail as plain text, and returns e.
-func refuse(w http.ResponseWriter, e *HandshakeError) error {
-	if errors.Is(e, http.ErrHijacked) {
-		return e // nobody is left to answer to
+// refuse answers with the status and the detail as plain text, unless there is an answer already, and returns e.
+func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
+	if errors.Is(e, http.ErrHijacked) || answered(w) != nil {
+		return e
 	}
+	closeAfter(w, r)
 	switch e.StatusCode {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
@@ -303,11 +312,19 @@ func refuse(w http.ResponseWriter, e *HandshakeError) error {
 		tellTomorrow(w.Header())
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
+		w.Header().Add("Connection", "Upgrade")
 		w.Header()[headerVersion] = []string{wireVersion}
 	}
 	http.Error(w, e.Detail, e.StatusCode)
 	return e
+}
+
+// closeAfter has the connection closed after the answer to r, a request to upgrade that is refused. A proxy that takes the connection
+// for a tunnel without having looked for a 101 would otherwise send what is meant for a socket as the next request.
+func closeAfter(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 { // over HTTP/2 the connection belongs to others too
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // agreement is what a 101 says.

@@ -3,8 +3,12 @@ package edgews
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -562,4 +566,113 @@ func TestRespondNeedsAPair(t *testing.T) {
 	var e *HandshakeError
 	require.True(t, errors.As(err, &e))
 	assert.Equal(t, 500, e.StatusCode)
+}
+
+// A proxy that takes the connection for a tunnel, whatever the answer, sends what its client says next: that must not be served.
+func TestRefusedUpgradeClosesTheConnection(t *testing.T) {
+	const next = "GET /private HTTP/1.1\r\nHost: example.com\r\n\r\n"
+	served := make(chan string, 10)
+	rooms := NewNamespace("rooms", func(context.Context, *State) (Object, error) {
+		return nil, errors.New("no rooms today")
+	}, &NamespaceOptions{Options: Options{Logger: slog.New(slog.DiscardHandler)}})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/chat", func(w http.ResponseWriter, r *http.Request) { Upgrade(w, r, nil) })
+	mux.HandleFunc("/wrong", func(w http.ResponseWriter, r *http.Request) {
+		Upgrade(w, r, &UpgradeOptions{Protocols: []string{"a b"}})
+	})
+	mux.HandleFunc("/opaque", func(w http.ResponseWriter, r *http.Request) { Upgrade(opaqueWriter{w}, r, nil) })
+	mux.HandleFunc("/nil", func(w http.ResponseWriter, r *http.Request) { Respond(w, r, nil, nil) })
+	mux.Handle("/room", rooms.Get(rooms.NewUniqueID()))
+	mux.HandleFunc("/private", func(w http.ResponseWriter, r *http.Request) { served <- r.URL.Path })
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	refusals := []struct {
+		name, request string
+		status        int
+	}{
+		{"origin", upgradeRequest("+Origin: https://evil.example"), 403},
+		{"method", upgradeRequest("POST /chat HTTP/1.1"), 405},
+		{"version", upgradeRequest("Sec-WebSocket-Version: 8"), 426},
+		{"no upgrade", upgradeRequest("-Upgrade"), 426},
+		{"key", upgradeRequest("-Sec-WebSocket-Key"), 400},
+		{"options", upgradeRequest("GET /wrong HTTP/1.1"), 500},
+		{"wrapper", upgradeRequest("GET /opaque HTTP/1.1"), 500},
+		{"no pair", upgradeRequest("GET /nil HTTP/1.1"), 500},
+		{"object", upgradeRequest("GET /room HTTP/1.1"), 500},
+	}
+	for _, tt := range refusals {
+		t.Run(tt.name, func(t *testing.T) {
+			refusedAndClosed(t, srv, tt.request+next, tt.status)
+		})
+	}
+	require.NoError(t, rooms.Shutdown(t.Context()))
+	refusedAndClosed(t, srv, upgradeRequest("GET /room HTTP/1.1")+next, 503)
+	assert.Empty(t, served)
+}
+
+// refusedAndClosed checks that one answer comes, with that status, and then the end.
+func refusedAndClosed(t *testing.T, srv *httptest.Server, requests string, status int) {
+	t.Helper()
+	peer := dialRaw(t, srv.Listener.Addr().String())
+	io.WriteString(peer, requests)
+	head := peer.head()
+	assert.Contains(t, head, fmt.Sprintf("HTTP/1.1 %d ", status))
+	assert.Contains(t, head, "\r\nConnection: close\r\n")
+	assert.Equal(t, status == http.StatusUpgradeRequired, strings.Contains(head, "\r\nConnection: Upgrade\r\n"))
+	rest, _ := io.ReadAll(peer.r)
+	assert.NotContains(t, string(rest), "HTTP/1.1 ", "nothing follows")
+}
+
+func TestUpgradeAfterTheAnswerHasBegun(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		begin func(w http.ResponseWriter)
+		edits []string
+		want  string
+	}{
+		{"WriteHeader", func(w http.ResponseWriter) { w.WriteHeader(200) }, nil, "the answer has begun already"},
+		{"Write", func(w http.ResponseWriter) { io.WriteString(w, "hello") }, nil, "the answer has begun already"},
+		{"WriteHeader, to be refused", func(w http.ResponseWriter) { w.WriteHeader(200) }, []string{"-Sec-WebSocket-Key"}, "the answer has begun already"},
+		{"Hijack, to be refused", func(w http.ResponseWriter) {
+			conn, _, _ := http.NewResponseController(w).Hijack()
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			conn.Close()
+		}, []string{"-Sec-WebSocket-Key"}, "taken over already"},
+	} {
+		for _, wrap := range []func(http.ResponseWriter) http.ResponseWriter{
+			func(w http.ResponseWriter) http.ResponseWriter { return w },
+			func(w http.ResponseWriter) http.ResponseWriter { return transparentWriter{w} },
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				errs := make(chan error, 2)
+				var said bytes.Buffer
+				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w = wrap(w)
+					tt.begin(w)
+					_, err := Upgrade(w, r, nil)
+					errs <- err
+					errs <- Respond(w, r, nil, nil)
+				}))
+				srv.Config.ErrorLog = log.New(&said, "", 0)
+				srv.Start()
+				peer := dialRaw(t, srv.Listener.Addr().String())
+				io.WriteString(peer, upgradeRequest(append(tt.edits, "Connection: Upgrade, close")...))
+				all, _ := io.ReadAll(peer.r)
+				assert.Equal(t, 1, strings.Count(string(all), "HTTP/1.1 "), "%s", all)
+				assert.Contains(t, string(all), "200 OK")
+				assert.ErrorContains(t, <-errs, tt.want)
+				assert.Error(t, <-errs)
+				srv.Close()
+				assert.Empty(t, said.String())
+			})
+		}
+	}
+}
+
+func TestUpgradeRecordedAfterTheAnswerHasBegun(t *testing.T) {
+	w := httptest.NewRecorder()
+	w.WriteHeader(http.StatusTeapot)
+	_, err := Upgrade(w, httptest.NewRequest("GET", "/", nil), nil)
+	assert.ErrorContains(t, err, "the answer has begun already")
+	assert.Empty(t, w.Body.String())
 }

@@ -1,0 +1,170 @@
+package edgews
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// http.Transport asks a proxy for a tunnel only on behalf of https. A request to http goes to the proxy itself, with GET, and most
+// proxies then answer without passing the Upgrade on. RFC 6455 §4.1 asks for CONNECT in both cases.
+
+// route returns what makes the request r: the client's RoundTripper, or a copy of its http.Transport that goes through a tunnel.
+func (a *attempts) route(r *http.Request) (http.RoundTripper, error) {
+	base := a.base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	t, ok := base.(*http.Transport)
+	if !ok || r.URL.Scheme != "http" || t.Proxy == nil {
+		return base, nil
+	}
+	proxy, err := t.Proxy(r)
+	if err != nil || proxy == nil || proxy.Scheme != "http" && proxy.Scheme != "https" {
+		return base, err // a SOCKS proxy always tunnels
+	}
+	return (&tunnel{t, proxy}).transport(), nil
+}
+
+// tunnel leads through an HTTP proxy.
+type tunnel struct {
+	t     *http.Transport // the client's
+	proxy *url.URL
+}
+
+const (
+	tunnelTime    = time.Minute // how long a proxy may take to answer if nothing else bounds it, as in net/http
+	maxProxyReply = 64 << 10    // bytes of the head of its answer
+)
+
+// transport returns a copy of t for one request through the tunnel.
+func (n *tunnel) transport() *http.Transport {
+	c := n.t.Clone()
+	c.Proxy, c.DialContext = nil, n.dial
+	c.DisableKeepAlives = true // the copy is used once: its connections are not to stay
+	return c
+}
+
+// dial opens a tunnel to addr.
+func (n *tunnel) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := n.open(ctx, network, addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "proxyconnect", Net: network, Err: fmt.Errorf("%s: %w", n.proxy.Redacted(), err)}
+	}
+	return conn, nil
+}
+
+func (n *tunnel) open(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tunnelTime)
+	defer cancel()
+	conn, err := n.dialProxy(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	err = n.connect(ctx, conn, addr)
+	if !stop() {
+		err = cmp.Or(ctx.Err(), err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// dialProxy connects to the proxy as the client's transport would.
+func (n *tunnel) dialProxy(ctx context.Context, network string) (net.Conn, error) {
+	addr := net.JoinHostPort(n.proxy.Hostname(), portOf(n.proxy))
+	secure := n.proxy.Scheme == "https"
+	if secure && n.t.DialTLSContext != nil {
+		return n.t.DialTLSContext(ctx, network, addr)
+	}
+	conn, err := n.dialPlain(ctx, network, addr)
+	if err != nil || !secure {
+		return conn, err
+	}
+	config := new(tls.Config)
+	if n.t.TLSClientConfig != nil {
+		config = n.t.TLSClientConfig.Clone()
+	}
+	config.ServerName = cmp.Or(config.ServerName, n.proxy.Hostname())
+	config.NextProtos = nil // CONNECT is spoken as HTTP/1.1
+	if n.t.TLSHandshakeTimeout > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, n.t.TLSHandshakeTimeout)
+		defer cancel()
+	}
+	c := tls.Client(conn, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (n *tunnel) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := n.t.Dial //lint:ignore SA1019 the client may use the deprecated field
+	switch {
+	case n.t.DialContext != nil:
+		return n.t.DialContext(ctx, network, addr)
+	case dial != nil:
+		return dial(network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// connect asks the proxy on conn for a tunnel to addr.
+func (n *tunnel) connect(ctx context.Context, conn net.Conn, addr string) error {
+	h, err := n.header(ctx, addr)
+	if err != nil {
+		return err
+	}
+	r := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: h}
+	if err := r.Write(conn); err != nil {
+		return err
+	}
+	reader := bufio.NewReader(io.LimitReader(conn, maxProxyReply))
+	resp, err := http.ReadResponse(reader, r)
+	if err != nil {
+		return fmt.Errorf("no answer to CONNECT %s: %w", addr, err)
+	}
+	if n.t.OnProxyConnectResponse != nil {
+		if err := n.t.OnProxyConnectResponse(ctx, n.proxy, r, resp); err != nil {
+			return err
+		}
+	}
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("CONNECT %s was answered with %d %s: the proxy has to allow tunnels to that port", addr, resp.StatusCode, http.StatusText(resp.StatusCode))
+	case reader.Buffered() > 0:
+		return errors.New("the proxy has sent more than its answer to CONNECT")
+	}
+	return nil
+}
+
+// header returns what goes along with CONNECT.
+func (n *tunnel) header(ctx context.Context, addr string) (h http.Header, err error) {
+	h = n.t.ProxyConnectHeader.Clone()
+	if n.t.GetProxyConnectHeader != nil {
+		h, err = n.t.GetProxyConnectHeader(ctx, n.proxy, addr)
+		h = h.Clone()
+	}
+	if h == nil {
+		h = make(http.Header)
+	}
+	if u := n.proxy.User; u != nil {
+		password, _ := u.Password()
+		h.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	return h, err
+}
