@@ -30,6 +30,7 @@ func (b *buffer) free() {
 	if b == nil {
 		return
 	}
+	poison(b.b)
 	for i, size := range bufferSizes {
 		if cap(b.b) == size {
 			b.b = b.b[:0]

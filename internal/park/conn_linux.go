@@ -125,7 +125,7 @@ func (c *Conn) serveAlone() {
 }
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left.
-func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded bool) {
+func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) {
 	c.crowded = crowded
 	for {
 		if notes&(woken|writable) != 0 && !c.gone {
@@ -135,7 +135,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded b
 			c.full = true
 			c.hup = c.hup || notes&ending != 0
 		}
-		for c.full && !c.gone && c.read(buf, shelf) {
+		for c.full && !c.gone && c.read(buf, spare) {
 		}
 		if c.yield() {
 			return
@@ -145,7 +145,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded b
 }
 
 // read reads once. It reports whether to go on.
-func (c *Conn) read(buf *[largeBuffer]byte, shelf *any) bool {
+func (c *Conn) read(buf *[largeBuffer]byte, spare *any) bool {
 	into, ok := c.h.Room()
 	if !ok {
 		return false // Wake comes first
@@ -163,7 +163,7 @@ func (c *Conn) read(buf *[largeBuffer]byte, shelf *any) bool {
 		c.hungUp(io.EOF)
 	default:
 		c.full = n == len(into) || c.hup
-		c.h.Input(into[:n], shelf)
+		c.h.Input(into[:n], spare)
 	}
 	return c.full
 }

@@ -25,9 +25,9 @@ type Handler interface {
 	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
 	// ok false nothing is read until Wake is called.
 	Room() (into []byte, ok bool)
-	// Input is told what has been read. It may change it. shelf, unless it is nil, is where a handler may leave something for
-	// whoever has the next turn on the same goroutine.
-	Input(p []byte, shelf *any)
+	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
+	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
+	Input(p []byte, spare *any)
 	// HungUp is told that nothing more will come: io.EOF, or what went wrong. It is the last call of a turn.
 	HungUp(err error)
 	// Woken follows a call of Wake, and a TryWrite that would have blocked when there is room again.

@@ -21,7 +21,7 @@ type poller struct {
 	// Owned by the goroutine.
 	current *Conn // whose turn it has
 	buf     *[largeBuffer]byte
-	shelf   any // of the handlers; see Handler
+	spare   any // what the handlers keep; see Handler
 	turns   uint32
 	napped  bool // a nap has brought one event
 	handled int  // events since it last let others have the processor
@@ -148,7 +148,7 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 		return
 	}
 	p.current = c
-	c.serve(p.buf, &p.shelf, notes, more)
+	c.serve(p.buf, &p.spare, notes, more)
 }
 
 func notesOf(events uint32) (n uint32) {
