@@ -42,14 +42,14 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 var (
 	slowTCP = place{name: "tcp", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).Start)
-		return slowDialer(t, server), server.URL, server.Client()
+		return slowDialer(t, server), server.URL, slowClient(server)
 	}}
 	slowTLS = place{name: "tls", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).StartTLS)
 		config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 		config.ServerName = "example.com" // what httptest's certificate is for
 		plain := slowDialer(t, server)
-		return func() net.Conn { return tls.Client(plain(), config) }, server.URL, server.Client()
+		return func() net.Conn { return tls.Client(plain(), config) }, server.URL, slowClient(server)
 	}}
 )
 
@@ -59,6 +59,19 @@ func slowServer(t testing.TB, handler http.HandlerFunc, start func(*httptest.Ser
 	start(server)
 	t.Cleanup(server.Close)
 	return server
+}
+
+// slowClient returns the client of a server, with connections of its own that have small buffers too.
+func slowClient(server *httptest.Server) *http.Client {
+	client := server.Client()
+	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", server.Listener.Addr().String())
+		if err == nil {
+			err = conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		}
+		return conn, err
+	}
+	return client
 }
 
 func slowDialer(t testing.TB, server *httptest.Server) func() net.Conn {
@@ -83,7 +96,7 @@ func TestUnsentDataStaysWithItsSocket(t *testing.T) {
 				captureDefaultLog(t)
 				a, peerOfA := where.serverAndPeer(t, edgews.Options{})
 				b, peerOfB := where.serverAndPeer(t, edgews.Options{})
-				big := strings.Repeat("A", 200<<10)
+				big := strings.Repeat("A", bulk)
 				a.OnMessage(func(edgews.MessageEvent) {
 					a.Send(big)
 					exit(a)

@@ -200,8 +200,8 @@ func (w *wire) writeIfReadyLocked() {
 	w.s.mu.Unlock()
 }
 
-// unblock goes on writing after the connection has said that there is room.
-func (w *wire) unblock() {
+// Writable implements [park.Handler]. It goes on writing, whatever the connection's turn does meanwhile.
+func (w *wire) Writable() {
 	w.s.mu.Lock()
 	if w.out != nil {
 		w.out.blocked = false

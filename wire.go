@@ -182,7 +182,6 @@ func (w *wire) goOn(ok bool, spare *any) {
 
 // Woken implements [park.Handler].
 func (w *wire) Woken() {
-	w.unblock()
 	if w.parting {
 		return
 	}

@@ -30,7 +30,7 @@ const (
 	busy     = 1 << iota // somebody has the turn
 	readable             // there may be something to read
 	ending               // … and after that the end
-	writable             // there is room again
+	writable             // what was written before the connection was on the loop has had to wait
 	woken                // Wake was called
 )
 
@@ -78,6 +78,9 @@ func (c *Conn) lodge(nc net.Conn) bool {
 	_ = nc.Close()
 	if s.asked {
 		c.notes.Or(woken)
+	}
+	if s.tried {
+		c.notes.Or(writable)
 	}
 	if !c.yield() {
 		go c.serveAlone()
@@ -128,7 +131,10 @@ func (c *Conn) serveAlone() {
 func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) {
 	c.crowded = crowded
 	for {
-		if notes&(woken|writable) != 0 && !c.gone {
+		if notes&writable != 0 && !c.gone {
+			c.h.Writable()
+		}
+		if notes&woken != 0 && !c.gone {
 			c.h.Woken()
 		}
 		if notes&(readable|ending) != 0 {

@@ -143,7 +143,13 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 		s.rouse(c)
 		return
 	}
+	if event.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		c.h.Writable() // at once: the turn may be in a handler that blocks
+	}
 	notes := notesOf(event.Events)
+	if notes == 0 {
+		return
+	}
 	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
 		return
 	}
@@ -160,9 +166,6 @@ func notesOf(events uint32) (n uint32) {
 	}
 	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 		n |= ending
-	}
-	if events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		n |= writable
 	}
 	return n
 }

@@ -19,6 +19,7 @@ type stream struct {
 
 	mu      sync.Mutex
 	started bool
+	tried   bool        // a write before the start has had to wait
 	left    bool        // the connection has gone to the loop since
 	reading bool        // a Read may be waiting
 	asked   bool        // Wake was called
@@ -46,12 +47,17 @@ func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	s.asked = true // what was written before has had to wait
+	tried := s.tried
 	if !s.settle(c) {
 		s.bell = make(chan struct{}, 1)
 	}
 	s.mu.Unlock()
-	go s.run(c)
+	go func() {
+		if tried {
+			c.h.Writable()
+		}
+		s.run(c)
+	}()
 }
 
 // run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
@@ -223,7 +229,7 @@ func (s *stream) ring() {
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
 	raw, left, perched := s.raw, s.left, s.perch.raw != nil
-	s.asked = s.asked || s.waits && !s.started
+	s.tried = s.tried || s.waits && !s.started
 	s.mu.Unlock()
 	switch {
 	case left:
