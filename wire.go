@@ -188,6 +188,7 @@ func (w *wire) Woken() {
 	returned := false
 	defer w.survive(&returned)
 	switch {
+	case w.isOpening(): // hasOpened wakes it again
 	case !w.alive():
 		w.conclude()
 	case w.halted:
