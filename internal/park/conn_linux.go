@@ -96,6 +96,7 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 	err = raw.Control(func(old uintptr) {
 		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		fd, ok = int(n), errno == 0
+		unblock(old) // and with it the copy
 	})
 	return fd, ok && err == nil
 }
