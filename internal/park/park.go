@@ -23,7 +23,8 @@ var ErrWouldBlock = errors.New("park: write would block")
 // Flush and Due are called at any time, also while the turn blocks, and must not block.
 type Handler interface {
 	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
-	// ok false nothing is read until Wake is called.
+	// ok false nothing is read until Wake is called. While a Read into it waits, Woken may be called: into must not be used for
+	// anything else before the next call of Input, HungUp or Room.
 	Room() (into []byte, ok bool)
 	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
 	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
