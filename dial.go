@@ -54,6 +54,9 @@ const maxRefusal = 1 << 10
 // and wss, unless the client has a policy of its own. A RoundTripper has to pass the answer's body on or wrap it as
 // an [io.ReadWriteCloser].
 //
+// The connection belongs to the socket from then on, as with [Upgrade]: closing the [net.Conn] that a Transport's DialContext has returned
+// does not end the socket, unless it is of a type of your own that embeds net.Conn.
+//
 // If there was an answer it is returned, also together with an error; then its body holds the first KiB of
 // what the server said. It need not be closed. The error is a [*HandshakeError].
 //
