@@ -1,6 +1,7 @@
 package edgews_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/http"
@@ -166,14 +167,18 @@ func TestWriteInAListenerOfADialedSocket(t *testing.T) {
 	for _, where := range slowPlaces {
 		t.Run(where.name, func(t *testing.T) {
 			client, server := where.connect(t, noTimeouts)
-			filled := make(chan struct{})
+			filled, large := make(chan struct{}), make([]byte, 1<<20)
+			rand.Read(large) // nothing that can be compressed
 			client.OnMessage(func(edgews.MessageEvent) {
-				assert.NoError(t, client.SendBytes(make([]byte, 1<<20)))
+				assert.NoError(t, client.SendBytes(large))
 				close(filled)
 				assert.NoError(t, client.Write(within(t), edgews.Text, []byte("behind it")))
 				assert.NoError(t, client.Flush(within(t)))
 			})
 			require.NoError(t, client.Accept())
+			require.NoError(t, client.Send("ready"))
+			_, err := server.Receive(within(t)) // from here on it reads no more than it is asked for
+			require.NoError(t, err)
 			require.NoError(t, server.Write(t.Context(), edgews.Text, nil))
 			<-filled
 			for range 2 {
