@@ -52,6 +52,7 @@ func (b *buffer) free() {
 		overwrite(b.b)
 		b.spoil = false
 	}
+	poison(b.b)
 	if cap(b.b) > maxPooled {
 		return
 	}

@@ -33,8 +33,8 @@ func (s *Socket) connecting() context.Context {
 	return context.Background()
 }
 
-// opened gives the socket its connection and fires the open event. It delivers the socket's events from then
-// on, in the calling goroutine, until the end.
+// opened gives the socket its connection and fires the open event. While the open listeners run, what they and others send leaves, but
+// nothing is read.
 func (s *Socket) opened(c wireConfig) {
 	s.mu.Lock()
 	if s.is(sentClose) { // Close was called in the last moment
@@ -48,6 +48,7 @@ func (s *Socket) opened(c wireConfig) {
 	w := newWire(s, c)
 	s.link = w
 	s.status &^= connecting
+	w.startToOpenLocked()
 	cancel := s.waits.cancel
 	var onOpen audience[OpenEvent]
 	if !s.is(hosted) {
@@ -61,14 +62,14 @@ func (s *Socket) opened(c wireConfig) {
 	s.mu.Unlock()
 	cancel()
 	if g != nil { // the event is one of the object's
-		w.begin()
+		w.hasOpened()
 		return
 	}
 	exited := true // unless a listener returns: it may call runtime.Goexit
 	defer func() {
 		if exited {
 			s.fail(StatusInternalError, "internal error", errGoexit)
-			w.begin()
+			w.hasOpened()
 		}
 	}()
 	err := onOpen.dispatch(s, OpenEvent{s})
@@ -76,7 +77,7 @@ func (s *Socket) opened(c wireConfig) {
 	if err != nil {
 		s.panicked(err)
 	}
-	w.begin()
+	w.hasOpened()
 }
 
 // connectFailed fires the error event and the close event of a handshake that did not succeed.
@@ -111,9 +112,25 @@ func (o *opening) send(m outgoing) error {
 	return sendResult(o.s.admitLocked(&m))
 }
 
-// begin starts the connection of a socket that has opened.
-func (w *wire) begin() {
+// startToOpenLocked starts the connection for writing. Reading begins with hasOpened. mu must be held.
+func (w *wire) startToOpenLocked() {
+	w.s.status |= openRunning
+	w.halted = true
+	w.startLocked()
+	w.heard = 0 // the peer is not silent; it is not listened to
+}
+
+// hasOpened begins to read, and to deliver what happens, after the open listeners have returned.
+func (w *wire) hasOpened() {
+	w.s.mu.Lock()
+	w.s.status &^= openRunning
+	w.s.mu.Unlock()
+	w.conn.Wake()
+}
+
+// isOpening reports whether the open listeners run.
+func (w *wire) isOpening() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	w.startLocked()
+	return w.s.is(openRunning)
 }

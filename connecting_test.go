@@ -1,6 +1,8 @@
 package edgews_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/http"
@@ -127,4 +129,96 @@ func TestAfterAFailedOpening(t *testing.T) {
 			assert.ErrorAs(t, err, &end)
 		})
 	}
+}
+
+// onDefaultClient runs f over every kind of connection that NewWebSocket may get from http.DefaultClient.
+func onDefaultClient(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, url string)) {
+	for _, where := range slowPlaces {
+		t.Run(where.name, func(t *testing.T) {
+			_, url, client := where.serve(t, handler)
+			if where.name == slowWrapped.name {
+				transport := client.Transport.(*http.Transport)
+				dial := transport.DialContext
+				transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					return wrapped{conn}, err
+				}
+			}
+			before := http.DefaultClient
+			http.DefaultClient = client
+			t.Cleanup(func() { http.DefaultClient = before })
+			f(t, "ws"+strings.TrimPrefix(url, "http"))
+		})
+	}
+}
+
+// What a socket sends in its open event leaves, for as long as the listener takes, and nothing else is delivered meanwhile.
+func TestSendingInTheOpenListener(t *testing.T) {
+	const n = 6
+	large := make([]byte, 64<<10)
+	rand.Read(large) // nothing that can be compressed
+	got := make(chan string, 10)
+	onDefaultClient(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Logger: quiet}})
+		assert.NoError(t, err)
+		assert.NoError(t, s.AcceptHalfOpen())
+		s.Send("early")
+		go func() {
+			for m, err := range s.Messages(context.Background()) {
+				if err != nil {
+					return
+				}
+				s.Write(context.Background(), m.Kind, m.Data[:min(len(m.Data), 5)])
+				if m.Text() == "end" {
+					s.Close(1000, "bye")
+				}
+				got <- messageOf(m)
+			}
+		}()
+	}, func(t *testing.T, url string) {
+		s, err := edgews.NewWebSocket(url)
+		require.NoError(t, err)
+		events := record(t, s)
+		s.OnOpen(func(edgews.OpenEvent) {
+			assert.NoError(t, s.Send("hello"))
+			assert.NoError(t, s.Flush(within(t)))
+			assert.Equal(t, message("hello"), <-got)
+			for range n {
+				assert.NoError(t, s.Write(within(t), edgews.Binary, large))
+				assert.Equal(t, bytesMessage(string(large)), <-got)
+			}
+			assert.NoError(t, s.Send("end"))
+			assert.Equal(t, message("end"), <-got)
+			events.events <- "opened"
+		})
+		events.wants("open", "opened", message("early"), message("hello"))
+		for range n {
+			events.wants(bytesMessage(string(large[:5])))
+		}
+		events.wantsEnd(message("end"), closed(1000, "bye", true))
+	})
+}
+
+// A socket that ends while its open listener runs delivers its end behind that.
+func TestEndInTheOpenListener(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	onDefaultClient(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, nil)
+		assert.NoError(t, err)
+		s.OnClose(func(e edgews.CloseEvent) {
+			assert.EqualValues(t, 4000, e.Code)
+			ended <- struct{}{}
+		})
+		assert.NoError(t, s.Accept())
+	}, func(t *testing.T, url string) {
+		s, err := edgews.NewWebSocket(url)
+		require.NoError(t, err)
+		events := record(t, s)
+		s.OnOpen(func(edgews.OpenEvent) {
+			assert.NoError(t, s.Close(4000, "enough"))
+			<-ended
+			events.events <- "opened"
+		})
+		events.wantsEnd("open", "opened", closed(4000, "enough", true))
+	})
 }

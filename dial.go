@@ -61,6 +61,9 @@ const connectTimeout = 30 * time.Second
 // It need not be closed. The error is a [*HandshakeError], whose text has the first line of that body, unless it is a page, and
 // never the password of a URL.
 //
+// The connection belongs to the socket from then on, as with [Upgrade]: closing the [net.Conn] that a Transport's DialContext has returned
+// does not end the socket, unless it is of a type of your own that embeds net.Conn.
+//
 // The socket pings the server like any other (see Options.KeepAlive). A server that does not know pings would be dropped: give it a
 // negative KeepAlive.
 //

@@ -49,7 +49,7 @@ func (w *wire) tick() {
 	}
 	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told
 		w.out.blocked = false
-		w.writeLocked()
+		w.writeLocked(nil)
 		return
 	}
 	w.transmitLocked()

@@ -21,7 +21,9 @@ func (w *wire) dropInput() {
 	if w.incoming == nil {
 		return
 	}
-	w.message.free()
+	if !w.direct { // or a Read may still be waiting to fill it
+		w.message.free()
+	}
 	w.rest.free()
 	if w.unwanted != nil {
 		w.unwanted.buf.free()

@@ -17,12 +17,15 @@ import (
 // Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the
 // socket with 1003. Write waits for room in the queue, as [Socket.Write] does. Deadlines work as net.Conn says:
 // they may be changed at any time, a call that passes one returns [os.ErrDeadlineExceeded], and the connection
-// can be used again afterwards. Close sends Close 1000 and does not wait; LocalAddr and RemoteAddr are those of
-// the network connection, or of a network named "websocket".
+// can be used again afterwards. Close sends Close 1000 and does not wait. LocalAddr and RemoteAddr are those of the network
+// connection, also after its end. For a pair, and for a connection that had ended before NetConn was called, they are of a network
+// named "websocket"; they are never nil.
 //
 // Reads and writes may run at the same time; several reads, or several writes, take turns.
 func NetConn(s *Socket, kind Kind) net.Conn {
-	return &netConn{s: s, kind: kind, readBy: newDeadline(), writeBy: newDeadline(), reading: make(chan struct{}, 1)}
+	c := &netConn{s: s, kind: kind, readBy: newDeadline(), writeBy: newDeadline(), reading: make(chan struct{}, 1)}
+	c.addrs() // while the operating system can still tell them
+	return c
 }
 
 type netConn struct {
@@ -36,6 +39,9 @@ type netConn struct {
 	reading chan struct{}
 	// Guarded by reading.
 	message io.Reader
+
+	mu            sync.Mutex
+	local, remote net.Addr // nil: not known yet; guarded by mu
 }
 
 func (c *netConn) Read(p []byte) (int, error) {
@@ -119,18 +125,33 @@ func (c *netConn) RemoteAddr() net.Addr {
 	return remote
 }
 
+// addrs asks the connection until it has told both addresses, and remembers them.
 func (c *netConn) addrs() (local, remote net.Addr) {
-	if w, ok := c.s.currentLink().(*wire); ok {
-		return w.conn.Addrs()
+	w, ok := c.s.currentLink().(*wire)
+	if !ok {
+		return placeholder("memory"), placeholder("memory")
 	}
-	return memoryAddr{}, memoryAddr{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.local == nil || c.remote == nil {
+		local, remote = w.conn.Addrs()
+		c.local, c.remote = knownAddr(c.local, local), knownAddr(c.remote, remote)
+	}
+	return knownAddr(c.local, placeholder("unknown")), knownAddr(c.remote, placeholder("unknown"))
 }
 
-// memoryAddr is the address of a pair's end.
-type memoryAddr struct{}
+func knownAddr(a, b net.Addr) net.Addr {
+	if a != nil {
+		return a
+	}
+	return b
+}
 
-func (memoryAddr) Network() string { return "websocket" }
-func (memoryAddr) String() string  { return "memory" }
+// placeholder is the address of a pair's end, or one that nobody knows any more.
+type placeholder string
+
+func (placeholder) Network() string  { return "websocket" }
+func (p placeholder) String() string { return string(p) }
 
 func (c *netConn) SetDeadline(t time.Time) error {
 	c.readBy.set(t)

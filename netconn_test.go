@@ -180,3 +180,31 @@ func TestConnAddresses(t *testing.T) {
 	client, server := overTCP.connect(t, edgews.Options{})
 	assert.Equal(t, edgews.NetConn(client, edgews.Text).LocalAddr().String(), edgews.NetConn(server, edgews.Text).RemoteAddr().String())
 }
+
+func TestNetConnKeepsItsAddresses(t *testing.T) {
+	for _, where := range []place{slowTCP, slowTLS, slowWrapped} {
+		for name, end := range map[string]func(c net.Conn, p *peer){
+			"closed": func(c net.Conn, p *peer) { c.Close(); p.closesWell(1000, "") },
+			"lost":   func(_ net.Conn, p *peer) { p.hangsUp() },
+			"reset": func(_ net.Conn, p *peer) {
+				tcpOf(p.conn).SetLinger(0)
+				tcpOf(p.conn).Close()
+			},
+		} {
+			t.Run(where.name+", "+name, func(t *testing.T) {
+				s, p := where.serverAndPeer(t, edgews.Options{})
+				c := edgews.NetConn(s, edgews.Binary)
+				end(c, p)
+				_, err := c.Read(make([]byte, 1))
+				require.Error(t, err)
+				waitDone(t, s)
+				assert.Equal(t, p.conn.LocalAddr().String(), c.RemoteAddr().String())
+				assert.Equal(t, p.conn.RemoteAddr().String(), c.LocalAddr().String())
+				assert.Equal(t, "tcp", c.RemoteAddr().Network())
+				late := edgews.NetConn(s, edgews.Binary)
+				assert.NotEmpty(t, late.RemoteAddr().String(), "although nobody had asked before")
+				assert.NotEmpty(t, late.LocalAddr().String())
+			})
+		}
+	}
+}

@@ -36,7 +36,7 @@ type outbox struct {
 	writing  bool  // somebody writes; everybody else only appends
 	blocked  bool  // there is no room: the connection will tell
 	roomy    bool  // … and has told, while somebody was writing
-	lent     bool  // it is from a shelf, and not to be pooled
+	borrowed bool  // the connection's turn keeps it, empty or not, until its end
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
 
@@ -72,7 +72,7 @@ func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 // idle reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
 // counts.
 func (o *outbox) idle() bool {
-	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && o.held == nil && o.behind == nil
+	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.borrowed && o.held == nil && o.behind == nil
 }
 
 // add appends a frame.

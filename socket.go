@@ -246,6 +246,7 @@ const (
 	pinged                          // the wire's keep-alive ping is not answered yet
 	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
+	openRunning                     // the open listeners run: nothing else is delivered before they have returned
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }

@@ -96,40 +96,56 @@ func (w *wire) pingLocked(id uint64) {
 	w.outLocked().addControl(w.header(frame.Ping), payload[:])
 }
 
-var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+var outboxes = sync.Pool{New: func() any { return newOutbox() }}
+
+// An outbox has one owner: a wire, a poller, which keeps a spare one, or the pool. It is moved from one to the other and never
+// shared. A wire gets it here, and loses it in dropOutLocked.
 
 // outLocked returns the outbox, to send something. mu must be held.
 func (w *wire) outLocked() *outbox {
 	if w.out == nil {
-		w.out = outboxes.Get().(*outbox)
+		w.out = pooledOutbox()
 	}
 	return w.out
 }
 
-// dropOutLocked gives the outbox back if nothing is left in it. mu must be held.
-func (w *wire) dropOutLocked() {
+// pooledOutbox is not inlined so that outLocked can be.
+//
+//go:noinline
+func pooledOutbox() *outbox {
+	o := outboxes.Get().(*outbox)
+	o.taken()
+	return o
+}
+
+// borrowLocked gives w the spare outbox before a listener is called that will probably send something. It stays until flushLocked, at
+// the end of the turn, so that none has to be looked for. spare may be nil. mu must be held.
+func (w *wire) borrowLocked(spare *any) {
+	if w.out != nil || spare == nil {
+		return
+	}
+	if o, ok := (*spare).(*outbox); ok {
+		*spare = nil
+		o.taken()
+		o.borrowed = true
+		w.out = o
+	}
+}
+
+// dropOutLocked takes the outbox away from w if nothing is left in it. It becomes the spare one if there is none, or else goes to the
+// pool. spare may be nil. mu must be held.
+func (w *wire) dropOutLocked(spare *any) {
 	o := w.out
 	if !o.idle() {
 		return
 	}
 	w.out = nil
-	if !o.lent {
-		outboxes.Put(o)
-	}
-}
-
-// lendLocked lends w an outbox for the turn: shelf is where a poller keeps one, so that there is no need to look for it. mu must be
-// held.
-func (w *wire) lendLocked(shelf *any) {
-	if w.out != nil || shelf == nil {
+	o.dropped()
+	if spare != nil && *spare == nil {
+		*spare = o
 		return
 	}
-	o, ok := (*shelf).(*outbox)
-	if !ok {
-		o = &outbox{lent: true}
-		*shelf = o
-	}
-	w.out = o
+	outboxes.Put(o)
 }
 
 // transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
@@ -146,7 +162,7 @@ func (w *wire) transmitLocked() {
 	case w.conn.Defer():
 		o.deferred = true
 	default:
-		w.writeLocked()
+		w.writeLocked(nil)
 		return
 	}
 	w.s.mu.Unlock()
@@ -155,39 +171,41 @@ func (w *wire) transmitLocked() {
 // Flush implements [park.Handler].
 func (w *wire) Flush() {
 	w.s.mu.Lock()
-	w.flushLocked()
+	w.flushLocked(nil)
 }
 
-// flushLocked writes what has had to wait for the end of a turn, or of a batch. It reports whether nothing is left, and the outbox
-// gone. mu must be held; it is released.
-func (w *wire) flushLocked() (gone bool) {
+// flushLocked writes what has had to wait for the end of a turn, or of a batch. spare is as in dropOutLocked. mu must be held; it is
+// released.
+func (w *wire) flushLocked(spare *any) {
 	w.s.status &^= corked
 	o := w.out
 	if o == nil {
 		w.s.mu.Unlock()
-		return true
+		if spare != nil && *spare == nil {
+			*spare = outboxes.Get()
+		}
+		return
 	}
-	o.deferred = false
+	o.deferred, o.borrowed = false, false
 	if o.ready() {
-		return w.writeLocked()
+		w.writeLocked(spare)
+		return
 	}
-	w.dropOutLocked()
-	gone = w.out == nil
+	w.dropOutLocked(spare)
 	w.s.mu.Unlock()
-	return gone
 }
 
 // writeIfReadyLocked empties the outbox if somebody ought to. mu must be held; it is released.
 func (w *wire) writeIfReadyLocked() {
 	if w.out != nil && w.out.ready() {
-		w.writeLocked()
+		w.writeLocked(nil)
 		return
 	}
 	w.s.mu.Unlock()
 }
 
-// unblock goes on writing after the connection has said that there is room.
-func (w *wire) unblock() {
+// Writable implements [park.Handler]. It goes on writing, whatever the connection's turn does meanwhile.
+func (w *wire) Writable() {
 	w.s.mu.Lock()
 	if w.out != nil {
 		w.out.blocked = false
@@ -196,9 +214,9 @@ func (w *wire) unblock() {
 	w.writeIfReadyLocked()
 }
 
-// writeLocked empties the outbox. It reports whether it is gone. mu must be held; it is released. What the kernel does not take waits
-// for the connection to say that there is room, or is left to a goroutine that lives until the outbox is empty.
-func (w *wire) writeLocked() (gone bool) {
+// writeLocked empties the outbox. What the kernel does not take waits for the connection to say that there is room, or is left to a
+// goroutine that lives until the outbox is empty. spare is as in dropOutLocked. mu must be held; it is released.
+func (w *wire) writeLocked(spare *any) {
 	o := w.out
 	o.writing = true
 	for !o.empty() {
@@ -215,19 +233,19 @@ func (w *wire) writeLocked() (gone bool) {
 		case err == nil:
 		case err != park.ErrWouldBlock:
 			w.failWriteLocked(err)
-			return false
+			return
 		case o.roomy: // again
 		case !w.conn.Waits():
 			o.trim()
 			w.s.mu.Unlock()
 			go w.drain()
-			return false
+			return
 		default:
 			w.blockLocked(n)
-			return false
+			return
 		}
 	}
-	return w.idleLocked()
+	w.idleLocked(spare)
 }
 
 // blockLocked leaves what is in front until the connection says that there is room. n bytes have just been taken. mu must be held;
@@ -268,7 +286,7 @@ func (w *wire) drain() {
 		}
 	}
 	conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
-	w.idleLocked()
+	w.idleLocked(nil)
 }
 
 // writeChunk is how much is written under one deadline. It is small, because a TLS connection that misses its deadline
@@ -318,25 +336,23 @@ func (w *wire) failWriteLocked(err error) {
 		w.s.status |= lost
 		w.limitLocked(lastWords)
 	}
-	w.idleLocked()
+	w.idleLocked(nil)
 }
 
 // lastWords is how long a connection that cannot be written any more may still be read.
 const lastWords = time.Second
 
-// idleLocked ends a turn of writing. It reports whether the outbox is gone. mu must be held; it is released.
-func (w *wire) idleLocked() (gone bool) {
+// idleLocked ends a turn of writing. spare is as in dropOutLocked. mu must be held; it is released.
+func (w *wire) idleLocked(spare *any) {
 	w.out.writing = false
 	w.out.takenBy = 0
-	w.dropOutLocked()
-	gone = w.out == nil
+	w.dropOutLocked(spare)
 	w.s.roomLocked()
 	if w.closeLeftLocked() {
 		w.saidCloseLocked()
 	} else {
 		w.s.mu.Unlock()
 	}
-	return gone
 }
 
 // saidCloseLocked goes on after our Close has left. mu must be held; it is released.
@@ -371,7 +387,7 @@ func (w *wire) holdLocked() bool {
 func (w *wire) letGoLocked() {
 	if w.gatedLocked() {
 		w.out.letGo()
-		w.dropOutLocked()
+		w.dropOutLocked(nil)
 	}
 }
 
@@ -380,7 +396,7 @@ func (w *wire) dropHeldLocked() (closing bool) {
 		return false
 	}
 	closing = w.out.dropHeld()
-	w.dropOutLocked()
+	w.dropOutLocked(nil)
 	return closing
 }
 

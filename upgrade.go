@@ -69,6 +69,12 @@ func IsUpgrade(r *http.Request) bool {
 // Headers that were set on w go out with the 101, cookies included. Once WriteHeader, Write or Hijack has been called on w, Upgrade
 // returns an error and answers nothing.
 //
+// The connection belongs to the socket from then on. Closing the [net.Conn] that the server's ConnState or ConnContext has shown does not
+// end the socket: on Linux a TCP connection goes on under another file descriptor, and over TLS it is noticed only with the next
+// keep-alive. To end sockets from outside keep them, and call Close. To cut connections at any moment, as tests of faults do, have the
+// server's Listener return connections of a type of your own that embeds net.Conn: such a connection is used through its methods
+// alone, at the price of a goroutine for each, and closing it ends the socket at once.
+//
 // Deviation: Workers check only the Upgrade header, whose value must be websocket alone, the version and the
 // presence of a key. They do not look at Connection and Origin, accept any key and any HTTP version, and let
 // the worker answer a subprotocol that was not offered.

@@ -150,7 +150,7 @@ func (w *wire) Room() (into []byte, ok bool) {
 }
 
 // Input implements [park.Handler].
-func (w *wire) Input(p []byte, shelf *any) {
+func (w *wire) Input(p []byte, spare *any) {
 	if w.parting {
 		return
 	}
@@ -160,22 +160,19 @@ func (w *wire) Input(p []byte, shelf *any) {
 	if w.direct {
 		ok = w.feedDirect(p)
 	} else {
-		ok = w.feed(p, shelf)
+		ok = w.feed(p, spare)
 	}
-	w.goOn(ok, shelf)
+	w.goOn(ok, spare)
 	returned = true
 }
 
 // goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
-func (w *wire) goOn(ok bool, shelf *any) {
+func (w *wire) goOn(ok bool, spare *any) {
 	w.s.mu.Lock()
 	if ok {
 		w.heard = instant(w.conn.Recently())
 	}
-	lent := w.out != nil && w.out.lent
-	if gone := w.flushLocked(); lent && !gone && shelf != nil {
-		*shelf = nil // it stays here
-	}
+	w.flushLocked(spare)
 	switch {
 	case !ok && !w.halted:
 		w.conclude()
@@ -186,13 +183,13 @@ func (w *wire) goOn(ok bool, shelf *any) {
 
 // Woken implements [park.Handler].
 func (w *wire) Woken() {
-	w.unblock()
 	if w.parting {
 		return
 	}
 	returned := false
 	defer w.survive(&returned)
 	switch {
+	case w.isOpening(): // hasOpened wakes it again
 	case !w.alive():
 		w.conclude()
 	case w.halted:
@@ -276,10 +273,10 @@ func (w *wire) feedDirect(p []byte) bool {
 
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
 // the application and keeps the rest.
-func (w *wire) feed(p []byte, shelf *any) bool {
+func (w *wire) feed(p []byte, spare *any) bool {
 	i, held, ok := 0, false, true
 	if w.incoming == nil { // nothing has begun
-		i, held, ok = w.feedWhole(p, shelf)
+		i, held, ok = w.feedWhole(p, spare)
 	}
 	for ok && i < len(p) {
 		w.receiveUpTo(w.limit())
@@ -308,7 +305,7 @@ func (w *wire) feed(p []byte, shelf *any) bool {
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
-func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
+func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
 	s := w.s
 	var last time.Duration // when a meter saw a listener return
 	for i < len(p) {
@@ -335,7 +332,7 @@ func (w *wire) feedWhole(p []byte, shelf *any) (i int, held, ok bool) {
 			continue
 		}
 		w.busyLocked()
-		w.lendLocked(shelf)
+		w.borrowLocked(spare)
 		t := s.tab
 		if t != nil {
 			t.inLocked(1, len(data))

@@ -31,7 +31,7 @@ const (
 	busy     = 1 << iota // somebody has the turn
 	readable             // there may be something to read
 	ending               // … and after that the end
-	writable             // there is room again
+	writable             // what was written before the connection was on the loop has had to wait
 	woken                // Wake was called
 )
 
@@ -80,6 +80,9 @@ func (c *Conn) lodge(nc net.Conn) bool {
 	if s.asked {
 		c.notes.Or(woken)
 	}
+	if s.tried {
+		c.notes.Or(writable)
+	}
 	if !c.yield() {
 		go c.serveAlone()
 	}
@@ -94,6 +97,7 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 	err = raw.Control(func(old uintptr) {
 		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		fd, ok = int(n), errno == 0
+		unblock(old) // and with it the copy
 	})
 	return fd, ok && err == nil
 }
@@ -129,7 +133,7 @@ func (c *Conn) serveAlone() {
 
 // serve is the connection's turn: it deals with what has happened, until nothing is left, or until the turn has taken its share.
 // Then it reports false, and the connection still has the turn, which goes on with another call.
-func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded bool) (done bool) {
+func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) (done bool) {
 	c.crowded = crowded
 	budget := turnBudget
 	if crowded {
@@ -137,7 +141,10 @@ func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded b
 	}
 	into := buf[:budget]
 	for {
-		if notes&(woken|writable) != 0 && !c.gone {
+		if notes&writable != 0 && !c.gone {
+			c.h.Writable()
+		}
+		if notes&woken != 0 && !c.gone {
 			c.h.Woken()
 			budget -= wakeCost
 		}
@@ -145,7 +152,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, shelf *any, notes uint32, crowded b
 			c.full = true
 			c.hup = c.hup || notes&ending != 0
 		}
-		for c.full && !c.gone && budget > 0 && c.read(into, shelf, &budget) {
+		for c.full && !c.gone && budget > 0 && c.read(into, spare, &budget) {
 		}
 		if budget <= 0 && c.full && !c.gone {
 			return false
@@ -172,7 +179,7 @@ const (
 )
 
 // read reads once. It reports whether to go on.
-func (c *Conn) read(buf []byte, shelf *any, budget *int) bool {
+func (c *Conn) read(buf []byte, spare *any, budget *int) bool {
 	into, ok := c.h.Room()
 	if !ok {
 		return false // Wake comes first
@@ -192,7 +199,7 @@ func (c *Conn) read(buf []byte, shelf *any, budget *int) bool {
 	default:
 		*budget -= max(n-readCost, 0)
 		c.full = n == len(into) || c.hup
-		c.h.Input(into[:n], shelf)
+		c.h.Input(into[:n], spare)
 	}
 	return c.full
 }

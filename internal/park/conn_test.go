@@ -26,12 +26,13 @@ const patience = 20 * time.Second
 // handler does with a connection what a test says. Its conn is closed when the peer has hung up.
 type handler struct {
 	park.Conn
-	input   func(p []byte)
-	room    func() ([]byte, bool)
-	woken   func()
-	flushed atomic.Int32
-	due     chan struct{}
-	end     chan error
+	input    func(p []byte)
+	room     func() ([]byte, bool)
+	woken    func()
+	writable func() // called when there is room to write
+	flushed  atomic.Int32
+	due      chan struct{}
+	end      chan error
 
 	entered atomic.Int32 // calls of the turn that are running: at most one
 	overlap atomic.Bool
@@ -87,6 +88,12 @@ func (h *handler) Woken() {
 	defer h.turn()()
 	if h.woken != nil {
 		h.woken()
+	}
+}
+
+func (h *handler) Writable() {
+	if h.writable != nil {
+		h.writable()
 	}
 }
 
@@ -268,7 +275,7 @@ func TestWriteMoreThanThereIsRoomFor(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		room := make(chan struct{}, 1)
 		h := newHandler(near, func([]byte) {})
-		h.woken = func() {
+		h.writable = func() {
 			select {
 			case room <- struct{}{}:
 			default:

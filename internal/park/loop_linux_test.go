@@ -257,3 +257,58 @@ func endSomehow(c net.Conn) {
 		c.Close()
 	}
 }
+
+// A descriptor that the program has made a blocking one, before or after the connection went to the loop, stops nothing: a
+// goroutine that waited in a system call that the scheduler does not know of would stop the next garbage collection, and all
+// others with that.
+func TestBlockingDescriptor(t *testing.T) {
+	for _, network := range []string{"tcp", "unix", "tls"} {
+		for _, when := range []string{"before", "after"} {
+			t.Run(network+", "+when, func(t *testing.T) {
+				near, far := connect(t, network)
+				file := fileOf(t, near)
+				if when == "before" {
+					file.Fd() // this clears O_NONBLOCK
+				}
+				h := newHandler(near, nil)
+				room, got := make(chan struct{}, 1), make(chan int, 1000)
+				h.input = func(p []byte) { got <- len(p) }
+				h.writable = func() {
+					select {
+					case room <- struct{}{}:
+					default:
+					}
+				}
+				h.Start()
+				if when == "after" {
+					file.Fd()
+				}
+				wrote := make(chan error)
+				go func() { wrote <- h.write(noise(8<<20), room) }()
+				total := 0
+				for _, n := range []int{1, 64 << 10, 128 << 10} { // what fills a buffer has it read once more
+					far.Write(noise(n))
+					for total += n; total > 0; {
+						total -= <-got
+					}
+					runtime.GC()
+				}
+				_, err := io.ReadFull(far, make([]byte, 8<<20))
+				require.NoError(t, err)
+				require.NoError(t, <-wrote)
+				far.Close()
+				h.wantsEnd(t, io.EOF)
+			})
+		}
+	}
+}
+
+func fileOf(t *testing.T, c net.Conn) *os.File {
+	if over, ok := c.(*tls.Conn); ok {
+		c = over.NetConn()
+	}
+	file, err := c.(interface{ File() (*os.File, error) }).File()
+	require.NoError(t, err)
+	t.Cleanup(func() { file.Close() })
+	return file
+}

@@ -19,19 +19,22 @@ import (
 var ErrWouldBlock = errors.New("park: write would block")
 
 // Handler is told what happens on a connection. Room, Input, HungUp and Woken make up the connection's turn, which one
-// goroutine at a time has. They may block, which holds up this connection only, and they may end their goroutine. Flush
-// and Due are called at any time and must not block.
+// goroutine at a time has. They may block, which holds up this connection only, and they may end their goroutine. Writable,
+// Flush and Due are called at any time, also while the turn blocks, and must not block.
 type Handler interface {
 	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
-	// ok false nothing is read until Wake is called.
+	// ok false nothing is read until Wake is called. While a Read into it waits, Woken may be called: into must not be used for
+	// anything else before the next call of Input, HungUp or Room.
 	Room() (into []byte, ok bool)
-	// Input is told what has been read. It may change it. shelf, unless it is nil, is where a handler may leave something for
-	// whoever has the next turn on the same goroutine.
-	Input(p []byte, shelf *any)
+	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
+	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
+	Input(p []byte, spare *any)
 	// HungUp is told that nothing more will come: io.EOF, or what went wrong. It is the last call of a turn.
 	HungUp(err error)
-	// Woken follows a call of Wake, and a TryWrite that would have blocked when there is room again.
+	// Woken follows a call of Wake.
 	Woken()
+	// Writable follows a TryWrite that would have blocked, when there is room again. It may also be called for no reason.
+	Writable()
 	// Flush follows a Defer that returned true.
 	Flush()
 	// Due follows Alarm.
@@ -74,7 +77,7 @@ func (c *Conn) Wake() {
 }
 
 // TryWrite writes as much of p as the kernel takes at once. It returns ErrWouldBlock together with the number of bytes
-// that did go out; Woken follows when there is room, if Waits says so. One goroutine at a time may write.
+// that did go out; Writable follows when there is room, if Waits says so. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {
 	if s := c.stream.Load(); s != nil {
 		return s.tryWrite(c, p)
@@ -82,7 +85,7 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	return c.write(p)
 }
 
-// Waits reports whether there is no need to wait for room to write: Woken tells. If not, use Blocking.
+// Waits reports whether there is no need to wait for room to write: Writable tells. If not, use Blocking.
 func (c *Conn) Waits() bool {
 	s := c.stream.Load()
 	return s == nil || s.pending()
@@ -167,7 +170,7 @@ func (c *Conn) Cut() {
 	c.shutdown(true)
 }
 
-// Close gives the connection back, in its turn. Nothing is called any more, except Flush and Due that are on their way.
+// Close gives the connection back, in its turn. Nothing is called any more, except Writable, Flush and Due that are on their way.
 func (c *Conn) Close() {
 	if s := c.stream.Load(); s != nil {
 		s.close(c)

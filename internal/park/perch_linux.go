@@ -44,7 +44,7 @@ func (s *stream) settle(c *Conn) bool {
 		return false
 	}
 	l, ok := enterLoop()
-	if !ok || s.perch.raw.Control(func(fd uintptr) { c.fd = int32(fd); l.table.add(c) }) != nil {
+	if !ok || s.perch.raw.Control(func(fd uintptr) { unblock(fd); c.fd = int32(fd); l.table.add(c) }) != nil {
 		if ok {
 			l.leave()
 		}

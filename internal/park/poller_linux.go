@@ -21,7 +21,7 @@ type poller struct {
 	// Owned by the goroutine.
 	current *Conn // whose turn it has
 	buf     *[largeBuffer]byte
-	shelf   any // of the handlers; see Handler
+	spare   any // what the handlers keep; see Handler
 	turns   uint32
 	napped  bool // a nap has brought one event
 	handled int  // events since it last let others have the processor
@@ -116,7 +116,7 @@ func (p *poller) begin(fd int32) {
 // serve gives c its share of the poller's time. If that was not enough, c goes on after the others that wait.
 func (l *loop) serve(p *poller, c *Conn, notes uint32, crowded bool) {
 	p.current = c
-	if !c.serve(p.buf, &p.shelf, notes, crowded) {
+	if !c.serve(p.buf, &p.spare, notes, crowded) {
 		l.backlog.push(c)
 	}
 }
@@ -172,7 +172,13 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 		s.rouse(c)
 		return
 	}
+	if event.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		c.h.Writable() // at once: the turn may be in a handler that blocks
+	}
 	notes := notesOf(event.Events)
+	if notes == 0 {
+		return
+	}
 	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
 		return
 	}
@@ -188,9 +194,6 @@ func notesOf(events uint32) (n uint32) {
 	}
 	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 		n |= ending
-	}
-	if events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		n |= writable
 	}
 	return n
 }

@@ -35,11 +35,17 @@ func newRawConn(c net.Conn) *rawConn {
 	if err != nil {
 		return nil
 	}
+	if conn.Control(unblock) != nil {
+		return nil
+	}
 	r := &rawConn{conn: conn}
 	r.readFn = r.readOnce
 	r.writeFn = r.writeOnce
 	return r
 }
+
+// unblock makes a descriptor one that does not block, as those of package net are until the program takes one out with File and Fd.
+func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 
 // read waits for bytes and returns a borrowed buffer that begins with them, or an error.
 func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
@@ -138,14 +144,6 @@ func writeOn(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
 		}
 		n, errno = writeSocket(fd, p[sent:])
 	}
-}
-
-// withErrno takes the number out of what package syscall makes an error of.
-func withErrno(n int, err error) (int, syscall.Errno) {
-	if err != nil {
-		return 0, err.(syscall.Errno)
-	}
-	return n, 0
 }
 
 func isSocket(c net.Conn) bool {

@@ -1,9 +1,7 @@
 package park
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -14,15 +12,16 @@ type stream struct {
 	waits bool     // it is a socket that may go to the loop
 	raw   *rawConn // nil: not a socket of the operating system's
 
-	// bell wakes a goroutine that does not read. It has room for one ring.
+	// bell wakes the reader when it waits for something else than bytes. It has room for one ring.
 	bell chan struct{}
 
 	mu      sync.Mutex
 	started bool
+	tried   bool        // a write before the start has had to wait
 	left    bool        // the connection has gone to the loop since
 	reading bool        // a Read may be waiting
 	asked   bool        // Wake was called
-	stopped bool        // … and a deadline in the past stops the Read
+	standIn bool        // … and a goroutine has the turn for that, while the reader waits in Read
 	over    bool        // closed
 	timer   *time.Timer // Alarm
 	due     time.Time   // when it fires; zero: not at all
@@ -47,12 +46,17 @@ func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	s.asked = true // what was written before has had to wait
+	tried := s.tried
 	if !s.settle(c) {
 		s.bell = make(chan struct{}, 1)
 	}
 	s.mu.Unlock()
-	go s.run(c)
+	go func() {
+		if tried {
+			c.h.Writable()
+		}
+		s.run(c)
+	}()
 }
 
 // run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
@@ -134,17 +138,44 @@ func (s *stream) beginRead() bool {
 	return s.reading
 }
 
-// endRead reports whether the Read was stopped so that Woken can be called.
-func (s *stream) endRead() bool {
+// endRead takes the turn back after a Read, when nobody stands in any more.
+func (s *stream) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
-	stopped := s.stopped
-	if stopped {
-		s.stopped = false
-		_ = s.SetReadDeadline(time.Time{})
+	for s.standIn {
+		s.mu.Unlock()
+		<-s.bell
+		s.mu.Lock()
 	}
-	return stopped
+}
+
+// answerWhileReading calls Woken while the reader waits in Read. Not all connections have deadlines that could interrupt a Read, so
+// the turn is lent to this goroutine for that.
+func (s *stream) answerWhileReading(c *Conn) {
+	done := false
+	defer func() {
+		if !done { // the handler has called runtime.Goexit
+			go s.answerWhileReading(c)
+		}
+	}()
+	for s.answerOrGiveBack() {
+		c.h.Woken()
+	}
+	done = true
+}
+
+// answerOrGiveBack is answer for who stands in. It gives the turn back when there is nothing to do.
+func (s *stream) answerOrGiveBack() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked && !s.over
+	s.asked = false
+	if !asked {
+		s.standIn = false
+		s.ring()
+	}
+	return asked
 }
 
 // readShared reads into a borrowed buffer. Where the system can wait without one it does.
@@ -173,11 +204,11 @@ func (s *stream) readShared(c *Conn) bool {
 
 // took hands on what a Read brought.
 func (s *stream) took(c *Conn, p []byte, err error) bool {
-	stopped := s.endRead()
-	if len(p) > 0 {
+	s.endRead()
+	if len(p) > 0 && !s.isOver() {
 		c.h.Input(p, nil)
 	}
-	if err == nil || stopped && errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil {
 		return !s.isOver()
 	}
 	if s.answer() { // it was asked before it ended
@@ -201,11 +232,12 @@ func (s *stream) wake(c *Conn) {
 	}
 	s.asked = true
 	s.occupy(c)
-	if s.reading && !s.stopped {
-		s.stopped = true
-		if s.SetReadDeadline(time.Unix(1, 0)) != nil {
-			go s.Conn.Close() // closing may wait, for instance to say goodbye in TLS
+	if s.reading {
+		if !s.standIn {
+			s.standIn = true
+			go s.answerWhileReading(c)
 		}
+		return
 	}
 	s.ring()
 }
@@ -224,7 +256,7 @@ func (s *stream) ring() {
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
 	raw, left, perched := s.raw, s.left, s.perch.raw != nil
-	s.asked = s.asked || s.waits && !s.started
+	s.tried = s.tried || s.waits && !s.started
 	s.mu.Unlock()
 	switch {
 	case left:

@@ -1,0 +1,10 @@
+//go:build linux && !386
+
+package park
+
+import "syscall"
+
+const (
+	sysRecvfrom = syscall.SYS_RECVFROM
+	sysSendto   = syscall.SYS_SENDTO
+)
