@@ -243,6 +243,8 @@ const (
 	pinged                          // the wire's keep-alive ping is not answered yet
 	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
+	endWaits                        // the wire has a pendingEnd
+	inputOver                       // the wire has been hung up on, and is still being written
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -518,6 +520,7 @@ func (s *Socket) sayCloseLocked(c closeFrame) {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)
+	s.link.stirLocked()
 	s.roomLocked()
 }
 

@@ -28,7 +28,8 @@ type Handler interface {
 	// Input is told what has been read. It may change it. shelf, unless it is nil, is where a handler may leave something for
 	// whoever has the next turn on the same goroutine.
 	Input(p []byte, shelf *any)
-	// HungUp is told that nothing more will come: io.EOF, or what went wrong. It is the last call of a turn.
+	// HungUp is told that nothing more will come: io.EOF, or what went wrong. The handler calls Close, now or, if it has something to
+	// write, later in a turn. Until then Room says no.
 	HungUp(err error)
 	// Woken follows a call of Wake, and a TryWrite that would have blocked when there is room again.
 	Woken()
