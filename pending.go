@@ -83,7 +83,7 @@ func (w *wire) tickPendingLocked() {
 // receiver or an object, and the one that was taken last, until more is asked for. mu must be held.
 func (s *Socket) unansweredLocked() bool {
 	switch {
-	case !s.is(pulling), s.in == nil, s.is(sentClose|lost):
+	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
 		return s.in.queue.len() > 0 || s.in.lent != nil

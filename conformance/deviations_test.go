@@ -92,6 +92,7 @@ var socketDeviations = []deviation{
 		`send("x") → ErrUsed rs=1`, `close(1000, "") → ErrUsed rs=1`, "accept() → ErrUsed rs=1", "readyState 1", "new Response with it → ErrUsed")},
 
 	// The wire.
+	{"b-ping-after-close", strictWire, "a ping is answered until the peer's Close has come", also("client", `recv pong "late"`)},
 	{"b-bad-unmasked", strictWire, "a client masks", failsWith(1002)},
 	{"b-bad-ping-126", strictWire, "a control frame has at most 125 bytes", failsWith(1002)},
 	{"b-len-nonminimal-16", strictWire, "a length takes the fewest bytes", failsWith(1002)},
