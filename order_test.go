@@ -343,6 +343,28 @@ func TestFinBehindClose(t *testing.T) {
 	}
 }
 
+// A message may come in any number of fragments.
+func TestManyFragments(t *testing.T) {
+	frames := []aFrame{part(text("01234"), false)}
+	for range 9_998 {
+		frames = append(frames, continuation("56789", false))
+	}
+	frames = append(frames, continuation("", false), continuation("abcde", true))
+	want := "01234" + strings.Repeat("56789", 9_998) + "abcde"
+	for _, style := range styleNames() {
+		for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
+			t.Run(style, func(t *testing.T) {
+				where.run(t, func(t *testing.T, where place) {
+					p := where.visitor(t, echoing(t, style, edgews.Options{}))
+					go p.pours(p.encode(frames...))
+					p.expectsMessage(text(want))
+					p.hangsUp()
+				})
+			})
+		}
+	}
+}
+
 // FIN without a Close is the end, at once.
 func TestFinWithoutClose(t *testing.T) {
 	for _, where := range []place{overTCP, overTLS, overWrapped} {
