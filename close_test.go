@@ -87,8 +87,9 @@ func TestReceivingGoesOnAfterOwnClose(t *testing.T) {
 		assert.Equal(t, edgews.Closing, s.ReadyState())
 		assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
 		p.expects(closing(1000, "enough"))
-		p.sends(text("wait"), ping("not answered"), binaryOf("a moment"), closing(1001, "well then"))
+		p.sends(text("wait"), ping("are you there?"), binaryOf("a moment"), closing(1001, "well then"))
 		events.wantsEnd(message("wait"), bytesMessage("a moment"), closed(1001, "well then", true))
+		p.expects(pong("are you there?")) // RFC 6455 §5.5.2: until the peer's Close
 		p.expectsEOF()
 	})
 }

@@ -34,8 +34,9 @@ func (m *member) deliverMessage() {
 	if reply == nil {
 		s.tab.inLocked(1, len(it.buf.b))
 	}
+	s.in.lent = it.buf // it is being worked on
 	s.mu.Unlock()
-	defer it.buf.free()
+	defer s.workedOff(it.buf)
 	switch {
 	case reply != nil:
 		s.respond(reply)

@@ -18,8 +18,7 @@ func (w *wire) busyLocked() {
 func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
-		s.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
-		return false
+		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
 	w.busyLocked()

@@ -189,6 +189,7 @@
 //	write without progress      10 s                    WriteTimeout
 //	messages, bytes per second  no limit                RateLimit
 //	waiting to be received      64 KiB                  fixed; one message may be larger, and up to 64 KiB were read with it
+//	empty frames of a message   65,536                  fixed; more are answered with 1008
 //	close reason                123 bytes               RFC 6455
 //	opening by NewWebSocket     30 s                    fixed; Dial has a context
 //	waiting for a busy object   4096 requests and calls NamespaceOptions.MaxWaiting

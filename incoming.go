@@ -15,10 +15,11 @@ type incoming struct {
 	message  *buffer // … and what is there of it
 	unwanted *item   // a message that waits for a listener
 	rest     *buffer // bytes that were read and wait behind what halted us
+	pending  *pendingEnd
 }
 
 func (in *incoming) idle() bool {
-	return in.message == nil && in.unwanted == nil && in.rest == nil && in.decoder.Idle()
+	return in.message == nil && in.unwanted == nil && in.rest == nil && in.pending == nil && in.decoder.Idle()
 }
 
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
@@ -73,6 +74,8 @@ func (w *wire) retry() bool {
 		return w.hasRoom()
 	}
 	switch it := w.unwanted; {
+	case w.pending != nil:
+		return w.retryEnd()
 	case it != nil:
 		w.unwanted = nil
 		if !w.offer(*it) {

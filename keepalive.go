@@ -37,14 +37,15 @@ func (w *wire) tick() {
 	switch {
 	case w.s.fate != nil:
 		cut = w.tickParting()
+	case w.s.is(endWaits):
+		w.tickPendingLocked()
 	case w.s.is(sentClose) || w.brokenLocked():
 		w.tickClosing()
 	default:
 		w.tickOpen()
 	}
 	if cut {
-		w.s.mu.Unlock()
-		w.conn.Cut()
+		w.cutAndUnlock()
 		return
 	}
 	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told

@@ -1,5 +1,10 @@
 package edgews
 
+import (
+	"errors"
+	"io"
+)
+
 // conclude delivers the last events, in the connection's turn, and then sees the connection off. Closing a TCP connection that
 // holds unread bytes resets it and may destroy our Close on its way, so what the peer still sends is read and dropped until it
 // hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
@@ -48,10 +53,10 @@ func (w *wire) startParting() bool {
 // tickParting cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
 // the connection is to be cut. mu must be held.
 func (w *wire) tickParting() bool {
-	switch left, _ := w.closeInLocked(); {
+	switch left, limited := w.closeInLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
 		return true
-	case !w.s.is(sentClose): // half open: for as long as the application likes
+	case !w.s.is(sentClose) && !limited: // half open: for as long as the application likes
 		return false
 	case left > 0:
 		w.armLocked(left)
@@ -70,6 +75,72 @@ func (w *wire) shutIfFlushed() {
 	w.s.mu.Unlock()
 	if flushed {
 		w.shut()
+	}
+}
+
+// endOfStream reports whether err says that the peer has ended its side, in an orderly way: ours may still be written.
+func endOfStream(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// outlivesInput reports whether the connection has to stay, although nothing more will come: what is queued and our Close have still to
+// leave. WriteTimeout bounds the first, CloseTimeout an application that does not say Close. It is called in the connection's
+// turn, and stops the reading.
+func (w *wire) outlivesInput() bool {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.saidAllLocked() {
+		return false
+	}
+	w.halted = true
+	s.status |= inputOver
+	if _, limited := w.closeInLocked(); !limited {
+		w.limitLocked(s.opts.CloseTimeout)
+	}
+	return true
+}
+
+// saidAllLocked reports whether nothing is left to be written to a peer that has ended its side, or nothing can be. mu must be held.
+func (w *wire) saidAllLocked() bool {
+	switch {
+	case w.brokenLocked(), w.s.fate.Code == StatusAbnormalClosure:
+		return true
+	case !w.s.is(sentClose): // half open
+		return false
+	}
+	return w.out == nil || w.out.flushed()
+}
+
+// hangUpIfDone closes a connection that has outlived its input, in its turn, once everything has been written.
+func (w *wire) hangUpIfDone() {
+	w.s.mu.Lock()
+	done := w.s.is(inputOver) && w.saidAllLocked()
+	w.s.mu.Unlock()
+	if done {
+		w.hangUp()
+	}
+}
+
+// shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
+func (w *wire) shut() {
+	w.conn.CloseWrite()
+	w.s.mu.Lock()
+	over := w.s.is(inputOver)
+	w.s.mu.Unlock()
+	if over {
+		w.conn.Wake()
+	}
+}
+
+// cutAndUnlock ends the connection both ways. mu must be held; it is released.
+func (w *wire) cutAndUnlock() {
+	w.outLocked().fail(nil)
+	over := w.s.is(inputOver)
+	w.s.mu.Unlock()
+	w.conn.Cut()
+	if over {
+		w.conn.Wake()
 	}
 }
 

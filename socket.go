@@ -247,6 +247,8 @@ const (
 	ended                           // fate is set
 	corked                          // what is sent waits for the end of the wire's turn
 	openRunning                     // the open listeners run: nothing else is delivered before they have returned
+	endWaits                        // the wire has a pendingEnd
+	inputOver                       // the wire has been hung up on, and is still being written
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -524,6 +526,7 @@ func (s *Socket) sayCloseLocked(c closeFrame) {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)
+	s.link.stirLocked()
 	s.roomLocked()
 }
 

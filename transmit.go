@@ -399,6 +399,3 @@ func (w *wire) dropHeldLocked() (closing bool) {
 	w.dropOutLocked(nil)
 	return closing
 }
-
-// shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
-func (w *wire) shut() { w.conn.CloseWrite() }

@@ -134,10 +134,10 @@ const directFrom = 4 << 10
 // one of those that are pooled, to four times, which saves reads and moves.
 func (w *wire) Room() (into []byte, ok bool) {
 	switch w.direct = false; {
-	case w.parting:
-		return nil, true
 	case w.halted:
 		return nil, false
+	case w.parting:
+		return nil, true
 	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
 		return nil, true
 	}
@@ -184,6 +184,7 @@ func (w *wire) goOn(ok bool, spare *any) {
 // Woken implements [park.Handler].
 func (w *wire) Woken() {
 	if w.parting {
+		w.hangUpIfDone()
 		return
 	}
 	returned := false
@@ -205,8 +206,12 @@ func (w *wire) HungUp(err error) {
 	w.s.mu.Unlock()
 	if !w.parting {
 		w.last()
+		w.parting = true
+		w.dropInput()
 	}
-	w.hangUp()
+	if !endOfStream(err) || !w.outlivesInput() {
+		w.hangUp()
+	}
 }
 
 func (w *wire) last() {
@@ -261,8 +266,7 @@ func (w *wire) lossLocked(err error) error {
 func (w *wire) feedDirect(p []byte) bool {
 	piece, _, ok, err := w.decoder.Next(p)
 	if err != nil {
-		w.breach(err)
-		return false
+		return w.breach(err)
 	}
 	if !ok {
 		return true
@@ -287,13 +291,12 @@ func (w *wire) feed(p []byte, spare *any) bool {
 		}
 		switch {
 		case err != nil:
-			w.breach(err)
-			ok = false
+			ok = w.breach(err)
 		case found:
 			ok = w.take(piece)
 		}
 	}
-	if w.halted && i < len(p) {
+	if w.halted && i < len(p) && (w.incoming == nil || w.pending == nil) {
 		w.receiveUpTo(w.limit())
 		w.rest = copyOf(p[i:])
 	}
@@ -319,8 +322,7 @@ func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
 		}
 		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
-			w.breach(frame.NotText(data))
-			return i, held, false
+			return i, held, w.breach(frame.NotText(data))
 		}
 		s.mu.Lock()
 		listener := s.onMessage
@@ -355,18 +357,17 @@ func (w *wire) take(p frame.Piece) bool {
 	return w.data(p)
 }
 
-// breach fails the connection because the peer broke the protocol.
-func (w *wire) breach(err error) {
+// breach fails the connection because the peer broke the protocol. It returns false, for those who go on reading.
+func (w *wire) breach(err error) bool {
 	broken, ok := errors.AsType[*frame.Error](err)
 	if !ok {
 		broken = &frame.Error{Code: uint16(StatusProtocolError), Detail: err.Error()}
 	}
 	code := StatusCode(broken.Code)
 	if code == StatusMessageTooBig {
-		w.s.fail(code, broken.Detail, fmt.Errorf("%w: %s (see Options.MaxMessageSize)", ErrMessageTooBig, broken.Detail))
-		return
+		return w.fail(code, broken.Detail, fmt.Errorf("%w: %s (see Options.MaxMessageSize)", ErrMessageTooBig, broken.Detail))
 	}
-	w.s.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
+	return w.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
 }
 
 // control deals with a control frame. It reports whether to go on reading.
@@ -377,18 +378,16 @@ func (w *wire) control(p frame.Piece) bool {
 	case frame.Pong:
 		w.ponged(p.Payload)
 	case frame.Close:
-		w.closed(p.Payload)
-		return false
+		return w.closed(p.Payload)
 	}
 	return true
 }
 
-// pong answers a ping, unless we have said Close: after that nothing but silence is expected.
+// pong answers a ping. That we have said Close does not change it: RFC 6455 §5.5.2 asks for a pong until the peer's Close has come,
+// and behind that nothing is looked at.
 func (w *wire) pong(payload []byte) {
 	w.s.mu.Lock()
-	if !w.closeLeftLocked() {
-		w.outLocked().addControl(w.header(frame.Pong), payload)
-	}
+	w.outLocked().addControl(w.header(frame.Pong), payload)
 	w.transmitLocked()
 }
 
@@ -405,18 +404,14 @@ func (w *wire) ponged(payload []byte) {
 	}
 }
 
-// closed takes the peer's Close and answers it with the same code and reason. The decoder has checked it.
-func (w *wire) closed(payload []byte) {
+// closed takes the peer's Close, which is answered with the same code and reason. The decoder has checked it.
+func (w *wire) closed(payload []byte) bool {
 	code, reason, _ := frame.ParseClose(payload)
 	c := closeFrame{StatusCode(code), string(reason)}
 	if c.code == StatusNoStatusRcvd {
 		c.code = 0
 	}
-	w.s.mu.Lock()
-	if w.s.closedLocked(c) {
-		w.closeLocked(c)
-	}
-	w.transmitLocked()
+	return w.end(pendingEnd{closing: &c})
 }
 
 // data deals with a piece of a message.

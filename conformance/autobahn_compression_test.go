@@ -71,10 +71,7 @@ func compressionCases() (cases []compressionCase) {
 
 func TestAutobahnCompression(t *testing.T) {
 	everything := edgews.Options{Compression: &edgews.Compression{Threshold: 1}}
-	play(t, map[string]subject{
-		"server": newEchoServer(t, &edgews.UpgradeOptions{Options: everything}),
-		"client": newEchoClient(t, &edgews.DialOptions{Options: everything}),
-	}, scenarios(compressionCases()))
+	play(t, subjects(t, everything), scenarios(compressionCases()))
 }
 
 // TestAutobahnCompressionLargeWindow plays section 12 and 13 once more, with edgews using all of 32 KiB where it may.
@@ -83,7 +80,7 @@ func TestAutobahnCompressionLargeWindow(t *testing.T) {
 		t.Skip("the window makes no difference to what -short and -race look for")
 	}
 	large := edgews.Options{Compression: &edgews.Compression{Threshold: 1, WindowBits: 15, PeerWindowBits: 15}}
-	play(t, map[string]subject{"server": newEchoServer(t, &edgews.UpgradeOptions{Options: large})}, scenarios(compressionCases()))
+	play(t, map[string]subject{"server": newEchoServer(t, echoStyles[0], &edgews.UpgradeOptions{Options: large})}, scenarios(compressionCases()))
 }
 
 func (c compressionCase) number() string { return c.id }

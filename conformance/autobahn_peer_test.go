@@ -100,6 +100,9 @@ type rawPeer struct {
 	in         *bufio.Reader
 	client     bool   // this peer is the client: it masks
 	extensions string // what was agreed
+
+	joins   bool      // it takes messages in fragments, and read puts them together
+	partial *rawFrame // what has come of one
 }
 
 const timeLimit = 60 * time.Second
@@ -194,8 +197,30 @@ func (p *rawPeer) writeChopped(b []byte, chop int) error {
 	return nil
 }
 
-// read returns the next frame, unmasked.
+// read returns the next frame, unmasked, or, when the peer joins, the next whole message or control frame.
 func (p *rawPeer) read() (rawFrame, error) {
+	for {
+		f, err := p.readFrame()
+		if err != nil || !p.joins || f.first&0x0f >= opClose {
+			return f, err
+		}
+		switch continued := f.first&0x0f == opContinuation; {
+		case continued != (p.partial != nil):
+			return f, errors.New("fragments are out of order")
+		case continued:
+			f.first |= p.partial.first
+			f.payload = p.partial.payload + f.payload
+		}
+		if f.first&fin != 0 {
+			p.partial = nil
+			return f, nil
+		}
+		p.partial = &f
+	}
+}
+
+// readFrame returns the next frame, unmasked.
+func (p *rawPeer) readFrame() (rawFrame, error) {
 	var h [2]byte
 	if _, err := io.ReadFull(p.in, h[:]); err != nil {
 		return rawFrame{}, err

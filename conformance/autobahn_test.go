@@ -53,7 +53,7 @@ type scenario interface {
 }
 
 func TestAutobahn(t *testing.T) {
-	play(t, map[string]subject{"server": newEchoServer(t, nil), "client": newEchoClient(t, nil)}, slices.Concat(
+	play(t, subjects(t, edgews.Options{}), slices.Concat(
 		scenarios(framing), scenarios(pings), scenarios(reservedBits), scenarios(opcodes),
 		scenarios(fragmentation), []scenario{fragmentationWithWait},
 		scenarios(utf8Handling()), scenarios(utf8FailFast),

@@ -97,6 +97,7 @@ var socketDeviations = []deviation{
 		"whose first event is the next one", swap("notes", "l1 2")},
 
 	// The wire.
+	{"b-ping-after-close", strictWire, "a ping is answered until the peer's Close has come", also("client", `recv pong "late"`)},
 	{"b-bad-unmasked", strictWire, "a client masks", failsWith(1002)},
 	{"b-bad-ping-126", strictWire, "a control frame has at most 125 bytes", failsWith(1002)},
 	{"b-len-nonminimal-16", strictWire, "a length takes the fewest bytes", failsWith(1002)},

@@ -15,14 +15,12 @@ var objectQuirks = map[string]objectQuirk{
 	"d-net-order-100":    {burst: 100},
 
 	// Handlers that were seen to be overtaken go on when they have been.
-	"d-ping-while-blocked":         {hears: map[string]int{"client": 3}},
-	"d-auto-during-handler":        {hears: map[string]int{"client": 2}},
-	"d-auto-other-socket-busy":     {hears: map[string]int{"client:2": 2}},
-	"d-bad-after-messages":         {hears: map[string]int{"client": 2}, lost: true},
-	"d-auto-order":                 {hears: map[string]int{"client": 3}},
-	"d-conc-timer":                 {hears: map[string]int{"object": 5}},
-	"d-conc-fin-during-handler":    {lost: true},
-	"d-client-messages-then-close": {lost: true},
+	"d-ping-while-blocked":      {hears: map[string]int{"client": 3}},
+	"d-auto-during-handler":     {hears: map[string]int{"client": 2}},
+	"d-auto-other-socket-busy":  {hears: map[string]int{"client:2": 2}},
+	"d-auto-order":              {hears: map[string]int{"client": 3}},
+	"d-conc-timer":              {hears: map[string]int{"object": 5}},
+	"d-conc-fin-during-handler": {lost: true},
 
 	"d-auto-timestamp":            {second: map[string]int{"client:2": 8}},
 	"d-client-rst-pending-send":   {deaf: true, hears: map[string]int{"object": 5}, options: unbounded},

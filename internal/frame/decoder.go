@@ -36,8 +36,8 @@ type Decoder struct {
 	left  int64  // payload bytes of the current frame still to come; 0 means a header is next
 	total int64  // payload bytes of the open message, with all of the current frame
 
-	fragments uint32 // frames of the open message; 64 GiB of payload must pass before this wraps
-	key       uint32 // masking key, rotated to the next payload byte
+	empty uint32 // empty frames of the open message
+	key   uint32 // masking key, rotated to the next payload byte
 
 	frame   byte // first header byte of the current frame
 	message byte // RSV1 and opcode from the first frame of the open message; 0 means none is open

@@ -6,12 +6,10 @@ import (
 )
 
 const (
-	// freeFragments and bytesPerFragment bound how many frames a message has: 1024, and one more for every
-	// 16 bytes. A peer that fragments at 16 bytes or more never meets the bound, however large the message
-	// (Autobahn's 9.3 sends 4 MiB in fragments of 64), and smaller fragments than that spend more on headers
-	// than even byte-wise streaming of short texts. But empty fragments, which no size limit counts, end.
-	freeFragments    = 1024
-	bytesPerFragment = 16
+	// maxEmptyFrames bounds the frames of a message that are empty. The others are bounded by the message's size: a
+	// fragment costs no memory beyond its bytes, and no more time than a message of its size. But the empty ones, which no
+	// size limit counts, have to end.
+	maxEmptyFrames = 1 << 16
 
 	// A compressed message may exceed the limit by an eighth and these bytes.
 	compressedExtra = 1024
@@ -109,17 +107,18 @@ func payloadLength(p []byte) (int64, *Error) {
 func (d *Decoder) admit() *Error {
 	if b := d.frame & (rsv1Bit | opcodeBits); b != byte(Continuation) {
 		d.message, d.first = b, true
-		d.total, d.fragments = 0, 0
+		d.total, d.empty = 0, 0
 	}
 	if limit := d.messageLimit(); d.left > limit-d.total {
 		return newError(codeTooBig, "§10.4", "message is too large: %d > %d bytes",
 			uint64(d.total)+uint64(d.left), limit)
 	}
 	d.total += d.left
-	d.fragments++
-	if int64(d.fragments) > freeFragments+d.total/bytesPerFragment {
-		return newError(codePolicy, "§10.4", "message is in too many fragments: %d for %d bytes",
-			d.fragments, d.total)
+	if d.left > 0 {
+		return nil
+	}
+	if d.empty++; d.empty > maxEmptyFrames {
+		return newError(codePolicy, "§10.4", "message is in too many fragments: more than %d of them are empty", maxEmptyFrames)
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ type Handler interface {
 	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
 	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
 	Input(p []byte, spare *any)
-	// HungUp is told that nothing more will come: io.EOF, or what went wrong. It is the last call of a turn.
+	// HungUp is told that nothing more will come: io.EOF, or what went wrong. The handler calls Close, now or, if it has something to
+	// write, later in a turn. Until then Room says no.
 	HungUp(err error)
 	// Woken follows a call of Wake.
 	Woken()

@@ -113,7 +113,7 @@ func (s *stream) fall(c *Conn) {
 // vacate lets the goroutine go that has the turn, if there is nothing for it to do.
 func (s *stream) vacate(c *Conn, watch bool) (vacant bool) {
 	s.mu.Lock()
-	if s.asked || s.perch.ready || s.over {
+	if s.asked || watch && s.perch.ready || s.over {
 		s.mu.Unlock()
 		return false
 	}

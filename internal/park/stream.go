@@ -206,7 +206,8 @@ func (s *stream) readShared(c *Conn) bool {
 func (s *stream) took(c *Conn, p []byte, err error) bool {
 	s.endRead()
 	if len(p) > 0 && !s.isOver() {
-		c.h.Input(p, nil)
+		c.h.Input(p, nil) // which may want to read no further: if it does, the next Read brings the same error
+		return !s.isOver()
 	}
 	if err == nil {
 		return !s.isOver()
@@ -217,7 +218,7 @@ func (s *stream) took(c *Conn, p []byte, err error) bool {
 	if !s.isOver() {
 		c.h.HungUp(err)
 	}
-	return false
+	return !s.isOver() // it may have something to write
 }
 
 func (s *stream) wake(c *Conn) {

@@ -1,0 +1,412 @@
+package edgews_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What arrives takes effect in the order in which it arrived, whichever way a socket is read, and the end of reading is not the end of
+// writing.
+
+// styles are the ways to read a socket. Each echoes until the end.
+var styles = map[string]func(s *edgews.Socket){
+	"listener":  echoFromListener,
+	"half open": echoHalfOpen,
+	"receive":   func(s *edgews.Socket) { go echoReceived(s) },
+	"messages":  func(s *edgews.Socket) { go echoMessages(s) },
+	"reader":    func(s *edgews.Socket) { go echoStreams(s) },
+}
+
+func echoFromListener(s *edgews.Socket) {
+	s.OnMessage(func(e edgews.MessageEvent) { _ = s.Write(context.Background(), e.Kind, e.Data) })
+	_ = s.Accept()
+}
+
+// echoHalfOpen answers the peer's Close 100 ms later.
+func echoHalfOpen(s *edgews.Socket) {
+	s.OnMessage(func(e edgews.MessageEvent) { _ = s.Write(context.Background(), e.Kind, e.Data) })
+	s.OnClose(func(e edgews.CloseEvent) {
+		time.AfterFunc(100*time.Millisecond, func() { _ = s.Close(e.Code, e.Reason) })
+	})
+	_ = s.AcceptHalfOpen()
+}
+
+func echoReceived(s *edgews.Socket) {
+	for {
+		m, err := s.Receive(context.Background())
+		if err != nil || s.Write(context.Background(), m.Kind, m.Data) != nil {
+			return
+		}
+	}
+}
+
+func echoMessages(s *edgews.Socket) {
+	for m, err := range s.Messages(context.Background()) {
+		if err != nil || s.Write(context.Background(), m.Kind, m.Data) != nil {
+			return
+		}
+	}
+}
+
+func echoStreams(s *edgews.Socket) {
+	ctx := context.Background()
+	for {
+		kind, r, err := s.NextReader(ctx)
+		if err != nil {
+			return
+		}
+		w, err := s.NextWriter(ctx, kind)
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			return
+		}
+		_ = w.Close()
+	}
+}
+
+// echoObject returns a handler whose sockets belong to an object that answers a little later.
+func echoObject(t testing.TB, opts edgews.Options) http.HandlerFunc {
+	n := newRooms(t, nil, func(r *room) {
+		r.serve = func(w http.ResponseWriter, req *http.Request) {
+			s, err := edgews.Upgrade(w, req, &edgews.UpgradeOptions{Options: opts})
+			if assert.NoError(t, err) {
+				assert.NoError(t, r.st.AcceptWebSocket(s))
+			}
+		}
+		r.message = func(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+			return s.Write(ctx, m.Kind, m.Data)
+		}
+	})
+	return n.Get(n.IDFromName("x")).ServeHTTP
+}
+
+// echoing returns a handler for each style, an object's among them.
+func echoing(t testing.TB, style string, opts edgews.Options) http.HandlerFunc {
+	if style == "object" {
+		return echoObject(t, opts)
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: opts})
+		if assert.NoError(t, err) {
+			styles[style](s)
+		}
+	}
+}
+
+func styleNames() []string {
+	names := []string{"object"}
+	for name := range styles {
+		names = append(names, name)
+	}
+	return names
+}
+
+// overWrapped is TCP through a connection that is not one of the system's.
+var overWrapped = place{name: "wrapped", real: true, serve: serveWrapped}
+
+type wrappedConn struct{ *net.TCPConn }
+
+func (wrappedConn) SyscallConn() {} // not what the loop looks for
+
+type wrappingListener struct{ net.Listener }
+
+func (l wrappingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return wrappedConn{conn.(*net.TCPConn)}, nil
+}
+
+func serveWrapped(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	server := httptest.NewUnstartedServer(handler)
+	server.Listener = wrappingListener{server.Listener}
+	server.Start()
+	t.Cleanup(server.Close)
+	return dialer(t, server), server.URL, server.Client()
+}
+
+// visitor connects a raw client to handler.
+func (p place) visitor(t testing.TB, handler http.HandlerFunc, offers ...string) *peer {
+	dial, _, _ := p.serve(t, handler)
+	conn := dial()
+	raw := &peer{t, conn, bufio.NewReader(conn), true}
+	raw.shakesHands(offers...)
+	return raw
+}
+
+// expectsMessage is expects for a message that may come in fragments.
+func (p *peer) expectsMessage(want aFrame) {
+	p.t.Helper()
+	got := p.next()
+	for whole := &got; whole.bits&fin == 0; {
+		next := p.next()
+		require.Zero(p.t, next.opcode, "a continuation")
+		whole.payload, whole.bits = whole.payload+next.payload, next.bits
+	}
+	require.Equal(p.t, want.String(), got.String())
+	require.True(p.t, want.payload == got.payload, "the payload is not what was sent")
+}
+
+// ends are the ways in which a peer ends a socket.
+var ends = map[string]struct {
+	frame aFrame
+	code  int
+}{
+	"Close":          {closing(4000, "enough"), 4000},
+	"unknown opcode": {aFrame{bits: fin, opcode: 3}, 1002},
+	"invalid text":   {text("\xff"), 1007},
+	"too large":      {text(strings.Repeat("x", 2000)), 1009},
+}
+
+// What came before a Close or a broken frame is answered, and then that.
+func TestEndBehindMessages(t *testing.T) {
+	for name, end := range ends {
+		for _, style := range styleNames() {
+			for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
+				t.Run(name+"/"+style, func(t *testing.T) {
+					where.run(t, func(t *testing.T, where place) {
+						p := where.visitor(t, echoing(t, style, edgews.Options{MaxMessageSize: 1000}))
+						go p.pours(p.encode(text("1"), part(text("2"), false), ping("now"), continuation("2", true), text("3"), end.frame))
+						p.expectsAmong(pong("now"), text("1"), text("22"), text("3"))
+						p.expectsClose(end.code)
+						p.hangsUp()
+					})
+				})
+			}
+		}
+	}
+}
+
+// expectsAmong expects messages in that order, and a pong somewhere among them.
+func (p *peer) expectsAmong(pong aFrame, messages ...aFrame) {
+	p.t.Helper()
+	ponged := false
+	for range len(messages) + 1 {
+		f := p.next()
+		if f.opcode == pong.opcode {
+			require.False(p.t, ponged)
+			require.Equal(p.t, pong.String(), f.String())
+			ponged = true
+			continue
+		}
+		for f.bits&fin == 0 {
+			next := p.next()
+			if next.opcode == pong.opcode {
+				require.Equal(p.t, pong.String(), next.String())
+				ponged = true
+				continue
+			}
+			f.payload, f.bits = f.payload+next.payload, next.bits
+		}
+		require.NotEmpty(p.t, messages, "got %v", f)
+		require.Equal(p.t, messages[0].String(), f.String())
+		if messages = messages[1:]; len(messages) == 0 && ponged {
+			return
+		}
+	}
+}
+
+func TestEndBehindMessagesOfAClient(t *testing.T) {
+	for name, end := range ends {
+		for style, echo := range styles {
+			t.Run(name+"/"+style, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					s, p := clientAndPeer(t, edgews.Options{MaxMessageSize: 1000})
+					echo(s)
+					go p.pours(p.encode(text("1"), text("2"), end.frame))
+					p.expectsMessage(text("1"))
+					p.expectsMessage(text("2"))
+					p.expectsClose(end.code)
+					p.hangsUp()
+				})
+			})
+		}
+	}
+}
+
+// The rate limit is one of the things that come behind messages.
+func TestRateLimitBehindMessages(t *testing.T) {
+	withPeer(t, edgews.Options{RateLimit: edgews.RateLimit{Messages: 2}}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		go echoReceived(s)
+		p.sends(text("1"), text("2"), text("3"))
+		p.expects(text("1"), text("2"), closing(1008, "rate limit exceeded"))
+		p.hangsUp()
+	})
+}
+
+// A receiver that does not ask for more has CloseTimeout, and may send until then.
+func TestEndBehindMessagesThatAreNotReceived(t *testing.T) {
+	for name, end := range ends {
+		for _, taken := range []int{0, 1, 2} {
+			t.Run(fmt.Sprintf("%s/%d taken", name, taken), func(t *testing.T) {
+				overAPipe(t, edgews.Options{MaxMessageSize: 1000, CloseTimeout: 8 * time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
+					_, err := receiveFor(s, time.Microsecond)
+					require.Error(t, err)
+					start := time.Now()
+					p.sends(text("1"), text("2"), end.frame)
+					for range taken {
+						_, err := s.Receive(t.Context())
+						require.NoError(t, err)
+					}
+					time.Sleep(6 * time.Second)
+					assert.Equal(t, edgews.Open, s.ReadyState())
+					require.NoError(t, s.Send("still here"))
+					p.expects(text("still here"))
+					p.expectsClose(end.code)
+					assert.InDelta(t, 7.5*float64(time.Second), float64(time.Since(start)), float64(time.Second/2))
+					assert.ErrorIs(t, s.Send("too late"), edgews.ErrClosed)
+					for range 2 - taken {
+						_, err := s.Receive(t.Context())
+						require.NoError(t, err, "what has arrived can still be received")
+					}
+					_, err = s.Receive(t.Context())
+					require.Error(t, err)
+					p.hangsUp()
+				})
+			})
+		}
+	}
+}
+
+// A socket that has never received anything has nothing to answer.
+func TestCloseOfASocketThatOnlyWrites(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Write(t.Context(), edgews.Text, []byte("news")))
+		p.expects(text("news"))
+		start := time.Now()
+		p.closesWell(1000, "")
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// Once we have said Close there is nothing to wait for.
+func TestOwnCloseEndsTheWaitOfThePeers(t *testing.T) {
+	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		_, err := receiveFor(s, time.Microsecond)
+		require.Error(t, err)
+		p.sends(text("1"), closing(1000, "enough"))
+		_, err = s.Receive(t.Context())
+		require.NoError(t, err)
+		start := time.Now()
+		require.NoError(t, s.Close(1001, "me too"))
+		p.expects(closing(1001, "me too"))
+		waitDone(t, s)
+		assert.ErrorContains(t, s.Err(), "1000")
+		assert.Zero(t, time.Since(start))
+		p.hangsUp()
+	})
+}
+
+// halfClose ends what the peer sends, and no more than that.
+func (p *peer) halfClose() {
+	p.t.Helper()
+	require.NoError(p.t, p.conn.(interface{ CloseWrite() error }).CloseWrite())
+}
+
+// A peer may send FIN right behind its Close: a proxy that speaks HTTP/2 on the other side does. It still gets everything.
+func TestFinBehindClose(t *testing.T) {
+	for _, size := range []int{2, 8 << 20} {
+		for _, style := range styleNames() {
+			for _, where := range []place{overTCP, overTLS, overWrapped} {
+				t.Run(fmt.Sprintf("%d bytes/%s/%s", size, style, where.name), func(t *testing.T) {
+					opts := edgews.Options{SendBuffer: 16 << 20, Compression: &edgews.Compression{Disable: true}}
+					p := where.visitor(t, echoing(t, style, opts))
+					message := binaryOf(strings.Repeat("hi", size/2))
+					p.sends(message, closing(1000, "bye"))
+					p.halfClose()
+					p.expectsMessage(message)
+					p.expects(closing(1000, "bye"))
+					p.expectsEOF()
+				})
+			}
+		}
+	}
+}
+
+// A message may come in any number of fragments.
+func TestManyFragments(t *testing.T) {
+	frames := []aFrame{part(text("01234"), false)}
+	for range 9_998 {
+		frames = append(frames, continuation("56789", false))
+	}
+	frames = append(frames, continuation("", false), continuation("abcde", true))
+	want := "01234" + strings.Repeat("56789", 9_998) + "abcde"
+	for _, style := range styleNames() {
+		for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
+			t.Run(style, func(t *testing.T) {
+				where.run(t, func(t *testing.T, where place) {
+					p := where.visitor(t, echoing(t, style, edgews.Options{}))
+					go p.pours(p.encode(frames...))
+					p.expectsMessage(text(want))
+					p.hangsUp()
+				})
+			})
+		}
+	}
+}
+
+// FIN without a Close is the end, at once.
+func TestFinWithoutClose(t *testing.T) {
+	for _, where := range []place{overTCP, overTLS, overWrapped} {
+		where.run(t, func(t *testing.T, where place) {
+			s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: time.Hour})
+			events := record(t, s)
+			require.NoError(t, s.Accept())
+			p.sends(text("so long"))
+			p.halfClose()
+			events.wantsEnd(message("so long"), cut)
+			p.expectsEOF()
+		})
+	}
+}
+
+// After Close and FIN an application that does not answer has CloseTimeout, and a peer that takes nothing has WriteTimeout.
+func TestFinBehindCloseIsBounded(t *testing.T) {
+	for _, where := range []place{overTCP, overTLS, overWrapped} {
+		t.Run("no answer/"+where.name, func(t *testing.T) {
+			noGoroutinesLeft(t)
+			s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: 200 * time.Millisecond})
+			require.NoError(t, s.AcceptHalfOpen())
+			p.sends(closing(1000, ""))
+			p.halfClose()
+			waitDone(t, s)
+			p.expectsEOF()
+			eventually(t, func() bool { return s.ReadyState() == edgews.Closed }, "closed")
+			assert.ErrorIs(t, s.Close(1000, ""), edgews.ErrClosed)
+			p.hangsUp()
+		})
+		t.Run("nothing taken/"+where.name, func(t *testing.T) {
+			noGoroutinesLeft(t)
+			s, p := where.serverAndPeer(t, edgews.Options{WriteTimeout: 200 * time.Millisecond, CloseTimeout: time.Second, SendBuffer: 64 << 20})
+			require.NoError(t, s.Accept())
+			require.NoError(t, s.SendBytes(bytes.Repeat([]byte("x"), 32<<20)))
+			p.sends(closing(1000, ""))
+			p.halfClose()
+			waitDone(t, s)
+			eventually(t, func() bool { return s.BufferedAmount() == 0 || s.ReadyState() == edgews.Closed }, "given up")
+			ctx := within(t)
+			require.ErrorIs(t, s.Flush(ctx), edgews.ErrClosed)
+			p.hangsUp()
+		})
+	}
+}
