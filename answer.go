@@ -122,7 +122,7 @@ func readSome(ctx context.Context, body io.ReadCloser) []byte {
 	case <-ctx.Done():
 	}
 	if stop() {
-		body.Close()
+		go body.Close() // it may not heed that either
 	}
 	return p.soFar()
 }
