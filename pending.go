@@ -17,12 +17,18 @@ type pendingEnd struct {
 // reading.
 func (w *wire) end(e pendingEnd) bool {
 	w.s.mu.Lock()
+	w.endLocked(e)
+	w.transmitLocked()
+	return false
+}
+
+// endLocked is end for those who hold mu, and write what is to be sent.
+func (w *wire) endLocked(e pendingEnd) bool {
 	if w.s.fate == nil && w.s.unansweredLocked() {
 		w.holdEndLocked(e)
-		w.s.mu.Unlock()
-		return false
+	} else {
+		w.applyLocked(e)
 	}
-	w.applyAndUnlock(e)
 	return false
 }
 
@@ -43,15 +49,14 @@ func (w *wire) holdEndLocked(e pendingEnd) {
 	w.haltLocked()
 }
 
-// applyAndUnlock ends the socket. mu must be held; it is released.
-func (w *wire) applyAndUnlock(e pendingEnd) {
+// applyLocked ends the socket. mu must be held.
+func (w *wire) applyLocked(e pendingEnd) {
 	switch c := e.closing; {
 	case c == nil:
 		w.s.failLocked(e.code, e.reason, e.err)
 	case w.s.closedLocked(*c):
 		w.closeLocked(*c)
 	}
-	w.transmitLocked()
 }
 
 // retryEnd applies the pending end, unless it still has to wait. It returns false, for those who go on reading.
@@ -66,7 +71,8 @@ func (w *wire) retryEnd() bool {
 	e := *w.pending
 	w.pending, w.until = nil, 0
 	s.status &^= endWaits
-	w.applyAndUnlock(e)
+	w.applyLocked(e)
+	w.transmitLocked()
 	return false
 }
 

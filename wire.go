@@ -144,6 +144,9 @@ func (w *wire) Room() (into []byte, ok bool) {
 	w.direct = true
 	held := len(w.message.b)
 	more := max(32<<10, min(3*held, 384<<10), held)
+	if held <= inboxLimit { // nobody may want more of it
+		more = min(more, 2*inboxLimit-held)
+	}
 	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(more))))
 	into = w.message.b[held:cap(w.message.b)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
@@ -436,19 +439,13 @@ func kindOf(op frame.Opcode) Kind { return Kind(op) }
 // received goes on after another piece has been added to w.message.
 func (w *wire) received(last bool) bool {
 	if !last {
-		if len(w.message.b) > inboxLimit && !w.deflated {
-			return w.stream()
-		}
-		return true
+		return len(w.message.b) <= inboxLimit || w.stream()
+	}
+	if w.deflated {
+		return w.unpack()
 	}
 	whole := w.message
 	w.message = nil
-	if w.deflated {
-		var err error
-		if whole, err = w.inflate(whole); err != nil {
-			return false
-		}
-	}
 	return w.complete(w.kind, whole.b, whole)
 }
 
