@@ -278,14 +278,50 @@ func (w *wire) feedDirect(p []byte) bool {
 	return w.received(piece.Last)
 }
 
-// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
-// the application and keeps the rest.
+// turnShare measures how long the frames of one read take to be handled, in listeners mostly. Looking at the clock costs as much as
+// handling a small message, so it does that for every eighth frame.
+type turnShare struct {
+	frames int
+	began  time.Time
+}
+
+// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
+const turnTime = 200 * time.Microsecond
+
+// used counts a frame, and reports whether the time is over.
+func (t *turnShare) used() bool {
+	t.frames++
+	switch {
+	case t.frames%8 != 0:
+		return false
+	case t.frames == 8:
+		t.began = time.Now()
+		return false
+	}
+	return time.Since(t.began) > turnTime
+}
+
+// giveWay keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
+// reading.
+func (w *wire) giveWay() bool {
+	w.halted = true
+	w.conn.GiveWay()
+	return false
+}
+
+// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
+// the application or gives way to other connections, and keeps the rest.
 func (w *wire) feed(p []byte, spare *any) bool {
+	var share turnShare
 	i, held, ok := 0, false, true
-	if w.incoming == nil { // nothing has begun
-		i, held, ok = w.feedWhole(p, spare)
+	if w.incoming == nil || w.incoming.idle() { // nothing has begun
+		i, held, ok = w.feedWhole(p, spare, &share)
 	}
 	for ok && i < len(p) {
+		if share.used() {
+			ok = w.giveWay()
+			break
+		}
 		w.receiveUpTo(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
 		if i += n; i < len(p) && !held {
@@ -311,10 +347,16 @@ func (w *wire) feed(p []byte, spare *any) bool {
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
-func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
+func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, ok bool) {
 	s := w.s
+	if w.incoming != nil {
+		w.streamed = false // that was the message before
+	}
 	var last time.Duration // when a meter saw a listener return
 	for i < len(p) {
+		if share.used() {
+			return i, held, w.giveWay()
+		}
 		opcode, data, n := frame.Whole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true

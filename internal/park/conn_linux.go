@@ -33,6 +33,7 @@ const (
 	ending               // … and after that the end
 	writable             // what was written before the connection was on the loop has had to wait
 	woken                // Wake was called
+	givesWay             // GiveWay was called: the turn goes on after others
 )
 
 // lodges reports whether c may go to the loop.
@@ -164,6 +165,10 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded b
 			return false
 		}
 		notes = c.notes.Swap(busy)
+		if notes&givesWay != 0 {
+			c.notes.Or(notes &^ givesWay)
+			return false
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // slot does not exist here: every connection is a stream.
 type slot struct{}
 
-const woken = 0
+const woken, givesWay = 0, 0
 
 func lodges(net.Conn) bool { return false }
 

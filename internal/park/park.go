@@ -77,6 +77,16 @@ func (c *Conn) Wake() {
 	c.leave(woken)
 }
 
+// GiveWay says, in the connection's turn, that the turn has taken long enough: Woken is called after other connections have had
+// theirs.
+func (c *Conn) GiveWay() {
+	if s := c.stream.Load(); s != nil { // it has a goroutine, which shares the processor anyway
+		s.wake(c)
+		return
+	}
+	c.leave(woken | givesWay)
+}
+
 // TryWrite writes as much of p as the kernel takes at once. It returns ErrWouldBlock together with the number of bytes
 // that did go out; Writable follows when there is room, if Waits says so. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {
