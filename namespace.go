@@ -144,7 +144,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.ctx, n.cut = context.WithCancelCause(context.Background())
 	n.working, n.tell = context.WithCancelCause(n.ctx)
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
-	n.clock.n, n.alarms.n = n, n
+	n.clock.n, n.alarms.n, n.alarms.wall = n, n, time.Now
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
