@@ -9,6 +9,7 @@ import (
 func (m *member) turn() {
 	s := m.s
 	s.mu.Lock()
+	s.tab.lookIfDueLocked()
 	switch {
 	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()

@@ -21,6 +21,7 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
+	s.tab.lookIfDueLocked()
 	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()

@@ -370,6 +370,7 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 			return i, held, w.breach(frame.NotText(data))
 		}
 		s.mu.Lock()
+		s.tab.lookIfDueLocked()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
 			s.mu.Unlock()
