@@ -56,7 +56,7 @@ func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 // still run.
 //
 // Upgrades and requests stop at the bound; those that are on their way count. Messages over open sockets stop at the bound as well,
-// except for one more that each socket may already be handling, and for messages that are sent and not answered: a broadcast is
+// except for a few that each socket may be handling meanwhile, and for messages that are sent and not answered: a broadcast is
 // not interrupted. Time is looked at every MeterOptions.Interval. What other processes use that share the Store does not
 // count, except what they had written to the ledger when this one read it, once: give each process a quota of its own. With a
 // ledger, what was used earlier in the day counts when the program begins anew.

@@ -1,5 +1,7 @@
 package edgews
 
+import "time"
+
 // pendingEnd is how the peer ends the socket: with its Close, or by doing something wrong.
 //
 // What arrives takes effect in the order in which it arrived. Listeners have dealt with every message before the next frame is
@@ -43,11 +45,13 @@ func (w *wire) holdEndLocked(e pendingEnd) {
 	later := e // or every end would be on the heap
 	w.pending = &later
 	w.s.status |= endWaits
-	// A little less than CloseTimeout: that may be how long a peer that has said Close waits for the answer.
-	d := w.s.opts.CloseTimeout
-	w.limitLocked(d - d/8)
+	w.limitLocked(pendingFor(w.s.opts))
 	w.haltLocked()
 }
+
+// pendingFor is how long an end waits at the most: a little less than CloseTimeout, because a peer that has said Close may wait for the
+// answer no longer than that.
+func pendingFor(opts *Options) time.Duration { return opts.CloseTimeout - opts.CloseTimeout/8 }
 
 // applyLocked ends the socket. mu must be held.
 func (w *wire) applyLocked(e pendingEnd) {
