@@ -129,13 +129,18 @@ func (s *Store) attempt(group []*request, refused []error) (err error) {
 	}
 	listings := s.announce(group)
 	defer s.retract()
+	if cause := guard(func() { err = s.transact(group, refused, listings) }); cause != nil {
+		return s.fail(damaged(s.path, cause))
+	}
+	return err
+}
 
+func (s *Store) transact(group []*request, refused []error, listings []*listing) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("edgews: bolt store: %w", err)
 	}
 	defer tx.Rollback() // does nothing after Commit
-	defer s.recoverDamage(&err)
 
 	for _, l := range listings {
 		l.keep(tx)
