@@ -18,8 +18,6 @@ type backlog struct {
 
 func (b *backlog) empty() bool { return b.count.Load() == 0 }
 
-func (b *backlog) len() int { return int(b.count.Load()) }
-
 func (b *backlog) push(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
