@@ -141,7 +141,7 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 	for _, e := range found {
 		m := l.b.all
 		for _, name := range e.Tenant {
-			m = m.Tenant(string(name))
+			m = m.tenantNamed(string(name), -1)
 		}
 		m.mu.Lock()
 		m.before = e.Usage.Sub(m.saved)
