@@ -38,8 +38,10 @@ func (h *outliving) Woken() {
 	if h.mayClose.Load() {
 		h.Close()
 		close(h.over)
-		return
 	}
+}
+
+func (h *outliving) Writable() {
 	select {
 	case h.room <- struct{}{}:
 	default:
