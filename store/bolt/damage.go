@@ -80,13 +80,9 @@ func (m meta) check(size int64) error {
 	return nil
 }
 
-// inspect says why a file must not be mapped: what bbolt would read at once is outside of it, or is not what was written. An empty file
-// is a new one.
-func inspect(file io.ReaderAt, size int64) error {
-	if size == 0 {
-		return nil
-	}
-	newest, found := meta{}, false
+// newestMeta returns the meta that bbolt would use.
+func newestMeta(file io.ReaderAt, size int64) (newest meta, err error) {
+	found := false
 	consider := func(at int64) (m meta, ok bool) {
 		page := make([]byte, pageHeaderSize+metaSize)
 		if n, _ := file.ReadAt(page, at); n < len(page) {
@@ -105,24 +101,55 @@ func inspect(file io.ReaderAt, size int64) error {
 		}
 	}
 	if !found {
-		return errors.New("it is not a bbolt file: neither of its first two pages is valid")
+		return newest, errors.New("it is not a bbolt file: neither of its first two pages is valid")
 	}
-	return newest.check(size)
+	return newest, nil
 }
 
+// inspect says why a file must not be mapped: what bbolt would read is outside of it, or leads it to where guard does not help. An
+// empty file is a new one.
+func inspect(file io.ReaderAt, size int64) (m meta, err error) {
+	if size == 0 {
+		return m, nil
+	}
+	if m, err = newestMeta(file, size); err != nil {
+		return m, err
+	}
+	if err := m.check(size); err != nil {
+		return m, err
+	}
+	return m, inspectPages(file, m)
+}
+
+// maxInspections is how often inspectFile begins again because another process has committed meanwhile.
+const maxInspections = 10
+
 // inspectFile is inspect for what is at path. A file that is not there, or not to be read, is for bbolt to complain of.
+//
+// It has no lock, since bbolt takes it later. A page of the newest meta is written again only after a newer meta has been, so
+// what was found counts if the meta, and the size of the file, are the same afterwards. If they never are, the file is in use, and bbolt says so.
 func inspectFile(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	if err := inspect(file, info.Size()); err != nil {
-		return damaged(path, err)
+	for range maxInspections {
+		info, err := file.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
+		m, wrong := inspect(file, info.Size())
+		if wrong == nil {
+			return nil
+		}
+		now, err := file.Stat()
+		if err != nil || now.Size() != info.Size() { // it has grown since, and the meta may be of after that
+			continue
+		}
+		if again, err := newestMeta(file, now.Size()); err != nil || again.txid == m.txid {
+			return damaged(path, wrong)
+		}
 	}
 	return nil
 }
@@ -182,8 +209,8 @@ func (db database) abandon() {
 
 // Check reads the whole file at path and returns an error that is ErrDamaged and says what is wrong, if anything is. It changes nothing, and
 // it fails with ErrLocked while a process has the file open. Call it after a crash of a machine or a disk, before a file is made a
-// backup, and when a Store has said that its file is damaged. It takes as long as reading the file does. What it does not look at, the list of free pages
-// for example, is for `bbolt check`.
+// backup, and when a Store has said that its file is damaged. It takes as long as reading the file does, and returns the first thing that is wrong; `bbolt check`
+// lists all.
 func Check(path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("edgews: bolt store %s: %w", path, err)

@@ -76,7 +76,8 @@ type Store struct {
 var _ edgews.Store = (*Store)(nil)
 
 // Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
-// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused.
+// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and one that is
+// damaged (ErrDamaged) as far as its page headers show: Open reads the header of each page, which takes about a second for each GiB.
 //
 // The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
