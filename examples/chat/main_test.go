@@ -347,8 +347,8 @@ func visit(t *testing.T, tab context.Context, p *process, name string) {
 	t.Helper()
 	browser.Act(t, tab,
 		chromedp.Navigate("http://"+p.addr),
-		chromedp.SetValue("#name", name),
-		chromedp.Click("#naming button"),
+		browser.SetValue("#name", name),
+		browser.Click("#naming button"),
 	)
 	shows(t, tab, "#state", "connected")
 	shows(t, tab, "#here", name+" (you)")
@@ -356,7 +356,7 @@ func visit(t *testing.T, tab context.Context, p *process, name string) {
 
 func say(t *testing.T, tab context.Context, text string) {
 	t.Helper()
-	browser.Act(t, tab, chromedp.SetValue("#text", text), chromedp.Click("#send"))
+	browser.Act(t, tab, browser.SetValue("#text", text), browser.Click("#send"))
 }
 
 // shows waits until an element says that.
@@ -365,4 +365,45 @@ func shows(t *testing.T, tab context.Context, selector, text string) {
 	quoted, _ := json.Marshal([]string{selector, text})
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](
 		fmt.Sprintf(`(([where, what]) => document.querySelector(where).textContent.includes(what))(%s)`, quoted)))
+}
+
+// TestNarrowPage talks more than the server takes at once, on the screen of a telephone.
+func TestNarrowPage(t *testing.T) {
+	tab, other := browser.Start(t), browser.Start(t)
+	p := build(t)
+	p.start()
+	visit(t, other, p, "Bob")
+	browser.Act(t, tab, chromedp.EmulateViewport(360, 640))
+	visit(t, tab, p, "Ann")
+	shows(t, tab, "#here", "Bob")
+	for n := range burst + 3 {
+		say(t, tab, fmt.Sprintf("message %d%s", n, strings.Repeat("\nand more", 4)))
+	}
+	shows(t, other, "#log", fmt.Sprintf("message %d", burst+2))
+	log := browser.Text(t, other, "#log")
+	for n := range burst + 2 {
+		if strings.Index(log, fmt.Sprintf("message %d", n)) > strings.Index(log, fmt.Sprintf("message %d", n+1)) {
+			t.Errorf("message %d comes after the next:\n%s", n, log)
+		}
+	}
+
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.documentElement.scrollWidth <= 360`))
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`[...document.querySelectorAll("aside button, #here li")].every(e => {
+		const r = e.getBoundingClientRect();
+		return r.width > 20 && r.height < 40 && r.left >= 0 && r.right <= 360;
+	})`))
+
+	// A message that comes while the page shows what was said before leaves it there.
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`(() => { document.getElementById("log").scrollTop = 0; return true; })()`))
+	say(t, other, "something new")
+	shows(t, tab, "#log", "something new")
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("log").scrollTop === 0 && !document.getElementById("newer").hidden`))
+	if dir := os.Getenv("EDGEWS_SCREENSHOTS"); dir != "" {
+		png, err := chromedp.Run(tab, chromedp.CaptureScreenshot())
+		if err != nil || os.WriteFile(filepath.Join(dir, "chat-360.png"), png, 0o600) != nil {
+			t.Error(err)
+		}
+	}
+	browser.Act(t, tab, browser.Click("#newer"))
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("newer").hidden`))
 }

@@ -72,8 +72,8 @@ func TestCloseThroughProxies(t *testing.T) {
 			front := startProxy(t, path, proxy.flag, proxy.config, p.addr)
 			browser.Act(t, tab,
 				chromedp.Navigate("https://"+front),
-				chromedp.SetValue("#name", "Ann"),
-				chromedp.Click("#naming button"),
+				browser.SetValue("#name", "Ann"),
+				browser.Click("#naming button"),
 			)
 			shows(t, tab, "#state", "connected")
 			say(t, tab, "hello through "+proxy.name)

@@ -124,8 +124,8 @@ func TestBrowser(t *testing.T) {
 	ctx := browser.Start(t)
 	browser.Act(t, ctx,
 		chromedp.Navigate(serve(t)),
-		chromedp.Click("#run"),
-		chromedp.WaitVisible("#summary.passed, #summary.failed"),
+		browser.Click("#run"),
+		browser.WaitVisible("#summary.passed, #summary.failed"),
 	)
 	t.Log(browser.Text(t, ctx, "#tests"))
 	if summary := browser.Text(t, ctx, "#summary"); summary != "all passed" {
@@ -138,9 +138,9 @@ func TestBrowserByHand(t *testing.T) {
 	ctx := browser.Start(t)
 	browser.Act(t, ctx,
 		chromedp.Navigate(serve(t)),
-		chromedp.Click("#connect"),
-		chromedp.Click("#text:enabled"),
-		chromedp.Click("#binary:enabled"),
+		browser.Click("#connect"),
+		browser.Click("#text:enabled"),
+		browser.Click("#binary:enabled"),
 		chromedp.Poll[chromedp.Void](`document.getElementById("log").textContent.split("←").length > 2`),
 	)
 	protocol, extensions := browser.Text(t, ctx, "#protocol"), browser.Text(t, ctx, "#extensions")
@@ -148,8 +148,8 @@ func TestBrowserByHand(t *testing.T) {
 		t.Errorf("protocol %q, extensions %q", protocol, extensions)
 	}
 	browser.Act(t, ctx,
-		chromedp.Click("#disconnect:enabled"),
-		chromedp.WaitVisible("#connect:enabled"),
+		browser.Click("#disconnect:enabled"),
+		browser.WaitVisible("#connect:enabled"),
 	)
 	if log := browser.Text(t, ctx, "#log"); !strings.Contains(log, "close 1000 bye") {
 		t.Errorf("no clean close in the log:\n%s", log)

@@ -57,10 +57,26 @@ func Act(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Vo
 	}
 }
 
+// Click clicks the first element that matches a CSS selector, once it is visible. A selector without a type would be searched in
+// the text of the page as well, its style sheet included, and everything that is found would have to be visible.
+func Click(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Click(chromedp.CSS(selector))
+}
+
+// SetValue sets the value of the first element that matches a CSS selector.
+func SetValue(selector, value string) chromedp.Action[chromedp.Void] {
+	return chromedp.SetValue(chromedp.CSS(selector), value)
+}
+
+// WaitVisible waits until the first element that matches a CSS selector is visible.
+func WaitVisible(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.WaitVisible(chromedp.CSS(selector))
+}
+
 // Text returns what the first element that matches selector says.
 func Text(t *testing.T, tab context.Context, selector string) string {
 	t.Helper()
-	s, err := chromedp.Run(tab, chromedp.Text(selector))
+	s, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS(selector)))
 	if err != nil {
 		t.Fatal(err)
 	}
