@@ -22,8 +22,15 @@ func open(t *testing.T, store edgews.Store) (s *edgews.Socket, lists *edgews.Nam
 		t.Fatal(err)
 	}
 	return s, lists, func() {
+		go receiveAll(s) // and answer the Close
 		server.Close()
 		lists.Shutdown(context.Background())
+	}
+}
+
+// receiveAll receives until the socket ends.
+func receiveAll(s *edgews.Socket) {
+	for range s.Messages(context.Background()) {
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,6 +55,7 @@ func enter(t *testing.T, room, name string, after int) (guest, heard) {
 		t.Fatal(err)
 	}
 	g := guest{t, s}
+	t.Cleanup(g.leaves) // before the server ends, which would wait for an answer to its Close
 	return g, g.hears("welcome")
 }
 
@@ -76,11 +78,22 @@ func (g guest) hears(what string) heard {
 }
 
 func (g guest) leaves() {
-	g.t.Helper()
-	if err := g.s.Close(edgews.StatusNormalClosure, ""); err != nil {
-		g.t.Fatal(err)
-	}
+	g.s.Close(edgews.StatusNormalClosure, "")
 	<-g.s.Done()
+}
+
+// ends receives until the server closes, and returns how. Who does not receive does not answer a Close at once.
+func (g guest) ends() *edgews.CloseError {
+	g.t.Helper()
+	for {
+		_, err := g.s.Receive(g.t.Context())
+		if end := new(edgews.CloseError); errors.As(err, &end) {
+			return end
+		}
+		if err != nil {
+			g.t.Fatal(err)
+		}
+	}
 }
 
 func texts(all []said) (texts []string) {
@@ -199,8 +212,7 @@ func TestRefused(t *testing.T) {
 		if err := ann.s.Write(t.Context(), edgews.Text, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
-		<-ann.s.Done()
-		equal(t, edgews.StatusUnsupportedData, ann.s.Err().(*edgews.CloseError).Code)
+		equal(t, edgews.StatusUnsupportedData, ann.ends().Code)
 	}
 }
 
@@ -259,10 +271,17 @@ func (p *process) kill() {
 	}
 }
 
-// stop interrupts the server, which then has to end well.
-func (p *process) stop() {
+// interrupt has the server stop.
+func (p *process) interrupt() {
 	p.t.Helper()
-	p.cmd.Process.Signal(os.Interrupt)
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wait waits until the server has stopped, and well.
+func (p *process) wait() {
+	p.t.Helper()
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Error(err)
 	}
@@ -276,9 +295,9 @@ func TestRestart(t *testing.T) {
 	ann, _ := enter(t, lobby, "Ann", 0)
 	ann.says("a1", "before")
 	ann.hears("said")
-	p.stop()
-	<-ann.s.Done()
-	equal(t, edgews.StatusServiceRestart, ann.s.Err().(*edgews.CloseError).Code)
+	p.interrupt()
+	equal(t, edgews.StatusServiceRestart, ann.ends().Code)
+	p.wait()
 
 	p.start()
 	ann, welcome := enter(t, lobby, "Ann", 0)

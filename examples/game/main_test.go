@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http/httptest"
@@ -49,6 +50,10 @@ func join(t *testing.T, url string) (seat, heard) {
 		t.Fatal(err)
 	}
 	p := seat{t, s}
+	t.Cleanup(func() { // before the server ends, which would wait for an answer to its Close
+		s.Close(edgews.StatusNormalClosure, "")
+		<-s.Done()
+	})
 	welcome := p.hears("welcome")
 	p.hears("player")
 	return p, welcome
@@ -127,6 +132,8 @@ func TestGame(t *testing.T) {
 		t.Error("the gem was not there")
 	}
 	ann.does(`{"type":"leave"}`)
+	for range ann.s.Messages(t.Context()) { // who does not receive does not answer a Close at once
+	}
 	if left := bob.hears("left").Left; left.ID != me.ID {
 		t.Errorf("%+v has left", left)
 	}
@@ -164,9 +171,9 @@ func TestNoMoveOfThisGame(t *testing.T) {
 	for _, message := range []string{"", "{}", `{"type":"fly"}`, `{"type":"move","dx":"far"}`} {
 		ann, _ := join(t, url)
 		ann.does("%s", message)
-		<-ann.s.Done()
-		if end := ann.s.Err().(*edgews.CloseError); end.Code != edgews.StatusUnsupportedData {
-			t.Errorf("%s: %v", message, end)
+		_, err := ann.s.Receive(t.Context())
+		if end := new(edgews.CloseError); !errors.As(err, &end) || end.Code != edgews.StatusUnsupportedData {
+			t.Errorf("%s: %v", message, err)
 		}
 	}
 }
