@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -406,11 +407,11 @@ func TestNarrowPage(t *testing.T) {
 		}
 	}
 
-	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.documentElement.scrollWidth <= 360`))
-	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`[...document.querySelectorAll("aside button, #here li")].every(e => {
-		const r = e.getBoundingClientRect();
-		return r.width > 20 && r.height < 40 && r.left >= 0 && r.right <= 360;
-	})`))
+	for _, name := range []string{strings.Repeat("Maximilian ", 3)[:maxName], "Cecilia", "Dora", "Emil"} {
+		enter(t, "http://"+p.addr+"/room/lobby", name, 0)
+	}
+	shows(t, tab, "#here", "Emil")
+	fits(t, tab, "aside button, #count, #here li:first-child, #state, #text, #send")
 
 	// A message that comes while the page shows what was said before leaves it there.
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`(() => { document.getElementById("log").scrollTop = 0; return true; })()`))
@@ -425,4 +426,47 @@ func TestNarrowPage(t *testing.T) {
 	}
 	browser.Act(t, tab, browser.Click("#newer"))
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("newer").hidden`))
+
+	// Into a private room and back, the server away meanwhile.
+	browser.Act(t, tab, browser.Click(".actions form button"))
+	within(t, tab, "/room/[0-9a-f]{64}")
+	p.kill()
+	shows(t, tab, "#state", "trying again")
+	fits(t, tab, "#back, #room, #state")
+	p.start()
+	shows(t, tab, "#state", "connected")
+	browser.Act(t, tab, browser.Click("#back"))
+	within(t, tab, "/room/lobby")
+}
+
+// within waits until the page of such a path is there, and connected.
+func within(t *testing.T, tab context.Context, path string) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for { // a Poll would end with the page that is left
+		at, err := chromedp.Run(tab, chromedp.Evaluate[string](`location.pathname + " " + document.getElementById("state")?.textContent`))
+		if err == nil && regexp.MustCompile("^"+path+" connected$").MatchString(at) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the page is %q, want %s: %v", at, path, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// fits checks that the page is not wider than the screen of 360 pixels, and that the elements are whole in it, each in one row
+// or two.
+func fits(t *testing.T, tab context.Context, selector string) {
+	t.Helper()
+	wrong, err := chromedp.Run(tab, chromedp.Evaluate[string](fmt.Sprintf(`(() => {
+		const wide = document.documentElement.scrollWidth > 360 ? ["the page: " + document.documentElement.scrollWidth] : [];
+		return wide.concat([...document.querySelectorAll(%q)].filter(e => {
+			const r = e.getBoundingClientRect();
+			return r.width < 8 || r.height > 45 || r.left < 0 || r.right > 360 || r.top < 0 || r.bottom > 640;
+		}).map(e => (e.id || e.textContent) + JSON.stringify(e.getBoundingClientRect()))).join("\n");
+	})()`, selector)))
+	if err != nil || wrong != "" {
+		t.Errorf("does not fit: %v\n%s", err, wrong)
+	}
 }
