@@ -131,7 +131,7 @@ func TestErrors(t *testing.T) {
 		"-handler -1s":       "want a time",
 		"-hibernate=perhaps": "-hibernate",
 		"-speed 1":           "-speed",
-		"G4-4":               "is no flag",
+		"G4-4":               "is not a flag",
 	} {
 		var out strings.Builder
 		err := run(strings.Fields(args), &out)

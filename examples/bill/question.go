@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/start"
 )
 
 // question is what the arguments ask.
@@ -78,8 +79,8 @@ func parse(args []string, out io.Writer) (question, error) {
 	if err != nil {
 		return q, err
 	}
-	if flags.NArg() > 0 {
-		return q, fmt.Errorf("%q is no flag: see -help", flags.Arg(0))
+	if err := start.NoArguments(flags); err != nil {
+		return q, err
 	}
 	return q, q.resolve(exampleName, planName, c)
 }

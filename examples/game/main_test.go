@@ -206,7 +206,7 @@ func TestTouch(t *testing.T) {
 		}
 		return where
 	}
-	browser.Act(t, tab, chromedp.EmulateViewport(360, 640), chromedp.Navigate(strings.TrimSuffix(url, "/socket")),
+	browser.Act(t, tab, chromedp.EmulateViewport(360, 640, chromedp.EmulateTouch), chromedp.Navigate(strings.TrimSuffix(url, "/socket")),
 		chromedp.Poll[chromedp.Void](`players.has(me) && document.querySelectorAll("svg.gem").length > 0`))
 	before := at()
 	board, err := chromedp.Run(tab, chromedp.Evaluate[[]float64](`(() => {
@@ -216,6 +216,6 @@ func TestTouch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser.Act(t, tab, chromedp.MouseClickXY(board[0], board[1]))
+	browser.Act(t, tab, chromedp.TapXY(board[0], board[1]))
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](fmt.Sprintf(`JSON.stringify([players.get(me).x, players.get(me).y]) !== '%s'`, before)))
 }

@@ -15,18 +15,19 @@ import (
 // ParseFlags parses the command line of a program that has no arguments besides flags.
 func ParseFlags() {
 	flag.Parse()
-	if err := noArguments(flag.Args()); err != nil {
+	if err := NoArguments(flag.CommandLine); err != nil {
 		fmt.Fprintln(flag.CommandLine.Output(), err)
 		flag.Usage()
 		os.Exit(2)
 	}
 }
 
-func noArguments(args []string) error {
-	if len(args) == 0 {
+// NoArguments returns an error if something besides flags has been parsed.
+func NoArguments(flags *flag.FlagSet) error {
+	if flags.NArg() == 0 {
 		return nil
 	}
-	return fmt.Errorf("%q is not a flag: there are no other arguments", args[0])
+	return fmt.Errorf("%q is not a flag: there are no other arguments (see -help)", flags.Arg(0))
 }
 
 // OpenStore opens the file of a program whose flag -data names it.

@@ -1,6 +1,8 @@
 package start
 
 import (
+	"flag"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,7 +38,14 @@ func TestAStoreThatIsOpenNamesTheFlag(t *testing.T) {
 }
 
 func TestArgumentsAreRefused(t *testing.T) {
-	if noArguments(nil) != nil || noArguments([]string{"8081"}) == nil {
-		t.Error("only flags are arguments")
+	for args, want := range map[string]string{"": "<nil>", "-x": "<nil>", "-x 8081 y": `"8081" is not a flag: there are no other arguments (see -help)`} {
+		flags := flag.NewFlagSet("test", flag.ContinueOnError)
+		flags.Bool("x", false, "")
+		if err := flags.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(NoArguments(flags)); got != want {
+			t.Errorf("%q: %s", args, got)
+		}
 	}
 }
