@@ -22,7 +22,7 @@ import (
 )
 
 // The configurations of proxies that speak HTTP/2 with the browser. haproxy takes the WebSocket over HTTP/2 (RFC 8441) and hands it on over
-// HTTP/1.1; nginx does not take it there, so the browser opens another connection.
+// HTTP/1.1, and refuses all else here; nginx does not take it there, so the browser opens another connection.
 const (
 	nginxConfig = `daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr;
 events {}
@@ -48,6 +48,7 @@ http {
 	timeout tunnel 30s
 frontend front
 	bind %[2]s ssl crt %[1]s/both.pem alpn h2,http/1.1
+	http-request deny unless { req.ver 2.0 }
 	default_backend room
 backend room
 	server chat %[3]s
@@ -76,6 +77,10 @@ func TestCloseThroughProxies(t *testing.T) {
 				browser.Click("#naming button"),
 			)
 			shows(t, tab, "#state", "connected")
+			hop, err := chromedp.Run(tab, chromedp.Evaluate[string](`performance.getEntriesByType("navigation")[0].nextHopProtocol`))
+			if err != nil || hop != "h2" {
+				t.Fatalf("the page came over %q, not over HTTP/2: %v", hop, err)
+			}
 			say(t, tab, "hello through "+proxy.name)
 			shows(t, tab, "#log", "hello through "+proxy.name)
 			for range 5 {
@@ -129,7 +134,9 @@ func startProxy(t *testing.T, path, flag, config, backend string) (front string)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Process.Kill(); cmd.Wait() })
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // it is the test's own
+	client := &http.Client{Transport: &http.Transport{ // the certificate is the test's own
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
+	}}
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := client.Get("https://" + front + "/room/lobby"); err == nil {
 			resp.Body.Close()
