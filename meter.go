@@ -82,8 +82,8 @@ type MeterOptions struct {
 	Ledger string
 
 	// MaxTenants bounds the tenants that the meter remembers, those of its tenants included, since each takes about 1 KB for as
-	// long as the meter lives; default 100,000; negative: no bound. Beyond it [Meter.Tenant] returns the meter above, so
-	// that what new tenants use counts there, and the Logger is told once. Those that the ledger names are not
+	// long as the meter lives; default 100,000; negative: no bound. Beyond it new tenants
+	// share one, [OverflowTenant], and the Logger is warned once. Those that the ledger names are not
 	// refused. Take the name of a tenant from who has logged in, not from what a client may choose.
 	MaxTenants int
 
@@ -113,27 +113,38 @@ func NewMeter(opts *MeterOptions) *Meter {
 	return b.all
 }
 
+// OverflowTenant is the name of the tenant in which a meter counts what belongs to tenants beyond MeterOptions.MaxTenants. Do not
+// give it to a customer.
+const OverflowTenant = "(overflow)"
+
 // Tenant returns the meter of one customer, which is made the first time and the same ever after. What it counts also
-// counts in m. Tenants may have tenants. The tenant without a name is m itself, and so is a new one when there are
-// MeterOptions.MaxTenants.
+// counts in m. Tenants may have tenants. The tenant without a name is m itself.
+//
+// When there are MeterOptions.MaxTenants, a name that is new means the tenant [OverflowTenant] of m: all such names share
+// it, and a quota that it has, and it has no tenants of its own.
 func (m *Meter) Tenant(name string) *Meter {
-	if m == nil || name == "" {
+	if m == nil || name == "" || m.overflow() {
 		return m
 	}
-	return m.tenantNamed(name, m.books.opts.MaxTenants)
+	if t := m.tenantNamed(name, m.books.opts.MaxTenants); t != nil {
+		return t
+	}
+	m.books.warnOfTenants(append(slices.Clip(m.tenant), name))
+	return m.tenantNamed(OverflowTenant, -1)
 }
 
-// tenantNamed returns a tenant, or m if it is a new one and there are most of them; negative: any number.
+// overflow reports whether m counts for tenants beyond the bound.
+func (m *Meter) overflow() bool { return m.parent != nil && m.name() == OverflowTenant }
+
+// tenantNamed returns a tenant, or nil if it would be a new one and the meter has most of them; negative: any number.
 func (m *Meter) tenantNamed(name string, most int) *Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if t := m.tenants[name]; t != nil {
 		return t
 	}
-	if n := m.books.tenants.Add(1); most >= 0 && n > int64(most) {
-		m.books.tenants.Add(-1)
-		m.books.tellTooMany(most)
-		return m
+	if name != OverflowTenant && !m.books.countTenant(most) {
+		return nil
 	}
 	if m.tenants == nil {
 		m.tenants = make(map[string]*Meter)
@@ -145,10 +156,20 @@ func (m *Meter) tenantNamed(name string, most int) *Meter {
 	return t
 }
 
-// tellTooMany logs, once, that there are no more tenants. The mutexes of meters may be held.
-func (b *books) tellTooMany(most int) {
-	if !b.crowded.Swap(true) {
-		go b.logger().Warn("edgews: too many tenants: what others use counts for the meter above them (see MeterOptions.MaxTenants)", "limit", most)
+// countTenant counts one more, unless there are as many as may be.
+func (b *books) countTenant(most int) bool {
+	if n := b.tenants.Add(1); most >= 0 && n > int64(most) {
+		b.tenants.Add(-1)
+		return false
+	}
+	return true
+}
+
+// warnOfTenants logs the first name beyond the bound. No mutex may be held.
+func (b *books) warnOfTenants(tenant []string) {
+	if b.crowded.CompareAndSwap(false, true) {
+		b.logger().Warn("edgews: too many tenants: what this and further ones use is counted in the tenant "+OverflowTenant,
+			"tenant", tenant, "limit", b.opts.MaxTenants, "option", "MeterOptions.MaxTenants")
 	}
 }
 

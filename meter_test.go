@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -409,22 +410,95 @@ func TestNegativeInterval(t *testing.T) {
 	})
 }
 
-// Tenants beyond the bound count for the meter above, and the log says so once. Those that are known go on.
+// Tenants beyond the bound share one, and the log says so once. Those that are known go on.
 func TestMaxTenants(t *testing.T) {
 	var log lockedBuffer
 	m := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	a := m.Tenant("a")
 	child := a.Tenant("child")
 	b := m.Tenant("b")
+	others := m.Tenant("new")
+	assert.Same(t, others, m.Tenant(edgews.OverflowTenant))
 	for n := range 1000 {
-		assert.Same(t, m, m.Tenant(fmt.Sprint("new ", n)))
+		assert.Same(t, others, m.Tenant(fmt.Sprint("new ", n)))
 	}
-	assert.Same(t, child, a.Tenant("another").Tenant("child"))
+	assert.NotSame(t, m, others, "a quota of a new tenant is not for all")
+	assert.NotSame(t, a, m.Tenant("new").Tenant("a"), "a tenant of a new tenant is not one of the meter")
+	assert.Same(t, others, others.Tenant("a"), "it has no tenants of its own")
+	assert.NotSame(t, others, a.Tenant("another"), "it counts in a")
+	assert.Same(t, a.Tenant("yet another"), a.Tenant("another"))
+	assert.Same(t, child, a.Tenant("child"))
 	assert.Same(t, a, m.Tenant("a"))
 	assert.Same(t, b, m.Tenant("b"))
+	var names []string
+	for name := range m.Tenants() {
+		names = append(names, name)
+	}
+	assert.Equal(t, []string{edgews.OverflowTenant, "a", "b"}, names)
 	eventually(t, func() bool { return strings.Count(log.String(), "too many tenants") == 1 }, "a warning")
 	assert.Contains(t, log.String(), "limit=3")
 
 	unbounded := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: -1})
-	assert.NotSame(t, unbounded, unbounded.Tenant("x"))
+	assert.NotSame(t, unbounded.Tenant("x"), unbounded.Tenant("y"))
+}
+
+// A service gives each customer the quota of the free plan. When there are too many customers, those beyond the bound share one
+// quota, and the others go on.
+func TestQuotaBeyondMaxTenants(t *testing.T) {
+	m := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: 1, Logger: quiet})
+	free := edgews.Plan{Name: "one", Requests: edgews.Rate{Included: 1}}
+	status := func(customer string) int {
+		to := m.Tenant(customer)
+		if customer != "acme" { // it pays
+			to.SetQuota(free)
+		}
+		n := edgews.NewNamespace("rooms", func(context.Context, *edgews.State) (edgews.Object, error) {
+			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil
+		}, &edgews.NamespaceOptions{Options: edgews.Options{Meter: to}})
+		defer n.Shutdown(t.Context())
+		answer := httptest.NewRecorder()
+		n.Get(n.IDFromName("lobby")).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
+		return answer.Code
+	}
+	assert.Equal(t, http.StatusOK, status("acme"))
+	assert.Equal(t, http.StatusOK, status("zebra"))
+	assert.Equal(t, http.StatusTooManyRequests, status("yak"), "the one request of the others is used up")
+	assert.Equal(t, http.StatusOK, status("acme"), "which is not its own")
+	assert.EqualValues(t, 1, m.Tenant(edgews.OverflowTenant).Usage().HTTPRequests)
+	assert.EqualValues(t, 3, m.Usage().HTTPRequests)
+}
+
+// The ledger keeps the tenants that it has, also when a later run has a lower bound.
+func TestMaxTenantsAndTheLedger(t *testing.T) {
+	store := edgews.NewMemoryStore()
+	use := func(t *testing.T, m *edgews.Meter, names ...string) {
+		for _, name := range names {
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant(name)})
+			require.NoError(t, s.Accept())
+			p.sends(text("x"))
+			synctest.Wait()
+		}
+	}
+	bubble(t, func(t *testing.T) {
+		first := edgews.NewMeter(&edgews.MeterOptions{Store: store, MaxTenants: 3, Logger: quiet})
+		use(t, first, "a", "b", "c", "d", "e")
+		require.NoError(t, first.Flush(t.Context()))
+
+		second := edgews.NewMeter(&edgews.MeterOptions{Store: store, MaxTenants: 1, Logger: quiet})
+		use(t, second, "b") // before the ledger has been read
+		_, err := second.Total(t.Context())
+		require.NoError(t, err)
+		use(t, second, "a", "c", "f")
+		got := map[string]int64{}
+		for name := range second.Tenants() {
+			u, err := second.Tenant(name).Total(t.Context())
+			require.NoError(t, err)
+			got[name] = u.MessagesIn
+		}
+		assert.Equal(t, map[string]int64{"a": 2, "b": 2, "c": 2, edgews.OverflowTenant: 3}, got)
+		total, err := second.Total(t.Context())
+		require.NoError(t, err)
+		assert.EqualValues(t, 9, total.MessagesIn)
+		require.NoError(t, second.Flush(t.Context()))
+	})
 }
