@@ -129,7 +129,7 @@ var socketDeviations = []deviation{
 			also("b", `close 1006 "WebSocket disconnected without sending Close frame." unclean rs=3`),
 			also("client", "connection ended"))},
 	{"b-client-close-halfopen-never b-client-close-empty@manual b-client-close-1000@manual", oneCloseEvent,
-		"a half-open socket whose peer hangs up is over", also("client", "connection ended")},
+		"a half-open socket whose peer hangs up is cut after CloseTimeout", also("client", "connection ended")},
 	{"b-client-rst-then-server-sends", errClosed, "a handler goes on after the client has gone, and is told", also("b",
 		"readyState 3", `send("anyone?") → ErrClosed rs=3`, "readyState 3", `send("hello?") → ErrClosed rs=3`,
 		`close(1000, "x") → ErrClosed rs=3`, "readyState 3")},

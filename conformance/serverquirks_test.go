@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"bytes"
 	"compress/flate"
+	"time"
 
 	"github.com/edgews/edgews"
 )
@@ -18,10 +19,18 @@ var serverQuirks = map[string]serverQuirk{
 	"b-client-rst-while-server-sends-much": {deaf: true, options: unbounded, hears: 4},
 	"b-size-server-33mib":                  {options: unbounded},
 
+	// A half-open socket whose peer has ended its side is cut after CloseTimeout, if the program does not say Close by then.
+	"b-client-close-halfopen-never": {options: shortCloseTimeout},
+	"b-client-close-1000@manual":    {options: shortCloseTimeout},
+	"b-client-close-empty@manual":   {options: shortCloseTimeout},
+
 	// In Workers the Response's Sec-WebSocket-Extensions header says what to agree to; in Go the options do.
 	"b-ext-worker-header-cmwb-10": {options: func(o *edgews.UpgradeOptions) { o.Compression.PeerWindowBits = 10 }},
 	"b-ext-worker-header-garbage": {options: func(o *edgews.UpgradeOptions) { o.Compression.Disable = true }},
 }
+
+// shortCloseTimeout is longer than the replay takes to get there, and shorter than it waits for the end.
+func shortCloseTimeout(o *edgews.UpgradeOptions) { o.CloseTimeout = 300 * time.Millisecond }
 
 func unbounded(o *edgews.UpgradeOptions) { o.SendBuffer = 64 << 20 }
 
