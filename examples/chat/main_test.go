@@ -470,3 +470,48 @@ func fits(t *testing.T, tab context.Context, selector string) {
 		t.Errorf("does not fit: %v\n%s", err, wrong)
 	}
 }
+
+// TestFollowing checks that a page at the end of what was said stays there, also when it has less room for it, and that a page that
+// shows what was said before is told of what others say, not of what its own user does.
+func TestFollowing(t *testing.T) {
+	tab := browser.Start(t)
+	p := build(t)
+	p.start()
+	browser.Act(t, tab, chromedp.EmulateViewport(360, 640))
+	visit(t, tab, p, "Ann")
+	bob, _ := enter(t, "http://"+p.addr+"/room/lobby", "Bob", 0)
+	for n := range 3 {
+		bob.says(fmt.Sprint("long ", n), fmt.Sprintf("message %d%s", n, strings.Repeat("\nand more", 12)))
+		shows(t, tab, "#log", fmt.Sprintf("message %d", n))
+	}
+	holds(t, tab, "at the end", `atEnd() && $("newer").hidden`)
+
+	browser.Act(t, tab, browser.SetValue("#text", strings.Repeat("a line of a draft\n", 6)))
+	holds(t, tab, "at the end above a long draft", `$("text").clientHeight > 100 && atEnd()`)
+	bob.says("under a draft", "something new")
+	shows(t, tab, "#log", "something new")
+	holds(t, tab, "at the end of what came meanwhile", `atEnd() && $("newer").hidden`)
+
+	evaluates(t, tab, `(() => { $("composer").requestSubmit(); $("log").scrollTop = 0; return true; })()`)
+	holds(t, tab, "without a hint of its own message", `!document.querySelector(".pending") && $("log").scrollTop === 0 && $("newer").hidden`)
+	bob.says("while she reads", "something newer")
+	shows(t, tab, "#log", "something newer")
+	holds(t, tab, "where it was, with a hint", `$("log").scrollTop === 0 && !$("newer").hidden`)
+}
+
+// holds waits until a condition of the page is true.
+func holds(t *testing.T, tab context.Context, what, condition string) {
+	t.Helper()
+	err := chromedp.Do(tab, chromedp.Poll[chromedp.Void](condition, chromedp.WithPollingTimeout(15*time.Second)))
+	if err != nil {
+		t.Fatalf("the page is not %s: %v", what, err)
+	}
+}
+
+// evaluates has the page do something that returns true.
+func evaluates(t *testing.T, tab context.Context, script string) {
+	t.Helper()
+	if done, err := chromedp.Run(tab, chromedp.Evaluate[bool](script)); err != nil || !done {
+		t.Fatalf("%s: %v", script, err)
+	}
+}
