@@ -55,7 +55,12 @@ type Compression struct {
 	// The writers are shared. Each takes 1.0 to 1.4 MB; there are about as many as messages are being compressed at the same
 	// moment, for each level and each smaller window in use, until a garbage collection finds them idle.
 	//
-	// TABLE
+	// JSON of 1 KiB on one core of a Xeon, with a window of 32 KiB (-bench 'Levels/size/level=[16]/bits=15' in
+	// internal/deflate):
+	//
+	//	                       level 1        level 6
+	//	with context takeover  8 µs, 270 B    105 µs, 223 B
+	//	without                7 µs, 402 B    30 µs, 399 B
 	Level int
 
 	// NoContextTakeover forgets our own messages between messages: less memory (nothing is kept), worse ratio.
