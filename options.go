@@ -50,8 +50,9 @@ type Compression struct {
 	//
 	// 2 to 9 are for services whose bandwidth costs more than their CPU. They use klauspost/compress with the whole agreed
 	// window as dictionary, and keep that window between messages: up to 32 KiB for each connection (see WindowBits). The
-	// numbers follow zlib, whose level 6 makes messages about as small as this one: 2 to 4 are klauspost's level 7, 5 is his 8,
-	// and 6 to 9 are his 9. With a window of less than 32 KiB, messages larger than a quarter of it are compressed as by his 5.
+	// numbers are zlib's, whose level 6 makes messages about as small as this one, and not that package's: 2 to 4 are its level 7,
+	// 5 is its 8, and 6 to 9 are its 9. With a window of less than 32 KiB, messages larger than a quarter of the window are
+	// compressed as by its 5.
 	// The writers are shared. Each takes 1.0 to 1.4 MB; there are about as many as messages are being compressed at the same
 	// moment, for each level and each smaller window in use, until a garbage collection finds them idle.
 	//
@@ -72,7 +73,7 @@ type Compression struct {
 	PeerNoContextTakeover bool
 
 	// WindowBits bounds the window that we compress with, 8 to 15; default 15. A peer that asks for less gets
-	// less. What is kept between messages is the window, and with Level 0 and 1 2 KiB at the most, whatever the window.
+	// less. Between messages the window is kept; with a Level of 0 or 1 at most 2 KiB of it.
 	WindowBits int
 
 	// PeerWindowBits bounds the history that the peer compresses against and that we have to keep for

@@ -9,9 +9,9 @@ import (
 // minFlateLevel is the lowest level of klauspost/compress. Below it is the package's own compressor.
 const minFlateLevel = 2
 
-// flateLevels are klauspost's levels for ours. His 8 and 9 make messages about as small as zlib's 5 and 6 do. His lower ones
-// are missing: with a dictionary, which they encode for each message, they take longer than his 7 for larger messages, and
-// without one they gain nothing over level 1.
+// flateLevels are klauspost/compress's levels for ours. Its 9 makes messages about as small as zlib's 6 does. Its levels below 7
+// are missing: they encode the dictionary anew for each message, which takes longer than what its 7 does and leaves the
+// message larger; and without a dictionary they gain nothing over level 1.
 var flateLevels = [...]uint8{2: 7, 3: 7, 4: 7, 5: 8, 6: 9, 7: 9, 8: 9, 9: 9}
 
 // minWindowMessage is the size in bytes from which a message profits from a writer with a window: such a writer ignores
@@ -39,7 +39,7 @@ func compress(room Room, dst, msg []byte, hist history, level, bits int) []byte 
 	return levelWriters[flateLevels[level]].message(room, dst, msg, hist)
 }
 
-// The writers of each of klauspost's levels, and those with a window of so many bits.
+// The writers of each of klauspost/compress's levels, and those with a window of so many bits.
 var (
 	levelWriters  = [...]flateWriters{7: newFlateWriters(7), 8: newFlateWriters(8), 9: newFlateWriters(9)}
 	windowWriters = newWindowWriters()
