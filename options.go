@@ -60,8 +60,8 @@ type Compression struct {
 	// internal/deflate):
 	//
 	//	                       level 1        level 6
-	//	with context takeover  8 µs, 270 B    105 µs, 223 B
-	//	without                7 µs, 402 B    30 µs, 399 B
+	//	with context takeover  6 µs, 270 B    103 µs, 223 B
+	//	without                6 µs, 402 B    29 µs, 399 B
 	Level int
 
 	// NoContextTakeover forgets our own messages between messages: less memory (nothing is kept), worse ratio.

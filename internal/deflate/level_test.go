@@ -40,7 +40,7 @@ func checkLevel(t *testing.T, s setup, c corpus) {
 	p := newPeer(s)
 	sizes := []int{0, 1, 12, 13, 127, 128, 129, 1000, window / 4, window/4 + 1, window - 1, window, window + 1, 3 * window, 300, 700, 300}
 	for _, size := range sizes {
-		if raceEnabled && size > 8<<10 {
+		if raceEnabled && size > 4<<10 {
 			continue // the oracle is slow
 		}
 		msg := c.message(r, size)
@@ -106,6 +106,9 @@ func TestLevelsOfSmallMessages(t *testing.T) {
 
 // TestTenMegabytesOfNoise come out in time: the buffer grows by a part of itself, not by what the writer flushes.
 func TestTenMegabytesOfNoise(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and slow")
+	}
 	msg := noise(seeded(), 10<<20)
 	grown := 0
 	for _, level := range []int{2, 4, 6} {
@@ -132,6 +135,9 @@ func (c counted) Grow(p []byte, n int) []byte {
 
 // TestLevelSizes pins what messages of 1 KiB come out as, with takeover.
 func TestLevelSizes(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and slow")
+	}
 	last := 1 << 10
 	for level, most := range []int{1: 275, 2: 242, 3: 242, 4: 242, 5: 230, 6: 225, 7: 225, 8: 225, 9: 225} {
 		if level == 0 {
