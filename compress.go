@@ -11,8 +11,13 @@ import (
 // I/O.
 type deflater struct {
 	mu   sync.Mutex
-	bits int // of the window we compress against
+	kind compressionKind // of what a prepared message is sent as
 	z    deflate.Compressor
+}
+
+// compressionKind is what tells the compressed forms of one message apart, when none refers to an earlier message.
+type compressionKind struct {
+	level, bits uint8 // of effort, and of the window
 }
 
 // forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell
@@ -31,8 +36,9 @@ func newDeflation(p deflate.Params, client bool, c *Compression) *filters {
 		d deflater
 	})
 	f, out := &together.f, &together.d
-	out.bits = min(windowBits(ours), c.WindowBits)
-	out.z.Init(out.bits, !oursAlone && !c.NoContextTakeover)
+	bits := min(windowBits(ours), c.WindowBits)
+	out.kind = compressionKind{uint8(c.Level), uint8(bits)}
+	out.z.Init(c.Level, bits, !oursAlone && !c.NoContextTakeover)
 	f.deflater, f.inflater = out, &forgetful
 	if !theirsAlone {
 		f.inflater = new(deflate.Decompressor)
@@ -118,7 +124,7 @@ func (w *wire) sendCompressed(m outgoing) error {
 // compress returns the compressed payload of m, and the buffer that holds it, if it is not the prepared one.
 func (w *wire) compress(m *outgoing) ([]byte, *buffer) {
 	if m.prepared != nil {
-		return m.prepared.deflated(w.deflater.bits), nil
+		return m.prepared.deflated(w.deflater.kind), nil
 	}
 	scratch := newBuffer(len(m.data)/2 + 64)
 	scratch.b = w.deflater.z.AppendIn(scratch, scratch.b, m.data)

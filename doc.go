@@ -182,6 +182,9 @@
 // messages, and a window of [Compression.PeerWindowBits] of the peer's, which is 4 KiB by default and 32 KiB if
 // the peer does not let us choose.
 //
+// Where bandwidth costs more than CPU, a [Compression.Level] of 2 to 9 makes messages smaller, at many times the CPU, and
+// keeps the whole agreed window of a socket's own messages, up to 32 KiB.
+//
 // Compressing secrets together with text that an attacker chooses reveals the secrets by their length (the
 // CRIME and BREACH attacks). [Compression.Choose] and [Compression.Disable] are the means against it. Of a message of NextWriter,
 // Choose sees the first fragment.

@@ -67,7 +67,7 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/gobwas/"))
 		}},
 		{"deflate: bytes only", "internal/deflate", func(path string) bool {
-			return !isNet(path) && standard(path)
+			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate")
 		}},
 		{"park: connections only", "internal/park", standard},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
@@ -119,5 +119,5 @@ func TestRequirements(t *testing.T) {
 			direct = append(direct, fields[0])
 		}
 	}
-	assert.Equal(t, []string{"github.com/gobwas/ws", "github.com/stretchr/testify"}, direct)
+	assert.Equal(t, []string{"github.com/gobwas/ws", "github.com/klauspost/compress", "github.com/stretchr/testify"}, direct)
 }

@@ -56,11 +56,11 @@ type Prepared struct {
 	frame     []byte // as a server without compression sends it
 
 	mu         sync.Mutex
-	compressed map[int][]byte // payload by window bits, as each is first needed
+	compressed map[compressionKind][]byte // payloads, as each is first needed
 }
 
 // Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each
-// window size among the sockets it is sent to, without reference to what was sent before.
+// [Compression.Level] and window size among the sockets it is sent to, without reference to what was sent before.
 func Prepare(kind Kind, data []byte) *Prepared {
 	return &Prepared{kind: kind, data: bytes.Clone(data)}
 }
@@ -88,17 +88,17 @@ func (m *Prepared) plain() []byte {
 	return m.frame
 }
 
-// deflated returns the payload compressed for a window of 2^bits bytes.
-func (m *Prepared) deflated(bits int) []byte {
+// deflated returns the compressed payload.
+func (m *Prepared) deflated(kind compressionKind) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if z, ok := m.compressed[bits]; ok {
+	if z, ok := m.compressed[kind]; ok {
 		return z
 	}
 	if m.compressed == nil {
-		m.compressed = make(map[int][]byte)
+		m.compressed = make(map[compressionKind][]byte)
 	}
-	z := deflate.AppendStateless(nil, m.data, bits)
-	m.compressed[bits] = z
+	z := deflate.AppendStateless(nil, m.data, int(kind.level), int(kind.bits))
+	m.compressed[kind] = z
 	return z
 }

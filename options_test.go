@@ -39,6 +39,8 @@ func TestOptionsThatCanNeverWork(t *testing.T) {
 		{edgews.Options{Compression: &edgews.Compression{WindowBits: 7}}, ".Compression.WindowBits: 7"},
 		{edgews.Options{Compression: &edgews.Compression{WindowBits: -1}}, ".Compression.WindowBits: -1"},
 		{edgews.Options{Compression: &edgews.Compression{Threshold: -1}}, ".Compression.Threshold: -1 bytes"},
+		{edgews.Options{Compression: &edgews.Compression{Level: -1}}, ".Compression.Level: -1: levels are 0 to 9"},
+		{edgews.Options{Compression: &edgews.Compression{Level: 10}}, ".Compression.Level: 10: levels are 0 to 9"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			_, _, err := edgews.Dial(t.Context(), "ws://host.invalid", &edgews.DialOptions{Options: tt.opts})

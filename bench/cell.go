@@ -35,6 +35,7 @@ type Cell struct {
 	Window  int // messages that wait for an answer on each connection
 	Rate    int // messages per second
 	Deflate server.Deflate
+	Level   int // of compression, which only edgews can be told; 0: the server's own
 	TLS     bool
 
 	Processes int // of an idle cell: a process may have too few descriptors for all connections
@@ -86,6 +87,7 @@ var cells = []Cell{
 	{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
 	{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
 	{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
+	{Group: "deflate", Name: "takeover, level 6", Conns: 64, Window: 1, Deflate: server.Takeover, Level: 6},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
 	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},

@@ -57,6 +57,7 @@ var goals = []goal{
 	plain("compressed, kept after a GC", "idle/deflate, 1 000", collected, 300, "B"),
 	plain("compressed echo, takeover", "deflate/takeover", cpu, 30, "µs"),
 	plain("takeover, payload", "deflate/takeover", out, 300, "B"),
+	plain("takeover, level 6, payload", "deflate/takeover, level 6", out, 225, "B"),
 	plain("takeover, kept after a GC", "idle/takeover, 1 000", collected, 24_000, "B"),
 	beats("echo 128 B, beside workerd", "echo/128 B", 5, "workerd"),
 	beats("16 outstanding, beside workerd", "pipeline/128 B", 60, "workerd"),

@@ -61,7 +61,7 @@ type idler struct {
 
 func (i *idler) fill() (err error) {
 	i.server, err = startServer(i.ctx, i.bench.serverCore, i.subject, server.Config{
-		Peer: i.subject.Name, TLS: i.cell.TLS, Deflate: i.cell.Deflate,
+		Peer: i.subject.Name, TLS: i.cell.TLS, Deflate: i.cell.Deflate, Level: i.cell.Level,
 	})
 	if err != nil {
 		return err

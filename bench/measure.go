@@ -50,7 +50,7 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 		script = load.Pings(s.Raw, c.Size, c.Window)
 	}
 	p, err := startServer(ctx, b.serverCore, s, server.Config{
-		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Buffer: script.Largest(),
+		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
 	})
 	if err != nil {
 		return nil, err

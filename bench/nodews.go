@@ -39,8 +39,14 @@ func nodeWS() subject {
 	}
 }
 
+// levelOfItsOwn is why a server is left out of a cell with a level of compression.
+const levelOfItsOwn = "a level of its own"
+
 // goOnly leaves out what other runtimes cannot do.
 func goOnly(c Cell) string {
+	if c.Level != 0 {
+		return levelOfItsOwn
+	}
 	switch c.Kind {
 	case instructions:
 		return "no callgrind with a just-in-time compiler"

@@ -33,6 +33,7 @@ var smoke = []Cell{
 	{Group: "broadcast", Name: "w2", Kind: broadcast, Size: 128, Conns: 20, Window: 2},
 	{Group: "deflate", Name: "reset", Conns: 2, Window: 1, Deflate: "reset"},
 	{Group: "deflate", Name: "takeover", Conns: 2, Window: 1, Deflate: "takeover"},
+	{Group: "deflate", Name: "level", Conns: 2, Window: 1, Deflate: "takeover", Level: 6},
 	{Group: "connect", Name: "connect", Kind: connect},
 }
 

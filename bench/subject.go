@@ -53,6 +53,8 @@ func goSubject(p server.Peer) subject {
 			switch {
 			case c.Deflate == server.Reset && !p.Deflate, c.Deflate == server.Takeover && !p.Takeover:
 				return "no such compression"
+			case c.Level != 0 && p.Name != server.Edgews:
+				return levelOfItsOwn
 			case c.TLS && p.NoTLS:
 				return "no TLS"
 			}

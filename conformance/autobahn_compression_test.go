@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +82,19 @@ func TestAutobahnCompressionLargeWindow(t *testing.T) {
 	}
 	large := edgews.Options{Compression: &edgews.Compression{Threshold: 1, WindowBits: 15, PeerWindowBits: 15}}
 	play(t, map[string]subject{"server": newEchoServer(t, echoStyles[0], &edgews.UpgradeOptions{Options: large})}, scenarios(compressionCases()))
+}
+
+// TestAutobahnCompressionLevel plays section 12 and 13 once more, with a level that another compressor has, which takes longer:
+// the messages of up to 32 KiB.
+func TestAutobahnCompressionLevel(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("the level makes no difference to what -short and -race look for")
+	}
+	level := edgews.Options{Compression: &edgews.Compression{Threshold: 1, Level: 6}}
+	play(t, map[string]subject{
+		"server": newEchoServer(t, echoStyles[0], &edgews.UpgradeOptions{Options: level}),
+		"client": newEchoClient(t, echoStyles[0], &edgews.DialOptions{Options: level}),
+	}, scenarios(slices.DeleteFunc(compressionCases(), func(c compressionCase) bool { return c.size > 32*kib })))
 }
 
 func (c compressionCase) number() string { return c.id }

@@ -15,19 +15,19 @@ func TestAllocations(t *testing.T) {
 	r := seeded()
 	small, large := chat(r, 1000), chat(r, 9000)
 	var c, tiny Compressor
-	c.Init(15, true)
-	tiny.Init(9, true)
+	c.Init(1, 15, true)
+	tiny.Init(1, 9, true)
 	var d Decompressor
 	d.Init(15, true)
-	payload := AppendStateless(nil, small, 15)
+	payload := AppendStateless(nil, small, 1, 15)
 	dst := make([]byte, 0, 16<<10)
 	for _, pin := range []struct {
 		name string
 		want float64
 		do   func()
 	}{
-		{"stateless", 0, func() { AppendStateless(dst, small, 15) }},
-		{"stateless large", 0, func() { AppendStateless(dst, large, 15) }},
+		{"stateless", 0, func() { AppendStateless(dst, small, 1, 15) }},
+		{"stateless large", 0, func() { AppendStateless(dst, large, 1, 15) }},
 		{"commit", 0, func() { c.Commit(small) }},
 		{"large with history", 0, func() { c.Append(dst, large) }},
 		{"small window", 0, func() { tiny.Append(dst, large) }},
@@ -52,8 +52,18 @@ func feed(size int) [][]byte {
 
 func BenchmarkCompress(b *testing.B) {
 	for _, size := range []int{64, 256, 1024, 4096, 65536} {
-		for _, s := range []setup{{15, false}, {15, true}, {12, true}, {9, true}} {
+		for _, s := range []setup{{1, 15, false}, {1, 15, true}, {1, 12, true}, {1, 9, true}} {
 			b.Run(fmt.Sprintf("size=%d/%s", size, s), func(b *testing.B) { benchCompress(b, size, s) })
+		}
+	}
+}
+
+// BenchmarkLevels shows what each level makes of messages of 1 KiB, with the window that most peers have and with the one that
+// edgews as a server asks for.
+func BenchmarkLevels(b *testing.B) {
+	for level := 1; level <= 9; level++ {
+		for _, s := range []setup{{level, 15, false}, {level, 15, true}, {level, 12, true}} {
+			b.Run(fmt.Sprintf("size=1024/%s", s), func(b *testing.B) { benchCompress(b, 1024, s) })
 		}
 	}
 }
@@ -61,7 +71,7 @@ func BenchmarkCompress(b *testing.B) {
 func benchCompress(b *testing.B, size int, s setup) {
 	msgs := feed(size)
 	var c Compressor
-	c.Init(s.bits, s.takeover)
+	c.Init(s.level, s.bits, s.takeover)
 	var dst []byte
 	packed, n := 0, 0
 	b.ReportAllocs()
@@ -74,12 +84,13 @@ func benchCompress(b *testing.B, size int, s setup) {
 		n++
 	}
 	b.ReportMetric(float64(packed)/float64(n*size), "ratio")
+	b.ReportMetric(float64(packed)/float64(n), "out-B")
 	b.ReportMetric(float64(c.Memory()), "held-B")
 }
 
 func BenchmarkInflate(b *testing.B) {
 	for _, size := range []int{64, 1024, 65536} {
-		for _, s := range []setup{{15, false}, {15, true}, {12, true}} {
+		for _, s := range []setup{{1, 15, false}, {1, 15, true}, {1, 12, true}} {
 			b.Run(fmt.Sprintf("size=%d/%s", size, s), func(b *testing.B) { benchInflate(b, size, s) })
 		}
 	}
@@ -88,7 +99,7 @@ func BenchmarkInflate(b *testing.B) {
 func benchInflate(b *testing.B, size int, s setup) {
 	var payloads [][]byte
 	for _, msg := range feed(size) {
-		payloads = append(payloads, AppendStateless(nil, msg, s.bits))
+		payloads = append(payloads, AppendStateless(nil, msg, 1, s.bits))
 	}
 	var d Decompressor
 	d.Init(s.bits, s.takeover)

@@ -2,13 +2,13 @@ package deflate
 
 import "sync"
 
-// deflate appends the compressed form of msg, which may refer to hist, to dst. It ends with a sync flush. No
-// distance exceeds 2^bits.
+// deflate appends the compressed form of msg, which may refer to the end of hist, to dst. It ends with a sync flush. No
+// distance exceeds 2^bits. This is level 1.
 func deflate(room Room, dst, msg []byte, hist history, bits int) []byte {
 	d := deflaters.Get().(*deflater)
 	defer deflaters.Put(d)
 	d.writer.open(room, dst)
-	d.deflate(msg, hist.last(1<<bits), 1<<bits)
+	d.deflate(msg, hist.last(min(1<<bits, maxHistory)), 1<<bits)
 	return d.writer.close()
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	fast "github.com/klauspost/compress/flate"
 	"github.com/stretchr/testify/require"
 )
 
@@ -16,6 +17,11 @@ const epilogue = syncMark + "\x01\x00\x00\xff\xff"
 // stdlib inflates one payload with the standard library.
 func stdlib(payload, hist []byte) ([]byte, error) {
 	return io.ReadAll(flate.NewReaderDict(io.MultiReader(bytes.NewReader(payload), bytes.NewReader([]byte(epilogue))), hist))
+}
+
+// klauspost does the same with klauspost/compress.
+func klauspost(payload, hist []byte) ([]byte, error) {
+	return io.ReadAll(fast.NewReaderDict(io.MultiReader(bytes.NewReader(payload), bytes.NewReader([]byte(epilogue))), hist))
 }
 
 // cut makes messages of data: each byte says how much of what follows is one, repeated how often.
@@ -36,19 +42,19 @@ func cut(data []byte) (msgs [][]byte) {
 func FuzzCompress(f *testing.F) {
 	r := seeded()
 	for i, c := range corpora {
-		f.Add(c.message(r, 3000), uint8(minBits+2*i))
+		f.Add(c.message(r, 3000), uint8(minBits+2*i), uint8(3*i))
 	}
-	f.Fuzz(func(t *testing.T, data []byte, bits uint8) {
-		s := setup{windowBits(int(bits % 16)), bits < 128}
+	f.Fuzz(func(t *testing.T, data []byte, bits, level uint8) {
+		s := setup{int(level % 10), windowBits(int(bits % 16)), bits < 128}
 		var c Compressor
-		c.Init(s.bits, s.takeover)
+		c.Init(s.level, s.bits, s.takeover)
 		var hist []byte
 		for _, msg := range cut(data) {
 			payload := c.Append([]byte("before"), msg)[len("before"):]
 			got, err := stdlib(payload, hist)
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(msg, got), "standard library differs")
-			require.LessOrEqual(t, len(payload), len(msg)+5*(len(msg)/maxBlock+1)+1)
+			require.LessOrEqual(t, len(payload), len(msg)+5*(len(msg)/maxBlock+1)+1, "level %d", s.level)
 			c.Commit(msg)
 			if s.takeover {
 				hist = history(append(hist, msg...)).last(1 << s.bits)
@@ -57,8 +63,9 @@ func FuzzCompress(f *testing.F) {
 	})
 }
 
-// FuzzStdlibAgrees inflates anything, and expects what the standard library makes of it: the message, or an error.
-func FuzzStdlibAgrees(f *testing.F) {
+// FuzzOthersAgree inflates anything, and expects what the standard library and klauspost/compress make of it: the message, or
+// an error.
+func FuzzOthersAgree(f *testing.F) {
 	r := seeded()
 	for i, c := range corpora {
 		var packed bytes.Buffer
@@ -77,17 +84,19 @@ func FuzzStdlibAgrees(f *testing.F) {
 		d.Init(15, true)
 		d.hist.roll(hist, 1<<15)
 		got, err := d.Append(nil, payload, -1)
-		want, wantErr := stdlib(payload, hist)
-		if err == nil {
-			// What follows a final block, the standard library does not look at.
-			require.NoError(t, wantErr)
-			require.True(t, bytes.HasPrefix(got, want), "inflated differs")
-			return
-		}
-		require.ErrorIs(t, err, ErrCorrupt)
-		if wantErr == nil {
-			_, _, naive := naiveMessage(payload, hist, 1<<15)
-			require.Error(t, naive, "the payload does not end with the block, but inflates")
+		for name, inflate := range map[string]func(payload, hist []byte) ([]byte, error){"stdlib": stdlib, "klauspost": klauspost} {
+			want, wantErr := inflate(payload, hist)
+			if err == nil {
+				// What follows a final block, the others do not look at.
+				require.NoError(t, wantErr, name)
+				require.True(t, bytes.HasPrefix(got, want), "inflated differs from %s", name)
+				continue
+			}
+			require.ErrorIs(t, err, ErrCorrupt)
+			if wantErr == nil {
+				_, _, naive := naiveMessage(payload, hist, 1<<15)
+				require.Error(t, naive, "the payload does not end with the block, but inflates with %s", name)
+			}
 		}
 	})
 }

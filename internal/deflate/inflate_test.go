@@ -41,7 +41,7 @@ func TestInflatesEveryEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, takeover := range []bool{false, true} {
-				p := newPeer(setup{15, takeover})
+				p := newPeer(setup{1, 15, takeover})
 				p.receives(t, fromHex(t, c.payload), []byte(c.msg))
 				p.receives(t, fromHex(t, "f2 48 cd c9 c9 07 00"), []byte("Hello"))
 			}
@@ -51,7 +51,7 @@ func TestInflatesEveryEnd(t *testing.T) {
 
 // TestContextTakeover is the example of RFC 7692 §7.2.3.2.
 func TestContextTakeover(t *testing.T) {
-	p := newPeer(setup{15, true})
+	p := newPeer(setup{1, 15, true})
 	p.receives(t, fromHex(t, "f2 48 cd c9 c9 07 00"), []byte("Hello"))
 	p.receives(t, fromHex(t, "f2 00 11 00 00"), []byte("Hello"))
 
@@ -115,7 +115,7 @@ func TestDistanceBeyondTheHistory(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	msg := make([]byte, 100_000)
-	payload := AppendStateless(nil, msg, 15)
+	payload := AppendStateless(nil, msg, 1, 15)
 	for _, c := range []struct {
 		limit int64
 		err   error
@@ -166,7 +166,7 @@ func TestBomb(t *testing.T) {
 // TestReleaseLetsGo: what is pooled refers to no message.
 func TestReleaseLetsGo(t *testing.T) {
 	f := newInflater()
-	f.payload, f.hist, f.room = AppendStateless(nil, []byte("payload"), 15), []byte("history"), heap{}
+	f.payload, f.hist, f.room = AppendStateless(nil, []byte("payload"), 1, 15), []byte("history"), heap{}
 	_, err := f.message([]byte("before"), -1)
 	require.NoError(t, err)
 	f.release()
@@ -188,7 +188,7 @@ func TestReleaseLetsGo(t *testing.T) {
 func TestReuseRefusesCorrupt(t *testing.T) {
 	corrupt := fromHex(t, "ecc001090000000090ffaf1d5100")
 	f := newInflater()
-	for _, payload := range [][]byte{AppendStateless(nil, chat(seeded(), 1000), 15), corrupt} {
+	for _, payload := range [][]byte{AppendStateless(nil, chat(seeded(), 1000), 1, 15), corrupt} {
 		f.input, f.hist, f.room = input{payload: payload}, make([]byte, 32<<10), heap{}
 		out, err := f.message(nil, -1)
 		if bytes.Equal(payload, corrupt) {
@@ -203,7 +203,7 @@ func TestReuseRefusesCorrupt(t *testing.T) {
 func FuzzInflate(f *testing.F) {
 	r := seeded()
 	for _, c := range corpora {
-		f.Add(AppendStateless(nil, c.message(r, 200), 15), []byte("history"))
+		f.Add(AppendStateless(nil, c.message(r, 200), 1, 15), []byte("history"))
 	}
 	for _, s := range []string{"f348cdc9c9070000", "010500faff48656c6c6f", "f348cdc9c90700f348cdc9c90700", "0300030003000200", "ffff"} {
 		f.Add(fromHex(f, s), []byte{})

@@ -65,12 +65,12 @@ func TestEverySize(t *testing.T) {
 	if raceEnabled {
 		most = 500
 	}
-	for _, s := range []setup{{15, true}, {15, false}, {12, true}, {8, true}} {
+	for _, s := range []setup{{1, 15, true}, {1, 15, false}, {1, 12, true}, {1, 8, true}} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(3, uint64(s.bits)))
 			var sender Compressor
-			sender.Init(s.bits, s.takeover)
+			sender.Init(s.level, s.bits, s.takeover)
 			p := newPeer(s)
 			for size := range most + 1 {
 				msg := corpora[size%len(corpora)].message(r, size)
@@ -96,8 +96,8 @@ func TestHostileTexts(t *testing.T) {
 		"counting":      counting(40_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeer(setup{15, true})
-			p.receives(t, AppendStateless(nil, text, 15), text)
+			p := newPeer(setup{1, 15, true})
+			p.receives(t, AppendStateless(nil, text, 1, 15), text)
 		})
 	}
 }

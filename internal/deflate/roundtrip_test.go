@@ -17,15 +17,29 @@ var sizes = []int{0, 1, 20, 127, 128, 255, 256, 1000, 2047, 4095, 4096, 32767, 3
 
 // setup is one agreement for one direction.
 type setup struct {
+	level    int
 	bits     int
 	takeover bool
 }
 
-func (s setup) String() string { return fmt.Sprintf("bits=%d/takeover=%t", s.bits, s.takeover) }
+func (s setup) String() string {
+	return fmt.Sprintf("level=%d/bits=%d/takeover=%t", s.level, s.bits, s.takeover)
+}
+
+// held is the most that a sender keeps between messages, in bytes.
+func (s setup) held() int {
+	switch {
+	case !s.takeover:
+		return 0
+	case s.level < minFlateLevel:
+		return min(1<<s.bits, maxHistory)
+	}
+	return 1 << s.bits
+}
 
 func setups() (all []setup) {
 	for bits := minBits; bits <= maxBits; bits++ {
-		all = append(all, setup{bits, false}, setup{bits, true})
+		all = append(all, setup{1, bits, false}, setup{1, bits, true})
 	}
 	return all
 }
@@ -81,7 +95,7 @@ func TestRoundTrip(t *testing.T) {
 func checkSizes(t *testing.T, s setup, c corpus) {
 	r := seeded()
 	var sender Compressor
-	sender.Init(s.bits, s.takeover)
+	sender.Init(s.level, s.bits, s.takeover)
 	p := newPeer(s)
 	for _, size := range sizes {
 		if raceEnabled && size > 32768 {
@@ -94,7 +108,7 @@ func checkSizes(t *testing.T, s setup, c corpus) {
 			p.receives(t, payload, msg)
 		}
 	}
-	assert.LessOrEqual(t, sender.Memory(), min(1<<s.bits, maxHistory))
+	assert.LessOrEqual(t, sender.Memory(), s.held())
 	assert.LessOrEqual(t, p.d.Memory(), 1<<s.bits)
 	if !s.takeover {
 		assert.Zero(t, sender.Memory()+p.d.Memory())
@@ -107,7 +121,7 @@ func TestManyMessages(t *testing.T) {
 			t.Parallel()
 			r := seeded()
 			var sender Compressor
-			sender.Init(s.bits, s.takeover)
+			sender.Init(s.level, s.bits, s.takeover)
 			p := newPeer(s)
 			for range 400 {
 				sendSomehow(t, r, &sender, p, corpora[r.IntN(len(corpora))].message(r, r.IntN(2000)))
@@ -122,7 +136,7 @@ func sendSomehow(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []
 	var payload []byte
 	switch r.IntN(8) {
 	case 0: // prepared once for many
-		payload = AppendStateless(nil, msg, p.bits)
+		payload = AppendStateless(nil, msg, p.level, p.bits)
 		sender.Commit(msg)
 	case 1: // compressed, but not sent after all
 		sender.Append(nil, chat(r, 500))
@@ -146,7 +160,7 @@ func sendSomehow(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []
 func TestAppendLeavesNoTrace(t *testing.T) {
 	r := seeded()
 	var c Compressor
-	c.Init(0, true)
+	c.Init(1, 0, true)
 	c.Commit(chat(r, 1000))
 	msg := chat(r, 1000)
 	first := c.Append(nil, msg)
@@ -161,8 +175,8 @@ func TestAppendPart(t *testing.T) {
 		t.Run(fmt.Sprintf("takeover=%t", takeover), func(t *testing.T) {
 			r := seeded()
 			var c Compressor
-			c.Init(0, takeover)
-			p := newPeer(setup{15, takeover})
+			c.Init(1, 0, takeover)
+			p := newPeer(setup{1, 15, takeover})
 			for range 3 {
 				checkParts(t, &c, p, [][]byte{chat(r, 600), nil, chat(r, 9000), chat(r, 30), nil})
 			}
@@ -190,18 +204,18 @@ func checkParts(t *testing.T, c *Compressor, p *peer, parts [][]byte) {
 
 func TestEmptyMessage(t *testing.T) {
 	var c Compressor
-	c.Init(0, true)
+	c.Init(1, 0, true)
 	// RFC 7692 §7.2.3.6.
 	assert.Equal(t, []byte{0}, c.Append(nil, nil))
 	assert.Equal(t, []byte{0}, c.AppendPart(heap{}, nil, nil, true))
 	assert.Empty(t, c.AppendPart(heap{}, nil, nil, false))
-	assert.Equal(t, []byte{0}, AppendStateless(nil, []byte{}, 8))
+	assert.Equal(t, []byte{0}, AppendStateless(nil, []byte{}, 1, 8))
 }
 
 func TestStdlibInflatesOurs(t *testing.T) {
 	r := seeded()
 	var c Compressor
-	c.Init(0, true)
+	c.Init(1, 0, true)
 	var stream, plain bytes.Buffer
 	for i := range 300 {
 		msg := corpora[i%len(corpora)].message(r, r.IntN(10000))
@@ -224,7 +238,7 @@ func TestInflatesStdlib(t *testing.T) {
 			var out bytes.Buffer
 			w, err := flate.NewWriter(&out, level)
 			require.NoError(t, err)
-			p := newPeer(setup{15, true})
+			p := newPeer(setup{1, 15, true})
 			for i := range 200 {
 				msg := corpora[i%len(corpora)].message(r, r.IntN(4000))
 				out.Reset()
@@ -252,12 +266,14 @@ func TestHistoryRolls(t *testing.T) {
 }
 
 func FuzzRoundTrip(f *testing.F) {
-	f.Add([]byte("hello"), []byte("hello hello"), 15, true)
-	f.Add(bytes.Repeat([]byte("abc"), 300), []byte{}, 8, false)
-	f.Fuzz(func(t *testing.T, a, b []byte, bits int, takeover bool) {
-		s := setup{windowBits(bits), takeover}
+	f.Add([]byte("hello"), []byte("hello hello"), uint8(1), 15, true)
+	f.Add(bytes.Repeat([]byte("abc"), 300), []byte{}, uint8(1), 8, false)
+	f.Add(chat(seeded(), 200), chat(seeded(), 2000), uint8(2), 10, true)
+	f.Add(chat(seeded(), 300), chat(seeded(), 2000), uint8(6), 13, true)
+	f.Fuzz(func(t *testing.T, a, b []byte, level uint8, bits int, takeover bool) {
+		s := setup{int(level % 10), windowBits(bits), takeover}
 		var c Compressor
-		c.Init(s.bits, takeover)
+		c.Init(s.level, s.bits, takeover)
 		p := newPeer(s)
 		for _, msg := range [][]byte{a, b, append(b, a...), bytes.Repeat(a, 9)} {
 			payload := c.Append(nil, msg)

@@ -21,6 +21,7 @@ type Config struct {
 	Broadcast bool // send every message to all connections instead of back
 	TLS       bool
 	Deflate   Deflate
+	Level     int // of edgews' compression; 0: its default
 	Buffer    int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
 }
 
@@ -31,6 +32,7 @@ func (c Config) Args() []string {
 		"-broadcast=" + strconv.FormatBool(c.Broadcast),
 		"-tls=" + strconv.FormatBool(c.TLS),
 		"-deflate=" + string(c.Deflate),
+		"-level=" + strconv.Itoa(c.Level),
 		"-buffer=" + strconv.Itoa(c.Buffer),
 	}
 }
@@ -43,6 +45,7 @@ func Parse(args []string) (Config, error) {
 	f.BoolVar(&c.Broadcast, "broadcast", false, "send every message to all connections")
 	f.BoolVar(&c.TLS, "tls", false, "serve TLS with a certificate made on the spot")
 	f.StringVar((*string)(&c.Deflate), "deflate", "", "what to agree to: reset or takeover")
+	f.IntVar(&c.Level, "level", 0, "of edgews' compression")
 	f.IntVar(&c.Buffer, "buffer", 0, "read buffer of the servers that do not parse")
 	return c, f.Parse(args)
 }

@@ -25,10 +25,9 @@ func serveEdgews(l net.Listener, c Config) error {
 }
 
 func edgewsOptions(c Config) *edgews.UpgradeOptions {
+	alone := c.Deflate == Reset
 	opts := &edgews.UpgradeOptions{}
-	if c.Deflate == Reset {
-		opts.Compression = &edgews.Compression{NoContextTakeover: true, PeerNoContextTakeover: true}
-	}
+	opts.Compression = &edgews.Compression{Level: c.Level, NoContextTakeover: alone, PeerNoContextTakeover: alone}
 	return opts
 }
 
