@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// These do what those of quick_linux.go do, and tell the race detector. It has to see what one end of a connection has done before
+// These do what those of socket_io_linux.go do, and tell the race detector. It has to see what one end of a connection has done before
 // the other end reads of it: package syscall tells it in Read and Write, here with nothing to read or to write.
 
 func readSocket(fd int, p []byte) (int, syscall.Errno) {
