@@ -11,32 +11,32 @@ import (
 
 // slot is a connection's place on the loop.
 type slot struct {
-	notes atomic.Uint32 // what has happened and nobody has dealt with; see leave
-	users atomic.Uint32 // those who use fd besides the turn, and noMore
+	pending atomic.Uint32 // what has happened and nobody has dealt with; see leave
+	fdUsers atomic.Uint32 // those who use fd besides the turn, and noMore
 
 	// Immutable once the connection is on the loop.
 	fd  int32
 	gen uint32 // tells the connection from those that had fd before
 
 	// Owned by the turn.
-	held    uint32 // what Hold(true) has begun; 0: nothing
-	full    bool   // there may be something to read
-	hup     bool   // the end is near: a short read does not mean that nothing is left
-	gone    bool   // Close was called
-	crowded bool   // others wait for their turn behind this one
+	corkRound uint32 // what Hold(true) has begun; 0: nothing
+	mayRead   bool   // there may be something to read
+	hangup    bool   // the end is near: a short read does not mean that nothing is left
+	closed    bool   // Close was called
+	crowd     bool   // others wait for their turn behind this one
 }
 
 // The notes.
 const (
-	busy     = 1 << iota // somebody has the turn
-	readable             // there may be something to read
-	ending               // … and after that the end
-	writable             // what was written before the connection was on the loop has had to wait
-	woken                // Wake was called
+	turnTaken       = 1 << iota // somebody has the turn
+	pendingRead                 // there may be something to read
+	pendingHangup               // … and after that the end
+	pendingWritable             // what was written before the connection was on the loop has had to wait
+	pendingWake                 // Wake was called
 )
 
 // lodges reports whether c may go to the loop.
-func lodges(c net.Conn) bool { return isSocket(c) && !inBubble() }
+func canMoveToLoop(c net.Conn) bool { return isSocket(c) && !inBubble() }
 
 // inBubble reports whether time is not real here, as in a testing/synctest bubble. The loop's goroutines live outside of
 // all bubbles, and may not touch what belongs to one.
@@ -51,45 +51,45 @@ func inBubble() bool {
 
 // lodge takes nc from the runtime's poller to the loop. The descriptor is duplicated: closing the original is the only way to
 // make the runtime forget it. It fails when there are no descriptors left; nc is as it was then.
-func (c *Conn) lodge(nc net.Conn) bool {
+func (c *Conn) moveToLoop(nc net.Conn) bool {
 	s := c.stream.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fd, ok := duplicate(nc)
+	fd, ok := duplicateFD(nc)
 	if !ok {
 		return false
 	}
-	l, ok := enterLoop()
+	l, ok := acquireLoop()
 	if !ok {
 		_ = syscall.Close(fd)
 		return false
 	}
 	c.fd = int32(fd)
-	c.notes.Store(busy)
+	c.pending.Store(turnTaken)
 	l.table.add(c)
 	c.stream.Store(nil) // before events can come
-	if err := l.watch(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
+	if err := l.register(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
 		c.stream.Store(s)
 		l.table.remove(c)
-		l.leave()
+		l.release()
 		_ = syscall.Close(fd)
 		return false
 	}
-	s.left = true
+	s.moved = true
 	_ = nc.Close()
-	if s.asked {
-		c.notes.Or(woken)
+	if s.wakePending {
+		c.pending.Or(pendingWake)
 	}
-	if s.tried {
-		c.notes.Or(writable)
+	if s.writeBlocked {
+		c.pending.Or(pendingWritable)
 	}
-	if !c.yield() {
-		go c.serveAlone()
+	if !c.releaseTurn() {
+		go c.serveInGoroutine()
 	}
 	return true
 }
 
-func duplicate(nc net.Conn) (fd int, ok bool) {
+func duplicateFD(nc net.Conn) (fd int, ok bool) {
 	raw, err := nc.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0, false
@@ -97,34 +97,34 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 	err = raw.Control(func(old uintptr) {
 		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		fd, ok = int(n), errno == 0
-		unblock(old) // and with it the copy
+		setNonblock(old) // and with it the copy
 	})
 	return fd, ok && err == nil
 }
 
 // note adds to what has happened. It reports whether the caller has got the turn by it.
-func (c *Conn) note(n uint32) (mine bool) { return c.notes.Or(n|busy)&busy == 0 }
+func (c *Conn) addPending(n uint32) (mine bool) { return c.pending.Or(n|turnTaken)&turnTaken == 0 }
 
 // yield gives the turn up, unless there are notes.
-func (c *Conn) yield() bool { return c.notes.CompareAndSwap(busy, 0) }
+func (c *Conn) releaseTurn() bool { return c.pending.CompareAndSwap(turnTaken, 0) }
 
 // leave is note for those who cannot take the turn themselves.
-func (c *Conn) leave(n uint32) {
-	if c.note(n) {
-		go c.serveAlone()
+func (c *Conn) notify(n uint32) {
+	if c.addPending(n) {
+		go c.serveInGoroutine()
 	}
 }
 
 // serveAlone is serve in a goroutine of its own.
-func (c *Conn) serveAlone() {
+func (c *Conn) serveInGoroutine() {
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
-			go c.serveAlone()
+			go c.serveInGoroutine()
 		}
 	}()
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	for !c.serve(buf, nil, c.notes.Swap(busy), false) {
+	for !c.serve(buf, nil, c.pending.Swap(turnTaken), false) {
 		runtime.Gosched()
 	}
 	largeBuffers.Put(buf)
@@ -134,36 +134,36 @@ func (c *Conn) serveAlone() {
 // serve is the connection's turn: it deals with what has happened, until nothing is left, or until the turn has taken its share.
 // Then it reports false, and the connection still has the turn, which goes on with another call.
 func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) (done bool) {
-	c.crowded = crowded
+	c.crowd = crowded
 	budget := turnBudget
 	if crowded {
 		budget = sharedTurnBudget
 	}
 	into := buf[:budget]
 	for {
-		if notes&writable != 0 && !c.gone {
+		if notes&pendingWritable != 0 && !c.closed {
 			c.h.Writable()
 		}
-		if notes&woken != 0 && !c.gone {
+		if notes&pendingWake != 0 && !c.closed {
 			c.h.Woken()
 			budget -= wakeCost
 		}
-		if notes&(readable|ending) != 0 {
-			c.full = true
-			c.hup = c.hup || notes&ending != 0
+		if notes&(pendingRead|pendingHangup) != 0 {
+			c.mayRead = true
+			c.hangup = c.hangup || notes&pendingHangup != 0
 		}
-		for c.full && !c.gone && budget > 0 && c.read(into, spare, &budget) {
+		for c.mayRead && !c.closed && budget > 0 && c.loopRead(into, spare, &budget) {
 		}
-		if budget <= 0 && c.full && !c.gone {
+		if budget <= 0 && c.mayRead && !c.closed {
 			return false
 		}
-		if c.yield() {
+		if c.releaseTurn() {
 			return true
 		}
 		if budget <= 0 {
 			return false
 		}
-		notes = c.notes.Swap(busy)
+		notes = c.pending.Swap(turnTaken)
 	}
 }
 
@@ -179,8 +179,8 @@ const (
 )
 
 // read reads once. It reports whether to go on.
-func (c *Conn) read(buf []byte, spare *any, budget *int) bool {
-	into, ok := c.h.Room()
+func (c *Conn) loopRead(buf []byte, spare *any, budget *int) bool {
+	into, ok := c.h.ReadBuffer()
 	if !ok {
 		return false // Wake comes first
 	}
@@ -191,86 +191,86 @@ func (c *Conn) read(buf []byte, spare *any, budget *int) bool {
 	switch n, errno := readSocket(int(c.fd), into); {
 	case errno == syscall.EINTR:
 	case errno == syscall.EAGAIN:
-		c.full = false
+		c.mayRead = false
 	case errno != 0:
-		c.hungUp(errno)
+		c.readEnded(errno)
 	case n == 0:
-		c.hungUp(io.EOF)
+		c.readEnded(io.EOF)
 	default:
 		*budget -= max(n-readCost, 0)
-		c.full = n == len(into) || c.hup
-		c.h.Input(into[:n], spare)
+		c.mayRead = n == len(into) || c.hangup
+		c.h.Received(into[:n], spare)
 	}
-	return c.full
+	return c.mayRead
 }
 
-func (c *Conn) hungUp(err error) {
-	c.h.HungUp(err) // if it calls runtime.Goexit, it is told again
-	c.full = false
+func (c *Conn) readEnded(err error) {
+	c.h.ReadEnded(err) // if it calls runtime.Goexit, it is told again
+	c.mayRead = false
 }
 
 // use keeps the descriptor from being closed, and with it from becoming another connection's.
-func (c *Conn) use() bool {
+func (c *Conn) acquireFD() bool {
 	for {
-		n := c.users.Load()
-		if n&noMore != 0 {
+		n := c.fdUsers.Load()
+		if n&fdClosing != 0 {
 			return false
 		}
-		if c.users.CompareAndSwap(n, n+1) {
+		if c.fdUsers.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
 // noMore is set in slot.users when the connection has been closed.
-const noMore = 1 << 31
+const fdClosing = 1 << 31
 
-func (c *Conn) unuse() {
-	if c.users.Add(^uint32(0)) == noMore {
-		c.vacate()
+func (c *Conn) releaseFD() {
+	if c.fdUsers.Add(^uint32(0)) == fdClosing {
+		c.freeSlot()
 	}
 }
 
 // vacate frees the place in the table, and the descriptor if it is ours, which nobody uses any more.
-func (c *Conn) vacate() {
+func (c *Conn) freeSlot() {
 	l := currentLoop()
 	l.table.remove(c)
 	if c.stream.Load() == nil {
 		_ = syscall.Close(int(c.fd))
 	}
-	l.leave()
+	l.release()
 }
 
-func (c *Conn) write(p []byte) (int, error) {
-	if !c.use() {
+func (c *Conn) loopWrite(p []byte) (int, error) {
+	if !c.acquireFD() {
 		return 0, net.ErrClosed
 	}
 	n, errno := writeSocket(int(c.fd), p)
 	err := error(nil)
 	if n != len(p) || errno != 0 {
-		n, err = c.writeOn(p, n, errno)
+		n, err = c.loopFinishWrite(p, n, errno)
 	}
-	c.unuse()
+	c.releaseFD()
 	return n, err
 }
 
 // writeOn goes on after a first write has had that result.
-func (c *Conn) writeOn(p []byte, n int, errno syscall.Errno) (int, error) {
-	n, err := writeOn(int(c.fd), p, n, errno)
+func (c *Conn) loopFinishWrite(p []byte, n int, errno syscall.Errno) (int, error) {
+	n, err := continueWrite(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {
 		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
-		if failed := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
+		if failed := currentLoop().register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
 			return n, failed
 		}
 	}
 	return n, err
 }
 
-func (c *Conn) shutdown(both bool) {
-	if !c.use() {
+func (c *Conn) loopShutdown(both bool) {
+	if !c.acquireFD() {
 		return
 	}
-	defer c.unuse()
+	defer c.releaseFD()
 	how := syscall.SHUT_WR
 	if both {
 		how = syscall.SHUT_RDWR
@@ -279,60 +279,60 @@ func (c *Conn) shutdown(both bool) {
 }
 
 // release closes the connection, in its turn. The kernel takes it off the loop when the descriptor is closed; events that still come are dropped.
-func (c *Conn) release() {
-	if c.gone {
+func (c *Conn) loopClose() {
+	if c.closed {
 		return
 	}
-	c.cork(false)
-	c.gone, c.full = true, false
-	if c.users.Or(noMore) == 0 {
-		c.vacate()
+	c.loopCork(false)
+	c.closed, c.mayRead = true, false
+	if c.fdUsers.Or(fdClosing) == 0 {
+		c.freeSlot()
 	}
 }
 
-func (c *Conn) setAlarm(d time.Duration) {
-	if c.use() {
-		currentLoop().alarms.set(c, d)
-		c.unuse()
+func (c *Conn) loopSetTimer(d time.Duration) {
+	if c.acquireFD() {
+		currentLoop().timers.set(c, d)
+		c.releaseFD()
 	}
 }
 
 // recently returns when the poller that has the turn, or another one, last woke up.
-func (c *Conn) recently() uint32 { return currentLoop().clock.Load() }
+func (c *Conn) loopNow() uint32 { return currentLoop().lastWake.Load() }
 
 // handOver does not write what all pollers read unless it has to.
-func (c *Conn) handOver() {
-	if l := currentLoop(); !l.handed.Load() {
-		l.handed.Store(true)
+func (c *Conn) loopWorkHandedOff() {
+	if l := currentLoop(); !l.handedOff.Load() {
+		l.handedOff.Store(true)
 	}
 }
 
 // isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
-func (c *Conn) isCrowded() bool { return c.crowded && currentLoop().corks.count() > 0 }
+func (c *Conn) loopOthersWait() bool { return c.crowd && currentLoop().corks.count() > 0 }
 
-func (c *Conn) deferWrite() bool {
+func (c *Conn) loopDeferWrite() bool {
 	l := currentLoop()
-	return l != nil && l.corks.add(c.h)
+	return l != nil && l.corks.deferFlush(c.h)
 }
 
-func (c *Conn) cork(more bool) {
+func (c *Conn) loopCork(more bool) {
 	l := currentLoop()
 	switch {
-	case more == (c.held != 0):
+	case more == (c.corkRound != 0):
 	case more:
-		c.held = l.corks.begin()
-		l.guard()
+		c.corkRound = l.corks.beginRound()
+		l.scheduleCheck()
 	default:
-		l.corks.end(c.held)
-		c.held = 0
+		l.corks.endRound(c.corkRound)
+		c.corkRound = 0
 	}
 }
 
-func (c *Conn) addrs() (local, remote net.Addr) {
-	if !c.use() {
+func (c *Conn) loopAddrs() (local, remote net.Addr) {
+	if !c.acquireFD() {
 		return nil, nil
 	}
-	defer c.unuse()
+	defer c.releaseFD()
 	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
 		local = addrOf(sa)
 	}

@@ -65,7 +65,7 @@ func (h *handler) turn() func() {
 	return func() { h.entered.Add(-1) }
 }
 
-func (h *handler) Room() ([]byte, bool) {
+func (h *handler) ReadBuffer() ([]byte, bool) {
 	defer h.turn()()
 	if h.room != nil {
 		return h.room()
@@ -73,12 +73,12 @@ func (h *handler) Room() ([]byte, bool) {
 	return nil, true
 }
 
-func (h *handler) Input(p []byte, _ *any) {
+func (h *handler) Received(p []byte, _ *any) {
 	defer h.turn()()
 	h.input(p)
 }
 
-func (h *handler) HungUp(err error) {
+func (h *handler) ReadEnded(err error) {
 	defer h.turn()()
 	h.Close()
 	h.end <- err
@@ -99,7 +99,7 @@ func (h *handler) Writable() {
 
 func (h *handler) Flush() { h.flushed.Add(1) }
 
-func (h *handler) Due() {
+func (h *handler) TimerFired() {
 	select {
 	case h.due <- struct{}{}:
 	default:
@@ -115,10 +115,10 @@ func (h *handler) write(p []byte, room <-chan struct{}) error {
 		case err == nil:
 		case !errors.Is(err, park.ErrWouldBlock):
 			return err
-		case h.Waits():
+		case h.NotifiesWritable():
 			<-room
 		default:
-			n, err := h.Blocking().Write(p)
+			n, err := h.BlockingConn().Write(p)
 			p = p[n:]
 			if err != nil {
 				return err
@@ -254,7 +254,7 @@ func TestBeforeStart(t *testing.T) {
 		woken := make(chan struct{}, 10)
 		h := newHandler(near, func([]byte) {})
 		h.woken = func() { woken <- struct{}{} }
-		if h.Waits() {
+		if h.NotifiesWritable() {
 			_, err := h.TryWrite([]byte("too early"))
 			assert.ErrorIs(t, err, park.ErrWouldBlock)
 		}
@@ -320,14 +320,14 @@ func TestCut(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		h := newHandler(near, func([]byte) {})
 		h.Start()
-		h.Cut()
+		h.Shutdown()
 		h.wantsEnd(t, nil)
 		_, err := h.TryWrite([]byte("x"))
 		assert.Error(t, err)
 		_, err = far.Read(make([]byte, 1))
 		assert.Error(t, err)
 		h.Wake() // and nothing happens
-		h.Alarm(time.Millisecond)
+		h.SetTimer(time.Millisecond)
 	})
 }
 
@@ -344,11 +344,11 @@ func TestAlarm(t *testing.T) {
 	near, far := connect(t, "tcp")
 	h := newHandler(near, func([]byte) {})
 	h.Start()
-	h.Alarm(time.Hour)
-	h.Alarm(time.Millisecond)
+	h.SetTimer(time.Hour)
+	h.SetTimer(time.Millisecond)
 	<-h.due
-	h.Alarm(50 * time.Millisecond)
-	h.Alarm(time.Millisecond)
+	h.SetTimer(50 * time.Millisecond)
+	h.SetTimer(time.Millisecond)
 	<-h.due
 	far.Close()
 	h.wantsEnd(t, io.EOF)
@@ -361,7 +361,7 @@ func TestAlarmInBubble(t *testing.T) {
 		h := newHandler(near, func([]byte) {})
 		h.Start()
 		begun := time.Now()
-		h.Alarm(time.Hour)
+		h.SetTimer(time.Hour)
 		<-h.due
 		assert.Equal(t, time.Hour, time.Since(begun))
 		far.Close()
@@ -376,19 +376,19 @@ func TestDefer(t *testing.T) {
 	handled := make(chan struct{})
 	h := newHandler(near, nil)
 	h.input = func([]byte) {
-		assert.False(t, h.Defer(), "nothing is held")
-		h.Hold(true)
-		assert.True(t, h.Defer())
-		h.Hold(false)
+		assert.False(t, h.DeferWrite(), "nothing is held")
+		h.Cork(true)
+		assert.True(t, h.DeferWrite())
+		h.Cork(false)
 		assert.EqualValues(t, 1, h.flushed.Load())
-		assert.False(t, h.Defer())
+		assert.False(t, h.DeferWrite())
 
-		h.Hold(true)
-		assert.True(t, h.Defer())
+		h.Cork(true)
+		assert.True(t, h.DeferWrite())
 		for h.flushed.Load() < 2 {
 			runtime.Gosched() // as a handler that is busy
 		}
-		h.Hold(false)
+		h.Cork(false)
 		close(handled)
 	}
 	h.Start()

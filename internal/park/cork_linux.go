@@ -12,20 +12,20 @@ type corks struct {
 	state atomic.Uint64
 	begun atomic.Uint32 // batches, ever
 
-	mu      sync.Mutex
-	waiting []Handler // who was told to wait
-	spare   []Handler // the other slice, emptied
-	seen    uint32    // begun, as stale saw it
+	mu        sync.Mutex
+	waiting   []Handler // who was told to wait
+	spare     []Handler // the other slice, emptied
+	begunSeen uint32    // begun, as stale saw it
 }
 
 // begin returns what end is to be called with, which is not 0.
-func (k *corks) begin() (since uint32) {
+func (k *corks) beginRound() (since uint32) {
 	k.begun.Add(1)
 	return uint32(k.state.Add(1)>>32) + 1
 }
 
 // end flushes everything, also what other batches have sent: it has waited long enough.
-func (k *corks) end(since uint32) {
+func (k *corks) endRound(since uint32) {
 	for {
 		old := k.state.Load()
 		if uint32(old>>32)+1 != since || k.state.CompareAndSwap(old, old-1) {
@@ -39,17 +39,17 @@ func (k *corks) end(since uint32) {
 func (k *corks) count() uint32 { return uint32(k.state.Load()) }
 
 // stale reports whether batches are being handled and none has begun since the last call.
-func (k *corks) stale() bool {
+func (k *corks) stalled() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	begun := k.begun.Load()
-	stale := begun == k.seen
-	k.seen = begun
+	stale := begun == k.begunSeen
+	k.begunSeen = begun
 	return stale && k.count() > 0
 }
 
 // lift lets everybody write who was held back by a batch that does not come to its end.
-func (k *corks) lift() {
+func (k *corks) releaseAll() {
 	for {
 		old := k.state.Load()
 		if k.state.CompareAndSwap(old, (old>>32+1)<<32) {
@@ -60,7 +60,7 @@ func (k *corks) lift() {
 }
 
 // add reports whether h has to wait for Flush.
-func (k *corks) add(h Handler) bool {
+func (k *corks) deferFlush(h Handler) bool {
 	if k.count() == 0 {
 		return false
 	}

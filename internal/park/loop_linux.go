@@ -16,91 +16,91 @@ import (
 // millisecond and adds a poller, which also takes over the events that the blocked one has fetched. Under a load that
 // one cannot bear there are more, up to one a processor. A poller that finds another waiting when it has finished ends.
 type loop struct {
-	epfd   int
-	bell   int   // an eventfd that ends the pollers when it can be read
-	gate   *gate // waits for events
-	aside  *gate // waits for nothing
-	table  table
-	alarms alarms
-	corks  corks
+	epfd        int
+	wakeFD      int     // an eventfd that ends the pollers when it can be read
+	eventWaiter *waiter // waits for events
+	yieldWaiter *waiter // waits for nothing
+	table       table
+	timers      timers
+	corks       corks
 
 	backlog backlog
 
-	clock    atomic.Uint32 // the time when a poller last woke up; see Now
-	sleeping atomic.Bool   // a poller waits for events
-	armed    atomic.Bool   // check will run
-	yielding atomic.Bool   // a poller has left its processor to others
-	overdue  atomic.Bool   // … and some may have had to wait for that
-	handed   atomic.Bool   // a handler has given work to a goroutine that may wait for the poller's processor
-	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
-	freed    atomic.Int64  // when somebody else has last had another processor; see now
-	stopped  atomic.Bool
+	lastWake       atomic.Uint32 // the time when a poller last woke up; see Now
+	pollerWaits    atomic.Bool   // a poller waits for events
+	checkScheduled atomic.Bool   // check will run
+	yielding       atomic.Bool   // a poller has left its processor to others
+	yieldOverdue   atomic.Bool   // … and some may have had to wait for that
+	handedOff      atomic.Bool   // a handler has given work to a goroutine that may wait for the poller's processor
+	lastBlocked    atomic.Int64  // when a handler was last found blocked, or 0; see now
+	lastOtherRan   atomic.Int64  // when somebody else has last had another processor; see now
+	stopped        atomic.Bool
 
-	streak int // events in a row that followed each other briskly; owned by who sleeps
+	quickWakes int // events in a row that followed each other briskly; owned by who sleeps
 
-	mu      sync.Mutex
-	pollers []*poller
-	checker *time.Timer
-	loaded  int  // how often in a row check has found nobody waiting
-	calm    bool // it has found nobody at work
-	closed  bool // epfd and bell are no longer ours
+	mu              sync.Mutex
+	pollers         []*poller
+	checkTimer      *time.Timer
+	unwatchedChecks int  // how often in a row check has found nobody waiting
+	wasIdle         bool // it has found nobody at work
+	closed          bool // epfd and bell are no longer ours
 }
 
 var (
-	loopMu  sync.Mutex
-	loopNow atomic.Pointer[loop] // nil: there is none
-	lodgers int                  // connections on it; guarded by loopMu
+	loopMu     sync.Mutex
+	activeLoop atomic.Pointer[loop] // nil: there is none
+	loopConns  int                  // connections on it; guarded by loopMu
 )
 
 // currentLoop returns the loop of a connection that is on it.
-func currentLoop() *loop { return loopNow.Load() }
+func currentLoop() *loop { return activeLoop.Load() }
 
 // enterLoop returns the loop for one more connection.
-func enterLoop() (*loop, bool) {
+func acquireLoop() (*loop, bool) {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	l := loopNow.Load()
+	l := activeLoop.Load()
 	if l == nil {
 		var err error
 		if l, err = newLoop(); err != nil {
 			return nil, false
 		}
-		loopNow.Store(l)
+		activeLoop.Store(l)
 	}
-	lodgers++
+	loopConns++
 	return l, true
 }
 
 // vacancy is how long the loop stays when its last connection has gone.
-const vacancy = 50 * time.Millisecond
+const unusedLoopLifetime = 50 * time.Millisecond
 
 // leave is for one connection less.
-func (l *loop) leave() {
+func (l *loop) release() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	if lodgers--; lodgers == 0 {
-		time.AfterFunc(vacancy, l.retire)
+	if loopConns--; loopConns == 0 {
+		time.AfterFunc(unusedLoopLifetime, l.stopIfUnused)
 	}
 }
 
 // retire ends the loop if it is not used any more.
-func (l *loop) retire() {
+func (l *loop) stopIfUnused() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	if lodgers > 0 || loopNow.Load() != l {
+	if loopConns > 0 || activeLoop.Load() != l {
 		return
 	}
-	loopNow.Store(nil)
+	activeLoop.Store(nil)
 	l.stopped.Store(true)
-	l.alarms.stop()
-	l.ring()
+	l.timers.stop()
+	l.wakePollers()
 }
 
 func newLoop() (*loop, error) {
-	growDescriptors()
-	l := &loop{epfd: -1, bell: -1}
-	l.alarms.table, l.alarms.start = &l.table, time.Now()
-	l.alarms.next.Store(math.MaxInt64)
+	growFDTable()
+	l := &loop{epfd: -1, wakeFD: -1}
+	l.timers.table, l.timers.start = &l.table, time.Now()
+	l.timers.nextSweep.Store(math.MaxInt64)
 	if err := l.open(); err != nil {
 		l.close()
 		return nil, err
@@ -117,21 +117,21 @@ func (l *loop) open() (err error) {
 	if errno != 0 {
 		return errno
 	}
-	l.bell = int(bell)
-	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
+	l.wakeFD = int(bell)
+	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.wakeFD, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
 		return err
 	}
-	if l.gate, err = newGate(l.epfd, syscall.EPOLLIN); err != nil {
+	if l.eventWaiter, err = newWaiter(l.epfd, syscall.EPOLLIN); err != nil {
 		return err
 	}
-	l.aside, err = newGate(l.bell, syscall.EPOLLOUT) // it always has room
+	l.yieldWaiter, err = newWaiter(l.wakeFD, syscall.EPOLLOUT) // it always has room
 	return err
 }
 
 func (l *loop) close() {
-	l.gate.close()
-	l.aside.close()
-	for _, fd := range []int{l.epfd, l.bell} {
+	l.eventWaiter.close()
+	l.yieldWaiter.close()
+	for _, fd := range []int{l.epfd, l.wakeFD} {
 		if fd >= 0 {
 			_ = syscall.Close(fd)
 		}
@@ -140,7 +140,7 @@ func (l *loop) close() {
 
 // growDescriptors makes the kernel's table of descriptors large at once, as far as is reasonable. It grows by doubling otherwise, and
 // with many threads each time takes so long that the runtime starts dozens more of them.
-var growDescriptors = sync.OnceFunc(func() {
+var growFDTable = sync.OnceFunc(func() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return
@@ -153,65 +153,65 @@ var growDescriptors = sync.OnceFunc(func() {
 })
 
 // ring wakes the pollers that wait.
-func (l *loop) ring() {
+func (l *loop) wakePollers() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed { // and somebody else may have the number
 		return
 	}
 	one := uint64(1)
-	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), 8)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
 }
 
-const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
+const edgeTriggered = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
 
-func (l *loop) watch(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: c.fd, Pad: int32(c.gen)})
+func (l *loop) register(c *Conn, op int, events uint32) error {
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edgeTriggered, Fd: c.fd, Pad: int32(c.gen)})
 }
 
 // How far apart the looks are that check takes. A handler that is found in two of them is blocked.
 const (
-	patience = 700 * time.Microsecond
-	calm     = time.Millisecond       // as long as pollers are found waiting
-	doubt    = 300 * time.Microsecond // when one is not, for the first time
+	checkInterval     = 700 * time.Microsecond
+	idleCheckInterval = time.Millisecond       // as long as pollers are found waiting
+	recheckInterval   = 300 * time.Microsecond // when one is not, for the first time
 )
 
 // overload is how often in a row nobody must be found waiting until there is another poller.
-const overload = 4
+const checksUntilOverload = 4
 
 // guard has check run soon.
-func (l *loop) guard() {
-	if !l.armed.Load() {
-		l.arm()
+func (l *loop) scheduleCheck() {
+	if !l.checkScheduled.Load() {
+		l.scheduleFirstCheck()
 	}
 }
 
-func (l *loop) arm() {
-	if l.armed.Swap(true) {
+func (l *loop) scheduleFirstCheck() {
+	if l.checkScheduled.Swap(true) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.checkLocked(patience)
+	l.startCheckTimerLocked(checkInterval)
 }
 
-func (l *loop) checkLocked(after time.Duration) {
-	if l.checker == nil {
-		l.checker = time.AfterFunc(after, l.check)
+func (l *loop) startCheckTimerLocked(after time.Duration) {
+	if l.checkTimer == nil {
+		l.checkTimer = time.AfterFunc(after, l.check)
 	} else {
-		l.checker.Reset(after)
+		l.checkTimer.Reset(after)
 	}
 }
 
 // relax has check not run, when there is nothing for it to see.
-func (l *loop) relax() {
-	if !l.armed.Load() {
+func (l *loop) cancelCheck() {
+	if !l.checkScheduled.Load() {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.checker != nil && len(l.pollers) == 1 && l.corks.count() == 0 && l.checker.Stop() {
-		l.armed.Store(false)
+	if l.checkTimer != nil && len(l.pollers) == 1 && l.corks.count() == 0 && l.checkTimer.Stop() {
+		l.checkScheduled.Store(false)
 	}
 }
 
@@ -220,57 +220,57 @@ func (l *loop) check() {
 	if l.stopped.Load() {
 		return
 	}
-	l.armed.Store(false) // first: what begins from here on wants another check
+	l.checkScheduled.Store(false) // first: what begins from here on wants another check
 	if l.yielding.Load() {
-		l.overdue.Store(true)
+		l.yieldOverdue.Store(true)
 	} else {
-		l.freed.Store(l.now())
+		l.lastOtherRan.Store(l.elapsed())
 	}
 	l.corks.flush()
-	seen := l.look()
+	seen := l.observe()
 	if seen.blocked > 0 {
-		l.hurt.Store(l.now())
+		l.lastBlocked.Store(l.elapsed())
 	}
-	if seen.blocked > 0 || l.corks.stale() {
-		l.corks.lift()
+	if seen.blocked > 0 || l.corks.stalled() {
+		l.corks.releaseAll()
 	}
-	for _, h := range seen.slow {
+	for _, h := range seen.blockers {
 		h.Flush()
 	}
-	for _, p := range seen.held {
-		l.relieve(p, (seen.blocked+len(seen.held)-1)/len(seen.held))
+	for _, p := range seen.stuck {
+		l.takeOverEvents(p, (seen.blocked+len(seen.stuck)-1)/len(seen.stuck))
 	}
-	if seen.lacking() || seen.blocked > 0 && !l.backlog.empty() {
+	if seen.needsPoller() || seen.blocked > 0 && !l.backlog.empty() {
 		l.addPoller()
 	}
-	if seen.busy || len(seen.held) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
-		l.again(seen.progressing > 0, len(seen.held) > 0)
+	if seen.busy || len(seen.stuck) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
+		l.scheduleNextCheck(seen.progressing > 0, len(seen.stuck) > 0)
 	}
 }
 
 // sight is what check has seen.
-type sight struct {
+type observation struct {
 	busy                 bool      // somebody has begun a turn
 	progressing, blocked int       // pollers
-	held                 []*poller // blocked, with events that wait
-	slow                 []Handler // what blocks them
+	stuck                []*poller // blocked, with events that wait
+	blockers             []Handler // what blocks them
 	unwatched            bool      // nobody waits for events
 	overloaded           bool      // … which has been so for a while, and there are processors left
 }
 
 // lacking reports whether somebody has to wait for events who is not there.
-func (s *sight) lacking() bool {
-	return s.unwatched && (s.overloaded && len(s.held) == 0 || s.progressing == 0 && s.blocked > 0)
+func (s *observation) needsPoller() bool {
+	return s.unwatched && (s.overloaded && len(s.stuck) == 0 || s.progressing == 0 && s.blocked > 0)
 }
 
 // look sees what the pollers have done since it last looked.
-func (l *loop) look() (s sight) {
+func (l *loop) observe() (s observation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.pollers {
-		turn := p.turn.Load()
-		moved := turn != p.seen
-		p.seen = turn
+		turn := p.progress.Load()
+		moved := turn != p.progressSeen
+		p.progressSeen = turn
 		switch s.busy = s.busy || moved; {
 		case p.waiting.Load(), turn == 0: // it has not begun to handle anything
 		case moved:
@@ -278,51 +278,51 @@ func (l *loop) look() (s sight) {
 		default:
 			s.blocked++
 			if c := l.table.at(int32(turn)); c != nil {
-				s.slow = append(s.slow, c.h)
+				s.blockers = append(s.blockers, c.h)
 			}
-			if p.holdsEvents() {
-				s.held = append(s.held, p)
+			if p.hasUnhandledEvents() {
+				s.stuck = append(s.stuck, p)
 			}
 		}
 	}
-	s.unwatched = !l.watched()
-	if l.loaded++; !s.unwatched {
-		l.loaded = 0
+	s.unwatched = !l.isWatched()
+	if l.unwatchedChecks++; !s.unwatched {
+		l.unwatchedChecks = 0
 	}
-	if s.overloaded = l.loaded >= overload && s.progressing < runtime.GOMAXPROCS(0); s.overloaded {
-		l.loaded = 0
+	if s.overloaded = l.unwatchedChecks >= checksUntilOverload && s.progressing < runtime.GOMAXPROCS(0); s.overloaded {
+		l.unwatchedChecks = 0
 	}
 	return s
 }
 
 // again has check take another look: soon, if handlers have been found blocked that held others up.
-func (l *loop) again(progressing, blocked bool) {
-	if l.armed.Swap(true) {
+func (l *loop) scheduleNextCheck(progressing, blocked bool) {
+	if l.checkScheduled.Swap(true) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	after := patience
-	switch wasCalm := l.calm; {
+	after := checkInterval
+	switch wasCalm := l.wasIdle; {
 	case blocked:
-		after = doubt
+		after = recheckInterval
 	case !progressing:
-		after = calm
+		after = idleCheckInterval
 	case wasCalm:
-		after = doubt
+		after = recheckInterval
 	}
-	l.calm = !progressing
-	l.checkLocked(after)
+	l.wasIdle = !progressing
+	l.startCheckTimerLocked(after)
 }
 
 // addPoller starts a poller.
-func (l *loop) addPoller() { l.start(make([]*poller, 1), nil) }
+func (l *loop) addPoller() { l.startPollers(make([]*poller, 1), nil) }
 
 // relieve starts n pollers for the events that blocked has fetched. As many handlers may block again as have so far, and each of
 // them would hold up what is behind it until check comes again: that is why there is more than one.
-func (l *loop) relieve(blocked *poller, n int) { l.start(make([]*poller, n), blocked) }
+func (l *loop) takeOverEvents(blocked *poller, n int) { l.startPollers(make([]*poller, n), blocked) }
 
-func (l *loop) start(pollers []*poller, blocked *poller) {
+func (l *loop) startPollers(pollers []*poller, blocked *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -332,7 +332,7 @@ func (l *loop) start(pollers []*poller, blocked *poller) {
 		pollers[i] = new(poller)
 	}
 	if blocked != nil {
-		blocked.share(pollers)
+		blocked.giveEventsTo(pollers)
 	}
 	l.pollers = append(l.pollers, pollers...)
 	for _, p := range pollers {
@@ -351,4 +351,4 @@ func (l *loop) removePoller(p *poller) {
 }
 
 // watched reports whether a poller waits, so that another one is not needed.
-func (l *loop) watched() bool { return l.sleeping.Load() }
+func (l *loop) isWatched() bool { return l.pollerWaits.Load() }

@@ -183,9 +183,9 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 		case 2:
 			runtime.Goexit()
 		case 3:
-			h.Hold(true)
-			h.Defer()
-			h.Hold(false)
+			h.Cork(true)
+			h.DeferWrite()
+			h.Cork(false)
 		}
 	}
 	h.Start()
@@ -201,12 +201,12 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 	wg.Go(func() { // somebody else
 		for range rand.IntN(20) {
 			h.Wake()
-			h.Alarm(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			h.SetTimer(time.Duration(rand.IntN(2000)) * time.Microsecond)
 			runtime.Gosched()
 		}
 		switch rand.IntN(3) {
 		case 0:
-			h.Cut()
+			h.Shutdown()
 		case 1:
 			h.CloseWrite()
 		}

@@ -25,13 +25,13 @@ type Handler interface {
 	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
 	// ok false nothing is read until Wake is called. While a Read into it waits, Woken may be called: into must not be used for
 	// anything else before the next call of Input, HungUp or Room.
-	Room() (into []byte, ok bool)
+	ReadBuffer() (into []byte, ok bool)
 	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
 	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
-	Input(p []byte, spare *any)
+	Received(p []byte, spare *any)
 	// HungUp is told that nothing more will come: io.EOF, or what went wrong. The handler calls Close, now or, if it has something to
 	// write, later in a turn. Until then Room says no.
-	HungUp(err error)
+	ReadEnded(err error)
 	// Woken follows a call of Wake.
 	Woken()
 	// Writable follows a TryWrite that would have blocked, when there is room again. It may also be called for no reason.
@@ -39,7 +39,7 @@ type Handler interface {
 	// Flush follows a Defer that returned true.
 	Flush()
 	// Due follows Alarm.
-	Due()
+	TimerFired()
 }
 
 // Conn is a connection that is parked until something happens on it. Init comes before use; a Conn must not be copied. Its methods
@@ -62,7 +62,7 @@ func (c *Conn) Init(nc net.Conn, h Handler) {
 // Start begins to read. Until then nothing can be written.
 func (c *Conn) Start() {
 	s := c.stream.Load()
-	if s.waits && c.lodge(s.Conn) {
+	if s.movable && c.moveToLoop(s.Conn) {
 		return
 	}
 	s.start(c)
@@ -74,7 +74,7 @@ func (c *Conn) Wake() {
 		s.wake(c)
 		return
 	}
-	c.leave(woken)
+	c.notify(pendingWake)
 }
 
 // TryWrite writes as much of p as the kernel takes at once. It returns ErrWouldBlock together with the number of bytes
@@ -83,68 +83,68 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	if s := c.stream.Load(); s != nil {
 		return s.tryWrite(c, p)
 	}
-	return c.write(p)
+	return c.loopWrite(p)
 }
 
 // Waits reports whether there is no need to wait for room to write: Writable tells. If not, use Blocking.
-func (c *Conn) Waits() bool {
+func (c *Conn) NotifiesWritable() bool {
 	s := c.stream.Load()
-	return s == nil || s.pending()
+	return s == nil || s.awaitsStart()
 }
 
 // Blocking returns the connection for writing with deadlines. It must not be used when Waits.
-func (c *Conn) Blocking() net.Conn { return c.stream.Load().Conn }
+func (c *Conn) BlockingConn() net.Conn { return c.stream.Load().Conn }
 
 // Alarm has Due called after d. An Alarm that is due earlier stays, and is the only one. Due may be late by a few hundredths of a
 // second.
-func (c *Conn) Alarm(d time.Duration) {
+func (c *Conn) SetTimer(d time.Duration) {
 	if s := c.stream.Load(); s != nil {
-		s.alarm(c, d)
+		s.setTimer(c, d)
 		return
 	}
-	c.setAlarm(d)
+	c.loopSetTimer(d)
 }
 
 // Defer reports whether a write had better wait, because more is about to be handled that may have to be written too. Flush
 // is then called within about a millisecond.
-func (c *Conn) Defer() bool {
+func (c *Conn) DeferWrite() bool {
 	if s := c.stream.Load(); s != nil {
-		return s.deferred()
+		return s.deferWrite()
 	}
-	return c.deferWrite()
+	return c.loopDeferWrite()
 }
 
 // Hold says, in the connection's turn, that more is to be handled of what Input was told, or no longer.
-func (c *Conn) Hold(more bool) {
+func (c *Conn) Cork(more bool) {
 	if s := c.stream.Load(); s != nil {
-		s.hold(c, more)
+		s.cork(c, more)
 		return
 	}
-	c.cork(more)
+	c.loopCork(more)
 }
 
 // Crowded reports, in the connection's turn, whether others wait for their turn behind it. What is sent had better wait for the end
 // of the turn then: if that does not come within about a millisecond, Flush is called.
-func (c *Conn) Crowded() bool { return c.stream.Load() == nil && c.isCrowded() }
+func (c *Conn) OthersWait() bool { return c.stream.Load() == nil && c.loopOthersWait() }
 
 // HandOver says, in the connection's turn, that a goroutine has been given work and may now wait for the processor on which
 // the turn is.
-func (c *Conn) HandOver() {
+func (c *Conn) WorkHandedOff() {
 	if c.stream.Load() == nil {
-		c.handOver()
+		c.loopWorkHandedOff()
 	}
 }
 
-var epoch = time.Now()
+var processStart = time.Now()
 
 // Now returns the time in milliseconds since the process started, modulo 2^32: times that lie less than 24 days apart can be
 // compared. It is not 0.
-func Now() uint32 { return max(uint32(time.Since(epoch)/time.Millisecond), 1) }
+func Now() uint32 { return max(uint32(time.Since(processStart)/time.Millisecond), 1) }
 
 // Recently is Now in the connection's turn, or shortly before: it costs less.
-func (c *Conn) Recently() uint32 {
+func (c *Conn) CoarseNow() uint32 {
 	if c.stream.Load() == nil {
-		return c.recently()
+		return c.loopNow()
 	}
 	return Now()
 }
@@ -153,22 +153,22 @@ func (c *Conn) Recently() uint32 {
 // connection is cut.
 func (c *Conn) CloseWrite() {
 	if s := c.stream.Load(); s != nil {
-		s.closeWrite(lastWords)
+		s.closeWrite(closeWriteTimeout)
 		return
 	}
-	c.shutdown(false)
+	c.loopShutdown(false)
 }
 
 // lastWords is how long saying goodbye may take.
-const lastWords = time.Second
+const closeWriteTimeout = time.Second
 
 // Cut ends the connection both ways. The handler is told by HungUp.
-func (c *Conn) Cut() {
+func (c *Conn) Shutdown() {
 	if s := c.stream.Load(); s != nil {
-		s.cut(c)
+		s.shutdown(c)
 		return
 	}
-	c.shutdown(true)
+	c.loopShutdown(true)
 }
 
 // Close gives the connection back, in its turn. Nothing is called any more, except Writable, Flush and Due that are on their way.
@@ -177,7 +177,7 @@ func (c *Conn) Close() {
 		s.close(c)
 		return
 	}
-	c.release()
+	c.loopClose()
 }
 
 // Addrs returns our address and the peer's.
@@ -185,7 +185,7 @@ func (c *Conn) Addrs() (local, remote net.Addr) {
 	if s := c.stream.Load(); s != nil {
 		return s.LocalAddr(), s.RemoteAddr()
 	}
-	return c.addrs()
+	return c.loopAddrs()
 }
 
 // Buffers are borrowed only while there is something to read; small ones by connections that have to read in order to

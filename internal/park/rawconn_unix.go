@@ -35,7 +35,7 @@ func newRawConn(c net.Conn) *rawConn {
 	if err != nil {
 		return nil
 	}
-	if conn.Control(unblock) != nil {
+	if conn.Control(setNonblock) != nil {
 		return nil
 	}
 	r := &rawConn{conn: conn}
@@ -45,7 +45,7 @@ func newRawConn(c net.Conn) *rawConn {
 }
 
 // unblock makes a descriptor one that does not block, as those of package net are until the program takes one out with File and Fd.
-func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
+func setNonblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 
 // read waits for bytes and returns a borrowed buffer that begins with them, or an error.
 func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
@@ -124,11 +124,11 @@ func writeFD(fd int, p []byte) (int, error) {
 	if n == len(p) && errno == 0 {
 		return n, nil
 	}
-	return writeOn(fd, p, n, errno)
+	return continueWrite(fd, p, n, errno)
 }
 
 // writeOn is writeFD after a first write has had that result.
-func writeOn(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
+func continueWrite(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
 	sent := 0
 	for {
 		switch errno {

@@ -10,14 +10,14 @@ import (
 
 // Readable reports whether bytes have arrived that nobody has read. It is false where the system does not tell.
 func (c *Conn) Readable() (readable bool) {
-	c.withDescriptor(func(fd int32) { readable = pollNow(fd, pollIn)&pollIn != 0 })
+	c.withFD(func(fd int32) { readable = pollNow(fd, pollIn)&pollIn != 0 })
 	return readable
 }
 
 // SinceAck returns how long ago the peer's system acknowledged something, or told that there is room for more, and whether the
 // kernel still holds bytes that it has not acknowledged. ok is false for connections other than TCP.
 func (c *Conn) SinceAck() (since time.Duration, pending, ok bool) {
-	c.withDescriptor(func(fd int32) {
+	c.withFD(func(fd int32) {
 		pending = unsentBytes(fd) > 0
 		since, ok = sinceLastAck(fd)
 	})
@@ -25,16 +25,16 @@ func (c *Conn) SinceAck() (since time.Duration, pending, ok bool) {
 }
 
 // withDescriptor calls fn with the descriptor, which is not closed meanwhile, if there is one.
-func (c *Conn) withDescriptor(fn func(fd int32)) {
+func (c *Conn) withFD(fn func(fd int32)) {
 	if s := c.stream.Load(); s != nil {
 		if raw := rawOf(s.Conn); raw != nil {
 			_ = raw.Control(func(fd uintptr) { fn(int32(fd)) })
 		}
 		return
 	}
-	if c.use() {
+	if c.acquireFD() {
 		fn(c.fd)
-		c.unuse()
+		c.releaseFD()
 	}
 }
 

@@ -9,46 +9,46 @@ import (
 // stream is a connection that a goroutine reads through its methods.
 type stream struct {
 	net.Conn
-	waits bool     // it is a socket that may go to the loop
-	raw   *rawConn // nil: not a socket of the operating system's
+	movable bool     // it is a socket that may go to the loop
+	raw     *rawConn // nil: not a socket of the operating system's
 
 	// bell wakes the reader when it waits for something else than bytes. It has room for one ring.
-	bell chan struct{}
+	wakeup chan struct{}
 
-	mu      sync.Mutex
-	started bool
-	tried   bool        // a write before the start has had to wait
-	left    bool        // the connection has gone to the loop since
-	reading bool        // a Read may be waiting
-	asked   bool        // Wake was called
-	standIn bool        // … and a goroutine has the turn for that, while the reader waits in Read
-	over    bool        // closed
-	timer   *time.Timer // Alarm
-	due     time.Time   // when it fires; zero: not at all
-	holder  *time.Timer // bounds Hold
-	holding bool
+	mu           sync.Mutex
+	started      bool
+	writeBlocked bool        // a write before the start has had to wait
+	moved        bool        // the connection has gone to the loop since
+	reading      bool        // a Read may be waiting
+	wakePending  bool        // Wake was called
+	turnLent     bool        // … and a goroutine has the turn for that, while the reader waits in Read
+	closed       bool        // closed
+	timer        *time.Timer // Alarm
+	timerAt      time.Time   // when it fires; zero: not at all
+	corkTimer    *time.Timer // bounds Hold
+	corked       bool
 
-	perch perch // on the loop, where another goroutine starts when there is something to do
+	tls tlsWatch // on the loop, where another goroutine starts when there is something to do
 
-	large bool // the last Read filled a small buffer; owned by the reader
+	largeReads bool // the last Read filled a small buffer; owned by the reader
 }
 
-func newStream(nc net.Conn) *stream { return &stream{Conn: nc, waits: lodges(nc)} }
+func newStream(nc net.Conn) *stream { return &stream{Conn: nc, movable: canMoveToLoop(nc)} }
 
 // pending reports whether the connection is still to go to the loop: writes have to wait.
-func (s *stream) pending() bool {
+func (s *stream) awaitsStart() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waits && !s.started
+	return s.movable && !s.started
 }
 
 func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	tried := s.tried
-	if !s.settle(c) {
-		s.bell = make(chan struct{}, 1)
+	tried := s.writeBlocked
+	if !s.watchTLS(c) {
+		s.wakeup = make(chan struct{}, 1)
 	}
 	s.mu.Unlock()
 	go func() {
@@ -61,14 +61,14 @@ func (s *stream) start(c *Conn) {
 
 // run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
 func (s *stream) run(c *Conn) {
-	deepen(0)
+	growStack(0)
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
 			go s.run(c)
 		}
 	}()
-	for s.turn(c) {
+	for s.step(c) {
 	}
 	done = true
 }
@@ -77,7 +77,7 @@ func (s *stream) run(c *Conn) {
 // way would move it two or three times for each message, with everything on it.
 //
 //go:noinline
-func deepen(n int) byte {
+func growStack(n int) byte {
 	if n == 0 { // always: that there is the room counts
 		return 0
 	}
@@ -89,52 +89,52 @@ func deepen(n int) byte {
 }
 
 // turn does the next thing. It reports whether there is another one.
-func (s *stream) turn(c *Conn) bool {
-	if s.answer() {
+func (s *stream) step(c *Conn) bool {
+	if s.takeWake() {
 		c.h.Woken()
 	}
-	into, ok := c.h.Room()
+	into, ok := c.h.ReadBuffer()
 	switch {
-	case !ok && s.perch.raw != nil:
-		return !s.vacate(c, false) && !s.isOver()
+	case !ok && s.tls.raw != nil:
+		return !s.releaseTLSTurn(c, false) && !s.isClosed()
 	case !ok:
-		return s.rest()
-	case s.perch.raw != nil:
-		return s.readPerched(c, into)
+		return s.waitForWake()
+	case s.tls.raw != nil:
+		return s.readTLS(c, into)
 	case !s.beginRead():
-		return !s.isOver()
+		return !s.isClosed()
 	}
 	if into != nil {
 		n, err := s.Read(into)
-		return s.took(c, into[:n], err)
+		return s.finishRead(c, into[:n], err)
 	}
-	return s.readShared(c)
+	return s.readPooled(c)
 }
 
 // rest waits for a ring.
-func (s *stream) rest() bool {
-	<-s.bell
-	return !s.isOver()
+func (s *stream) waitForWake() bool {
+	<-s.wakeup
+	return !s.isClosed()
 }
 
-func (s *stream) isOver() bool {
+func (s *stream) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over
+	return s.closed
 }
 
-func (s *stream) answer() bool {
+func (s *stream) takeWake() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked
-	s.asked = false
-	return asked && !s.over
+	asked := s.wakePending
+	s.wakePending = false
+	return asked && !s.closed
 }
 
 func (s *stream) beginRead() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reading = !s.asked && !s.over
+	s.reading = !s.wakePending && !s.closed
 	return s.reading
 }
 
@@ -143,140 +143,140 @@ func (s *stream) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
-	for s.standIn {
+	for s.turnLent {
 		s.mu.Unlock()
-		<-s.bell
+		<-s.wakeup
 		s.mu.Lock()
 	}
 }
 
 // answerWhileReading calls Woken while the reader waits in Read. Not all connections have deadlines that could interrupt a Read, so
 // the turn is lent to this goroutine for that.
-func (s *stream) answerWhileReading(c *Conn) {
+func (s *stream) handleWakeWhileReading(c *Conn) {
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
-			go s.answerWhileReading(c)
+			go s.handleWakeWhileReading(c)
 		}
 	}()
-	for s.answerOrGiveBack() {
+	for s.takeWakeOrReturnTurn() {
 		c.h.Woken()
 	}
 	done = true
 }
 
 // answerOrGiveBack is answer for who stands in. It gives the turn back when there is nothing to do.
-func (s *stream) answerOrGiveBack() bool {
+func (s *stream) takeWakeOrReturnTurn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked && !s.over
-	s.asked = false
+	asked := s.wakePending && !s.closed
+	s.wakePending = false
 	if !asked {
-		s.standIn = false
-		s.ring()
+		s.turnLent = false
+		s.wakeReaderLocked()
 	}
 	return asked
 }
 
 // readShared reads into a borrowed buffer. Where the system can wait without one it does.
-func (s *stream) readShared(c *Conn) bool {
+func (s *stream) readPooled(c *Conn) bool {
 	switch {
 	case s.raw != nil:
 		b, n, err := s.raw.read()
 		if b == nil {
-			return s.took(c, nil, err)
+			return s.finishRead(c, nil, err)
 		}
 		defer largeBuffers.Put(b)
-		return s.took(c, b[:n], err)
-	case s.large:
+		return s.finishRead(c, b[:n], err)
+	case s.largeReads:
 		b := largeBuffers.Get().(*[largeBuffer]byte)
 		defer largeBuffers.Put(b)
 		n, err := s.Read(b[:])
-		s.large = n >= smallBuffer
-		return s.took(c, b[:n], err)
+		s.largeReads = n >= smallBuffer
+		return s.finishRead(c, b[:n], err)
 	}
 	b := smallBuffers.Get().(*[smallBuffer]byte)
 	defer smallBuffers.Put(b)
 	n, err := s.Read(b[:])
-	s.large = n == smallBuffer
-	return s.took(c, b[:n], err)
+	s.largeReads = n == smallBuffer
+	return s.finishRead(c, b[:n], err)
 }
 
 // took hands on what a Read brought.
-func (s *stream) took(c *Conn, p []byte, err error) bool {
+func (s *stream) finishRead(c *Conn, p []byte, err error) bool {
 	s.endRead()
-	if len(p) > 0 && !s.isOver() {
-		c.h.Input(p, nil) // which may want to read no further: if it does, the next Read brings the same error
-		return !s.isOver()
+	if len(p) > 0 && !s.isClosed() {
+		c.h.Received(p, nil) // which may want to read no further: if it does, the next Read brings the same error
+		return !s.isClosed()
 	}
 	if err == nil {
-		return !s.isOver()
+		return !s.isClosed()
 	}
-	if s.answer() { // it was asked before it ended
+	if s.takeWake() { // it was asked before it ended
 		c.h.Woken()
 	}
-	if !s.isOver() {
-		c.h.HungUp(err)
+	if !s.isClosed() {
+		c.h.ReadEnded(err)
 	}
-	return !s.isOver() // it may have something to write
+	return !s.isClosed() // it may have something to write
 }
 
 func (s *stream) wake(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.over:
+	case s.closed:
 		return
-	case s.left:
-		c.leave(woken)
+	case s.moved:
+		c.notify(pendingWake)
 		return
 	}
-	s.asked = true
-	s.occupy(c)
+	s.wakePending = true
+	s.startReaderLocked(c)
 	if s.reading {
-		if !s.standIn {
-			s.standIn = true
-			go s.answerWhileReading(c)
+		if !s.turnLent {
+			s.turnLent = true
+			go s.handleWakeWhileReading(c)
 		}
 		return
 	}
-	s.ring()
+	s.wakeReaderLocked()
 }
 
 // ring wakes a goroutine that rests. mu must be held.
-func (s *stream) ring() {
-	if s.bell == nil {
+func (s *stream) wakeReaderLocked() {
+	if s.wakeup == nil {
 		return
 	}
 	select {
-	case s.bell <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw, left, perched := s.raw, s.left, s.perch.raw != nil
-	s.tried = s.tried || s.waits && !s.started
+	raw, left, perched := s.raw, s.moved, s.tls.raw != nil
+	s.writeBlocked = s.writeBlocked || s.movable && !s.started
 	s.mu.Unlock()
 	switch {
 	case left:
-		return c.write(p)
+		return c.loopWrite(p)
 	case raw != nil:
 		return raw.write(p)
-	case perched && len(p) <= tlsAtOnce && c.hasRoom():
+	case perched && len(p) <= tlsWriteLimit && c.writableNow():
 		return s.Write(p)
 	}
 	return 0, ErrWouldBlock
 }
 
-func (s *stream) alarm(c *Conn, d time.Duration) {
+func (s *stream) setTimer(c *Conn, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.over:
-	case s.left, s.perch.raw != nil:
-		c.setAlarm(d)
+	case s.closed:
+	case s.moved, s.tls.raw != nil:
+		c.loopSetTimer(d)
 	default:
 		s.setTimerLocked(c, d)
 	}
@@ -285,55 +285,55 @@ func (s *stream) alarm(c *Conn, d time.Duration) {
 // setTimerLocked has Due called after d, unless it is called earlier. mu must be held.
 func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
 	at := time.Now().Add(d)
-	if !s.due.IsZero() && !at.Before(s.due) {
+	if !s.timerAt.IsZero() && !at.Before(s.timerAt) {
 		return
 	}
-	s.due = at
+	s.timerAt = at
 	if s.timer == nil {
-		s.timer = time.AfterFunc(d, func() { s.timeUp(c) })
+		s.timer = time.AfterFunc(d, func() { s.timerFired(c) })
 	} else {
 		s.timer.Reset(d)
 	}
 }
 
-func (s *stream) timeUp(c *Conn) {
+func (s *stream) timerFired(c *Conn) {
 	s.mu.Lock()
-	s.due = time.Time{}
+	s.timerAt = time.Time{}
 	s.mu.Unlock()
-	c.h.Due()
+	c.h.TimerFired()
 }
 
 // holdLimit is how long a write waits at the most for what a handler does meanwhile.
-const holdLimit = time.Millisecond
+const corkLimit = time.Millisecond
 
-func (s *stream) hold(c *Conn, more bool) {
+func (s *stream) cork(c *Conn, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holding == more {
+	if s.corked == more {
 		return
 	}
-	s.holding = more
+	s.corked = more
 	switch {
 	case !more:
-		s.holder.Stop()
-	case s.holder == nil:
-		s.holder = time.AfterFunc(holdLimit, func() { s.unhold(c) })
+		s.corkTimer.Stop()
+	case s.corkTimer == nil:
+		s.corkTimer = time.AfterFunc(corkLimit, func() { s.corkExpired(c) })
 	default:
-		s.holder.Reset(holdLimit)
+		s.corkTimer.Reset(corkLimit)
 	}
 }
 
-func (s *stream) unhold(c *Conn) {
+func (s *stream) corkExpired(c *Conn) {
 	s.mu.Lock()
-	s.holding = false
+	s.corked = false
 	s.mu.Unlock()
 	c.h.Flush()
 }
 
-func (s *stream) deferred() bool {
+func (s *stream) deferWrite() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holding
+	return s.corked
 }
 
 func (s *stream) closeWrite(patience time.Duration) {
@@ -346,15 +346,15 @@ func (s *stream) closeWrite(patience time.Duration) {
 	_ = half.CloseWrite()
 }
 
-func (s *stream) cut(c *Conn) {
+func (s *stream) shutdown(c *Conn) {
 	s.mu.Lock()
-	left, perched := s.left, s.perch.raw != nil
+	left, perched := s.moved, s.tls.raw != nil
 	s.mu.Unlock()
 	switch {
 	case left:
-		c.shutdown(true)
+		c.loopShutdown(true)
 	case perched:
-		s.fall(c)
+		s.shutdownTLS(c)
 	default:
 		_ = s.Conn.Close()
 	}
@@ -362,17 +362,17 @@ func (s *stream) cut(c *Conn) {
 
 func (s *stream) close(c *Conn) {
 	s.mu.Lock()
-	s.over = true
-	for _, timer := range []*time.Timer{s.timer, s.holder} {
+	s.closed = true
+	for _, timer := range []*time.Timer{s.timer, s.corkTimer} {
 		if timer != nil {
 			timer.Stop()
 		}
 	}
-	s.ring()
-	perched := s.perch.raw != nil
+	s.wakeReaderLocked()
+	perched := s.tls.raw != nil
 	s.mu.Unlock()
 	if perched {
-		s.leavePerch(c)
+		s.unwatchTLS(c)
 	}
 	_ = s.Conn.Close()
 }

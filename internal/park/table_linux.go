@@ -37,14 +37,14 @@ func (t *table) add(c *Conn) {
 	defer t.mu.Unlock()
 	t.gen++
 	c.gen = t.gen
-	t.grow(int(c.fd) / chunkSize)
+	t.growLocked(int(c.fd) / chunkSize)
 	ch := t.chunk(c.fd)
 	ch.due[c.fd%chunkSize].Store(0)
 	ch.conns[c.fd%chunkSize].Store(c)
 }
 
 // grow makes chunk n. mu must be held.
-func (t *table) grow(n int) {
+func (t *table) growLocked(n int) {
 	chunks := t.all()
 	if n < len(chunks) && chunks[n] != nil {
 		return

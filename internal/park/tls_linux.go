@@ -15,19 +15,19 @@ import (
 // time-out does not break a TLS connection.
 
 // perch is a stream's place on the loop. Guarded by the stream's mu, except where it says otherwise.
-type perch struct {
-	raw    syscall.RawConn // immutable; nil: it has none
-	vacant bool            // no goroutine has the turn
-	ready  bool            // the loop has seen something come that has not been read
+type tlsWatch struct {
+	raw      syscall.RawConn // immutable; nil: it has none
+	turnFree bool            // no goroutine has the turn
+	readable bool            // the loop has seen something come that has not been read
 }
 
 // grace is how long a goroutine waits for the rest of a record.
-const grace = 20 * time.Millisecond
+const recordTimeout = 20 * time.Millisecond
 
 // perches returns the way to watch c, or nil.
-func perches(c net.Conn) syscall.RawConn {
+func tlsSocket(c net.Conn) syscall.RawConn {
 	t, ok := c.(*tls.Conn)
-	if !ok || !lodges(t.NetConn()) {
+	if !ok || !canMoveToLoop(t.NetConn()) {
 		return nil
 	}
 	raw, err := t.NetConn().(syscall.Conn).SyscallConn()
@@ -38,23 +38,23 @@ func perches(c net.Conn) syscall.RawConn {
 }
 
 // settle gives a TLS connection its place on the loop. It reports whether there is one.
-func (s *stream) settle(c *Conn) bool {
-	s.perch.raw = perches(s.Conn)
-	if s.perch.raw == nil {
+func (s *stream) watchTLS(c *Conn) bool {
+	s.tls.raw = tlsSocket(s.Conn)
+	if s.tls.raw == nil {
 		return false
 	}
-	l, ok := enterLoop()
-	if !ok || s.perch.raw.Control(func(fd uintptr) { unblock(fd); c.fd = int32(fd); l.table.add(c) }) != nil {
+	l, ok := acquireLoop()
+	if !ok || s.tls.raw.Control(func(fd uintptr) { setNonblock(fd); c.fd = int32(fd); l.table.add(c) }) != nil {
 		if ok {
-			l.leave()
+			l.release()
 		}
-		s.perch.raw = nil
+		s.tls.raw = nil
 		return false
 	}
-	if err := s.watch(c, syscall.EPOLL_CTL_ADD); err != nil {
-		s.perch.raw = nil
+	if err := s.armTLSWatch(c, syscall.EPOLL_CTL_ADD); err != nil {
+		s.tls.raw = nil
 		l.table.remove(c)
-		l.leave()
+		l.release()
 		return false
 	}
 	return true
@@ -63,19 +63,19 @@ func (s *stream) settle(c *Conn) bool {
 // tlsAtOnce is how many bytes a TLS connection writes without a goroutine of its own. Such a write must not have to wait, since a
 // record that is not finished breaks the connection. A socket that can be written has a third of its buffer free, of which the
 // segments' overhead takes a part, and the kernel's buffers are of 16 KiB or more unless somebody has made them smaller.
-const tlsAtOnce = 4 << 10
+const tlsWriteLimit = 4 << 10
 
 // hasRoom reports whether a short write will not have to wait. If the connection has been closed meanwhile the answer may be
 // anything.
-func (c *Conn) hasRoom() bool { return pollNow(c.fd, pollOut) == pollOut }
+func (c *Conn) writableNow() bool { return pollNow(c.fd, pollOut) == pollOut }
 
 // watch has the loop tell once that there is something to read, from now on.
-func (s *stream) watch(c *Conn, op int) (err error) {
+func (s *stream) armTLSWatch(c *Conn, op int) (err error) {
 	event := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
 		Fd:     c.fd, Pad: int32(c.gen),
 	}
-	failed := s.perch.raw.Control(func(fd uintptr) {
+	failed := s.tls.raw.Control(func(fd uintptr) {
 		err = syscall.EpollCtl(currentLoop().epfd, op, int(fd), &event)
 	})
 	if failed != nil {
@@ -85,48 +85,48 @@ func (s *stream) watch(c *Conn, op int) (err error) {
 }
 
 // rouse is called by the loop, and whenever somebody has to look.
-func (s *stream) rouse(c *Conn) {
+func (s *stream) handleTLSEvent(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.perch.ready = true
-	s.occupy(c)
+	s.tls.readable = true
+	s.startReaderLocked(c)
 }
 
 // occupy starts a goroutine if none has the turn. mu must be held.
-func (s *stream) occupy(c *Conn) {
-	if s.perch.vacant {
-		s.perch.vacant = false
+func (s *stream) startReaderLocked(c *Conn) {
+	if s.tls.turnFree {
+		s.tls.turnFree = false
 		go s.run(c)
 	}
 }
 
 // fall ends a connection on which nobody may be reading. It says goodbye if that needs no waiting.
-func (s *stream) fall(c *Conn) {
-	if t := s.Conn.(*tls.Conn); c.hasRoom() {
+func (s *stream) shutdownTLS(c *Conn) {
+	if t := s.Conn.(*tls.Conn); c.writableNow() {
 		_ = t.Close()
 	} else {
 		_ = t.NetConn().Close()
 	}
-	s.rouse(c) // the kernel does not tell of a descriptor that has been closed
+	s.handleTLSEvent(c) // the kernel does not tell of a descriptor that has been closed
 }
 
 // vacate lets the goroutine go that has the turn, if there is nothing for it to do.
-func (s *stream) vacate(c *Conn, watch bool) (vacant bool) {
+func (s *stream) releaseTLSTurn(c *Conn, watch bool) (vacant bool) {
 	s.mu.Lock()
-	if s.asked || watch && s.perch.ready || s.over {
+	if s.wakePending || watch && s.tls.readable || s.closed {
 		s.mu.Unlock()
 		return false
 	}
-	s.perch.vacant = true
+	s.tls.turnFree = true
 	s.mu.Unlock()
-	if watch && s.watch(c, syscall.EPOLL_CTL_MOD) != nil { // it has been closed: somebody has to notice
-		s.rouse(c)
+	if watch && s.armTLSWatch(c, syscall.EPOLL_CTL_MOD) != nil { // it has been closed: somebody has to notice
+		s.handleTLSEvent(c)
 	}
 	return true
 }
 
 // readPerched reads what is inside the connection, then what has come, and then lets the goroutine go.
-func (s *stream) readPerched(c *Conn, into []byte) bool {
+func (s *stream) readTLS(c *Conn, into []byte) bool {
 	if into == nil {
 		b := smallBuffers.Get().(*[smallBuffer]byte)
 		defer smallBuffers.Put(b)
@@ -134,34 +134,34 @@ func (s *stream) readPerched(c *Conn, into []byte) bool {
 	}
 	_ = s.SetReadDeadline(time.Unix(1, 0))
 	n, err := s.Read(into)
-	if n == 0 && isTimeout(err) && s.expect() {
-		_ = s.SetReadDeadline(time.Now().Add(grace))
+	if n == 0 && isTimeout(err) && s.takeReadable() {
+		_ = s.SetReadDeadline(time.Now().Add(recordTimeout))
 		n, err = s.Read(into)
 	}
 	if n > 0 {
-		c.h.Input(into[:n], nil)
-		return !s.isOver()
+		c.h.Received(into[:n], nil)
+		return !s.isClosed()
 	}
 	if err == nil || isTimeout(err) {
-		return !s.vacate(c, true) && !s.isOver()
+		return !s.releaseTLSTurn(c, true) && !s.isClosed()
 	}
-	return s.took(c, nil, err)
+	return s.finishRead(c, nil, err)
 }
 
 // expect reports whether the loop has seen something come.
-func (s *stream) expect() bool {
+func (s *stream) takeReadable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ready := s.perch.ready
-	s.perch.ready = false
+	ready := s.tls.readable
+	s.tls.readable = false
 	return ready
 }
 
 func isTimeout(err error) bool { return os.IsTimeout(err) }
 
 // leavePerch takes a connection off the loop that is about to be closed, and on which nobody sets alarms any more.
-func (s *stream) leavePerch(c *Conn) {
-	if c.users.Or(noMore) == 0 {
-		c.vacate()
+func (s *stream) unwatchTLS(c *Conn) {
+	if c.fdUsers.Or(fdClosing) == 0 {
+		c.freeSlot()
 	}
 }

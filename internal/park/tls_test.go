@@ -85,10 +85,10 @@ func TestTLSWrite(t *testing.T) {
 	sent--
 	require.ErrorIs(t, err, park.ErrWouldBlock)
 	require.Zero(t, n, "a record was not finished")
-	require.False(t, h.Waits())
+	require.False(t, h.NotifiesWritable())
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := h.Blocking().Write(chunk)
+		_, err := h.BlockingConn().Write(chunk)
 		wrote <- err
 	}()
 	got := make([]byte, len(chunk))

@@ -22,7 +22,7 @@ func rally(t testing.TB) (end func()) {
 	require.NoError(t, err)
 	return func() {
 		for _, h := range handlers {
-			h.Cut()
+			h.Shutdown()
 			<-h.end
 		}
 	}
