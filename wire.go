@@ -312,7 +312,7 @@ func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
 	s := w.s
 	var last time.Duration // when a meter saw a listener return
 	for i < len(p) {
-		opcode, data, n := frame.Whole(p[i:], !w.client, s.opts.MaxMessageSize)
+		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true
 		}
@@ -322,7 +322,7 @@ func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
 		}
 		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
-			return i, held, w.breach(frame.NotText(data))
+			return i, held, w.breach(frame.TextError(data))
 		}
 		s.mu.Lock()
 		listener := s.onMessage

@@ -2,27 +2,27 @@ package frame
 
 import "encoding/binary"
 
-// Whole looks for a frame of the commonest kind at the beginning of p: a message in one frame that is all there, less than
-// 64 KiB, not compressed and within limit, of which a negative one means none. It returns the payload, which it has unmasked in
-// place, and where the frame ends. Such a frame needs no [Decoder]; but text has still to be Valid. Everything else is for a
-// Decoder, also what is wrong: then end is 0, and p as it was.
-func Whole(p []byte, masked bool, limit int64) (opcode Opcode, payload []byte, end int) {
+// ParseWhole parses the most common kind of frame at the beginning of p without a [Decoder]: an uncompressed message of less than
+// 64 KiB in one frame that p holds to its end and that is within limit (in bytes; negative means no limit). It returns the payload,
+// which it unmasks in place, and the offset at which the frame ends. The caller checks text with [Valid]. For every other frame,
+// also an invalid one, end is 0 and p is unchanged: a Decoder takes it.
+func ParseWhole(p []byte, masked bool, limit int64) (opcode Opcode, payload []byte, end int) {
 	if len(p) < 2 {
 		return 0, nil, 0
 	}
-	opcode = Opcode(p[0] ^ finBit) // with other bits set if it is not one of these
+	opcode = Opcode(p[0] ^ finBit) // has more bits set unless FIN is 1 and RSV1 to RSV3 are 0
 	if opcode != Text && opcode != Binary {
 		return 0, nil, 0
 	}
-	start, length := 2, int(p[1]) // with the mask bit if that is wrong
+	start, length := 2, int(p[1]) // includes the mask bit if the peer masks but must not
 	if masked {
 		start, length = 6, length^maskBit
 	}
-	if length >= length16 {
-		if length != length16 || len(p) < 4 {
+	if length >= extended16 {
+		if length != extended16 || len(p) < 4 {
 			return 0, nil, 0
 		}
-		if length = int(binary.BigEndian.Uint16(p[2:])); length < length16 {
+		if length = int(binary.BigEndian.Uint16(p[2:])); length < extended16 {
 			return 0, nil, 0
 		}
 		start += 2
@@ -38,11 +38,8 @@ func Whole(p []byte, masked bool, limit int64) (opcode Opcode, payload []byte, e
 	return opcode, payload, end
 }
 
-// Valid is [unicode/utf8.Valid], and faster for short text.
-func Valid(p []byte) bool { return valid(p) }
-
-// NotText returns what is wrong with the payload of a text message that is not Valid.
-func NotText(payload []byte) *Error {
+// TextError returns the error for the payload of a whole text message that is not [Valid].
+func TextError(payload []byte) *Error {
 	var d Decoder
 	return d.checkText(payload, true)
 }
