@@ -1,45 +1,36 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
-	"io"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// slot is a connection's place on the loop.
+// slot is the state of a connection on the loop. The fields down to gen are also used by a TLS connection that the loop watches.
 type slot struct {
-	pending atomic.Uint32 // what has happened and nobody has dealt with; see leave
-	fdUsers atomic.Uint32 // those who use fd besides the turn, and noMore
+	pending atomic.Uint32 // what has happened and has not been handled; see turn_linux.go
+	fdUsers atomic.Uint32 // goroutines that use fd, other than the one with the turn, and fdClosing
 
 	// Immutable once the connection is on the loop.
 	fd  int32
-	gen uint32 // tells the connection from those that had fd before
+	gen uint32 // distinguishes the connection from earlier ones with the same fd
 
 	// Owned by the turn.
-	corkRound uint32 // what Hold(true) has begun; 0: nothing
-	mayRead   bool   // there may be something to read
-	hangup    bool   // the end is near: a short read does not mean that nothing is left
+	corkRound uint32 // the result of corks.beginRound, while the connection is corked; otherwise 0
+	mayRead   bool   // there may be bytes to read
+	hangup    bool   // the peer has ended the connection, or it has failed: also after a short read there is more to read
 	closed    bool   // Close was called
-	crowd     bool   // others wait for their turn behind this one
+	crowd     bool   // other connections waited for the poller when it called serve
 }
 
-// The notes.
-const (
-	turnTaken       = 1 << iota // somebody has the turn
-	pendingRead                 // there may be something to read
-	pendingHangup               // … and after that the end
-	pendingWritable             // what was written before the connection was on the loop has had to wait
-	pendingWake                 // Wake was called
-)
+// canMoveToLoop reports whether nc may move to the loop.
+func canMoveToLoop(nc net.Conn) bool { return isSocket(nc) && !inBubble() }
 
-// lodges reports whether c may go to the loop.
-func canMoveToLoop(c net.Conn) bool { return isSocket(c) && !inBubble() }
-
-// inBubble reports whether time is not real here, as in a testing/synctest bubble. The loop's goroutines live outside of
-// all bubbles, and may not touch what belongs to one.
+// inBubble reports whether the caller is in a testing/synctest bubble, where time is not real. The loop's goroutines are outside all
+// bubbles and must not use channels or timers of one.
 func inBubble() bool {
 	var real syscall.Timeval
 	if syscall.Gettimeofday(&real) != nil {
@@ -49,8 +40,8 @@ func inBubble() bool {
 	return off.Abs() > time.Hour
 }
 
-// lodge takes nc from the runtime's poller to the loop. The descriptor is duplicated: closing the original is the only way to
-// make the runtime forget it. It fails when there are no descriptors left; nc is as it was then.
+// moveToLoop moves nc from the runtime's poller to the loop. It duplicates the descriptor, because only closing the original removes
+// that from the runtime's poller. It fails if there are no descriptors left; nc is then unchanged.
 func (c *Conn) moveToLoop(nc net.Conn) bool {
 	s := c.stream.Load()
 	s.mu.Lock()
@@ -67,7 +58,7 @@ func (c *Conn) moveToLoop(nc net.Conn) bool {
 	c.fd = int32(fd)
 	c.pending.Store(turnTaken)
 	l.table.add(c)
-	c.stream.Store(nil) // before events can come
+	c.stream.Store(nil) // before events can arrive
 	if err := l.register(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
 		c.stream.Store(s)
 		l.table.remove(c)
@@ -97,119 +88,13 @@ func duplicateFD(nc net.Conn) (fd int, ok bool) {
 	err = raw.Control(func(old uintptr) {
 		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		fd, ok = int(n), errno == 0
-		setNonblock(old) // and with it the copy
+		setNonblock(old) // and the duplicate, which shares the flag
 	})
 	return fd, ok && err == nil
 }
 
-// note adds to what has happened. It reports whether the caller has got the turn by it.
-func (c *Conn) addPending(n uint32) (mine bool) { return c.pending.Or(n|turnTaken)&turnTaken == 0 }
-
-// yield gives the turn up, unless there are notes.
-func (c *Conn) releaseTurn() bool { return c.pending.CompareAndSwap(turnTaken, 0) }
-
-// leave is note for those who cannot take the turn themselves.
-func (c *Conn) notify(n uint32) {
-	if c.addPending(n) {
-		go c.serveInGoroutine()
-	}
-}
-
-// serveAlone is serve in a goroutine of its own.
-func (c *Conn) serveInGoroutine() {
-	done := false
-	defer func() {
-		if !done { // the handler has called runtime.Goexit
-			go c.serveInGoroutine()
-		}
-	}()
-	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	for !c.serve(buf, nil, c.pending.Swap(turnTaken), false) {
-		runtime.Gosched()
-	}
-	largeBuffers.Put(buf)
-	done = true
-}
-
-// serve is the connection's turn: it deals with what has happened, until nothing is left, or until the turn has taken its share.
-// Then it reports false, and the connection still has the turn, which goes on with another call.
-func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) (done bool) {
-	c.crowd = crowded
-	budget := turnBudget
-	if crowded {
-		budget = sharedTurnBudget
-	}
-	into := buf[:budget]
-	for {
-		if notes&pendingWritable != 0 && !c.closed {
-			c.h.Writable()
-		}
-		if notes&pendingWake != 0 && !c.closed {
-			c.h.Woken()
-			budget -= wakeCost
-		}
-		if notes&(pendingRead|pendingHangup) != 0 {
-			c.mayRead = true
-			c.hangup = c.hangup || notes&pendingHangup != 0
-		}
-		for c.mayRead && !c.closed && budget > 0 && c.loopRead(into, spare, &budget) {
-		}
-		if budget <= 0 && c.mayRead && !c.closed {
-			return false
-		}
-		if c.releaseTurn() {
-			return true
-		}
-		if budget <= 0 {
-			return false
-		}
-		notes = c.pending.Swap(turnTaken)
-	}
-}
-
-const (
-	// turnBudget is how many bytes a turn reads at the most, before the poller looks whether others have something to do.
-	turnBudget = largeBuffer
-	// sharedTurnBudget is the same while others wait for their turn. It is some hundred small messages, which take a few dozen
-	// microseconds.
-	sharedTurnBudget = 16 << 10
-	// readCost and wakeCost are what a read and a call of Woken count for at the least, in bytes, however little they brought.
-	readCost = 1 << 10
-	wakeCost = 1 << 10
-)
-
-// read reads once. It reports whether to go on.
-func (c *Conn) loopRead(buf []byte, spare *any, budget *int) bool {
-	into, ok := c.h.ReadBuffer()
-	if !ok {
-		return false // Wake comes first
-	}
-	if into == nil {
-		into = buf
-	}
-	*budget -= readCost
-	switch n, errno := readSocket(int(c.fd), into); {
-	case errno == syscall.EINTR:
-	case errno == syscall.EAGAIN:
-		c.mayRead = false
-	case errno != 0:
-		c.readEnded(errno)
-	case n == 0:
-		c.readEnded(io.EOF)
-	default:
-		*budget -= max(n-readCost, 0)
-		c.mayRead = n == len(into) || c.hangup
-		c.h.Received(into[:n], spare)
-	}
-	return c.mayRead
-}
-
-func (c *Conn) readEnded(err error) {
-	c.h.ReadEnded(err) // if it calls runtime.Goexit, it is told again
-	c.mayRead = false
-}
-
-// use keeps the descriptor from being closed, and with it from becoming another connection's.
+// acquireFD keeps the descriptor from being closed until releaseFD, so that its number cannot become another connection's. It
+// returns false if the connection has been closed. The goroutine with the turn does not need it.
 func (c *Conn) acquireFD() bool {
 	for {
 		n := c.fdUsers.Load()
@@ -222,8 +107,16 @@ func (c *Conn) acquireFD() bool {
 	}
 }
 
-// noMore is set in slot.users when the connection has been closed.
+// fdClosing is set in slot.fdUsers when the connection has been closed. The last user then closes the descriptor.
 const fdClosing = 1 << 31
+
+// loopWithFD calls fn with the descriptor, unless the connection has been closed.
+func (c *Conn) loopWithFD(fn func(fd int32)) {
+	if c.acquireFD() {
+		fn(c.fd)
+		c.releaseFD()
+	}
+}
 
 func (c *Conn) releaseFD() {
 	if c.fdUsers.Add(^uint32(0)) == fdClosing {
@@ -231,7 +124,8 @@ func (c *Conn) releaseFD() {
 	}
 }
 
-// vacate frees the place in the table, and the descriptor if it is ours, which nobody uses any more.
+// freeSlot removes c from the table, and closes the descriptor if it belongs to the loop. It is called once, when the descriptor has no
+// users left.
 func (c *Conn) freeSlot() {
 	l := currentLoop()
 	l.table.remove(c)
@@ -248,17 +142,17 @@ func (c *Conn) loopWrite(p []byte) (int, error) {
 	n, errno := writeSocket(int(c.fd), p)
 	err := error(nil)
 	if n != len(p) || errno != 0 {
-		n, err = c.loopFinishWrite(p, n, errno)
+		n, err = c.loopContinueWrite(p, n, errno)
 	}
 	c.releaseFD()
 	return n, err
 }
 
-// writeOn goes on after a first write has had that result.
-func (c *Conn) loopFinishWrite(p []byte, n int, errno syscall.Errno) (int, error) {
+// loopContinueWrite is the rest of loopWrite after a first write has returned n and errno.
+func (c *Conn) loopContinueWrite(p []byte, n int, errno syscall.Errno) (int, error) {
 	n, err := continueWrite(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {
-		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
+		// EPOLL_CTL_MOD makes the kernel check the socket again, so an edge that came before it is not missed.
 		if failed := currentLoop().register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
 			return n, failed
 		}
@@ -266,6 +160,7 @@ func (c *Conn) loopFinishWrite(p []byte, n int, errno syscall.Errno) (int, error
 	return n, err
 }
 
+// loopShutdown shuts the socket down for writing, or for both directions.
 func (c *Conn) loopShutdown(both bool) {
 	if !c.acquireFD() {
 		return
@@ -278,7 +173,8 @@ func (c *Conn) loopShutdown(both bool) {
 	_ = syscall.Shutdown(int(c.fd), how)
 }
 
-// release closes the connection, in its turn. The kernel takes it off the loop when the descriptor is closed; events that still come are dropped.
+// loopClose closes the connection, in its turn. Closing the descriptor removes it from the epoll instance; events of it that have
+// already been fetched find no connection in the table.
 func (c *Conn) loopClose() {
 	if c.closed {
 		return
@@ -297,17 +193,18 @@ func (c *Conn) loopSetTimer(d time.Duration) {
 	}
 }
 
-// recently returns when the poller that has the turn, or another one, last woke up.
+// loopNow returns when a poller last returned from waiting.
 func (c *Conn) loopNow() uint32 { return currentLoop().lastWake.Load() }
 
-// handOver does not write what all pollers read unless it has to.
+// loopWorkHandedOff writes only when needed: all pollers read the flag.
 func (c *Conn) loopWorkHandedOff() {
 	if l := currentLoop(); !l.handedOff.Load() {
 		l.handedOff.Store(true)
 	}
 }
 
-// isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
+// loopOthersWait reports whether others wait, while the poller's round lasts. When check finds the handler of a round blocked, it ends
+// the round early.
 func (c *Conn) loopOthersWait() bool { return c.crowd && currentLoop().corks.count() > 0 }
 
 func (c *Conn) loopDeferWrite() bool {
@@ -315,11 +212,11 @@ func (c *Conn) loopDeferWrite() bool {
 	return l != nil && l.corks.deferFlush(c.h)
 }
 
-func (c *Conn) loopCork(more bool) {
+func (c *Conn) loopCork(on bool) {
 	l := currentLoop()
 	switch {
-	case more == (c.corkRound != 0):
-	case more:
+	case on == (c.corkRound != 0):
+	case on:
 		c.corkRound = l.corks.beginRound()
 		l.scheduleCheck()
 	default:
@@ -334,16 +231,16 @@ func (c *Conn) loopAddrs() (local, remote net.Addr) {
 	}
 	defer c.releaseFD()
 	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
-		local = addrOf(sa)
+		local = netAddr(sa)
 	}
 	if sa, err := syscall.Getpeername(int(c.fd)); err == nil {
-		remote = addrOf(sa)
+		remote = netAddr(sa)
 	}
 	return local, remote
 }
 
-// addrOf returns a sockets address as package net has it.
-func addrOf(sa syscall.Sockaddr) net.Addr {
+// netAddr returns the address of a socket as package net represents it.
+func netAddr(sa syscall.Sockaddr) net.Addr {
 	switch sa := sa.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}

@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || edgews_noloop
 
 package park
 
@@ -6,6 +6,9 @@ import (
 	"net"
 	"time"
 )
+
+// HasLoop says whether this build has the event loop: on Linux, without the build tag edgews_noloop.
+const HasLoop = false
 
 // slot is empty without the event loop: every connection is a stream.
 type slot struct{}
@@ -26,20 +29,15 @@ func (*Conn) loopCork(bool)                       {}
 func (*Conn) loopShutdown(bool)                   {}
 func (*Conn) loopClose()                          {}
 func (*Conn) loopAddrs() (local, remote net.Addr) { return nil, nil }
+func (*Conn) loopWithFD(func(fd int32))           {}
 func (*Conn) writableNow() bool                   { return false }
-
-// Readable is always false: the kernel is asked on Linux only.
-func (*Conn) Readable() bool { return false }
-
-// SinceAck never knows: the kernel is asked on Linux only.
-func (*Conn) SinceAck() (since time.Duration, pending, ok bool) { return 0, false, false }
 
 const tlsWriteLimit = 0
 
-// tlsWatch is never active without the event loop.
+// tlsWatch is unused without the event loop: raw is always nil.
 type tlsWatch struct{ raw any }
 
-func (*stream) watchTLS(*Conn) bool             { return false }
+func (*stream) watchTLSLocked(*Conn) bool       { return false }
 func (*stream) startReaderLocked(*Conn)         {}
 func (*stream) releaseTLSTurn(*Conn, bool) bool { return false }
 func (*stream) readTLS(*Conn, []byte) bool      { return false }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// rawConn reads and writes a non-blocking descriptor under the runtime's poller. The two closures are made
-// once: passing a fresh one to RawConn would allocate for every call.
+// rawConn reads and writes a non-blocking descriptor that is in the runtime's poller. It takes a buffer only when there is something
+// to read. readFn and writeFn are allocated once: a closure for each call of RawConn would be an allocation for each call.
 type rawConn struct {
 	conn syscall.RawConn
 
@@ -26,7 +26,7 @@ type rawConn struct {
 	writeErr error
 }
 
-// newRawConn returns nil unless c is a stream socket of the operating system's and nothing else.
+// newRawConn returns nil unless c is a socket of the operating system and nothing else.
 func newRawConn(c net.Conn) *rawConn {
 	if !isSocket(c) {
 		return nil
@@ -44,12 +44,9 @@ func newRawConn(c net.Conn) *rawConn {
 	return r
 }
 
-// unblock makes a descriptor one that does not block, as those of package net are until the program takes one out with File and Fd.
-func setNonblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
-
-// read waits for bytes and returns a borrowed buffer that begins with them, or an error.
-func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
-	err := r.conn.Read(r.readFn)
+// read waits for bytes and returns a pooled buffer that begins with n of them, or an error.
+func (r *rawConn) read() (b *[largeBuffer]byte, n int, err error) {
+	err = r.conn.Read(r.readFn)
 	b, n, readErr := r.got, r.n, r.readErr
 	r.got, r.n, r.readErr = nil, 0, nil
 	if err == nil {
@@ -58,8 +55,8 @@ func (r *rawConn) read() (*[largeBuffer]byte, int, error) {
 	return b, n, err
 }
 
-// readOnce returns false, without a buffer, when there is nothing to read: the runtime's poller then waits. It
-// has to try first, since an edge that came before the wait would be lost.
+// readOnce returns false, and keeps no buffer, if there is nothing to read: RawConn.Read then waits. It must try to read first, since
+// the runtime's poller is edge-triggered and the edge may have come before the wait.
 func (r *rawConn) readOnce(fd uintptr) bool {
 	b := largeBuffers.Get().(*[largeBuffer]byte)
 	for {
@@ -98,8 +95,8 @@ func (r *rawConn) writeOnce(fd uintptr) bool {
 	return true
 }
 
-// TryWrite writes as much of p as goes at once, to a connection that is not parked yet. Like [Conn.TryWrite] it returns
-// ErrWouldBlock with the number of bytes that did go out.
+// TryWrite writes as much of p as the kernel takes at once, to a connection that no [Conn] owns yet. Like [Conn.TryWrite], it returns
+// the number of bytes written, and ErrWouldBlock if that is not all.
 func TryWrite(c net.Conn, p []byte) (int, error) {
 	if !isSocket(c) {
 		return 0, ErrWouldBlock
@@ -116,40 +113,4 @@ func TryWrite(c net.Conn, p []byte) (int, error) {
 		return 0, err
 	}
 	return n, failed
-}
-
-// writeFD writes as much of p as goes without waiting, which mostly is all at once.
-func writeFD(fd int, p []byte) (int, error) {
-	n, errno := writeSocket(fd, p)
-	if n == len(p) && errno == 0 {
-		return n, nil
-	}
-	return continueWrite(fd, p, n, errno)
-}
-
-// writeOn is writeFD after a first write has had that result.
-func continueWrite(fd int, p []byte, n int, errno syscall.Errno) (int, error) {
-	sent := 0
-	for {
-		switch errno {
-		case 0:
-			if sent += n; sent == len(p) {
-				return sent, nil
-			}
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return sent, ErrWouldBlock
-		default:
-			return sent, errno
-		}
-		n, errno = writeSocket(fd, p[sent:])
-	}
-}
-
-func isSocket(c net.Conn) bool {
-	switch c.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
 }

@@ -4,14 +4,14 @@ package park
 
 import "syscall"
 
-// The descriptor is one that does not block: see newRawConn. If the program makes it block later, these wait, which holds up one thread.
+// These expect a descriptor with O_NONBLOCK (see setNonblock). If the program clears it later, they wait, which holds up one thread.
 
-func readSocket(fd int, p []byte) (int, syscall.Errno) { return withErrno(syscall.Read(fd, p)) }
+func readSocket(fd int, p []byte) (int, syscall.Errno) { return toErrno(syscall.Read(fd, p)) }
 
-func writeSocket(fd int, p []byte) (int, syscall.Errno) { return withErrno(syscall.Write(fd, p)) }
+func writeSocket(fd int, p []byte) (int, syscall.Errno) { return toErrno(syscall.Write(fd, p)) }
 
-// withErrno takes the number out of what package syscall makes an error of.
-func withErrno(n int, err error) (int, syscall.Errno) {
+// toErrno converts the error of a system call back to its number.
+func toErrno(n int, err error) (int, syscall.Errno) {
 	if err != nil {
 		return 0, err.(syscall.Errno)
 	}

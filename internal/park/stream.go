@@ -6,36 +6,42 @@ import (
 	"time"
 )
 
-// stream is a connection that a goroutine reads through its methods.
+// stream is a connection that is not on the loop: before Start, if it may move there, or for its whole life. It is read through the
+// methods of its net.Conn, by one of three kinds of goroutine:
+//
+//   - The reader, run, waits in Read for as long as the connection exists.
+//   - While the reader waits in Read, handleWakeWhileReading takes the turn to call Woken.
+//   - A TLS connection that the loop watches (see tls_linux.go) has a reader only while there is something to do.
 type stream struct {
 	net.Conn
-	movable bool     // it is a socket that may go to the loop
-	raw     *rawConn // nil: not a socket of the operating system's
+	movable bool     // Start may move the connection to the loop; immutable
+	raw     *rawConn // nil: not a plain socket of the operating system, or not started
 
-	// bell wakes the reader when it waits for something else than bytes. It has room for one ring.
+	// wakeup wakes the reader while it waits for Wake, or for the end of handleWakeWhileReading. Its capacity is 1. It is nil if
+	// the loop watches the connection.
 	wakeup chan struct{}
 
 	mu           sync.Mutex
 	started      bool
-	writeBlocked bool        // a write before the start has had to wait
-	moved        bool        // the connection has gone to the loop since
-	reading      bool        // a Read may be waiting
-	wakePending  bool        // Wake was called
-	turnLent     bool        // … and a goroutine has the turn for that, while the reader waits in Read
-	closed       bool        // closed
-	timer        *time.Timer // Alarm
-	timerAt      time.Time   // when it fires; zero: not at all
-	corkTimer    *time.Timer // bounds Hold
+	writeBlocked bool        // a write before Start returned ErrWouldBlock
+	moved        bool        // Start has moved the connection to the loop: this stream is stale
+	reading      bool        // the reader may be waiting in Read
+	wakePending  bool        // Wake was called, and Woken has not run since
+	turnLent     bool        // handleWakeWhileReading has the turn
+	closed       bool        // Close was called
+	timer        *time.Timer // of SetTimer
+	timerAt      time.Time   // when timer fires; zero: not set
+	corkTimer    *time.Timer // ends corked after corkLimit
 	corked       bool
 
-	tls tlsWatch // on the loop, where another goroutine starts when there is something to do
+	tls tlsWatch // guarded by mu, except where it says otherwise
 
 	largeReads bool // the last Read filled a small buffer; owned by the reader
 }
 
 func newStream(nc net.Conn) *stream { return &stream{Conn: nc, movable: canMoveToLoop(nc)} }
 
-// pending reports whether the connection is still to go to the loop: writes have to wait.
+// awaitsStart reports whether the connection may still move to the loop. Until then writes return ErrWouldBlock.
 func (s *stream) awaitsStart() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,20 +52,20 @@ func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	tried := s.writeBlocked
-	if !s.watchTLS(c) {
+	writeBlocked := s.writeBlocked
+	if !s.watchTLSLocked(c) {
 		s.wakeup = make(chan struct{}, 1)
 	}
 	s.mu.Unlock()
 	go func() {
-		if tried {
+		if writeBlocked {
 			c.h.Writable()
 		}
 		s.run(c)
 	}()
 }
 
-// run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
+// run is the connection's turn. It ends with the connection, or, if the loop watches the connection, when there is nothing to do.
 func (s *stream) run(c *Conn) {
 	growStack(0)
 	done := false
@@ -73,12 +79,12 @@ func (s *stream) run(c *Conn) {
 	done = true
 }
 
-// deepen makes the goroutine's stack as large as reading and writing TLS needs, now that there is nothing on it. Growing on the
-// way would move it two or three times for each message, with everything on it.
+// growStack makes the goroutine's stack as large as reading and writing TLS needs, while the stack is still empty. Otherwise it would
+// grow, and be copied, two or three times for each message.
 //
 //go:noinline
 func growStack(n int) byte {
-	if n == 0 { // always: that there is the room counts
+	if n == 0 { // always: the size of the stack frame is what matters
 		return 0
 	}
 	var room [6 << 10]byte
@@ -88,7 +94,7 @@ func growStack(n int) byte {
 	return room[n%len(room)]
 }
 
-// turn does the next thing. It reports whether there is another one.
+// step calls Woken if needed and reads once. It reports whether to go on.
 func (s *stream) step(c *Conn) bool {
 	if s.takeWake() {
 		c.h.Woken()
@@ -111,7 +117,6 @@ func (s *stream) step(c *Conn) bool {
 	return s.readPooled(c)
 }
 
-// rest waits for a ring.
 func (s *stream) waitForWake() bool {
 	<-s.wakeup
 	return !s.isClosed()
@@ -123,14 +128,16 @@ func (s *stream) isClosed() bool {
 	return s.closed
 }
 
+// takeWake reports whether Woken must be called.
 func (s *stream) takeWake() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.wakePending
+	pending := s.wakePending
 	s.wakePending = false
-	return asked && !s.closed
+	return pending && !s.closed
 }
 
+// beginRead reports whether to call Read, which may wait. From then on wake lends the turn to handleWakeWhileReading.
 func (s *stream) beginRead() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +145,7 @@ func (s *stream) beginRead() bool {
 	return s.reading
 }
 
-// endRead takes the turn back after a Read, when nobody stands in any more.
+// endRead takes the turn back after Read has returned. It waits until handleWakeWhileReading has returned the turn.
 func (s *stream) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,8 +157,8 @@ func (s *stream) endRead() {
 	}
 }
 
-// answerWhileReading calls Woken while the reader waits in Read. Not all connections have deadlines that could interrupt a Read, so
-// the turn is lent to this goroutine for that.
+// handleWakeWhileReading calls Woken while the reader waits in Read. The turn is lent to this goroutine for that, since not every
+// net.Conn has deadlines that interrupt Read.
 func (s *stream) handleWakeWhileReading(c *Conn) {
 	done := false
 	defer func() {
@@ -165,20 +172,20 @@ func (s *stream) handleWakeWhileReading(c *Conn) {
 	done = true
 }
 
-// answerOrGiveBack is answer for who stands in. It gives the turn back when there is nothing to do.
+// takeWakeOrReturnTurn is takeWake for handleWakeWhileReading. If there is nothing to do, it returns the turn to the reader.
 func (s *stream) takeWakeOrReturnTurn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.wakePending && !s.closed
+	pending := s.wakePending && !s.closed
 	s.wakePending = false
-	if !asked {
+	if !pending {
 		s.turnLent = false
 		s.wakeReaderLocked()
 	}
-	return asked
+	return pending
 }
 
-// readShared reads into a borrowed buffer. Where the system can wait without one it does.
+// readPooled reads into a pooled buffer. A rawConn takes the buffer only when there is something to read.
 func (s *stream) readPooled(c *Conn) bool {
 	switch {
 	case s.raw != nil:
@@ -202,23 +209,23 @@ func (s *stream) readPooled(c *Conn) bool {
 	return s.finishRead(c, b[:n], err)
 }
 
-// took hands on what a Read brought.
+// finishRead passes the result of a Read to the handler. It reports whether to go on.
 func (s *stream) finishRead(c *Conn, p []byte, err error) bool {
 	s.endRead()
 	if len(p) > 0 && !s.isClosed() {
-		c.h.Received(p, nil) // which may want to read no further: if it does, the next Read brings the same error
+		c.h.Received(p, nil) // an error that came with p is returned again by the next Read, if the handler wants one
 		return !s.isClosed()
 	}
 	if err == nil {
 		return !s.isClosed()
 	}
-	if s.takeWake() { // it was asked before it ended
+	if s.takeWake() { // Wake was called before the end
 		c.h.Woken()
 	}
 	if !s.isClosed() {
 		c.h.ReadEnded(err)
 	}
-	return !s.isClosed() // it may have something to write
+	return !s.isClosed() // the handler may still have something to write
 }
 
 func (s *stream) wake(c *Conn) {
@@ -243,7 +250,7 @@ func (s *stream) wake(c *Conn) {
 	s.wakeReaderLocked()
 }
 
-// ring wakes a goroutine that rests. mu must be held.
+// wakeReaderLocked wakes a reader that waits for wakeup. mu must be held.
 func (s *stream) wakeReaderLocked() {
 	if s.wakeup == nil {
 		return
@@ -256,15 +263,15 @@ func (s *stream) wakeReaderLocked() {
 
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw, left, perched := s.raw, s.moved, s.tls.raw != nil
+	raw, moved, watched := s.raw, s.moved, s.tls.raw != nil
 	s.writeBlocked = s.writeBlocked || s.movable && !s.started
 	s.mu.Unlock()
 	switch {
-	case left:
+	case moved:
 		return c.loopWrite(p)
 	case raw != nil:
 		return raw.write(p)
-	case perched && len(p) <= tlsWriteLimit && c.writableNow():
+	case watched && len(p) <= tlsWriteLimit && c.writableNow():
 		return s.Write(p)
 	}
 	return 0, ErrWouldBlock
@@ -282,7 +289,7 @@ func (s *stream) setTimer(c *Conn, d time.Duration) {
 	}
 }
 
-// setTimerLocked has Due called after d, unless it is called earlier. mu must be held.
+// setTimerLocked makes TimerFired run after d, unless it already runs earlier. mu must be held.
 func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
 	at := time.Now().Add(d)
 	if !s.timerAt.IsZero() && !at.Before(s.timerAt) {
@@ -303,18 +310,18 @@ func (s *stream) timerFired(c *Conn) {
 	c.h.TimerFired()
 }
 
-// holdLimit is how long a write waits at the most for what a handler does meanwhile.
+// corkLimit is how long a corked connection delays writes at most.
 const corkLimit = time.Millisecond
 
-func (s *stream) cork(c *Conn, more bool) {
+func (s *stream) cork(c *Conn, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.corked == more {
+	if s.corked == on {
 		return
 	}
-	s.corked = more
+	s.corked = on
 	switch {
-	case !more:
+	case !on:
 		s.corkTimer.Stop()
 	case s.corkTimer == nil:
 		s.corkTimer = time.AfterFunc(corkLimit, func() { s.corkExpired(c) })
@@ -336,24 +343,24 @@ func (s *stream) deferWrite() bool {
 	return s.corked
 }
 
-func (s *stream) closeWrite(patience time.Duration) {
+func (s *stream) closeWrite() {
 	half, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		_ = s.Conn.Close()
 		return
 	}
-	_ = s.SetWriteDeadline(time.Now().Add(patience))
+	_ = s.SetWriteDeadline(time.Now().Add(closeWriteTimeout))
 	_ = half.CloseWrite()
 }
 
 func (s *stream) shutdown(c *Conn) {
 	s.mu.Lock()
-	left, perched := s.moved, s.tls.raw != nil
+	moved, watched := s.moved, s.tls.raw != nil
 	s.mu.Unlock()
 	switch {
-	case left:
+	case moved:
 		c.loopShutdown(true)
-	case perched:
+	case watched:
 		s.shutdownTLS(c)
 	default:
 		_ = s.Conn.Close()
@@ -369,9 +376,9 @@ func (s *stream) close(c *Conn) {
 		}
 	}
 	s.wakeReaderLocked()
-	perched := s.tls.raw != nil
+	watched := s.tls.raw != nil
 	s.mu.Unlock()
-	if perched {
+	if watched {
 		s.unwatchTLS(c)
 	}
 	_ = s.Conn.Close()

@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -7,59 +9,63 @@ import (
 	"time"
 )
 
-// alarms calls Due on connections. One timer serves them all: it looks through the table, where each connection has four
-// bytes for this.
+// timers calls TimerFired for connections on the loop. One time.Timer serves them all: when it fires, sweep scans the table, in which
+// each connection has four bytes for the time of its timer. Times are in milliseconds since start.
 type timers struct {
 	table *table
 	start time.Time
 
-	nextSweep atomic.Int64 // when the timer fires, in milliseconds since start; math.MaxInt64: not at all
+	nextSweep atomic.Int64 // when sweepTimer fires; math.MaxInt64: not set
 
 	mu         sync.Mutex
 	sweepTimer *time.Timer
 }
 
-// coarse is how far apart the timer's calls are at the least.
+// minSweepInterval is the shortest time between two sweeps.
 const minSweepInterval = 20 * time.Millisecond
 
-func (a *timers) now() int64 { return int64(time.Since(a.start) / time.Millisecond) }
+// maxTimer is the longest timer. The table stores times modulo 2^32 ms, of which half can be in the future: 24 days.
+const maxTimer = 24 * 24 * time.Hour
 
-// set makes c due after d, unless it is due earlier. Times are kept modulo 2^32 ms, of which half can lie ahead: 24 days.
-func (a *timers) set(c *Conn, d time.Duration) {
-	d = min(d, 24*24*time.Hour)
-	at := a.now() + int64((d+time.Millisecond-1)/time.Millisecond)
+func (t *timers) now() int64 { return int64(time.Since(t.start) / time.Millisecond) }
+
+// set makes the timer of c fire after d, unless it fires earlier.
+func (t *timers) set(c *Conn, d time.Duration) {
+	d = min(d, maxTimer)
+	at := t.now() + int64((d+time.Millisecond-1)/time.Millisecond)
 	at = max(at, 1)
-	if a.table.setDue(c, dueTime(at)) && at < a.nextSweep.Load() {
-		a.schedule(at)
+	if t.table.setDue(c, dueTime(at)) && at < t.nextSweep.Load() {
+		t.schedule(at)
 	}
 }
 
-// stamp is a time as the table has it, where 0 is none.
+// dueTime returns at as the table stores it, where 0 means that no timer is set.
 func dueTime(at int64) uint32 { return max(uint32(at), 1) }
 
-func (a *timers) schedule(at int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if at >= a.nextSweep.Load() {
+// schedule makes sweep run at the given time, unless it runs earlier.
+func (t *timers) schedule(at int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at >= t.nextSweep.Load() {
 		return
 	}
-	a.nextSweep.Store(at)
-	d := time.Duration(at-a.now()) * time.Millisecond
-	if a.sweepTimer == nil {
-		a.sweepTimer = time.AfterFunc(d, a.sweep)
+	t.nextSweep.Store(at)
+	d := time.Duration(at-t.now()) * time.Millisecond
+	if t.sweepTimer == nil {
+		t.sweepTimer = time.AfterFunc(d, t.sweep)
 	} else {
-		a.sweepTimer.Reset(d)
+		t.sweepTimer.Reset(d)
 	}
 }
 
-// sweep calls those who are due, and finds out when to do so again. What is set meanwhile schedules itself.
-func (a *timers) sweep() {
-	a.mu.Lock()
-	a.nextSweep.Store(math.MaxInt64)
-	a.mu.Unlock()
-	now := a.now()
+// sweep fires the timers that are due and schedules the next sweep. A timer that is set while it runs calls schedule itself.
+func (t *timers) sweep() {
+	t.mu.Lock()
+	t.nextSweep.Store(math.MaxInt64)
+	t.mu.Unlock()
+	now := t.now()
 	soonest := int64(math.MaxInt64)
-	for _, ch := range a.table.all() {
+	for _, ch := range t.table.all() {
 		if ch == nil {
 			continue
 		}
@@ -80,14 +86,14 @@ func (a *timers) sweep() {
 		}
 	}
 	if soonest != math.MaxInt64 {
-		a.schedule(max(soonest, now+int64(minSweepInterval/time.Millisecond)))
+		t.schedule(max(soonest, now+int64(minSweepInterval/time.Millisecond)))
 	}
 }
 
-func (a *timers) stop() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.sweepTimer != nil {
-		a.sweepTimer.Stop()
+func (t *timers) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sweepTimer != nil {
+		t.sweepTimer.Stop()
 	}
 }

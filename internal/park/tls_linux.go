@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -8,23 +10,25 @@ import (
 	"time"
 )
 
-// A TLS connection keeps its place in the runtime's poller, since only package tls can read it, but no goroutine waits there: the
-// loop watches the descriptor as well, and starts one when something has come. That goroutine reads for as long as there is
-// something, and then leaves. It never leaves while bytes are still inside the TLS connection, where the loop
-// cannot see them: with a deadline in the past Read returns what is there and does not touch the network, and such a
-// time-out does not break a TLS connection.
+// Only package tls can read a TLS connection, so its descriptor stays in the runtime's poller. But no goroutine waits there: the
+// loop watches the descriptor too, and starts a reader when bytes arrive. The reader reads until nothing is left, and then ends.
+//
+// The loop cannot see bytes that the tls.Conn has already buffered, so the reader must not end while there are any. It reads with a
+// deadline in the past: Read then returns what is buffered without touching the network, and this timeout does not break the
+// connection.
 
-// perch is a stream's place on the loop. Guarded by the stream's mu, except where it says otherwise.
+// tlsWatch is the part of a stream that belongs to a TLS connection which the loop watches. It is guarded by the stream's mu, except
+// where it says otherwise.
 type tlsWatch struct {
-	raw      syscall.RawConn // immutable; nil: it has none
-	turnFree bool            // no goroutine has the turn
-	readable bool            // the loop has seen something come that has not been read
+	raw      syscall.RawConn // the socket under TLS; nil: the loop does not watch this connection; immutable once started
+	turnFree bool            // no reader has the turn
+	readable bool            // the loop has seen bytes arrive, and they have not been read
 }
 
-// grace is how long a goroutine waits for the rest of a record.
+// recordTimeout is how long a reader waits for the rest of a TLS record.
 const recordTimeout = 20 * time.Millisecond
 
-// perches returns the way to watch c, or nil.
+// tlsSocket returns the socket under c, or nil if the loop cannot watch c.
 func tlsSocket(c net.Conn) syscall.RawConn {
 	t, ok := c.(*tls.Conn)
 	if !ok || !canMoveToLoop(t.NetConn()) {
@@ -37,8 +41,8 @@ func tlsSocket(c net.Conn) syscall.RawConn {
 	return raw
 }
 
-// settle gives a TLS connection its place on the loop. It reports whether there is one.
-func (s *stream) watchTLS(c *Conn) bool {
+// watchTLSLocked makes the loop watch a TLS connection. It reports whether the loop does. mu must be held.
+func (s *stream) watchTLSLocked(c *Conn) bool {
 	s.tls.raw = tlsSocket(s.Conn)
 	if s.tls.raw == nil {
 		return false
@@ -60,16 +64,7 @@ func (s *stream) watchTLS(c *Conn) bool {
 	return true
 }
 
-// tlsAtOnce is how many bytes a TLS connection writes without a goroutine of its own. Such a write must not have to wait, since a
-// record that is not finished breaks the connection. A socket that can be written has a third of its buffer free, of which the
-// segments' overhead takes a part, and the kernel's buffers are of 16 KiB or more unless somebody has made them smaller.
-const tlsWriteLimit = 4 << 10
-
-// hasRoom reports whether a short write will not have to wait. If the connection has been closed meanwhile the answer may be
-// anything.
-func (c *Conn) writableNow() bool { return pollNow(c.fd, pollOut) == pollOut }
-
-// watch has the loop tell once that there is something to read, from now on.
+// armTLSWatch makes the loop report the next time that there is something to read, once.
 func (s *stream) armTLSWatch(c *Conn, op int) (err error) {
 	event := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
@@ -84,7 +79,7 @@ func (s *stream) armTLSWatch(c *Conn, op int) (err error) {
 	return err
 }
 
-// rouse is called by the loop, and whenever somebody has to look.
+// handleTLSEvent is called by the loop, and when the connection is shut down.
 func (s *stream) handleTLSEvent(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +87,7 @@ func (s *stream) handleTLSEvent(c *Conn) {
 	s.startReaderLocked(c)
 }
 
-// occupy starts a goroutine if none has the turn. mu must be held.
+// startReaderLocked starts a reader if the loop watches the connection and none has the turn. mu must be held.
 func (s *stream) startReaderLocked(c *Conn) {
 	if s.tls.turnFree {
 		s.tls.turnFree = false
@@ -100,32 +95,8 @@ func (s *stream) startReaderLocked(c *Conn) {
 	}
 }
 
-// fall ends a connection on which nobody may be reading. It says goodbye if that needs no waiting.
-func (s *stream) shutdownTLS(c *Conn) {
-	if t := s.Conn.(*tls.Conn); c.writableNow() {
-		_ = t.Close()
-	} else {
-		_ = t.NetConn().Close()
-	}
-	s.handleTLSEvent(c) // the kernel does not tell of a descriptor that has been closed
-}
-
-// vacate lets the goroutine go that has the turn, if there is nothing for it to do.
-func (s *stream) releaseTLSTurn(c *Conn, watch bool) (vacant bool) {
-	s.mu.Lock()
-	if s.wakePending || watch && s.tls.readable || s.closed {
-		s.mu.Unlock()
-		return false
-	}
-	s.tls.turnFree = true
-	s.mu.Unlock()
-	if watch && s.armTLSWatch(c, syscall.EPOLL_CTL_MOD) != nil { // it has been closed: somebody has to notice
-		s.handleTLSEvent(c)
-	}
-	return true
-}
-
-// readPerched reads what is inside the connection, then what has come, and then lets the goroutine go.
+// readTLS reads what the tls.Conn has buffered, then what has arrived. If there is nothing left, it releases the turn. It reports
+// whether the reader goes on.
 func (s *stream) readTLS(c *Conn, into []byte) bool {
 	if into == nil {
 		b := smallBuffers.Get().(*[smallBuffer]byte)
@@ -134,7 +105,7 @@ func (s *stream) readTLS(c *Conn, into []byte) bool {
 	}
 	_ = s.SetReadDeadline(time.Unix(1, 0))
 	n, err := s.Read(into)
-	if n == 0 && isTimeout(err) && s.takeReadable() {
+	if n == 0 && os.IsTimeout(err) && s.takeReadable() {
 		_ = s.SetReadDeadline(time.Now().Add(recordTimeout))
 		n, err = s.Read(into)
 	}
@@ -142,24 +113,56 @@ func (s *stream) readTLS(c *Conn, into []byte) bool {
 		c.h.Received(into[:n], nil)
 		return !s.isClosed()
 	}
-	if err == nil || isTimeout(err) {
+	if err == nil || os.IsTimeout(err) {
 		return !s.releaseTLSTurn(c, true) && !s.isClosed()
 	}
 	return s.finishRead(c, nil, err)
 }
 
-// expect reports whether the loop has seen something come.
+// takeReadable reports whether the loop has seen bytes arrive since the last call.
 func (s *stream) takeReadable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ready := s.tls.readable
+	readable := s.tls.readable
 	s.tls.readable = false
-	return ready
+	return readable
 }
 
-func isTimeout(err error) bool { return os.IsTimeout(err) }
+// releaseTLSTurn releases the turn if there is nothing to do: the reader then ends. watch says whether arriving bytes are something to
+// do; if so, the loop reports them from now on.
+func (s *stream) releaseTLSTurn(c *Conn, watch bool) (released bool) {
+	s.mu.Lock()
+	if s.wakePending || watch && s.tls.readable || s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	s.tls.turnFree = true
+	s.mu.Unlock()
+	if watch && s.armTLSWatch(c, syscall.EPOLL_CTL_MOD) != nil { // the socket has been closed: a reader must find out
+		s.handleTLSEvent(c)
+	}
+	return true
+}
 
-// leavePerch takes a connection off the loop that is about to be closed, and on which nobody sets alarms any more.
+// tlsWriteLimit is the size in bytes of the largest write to a TLS connection that tryWrite does itself. Such a write must not have to
+// wait, because a record that is not finished breaks the connection. A writable socket has a third of its send buffer free, part of
+// which the segments' overhead takes; send buffers are of 16 KiB or more unless the program has made them smaller.
+const tlsWriteLimit = 4 << 10
+
+// writableNow reports whether a short write will not have to wait. If the connection has been closed, the result is meaningless.
+func (c *Conn) writableNow() bool { return pollNow(c.fd, pollOut) == pollOut }
+
+// shutdownTLS ends a connection that may have no reader. It sends close_notify if that does not have to wait.
+func (s *stream) shutdownTLS(c *Conn) {
+	if t := s.Conn.(*tls.Conn); c.writableNow() {
+		_ = t.Close()
+	} else {
+		_ = t.NetConn().Close()
+	}
+	s.handleTLSEvent(c) // epoll does not report a descriptor that has been closed
+}
+
+// unwatchTLS takes a connection off the loop before it is closed. No timer is set afterwards.
 func (s *stream) unwatchTLS(c *Conn) {
 	if c.fdUsers.Or(fdClosing) == 0 {
 		c.freeSlot()

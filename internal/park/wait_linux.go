@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -9,28 +11,34 @@ import (
 	"unsafe"
 )
 
-// A poller that finds nothing to do sleeps in one of two ways. In the runtime's poller it costs nobody anything, but
-// falling asleep and being woken by the scheduler take longer than handling a message. In a system call that the
-// scheduler does not know of both are quick, but its processor is lost to others meanwhile, and the scheduler's monitor, which sees
-// somebody run, wakes up dozens of times to watch. So a poller naps only while events follow each other so
-// quickly that naps are short, and lets the others have their turn in between.
+// A poller that has nothing to do waits for events in one of two ways.
 //
-// One thing is lost with a single processor: a goroutine that blocks in a system call, such as reading a slow file, keeps it until
-// the monitor looks twice, which is every ten milliseconds as long as somebody seems to run. That is so in every busy
-// program; napping makes the loop look busy at a fifth of its load.
+// A long wait uses the runtime's poller, through a waiter. The goroutine is parked and its processor (the runtime's P) is free for
+// others. But parking it and waking it again take longer than handling a message.
+//
+// A short wait is an epoll_wait of a few milliseconds in a raw system call, of which the scheduler does not know. It begins and ends
+// quickly. But its P is lost to other goroutines meanwhile, and the runtime's monitor thread (sysmon), which sees a goroutine that
+// runs, wakes up dozens of times. So a poller uses short waits only while events follow each other so quickly that the waits are
+// short, and yields its P to other goroutines in between.
+//
+// With GOMAXPROCS=1, short waits have a cost: a goroutine that blocks in a system call, such as reading a slow file, keeps the P until
+// sysmon has seen it twice, and sysmon looks every ten milliseconds as long as a goroutine seems to be running. That is so in every
+// busy program; short waits make the loop look busy at a fifth of its capacity.
 const (
-	// nap is how long, in milliseconds, a poller sleeps at the most without the scheduler's knowledge.
+	// shortWaitMillis is the timeout of a short wait, in milliseconds.
 	shortWaitMillis = 2
-	// brisk is how soon events have to follow each other for naps.
+	// quickWakeWithin is how soon a long wait must end to count as a quick wake.
 	quickWakeWithin = shortWaitMillis * time.Millisecond * 3 / 4
-	// streak is how many in a row have to: a nap in vain costs what so many others save.
+	// quickWakesNeeded is the number of quick wakes in a row after which a poller uses short waits: a short wait that times out costs
+	// as much as that many others save.
 	quickWakesNeeded = 64
-	// manners is how many events a poller handles before it lets others have the processor.
+	// eventsPerYield is how many events a poller handles before it yields its P.
 	eventsPerYield = 32
 )
 
-// gate is an epoll instance above a descriptor, in the runtime's poller: this is how a poller waits for the loop's like any
-// other goroutine. It is opened for one wait at a time, so that what happens at other times wakes nobody.
+// waiter is an epoll instance that contains one descriptor and is itself in the runtime's poller. With it, a goroutine waits for the
+// descriptor (the loop's epoll instance, for example) as it would for a connection. The descriptor is armed for one wait at a time, so
+// that events at other times wake no goroutine.
 type waiter struct {
 	target int
 	events uint32
@@ -38,64 +46,66 @@ type waiter struct {
 	fd    int
 	file  *os.File
 	raw   syscall.RawConn
-	check func(uintptr) bool
+	check func(uintptr) bool // ready, as a func value that is allocated once
 
-	mu    sync.Mutex // held by who waits
+	mu    sync.Mutex // held during a wait
 	armed bool
 }
 
-// newGate makes what waits until target is ready for events.
+// newWaiter returns a waiter for the given events of target.
 func newWaiter(target int, events uint32) (*waiter, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
-	g := &waiter{target: target, events: events, fd: fd}
-	g.check = g.ready
-	if err = g.control(syscall.EPOLL_CTL_ADD, 0); err == nil {
-		err = syscall.SetNonblock(fd, true) // or os.NewFile would not give it to the runtime
+	w := &waiter{target: target, events: events, fd: fd}
+	w.check = w.ready
+	if err = w.control(syscall.EPOLL_CTL_ADD, 0); err == nil {
+		err = syscall.SetNonblock(fd, true) // otherwise os.NewFile does not add it to the runtime's poller
 	}
-	g.file = os.NewFile(uintptr(fd), "epoll")
+	w.file = os.NewFile(uintptr(fd), "epoll")
 	if err == nil {
-		err = g.file.SetDeadline(time.Time{}) // fails if the runtime did not take it
+		err = w.file.SetDeadline(time.Time{}) // fails if the runtime's poller did not take it
 	}
 	if err == nil {
-		g.raw, err = g.file.SyscallConn()
+		w.raw, err = w.file.SyscallConn()
 	}
 	if err != nil {
-		g.close()
+		w.close()
 	}
-	return g, err
+	return w, err
 }
 
-func (g *waiter) control(op int, events uint32) error {
-	return syscall.EpollCtl(g.fd, op, g.target, &syscall.EpollEvent{Events: events | syscall.EPOLLONESHOT})
+func (w *waiter) control(op int, events uint32) error {
+	return syscall.EpollCtl(w.fd, op, w.target, &syscall.EpollEvent{Events: events | syscall.EPOLLONESHOT})
 }
 
-// waitLocked waits until the target is ready, or for no reason. mu must be held.
-func (g *waiter) waitLocked() {
-	g.armed = false
-	_ = g.raw.Read(g.check)
+// waitLocked waits until the target is ready. It may also return without a reason. mu must be held, and is held during the wait.
+func (w *waiter) waitLocked() {
+	w.armed = false
+	_ = w.raw.Read(w.check)
 }
 
-// passed is called by the runtime before it waits, and when the gate has something to say.
-func (g *waiter) ready(uintptr) bool {
-	if !g.armed {
-		g.armed = g.control(syscall.EPOLL_CTL_MOD, g.events) == nil
-		return !g.armed
+// ready is called by RawConn.Read before it waits and each time the epoll instance has become readable. RawConn.Read returns when it
+// returns true.
+func (w *waiter) ready(uintptr) bool {
+	if !w.armed {
+		w.armed = w.control(syscall.EPOLL_CTL_MOD, w.events) == nil
+		return !w.armed
 	}
-	var event syscall.EpollEvent // to be told of it shuts the gate
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(g.fd), uintptr(unsafe.Pointer(&event)), 1, 0, 0, 0)
+	var event syscall.EpollEvent // fetching the event disarms the target (EPOLLONESHOT)
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(w.fd), uintptr(unsafe.Pointer(&event)), 1, 0, 0, 0)
 	return n > 0 || errno != 0
 }
 
-func (g *waiter) close() {
-	if g != nil {
-		_ = g.file.Close()
+func (w *waiter) close() {
+	if w != nil {
+		_ = w.file.Close()
 	}
 }
 
-// sleep waits for events, which there may be none of after all. It reports whether the poller is still needed.
+// waitForEvents waits until there are events and fetches up to maxEvents of them. n may be 0 or negative. needed is false if the
+// poller must end, because another one is waiting.
 func (l *loop) waitForEvents(p *poller) (n int, needed bool) {
 	if !l.pollerWaits.CompareAndSwap(false, true) {
 		return l.waitBesideOther(p)
@@ -111,13 +121,13 @@ func (l *loop) waitForEvents(p *poller) (n int, needed bool) {
 	return n, true
 }
 
-// sore is for how long after a handler has blocked another one is expected to.
+// blockedWindow is how long after a handler has blocked another one is expected to block.
 const blockedWindow = time.Second
 
-// standBy sleeps although another poller does. While handlers block now and then it is good to have somebody who goes on at once,
-// but to wake two for one event is too much otherwise.
+// waitBesideOther waits although another poller does. While handlers block now and then, a second waiting poller continues at once when
+// one blocks. At other times it would only be woken for nothing.
 func (l *loop) waitBesideOther(p *poller) (n int, needed bool) {
-	if hurt := l.lastBlocked.Load(); hurt == 0 || l.elapsed()-hurt > int64(blockedWindow) || !l.eventWaiter.mu.TryLock() {
+	if last := l.lastBlocked.Load(); last == 0 || l.elapsed()-last > int64(blockedWindow) || !l.eventWaiter.mu.TryLock() {
 		return 0, false
 	}
 	p.waiting.Store(true)
@@ -128,21 +138,21 @@ func (l *loop) waitBesideOther(p *poller) (n int, needed bool) {
 	return n, true
 }
 
-// nap sleeps without the scheduler's knowledge.
+// shortWait waits without the scheduler's knowledge, for shortWaitMillis at most.
 func (l *loop) shortWait(p *poller) int {
 	l.yieldProcessor()
 	n := l.epollWait(p, shortWaitMillis)
 	p.shortWaitHit = n == 1
 	switch {
-	case n == 0: // it was in vain
+	case n == 0: // timed out
 		l.quickWakes = 0
 	case n < 0:
-		runtime.Gosched() // the signal that has ended it asks for this
+		runtime.Gosched() // the signal that interrupted the wait may be the runtime's, which asks for this
 	}
 	return n
 }
 
-// park sleeps in the runtime's poller.
+// longWait waits in the runtime's poller.
 func (l *loop) longWait(p *poller) int {
 	l.cancelCheck()
 	began := time.Now()
@@ -155,16 +165,20 @@ func (l *loop) longWait(p *poller) int {
 	return l.epollWait(p, 0)
 }
 
-// stepAside lets others have the processor before it is lost to them, unless they have been seen to have another: offering
-// it would wake them for nothing. Who has just been given work waits for this very one, though: to wake another that takes
-// the work away lasts many times as long as most handlers. If this may be the only processor, it also has the runtime look
-// who else could run. As long as there is somebody, which would be us, the runtime does that every ten milliseconds only.
+// yieldProcessor lets other goroutines use the poller's P. It does nothing if check has recently seen that others have a P of their
+// own: runtime.Gosched would then wake an idle P for nothing. But if a handler has handed work to a goroutine (WorkHandedOff), that
+// goroutine is queued on this very P, and it yields: waking another P that takes the work away takes many times as long as most
+// handlers run.
+//
+// If this may be the only P and check could not run in time (yieldOverdue), it waits for the yieldWaiter instead, which is always ready:
+// going through the runtime's poller makes the runtime look for other goroutines that are ready to run. Otherwise sysmon does that only
+// every ten milliseconds, as long as a goroutine, such as this one, is running.
 func (l *loop) yieldProcessor() {
-	handed := l.handedOff.Load()
-	if handed {
+	handedOff := l.handedOff.Load()
+	if handedOff {
 		l.handedOff.Store(false)
 	}
-	if !handed && l.elapsed()-l.lastOtherRan.Load() < int64(shortWaitMillis*time.Millisecond) {
+	if !handedOff && l.elapsed()-l.lastOtherRan.Load() < int64(shortWaitMillis*time.Millisecond) {
 		return
 	}
 	l.yielding.Store(true)
@@ -178,10 +192,11 @@ func (l *loop) yieldProcessor() {
 	l.yielding.Store(false)
 }
 
-// now is the time in nanoseconds since the loop began.
+// elapsed is the time in nanoseconds since the loop began.
 func (l *loop) elapsed() int64 { return int64(time.Since(l.timers.start)) }
 
-// epoll is epoll_wait without telling the scheduler.
+// epollWait is epoll_wait in a raw system call, of which the scheduler does not know. The timeout is in milliseconds. It returns a
+// negative number if it fails or is interrupted.
 func (l *loop) epollWait(p *poller, timeout uintptr) int {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), maxEvents, timeout, 0, 0)
 	if errno != 0 {
