@@ -112,7 +112,7 @@ func (c *Conn) SetTimer(d time.Duration) {
 }
 
 // DeferWrite reports whether to delay a write, because more is about to be handled that may lead to further writes. If it returns
-// true, Flush runs within about a millisecond.
+// true, Flush runs within about a millisecond, unless the turn calls Cork(false) before: see there.
 func (c *Conn) DeferWrite() bool {
 	if s := c.stream.Load(); s != nil {
 		return s.deferWrite()
@@ -121,7 +121,8 @@ func (c *Conn) DeferWrite() bool {
 }
 
 // Cork, called in the connection's turn with true, makes DeferWrite return true, because Received has more to handle of its bytes.
-// Cork(false) ends that. On the loop, it also runs the calls of Flush that are due, for all connections.
+// Cork(false) ends that. On the loop, it also runs the calls of Flush that are due, for all connections. Elsewhere, the turn itself must
+// then write what it has deferred.
 func (c *Conn) Cork(on bool) {
 	if s := c.stream.Load(); s != nil {
 		s.cork(c, on)
