@@ -8,11 +8,16 @@ import (
 
 // alarms has those of a namespace go off. The store knows when each is due; here is only when the first is, so that a
 // hundred thousand alarms cost no more than one. No goroutine is there while none is due.
+//
+// Alarms are due by the wall clock, which may be set at any time, and timers run by the monotonic clock, which is not. So while an alarm
+// is pending, the wall clock is looked at every wallCheck.
 type alarms struct {
 	n *Namespace
 
 	mu      sync.Mutex       // above the clock's
-	at      time.Time        // when the clock tells to look; zero: it does not
+	wall    func() time.Time // the wall clock
+	first   time.Time        // when, by the wall clock, the first alarm is due that is known of; zero: there is none
+	at      time.Time        // when, by the monotonic clock, tick is called; zero: it is not
 	busy    map[ID]time.Time // those which the store says are due and which are not to be started; zero: until settled, else: until then
 	running int              // goroutines that each see to one
 	full    bool             // more are due than may run
@@ -27,7 +32,7 @@ const (
 	alarmPage   = 256         // how many the store is asked for at a time, besides those that are known
 	maxAlarms   = 1024        // that go off at a time: those beyond wait for their turn
 	maxLookWait = time.Minute // after the store has failed
-	maxNap      = time.Hour   // after which time may have been set, or the machine suspended
+	wallCheck   = 5 * time.Second
 )
 
 // endOfTime is later than any alarm, and still a time that engines can count in nanoseconds.
@@ -42,24 +47,47 @@ func (a *alarms) arm(t time.Time) {
 
 // armLocked is arm. mu must be held.
 func (a *alarms) armLocked(t time.Time) {
-	if latest := time.Now().Add(maxNap); t.After(latest) {
-		t = latest
-	}
-	if a.stopped || !a.at.IsZero() && !t.Before(a.at) {
+	t = t.Round(0) // without its reading of the monotonic clock
+	if a.stopped {
 		return
 	}
-	a.at = t
-	a.n.clock.add(due{at: t})
+	if a.first.IsZero() || t.Before(a.first) {
+		a.first = t
+	}
+	a.scheduleLocked()
 }
 
-// tick is called when the clock has reached at.
+// scheduleLocked has tick called when the first alarm is due, and after wallCheck at the latest. mu must be held.
+func (a *alarms) scheduleLocked() {
+	at := time.Now().Add(min(a.first.Sub(a.wall().Round(0)), wallCheck))
+	if !a.at.IsZero() && !at.Before(a.at) {
+		return
+	}
+	a.at = at
+	a.n.clock.add(due{at: at})
+}
+
+// tick is called when the monotonic clock has reached at.
 func (a *alarms) tick(at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.at.Equal(at) { // or there was an earlier one
-		a.at = time.Time{}
-		a.lookLocked()
+	if a.stopped || !a.at.Equal(at) { // or there was an earlier one
+		return
 	}
+	a.at = time.Time{}
+	if a.first.After(a.wall()) {
+		a.scheduleLocked()
+		return
+	}
+	a.first = time.Time{}
+	a.lookLocked()
+}
+
+// now is the time by the wall clock.
+func (a *alarms) now() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wall()
 }
 
 // lookLocked has a goroutine look for alarms that are due. mu must be held.
@@ -106,7 +134,7 @@ func (a *alarms) limit() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, until := range a.busy {
-		if !until.IsZero() && !until.After(time.Now()) {
+		if !until.IsZero() && !until.After(a.wall()) {
 			delete(a.busy, id)
 		}
 	}
@@ -120,7 +148,7 @@ func (a *alarms) startLocked(found []DueAlarm) bool {
 		switch {
 		case a.stopped:
 			return false
-		case d.Time.After(time.Now()):
+		case d.Time.After(a.wall()):
 			a.armLocked(d.Time)
 			return false
 		case known && !until.IsZero():
@@ -146,7 +174,7 @@ func (a *alarms) postponeLocked(err error) {
 	wait := min(alarmRetry<<min(a.failed, 8), maxLookWait)
 	a.failed++
 	a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
-	a.armLocked(time.Now().Add(wait))
+	a.armLocked(a.wall().Add(wait))
 }
 
 // see has an alarm go off as a turn of its object.

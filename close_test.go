@@ -143,7 +143,7 @@ func TestHalfOpen(t *testing.T) {
 }
 
 func TestHalfOpenPeerHangsUp(t *testing.T) {
-	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withPeer(t, edgews.Options{CloseTimeout: 100 * time.Millisecond}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.AcceptHalfOpen())
 		p.sends(closing(1000, ""))

@@ -1,13 +1,9 @@
 package edgews
 
 import (
-	"errors"
-	"fmt"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/deflate"
-	"github.com/edgews/edgews/internal/frame"
 )
 
 // deflater compresses what a socket sends. Its mutex is held from compressing a message until it is queued,
@@ -147,29 +143,6 @@ func (w *wire) admit(m *outgoing) error {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	return w.s.admitLocked(m)
-}
-
-// inflate replaces a compressed message by what it stands for, or fails the connection.
-func (w *wire) inflate(compressed *buffer) (*buffer, error) {
-	plain := newBuffer(2 * len(compressed.b))
-	var err error
-	plain.b, err = w.inflater.AppendIn(plain, plain.b, compressed.b, w.limit())
-	compressed.free()
-	if err == nil && w.kind == Text && !utf8.Valid(plain.b) {
-		err = &frame.Error{Code: uint16(StatusInvalidFramePayloadData), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
-	}
-	switch {
-	case errors.Is(err, deflate.ErrTooBig):
-		err = &frame.Error{Code: uint16(StatusMessageTooBig), Detail: fmt.Sprintf("message is too large: it inflates to more than %d bytes", w.limit())}
-	case errors.Is(err, deflate.ErrCorrupt):
-		err = &frame.Error{Code: uint16(StatusProtocolError), Section: "RFC 7692 §7.2.2", Detail: "invalid compressed data"}
-	}
-	if err != nil {
-		plain.free()
-		w.breach(err)
-		return nil, err
-	}
-	return plain, nil
 }
 
 // limit is the largest message. A socket's options do not change any more once it has a connection.

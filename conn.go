@@ -9,6 +9,7 @@ import (
 func (m *member) turn() {
 	s := m.s
 	s.mu.Lock()
+	s.tab.lookIfDueLocked()
 	switch {
 	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()
@@ -18,6 +19,8 @@ func (m *member) turn() {
 		fate := s.fate
 		s.mu.Unlock()
 		m.deliverEnd(fate)
+	case s.in != nil && s.in.asks != wantNothing:
+		m.invite()
 	default:
 		s.mu.Unlock()
 	}
@@ -27,7 +30,7 @@ func (m *member) turn() {
 func (m *member) deliverMessage() {
 	s := m.s
 	it := s.takeLocked()
-	if s.in.whole() || s.is(finishing) { // again, behind the others
+	if s.in.whole() || s.is(finishing) || s.in.asks != wantNothing { // again, behind the others
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse

@@ -15,6 +15,9 @@ type quota struct {
 	plan Plan
 	soon atomic.Bool // a look is due
 
+	// left is how much may pass until a look is due, in messages of quotaUnit. Connections take shares of it: see share.
+	left atomic.Int64
+
 	mu sync.Mutex // above those of meters
 
 	// Guarded by mu.
@@ -27,10 +30,13 @@ type quota struct {
 }
 
 const (
-	quotaBatch   = 100                    // so many messages on a connection, and somebody looks
-	quotaSpacing = 100 * time.Millisecond // but not more often than this
-	quotaStale   = time.Second            // what an upgrade may rely on
-	quotaLedger  = 5 * time.Second        // how long it may wait for the ledger
+	quotaShare   = 100     // units that a connection may count without asking again, at the most
+	quotaShares  = 16      // a share is at most such a part of what is left, so that shares end where the quota does
+	quotaMost    = 1 << 20 // units that are left, at the most; more are found later
+	quotaNear    = quotaShares * quotaShare
+	quotaSpacing = 100 * time.Millisecond // between looks that nothing waits for
+	quotaStale   = time.Second            // what an upgrade may rely on while the quota is not near
+	quotaLedger  = 5 * time.Second        // how long a look may wait for the ledger
 )
 
 // dayMark is what a meter and its tenants had used when a day began.
@@ -49,8 +55,10 @@ func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 // What of it is used up, and whose it is, is in those errors and the Logger's. Events of objects, alarms among them,
 // still run.
 //
-// Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and
-// out, is looked at after 100 messages on one and at each MeterOptions.Interval, so that a little more may be used. With a
+// Upgrades and requests stop at the bound; those that are on their way count. Messages over open sockets stop at the bound as well,
+// except for a few that each socket may be handling meanwhile, and for messages that are sent and not answered: a broadcast is
+// not interrupted. Time is looked at every MeterOptions.Interval. What other processes use that share the Store does not
+// count, except what they had written to the ledger when this one read it, once: give each process a quota of its own. With a
 // ledger, what was used earlier in the day counts when the program begins anew.
 func (m *Meter) SetQuota(daily Plan) {
 	if m == nil {
@@ -149,7 +157,8 @@ func (q *quota) allowsLocked(underway Usage) error {
 func (q *quota) lookIfStale() {
 	q.mu.Lock()
 	old := q.looked.UTC().Truncate(24*time.Hour) != today()
-	due := old || !q.looking && time.Since(q.looked) > quotaStale
+	near := q.left.Load() < quotaNear
+	due := old || near || !q.looking && time.Since(q.looked) > quotaStale
 	q.looking = q.looking || due
 	q.mu.Unlock()
 	if !due {
@@ -177,6 +186,7 @@ func (q *quota) look() {
 	was := q.over
 	q.over = q.plan.Allows(used)
 	over := q.over
+	q.left.Store(q.plan.unitsLeft(used))
 	q.mu.Unlock()
 	if over == nil || q.m.quota.Load() != q { // it may be gone by now
 		return
@@ -185,6 +195,56 @@ func (q *quota) look() {
 		q.m.books.logger().Warn("edgews: daily quota exceeded", "tenant", q.m.tenant, "error", over)
 	}
 	q.m.closeAll(over)
+}
+
+// quotaUnit is how many bytes a message has that counts as one against what is left. A larger one counts as more.
+const quotaUnit = 1 << 10
+
+// unitsOf returns what messages, of so many bytes together, count as.
+func unitsOf(messages, bytes int) int64 { return int64(messages + bytes/quotaUnit) }
+
+// unitsLeft returns how many more units, in or out, the plan allows for sure, up to quotaMost.
+func (p Plan) unitsLeft(u Usage) (left int64) {
+	for n := int64(1); n <= quotaMost; n *= 2 {
+		in := Usage{MessagesIn: n, BytesIn: n * quotaUnit}
+		out := Usage{MessagesOut: n, BytesOut: n * quotaUnit}
+		if p.Allows(u.Add(in)) != nil || p.Allows(u.Add(out)) != nil {
+			break
+		}
+		left = n
+	}
+	return left
+}
+
+// share returns how many units a connection may count until it asks again; 0: a look is due first.
+func (q *quota) share() int64 {
+	left := q.left.Load()
+	share := min(max(left/quotaShares, 1), quotaShare)
+	if left <= 0 || q.left.Add(-share) < 0 {
+		return 0
+	}
+	return share
+}
+
+// share returns how many units a connection may count until it asks again, as the quotas of m and those above it say; 0: a look is
+// due first.
+func (m *Meter) share() int64 {
+	share := int64(quotaShare)
+	for ; m != nil; m = m.parent {
+		if q := m.quota.Load(); q != nil {
+			share = min(share, q.share())
+		}
+	}
+	return share
+}
+
+// lookNow looks at the quotas of m and those above it that have nothing left. No mutex may be held.
+func (m *Meter) lookNow() {
+	for ; m != nil; m = m.parent {
+		if q := m.quota.Load(); q != nil && q.left.Load() <= 0 {
+			q.look()
+		}
+	}
 }
 
 // quotaDetail is what a client is told. Whose quota it is, and what of it, is for the logs.

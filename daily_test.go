@@ -3,8 +3,11 @@ package edgews_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -96,13 +99,13 @@ func TestQuotaClosesSockets(t *testing.T) {
 		time.Sleep(time.Hour + time.Second) // a second after a round
 		assert.Equal(t, edgews.Open, s.ReadyState())
 		p.ignores()
-		for range 101 {
+		for range 2 { // the last, and one that is being handled when it turns out to be too much
 			p.pours(tick)
 			events.wants(message("x"))
 		}
-		time.Sleep(time.Second)
+		p.pours(tick)
 		wanted := closed(1008, "daily quota exceeded", false)
-		events.wantsEnd(failed("quota exceeded: requests: 17 of 12 requests"), wanted)
+		events.wantsEnd(failed("quota exceeded: requests: 13 of 12 requests"), wanted)
 		others.wantsEnd(failed("quota exceeded"), wanted)
 		_, _, err := edgews.Dial(t.Context(), "ws://nowhere.test", &edgews.DialOptions{Options: edgews.Options{Meter: m}})
 		assert.ErrorIs(t, err, edgews.ErrQuota)
@@ -229,6 +232,50 @@ func TestQuotaForgetsWhatFails(t *testing.T) {
 	})
 }
 
+// Over many connections no more goes than over one, except for a few messages on each.
+func TestQuotaOfManyConnections(t *testing.T) {
+	const connections, each, quota = 5, 400, 50
+	for _, where := range []place{overPipe, overTCP} {
+		for name, plan := range map[string]edgews.Plan{
+			"messages in": {MessagesIn: edgews.Rate{Included: quota}},
+			"all":         {Messages: edgews.Rate{Included: 2 * quota}},
+			"bytes in":    {BytesIn: edgews.Rate{Included: quota * 3000}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				where.run(t, func(t *testing.T, where place) {
+					m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+					var sockets []*edgews.Socket
+					var floods []func()
+					var done sync.WaitGroup
+					for n := range connections {
+						s, p := where.serverAndPeer(t, edgews.Options{Meter: m.Tenant(fmt.Sprint(n)), KeepAlive: -1, Logger: quiet})
+						s.OnMessage(func(e edgews.MessageEvent) { s.SendBytes(e.Data[:1]) })
+						require.NoError(t, s.Accept())
+						sockets = append(sockets, s)
+						p.ignores()
+						var all []byte
+						for range each {
+							all = append(all, p.encode(binaryOf(strings.Repeat("x", 3000)))...)
+						}
+						floods = append(floods, func() { p.pours(all) })
+					}
+					m.SetQuota(plan)
+					for _, flood := range floods {
+						done.Go(flood)
+					}
+					for _, s := range sockets {
+						waitDone(t, s)
+					}
+					done.Wait()
+					used := m.Usage()
+					assert.GreaterOrEqual(t, used.MessagesIn, int64(quota))
+					assert.LessOrEqual(t, used.MessagesIn, int64(quota+10*connections))
+				})
+			})
+		}
+	}
+}
+
 // What is sent counts as well as what comes.
 func TestQuotaOfWhatIsSent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -314,10 +361,10 @@ func TestQuotaThatIsGone(t *testing.T) {
 			s.OnMessage(func(edgews.MessageEvent) {})
 			require.NoError(t, s.Accept())
 			go p.ignores()
-			for range 100 {
+			for range 11 {
 				p.sends(text("x"))
 			}
-			synctest.Wait() // somebody is about to look
+			synctest.Wait() // a look is due
 			m.SetQuota(then)
 			time.Sleep(time.Hour)
 			assert.Equal(t, edgews.Open, s.ReadyState())

@@ -21,6 +21,7 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
+	s.tab.lookIfDueLocked()
 	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
@@ -88,6 +89,9 @@ func (w *wire) keepLocked(it item) bool {
 	s := w.s
 	if s.is(pulling | hosted) {
 		in := s.inboxLocked()
+		if s.is(owned) {
+			in.want = wantNothing // it has got what it has asked for
+		}
 		in.push(it)
 		s.arrivedForOwnerLocked()
 		w.conn.WorkHandedOff()
@@ -124,8 +128,11 @@ func (w *wire) stream() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.is(pulling) || s.is(owned) { // an object takes whole messages
+	switch {
+	case !s.is(pulling):
 		return true
+	case s.is(owned) || w.deflated: // these are taken whole
+		return s.inboxLocked().hungry() || w.haltForOwnerLocked()
 	}
 	whole := s.in.want == wantMessage
 	switch {
@@ -139,14 +146,27 @@ func (w *wire) stream() bool {
 		return true
 	}
 	if !w.limiter.allow(0, len(w.message.b)) {
-		s.failLocked(StatusPolicyViolation, "rate limit exceeded", errTooFast)
-		return false
+		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
 	s.tab.inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	w.conn.WorkHandedOff()
 	return true
+}
+
+// haltForOwnerLocked waits until more is wanted of a message, and has an object asked. mu must be held.
+func (w *wire) haltForOwnerLocked() bool {
+	if w.s.is(owned) {
+		w.s.askLocked(wantRest)
+	}
+	return w.haltLocked()
+}
+
+// askLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
+func (s *Socket) askLocked(what demand) {
+	s.inboxLocked().asks = what
+	s.arrivedForOwnerLocked()
 }
 
 // alive reports whether the socket goes on.

@@ -119,8 +119,14 @@
 //
 // A receiver that stops receiving stops its peer, not the process: when 64 KiB wait to be received, in which each
 // message counts 48 bytes more than it has, the socket stops reading, and TCP makes the peer wait. What had been read
-// behind them, 64 KiB at most, waits with them. Until then pings are answered and a Close is seen while nobody
-// receives. With listeners nothing is read while a listener runs.
+// behind them, 64 KiB at most, waits with them. Until then pings are answered while nobody receives. The same holds for an
+// object that is busy. A compressed message that is larger than that is inflated when it is taken. With listeners nothing is
+// read while a listener runs.
+//
+// What arrives takes effect in the order in which it arrived. The peer's Close, and whatever breaks the protocol or a limit,
+// is acted on when the messages before it have been taken and more is asked for: a loop of Receive and Write answers all of
+// them. Until then the socket is Open, and Send and Write work. It does not wait longer than [Options.CloseTimeout] for a
+// receiver that stays away.
 //
 // Cancelling the context of Receive, NextReader, Write, Flush or Ping ends the call with ctx.Err(). The socket
 // stays usable and no message is lost.
@@ -138,6 +144,9 @@
 // its own Close are still delivered. The peer's Close is answered automatically with its own code and reason,
 // unless the socket was accepted with AcceptHalfOpen: then the application may go on sending after the close
 // event, and ends the socket with Close.
+//
+// A peer may end its side of the connection right behind its Close: what is queued, and our Close, still go out. A half-open
+// socket has CloseTimeout for its own Close then. The end of a connection without a Close is 1006 at once.
 //
 // Every accepted socket fires exactly one close event, whatever happened:
 //
@@ -189,6 +198,7 @@
 //	write without progress      10 s                    WriteTimeout
 //	messages, bytes per second  no limit                RateLimit
 //	waiting to be received      64 KiB                  fixed; one message may be larger, and up to 64 KiB were read with it
+//	inflated at the same time   64 MiB                  fixed; by all sockets together, one message may be larger
 //	empty frames of a message   65,536                  fixed; more are answered with 1008
 //	close reason                123 bytes               RFC 6455
 //	opening by NewWebSocket     30 s                    fixed; Dial has a context

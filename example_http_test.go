@@ -71,6 +71,34 @@ func ExampleRespond() {
 	// you said hello
 }
 
+// greet sends a message and prints the answer.
+func greet(ctx context.Context, url string) error {
+	s, _, err := edgews.Dial(ctx, url, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close(edgews.StatusNormalClosure, "")
+	if err := s.Write(ctx, edgews.Text, []byte("hello")); err != nil {
+		return err
+	}
+	msg, err := s.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(msg.Text())
+	return nil
+}
+
+func ExampleDial_client() {
+	srv := httptest.NewServer(http.HandlerFunc(echo))
+	defer srv.Close()
+	if err := greet(context.Background(), srv.URL); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// hello
+}
+
 // Dial says what the server agreed to, and what it answered.
 func ExampleDial() {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,12 +11,24 @@ import (
 	"github.com/edgews/edgews"
 )
 
+// tokens are those of the customers.
+var tokens = map[string]string{"Bearer 4f1c": "acme", "Bearer 77aa": "initech"}
+
+func customerOf(r *http.Request) (name string, ok bool) {
+	name, ok = tokens[r.Header.Get("Authorization")]
+	return name, ok
+}
+
 // A service that bills its own customers: each has a tenant's meter, and what all of them use is the service's own bill.
 func ExampleMeter() {
 	meter := edgews.NewMeter(nil)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		customer := meter.Tenant(r.URL.Query().Get("customer"))
-		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: customer}})
+		customer, ok := customerOf(r) // by a token, or a session: not a name that clients choose
+		if !ok {
+			http.Error(w, "unknown token", http.StatusUnauthorized)
+			return
+		}
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: meter.Tenant(customer)}})
 		if err != nil {
 			return
 		}
@@ -27,8 +39,8 @@ func ExampleMeter() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	for customer, messages := range map[string]int{"acme": 2, "initech": 40} {
-		s, _, err := edgews.Dial(ctx, server.URL+"?customer="+customer, nil)
+	for token, messages := range map[string]int{"Bearer 4f1c": 2, "Bearer 77aa": 40} {
+		s, _, err := edgews.Dial(ctx, server.URL, &edgews.DialOptions{Header: http.Header{"Authorization": {token}}})
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -11,7 +11,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Room is a chat room: whatever one says, all hear. Between messages it hibernates, and its sockets do not notice.
+// Room is a chat room: every message reaches every member. Between messages it hibernates.
 type Room struct{ st *edgews.State }
 
 func NewRoom(_ context.Context, st *edgews.State) (edgews.Object, error) {

@@ -17,7 +17,11 @@ func Example() {
 	server.Accept()
 
 	client.Write(ctx, edgews.Text, []byte("hello"))
-	msg, _ := client.Receive(ctx)
+	msg, err := client.Receive(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	fmt.Println(msg.Text())
 	client.Close(edgews.StatusNormalClosure, "bye")
 	<-server.Done()

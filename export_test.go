@@ -1,6 +1,16 @@
 package edgews
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
+
+// SetWallClock gives the alarms of a namespace another clock.
+func SetWallClock(n *Namespace, wall func() time.Time) {
+	n.alarms.mu.Lock()
+	defer n.alarms.mu.Unlock()
+	n.alarms.wall = wall
+}
 
 // The sizes that the tests of memory pin, in bytes.
 const (

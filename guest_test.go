@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"context"
+
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -464,8 +465,10 @@ func TestGuestLateListeners(t *testing.T) {
 		s, other := g.connect(func(s *edgews.Socket) { accept(t, s) })
 		require.NoError(t, other.Accept())
 		require.NoError(t, other.Send("one"))
+		large := make([]byte, 30<<10)
+		rand.NewChaCha8([32]byte{}).Read(large) // nothing that can be compressed
 		for range 10 {
-			require.NoError(t, other.Write(t.Context(), edgews.Binary, make([]byte, 30<<10)))
+			require.NoError(t, other.Write(t.Context(), edgews.Binary, large))
 		}
 		time.Sleep(time.Second)
 		assert.Zero(t, other.BufferedAmount(), "it is taken")

@@ -20,6 +20,8 @@ type inbox struct {
 	ready chan struct{}
 	// want is what the waiting receiver is after.
 	want demand
+	// asks is what an object is asked to want: the rest of a large message, or the message that has been compressed.
+	asks demand
 
 	// Owned by the receiver, of which there is one at a time.
 	receiving bool
@@ -107,6 +109,9 @@ func (in *inbox) wholeAfter(n int) bool {
 	}
 	return false
 }
+
+// hungry reports whether somebody waits for a message that is not here yet.
+func (in *inbox) hungry() bool { return in.want != wantNothing && in.queue.len() == 0 }
 
 // full reports whether a wire has to wait before it adds another message.
 func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }

@@ -14,6 +14,9 @@ type incoming struct {
 	streamed bool    // … and whether pieces of it are in the inbox already
 	message  *buffer // … and what is there of it
 	unwanted *item   // a message that waits for a listener
+	packed   bool    // … which is complete, compressed, and has to wait
+	tried    int64   // … and which has been found to inflate to more than so many bytes
+	claim    *claim  // what it has to wait for; nil: the application
 	rest     *buffer // bytes that were read and wait behind what halted us
 	pending  *pendingEnd
 }
@@ -59,6 +62,13 @@ func (w *wire) haltLocked() bool {
 	return false
 }
 
+// halt is haltLocked for those who do not hold mu.
+func (w *wire) halt() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.haltLocked()
+}
+
 // stirLocked is told that the application has done something.
 func (w *wire) stirLocked() {
 	if w.s.is(paused) {
@@ -81,7 +91,11 @@ func (w *wire) retry() bool {
 		if !w.offer(*it) {
 			return false
 		}
-	case w.message != nil && len(w.message.b) > inboxLimit && !w.deflated:
+	case w.packed:
+		if !w.unpack() {
+			return false
+		}
+	case w.message != nil && len(w.message.b) > inboxLimit:
 		if !w.stream() {
 			return false
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"sync/atomic"
 )
 
 // ledger keeps what a meter and its tenants have used since it was begun, over any number of runs of the program. An entry is
@@ -17,6 +18,8 @@ type ledger struct {
 	b    *books
 	turn chan struct{} // holds a token while somebody reads or writes: one at a time
 	run  uint64        // tells this meter from others
+
+	known atomic.Bool // what others have written is known: read, for those who do not have the turn
 
 	// Guarded by turn.
 	seal   ledgerSeal // of the last commit that is known
@@ -107,6 +110,7 @@ func (l *ledger) catchUp(ctx context.Context, store ObjectStore) error {
 		}
 	}
 	l.seal, l.read = seal, true
+	l.known.Store(true)
 	return nil
 }
 
@@ -137,7 +141,7 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 	for _, e := range found {
 		m := l.b.all
 		for _, name := range e.Tenant {
-			m = m.Tenant(string(name))
+			m = m.tenantNamed(string(name), -1)
 		}
 		m.mu.Lock()
 		m.before = e.Usage.Sub(m.saved)
@@ -265,7 +269,7 @@ func (m *Meter) earlier() Usage {
 
 func (b *books) readLedger(ctx context.Context) error {
 	l := b.ledger
-	if l == nil {
+	if l == nil || l.known.Load() {
 		return nil
 	}
 	if err := l.lock(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 // hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
 // closes it.
 func (w *wire) conclude() {
+	w.dropClaim()
 	w.s.finish()
 	w.parting, w.halted = true, false
 	w.dropInput()
@@ -26,6 +27,7 @@ func (w *wire) dropInput() {
 	if w.incoming == nil {
 		return
 	}
+	w.dropClaim()
 	if !w.direct { // or a Read may still be waiting to fill it
 		w.message.free()
 	}

@@ -81,11 +81,20 @@ type MeterOptions struct {
 	// may be written over by the other, and what it has used meanwhile is missing.
 	Ledger string
 
+	// MaxTenants bounds the tenants that the meter remembers, those of its tenants included, since each takes about 1 KB for as
+	// long as the meter lives; default 100,000; negative: no bound. Beyond it [Meter.Tenant] returns the meter above, so
+	// that what new tenants use counts there, and the Logger is told once. Those that the ledger names are not
+	// refused. Take the name of a tenant from who has logged in, not from what a client may choose.
+	MaxTenants int
+
 	// Logger gets what goes wrong; nil means slog.Default.
 	Logger *slog.Logger
 }
 
-const defaultInterval = time.Minute
+const (
+	defaultInterval   = time.Minute
+	defaultMaxTenants = 100_000
+)
 
 // NewMeter returns a meter that has counted nothing.
 func NewMeter(opts *MeterOptions) *Meter {
@@ -96,6 +105,7 @@ func NewMeter(opts *MeterOptions) *Meter {
 	b.opts.Interval = max(b.opts.Interval, 0)
 	setDefault(&b.opts.Interval, defaultInterval)
 	setDefault(&b.opts.Ledger, "meter")
+	setDefault(&b.opts.MaxTenants, defaultMaxTenants)
 	if b.opts.Store != nil {
 		b.ledger = newLedger(b)
 	}
@@ -104,24 +114,42 @@ func NewMeter(opts *MeterOptions) *Meter {
 }
 
 // Tenant returns the meter of one customer, which is made the first time and the same ever after. What it counts also
-// counts in m. Tenants may have tenants. The tenant without a name is m itself.
+// counts in m. Tenants may have tenants. The tenant without a name is m itself, and so is a new one when there are
+// MeterOptions.MaxTenants.
 func (m *Meter) Tenant(name string) *Meter {
 	if m == nil || name == "" {
 		return m
 	}
+	return m.tenantNamed(name, m.books.opts.MaxTenants)
+}
+
+// tenantNamed returns a tenant, or m if it is a new one and there are most of them; negative: any number.
+func (m *Meter) tenantNamed(name string, most int) *Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.tenants[name]
-	if t == nil {
-		if m.tenants == nil {
-			m.tenants = make(map[string]*Meter)
-		}
-		name = strings.Clone(name)
-		t = &Meter{books: m.books, parent: m, tenant: append(slices.Clip(m.tenant), name)}
-		m.tenants[name] = t
-		m.inOrder = append(m.inOrder, t)
+	if t := m.tenants[name]; t != nil {
+		return t
 	}
+	if n := m.books.tenants.Add(1); most >= 0 && n > int64(most) {
+		m.books.tenants.Add(-1)
+		m.books.tellTooMany(most)
+		return m
+	}
+	if m.tenants == nil {
+		m.tenants = make(map[string]*Meter)
+	}
+	name = strings.Clone(name)
+	t := &Meter{books: m.books, parent: m, tenant: append(slices.Clip(m.tenant), name)}
+	m.tenants[name] = t
+	m.inOrder = append(m.inOrder, t)
 	return t
+}
+
+// tellTooMany logs, once, that there are no more tenants. The mutexes of meters may be held.
+func (b *books) tellTooMany(most int) {
+	if !b.crowded.Swap(true) {
+		go b.logger().Warn("edgews: too many tenants: what others use counts for the meter above them (see MeterOptions.MaxTenants)", "limit", most)
+	}
 }
 
 // Usage returns what has been used since NewMeter, by m and its tenants. What is going on at the moment, a connection or an

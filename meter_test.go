@@ -3,6 +3,8 @@ package edgews_test
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -405,4 +407,24 @@ func TestNegativeInterval(t *testing.T) {
 		synctest.Wait()
 		assert.Len(t, j.all(), 1+2+1, "opened, each minute, closed")
 	})
+}
+
+// Tenants beyond the bound count for the meter above, and the log says so once. Those that are known go on.
+func TestMaxTenants(t *testing.T) {
+	var log lockedBuffer
+	m := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	a := m.Tenant("a")
+	child := a.Tenant("child")
+	b := m.Tenant("b")
+	for n := range 1000 {
+		assert.Same(t, m, m.Tenant(fmt.Sprint("new ", n)))
+	}
+	assert.Same(t, child, a.Tenant("another").Tenant("child"))
+	assert.Same(t, a, m.Tenant("a"))
+	assert.Same(t, b, m.Tenant("b"))
+	eventually(t, func() bool { return strings.Count(log.String(), "too many tenants") == 1 }, "a warning")
+	assert.Contains(t, log.String(), "limit=3")
+
+	unbounded := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: -1})
+	assert.NotSame(t, unbounded, unbounded.Tenant("x"))
 }

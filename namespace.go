@@ -144,7 +144,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.ctx, n.cut = context.WithCancelCause(context.Background())
 	n.working, n.tell = context.WithCancelCause(n.ctx)
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
-	n.clock.n, n.alarms.n = n, n
+	n.clock.n, n.alarms.n, n.alarms.wall = n, n, time.Now
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
@@ -162,10 +162,10 @@ func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
 // among them.
 var claims struct {
 	mu    sync.Mutex // a leaf
-	names map[claim]struct{}
+	names map[nameClaim]struct{}
 }
 
-type claim struct {
+type nameClaim struct {
 	store Store
 	name  string
 }
@@ -177,12 +177,12 @@ func (n *Namespace) claimName() {
 	}
 	claims.mu.Lock()
 	defer claims.mu.Unlock()
-	c := claim{n.opts.Store, n.name}
+	c := nameClaim{n.opts.Store, n.name}
 	if _, taken := claims.names[c]; taken {
 		panic(fmt.Sprintf("edgews: NewNamespace: there is a namespace %q on this Store already; use that one, or shut it down first", n.name))
 	}
 	if claims.names == nil {
-		claims.names = make(map[claim]struct{})
+		claims.names = make(map[nameClaim]struct{})
 	}
 	claims.names[c] = struct{}{}
 	n.claimed = true
@@ -195,7 +195,7 @@ func (n *Namespace) freeName() {
 	}
 	claims.mu.Lock()
 	defer claims.mu.Unlock()
-	delete(claims.names, claim{n.opts.Store, n.name})
+	delete(claims.names, nameClaim{n.opts.Store, n.name})
 }
 
 // known returns the object with that ID, if there is one in memory.

@@ -244,6 +244,62 @@ func TestEndBehindMessagesOfAClient(t *testing.T) {
 	}
 }
 
+func TestCloseBehindMessagesOfAPair(t *testing.T) {
+	for style, echo := range styles {
+		t.Run(style, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				a, b := edgews.NewPair()
+				events := record(t, a)
+				require.NoError(t, a.Accept())
+				for _, s := range []string{"1", "2", "3"} {
+					require.NoError(t, a.Send(s))
+				}
+				start := time.Now()
+				require.NoError(t, a.Close(4000, "enough"))
+				echo(b)
+				events.wantsEnd(message("1"), message("2"), message("3"), closed(4000, "enough", true))
+				assert.LessOrEqual(t, time.Since(start), 100*time.Millisecond)
+				waitDone(t, b)
+			})
+		})
+	}
+	t.Run("not received", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			a, b := edgews.NewPair()
+			events := record(t, a)
+			require.NoError(t, a.Accept())
+			require.NoError(t, a.Send("1"))
+			_, err := b.Receive(t.Context())
+			require.NoError(t, err)
+			start := time.Now()
+			require.NoError(t, a.Close(4000, "enough"))
+			time.Sleep(4 * time.Second)
+			require.NoError(t, b.Send("still here"))
+			events.wantsEnd(message("still here"), closed(4000, "enough", true))
+			assert.Less(t, time.Since(start), 5*time.Second)
+			waitDone(t, b)
+		})
+	})
+}
+
+// An end that was accepted after the other's Close does not stay open for ever either.
+func TestCloseOfAPairThatIsReceivedLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := edgews.NewPair()
+		events := record(t, a)
+		require.NoError(t, a.Accept())
+		require.NoError(t, a.Send("1"))
+		require.NoError(t, a.Close(4000, "enough"))
+		_, err := b.Receive(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, b.Send("answer"))
+		events.wantsEnd(message("answer"), cut)
+		waitDone(t, b)
+		assert.ErrorContains(t, b.Err(), "4000")
+		assert.ErrorIs(t, b.Send("too late"), edgews.ErrClosed)
+	})
+}
+
 // The rate limit is one of the things that come behind messages.
 func TestRateLimitBehindMessages(t *testing.T) {
 	withPeer(t, edgews.Options{RateLimit: edgews.RateLimit{Messages: 2}}, func(t *testing.T, s *edgews.Socket, p *peer) {

@@ -36,6 +36,8 @@ type memory struct {
 	gated      *gatedItems // nil: what is sent goes straight to peer
 	closeTimer *time.Timer // bounds the wait for peer's Close
 
+	closeDue bool // peer's Close has waited for long enough, see pendingEnd
+
 	late    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
 	lateDue bool                    // that turn is over: they get it now
 }
@@ -178,9 +180,20 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
+	if receiver, ok := m.peer.link.(*memory); ok && m.peer.fate == nil && m.peer.unansweredLocked() {
+		time.AfterFunc(pendingFor(m.self.opts), receiver.closeNow)
+	}
 	if m.self.fate == nil {
 		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.giveUp)
 	}
+}
+
+// closeNow delivers peer's Close although self has not asked for more.
+func (m *memory) closeNow() {
+	m.self.mu.Lock()
+	defer m.self.mu.Unlock()
+	m.closeDue = true
+	m.runLocked()
 }
 
 // giveUp ends a socket whose peer has not answered its Close.
@@ -201,6 +214,10 @@ func (m *memory) pingLocked(id uint64) {
 func (m *memory) failLocked() {
 	if m.closeTimer != nil {
 		m.closeTimer.Stop()
+	}
+	if other, ok := m.peer.link.(*memory); ok && m.peer.in.closing != nil { // there is nobody left to be answered
+		other.closeDue = true
+		other.runLocked()
 	}
 	m.startLocked()
 	if m.self.is(lost) {
@@ -243,7 +260,11 @@ func (m *memory) credit(it *item) {
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
-func (m *memory) stirLocked() {}
+func (m *memory) stirLocked() {
+	if m.self.in.closing != nil {
+		m.runLocked()
+	}
+}
 
 // transmit has nothing to do: what was sent is in the peer's inbox already.
 func (m *memory) transmit() {}
@@ -259,7 +280,13 @@ func (m *memory) startLocked() {
 	if g := s.guestLocked(); g != nil {
 		g.arrivedLocked(s)
 	}
-	if s.is(delivering) || m.nextLocked() == nothing {
+	m.runLocked()
+}
+
+// runLocked is startLocked for when nothing new has come.
+func (m *memory) runLocked() {
+	s := m.self
+	if !s.is(accepted) || s.is(delivering) || m.nextLocked() == nothing {
 		return
 	}
 	s.status |= delivering
@@ -288,7 +315,7 @@ func (m *memory) nextLocked() happening {
 		return theEnd
 	case message:
 		return aMessage
-	case s.in.closing != nil:
+	case s.in.closing != nil && (m.closeDue || !s.unansweredLocked()):
 		return aClose
 	}
 	return nothing

@@ -1,5 +1,7 @@
 package edgews
 
+import "time"
+
 // pendingEnd is how the peer ends the socket: with its Close, or by doing something wrong.
 //
 // What arrives takes effect in the order in which it arrived. Listeners have dealt with every message before the next frame is
@@ -17,12 +19,18 @@ type pendingEnd struct {
 // reading.
 func (w *wire) end(e pendingEnd) bool {
 	w.s.mu.Lock()
+	w.endLocked(e)
+	w.transmitLocked()
+	return false
+}
+
+// endLocked is end for those who hold mu, and write what is to be sent.
+func (w *wire) endLocked(e pendingEnd) bool {
 	if w.s.fate == nil && w.s.unansweredLocked() {
 		w.holdEndLocked(e)
-		w.s.mu.Unlock()
-		return false
+	} else {
+		w.applyLocked(e)
 	}
-	w.applyAndUnlock(e)
 	return false
 }
 
@@ -37,21 +45,22 @@ func (w *wire) holdEndLocked(e pendingEnd) {
 	later := e // or every end would be on the heap
 	w.pending = &later
 	w.s.status |= endWaits
-	// A little less than CloseTimeout: that may be how long a peer that has said Close waits for the answer.
-	d := w.s.opts.CloseTimeout
-	w.limitLocked(d - d/8)
+	w.limitLocked(pendingFor(w.s.opts))
 	w.haltLocked()
 }
 
-// applyAndUnlock ends the socket. mu must be held; it is released.
-func (w *wire) applyAndUnlock(e pendingEnd) {
+// pendingFor is how long an end waits at the most: a little less than CloseTimeout, because a peer that has said Close may wait for the
+// answer no longer than that.
+func pendingFor(opts *Options) time.Duration { return opts.CloseTimeout - opts.CloseTimeout/8 }
+
+// applyLocked ends the socket. mu must be held.
+func (w *wire) applyLocked(e pendingEnd) {
 	switch c := e.closing; {
 	case c == nil:
 		w.s.failLocked(e.code, e.reason, e.err)
 	case w.s.closedLocked(*c):
 		w.closeLocked(*c)
 	}
-	w.transmitLocked()
 }
 
 // retryEnd applies the pending end, unless it still has to wait. It returns false, for those who go on reading.
@@ -66,7 +75,8 @@ func (w *wire) retryEnd() bool {
 	e := *w.pending
 	w.pending, w.until = nil, 0
 	s.status &^= endWaits
-	w.applyAndUnlock(e)
+	w.applyLocked(e)
+	w.transmitLocked()
 	return false
 }
 

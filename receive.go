@@ -12,9 +12,11 @@ import (
 // changed.
 //
 // The first call accepts the socket, if nobody has. From then on messages go to the receive methods and no longer
-// to OnMessage listeners; the other events still reach theirs. Pings are answered and a Close is seen while nobody
-// receives, as long as what waits to be received is less than 64 KiB; beyond that the peer is made to wait (TCP
-// back-pressure).
+// to OnMessage listeners; the other events still reach theirs. Pings are answered while nobody receives, as long as what
+// waits to be received is less than 64 KiB; beyond that the peer is made to wait (TCP back-pressure).
+//
+// The peer's Close, or what it does wrong, takes effect when every message before it has been taken and Receive is called
+// again: the last message can still be answered. A receiver that is not called again has a little less than CloseTimeout.
 //
 // Cancelling ctx returns ctx.Err() and leaves the socket usable; no message is lost. After the last message Receive
 // returns the *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that

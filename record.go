@@ -65,6 +65,8 @@ type books struct {
 	ledger      *ledger   // nil: none
 	quotas      atomic.Int32
 	connections atomic.Uint64
+	tenants     atomic.Int64
+	crowded     atomic.Bool // there were too many, and the log has said so
 	armed       atomic.Bool // there will be a round
 	atWork      atomic.Bool // there is one
 

@@ -200,6 +200,7 @@ func TestRefusedPairThatIsHeld(t *testing.T) {
 		n.Get(id).ServeHTTP(w, r)
 		events.wants(failed("the request was answered without Respond"), cut)
 		waitDone(t, events.s)
+		synctest.Wait() // the event has ended
 		n.wantsState(id, edgews.ObjectIdle)
 	})
 }

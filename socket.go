@@ -269,9 +269,10 @@ func (s *Socket) options() *Options {
 func (s *Socket) Accept() error { return s.accept(0) }
 
 // AcceptHalfOpen is Accept, except that the peer's Close is not answered: after the close event the
-// socket is half open, may go on sending, and must be closed by the application with Close. If the peer fails or is cut
-// meanwhile, the socket is Closed, without another event. As with accept({allowHalfOpen: true}) in Workers, the first call of
-// either decides. For a socket that an object accepts with State.AcceptWebSocket there is no such mode; see there.
+// socket is half open, may go on sending, and must be closed by the application with Close: within CloseTimeout, if the
+// peer has ended its side of the connection behind its Close. If the peer fails or is cut meanwhile, the socket is Closed, without
+// another event. As with accept({allowHalfOpen: true}) in Workers, the first call of either decides. For a socket that an
+// object accepts with State.AcceptWebSocket there is no such mode; see there.
 func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
 func (s *Socket) accept(how status) error {
@@ -534,11 +535,11 @@ func (s *Socket) sayCloseLocked(c closeFrame) {
 // Open from the start, accepted or not. In the close event it is Closed already, or Closing after
 // AcceptHalfOpen and in an object's WebSocketClose, where the peer's Close is still to be answered.
 //
-// It tells what has arrived. Where messages wait, for a receive method or for their object, the socket may be Closing or
-// Closed before they have been seen.
+// It tells what has taken effect. The peer's Close does so after the messages that came before it, see [Socket.Receive]; a
+// connection that is lost is Closed at once, although messages may still wait for a receive method or for their object.
 //
-// Deviation: Workers change the state of an object's socket only as they deliver its close event; after a loss without
-// Close they say OPEN in the close event, CLOSING in webSocketClose, and CLOSING for ever after.
+// Deviation: after a loss without Close, Workers say OPEN in an object's close event, CLOSING in webSocketClose, and CLOSING
+// for ever after.
 func (s *Socket) ReadyState() ReadyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

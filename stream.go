@@ -12,7 +12,7 @@ import (
 
 // NextReader waits for the next message and returns its kind and a reader of its data, for messages that are
 // large or of no known size: it can be read while it is still arriving, and the peer is made to wait while
-// nobody reads. A compressed message is inflated whole before it can be read. MaxMessageSize applies.
+// nobody reads. A compressed message is inflated whole, when it is asked for, before it can be read. MaxMessageSize applies.
 //
 // The reader returns io.EOF at the end of the message. It is good until the next call of a method that
 // receives, which skips what is left of the message. ctx governs the reader as well: once it is cancelled, Read

@@ -18,7 +18,8 @@ type tab struct {
 
 	// Guarded by mu.
 	conn     uint64        // the number of the connection; 0: of none
-	unlooked int           // messages since a quota has been looked at
+	share    int64         // units that may still be counted before a quota has to be asked
+	lookDue  bool          // the quota has nothing left: it is to be looked at before the next message is handled
 	used     Usage         // counted, and not booked
 	recorded *Usage        // booked, and not recorded; nil if nobody wants records
 	since    time.Time     // since when it is not recorded
@@ -134,19 +135,34 @@ func (t *tab) inLocked(messages, n int) {
 	t.used.MessagesIn += int64(messages)
 	t.used.BytesIn += int64(n)
 	t.carryLocked(n)
-	t.mindLocked(messages)
+	t.mindLocked(messages, n)
 	t.lateLocked()
 }
 
-// mindLocked has a quota looked at, if there are any, once there has been enough to look at. mu must be held.
-func (t *tab) mindLocked(messages int) {
+// mindLocked counts messages, of so many bytes together, against the share of the quotas, if there are any. mu must be held.
+func (t *tab) mindLocked(messages, bytes int) {
 	if t.meter.books.quotas.Load() == 0 {
 		return
 	}
-	if t.unlooked += messages; t.unlooked >= quotaBatch {
-		t.unlooked = 0
-		t.meter.lookSoon()
+	if t.share -= unitsOf(messages, bytes); t.share > 0 || t.lookDue {
+		return
 	}
+	if t.share = t.meter.share(); t.share == 0 {
+		t.lookDue = true
+		t.meter.lookSoon() // if nothing more arrives on this connection
+	}
+}
+
+// lookIfDueLocked looks at quotas that have nothing left, before another message is handled. mu must be held; it is released
+// meanwhile.
+func (t *tab) lookIfDueLocked() {
+	if t == nil || !t.lookDue {
+		return
+	}
+	t.lookDue = false
+	t.mu.Unlock()
+	t.meter.lookNow()
+	t.mu.Lock()
 }
 
 // sentLocked counts a whole message that goes out. mu must be held.
@@ -160,7 +176,7 @@ func (t *tab) sent(n int) {
 	t.used.MessagesOut++
 	t.used.BytesOut += int64(n)
 	t.carryLocked(n)
-	t.mindLocked(1)
+	t.mindLocked(1, n)
 	t.lateLocked()
 }
 
@@ -172,10 +188,12 @@ func (t *tab) outLocked(m *outgoing) {
 	case m.as == asAutoResponse:
 		t.used.AutoResponses++
 	default:
+		messages := 0
 		if m.last {
-			t.used.MessagesOut++
-			t.mindLocked(1)
+			messages = 1
 		}
+		t.used.MessagesOut += int64(messages)
+		t.mindLocked(messages, len(m.data))
 		t.used.BytesOut += int64(len(m.data))
 		t.carryLocked(len(m.data))
 	}

@@ -144,6 +144,9 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 	w.direct = true
 	held := len(w.message.b)
 	more := max(32<<10, min(3*held, 384<<10), held)
+	if held <= inboxLimit { // nobody may want more of it
+		more = min(more, 2*inboxLimit-held)
+	}
 	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(more))))
 	into = w.message.b[held:cap(w.message.b)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
@@ -275,14 +278,50 @@ func (w *wire) feedDirect(p []byte) bool {
 	return w.received(piece.Last)
 }
 
-// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, or waits for
-// the application and keeps the rest.
+// turnShare measures how long the frames of one read take to be handled, in listeners mostly. Looking at the clock costs as much as
+// handling a small message, so it does that for every eighth frame.
+type turnShare struct {
+	frames int
+	began  time.Time
+}
+
+// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
+const turnTime = 200 * time.Microsecond
+
+// used counts a frame, and reports whether the time is over.
+func (t *turnShare) used() bool {
+	t.frames++
+	switch {
+	case t.frames%8 != 0:
+		return false
+	case t.frames == 8:
+		t.began = time.Now()
+		return false
+	}
+	return time.Since(t.began) > turnTime
+}
+
+// giveWay keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
+// reading.
+func (w *wire) giveWay() bool {
+	w.halted = true
+	w.conn.YieldTurn()
+	return false
+}
+
+// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
+// the application or gives way to other connections, and keeps the rest.
 func (w *wire) feed(p []byte, spare *any) bool {
+	var share turnShare
 	i, held, ok := 0, false, true
-	if w.incoming == nil { // nothing has begun
-		i, held, ok = w.feedWhole(p, spare)
+	if w.incoming == nil || w.incoming.idle() { // nothing has begun
+		i, held, ok = w.feedWhole(p, spare, &share)
 	}
 	for ok && i < len(p) {
+		if share.used() {
+			ok = w.giveWay()
+			break
+		}
 		w.receiveUpTo(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
 		if i += n; i < len(p) && !held {
@@ -308,10 +347,16 @@ func (w *wire) feed(p []byte, spare *any) bool {
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Cork, and whether to go on.
-func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
+func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, ok bool) {
 	s := w.s
+	if w.incoming != nil {
+		w.streamed = false // that was the message before
+	}
 	var last time.Duration // when a meter saw a listener return
 	for i < len(p) {
+		if share.used() {
+			return i, held, w.giveWay()
+		}
 		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true
@@ -325,6 +370,7 @@ func (w *wire) feedWhole(p []byte, spare *any) (i int, held, ok bool) {
 			return i, held, w.breach(frame.TextError(data))
 		}
 		s.mu.Lock()
+		s.tab.lookIfDueLocked()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
 			s.mu.Unlock()
@@ -436,19 +482,13 @@ func kindOf(op frame.Opcode) Kind { return Kind(op) }
 // received goes on after another piece has been added to w.message.
 func (w *wire) received(last bool) bool {
 	if !last {
-		if len(w.message.b) > inboxLimit && !w.deflated {
-			return w.stream()
-		}
-		return true
+		return len(w.message.b) <= inboxLimit || w.stream()
+	}
+	if w.deflated {
+		return w.unpack()
 	}
 	whole := w.message
 	w.message = nil
-	if w.deflated {
-		var err error
-		if whole, err = w.inflate(whole); err != nil {
-			return false
-		}
-	}
 	return w.complete(w.kind, whole.b, whole)
 }
 

@@ -86,7 +86,7 @@ func writeSummary(w io.Writer, b *bench) {
 	fmt.Fprintln(w)
 	fmt.Fprint(w, wrapped("**Bold**: the best, or within 5 % of it. In brackets: × the floor, a TCP echo in Go that does not parse, "+
 		"with a goroutine for each connection. Libraries are as well tuned as we know how; other ways to use them, latencies, "+
-		"system calls and how to read all this are in [bench](bench/README.md)."))
+		"system calls and how to read all this are described above."))
 }
 
 func (s summary) write(w io.Writer, b *bench) {

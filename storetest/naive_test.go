@@ -27,6 +27,7 @@ type naive struct {
 	mu    sync.Mutex
 	all   map[edgews.ObjectKey]*naiveObject
 	log   io.Writer // nil: in memory only
+	room  int       // bytes of values that it takes; 0: any number
 	close func() error
 	over  bool
 }
@@ -271,6 +272,12 @@ func (o *naiveStore) Commit(ctx context.Context, b edgews.Batch) error {
 	if o.epoch < known.epoch && o.s.fault != "lets the fenced commit" {
 		return edgews.ErrFenced
 	}
+	if o.s.room > 0 && !o.s.takes(b) {
+		if _, limited := ctx.Deadline(); limited && o.s.fault == "acknowledges what does not fit" {
+			return nil
+		}
+		return errors.New("the store is full")
+	}
 	if err := o.s.write(o.key, known.epoch, b); err != nil {
 		return err
 	}
@@ -280,6 +287,19 @@ func (o *naiveStore) Commit(ctx context.Context, b edgews.Batch) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// takes uses up room for what is in b, if there is as much.
+func (s *naive) takes(b edgews.Batch) bool {
+	n := 0
+	for _, e := range b.Puts {
+		n += len(e.Value)
+	}
+	if n >= s.room {
+		return false
+	}
+	s.room -= n
+	return true
 }
 
 func (o *naiveObject) apply(s *naive, b edgews.Batch) {

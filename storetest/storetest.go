@@ -1,5 +1,5 @@
 // Package storetest checks storage engines: whatever passes [Run] can be given to edgews.NamespaceOptions. Whatever claims
-// to keep its contents when the process dies passes [RunDurable] too.
+// to keep its contents when the process dies passes [RunDurable] too, and [RunFull], which fills the disk.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) edgews.Store { return open(t, t.TempDir()) })
@@ -7,6 +7,10 @@
 //
 //	func TestStoreIsDurable(t *testing.T) {
 //		storetest.RunDurable(t, open)
+//	}
+//
+//	func TestStoreIsFull(t *testing.T) {
+//		storetest.RunFull(t, openSmall)
 //	}
 //
 // Run them with -race. With -short they do less of the same.

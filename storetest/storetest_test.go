@@ -23,6 +23,16 @@ func TestNaiveStoreIsDurable(t *testing.T) {
 	storetest.RunDurable(t, func(t *testing.T, dir string) edgews.Store { return openNaive(t, dir, "") })
 }
 
+func openFull(t *testing.T, dir, fault string) edgews.Store {
+	s := openNaive(t, dir, fault)
+	s.room = 2 << 20
+	return s
+}
+
+func TestNaiveStoreIsFull(t *testing.T) {
+	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store { return openFull(t, dir, "") })
+}
+
 // faultEnv names the fault of TestFaulty's engine.
 const faultEnv = "EDGEWS_STORETEST_FAULT"
 
@@ -33,6 +43,7 @@ func TestFaulty(t *testing.T) {
 	}
 	storetest.Run(t, func(*testing.T) edgews.Store { return newNaive(fault) })
 	storetest.RunDurable(t, func(t *testing.T, dir string) edgews.Store { return openNaive(t, dir, fault) })
+	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store { return openFull(t, dir, fault) })
 }
 
 // Who passes has none of these faults.
@@ -60,6 +71,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"writes nothing":                     "entries and alarms are there again",
 		"forgets fences":                     "a fence is there again",
 		"writes later":                       "what was acknowledged survives a kill",
+		"acknowledges what does not fit":     "a full store acknowledges nothing that is not there",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			if testing.Short() && fault != "lets the fenced commit" {

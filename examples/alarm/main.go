@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -23,7 +22,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
-	"github.com/edgews/edgews/store/bolt"
+	"github.com/edgews/edgews/examples/internal/start"
 )
 
 //go:embed index.html
@@ -33,7 +32,7 @@ func main() {
 	log.SetFlags(0)
 	addr := flag.String("addr", "localhost:8080", "the address to listen on")
 	data := flag.String("data", "alarm.db", "the file in which the reminders are kept")
-	flag.Parse()
+	start.ParseFlags()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *data); err != nil {
@@ -43,18 +42,18 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, addr, data string) error {
-	store, err := bolt.Open(data, nil)
+	store, err := start.OpenStore(data)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	l, err := net.Listen("tcp", addr)
+	l, url, err := start.Listen(addr)
 	if err != nil {
-		return fmt.Errorf("%w (choose another address with -addr)", err)
+		return err
 	}
 	lists := newLists(store)
 	server := &http.Server{Handler: handler(lists), ReadHeaderTimeout: 10 * time.Second}
-	fmt.Printf("Open http://%s in a browser. Ctrl-C stops the server.\n", l.Addr())
+	fmt.Printf("Open %s in a browser. Ctrl-C stops the server.\n", url)
 	context.AfterFunc(ctx, func() { server.Close() })
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

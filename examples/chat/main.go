@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -21,7 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
-	"github.com/edgews/edgews/store/bolt"
+	"github.com/edgews/edgews/examples/internal/start"
 )
 
 //go:embed index.html
@@ -31,7 +30,7 @@ func main() {
 	log.SetFlags(0)
 	addr := flag.String("addr", "localhost:8080", "the address to listen on")
 	data := flag.String("data", "chat.db", "the file in which the rooms are kept")
-	flag.Parse()
+	start.ParseFlags()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *data); err != nil {
@@ -41,18 +40,18 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, addr, data string) error {
-	store, err := bolt.Open(data, nil)
+	store, err := start.OpenStore(data)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	l, err := net.Listen("tcp", addr)
+	l, url, err := start.Listen(addr)
 	if err != nil {
-		return fmt.Errorf("%w (choose another address with -addr)", err)
+		return err
 	}
 	rooms := newRooms(store)
 	server := &http.Server{Handler: handler(rooms), ReadHeaderTimeout: 10 * time.Second}
-	fmt.Printf("Open http://%s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", l.Addr(), data)
+	fmt.Printf("Open %s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", url, data)
 	context.AfterFunc(ctx, func() { server.Close() }) // it does not know the sockets: those are the rooms'
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,7 +44,10 @@ func newRoom(ctx context.Context, st *edgews.State) (edgews.Object, error) {
 	r := &room{st: st, free: make(map[string]time.Time)}
 	for entry, err := range st.Storage().List(ctx, "said/") {
 		var m said
-		if err = cmp.Or(err, json.Unmarshal(entry.Value, &m)); err != nil {
+		if err == nil {
+			err = json.Unmarshal(entry.Value, &m)
+		}
+		if err != nil {
 			return nil, err
 		}
 		r.history = append(r.history, m)
@@ -65,13 +67,16 @@ func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // answered already
 	}
-	r.broadcast(map[string]any{"type": "joined", "name": name})
+	others := r.st.WebSockets()
 	if err := r.st.AcceptWebSocket(s); err != nil {
 		s.Accept()
 		s.Close(edgews.StatusTryAgainLater, err.Error())
 		return
 	}
 	s.SetAttachment(name)
+	for _, other := range others {
+		edgews.SendJSON(other, map[string]any{"type": "joined", "name": name})
+	}
 	after, _ := strconv.Atoi(req.FormValue("after"))
 	missed := slices.DeleteFunc(slices.Clone(r.history), func(m said) bool { return m.N <= after })
 	edgews.SendJSON(s, map[string]any{"type": "welcome", "name": name, "here": r.here(), "missed": missed})
@@ -145,7 +150,10 @@ func (r *room) remember(ctx context.Context, m said, data []byte) error {
 	r.history = r.history[max(0, len(r.history)-kept):]
 	key := func(n int) string { return fmt.Sprintf("said/%015d", n) }
 	return r.st.Storage().Update(ctx, func(tx *edgews.Tx) error {
-		return cmp.Or(tx.Delete(key(m.N-kept)), tx.Put(key(m.N), data))
+		if err := tx.Delete(key(m.N - kept)); err != nil {
+			return err
+		}
+		return tx.Put(key(m.N), data)
 	})
 }
 

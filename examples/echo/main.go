@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/start"
 )
 
 //go:embed index.html
@@ -29,7 +29,7 @@ var page []byte
 func main() {
 	log.SetFlags(0)
 	addr := flag.String("addr", "localhost:8080", "the address to listen on")
-	flag.Parse()
+	start.ParseFlags()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr); err != nil {
@@ -39,14 +39,11 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use by another program: choose another one, for example -addr localhost:8081", addr)
-	}
+	l, url, err := start.Listen(addr)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Open http://%s in a browser. Ctrl-C stops the server.\n", l.Addr())
+	fmt.Printf("Open %s in a browser. Ctrl-C stops the server.\n", url)
 
 	e := new(echo)
 	srv := &http.Server{Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second}

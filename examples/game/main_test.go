@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/browser"
 )
 
 // seat is a player as the test has it.
@@ -184,4 +186,29 @@ func TestRun(t *testing.T) {
 	if err := run(ctx, "localhost:0", data); err != nil {
 		t.Errorf("an interrupt: %v", err)
 	}
+}
+
+// A touch of the board moves the player towards it, and what is drawn needs no font.
+func TestTouch(t *testing.T) {
+	url, _ := serve(t)
+	tab := browser.Start(t)
+	at := func() string {
+		where, err := chromedp.Run(tab, chromedp.Evaluate[string](`JSON.stringify([players.get(me).x, players.get(me).y])`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return where
+	}
+	browser.Act(t, tab, chromedp.EmulateViewport(360, 640), chromedp.Navigate(strings.TrimSuffix(url, "/socket")),
+		chromedp.Poll[chromedp.Void](`players.has(me) && document.querySelectorAll("svg.gem").length > 0`))
+	before := at()
+	board, err := chromedp.Run(tab, chromedp.Evaluate[[]float64](`(() => {
+		const r = document.getElementById("board").getBoundingClientRect(), p = players.get(me);
+		return [p.x < size / 2 ? r.right - 12 : r.left + 12, r.top + (p.y + 0.5) * r.height / size];
+	})()`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser.Act(t, tab, chromedp.MouseClickXY(board[0], board[1]))
+	browser.Act(t, tab, chromedp.Poll[chromedp.Void](fmt.Sprintf(`JSON.stringify([players.get(me).x, players.get(me).y]) !== '%s'`, before)))
 }

@@ -34,10 +34,10 @@ func (f *inflater) symbols(literals, distances *table) error {
 		if e&isLiteral != 0 {
 			if n == len(out) {
 				f.at, f.held, f.size, f.n = at, held, size, n
-				if f.grow(1) != nil {
-					return ErrTooBig
+				if err := f.grow(1); err != nil {
+					return err
 				}
-				out = f.out
+				out, n = f.out, f.n
 			}
 			out[n] = byte(e.value())
 			n++
@@ -68,10 +68,10 @@ func (f *inflater) symbols(literals, distances *table) error {
 
 		if length > len(out)-n {
 			f.at, f.held, f.size, f.n = at, held, size, n
-			if f.grow(length) != nil {
-				return ErrTooBig
+			if err := f.grow(length); err != nil {
+				return err
 			}
-			out = f.out
+			out, n = f.out, f.n
 		}
 		switch {
 		case distance > n-f.start:

@@ -53,6 +53,11 @@ func (d *Decompressor) AppendIn(room Room, dst, payload []byte, limit int64) ([]
 	defer f.release()
 	f.payload, f.hist, f.room = payload, d.hist, room
 
+	return d.finish(f, dst, limit)
+}
+
+// finish inflates what f has been given.
+func (d *Decompressor) finish(f *inflater, dst []byte, limit int64) ([]byte, error) {
 	start := len(dst)
 	out, err := f.message(dst, limit)
 	if err != nil {

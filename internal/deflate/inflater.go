@@ -28,6 +28,12 @@ type inflater struct {
 	room   Room
 	hist   history
 
+	counting bool               // nothing is written: n is all there is
+	pause    func()             // called between steps; nil: there are none
+	sink     func([]byte) error // gets what is inflated, step by step, instead of out keeping it; nil: out grows
+	passed   int                // bytes that sink has had
+	window   history            // … and what a distance may refer to of them; its memory stays
+
 	literals, distances, lengths table
 	lens                         [numLiterals + numDistances]uint8
 
@@ -49,6 +55,7 @@ func newInflater() *inflater {
 // release puts f back without a reference to the message.
 func (f *inflater) release() {
 	f.input, f.out, f.room, f.hist = input{}, nil, nil, nil
+	f.counting, f.pause, f.sink, f.passed, f.window = false, nil, nil, 0, f.window[:0]
 	inflaters.Put(f)
 }
 
@@ -59,9 +66,15 @@ func (f *inflater) message(dst []byte, limit int64) ([]byte, error) {
 		f.budget = len(dst) + int(limit)
 	}
 	f.out = dst[:min(cap(dst), f.budget)]
+	if f.pause != nil && len(f.out)-f.n > step {
+		f.out = f.out[:f.n+step]
+	}
 	err := f.blocks()
 	if err != nil && f.spent() {
 		err = errTruncated // what came of reading beyond the end does not count
+	}
+	if f.counting {
+		return nil, err
 	}
 	return f.out[:f.n], err
 }
@@ -98,14 +111,22 @@ func (f *inflater) block() (final bool, err error) {
 	case storedBlock:
 		return final, f.stored()
 	case fixedBlock:
-		return final, f.symbols(fixedLiterals, fixedDistances)
+		return final, f.body(fixedLiterals, fixedDistances)
 	case dynamicBlock:
 		if err := f.codes(); err != nil {
 			return final, err
 		}
-		return final, f.symbols(&f.literals, &f.distances)
+		return final, f.body(&f.literals, &f.distances)
 	}
 	return final, errBlockType
+}
+
+// body decodes the symbols of a block.
+func (f *inflater) body(literals, distances *table) error {
+	if f.counting {
+		return f.count(literals, distances)
+	}
+	return f.symbols(literals, distances)
 }
 
 // stored copies a block that is not compressed.
@@ -119,6 +140,10 @@ func (f *inflater) stored() error {
 	if int64(f.left()) < 8*int64(length) {
 		return errTruncated
 	}
+	if f.counting {
+		f.skip(int(length))
+		return f.counted(int(length))
+	}
 	if err := f.grow(int(length)); err != nil {
 		return err
 	}
@@ -129,15 +154,22 @@ func (f *inflater) stored() error {
 
 // grow makes room for count more bytes.
 func (f *inflater) grow(count int) error {
-	if count > f.budget-f.n {
+	switch {
+	case count > f.budget-f.n-f.passed:
 		return ErrTooBig
+	case count <= len(f.out)-f.n:
+		return nil
+	case f.sink != nil:
+		return f.pass()
+	case f.pause != nil && count <= cap(f.out)-f.n:
+		f.pause()
+		f.out = f.out[:min(f.n+max(count, step), cap(f.out), f.budget)]
+		return nil
 	}
-	if count > len(f.out)-f.n {
-		guess := min(4*len(f.payload), maxGuess)
-		more := max(count, min(max(guess, f.n-f.start), f.budget-f.n))
-		f.out = f.room.Grow(f.out[:f.n], more)
-		f.out = f.out[:min(cap(f.out), f.budget)]
-	}
+	guess := min(4*len(f.payload), maxGuess)
+	more := max(count, min(max(guess, f.n-f.start), f.budget-f.n))
+	f.out = f.room.Grow(f.out[:f.n], more)
+	f.out = f.out[:min(cap(f.out), f.budget)]
 	return nil
 }
 

@@ -51,6 +51,12 @@ func (in *input) drop(count uint) {
 // align goes to the next byte.
 func (in *input) align() { in.drop(in.size & 7) }
 
+// skip passes over count bytes. The input is aligned, and has so many.
+func (in *input) skip(count int) {
+	in.at += count - int(in.size>>3)
+	in.held, in.size = 0, 0
+}
+
 // read fills p with bytes. The input is aligned, and has so many.
 func (in *input) read(p []byte) {
 	in.at -= int(in.size >> 3)

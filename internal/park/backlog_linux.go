@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// backlog is a queue of connections that have used up the budget of a turn and have more to read. Each of them still has its turn,
+// backlog is a queue of connections that have used up the budget of a turn, or have yielded it, and have more to do. Each of them still has its turn,
 // which the poller that pops it continues. A poller pops one connection each time it has fetched and handled events, so a connection
 // on which little arrives does not wait for those on which much does.
 type backlog struct {

@@ -27,7 +27,7 @@ package park
 // # Fairness
 //
 // A turn reads turnBudget bytes, or sharedTurnBudget if other events or connections wait for the poller; small reads and calls of Woken
-// are charged a minimum. A connection that uses up its budget keeps its turn and joins the backlog. A poller alternates: it fetches
+// are charged a minimum. A connection that uses up its budget, or calls YieldTurn, keeps its turn and joins the backlog. A poller alternates: it fetches
 // events (without waiting if there is a backlog), handles all of them, and then continues one turn of the backlog. So a connection on
 // which little arrives waits for one batch of events and one turn, however many others have more to read. After eventsPerYield events
 // a poller yields its processor (the runtime's P) to other goroutines of the program.

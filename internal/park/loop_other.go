@@ -13,7 +13,7 @@ const HasLoop = false
 // slot is empty without the event loop: every connection is a stream.
 type slot struct{}
 
-const pendingWake = 0
+const pendingWake, turnYielded = 0, 0
 
 func canMoveToLoop(net.Conn) bool { return false }
 

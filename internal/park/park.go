@@ -82,6 +82,16 @@ func (c *Conn) Wake() {
 	c.notify(pendingWake)
 }
 
+// YieldTurn says, in the connection's turn, that the turn has taken long enough: Woken runs after other connections have had their
+// turn.
+func (c *Conn) YieldTurn() {
+	if s := c.stream.Load(); s != nil { // its goroutine shares the processor anyway
+		s.wake(c)
+		return
+	}
+	c.notify(pendingWake | turnYielded)
+}
+
 // TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
 // is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {

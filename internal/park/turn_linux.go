@@ -18,6 +18,7 @@ const (
 	pendingHangup               // the peer has ended the connection, or it has failed: reads return that after the last byte
 	pendingWritable             // a write before the connection moved to the loop returned ErrWouldBlock
 	pendingWake                 // Wake was called
+	turnYielded                 // YieldTurn was called: the turn continues after others
 )
 
 // addPending adds what has happened. It reports whether the caller has the turn now.
@@ -51,8 +52,8 @@ func (c *Conn) serveInGoroutine() {
 	done = true
 }
 
-// serve handles pending, then what is added meanwhile, until nothing is left or the budget is used up. In the first case it releases
-// the turn and returns true. In the second the connection keeps the turn, and serve must be called again.
+// serve handles pending, then what is added meanwhile, until nothing is left, the budget is used up or YieldTurn is called. In the first
+// case it releases the turn and returns true. In the others the connection keeps the turn, and serve must be called again.
 func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersWait bool) (done bool) {
 	c.crowd = othersWait
 	budget := turnBudget
@@ -84,6 +85,10 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 			return false
 		}
 		pending = c.pending.Swap(turnTaken)
+		if pending&turnYielded != 0 {
+			c.pending.Or(pending &^ turnYielded)
+			return false
+		}
 	}
 }
 

@@ -24,6 +24,15 @@ func TestStore(t *testing.T) {
 
 func TestStoreIsDurable(t *testing.T) { storetest.RunDurable(t, openIn) }
 
+// A disk that is full is one that lets the file grow no further.
+func TestStoreIsFull(t *testing.T) {
+	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store {
+		s, err := open(filepath.Join(dir, "objects.db"), defaultFileMode, &bbolt.Options{MaxSize: 4 << 20, FreelistType: bbolt.FreelistMapType})
+		require.NoError(t, err)
+		return s
+	})
+}
+
 // openStore opens a store that the test closes at its end.
 func openStore(t *testing.T, opts *bbolt.Options) *Store {
 	t.Helper()

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -33,8 +34,7 @@ type request struct {
 	claim bool // the batch is empty; make the object's epoch that of o
 	batch edgews.Batch
 	size  int
-	err   error // not to be done, whatever becomes of the others
-	done  chan error
+	done  chan error // gets the one result
 }
 
 // submit waits until the request has happened, or never will.
@@ -105,41 +105,49 @@ func (s *Store) take(group []*request, size int) ([]*request, int) {
 	return group, size
 }
 
-// commit does what is in a group and tells everybody. If it cannot be done together everyone gets a transaction, so that
-// one that is too large for a full disk, say, does not fail its neighbours.
+// commit does what is in a group and gives each request its result. If the group fails, each request gets a transaction of its
+// own, so that one that is too large for a full disk, say, does not fail the others.
 func (s *Store) commit(group []*request) {
-	err := s.attempt(group)
-	for _, r := range group {
-		if err != nil && len(group) > 1 && r.err == nil {
-			r.err = s.attempt([]*request{r})
-		} else if r.err == nil {
-			r.err = err
+	refused := make([]error, len(group))
+	err := s.attempt(group, refused)
+	if err != nil && len(group) > 1 {
+		for i := range group {
+			s.commit(group[i : i+1])
 		}
-		r.done <- r.err
+		return
+	}
+	for i, r := range group {
+		r.done <- cmp.Or(refused[i], err)
 	}
 }
 
-// attempt makes one transaction of a group. An error means that nothing has happened, unless the store has failed.
-func (s *Store) attempt(group []*request) (err error) {
+// attempt makes one transaction of a group, except of the requests that are not to be done, for which it notes in refused why not.
+// An error means that nothing has happened, unless the store has failed.
+func (s *Store) attempt(group []*request, refused []error) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
 	listings := s.announce(group)
 	defer s.retract()
+	if cause := guard(func() { err = s.transact(group, refused, listings) }); cause != nil {
+		return s.fail(damaged(s.path, cause))
+	}
+	return err
+}
 
+func (s *Store) transact(group []*request, refused []error, listings []*listing) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("edgews: bolt store: %w", err)
 	}
 	defer tx.Rollback() // does nothing after Commit
-	defer s.recoverDamage(&err)
 
 	for _, l := range listings {
 		l.keep(tx)
 	}
 	changes := false
-	for _, r := range group {
-		if r.err = r.refusal(tx); r.err != nil {
+	for i, r := range group {
+		if refused[i] = r.refusal(tx); refused[i] != nil {
 			continue
 		}
 		changes = true

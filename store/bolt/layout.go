@@ -58,24 +58,32 @@ func prepare(db *bbolt.DB) error {
 
 func checkVersion(db *bbolt.DB) (empty bool, err error) {
 	err = db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(metaBucket)
-		if meta == nil {
+		if tx.Bucket(metaBucket) == nil {
 			first, _ := tx.Cursor().First()
-			if empty = first == nil; !empty {
-				return errors.New("it is a bbolt file of somebody else")
-			}
+			empty = first == nil
+		}
+		if empty {
 			return nil
 		}
-		version := meta.Get(versionKey)
-		if len(version) != 4 {
-			return errors.New("it has no version")
-		}
-		if v := binary.BigEndian.Uint32(version); v != layoutVersion {
-			return fmt.Errorf("it has layout %d, and this version of the program knows only layout %d", v, layoutVersion)
-		}
-		return nil
+		return checkLayout(tx)
 	})
 	return empty, err
+}
+
+// checkLayout says why a file that is not empty is not one of this version's.
+func checkLayout(tx *bbolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return errors.New("it is a bbolt file of somebody else")
+	}
+	version := meta.Get(versionKey)
+	if len(version) != 4 {
+		return errors.New("it has no version")
+	}
+	if v := binary.BigEndian.Uint32(version); v != layoutVersion {
+		return fmt.Errorf("it has layout %d, and this version of the program knows only layout %d", v, layoutVersion)
+	}
+	return nil
 }
 
 func entriesName(namespace string) []byte { return []byte("entries/" + namespace) }

@@ -60,7 +60,8 @@ const (
 
 // Store is an edgews.Store in a file.
 type Store struct {
-	db       *bbolt.DB
+	path     string
+	db       database
 	requests chan *request // not buffered: who waits there is the queue
 	closing  chan struct{}
 	stopped  chan struct{} // run has returned
@@ -97,11 +98,14 @@ func Open(path string, opts *Options) (*Store, error) {
 }
 
 func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
-	db, err := bbolt.Open(path, mode, opts)
+	db, err := openGuarded(path, mode, opts)
 	if err != nil {
 		return nil, explainOpen(path, err)
 	}
-	err = prepare(db)
+	if cause := guard(func() { err = prepare(db.DB) }); cause != nil {
+		db.abandon()
+		return nil, damaged(path, cause)
+	}
 	if err == nil {
 		err = syncFolder(path)
 	}
@@ -110,6 +114,7 @@ func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
 		return nil, fmt.Errorf("edgews: bolt store %s: %w", path, err)
 	}
 	s := &Store{
+		path:     path,
 		db:       db,
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
@@ -120,7 +125,7 @@ func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
 		<-s.stopped
-		return s.db.Close() // waits for those who read
+		return s.closeFile()
 	})
 	go s.run()
 	return s, nil
@@ -130,8 +135,10 @@ func explainOpen(path string, err error) error {
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return fmt.Errorf("%w: %s", ErrLocked, path)
+	case errors.Is(err, ErrDamaged):
+		return err
 	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrVersionMismatch), errors.Is(err, bbolterrors.ErrChecksum):
-		return fmt.Errorf("edgews: bolt store %s: the file is damaged or is not a bbolt file: %w", path, err)
+		return damaged(path, fmt.Errorf("it is not a bbolt file: %w", err))
 	}
 	return fmt.Errorf("edgews: bolt store %s: %w", path, err)
 }
@@ -153,28 +160,33 @@ func syncFolder(path string) error {
 // after it, with ErrClosed. A second Close does nothing and returns what the first one has returned.
 func (s *Store) Close() error { return s.close() }
 
+// closeFile closes the file, after those who read have done so.
+func (s *Store) closeFile() error {
+	if s.failure() != nil {
+		s.db.abandon()
+		return nil
+	}
+	return s.db.Close()
+}
+
 // view runs fn in a transaction that reads what is committed. It must be short: no page that it can see is used again before
 // its end, and the file cannot be mapped anew.
 func (s *Store) view(fn func(tx *bbolt.Tx)) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	defer s.recoverDamage(&err)
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		fn(tx)
-		return nil
-	})
+	if cause := guard(func() {
+		err = s.db.View(func(tx *bbolt.Tx) error {
+			fn(tx)
+			return nil
+		})
+	}); cause != nil {
+		return s.fail(damaged(s.path, cause))
+	}
 	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	return err
-}
-
-// recoverDamage is to be deferred. It makes an error of the panic with which bbolt answers a damaged page.
-func (s *Store) recoverDamage(err *error) {
-	if p := recover(); p != nil {
-		*err = s.fail(fmt.Errorf("the file is damaged: %v", p))
-	}
 }
 
 func (s *Store) failure() error {

@@ -13,8 +13,8 @@ import (
 )
 
 // Start starts Chromium and returns the context of a tab in it. Two pages that are looked at need two of them: a tab in the
-// background does not draw. Without Chromium the test is skipped, except in CI, where it has to be there.
-func Start(t *testing.T) context.Context {
+// background does not draw. more are further options of the browser. Without Chromium the test is skipped, except in CI, where it has to be there.
+func Start(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path, err := find()
 	if err != nil && os.Getenv("CI") == "true" {
@@ -32,6 +32,7 @@ func Start(t *testing.T) context.Context {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 	)
+	options = append(options, more...)
 	ctx, cancelTime := context.WithTimeout(context.Background(), 3*time.Minute)
 	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, options...)
 	ctx, cancelTab := chromedp.NewContext(ctx)

@@ -1,0 +1,295 @@
+package edgews_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bombOf is n bytes of zeros as one compressed frame, of a thousandth of that.
+func bombOf(n int) aFrame {
+	return aFrame{bits: fin | rsv1, opcode: 2, payload: deflated(strings.Repeat("\x00", n))}
+}
+
+// peak runs f and returns by how much the heap was larger meanwhile, as far as a look now and then can tell.
+func peak(f func()) int {
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	done, highest := make(chan struct{}), uint64(0)
+	var looker sync.WaitGroup
+	looker.Go(func() {
+		for {
+			runtime.ReadMemStats(&now)
+			highest = max(highest, now.HeapAlloc)
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	f()
+	close(done)
+	looker.Wait()
+	return int(highest) - int(before.HeapAlloc)
+}
+
+// settled waits until the heap stays as it is, and returns its size.
+func settled() int {
+	var m runtime.MemStats
+	last, same := 0, 0
+	for deadline := time.Now().Add(patience); same < 5 && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		if now := int(m.HeapAlloc); now-last < 64<<10 && last-now < 64<<10 {
+			same++
+		} else {
+			same = 0
+		}
+		last = int(m.HeapAlloc)
+	}
+	return last
+}
+
+// Whatever arrives for a socket from which nobody takes it, compressed or not, 64 KiB of it wait in the process, and a few buffers.
+func TestNothingWaitsThatNobodyTakes(t *testing.T) {
+	const sockets = 20
+	plain := aFrame{bits: fin, opcode: 2, payload: strings.Repeat("\x00", 30<<20)}
+	messages := map[string]aFrame{"plain": plain, "compressed": bombOf(30 << 20)}
+	idle := map[string]func(t *testing.T) func(where place) *peer{
+		"receiver that stopped": func(t *testing.T) func(place) *peer {
+			return func(where place) *peer {
+				s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: -1, CloseTimeout: 50 * time.Millisecond}, "permessage-deflate")
+				_, err := receiveFor(s, time.Microsecond)
+				require.Error(t, err)
+				return p
+			}
+		},
+		"no listener": func(t *testing.T) func(place) *peer {
+			return func(where place) *peer {
+				s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: -1, CloseTimeout: 50 * time.Millisecond}, "permessage-deflate")
+				require.NoError(t, s.Accept())
+				return p
+			}
+		},
+		"busy object": func(t *testing.T) func(place) *peer {
+			busy := make(chan struct{})
+			n := newRooms(t, nil, func(r *room) {
+				r.serve = joinsObject(t, r)
+				r.message = func(context.Context, *edgews.Socket, edgews.Message) error { <-busy; return nil }
+			})
+			t.Cleanup(func() { close(busy) })
+			first := overTCP.visitor(t, n.Get(n.IDFromName("x")).ServeHTTP)
+			serve := n.Get(n.IDFromName("x")).ServeHTTP
+			peers := make(chan *peer, sockets)
+			for range sockets {
+				peers <- overTCP.visitor(t, serve, "permessage-deflate")
+			}
+			first.sends(text("be busy"))
+			eventually(t, func() bool { o, _ := n.info(n.IDFromName("x")); return len(o.Pins) > 0 }, "busy")
+			return func(place) *peer { return <-peers }
+		},
+	}
+	for style, join := range idle {
+		for kind, message := range messages {
+			t.Run(style+"/"+kind, func(t *testing.T) {
+				next := join(t)
+				var peers []*peer
+				for range sockets {
+					peers = append(peers, next(overTCP))
+				}
+				frame := peers[0].encode(message)
+				before := settled()
+				for _, p := range peers {
+					go p.pours(frame)
+				}
+				grown := settled() - before
+				if style == "no listener" && kind == "plain" {
+					return // it is received, and dropped as a whole
+				}
+				assert.Less(t, grown, sockets*400<<10)
+			})
+		}
+	}
+}
+
+func joinsObject(t *testing.T, r *room) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, req *http.Request) {
+		s, err := edgews.Upgrade(w, req, nil)
+		if assert.NoError(t, err) {
+			assert.NoError(t, r.st.AcceptWebSocket(s))
+		}
+	}
+}
+
+// What has had to wait is there when it is wanted.
+func TestLargeCompressedMessageInEveryStyle(t *testing.T) {
+	want := strings.Repeat("0123456789abcdef", 20<<20/16)
+	frame := aFrame{bits: fin | rsv1, opcode: 2, payload: deflated(want)}
+	for _, style := range styleNames() {
+		for _, where := range []place{overTCP, overTLS, overWrapped} {
+			t.Run(style+"/"+where.name, func(t *testing.T) {
+				p := where.visitor(t, echoing(t, style, edgews.Options{SendBuffer: 64 << 20}), "permessage-deflate; server_no_context_takeover")
+				for range 2 {
+					p.sends(text("before"), frame, text("behind"))
+					p.expectsInflated("before")
+					p.expectsInflated(want)
+					p.expectsInflated("behind")
+				}
+				p.hangsUp()
+			})
+		}
+	}
+}
+
+// expectsInflated expects a message that may be compressed, without reference to others.
+func (p *peer) expectsInflated(want string) {
+	p.t.Helper()
+	f := p.next()
+	compressed := f.bits&rsv1 != 0
+	for f.bits&fin == 0 {
+		next := p.next()
+		f.payload, f.bits = f.payload+next.payload, next.bits
+	}
+	if compressed {
+		plain, err := io.ReadAll(flate.NewReader(strings.NewReader(f.payload + "\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
+		require.NoError(p.t, err)
+		f.payload = string(plain)
+	}
+	require.True(p.t, want == f.payload, "got %d bytes, want %d", len(f.payload), len(want))
+}
+
+// A message that waits for a receiver is taken later, and the messages behind it.
+func TestCompressedMessageWaitsForAReceiver(t *testing.T) {
+	for _, where := range []place{overPipe, overTCP} {
+		where.run(t, func(t *testing.T, where place) {
+			s, p := where.serverAndPeer(t, edgews.Options{}, "permessage-deflate")
+			_, err := receiveFor(s, time.Microsecond)
+			require.Error(t, err)
+			go p.pours(p.encode(text("first"), bombOf(20<<20), text("last"), closing(1000, "")))
+			for _, want := range []int{5, 20 << 20, 4} {
+				m, err := s.Receive(within(t))
+				require.NoError(t, err)
+				require.Len(t, m.Data, want)
+			}
+			_, err = s.Receive(within(t))
+			require.ErrorContains(t, err, "1000")
+			p.expects(closing(1000, ""))
+			p.hangsUp()
+		})
+	}
+}
+
+// Forty bombs at once that are refused cost no more than one that is taken.
+func TestFortyBombs(t *testing.T) {
+	for _, style := range styleNames() {
+		t.Run(style, func(t *testing.T) {
+			handler := echoing(t, style, edgews.Options{})
+			var peers []*peer
+			for range 40 {
+				peers = append(peers, overTCP.visitor(t, handler, "permessage-deflate"))
+			}
+			frame := peers[0].encode(bombOf(40 << 20))
+			var highest int
+			_, allocated := spent(func() {
+				highest = peak(func() {
+					for _, p := range peers {
+						go p.pours(bytes.Clone(frame))
+					}
+					for _, p := range peers {
+						assert.Contains(t, p.expectsClose(1009), "inflates to more than")
+					}
+				})
+			})
+			assert.Less(t, highest, 48<<20)
+			assert.Less(t, allocated, 64<<20)
+			for _, p := range peers {
+				p.hangsUp()
+			}
+		})
+	}
+}
+
+// Messages that fit are inflated one or two at a time, however many sockets bring them.
+func TestManyLargeCompressedMessages(t *testing.T) {
+	const size, sockets = 30 << 20, 16
+	got := make(chan int, sockets)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, nil)
+		if assert.NoError(t, err) {
+			s.OnMessage(func(e edgews.MessageEvent) { got <- len(e.Data) })
+			assert.NoError(t, s.Accept())
+		}
+	}
+	var peers []*peer
+	for range sockets {
+		peers = append(peers, overTCP.visitor(t, handler, "permessage-deflate"))
+	}
+	frame := peers[0].encode(bombOf(size))
+	for _, p := range peers {
+		go p.pours(bytes.Clone(frame))
+	}
+	for range sockets {
+		select {
+		case n := <-got:
+			require.Equal(t, size, n)
+		case <-time.After(patience):
+			require.FailNow(t, "a message has not been delivered")
+		}
+	}
+	for _, p := range peers {
+		p.hangsUp()
+	}
+}
+
+// A message that nobody takes still belongs to the history of the next.
+func TestSkippedMessageStaysInTheHistory(t *testing.T) {
+	overAPipe := func(f func(t *testing.T, s *edgews.Socket, p *peer)) {
+		bubble(t, func(t *testing.T) {
+			s, p := overPipe.serverAndPeer(t, edgews.Options{}, "permessage-deflate")
+			f(t, s, p)
+		})
+	}
+	overAPipe(func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		time.Sleep(time.Second) // nobody is going to listen in the turn of Accept
+		var b bytes.Buffer
+		z, _ := flate.NewWriter(&b, flate.BestCompression)
+		next := func(message string) aFrame {
+			b.Reset()
+			fmt.Fprint(z, message)
+			z.Flush()
+			return aFrame{bits: fin | rsv1, opcode: 1, payload: strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")}
+		}
+		tail := strings.Repeat("something to refer to ", 30)
+		p.sends(next(strings.Repeat("x", 1<<20)+tail), ping("?"))
+		p.expects(pong("?"))
+		events := record(t, s)
+		p.sends(next(tail))
+		events.wants(message(tail))
+		p.closesWell(1000, "")
+	})
+	t.Run("text that is not UTF-8", func(t *testing.T) {
+		overAPipe(func(t *testing.T, s *edgews.Socket, p *peer) {
+			require.NoError(t, s.Accept())
+			time.Sleep(time.Second)
+			p.sends(aFrame{bits: fin | rsv1, opcode: 1, payload: deflated(strings.Repeat("x", 1<<20) + "\xff")})
+			p.expectsClose(1007)
+			p.hangsUp()
+		})
+	})
+}
