@@ -8,7 +8,7 @@ import (
 // busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
 func (w *wire) busyLocked() {
 	w.heard = 0
-	if w.conn.Crowded() {
+	if w.conn.OthersWait() {
 		w.s.status |= corked
 	}
 }
@@ -94,7 +94,7 @@ func (w *wire) keepLocked(it item) bool {
 		}
 		in.push(it)
 		s.arrivedForOwnerLocked()
-		w.conn.HandOver()
+		w.conn.WorkHandedOff()
 		return !in.full() || w.haltLocked()
 	}
 	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
@@ -151,7 +151,7 @@ func (w *wire) stream() bool {
 	s.tab.inLocked(0, len(w.message.b))
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
-	w.conn.HandOver()
+	w.conn.WorkHandedOff()
 	return true
 }
 

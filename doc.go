@@ -232,6 +232,7 @@
 //     listeners send while a batch of messages is handled leaves in one write for each socket, at the end of the batch or
 //     after that time. Elsewhere, and over connections that are no sockets of the system's, an accepted socket has one
 //     goroutine, which ends with it; TLS has a second one while something is being sent. An idle pair has none.
+//   - With the build tag edgews_noloop, Linux has no event loop and works as the other systems do.
 //
 // # Objects
 //

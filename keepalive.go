@@ -8,7 +8,7 @@ import (
 )
 
 // armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
-func (w *wire) armLocked(d time.Duration) { w.conn.Alarm(d) }
+func (w *wire) armLocked(d time.Duration) { w.conn.SetTimer(d) }
 
 // limitLocked gives the peer d for what is to come. mu must be held.
 func (w *wire) limitLocked(d time.Duration) {
@@ -26,8 +26,8 @@ func (w *wire) closeInLocked() (left time.Duration, limited bool) {
 	return w.until.sub(now()), true
 }
 
-// Due implements [park.Handler].
-func (w *wire) Due() { w.tick() }
+// TimerFired implements [park.Handler].
+func (w *wire) TimerFired() { w.tick() }
 
 // tick looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
 // hanging up. One alarm serves all; it is not touched by the bytes that arrive, only by what it finds when it goes off.
@@ -194,7 +194,7 @@ func (w *wire) sentLocked(afterFull bool) {
 
 // recentlyLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
 func (w *wire) recentlyLocked() instant {
-	if t := instant(w.conn.Recently()); w.heard == 0 || w.heard == t {
+	if t := instant(w.conn.CoarseNow()); w.heard == 0 || w.heard == t {
 		return t
 	}
 	return now()

@@ -140,7 +140,7 @@ func (w *wire) cutAndUnlock() {
 	w.outLocked().fail(nil)
 	over := w.s.is(inputOver)
 	w.s.mu.Unlock()
-	w.conn.Cut()
+	w.conn.Shutdown()
 	if over {
 		w.conn.Wake()
 	}

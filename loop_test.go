@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/internal/park"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,8 +24,8 @@ func echoListener(s *edgews.Socket) {
 var onLoop = []place{overTCP, overTLS}
 
 func TestIdleSocketsHoldNoGoroutine(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("there is no loop")
+	if !park.HasLoop {
+		t.Skip("this build has no event loop")
 	}
 	for _, at := range onLoop {
 		t.Run(at.name, func(t *testing.T) {

@@ -159,7 +159,7 @@ func (w *wire) transmit() {
 func (w *wire) transmitLocked() {
 	switch o := w.out; {
 	case o == nil || w.s.is(corked) || o.deferred || !o.ready(): // nothing to do, or others will
-	case w.conn.Defer():
+	case w.conn.DeferWrite():
 		o.deferred = true
 	default:
 		w.writeLocked(nil)
@@ -235,7 +235,7 @@ func (w *wire) writeLocked(spare *any) {
 			w.failWriteLocked(err)
 			return
 		case o.roomy: // again
-		case !w.conn.Waits():
+		case !w.conn.NotifiesWritable():
 			o.trim()
 			w.s.mu.Unlock()
 			go w.drain()
@@ -277,7 +277,7 @@ func lateError(timeout time.Duration) error {
 
 // drain writes what is in front and everything after it, waiting for the peer as long as it makes progress.
 func (w *wire) drain() {
-	conn := w.conn.Blocking()
+	conn := w.conn.BlockingConn()
 	w.s.mu.Lock()
 	for !w.out.empty() {
 		if err := w.writeNextLocked(conn); err != nil {

@@ -130,9 +130,9 @@ func (w *wire) startLocked() {
 // directFrom is the size of a payload's rest from which it is read straight into the message's buffer.
 const directFrom = 4 << 10
 
-// Room implements [park.Handler]. The buffer of a large message grows with what arrives: to twice as much, and first, while it is
+// ReadBuffer implements [park.Handler]. The buffer of a large message grows with what arrives: to twice as much, and first, while it is
 // one of those that are pooled, to four times, which saves reads and moves.
-func (w *wire) Room() (into []byte, ok bool) {
+func (w *wire) ReadBuffer() (into []byte, ok bool) {
 	switch w.direct = false; {
 	case w.halted:
 		return nil, false
@@ -152,8 +152,8 @@ func (w *wire) Room() (into []byte, ok bool) {
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
 }
 
-// Input implements [park.Handler].
-func (w *wire) Input(p []byte, spare *any) {
+// Received implements [park.Handler].
+func (w *wire) Received(p []byte, spare *any) {
 	if w.parting {
 		return
 	}
@@ -173,7 +173,7 @@ func (w *wire) Input(p []byte, spare *any) {
 func (w *wire) goOn(ok bool, spare *any) {
 	w.s.mu.Lock()
 	if ok {
-		w.heard = instant(w.conn.Recently())
+		w.heard = instant(w.conn.CoarseNow())
 	}
 	w.flushLocked(spare)
 	switch {
@@ -202,8 +202,8 @@ func (w *wire) Woken() {
 	returned = true
 }
 
-// HungUp implements [park.Handler].
-func (w *wire) HungUp(err error) {
+// ReadEnded implements [park.Handler].
+func (w *wire) ReadEnded(err error) {
 	w.s.mu.Lock()
 	w.s.loseLocked(w.lossLocked(err))
 	w.s.mu.Unlock()
@@ -231,7 +231,7 @@ func (w *wire) survive(returned *bool) {
 		return
 	}
 	cause := recover()
-	w.conn.Hold(false)
+	w.conn.Cork(false)
 	if cause == nil {
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
 		w.Flush()
@@ -305,7 +305,7 @@ func (t *turnShare) used() bool {
 // reading.
 func (w *wire) giveWay() bool {
 	w.halted = true
-	w.conn.GiveWay()
+	w.conn.YieldTurn()
 	return false
 }
 
@@ -326,7 +326,7 @@ func (w *wire) feed(p []byte, spare *any) bool {
 		piece, n, found, err := w.decoder.Next(p[i:])
 		if i += n; i < len(p) && !held {
 			held = true
-			w.conn.Hold(true)
+			w.conn.Cork(true)
 		}
 		switch {
 		case err != nil:
@@ -340,13 +340,13 @@ func (w *wire) feed(p []byte, spare *any) bool {
 		w.rest = copyOf(p[i:])
 	}
 	if held {
-		w.conn.Hold(false)
+		w.conn.Cork(false)
 	}
 	return ok
 }
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
-// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Hold, and whether to go on.
+// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Cork, and whether to go on.
 func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, ok bool) {
 	s := w.s
 	if w.incoming != nil {
@@ -357,17 +357,17 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 		if share.used() {
 			return i, held, w.giveWay()
 		}
-		opcode, data, n := frame.Whole(p[i:], !w.client, s.opts.MaxMessageSize)
+		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true
 		}
 		if i += n; i < len(p) && !held {
 			held = true
-			w.conn.Hold(true)
+			w.conn.Cork(true)
 		}
 		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
-			return i, held, w.breach(frame.NotText(data))
+			return i, held, w.breach(frame.TextError(data))
 		}
 		s.mu.Lock()
 		s.tab.lookIfDueLocked()

@@ -177,7 +177,8 @@ func TestWriteInAListenerOfADialedSocket(t *testing.T) {
 			})
 			require.NoError(t, client.Accept())
 			require.NoError(t, client.Send("ready"))
-			_, err := server.Receive(within(t)) // from here on it reads no more than it is asked for
+			require.NoError(t, client.Flush(within(t))) // nothing is in front of the large message
+			_, err := server.Receive(within(t))         // from here on it reads no more than it is asked for
 			require.NoError(t, err)
 			require.NoError(t, server.Write(t.Context(), edgews.Text, nil))
 			<-filled

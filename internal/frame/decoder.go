@@ -5,21 +5,21 @@ import (
 	"math"
 )
 
-// Config is what the two ends agreed on, and how much this one takes.
+// Config says what the two ends negotiated, and how large a message may be.
 type Config struct {
-	// Masked says that frames must be masked, as a client's are. A server's must not be.
+	// Masked is true if frames must be masked, because the peer is a client. Otherwise they must not be.
 	Masked bool
 
-	// Compressed says that permessage-deflate was agreed on: RSV1 may mark a message as compressed.
+	// Compressed is true if permessage-deflate was negotiated: RSV1 then marks a compressed message.
 	Compressed bool
 
-	// Limit is the largest message, in bytes on the wire; negative means none. A compressed message may
-	// have an eighth and 1024 bytes more, as deflate makes what it cannot compress a little larger: its
-	// real size is for the caller to judge after inflating.
+	// Limit is the size of the largest message, in bytes as received; negative means no limit. A compressed message may exceed
+	// it by an eighth and 1024 bytes, because deflate makes incompressible data slightly larger. The caller checks the size
+	// after inflating.
 	Limit int64
 }
 
-// Piece is what Next found: a control frame, or as much of a data frame as there was.
+// Piece is what Next returns: a control frame, or the part of a data frame that has arrived.
 type Piece struct {
 	Opcode  Opcode // Text or Binary, also for continuations; Close, Ping or Pong
 	Payload []byte // unmasked
@@ -28,81 +28,81 @@ type Piece struct {
 	RSV1    bool   // the message is compressed
 }
 
-// Decoder turns the bytes a peer sent, cut anywhere, into pieces of messages. It holds no payload, so that
-// an idle connection costs the struct only. Init comes before use.
+// Decoder turns the bytes from a peer, split anywhere, into pieces of messages. It keeps no payload: an idle connection costs only
+// the struct. Call Init before use.
 type Decoder struct {
-	aside *aside // what few decoders need: an error, or a control frame that came in parts
-	limit int64  // Config.Limit, or the largest int64
-	left  int64  // payload bytes of the current frame still to come; 0 means a header is next
-	total int64  // payload bytes of the open message, with all of the current frame
+	rare        *rareState // state that few decoders need; nil: none
+	limit       int64      // Config.Limit, or the largest int64
+	remaining   int64      // payload bytes of the current frame that have not arrived; 0: a header is next
+	messageSize int64      // payload bytes of the open message, including all of the current frame
 
-	empty uint32 // empty frames of the open message
-	key   uint32 // masking key, rotated to the next payload byte
+	emptyFrames uint32 // empty frames of the open message
+	key         uint32 // masking key, rotated so that its lowest byte is for the next payload byte
 
-	frame   byte // first header byte of the current frame
-	message byte // RSV1 and opcode from the first frame of the open message; 0 means none is open
-	first   bool // the open message has yielded no piece yet
+	frameByte   byte // first header byte of the current frame
+	messageByte byte // RSV1 and opcode of the first frame of the open message; 0: none is open
+	noPieceYet  bool // the open message has yielded no piece yet
 
-	maskBit   byte // the mask bit that frames must have
-	forbidden byte // reserved bits that no frame may have
+	wantMask      byte // the value of the mask bit that frames must have
+	forbiddenBits byte // reserved bits that no frame may have
 
-	held uint8               // bytes in head
-	head [MaxHeader - 1]byte // the beginning of a header whose rest is in the next p
-	text UTF8                // of the open message, if it is uncompressed text
+	headLen uint8               // bytes in head
+	head    [MaxHeader - 1]byte // the beginning of a header that the next p continues
+	text    UTF8                // of the open message, if it is uncompressed text
 }
 
-type aside struct {
-	err     *Error
-	n       int // bytes in control
-	control [MaxControl]byte
+// rareState is an error, or a control frame that arrives in parts.
+type rareState struct {
+	err        *Error
+	controlLen int // bytes in control
+	control    [MaxControl]byte
 }
 
-// Init makes d ready for the first byte after the handshake. What it did before is forgotten.
+// Init makes d ready for the first byte after the handshake. It discards all earlier state.
 func (d *Decoder) Init(c Config) {
-	*d = Decoder{limit: c.Limit, maskBit: bit(c.Masked, maskBit), forbidden: rsv1Bit | rsv23Bits}
+	*d = Decoder{limit: c.Limit, wantMask: bitIf(c.Masked, maskBit), forbiddenBits: rsv1Bit | rsv23Bits}
 	if c.Limit < 0 {
 		d.limit = math.MaxInt64
 	}
 	if c.Compressed {
-		d.forbidden = rsv23Bits
+		d.forbiddenBits = rsv23Bits
 	}
 }
 
-// Next consumes some of p and returns the piece it found there; n is how many bytes it consumed. It unmasks
-// payloads in place. ok is false when p ended before there was a piece; n is then len(p).
+// Next consumes the first n bytes of p and returns the piece in them. It unmasks payloads in place. If p contains no piece, ok is
+// false and n is len(p).
 //
-// A data payload is a slice of p, so a frame that is whole in p is one piece, and one that is not yields a
-// piece for what is there. Each message has a first and a last piece (maybe the same, maybe empty). A control
-// frame is always one piece; if it was not whole in p its payload is the decoder's own memory, which is
-// not used again.
+// The payload of a data piece is a slice of p: a frame that p holds to its end is one piece, otherwise the part in p is one. Each
+// message has a first and a last piece, which may be the same one and may be empty. A control frame is always one piece. If it
+// arrived in parts, its payload is memory that the decoder does not use again.
 //
-// err is an [*Error]. It is final, and later calls return it again. The other results are zero then.
+// err is an [*Error], which later calls return again; the other results are then zero.
 func (d *Decoder) Next(p []byte) (piece Piece, n int, ok bool, err error) {
 	if !d.Idle() {
-		return d.next(p)
+		return d.nextPiece(p)
 	}
-	opcode, payload, end := Whole(p, d.maskBit != 0, d.limit)
+	opcode, payload, end := ParseWhole(p, d.wantMask != 0, d.limit)
 	if end == 0 {
-		return d.next(p)
+		return d.nextPiece(p)
 	}
-	if opcode == Text && !valid(payload) {
-		return Piece{}, 0, false, d.fail(NotText(payload))
+	if opcode == Text && !Valid(payload) {
+		return Piece{}, 0, false, d.fail(TextError(payload))
 	}
 	piece.Opcode, piece.Payload = opcode, payload
 	piece.First, piece.Last = true, true
 	return piece, end, true, nil
 }
 
-// next is Next for everything else.
-func (d *Decoder) next(p []byte) (piece Piece, n int, ok bool, err error) {
-	if d.aside != nil && d.aside.err != nil {
-		return Piece{}, 0, false, d.aside.err
+// nextPiece is Next for frames that ParseWhole does not parse.
+func (d *Decoder) nextPiece(p []byte) (piece Piece, n int, ok bool, err error) {
+	if d.rare != nil && d.rare.err != nil {
+		return Piece{}, 0, false, d.rare.err
 	}
-	n, ok, e := d.seek(p)
+	n, ok, e := d.readHeaders(p)
 	if e == nil && ok {
-		payload := d.take(p[n:])
+		payload := d.takePayload(p[n:])
 		n += len(payload)
-		ok, e = d.put(&piece, payload)
+		ok, e = d.fillPiece(&piece, payload)
 	}
 	if e != nil {
 		return Piece{}, 0, false, d.fail(e)
@@ -110,73 +110,73 @@ func (d *Decoder) next(p []byte) (piece Piece, n int, ok bool, err error) {
 	return piece, n, ok, nil
 }
 
-// seek consumes headers up to one with something to hand on. ok is false when p ends before that.
-func (d *Decoder) seek(p []byte) (n int, ok bool, err *Error) {
-	for d.left == 0 {
-		size, err := d.header(p[n:])
+// readHeaders consumes headers up to a frame that yields a piece. ok is false if p ends before the bytes of that piece.
+func (d *Decoder) readHeaders(p []byte) (n int, ok bool, err *Error) {
+	for d.remaining == 0 {
+		size, err := d.readHeader(p[n:])
 		if size == 0 || err != nil {
 			return len(p), false, err
 		}
-		if n += size; d.left == 0 && !d.silent() {
+		if n += size; d.remaining == 0 && !d.yieldsNoPiece() {
 			return n, true, nil
 		}
 	}
 	return n, n < len(p), nil
 }
 
-// put makes payload a piece of the current frame. ok is false when the piece needs more of it.
-func (d *Decoder) put(piece *Piece, payload []byte) (ok bool, err *Error) {
-	if Opcode(d.frame & opcodeBits).Control() {
-		return d.control(piece, payload)
+// fillPiece makes payload a piece of the current frame. ok is false if a control frame is not complete yet.
+func (d *Decoder) fillPiece(piece *Piece, payload []byte) (ok bool, err *Error) {
+	if Opcode(d.frameByte & opcodeBits).Control() {
+		return d.controlPiece(piece, payload)
 	}
-	return true, d.data(piece, payload)
+	return true, d.dataPiece(piece, payload)
 }
 
-// Idle reports whether d is between messages, with nothing left over: a new decoder would do as well.
+// Idle reports whether d is between messages and keeps no bytes or error: a new Decoder could take its place.
 func (d *Decoder) Idle() bool {
-	return d.left == 0 && d.held == 0 && d.message == 0 && d.aside == nil
+	return d.remaining == 0 && d.headLen == 0 && d.messageByte == 0 && d.rare == nil
 }
 
-// Remaining returns how many payload bytes of the current data frame are still to come. They may be read
-// straight into the message's buffer and given to Next there. Between frames, and in control frames, it is 0.
+// Remaining returns how many payload bytes of the current data frame have not arrived. The caller may read them directly into the
+// message's buffer and pass that to Next. Between frames and in control frames it is 0.
 func (d *Decoder) Remaining() int64 {
-	if Opcode(d.frame & opcodeBits).Control() {
+	if Opcode(d.frameByte & opcodeBits).Control() {
 		return 0
 	}
-	return d.left
+	return d.remaining
 }
 
 func (d *Decoder) fail(e *Error) error {
-	d.aside = &aside{err: e}
+	d.rare = &rareState{err: e}
 	return e
 }
 
-// header consumes a header and returns how many bytes of p it took, or holds all of p and returns 0.
-func (d *Decoder) header(p []byte) (int, *Error) {
-	if d.held == 0 {
-		if size, err := d.parse(p); size > 0 || err != nil {
+// readHeader consumes a header and returns how many bytes of p it took. If p ends before the header does, it keeps p and returns 0.
+func (d *Decoder) readHeader(p []byte) (int, *Error) {
+	if d.headLen == 0 {
+		if size, err := d.parseHeader(p); size > 0 || err != nil {
 			return size, err
 		}
 	}
 	var whole [MaxHeader]byte
-	held := copy(whole[:], d.head[:d.held])
+	held := copy(whole[:], d.head[:d.headLen])
 	n := held + copy(whole[held:], p)
-	size, err := d.parse(whole[:n])
+	size, err := d.parseHeader(whole[:n])
 	if size == 0 {
-		d.held = uint8(copy(d.head[:], whole[:n]))
+		d.headLen = uint8(copy(d.head[:], whole[:n]))
 		return 0, err
 	}
-	d.held = 0
+	d.headLen = 0
 	return size - held, err
 }
 
-// parse makes the frame whose header p begins with the current one, and returns the length of the header.
-// It is 0 if p ends before the header does; nothing has changed then.
-func (d *Decoder) parse(p []byte) (int, *Error) {
+// parseHeader parses the header at the beginning of p, makes its frame the current one and returns the header's length. If p ends
+// before the header does, it returns 0 and changes nothing.
+func (d *Decoder) parseHeader(p []byte) (int, *Error) {
 	if len(p) < 2 {
 		return 0, nil
 	}
-	if err := d.check(p[0], p[1]); err != nil {
+	if err := d.checkStart(p[0], p[1]); err != nil {
 		return 0, err
 	}
 	size := headerSize(p[1])
@@ -187,64 +187,63 @@ func (d *Decoder) parse(p []byte) (int, *Error) {
 	if err != nil {
 		return 0, err
 	}
-	if d.maskBit != 0 {
+	if d.wantMask != 0 {
 		d.key = binary.LittleEndian.Uint32(p[size-4 : size])
 	}
-	d.frame, d.left = p[0], length
-	if Opcode(d.frame & opcodeBits).Control() {
+	d.frameByte, d.remaining = p[0], length
+	if Opcode(d.frameByte & opcodeBits).Control() {
 		return size, nil
 	}
-	return size, d.admit()
+	return size, d.addFrame()
 }
 
-// silent reports whether the current frame, which is empty, is no piece: neither the first nor the last of
-// its message.
-func (d *Decoder) silent() bool {
-	return d.frame&(finBit|opcodeBits) == byte(Continuation) && !d.first
+// yieldsNoPiece reports whether the current frame, which is empty, is neither the first nor the last piece of its message.
+func (d *Decoder) yieldsNoPiece() bool {
+	return d.frameByte&(finBit|opcodeBits) == byte(Continuation) && !d.noPieceYet
 }
 
-// take unmasks what p has of the current payload and returns it.
-func (d *Decoder) take(p []byte) []byte {
-	n := min(int64(len(p)), d.left)
+// takePayload unmasks the part of the current payload at the beginning of p and returns it.
+func (d *Decoder) takePayload(p []byte) []byte {
+	n := min(int64(len(p)), d.remaining)
 	p = p[:n:n]
-	d.left -= n
-	if d.maskBit != 0 {
+	d.remaining -= n
+	if d.wantMask != 0 {
 		xor(p, d.key)
 		d.key = rotate(d.key, len(p))
 	}
 	return p
 }
 
-// data makes payload a piece of the open message.
-func (d *Decoder) data(piece *Piece, payload []byte) *Error {
-	last := d.left == 0 && d.frame&finBit != 0
-	if d.message == byte(Text) { // without RSV1; compressed text is checked once it is inflated
+// dataPiece makes payload a piece of the open message.
+func (d *Decoder) dataPiece(piece *Piece, payload []byte) *Error {
+	last := d.remaining == 0 && d.frameByte&finBit != 0
+	if d.messageByte == byte(Text) { // not RSV1: compressed text is checked after inflating
 		if err := d.checkText(payload, last); err != nil {
 			return err
 		}
 	}
-	piece.Opcode = Opcode(d.message & opcodeBits)
+	piece.Opcode = Opcode(d.messageByte & opcodeBits)
 	piece.Payload = payload
-	piece.First = d.first
+	piece.First = d.noPieceYet
 	piece.Last = last
-	piece.RSV1 = d.message&rsv1Bit != 0
-	d.first = false
+	piece.RSV1 = d.messageByte&rsv1Bit != 0
+	d.noPieceYet = false
 	if last {
-		d.message = 0
+		d.messageByte = 0
 	}
 	return nil
 }
 
-// control makes payload, once it is complete, a piece of its own.
-func (d *Decoder) control(piece *Piece, payload []byte) (ok bool, err *Error) {
-	if d.left > 0 || d.aside != nil {
-		payload = d.gather(payload)
+// controlPiece makes payload a piece when the control frame is complete.
+func (d *Decoder) controlPiece(piece *Piece, payload []byte) (ok bool, err *Error) {
+	if d.remaining > 0 || d.rare != nil {
+		payload = d.collectControl(payload)
 	}
-	if d.left > 0 {
+	if d.remaining > 0 {
 		return false, nil
 	}
-	d.aside = nil // the piece has the memory now
-	opcode := Opcode(d.frame & opcodeBits)
+	d.rare = nil // the piece owns the memory now
+	opcode := Opcode(d.frameByte & opcodeBits)
 	if opcode == Close {
 		if _, _, err := ParseClose(payload); err != nil {
 			return false, err.(*Error)
@@ -254,11 +253,11 @@ func (d *Decoder) control(piece *Piece, payload []byte) (ok bool, err *Error) {
 	return true, nil
 }
 
-// gather adds part to the control payload set aside and returns what there is of it.
-func (d *Decoder) gather(part []byte) []byte {
-	if d.aside == nil {
-		d.aside = new(aside)
+// collectControl adds part to the payload of the control frame in d.rare and returns all of it that has arrived.
+func (d *Decoder) collectControl(part []byte) []byte {
+	if d.rare == nil {
+		d.rare = new(rareState)
 	}
-	d.aside.n += copy(d.aside.control[d.aside.n:], part)
-	return d.aside.control[:d.aside.n:d.aside.n]
+	d.rare.controlLen += copy(d.rare.control[d.rare.controlLen:], part)
+	return d.rare.control[:d.rare.controlLen:d.rare.controlLen]
 }

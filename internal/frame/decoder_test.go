@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A decoder is paid for by every idle connection.
+// Every connection that is receiving has a Decoder.
 func TestDecoderSize(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) == 8 {
 		require.EqualValues(t, 64, unsafe.Sizeof(Decoder{}))
 	}
 }
 
-// fin, part and masked write frames as a peer would.
+// fin, part and masked return frames of a peer.
 func fin(o Opcode, payload string) []byte {
 	return AppendFrame(nil, Header{Fin: true, Opcode: o}, []byte(payload))
 }
@@ -37,7 +37,7 @@ func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
 
 func unlimited() Config { return Config{Limit: -1} }
 
-// decode gives in to a decoder, cut at the ends that next returns, and checks what holds for any input.
+// decode passes in to a decoder in parts whose sizes next returns, and checks invariants that hold for every input.
 func decode(t *testing.T, c Config, in []byte, next func(rest int) int) (got []message, err error) {
 	t.Helper()
 	in = bytes.Clone(in)
@@ -111,7 +111,7 @@ func checkDecoder(t *testing.T, c Config, in []byte, next func(int) int) {
 	require.Equal(t, wholeOnly(want), wholeOnly(got), "%+v % x", c, in)
 }
 
-// checkSplits cuts in everywhere, and into equal parts.
+// checkSplits runs checkDecoder with in split in two at every offset, and in equal parts.
 func checkSplits(t *testing.T, c Config, in []byte) {
 	t.Helper()
 	for cut := 1; cut <= len(in); cut++ {
@@ -234,7 +234,7 @@ func TestDecoderPieces(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// The payload of a control frame that came in parts may be kept: the decoder does not use it again.
+// The caller may keep the payload of a control frame that arrived in parts: the decoder does not use its memory again.
 func TestDecoderControlParts(t *testing.T) {
 	var d Decoder
 	d.Init(unlimited())
@@ -247,11 +247,11 @@ func TestDecoderControlParts(t *testing.T) {
 		return piece
 	}
 	require.Zero(t, next("\x89\x05"))
-	require.Nil(t, d.aside, "there was nothing to set aside yet")
+	require.Nil(t, d.rare, "no payload has arrived yet")
 	require.Zero(t, next("He"))
-	require.NotNil(t, d.aside)
+	require.NotNil(t, d.rare)
 	hello := next("llo")
-	require.Nil(t, d.aside)
+	require.Nil(t, d.rare)
 	require.Zero(t, next("\x89\x05Wo"))
 	require.Equal(t, "World", string(next("rld").Payload))
 	require.Equal(t, "Hello", string(hello.Payload))
@@ -345,7 +345,7 @@ func TestDecoderRules(t *testing.T) {
 	}
 }
 
-// What stays just inside the limits.
+// Input just within the limits.
 func TestDecoderLimits(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -427,7 +427,7 @@ func drain(tb testing.TB, d *Decoder, p []byte) {
 	}
 }
 
-// stream writes frames that are mostly right, and sometimes broken in one place.
+// stream returns frames that are mostly valid, and sometimes invalid in one place.
 func stream(r *rand.Rand, c Config) []byte {
 	var out []byte
 	open := false
@@ -452,7 +452,7 @@ func stream(r *rand.Rand, c Config) []byte {
 	return out[:len(out)-r.IntN(2)*r.IntN(len(out))]
 }
 
-// text returns a payload for o, of valid UTF-8 that may be cut at its end.
+// text returns a payload for o: valid UTF-8, whose last character may be incomplete.
 func text(r *rand.Rand, o Opcode, size int) []byte {
 	var p []byte
 	if o == Close && size > 1 {
@@ -479,7 +479,7 @@ func FuzzDecoder(f *testing.F) {
 		c := Config{Masked: seed&1 == 0, Compressed: seed&2 == 0}
 		f.Add(stream(r, c), seed, c.Masked, c.Compressed, int16(500))
 	}
-	f.Add(bytes.Repeat(part(Continuation, ""), 2000), uint64(1), false, false, int16(-1))
+	f.Add(join(part(Binary, "x"), bytes.Repeat(part(Continuation, "y"), 2000)), uint64(1), false, false, int16(-1))
 	f.Add([]byte{0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, uint64(2), false, true, int16(-1))
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64, masked, compressed bool, limit int16) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -493,8 +493,8 @@ var benchSizes = []int{0, 5, 32, 125, 1024, 65536}
 
 func sizeName(n int) string { return fmt.Sprintf("size=%d", n) }
 
-// Unmasking is its own inverse, so the same buffer would be right only every other time: the payload is zero
-// and the key too, which costs the decoder the same.
+// Next unmasks in place, so every second run would see a masked payload. With a payload and a key of zeros it does not matter, and
+// the cost is the same.
 func BenchmarkDecode(b *testing.B) {
 	for _, opcode := range []struct {
 		name string

@@ -7,23 +7,23 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// vectorFrom is the number of bytes from which gobwas's vector instructions win over the loop in xor,
-// measured on amd64: below, their call and their odd ends cost more than they save.
-const vectorFrom = 256
+// vectorMin is the size in bytes from which gobwas's vector instructions are faster than the loop in xor, measured on amd64. Below
+// it, the call and the bytes that do not fill a vector cost more than the vectors save.
+const vectorMin = 256
 
-// Mask masks or unmasks p in place, both being the same XOR (RFC 6455 §5.3). pos is how many bytes of the
-// payload came before p; only its remainder by 4 matters.
+// Mask masks or unmasks p in place: both are the same XOR (RFC 6455 §5.3). pos is the number of payload bytes before p; only pos
+// modulo 4 matters.
 func Mask(p []byte, key [4]byte, pos int) {
 	xor(p, rotate(binary.LittleEndian.Uint32(key[:]), pos))
 }
 
-// rotate returns the key word for what follows after n more bytes. A word that is rotated, instead of an
-// index into the key, lets every run start with whole words.
+// rotate returns the key for the payload that follows after n more bytes. With a rotated key, instead of an index into it, xor always
+// begins with whole words.
 func rotate(key uint32, n int) uint32 { return bits.RotateLeft32(key, -8*(n&3)) }
 
 // xor applies key, whose lowest byte is for p[0].
 func xor(p []byte, key uint32) {
-	if len(p) >= vectorFrom {
+	if len(p) >= vectorMin {
 		var k [4]byte
 		binary.LittleEndian.PutUint32(k[:], key)
 		ws.Cipher(p, k, 0)
@@ -31,7 +31,7 @@ func xor(p []byte, key uint32) {
 	}
 	word := uint64(key)<<32 | uint64(key)
 	for len(p) >= 64 {
-		b := (*[64]byte)(p) // with its bounds known, each line is one instruction
+		b := (*[64]byte)(p) // with the bounds known, each line is one instruction
 		binary.LittleEndian.PutUint64(b[0:], binary.LittleEndian.Uint64(b[0:])^word)
 		binary.LittleEndian.PutUint64(b[8:], binary.LittleEndian.Uint64(b[8:])^word)
 		binary.LittleEndian.PutUint64(b[16:], binary.LittleEndian.Uint64(b[16:])^word)

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// naiveMask is RFC 6455 §5.3 to the letter.
+// naiveMask is the algorithm of RFC 6455 §5.3.
 func naiveMask(p []byte, key [4]byte, pos int) []byte {
 	out := make([]byte, len(p))
 	for i, b := range p {
@@ -26,16 +26,16 @@ func checkMask(t *testing.T, p []byte, key [4]byte, pos int) {
 
 func TestMask(t *testing.T) {
 	key := [4]byte{0x12, 0x34, 0x56, 0x78}
-	for n := range 2*vectorFrom + 3 {
+	for n := range 2*vectorMin + 3 {
 		for pos := range 5 {
 			checkMask(t, bytes.Repeat([]byte{'x'}, n), key, pos)
 		}
 	}
 }
 
-// The bytes around p are not p's.
+// Mask does not change the bytes around p.
 func TestMaskStaysInside(t *testing.T) {
-	for n := range 2*vectorFrom + 3 {
+	for n := range 2*vectorMin + 3 {
 		buf := make([]byte, n+64)
 		Mask(buf[32:32+n], [4]byte{1, 2, 3, 4}, 0)
 		require.Equal(t, make([]byte, 32), buf[:32])

@@ -6,7 +6,7 @@ import (
 	"math/big"
 )
 
-// message is what came in: a control frame, or a data message as far as it came.
+// message is a control frame, or the part of a data message that has arrived.
 type message struct {
 	Opcode  Opcode
 	Payload string
@@ -14,13 +14,13 @@ type message struct {
 	Whole   bool
 }
 
-// naiveDecode is slow and obviously right: it has all of the input at once, and follows the RFC one rule
-// after the other. It returns the messages and the status code of the rule that was broken, or 0.
+// naiveDecode is slow and obviously right: it gets the whole input at once and applies the rules of the RFC one after the other. It
+// returns the messages and the status code for the rule that was broken, or 0.
 func naiveDecode(c Config, in []byte) (got []message, code uint16) {
-	var open *message                         // the data message that has begun
-	var size, frames = new(big.Int), int64(0) // of open
-	var text string                           // of open
-	shown := false                            // open is in got
+	var open *message                 // the data message that has begun
+	var size, empty = new(big.Int), 0 // of open: its bytes, and its empty frames
+	var text string                   // of open
+	shown := false                    // open is in got
 	for len(in) >= 2 {
 		fin, rsv1, rsv23 := in[0]&0x80 != 0, in[0]&0x40 != 0, in[0]&0x30 != 0
 		opcode, masked, short := Opcode(in[0]&15), in[1]&0x80 != 0, in[1]&0x7f
@@ -60,10 +60,9 @@ func naiveDecode(c Config, in []byte) (got []message, code uint16) {
 
 		if !control {
 			if opcode != 0 {
-				open, shown, text, frames = &message{Opcode: opcode, RSV1: rsv1}, false, "", 0
+				open, shown, text, empty = &message{Opcode: opcode, RSV1: rsv1}, false, "", 0
 				size.SetInt64(0)
 			}
-			frames++
 			size.Add(size, new(big.Int).SetUint64(length))
 			limit := big.NewInt(math.MaxInt64)
 			if c.Limit >= 0 {
@@ -75,7 +74,10 @@ func naiveDecode(c Config, in []byte) (got []message, code uint16) {
 			if size.Cmp(limit) > 0 {
 				return got, 1009
 			}
-			if free := new(big.Int).Div(size, big.NewInt(16)); free.Add(free, big.NewInt(1024)).Cmp(big.NewInt(frames)) < 0 {
+			if length == 0 {
+				empty++
+			}
+			if empty > 65536 {
 				return got, 1008
 			}
 		}
@@ -138,7 +140,7 @@ func naiveClose(payload []byte) uint16 {
 	return 0
 }
 
-// wholeOnly drops the message that has not ended, of which a decoder that fails may have shown less.
+// wholeOnly drops a message that has not ended: a decoder that fails may have returned less of it.
 func wholeOnly(all []message) (whole []message) {
 	for _, m := range all {
 		if m.Whole {

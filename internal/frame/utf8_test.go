@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beginnings has every proper beginning of every character's encoding, found by encoding all of them.
+// beginnings contains every proper prefix of every character's encoding.
 var beginnings = sync.OnceValue(func() map[string]bool {
 	all := map[string]bool{}
 	for r := rune(utf8.RuneSelf); r <= utf8.MaxRune; r++ {
@@ -25,7 +25,7 @@ var beginnings = sync.OnceValue(func() map[string]bool {
 	return all
 })
 
-// naiveValid is slow and obviously right: decoding replaces what is invalid, so encoding does not give it back.
+// naiveValid is slow and obviously right: decoding replaces invalid bytes, so encoding the result does not return s.
 func naiveValid(s string) bool { return string([]rune(s)) == s }
 
 // naiveBegins reports whether s is the beginning of some valid text.
@@ -96,7 +96,7 @@ func TestUTF8(t *testing.T) {
 	}
 }
 
-// Every two bytes behind and before some others: all the places where one byte more decides.
+// Every pair of bytes between fixed ones: all places where one more byte decides.
 func TestUTF8Pairs(t *testing.T) {
 	for a := 0x7f; a <= 0xff; a++ {
 		for b := 0x7f; b <= 0xff; b++ {
@@ -134,7 +134,7 @@ func FuzzUTF8(f *testing.F) {
 	for i, test := range utf8Table {
 		f.Add(test.text, uint8(i%5))
 	}
-	beginnings() // here, not in the time of the first input
+	beginnings() // here, so that the first input does not take long
 	f.Fuzz(func(t *testing.T, s string, size uint8) {
 		if len(s) > 200 {
 			s = s[:200] // the oracle is quadratic

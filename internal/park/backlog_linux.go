@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -5,14 +7,14 @@ import (
 	"sync/atomic"
 )
 
-// backlog holds the connections whose turn ended before everything was read that had come, so that others got theirs. Each of
-// them still has its turn: it is not given to anyone else until a poller goes on with it. The pollers take one between two looks for
-// events, so that a connection that has been silent does not wait for those that are flooded.
+// backlog is a queue of connections that have used up the budget of a turn, or have yielded it, and have more to do. Each of them still has its turn,
+// which the poller that pops it continues. A poller pops one connection each time it has fetched and handled events, so a connection
+// on which little arrives does not wait for those on which much does.
 type backlog struct {
 	count atomic.Int32
 
 	mu    sync.Mutex
-	conns []*Conn
+	conns []*Conn // from head on
 	head  int
 }
 

@@ -1,46 +1,36 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
-	"io"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// slot is a connection's place on the loop.
+// slot is the state of a connection on the loop. The fields down to gen are also used by a TLS connection that the loop watches.
 type slot struct {
-	notes atomic.Uint32 // what has happened and nobody has dealt with; see leave
-	users atomic.Uint32 // those who use fd besides the turn, and noMore
+	pending atomic.Uint32 // what has happened and has not been handled; see turn_linux.go
+	fdUsers atomic.Uint32 // goroutines that use fd, other than the one with the turn, and fdClosing
 
 	// Immutable once the connection is on the loop.
 	fd  int32
-	gen uint32 // tells the connection from those that had fd before
+	gen uint32 // distinguishes the connection from earlier ones with the same fd
 
 	// Owned by the turn.
-	held    uint32 // what Hold(true) has begun; 0: nothing
-	full    bool   // there may be something to read
-	hup     bool   // the end is near: a short read does not mean that nothing is left
-	gone    bool   // Close was called
-	crowded bool   // others wait for their turn behind this one
+	corkRound uint32 // the result of corks.beginRound, while the connection is corked; otherwise 0
+	mayRead   bool   // there may be bytes to read
+	hangup    bool   // the peer has ended the connection, or it has failed: also after a short read there is more to read
+	closed    bool   // Close was called
+	crowd     bool   // other connections waited for the poller when it called serve
 }
 
-// The notes.
-const (
-	busy     = 1 << iota // somebody has the turn
-	readable             // there may be something to read
-	ending               // … and after that the end
-	writable             // what was written before the connection was on the loop has had to wait
-	woken                // Wake was called
-	givesWay             // GiveWay was called: the turn goes on after others
-)
+// canMoveToLoop reports whether nc may move to the loop.
+func canMoveToLoop(nc net.Conn) bool { return isSocket(nc) && !inBubble() }
 
-// lodges reports whether c may go to the loop.
-func lodges(c net.Conn) bool { return isSocket(c) && !inBubble() }
-
-// inBubble reports whether time is not real here, as in a testing/synctest bubble. The loop's goroutines live outside of
-// all bubbles, and may not touch what belongs to one.
+// inBubble reports whether the caller is in a testing/synctest bubble, where time is not real. The loop's goroutines are outside all
+// bubbles and must not use channels or timers of one.
 func inBubble() bool {
 	var real syscall.Timeval
 	if syscall.Gettimeofday(&real) != nil {
@@ -50,47 +40,47 @@ func inBubble() bool {
 	return off.Abs() > time.Hour
 }
 
-// lodge takes nc from the runtime's poller to the loop. The descriptor is duplicated: closing the original is the only way to
-// make the runtime forget it. It fails when there are no descriptors left; nc is as it was then.
-func (c *Conn) lodge(nc net.Conn) bool {
+// moveToLoop moves nc from the runtime's poller to the loop. It duplicates the descriptor, because only closing the original removes
+// that from the runtime's poller. It fails if there are no descriptors left; nc is then unchanged.
+func (c *Conn) moveToLoop(nc net.Conn) bool {
 	s := c.stream.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fd, ok := duplicate(nc)
+	fd, ok := duplicateFD(nc)
 	if !ok {
 		return false
 	}
-	l, ok := enterLoop()
+	l, ok := acquireLoop()
 	if !ok {
 		_ = syscall.Close(fd)
 		return false
 	}
 	c.fd = int32(fd)
-	c.notes.Store(busy)
+	c.pending.Store(turnTaken)
 	l.table.add(c)
-	c.stream.Store(nil) // before events can come
-	if err := l.watch(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
+	c.stream.Store(nil) // before events can arrive
+	if err := l.register(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
 		c.stream.Store(s)
 		l.table.remove(c)
-		l.leave()
+		l.release()
 		_ = syscall.Close(fd)
 		return false
 	}
-	s.left = true
+	s.moved = true
 	_ = nc.Close()
-	if s.asked {
-		c.notes.Or(woken)
+	if s.wakePending {
+		c.pending.Or(pendingWake)
 	}
-	if s.tried {
-		c.notes.Or(writable)
+	if s.writeBlocked {
+		c.pending.Or(pendingWritable)
 	}
-	if !c.yield() {
-		go c.serveAlone()
+	if !c.releaseTurn() {
+		go c.serveInGoroutine()
 	}
 	return true
 }
 
-func duplicate(nc net.Conn) (fd int, ok bool) {
+func duplicateFD(nc net.Conn) (fd int, ok bool) {
 	raw, err := nc.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0, false
@@ -98,184 +88,84 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 	err = raw.Control(func(old uintptr) {
 		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		fd, ok = int(n), errno == 0
-		unblock(old) // and with it the copy
+		setNonblock(old) // and the duplicate, which shares the flag
 	})
 	return fd, ok && err == nil
 }
 
-// note adds to what has happened. It reports whether the caller has got the turn by it.
-func (c *Conn) note(n uint32) (mine bool) { return c.notes.Or(n|busy)&busy == 0 }
-
-// yield gives the turn up, unless there are notes.
-func (c *Conn) yield() bool { return c.notes.CompareAndSwap(busy, 0) }
-
-// leave is note for those who cannot take the turn themselves.
-func (c *Conn) leave(n uint32) {
-	if c.note(n) {
-		go c.serveAlone()
-	}
-}
-
-// serveAlone is serve in a goroutine of its own.
-func (c *Conn) serveAlone() {
-	done := false
-	defer func() {
-		if !done { // the handler has called runtime.Goexit
-			go c.serveAlone()
-		}
-	}()
-	buf := largeBuffers.Get().(*[largeBuffer]byte)
-	for !c.serve(buf, nil, c.notes.Swap(busy), false) {
-		runtime.Gosched()
-	}
-	largeBuffers.Put(buf)
-	done = true
-}
-
-// serve is the connection's turn: it deals with what has happened, until nothing is left, or until the turn has taken its share.
-// Then it reports false, and the connection still has the turn, which goes on with another call.
-func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, notes uint32, crowded bool) (done bool) {
-	c.crowded = crowded
-	budget := turnBudget
-	if crowded {
-		budget = sharedTurnBudget
-	}
-	into := buf[:budget]
+// acquireFD keeps the descriptor from being closed until releaseFD, so that its number cannot become another connection's. It
+// returns false if the connection has been closed. The goroutine with the turn does not need it.
+func (c *Conn) acquireFD() bool {
 	for {
-		if notes&writable != 0 && !c.gone {
-			c.h.Writable()
-		}
-		if notes&woken != 0 && !c.gone {
-			c.h.Woken()
-			budget -= wakeCost
-		}
-		if notes&(readable|ending) != 0 {
-			c.full = true
-			c.hup = c.hup || notes&ending != 0
-		}
-		for c.full && !c.gone && budget > 0 && c.read(into, spare, &budget) {
-		}
-		if budget <= 0 && c.full && !c.gone {
+		n := c.fdUsers.Load()
+		if n&fdClosing != 0 {
 			return false
 		}
-		if c.yield() {
-			return true
-		}
-		if budget <= 0 {
-			return false
-		}
-		notes = c.notes.Swap(busy)
-		if notes&givesWay != 0 {
-			c.notes.Or(notes &^ givesWay)
-			return false
-		}
-	}
-}
-
-const (
-	// turnBudget is how many bytes a turn reads at the most, before the poller looks whether others have something to do.
-	turnBudget = largeBuffer
-	// sharedTurnBudget is the same while others wait for their turn. It is some hundred small messages, which take a few dozen
-	// microseconds.
-	sharedTurnBudget = 16 << 10
-	// readCost and wakeCost are what a read and a call of Woken count for at the least, in bytes, however little they brought.
-	readCost = 1 << 10
-	wakeCost = 1 << 10
-)
-
-// read reads once. It reports whether to go on.
-func (c *Conn) read(buf []byte, spare *any, budget *int) bool {
-	into, ok := c.h.Room()
-	if !ok {
-		return false // Wake comes first
-	}
-	if into == nil {
-		into = buf
-	}
-	*budget -= readCost
-	switch n, errno := readSocket(int(c.fd), into); {
-	case errno == syscall.EINTR:
-	case errno == syscall.EAGAIN:
-		c.full = false
-	case errno != 0:
-		c.hungUp(errno)
-	case n == 0:
-		c.hungUp(io.EOF)
-	default:
-		*budget -= max(n-readCost, 0)
-		c.full = n == len(into) || c.hup
-		c.h.Input(into[:n], spare)
-	}
-	return c.full
-}
-
-func (c *Conn) hungUp(err error) {
-	c.h.HungUp(err) // if it calls runtime.Goexit, it is told again
-	c.full = false
-}
-
-// use keeps the descriptor from being closed, and with it from becoming another connection's.
-func (c *Conn) use() bool {
-	for {
-		n := c.users.Load()
-		if n&noMore != 0 {
-			return false
-		}
-		if c.users.CompareAndSwap(n, n+1) {
+		if c.fdUsers.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
-// noMore is set in slot.users when the connection has been closed.
-const noMore = 1 << 31
+// fdClosing is set in slot.fdUsers when the connection has been closed. The last user then closes the descriptor.
+const fdClosing = 1 << 31
 
-func (c *Conn) unuse() {
-	if c.users.Add(^uint32(0)) == noMore {
-		c.vacate()
+// loopWithFD calls fn with the descriptor, unless the connection has been closed.
+func (c *Conn) loopWithFD(fn func(fd int32)) {
+	if c.acquireFD() {
+		fn(c.fd)
+		c.releaseFD()
 	}
 }
 
-// vacate frees the place in the table, and the descriptor if it is ours, which nobody uses any more.
-func (c *Conn) vacate() {
+func (c *Conn) releaseFD() {
+	if c.fdUsers.Add(^uint32(0)) == fdClosing {
+		c.freeSlot()
+	}
+}
+
+// freeSlot removes c from the table, and closes the descriptor if it belongs to the loop. It is called once, when the descriptor has no
+// users left.
+func (c *Conn) freeSlot() {
 	l := currentLoop()
 	l.table.remove(c)
 	if c.stream.Load() == nil {
 		_ = syscall.Close(int(c.fd))
 	}
-	l.leave()
+	l.release()
 }
 
-func (c *Conn) write(p []byte) (int, error) {
-	if !c.use() {
+func (c *Conn) loopWrite(p []byte) (int, error) {
+	if !c.acquireFD() {
 		return 0, net.ErrClosed
 	}
 	n, errno := writeSocket(int(c.fd), p)
 	err := error(nil)
 	if n != len(p) || errno != 0 {
-		n, err = c.writeOn(p, n, errno)
+		n, err = c.loopContinueWrite(p, n, errno)
 	}
-	c.unuse()
+	c.releaseFD()
 	return n, err
 }
 
-// writeOn goes on after a first write has had that result.
-func (c *Conn) writeOn(p []byte, n int, errno syscall.Errno) (int, error) {
-	n, err := writeOn(int(c.fd), p, n, errno)
+// loopContinueWrite is the rest of loopWrite after a first write has returned n and errno.
+func (c *Conn) loopContinueWrite(p []byte, n int, errno syscall.Errno) (int, error) {
+	n, err := continueWrite(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {
-		// Changing the registration has the kernel look again, so that room that came meanwhile is not missed.
-		if failed := currentLoop().watch(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
+		// EPOLL_CTL_MOD makes the kernel check the socket again, so an edge that came before it is not missed.
+		if failed := currentLoop().register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
 			return n, failed
 		}
 	}
 	return n, err
 }
 
-func (c *Conn) shutdown(both bool) {
-	if !c.use() {
+// loopShutdown shuts the socket down for writing, or for both directions.
+func (c *Conn) loopShutdown(both bool) {
+	if !c.acquireFD() {
 		return
 	}
-	defer c.unuse()
+	defer c.releaseFD()
 	how := syscall.SHUT_WR
 	if both {
 		how = syscall.SHUT_RDWR
@@ -283,72 +173,74 @@ func (c *Conn) shutdown(both bool) {
 	_ = syscall.Shutdown(int(c.fd), how)
 }
 
-// release closes the connection, in its turn. The kernel takes it off the loop when the descriptor is closed; events that still come are dropped.
-func (c *Conn) release() {
-	if c.gone {
+// loopClose closes the connection, in its turn. Closing the descriptor removes it from the epoll instance; events of it that have
+// already been fetched find no connection in the table.
+func (c *Conn) loopClose() {
+	if c.closed {
 		return
 	}
-	c.cork(false)
-	c.gone, c.full = true, false
-	if c.users.Or(noMore) == 0 {
-		c.vacate()
+	c.loopCork(false)
+	c.closed, c.mayRead = true, false
+	if c.fdUsers.Or(fdClosing) == 0 {
+		c.freeSlot()
 	}
 }
 
-func (c *Conn) setAlarm(d time.Duration) {
-	if c.use() {
-		currentLoop().alarms.set(c, d)
-		c.unuse()
+func (c *Conn) loopSetTimer(d time.Duration) {
+	if c.acquireFD() {
+		currentLoop().timers.set(c, d)
+		c.releaseFD()
 	}
 }
 
-// recently returns when the poller that has the turn, or another one, last woke up.
-func (c *Conn) recently() uint32 { return currentLoop().clock.Load() }
+// loopNow returns when a poller last returned from waiting.
+func (c *Conn) loopNow() uint32 { return currentLoop().lastWake.Load() }
 
-// handOver does not write what all pollers read unless it has to.
-func (c *Conn) handOver() {
-	if l := currentLoop(); !l.handed.Load() {
-		l.handed.Store(true)
+// loopWorkHandedOff writes only when needed: all pollers read the flag.
+func (c *Conn) loopWorkHandedOff() {
+	if l := currentLoop(); !l.handedOff.Load() {
+		l.handedOff.Store(true)
 	}
 }
 
-// isCrowded: check looks at the handlers of a batch for as long as that counts, and no longer.
-func (c *Conn) isCrowded() bool { return c.crowded && currentLoop().corks.count() > 0 }
+// loopOthersWait reports whether others wait, while the poller's round lasts. When check finds the handler of a round blocked, it ends
+// the round early.
+func (c *Conn) loopOthersWait() bool { return c.crowd && currentLoop().corks.count() > 0 }
 
-func (c *Conn) deferWrite() bool {
+func (c *Conn) loopDeferWrite() bool {
 	l := currentLoop()
-	return l != nil && l.corks.add(c.h)
+	return l != nil && l.corks.deferFlush(c.h)
 }
 
-func (c *Conn) cork(more bool) {
+func (c *Conn) loopCork(on bool) {
 	l := currentLoop()
 	switch {
-	case more == (c.held != 0):
-	case more:
-		c.held = l.corks.begin()
-		l.guard()
+	case on == (c.corkRound != 0):
+	case on:
+		c.corkRound = l.corks.beginRound()
+		l.scheduleCheck()
 	default:
-		l.corks.end(c.held)
-		c.held = 0
+		l.corks.endRound(c.corkRound)
+		c.corkRound = 0
 	}
 }
 
-func (c *Conn) addrs() (local, remote net.Addr) {
-	if !c.use() {
+func (c *Conn) loopAddrs() (local, remote net.Addr) {
+	if !c.acquireFD() {
 		return nil, nil
 	}
-	defer c.unuse()
+	defer c.releaseFD()
 	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
-		local = addrOf(sa)
+		local = netAddr(sa)
 	}
 	if sa, err := syscall.Getpeername(int(c.fd)); err == nil {
-		remote = addrOf(sa)
+		remote = netAddr(sa)
 	}
 	return local, remote
 }
 
-// addrOf returns a sockets address as package net has it.
-func addrOf(sa syscall.Sockaddr) net.Addr {
+// netAddr returns the address of a socket as package net represents it.
+func netAddr(sa syscall.Sockaddr) net.Addr {
 	switch sa := sa.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}

@@ -23,34 +23,34 @@ import (
 // patience is far more than anything here takes.
 const patience = 20 * time.Second
 
-// handler does with a connection what a test says. Its conn is closed when the peer has hung up.
+// handler is a Handler whose methods call the functions that a test sets. It closes its connection when reading has ended.
 type handler struct {
 	park.Conn
-	input    func(p []byte)
-	room     func() ([]byte, bool)
-	woken    func()
-	writable func() // called when there is room to write
-	flushed  atomic.Int32
-	due      chan struct{}
-	end      chan error
+	received   func(p []byte)
+	readBuffer func() ([]byte, bool) // nil: a pooled buffer
+	woken      func()
+	writable   func()
+	flushed    atomic.Int32  // calls of Flush
+	due        chan struct{} // gets a value for each call of TimerFired
+	end        chan error    // gets the argument of ReadEnded
 
-	entered atomic.Int32 // calls of the turn that are running: at most one
+	entered atomic.Int32 // methods of the turn that are running: at most one
 	overlap atomic.Bool
 }
 
-func newHandler(c net.Conn, input func(p []byte)) *handler {
-	h := &handler{input: input, due: make(chan struct{}, 16), end: make(chan error, 1)}
+func newHandler(c net.Conn, received func(p []byte)) *handler {
+	h := &handler{received: received, due: make(chan struct{}, 16), end: make(chan error, 1)}
 	h.Init(c, h)
 	return h
 }
 
-// pollers returns how many goroutines of the loop there are.
+// pollers returns the number of the loop's goroutines.
 func pollers() int {
 	stacks := make([]byte, 1<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/edgews/edgews/internal/park.(*loop)")
 }
 
-// loopEnds waits until the loop's goroutines have ended, as they do when its last connection has gone.
+// loopEnds waits until the loop's goroutines have ended, as they do some time after its last connection has been closed.
 func loopEnds(t *testing.T) {
 	t.Helper()
 	for began := time.Now(); pollers() > 0; runtime.Gosched() {
@@ -65,20 +65,20 @@ func (h *handler) turn() func() {
 	return func() { h.entered.Add(-1) }
 }
 
-func (h *handler) Room() ([]byte, bool) {
+func (h *handler) ReadBuffer() ([]byte, bool) {
 	defer h.turn()()
-	if h.room != nil {
-		return h.room()
+	if h.readBuffer != nil {
+		return h.readBuffer()
 	}
 	return nil, true
 }
 
-func (h *handler) Input(p []byte, _ *any) {
+func (h *handler) Received(p []byte, _ *any) {
 	defer h.turn()()
-	h.input(p)
+	h.received(p)
 }
 
-func (h *handler) HungUp(err error) {
+func (h *handler) ReadEnded(err error) {
 	defer h.turn()()
 	h.Close()
 	h.end <- err
@@ -99,15 +99,15 @@ func (h *handler) Writable() {
 
 func (h *handler) Flush() { h.flushed.Add(1) }
 
-func (h *handler) Due() {
+func (h *handler) TimerFired() {
 	select {
 	case h.due <- struct{}{}:
 	default:
 	}
 }
 
-// write writes all of p, at the peer's pace.
-func (h *handler) write(p []byte, room <-chan struct{}) error {
+// write writes all of p. writable gets a value when Writable has been called.
+func (h *handler) write(p []byte, writable <-chan struct{}) error {
 	for len(p) > 0 {
 		n, err := h.TryWrite(p)
 		p = p[n:]
@@ -115,10 +115,10 @@ func (h *handler) write(p []byte, room <-chan struct{}) error {
 		case err == nil:
 		case !errors.Is(err, park.ErrWouldBlock):
 			return err
-		case h.Waits():
-			<-room
+		case h.NotifiesWritable():
+			<-writable
 		default:
-			n, err := h.Blocking().Write(p)
+			n, err := h.BlockingConn().Write(p)
 			p = p[n:]
 			if err != nil {
 				return err
@@ -138,12 +138,12 @@ func (h *handler) wantsEnd(t *testing.T, want error) {
 			assert.Error(t, err)
 		}
 	case <-time.After(patience):
-		require.FailNow(t, "the end was not told")
+		require.FailNow(t, "ReadEnded was not called")
 	}
-	assert.False(t, h.overlap.Load(), "two had the turn at once")
+	assert.False(t, h.overlap.Load(), "two goroutines had the turn at the same time")
 }
 
-// connect returns both ends of a connection.
+// connect returns both ends of a connection, which are closed when the test ends.
 func connect(t testing.TB, network string) (near, far net.Conn) {
 	switch network {
 	case "pipe":
@@ -174,7 +174,7 @@ func dial(t testing.TB, network string) (near, far net.Conn) {
 	return near, far
 }
 
-// each runs a test over sockets of the operating system's and over something that is none.
+// each runs a test over every kind of connection.
 func each(t *testing.T, test func(t *testing.T, near, far net.Conn)) {
 	for _, network := range []string{"tcp", "unix", "tls", "pipe"} {
 		t.Run(network, func(t *testing.T) {
@@ -192,7 +192,7 @@ func noise(n int) []byte {
 	return p
 }
 
-func TestInput(t *testing.T) {
+func TestReceived(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		var got []byte
 		h := newHandler(near, func(p []byte) { got = append(got, p...) })
@@ -208,11 +208,11 @@ func TestInput(t *testing.T) {
 	})
 }
 
-func TestRoom(t *testing.T) {
+func TestReadBuffer(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		into := make([]byte, 0, 1<<20)
 		h := newHandler(near, func(p []byte) { into = into[:len(into)+len(p)] })
-		h.room = func() ([]byte, bool) { return into[len(into):cap(into)], true }
+		h.readBuffer = func() ([]byte, bool) { return into[len(into):cap(into)], true }
 		h.Start()
 		sent := noise(500_000)
 		far.Write(sent)
@@ -222,17 +222,17 @@ func TestRoom(t *testing.T) {
 	})
 }
 
-// A handler without room is asked again after Wake, and loses nothing meanwhile.
+// A handler whose ReadBuffer has returned false is asked again after Wake, and loses nothing meanwhile.
 func TestPause(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		got := make(chan string, 100)
 		paused := true
 		h := newHandler(near, nil)
-		h.input = func(p []byte) {
+		h.received = func(p []byte) {
 			paused = true
 			got <- string(p)
 		}
-		h.room = func() ([]byte, bool) { return make([]byte, 3), !paused }
+		h.readBuffer = func() ([]byte, bool) { return make([]byte, 3), !paused }
 		h.woken = func() { paused = false }
 		h.Start()
 		go func() {
@@ -248,13 +248,13 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// What is asked before Start happens after it.
+// A call of Wake and a write that would block, both before Start, have their effect after it.
 func TestBeforeStart(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		woken := make(chan struct{}, 10)
 		h := newHandler(near, func([]byte) {})
 		h.woken = func() { woken <- struct{}{} }
-		if h.Waits() {
+		if h.NotifiesWritable() {
 			_, err := h.TryWrite([]byte("too early"))
 			assert.ErrorIs(t, err, park.ErrWouldBlock)
 		}
@@ -271,7 +271,7 @@ func TestBeforeStart(t *testing.T) {
 	})
 }
 
-func TestWriteMoreThanThereIsRoomFor(t *testing.T) {
+func TestWriteMoreThanFits(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		room := make(chan struct{}, 1)
 		h := newHandler(near, func([]byte) {})
@@ -297,7 +297,7 @@ func TestWriteMoreThanThereIsRoomFor(t *testing.T) {
 	})
 }
 
-// Both sides may be closed one after the other.
+// After CloseWrite, the connection still reads.
 func TestHalfClose(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
@@ -308,26 +308,26 @@ func TestHalfClose(t *testing.T) {
 			h.CloseWrite()
 			_, err := far.Read(make([]byte, 1))
 			assert.ErrorIs(t, err, io.EOF)
-			far.Write([]byte("still heard"))
-			assert.Equal(t, "still heard", <-got)
+			far.Write([]byte("still read"))
+			assert.Equal(t, "still read", <-got)
 			far.Close()
 			h.wantsEnd(t, io.EOF)
 		})
 	}
 }
 
-func TestCut(t *testing.T) {
+func TestShutdown(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		h := newHandler(near, func([]byte) {})
 		h.Start()
-		h.Cut()
+		h.Shutdown()
 		h.wantsEnd(t, nil)
 		_, err := h.TryWrite([]byte("x"))
 		assert.Error(t, err)
 		_, err = far.Read(make([]byte, 1))
 		assert.Error(t, err)
 		h.Wake() // and nothing happens
-		h.Alarm(time.Millisecond)
+		h.SetTimer(time.Millisecond)
 	})
 }
 
@@ -340,28 +340,28 @@ func TestReset(t *testing.T) {
 	h.wantsEnd(t, nil)
 }
 
-func TestAlarm(t *testing.T) {
+func TestTimer(t *testing.T) {
 	near, far := connect(t, "tcp")
 	h := newHandler(near, func([]byte) {})
 	h.Start()
-	h.Alarm(time.Hour)
-	h.Alarm(time.Millisecond)
+	h.SetTimer(time.Hour)
+	h.SetTimer(time.Millisecond)
 	<-h.due
-	h.Alarm(50 * time.Millisecond)
-	h.Alarm(time.Millisecond)
+	h.SetTimer(50 * time.Millisecond)
+	h.SetTimer(time.Millisecond)
 	<-h.due
 	far.Close()
 	h.wantsEnd(t, io.EOF)
 	assert.Empty(t, h.due)
 }
 
-func TestAlarmInBubble(t *testing.T) {
+func TestTimerInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		h := newHandler(near, func([]byte) {})
 		h.Start()
 		begun := time.Now()
-		h.Alarm(time.Hour)
+		h.SetTimer(time.Hour)
 		<-h.due
 		assert.Equal(t, time.Hour, time.Since(begun))
 		far.Close()
@@ -369,33 +369,40 @@ func TestAlarmInBubble(t *testing.T) {
 	})
 }
 
-// While a batch is held, writes wait: until its end, or until its handler takes too long.
-func TestDefer(t *testing.T) {
-	loopEnds(t) // what other tests have left on it is a reason to defer
-	near, far := connect(t, "tcp")
-	handled := make(chan struct{})
-	h := newHandler(near, nil)
-	h.input = func([]byte) {
-		assert.False(t, h.Defer(), "nothing is held")
-		h.Hold(true)
-		assert.True(t, h.Defer())
-		h.Hold(false)
-		assert.EqualValues(t, 1, h.flushed.Load())
-		assert.False(t, h.Defer())
+// While a connection is corked, writes are deferred until Cork(false), or until the handler takes too long.
+func TestDeferWrite(t *testing.T) {
+	each(t, func(t *testing.T, near, far net.Conn) {
+		loopEnds(t) // connections of earlier tests may still cork the loop
+		_, tcp := near.(*net.TCPConn)
+		_, unix := near.(*net.UnixConn)
+		onLoop := park.HasLoop && (tcp || unix)
+		handled := make(chan struct{})
+		h := newHandler(near, nil)
+		h.received = func([]byte) {
+			assert.False(t, h.DeferWrite(), "the connection is not corked")
+			h.Cork(true)
+			assert.True(t, h.DeferWrite())
+			h.Cork(false)
+			if onLoop {
+				assert.NotZero(t, h.flushed.Load())
+			}
+			assert.False(t, h.DeferWrite())
 
-		h.Hold(true)
-		assert.True(t, h.Defer())
-		for h.flushed.Load() < 2 {
-			runtime.Gosched() // as a handler that is busy
+			h.Cork(true)
+			flushed := h.flushed.Load()
+			assert.True(t, h.DeferWrite())
+			for h.flushed.Load() == flushed {
+				runtime.Gosched() // as a busy handler does
+			}
+			h.Cork(false)
+			close(handled)
 		}
-		h.Hold(false)
-		close(handled)
-	}
-	h.Start()
-	far.Write([]byte("x"))
-	<-handled
-	far.Close()
-	h.wantsEnd(t, io.EOF)
+		h.Start()
+		far.Write([]byte("x"))
+		<-handled
+		far.Close()
+		h.wantsEnd(t, io.EOF)
+	})
 }
 
 func TestAddrs(t *testing.T) {
@@ -416,7 +423,7 @@ func TestAddrs(t *testing.T) {
 	}
 }
 
-// A handler that ends its goroutine loses nothing but that.
+// A handler that calls runtime.Goexit loses nothing but the goroutine.
 func TestGoexit(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
 		got := make(chan string, 10)
@@ -435,31 +442,31 @@ func TestGoexit(t *testing.T) {
 	})
 }
 
-func TestNothingAllocates(t *testing.T) {
+func TestEchoAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	near, far := connect(t, "tcp")
 	h := newHandler(near, nil)
-	h.input = func(p []byte) { h.TryWrite(p) }
+	h.received = func(p []byte) { h.TryWrite(p) }
 	h.Start()
 	message, buf := []byte("a message"), make([]byte, 16)
 	allocs := testing.AllocsPerRun(500, func() {
 		far.Write(message)
 		far.Read(buf)
 	})
-	assert.Less(t, allocs, 0.5) // a pool may be emptied meanwhile
+	assert.Less(t, allocs, 0.5) // a garbage collection may empty a pool
 	far.Close()
 	h.wantsEnd(t, io.EOF)
 }
 
-// echoes makes connections that send back what they get, and asks each of them for it.
+// echoes opens n connections that send back what they receive. ask has each of them do so once.
 func echoes(t *testing.T, n int) (ask func()) {
 	var far []net.Conn
 	for range n {
 		near, f := connect(t, "tcp")
 		h := newHandler(near, nil)
-		h.input = func(p []byte) { h.TryWrite(p) }
+		h.received = func(p []byte) { h.TryWrite(p) }
 		h.Start()
 		far = append(far, f)
 	}
@@ -480,7 +487,7 @@ func echoes(t *testing.T, n int) (ask func()) {
 	}
 }
 
-// Handlers that block, many at once, hold nobody else up.
+// Many handlers that block at the same time do not hold up other connections.
 func TestBlockedHandlers(t *testing.T) {
 	ask := echoes(t, 10)
 	release := make(chan struct{})

@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -5,51 +7,55 @@ import (
 	"sync/atomic"
 )
 
-// corks holds writes back while a batch of events or frames is being handled, so that what the whole batch sends to a
-// connection leaves in one system call.
+// corks delays writes during rounds, so that everything a round sends to a connection leaves in one system call. A round is a batch of
+// events that a poller handles, or a batch of frames that one connection handles (see Conn.Cork).
+//
+// While any round lasts, DeferWrite returns true for every connection. The end of any round flushes everything. A round whose handler
+// blocks is ended early by check, through releaseAll.
 type corks struct {
-	// state counts the batches that are being handled (low half) since they were last lifted (high half).
+	// state: the low 32 bits count the rounds that last, the high 32 bits count the calls of releaseAll. endRound does not count down
+	// for a round that releaseAll has ended.
 	state atomic.Uint64
-	begun atomic.Uint32 // batches, ever
+	begun atomic.Uint32 // rounds that have ever begun
 
-	mu      sync.Mutex
-	waiting []Handler // who was told to wait
-	spare   []Handler // the other slice, emptied
-	seen    uint32    // begun, as stale saw it
+	mu        sync.Mutex
+	waiting   []Handler // Flush is called for these
+	spare     []Handler // the backing array for waiting after the next flush
+	begunSeen uint32    // begun, at the last call of stalled
 }
 
-// begin returns what end is to be called with, which is not 0.
-func (k *corks) begin() (since uint32) {
+// beginRound returns the argument for endRound, which is not 0.
+func (k *corks) beginRound() (round uint32) {
 	k.begun.Add(1)
 	return uint32(k.state.Add(1)>>32) + 1
 }
 
-// end flushes everything, also what other batches have sent: it has waited long enough.
-func (k *corks) end(since uint32) {
+// endRound ends a round and flushes everything, including what other rounds have sent.
+func (k *corks) endRound(round uint32) {
 	for {
 		old := k.state.Load()
-		if uint32(old>>32)+1 != since || k.state.CompareAndSwap(old, old-1) {
+		if uint32(old>>32)+1 != round || k.state.CompareAndSwap(old, old-1) {
 			break
 		}
 	}
 	k.flush()
 }
 
-// count returns how many batches are being handled.
+// count returns how many rounds last.
 func (k *corks) count() uint32 { return uint32(k.state.Load()) }
 
-// stale reports whether batches are being handled and none has begun since the last call.
-func (k *corks) stale() bool {
+// stalled reports whether a round lasts and none has begun since the last call.
+func (k *corks) stalled() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	begun := k.begun.Load()
-	stale := begun == k.seen
-	k.seen = begun
-	return stale && k.count() > 0
+	stalled := begun == k.begunSeen
+	k.begunSeen = begun
+	return stalled && k.count() > 0
 }
 
-// lift lets everybody write who was held back by a batch that does not come to its end.
-func (k *corks) lift() {
+// releaseAll ends all rounds and flushes.
+func (k *corks) releaseAll() {
 	for {
 		old := k.state.Load()
 		if k.state.CompareAndSwap(old, (old>>32+1)<<32) {
@@ -59,14 +65,14 @@ func (k *corks) lift() {
 	k.flush()
 }
 
-// add reports whether h has to wait for Flush.
-func (k *corks) add(h Handler) bool {
+// deferFlush reports whether h must wait for Flush.
+func (k *corks) deferFlush(h Handler) bool {
 	if k.count() == 0 {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.count() == 0 { // or the flush would be over
+	if k.count() == 0 { // the last round's flush may already be over
 		return false
 	}
 	k.waiting = append(k.waiting, h)

@@ -1,8 +1,67 @@
+//go:build !edgews_noloop
+
 package park
+
+// The event loop, for readers who know epoll(7).
+//
+// One epoll instance contains every connection of the process that is on the loop: plain sockets edge-triggered, the sockets under TLS
+// one-shot. Goroutines of the loop, the pollers, fetch events from it and run the handlers of the connections themselves; no event is
+// handed to a goroutine of the connection. Mostly there is one poller: with two, the scheduler would wake them in turns.
+//
+// # The life of an event
+//
+//  1. A poller waits (wait_linux.go) and fetches up to maxEvents events into an array of its own (fetchEvents).
+//  2. It takes them one by one (handleEvents). If there are several, they are a round: until its end, DeferWrite returns true, so that
+//     everything the round sends to a connection leaves in one write (cork_linux.go).
+//  3. dispatch finds the connection in the table by its descriptor and generation. The event of a connection that has been closed
+//     since finds none. For a TLS connection, it starts a goroutine that reads (tls_linux.go), and that is all. EPOLLOUT leads to a
+//     call of Writable at once.
+//  4. EPOLLIN and the end of the stream need the connection's turn (turn_linux.go), the exclusive right to read it and to run its
+//     handler. If another goroutine has it, dispatch leaves a flag for that goroutine and goes on to the next event. Otherwise the
+//     poller now has the turn.
+//  5. The poller reads and calls Received until a read is short or returns EAGAIN, or until the budget of the turn is used up. It
+//     releases the turn, unless a flag has been left: then it handles that too.
+//
+// Wake works like an event, except that its caller cannot take the turn: if the turn is free, a new goroutine runs it.
+//
+// # Fairness
+//
+// A turn reads turnBudget bytes, or sharedTurnBudget if other events or connections wait for the poller; small reads and calls of Woken
+// are charged a minimum. A connection that uses up its budget, or calls YieldTurn, keeps its turn and joins the backlog. A poller alternates: it fetches
+// events (without waiting if there is a backlog), handles all of them, and then continues one turn of the backlog. So a connection on
+// which little arrives waits for one batch of events and one turn, however many others have more to read. After eventsPerYield events
+// a poller yields its processor (the runtime's P) to other goroutines of the program.
+//
+// # Handlers that block
+//
+// A handler may block, and then holds up its poller: the events that the poller has fetched and not taken, the round whose writes are
+// deferred, and the waiting for further events. check (watchdog_linux.go) runs about every millisecond while there is anything to
+// watch. A poller that has made no progress between two checks is blocked. Then check
+//
+//   - ends the rounds and flushes what handlers have sent;
+//   - starts pollers that take over the blocked poller's events;
+//   - starts a poller if none is left that fetches events or continues the backlog.
+//
+// When the handler returns, its poller finds no events left, and goes on like any other.
+//
+// # When pollers start and end
+//
+// The loop starts with its first connection, with one poller, and stops unusedLoopLifetime after its last connection has gone. Pollers
+// are added when a handler blocks (above), when a handler has called runtime.Goexit, and under load: if check finds
+// checksUntilOverload times in a row that no poller waits for events, it adds one, as long as fewer than GOMAXPROCS make progress. A
+// poller that has nothing to do while another one waits ends. Only within blockedWindow after a handler has blocked, one more waits.
+//
+// # Locks
+//
+// stream.mu > loopMu > loop.mu > poller.mu. table.mu, timers.mu, corks.mu and backlog.mu are leaves: no other lock is taken under them.
+// waiter.mu is held during a wait, by a poller that holds no other lock. No lock is held while a method of a Handler runs, so handlers
+// may hold their own locks while they call methods of Conn. The turn is not a lock: it is never waited for.
+//
+// A descriptor must not be closed while a goroutine uses it, since its number could become another connection's. The goroutine with
+// the turn may use it; all others count themselves in slot.fdUsers (acquireFD).
 
 import (
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,96 +70,97 @@ import (
 	"unsafe"
 )
 
-// loop waits for all connections of the process that are on it. Mostly one poller waits: two would take turns, each to be woken
-// by the scheduler. Handlers run where the event was read. When one blocks, check notices within about a
-// millisecond and adds a poller, which also takes over the events that the blocked one has fetched. Under a load that
-// one cannot bear there are more, up to one a processor. A poller that finds another waiting when it has finished ends.
-type loop struct {
-	epfd   int
-	bell   int   // an eventfd that ends the pollers when it can be read
-	gate   *gate // waits for events
-	aside  *gate // waits for nothing
-	table  table
-	alarms alarms
-	corks  corks
+// HasLoop says whether this build has the event loop: on Linux, without the build tag edgews_noloop.
+const HasLoop = true
 
+// loop is the event loop. See the comment at the top of this file.
+type loop struct {
+	// Immutable.
+	epfd        int
+	wakeFD      int     // an eventfd that wakes the pollers when the loop stops
+	eventWaiter *waiter // waits for epfd to be readable
+	yieldWaiter *waiter // waits for nothing: wakeFD is always writable; see yieldProcessor
+
+	table   table
+	timers  timers
+	corks   corks
 	backlog backlog
 
-	clock    atomic.Uint32 // the time when a poller last woke up; see Now
-	sleeping atomic.Bool   // a poller waits for events
-	armed    atomic.Bool   // check will run
-	yielding atomic.Bool   // a poller has left its processor to others
-	overdue  atomic.Bool   // … and some may have had to wait for that
-	handed   atomic.Bool   // a handler has given work to a goroutine that may wait for the poller's processor
-	hurt     atomic.Int64  // when a handler was last found blocked, or 0; see now
-	freed    atomic.Int64  // when somebody else has last had another processor; see now
-	stopped  atomic.Bool
+	lastWake       atomic.Uint32 // when a poller last returned from waiting; see Now
+	pollerWaits    atomic.Bool   // a poller waits for events
+	checkScheduled atomic.Bool   // check will run
+	yielding       atomic.Bool   // a poller has yielded its P
+	yieldOverdue   atomic.Bool   // check ran only because a poller yielded: other goroutines may have had to wait as well
+	handedOff      atomic.Bool   // a handler has called WorkHandedOff since a poller last yielded
+	lastBlocked    atomic.Int64  // when check last found a handler blocked, or 0; see elapsed
+	lastOtherRan   atomic.Int64  // when check last ran beside the pollers, so on another P; see elapsed
+	stopped        atomic.Bool
 
-	streak int // events in a row that followed each other briskly; owned by who sleeps
+	quickWakes int // long waits in a row that ended soon; owned by the poller that has set pollerWaits
 
-	mu      sync.Mutex
-	pollers []*poller
-	checker *time.Timer
-	loaded  int  // how often in a row check has found nobody waiting
-	calm    bool // it has found nobody at work
-	closed  bool // epfd and bell are no longer ours
+	// Guarded by mu.
+	mu              sync.Mutex
+	pollers         []*poller
+	checkTimer      *time.Timer
+	unwatchedChecks int  // checks in a row that found no poller waiting
+	wasIdle         bool // the last check found no poller making progress
+	closed          bool // the descriptors have been closed
 }
 
 var (
-	loopMu  sync.Mutex
-	loopNow atomic.Pointer[loop] // nil: there is none
-	lodgers int                  // connections on it; guarded by loopMu
+	loopMu     sync.Mutex
+	activeLoop atomic.Pointer[loop] // nil: no connection is on a loop
+	loopConns  int                  // connections on activeLoop; guarded by loopMu
 )
 
 // currentLoop returns the loop of a connection that is on it.
-func currentLoop() *loop { return loopNow.Load() }
+func currentLoop() *loop { return activeLoop.Load() }
 
-// enterLoop returns the loop for one more connection.
-func enterLoop() (*loop, bool) {
+// acquireLoop returns the loop for one more connection, and starts it if necessary.
+func acquireLoop() (*loop, bool) {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	l := loopNow.Load()
+	l := activeLoop.Load()
 	if l == nil {
 		var err error
 		if l, err = newLoop(); err != nil {
 			return nil, false
 		}
-		loopNow.Store(l)
+		activeLoop.Store(l)
 	}
-	lodgers++
+	loopConns++
 	return l, true
 }
 
-// vacancy is how long the loop stays when its last connection has gone.
-const vacancy = 50 * time.Millisecond
+// unusedLoopLifetime is how long the loop keeps running after its last connection has gone.
+const unusedLoopLifetime = 50 * time.Millisecond
 
-// leave is for one connection less.
-func (l *loop) leave() {
+// release is called once for each connection that acquireLoop was called for.
+func (l *loop) release() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	if lodgers--; lodgers == 0 {
-		time.AfterFunc(vacancy, l.retire)
+	if loopConns--; loopConns == 0 {
+		time.AfterFunc(unusedLoopLifetime, l.stopIfUnused)
 	}
 }
 
-// retire ends the loop if it is not used any more.
-func (l *loop) retire() {
+func (l *loop) stopIfUnused() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	if lodgers > 0 || loopNow.Load() != l {
+	if loopConns > 0 || activeLoop.Load() != l {
 		return
 	}
-	loopNow.Store(nil)
+	activeLoop.Store(nil)
 	l.stopped.Store(true)
-	l.alarms.stop()
-	l.ring()
+	l.timers.stop()
+	l.wakePollers()
 }
 
 func newLoop() (*loop, error) {
-	growDescriptors()
-	l := &loop{epfd: -1, bell: -1}
-	l.alarms.table, l.alarms.start = &l.table, time.Now()
-	l.alarms.next.Store(math.MaxInt64)
+	growFDTable()
+	l := &loop{epfd: -1, wakeFD: -1}
+	l.timers.table, l.timers.start = &l.table, time.Now()
+	l.timers.nextSweep.Store(math.MaxInt64)
 	if err := l.open(); err != nil {
 		l.close()
 		return nil, err
@@ -113,34 +173,34 @@ func (l *loop) open() (err error) {
 	if l.epfd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	fd, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
 		return errno
 	}
-	l.bell = int(bell)
-	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.bell, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
+	l.wakeFD = int(fd)
+	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_ADD, l.wakeFD, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: -1, Pad: -1}); err != nil {
 		return err
 	}
-	if l.gate, err = newGate(l.epfd, syscall.EPOLLIN); err != nil {
+	if l.eventWaiter, err = newWaiter(l.epfd, syscall.EPOLLIN); err != nil {
 		return err
 	}
-	l.aside, err = newGate(l.bell, syscall.EPOLLOUT) // it always has room
+	l.yieldWaiter, err = newWaiter(l.wakeFD, syscall.EPOLLOUT)
 	return err
 }
 
 func (l *loop) close() {
-	l.gate.close()
-	l.aside.close()
-	for _, fd := range []int{l.epfd, l.bell} {
+	l.eventWaiter.close()
+	l.yieldWaiter.close()
+	for _, fd := range []int{l.epfd, l.wakeFD} {
 		if fd >= 0 {
 			_ = syscall.Close(fd)
 		}
 	}
 }
 
-// growDescriptors makes the kernel's table of descriptors large at once, as far as is reasonable. It grows by doubling otherwise, and
-// with many threads each time takes so long that the runtime starts dozens more of them.
-var growDescriptors = sync.OnceFunc(func() {
+// growFDTable makes the kernel's table of descriptors large at once, up to the limit of the process or 2^17. Otherwise it grows by
+// doubling, and in a process with many threads each time takes so long that the runtime starts dozens more of them.
+var growFDTable = sync.OnceFunc(func() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return
@@ -152,177 +212,31 @@ var growDescriptors = sync.OnceFunc(func() {
 	}
 })
 
-// ring wakes the pollers that wait.
-func (l *loop) ring() {
+// wakePollers wakes the pollers that wait, so that they see that the loop has stopped.
+func (l *loop) wakePollers() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed { // and somebody else may have the number
+	if l.closed { // the number may be another descriptor's by now
 		return
 	}
 	one := uint64(1)
-	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), 8)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
 }
 
-const edge = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, which package syscall has as a negative number
+const edgeTriggered = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, a negative number in package syscall
 
-func (l *loop) watch(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edge, Fd: c.fd, Pad: int32(c.gen)})
+// register adds c to the epoll instance, or changes its events.
+func (l *loop) register(c *Conn, op int, events uint32) error {
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edgeTriggered, Fd: c.fd, Pad: int32(c.gen)})
 }
 
-// How far apart the looks are that check takes. A handler that is found in two of them is blocked.
-const (
-	patience = 700 * time.Microsecond
-	calm     = time.Millisecond       // as long as pollers are found waiting
-	doubt    = 300 * time.Microsecond // when one is not, for the first time
-)
+func (l *loop) addPoller() { l.startPollers(make([]*poller, 1), nil) }
 
-// overload is how often in a row nobody must be found waiting until there is another poller.
-const overload = 4
+// takeOverEvents starts n pollers for the events that blocked has fetched and not taken. As many handlers may block as have already,
+// and each of them would hold up the events behind it until the next check. That is why n may be more than 1.
+func (l *loop) takeOverEvents(blocked *poller, n int) { l.startPollers(make([]*poller, n), blocked) }
 
-// guard has check run soon.
-func (l *loop) guard() {
-	if !l.armed.Load() {
-		l.arm()
-	}
-}
-
-func (l *loop) arm() {
-	if l.armed.Swap(true) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.checkLocked(patience)
-}
-
-func (l *loop) checkLocked(after time.Duration) {
-	if l.checker == nil {
-		l.checker = time.AfterFunc(after, l.check)
-	} else {
-		l.checker.Reset(after)
-	}
-}
-
-// relax has check not run, when there is nothing for it to see.
-func (l *loop) relax() {
-	if !l.armed.Load() {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.checker != nil && len(l.pollers) == 1 && l.corks.count() == 0 && l.checker.Stop() {
-		l.armed.Store(false)
-	}
-}
-
-// check flushes what handlers hold up, and has somebody go on where one blocks. It comes again while there is anything to see.
-func (l *loop) check() {
-	if l.stopped.Load() {
-		return
-	}
-	l.armed.Store(false) // first: what begins from here on wants another check
-	if l.yielding.Load() {
-		l.overdue.Store(true)
-	} else {
-		l.freed.Store(l.now())
-	}
-	l.corks.flush()
-	seen := l.look()
-	if seen.blocked > 0 {
-		l.hurt.Store(l.now())
-	}
-	if seen.blocked > 0 || l.corks.stale() {
-		l.corks.lift()
-	}
-	for _, h := range seen.slow {
-		h.Flush()
-	}
-	for _, p := range seen.held {
-		l.relieve(p, (seen.blocked+len(seen.held)-1)/len(seen.held))
-	}
-	if seen.lacking() || seen.blocked > 0 && !l.backlog.empty() {
-		l.addPoller()
-	}
-	if seen.busy || len(seen.held) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
-		l.again(seen.progressing > 0, len(seen.held) > 0)
-	}
-}
-
-// sight is what check has seen.
-type sight struct {
-	busy                 bool      // somebody has begun a turn
-	progressing, blocked int       // pollers
-	held                 []*poller // blocked, with events that wait
-	slow                 []Handler // what blocks them
-	unwatched            bool      // nobody waits for events
-	overloaded           bool      // … which has been so for a while, and there are processors left
-}
-
-// lacking reports whether somebody has to wait for events who is not there.
-func (s *sight) lacking() bool {
-	return s.unwatched && (s.overloaded && len(s.held) == 0 || s.progressing == 0 && s.blocked > 0)
-}
-
-// look sees what the pollers have done since it last looked.
-func (l *loop) look() (s sight) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.pollers {
-		turn := p.turn.Load()
-		moved := turn != p.seen
-		p.seen = turn
-		switch s.busy = s.busy || moved; {
-		case p.waiting.Load(), turn == 0: // it has not begun to handle anything
-		case moved:
-			s.progressing++
-		default:
-			s.blocked++
-			if c := l.table.at(int32(turn)); c != nil {
-				s.slow = append(s.slow, c.h)
-			}
-			if p.holdsEvents() {
-				s.held = append(s.held, p)
-			}
-		}
-	}
-	s.unwatched = !l.watched()
-	if l.loaded++; !s.unwatched {
-		l.loaded = 0
-	}
-	if s.overloaded = l.loaded >= overload && s.progressing < runtime.GOMAXPROCS(0); s.overloaded {
-		l.loaded = 0
-	}
-	return s
-}
-
-// again has check take another look: soon, if handlers have been found blocked that held others up.
-func (l *loop) again(progressing, blocked bool) {
-	if l.armed.Swap(true) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	after := patience
-	switch wasCalm := l.calm; {
-	case blocked:
-		after = doubt
-	case !progressing:
-		after = calm
-	case wasCalm:
-		after = doubt
-	}
-	l.calm = !progressing
-	l.checkLocked(after)
-}
-
-// addPoller starts a poller.
-func (l *loop) addPoller() { l.start(make([]*poller, 1), nil) }
-
-// relieve starts n pollers for the events that blocked has fetched. As many handlers may block again as have so far, and each of
-// them would hold up what is behind it until check comes again: that is why there is more than one.
-func (l *loop) relieve(blocked *poller, n int) { l.start(make([]*poller, n), blocked) }
-
-func (l *loop) start(pollers []*poller, blocked *poller) {
+func (l *loop) startPollers(pollers []*poller, blocked *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -332,7 +246,7 @@ func (l *loop) start(pollers []*poller, blocked *poller) {
 		pollers[i] = new(poller)
 	}
 	if blocked != nil {
-		blocked.share(pollers)
+		blocked.giveEventsTo(pollers)
 	}
 	l.pollers = append(l.pollers, pollers...)
 	for _, p := range pollers {
@@ -340,6 +254,7 @@ func (l *loop) start(pollers []*poller, blocked *poller) {
 	}
 }
 
+// removePoller is the last thing that a poller does. The last poller of a stopped loop closes it.
 func (l *loop) removePoller(p *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -350,5 +265,5 @@ func (l *loop) removePoller(p *poller) {
 	}
 }
 
-// watched reports whether a poller waits, so that another one is not needed.
-func (l *loop) watched() bool { return l.sleeping.Load() }
+// isWatched reports whether a poller waits for events, so that another one need not.
+func (l *loop) isWatched() bool { return l.pollerWaits.Load() }

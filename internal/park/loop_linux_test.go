@@ -19,8 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The loop's goroutines end with its connections, and begin again.
+// The loop's goroutines end after its connections have been closed, and start again with the next one.
 func TestLoopEnds(t *testing.T) {
+	needsLoop(t)
 	for range 3 {
 		near, far := dial(t, "tcp")
 		h := newHandler(near, func([]byte) {})
@@ -32,7 +33,7 @@ func TestLoopEnds(t *testing.T) {
 	}
 }
 
-// A load that comes and goes leaves no crowd of pollers behind.
+// Pollers that a high load has added end after it.
 func TestFewPollers(t *testing.T) {
 	ask := echoes(t, 50)
 	for range 50 {
@@ -41,13 +42,13 @@ func TestFewPollers(t *testing.T) {
 	assert.Less(t, pollers(), 10)
 }
 
-// Where there is no descriptor left a connection stays where it is, and works.
+// Without a free descriptor, a connection is not moved to the loop, and works.
 func TestNoDescriptorsLeft(t *testing.T) {
 	for _, network := range []string{"tcp", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			near, far := connect(t, network)
 			h := newHandler(near, nil)
-			h.input = func(p []byte) { _ = h.write(p, nil) }
+			h.received = func(p []byte) { _ = h.write(p, nil) }
 			var limit syscall.Rlimit
 			require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 			require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Max: limit.Max}))
@@ -60,11 +61,11 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	}
 }
 
-// Signals end waits early, and nothing else.
+// Signals interrupt waits and have no other effect.
 func TestSignals(t *testing.T) {
 	near, far := connect(t, "tcp")
 	h := newHandler(near, nil)
-	h.input = func(p []byte) { _ = h.write(p, nil) }
+	h.received = func(p []byte) { _ = h.write(p, nil) }
 	h.Start()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -74,7 +75,7 @@ func TestSignals(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				_ = syscall.Kill(self, syscall.SIGURG) // what the runtime preempts with
+				_ = syscall.Kill(self, syscall.SIGURG) // the runtime's preemption signal
 			}
 		}
 	})
@@ -87,7 +88,7 @@ func TestSignals(t *testing.T) {
 	h.wantsEnd(t, io.EOF)
 }
 
-// wantsEcho sends p, and wants it back.
+// wantsEcho sends p and expects it back.
 func wantsEcho(t *testing.T, far net.Conn, p []byte) {
 	t.Helper()
 	go far.Write(p)
@@ -97,7 +98,7 @@ func wantsEcho(t *testing.T, far net.Conn, p []byte) {
 	require.True(t, bytes.Equal(p, got))
 }
 
-// token is what a connection in the hammer sends over and over: bytes on the wrong connection show.
+// token is what a connection of TestHammer sends repeatedly: bytes that arrive on another connection are detected.
 type token [8]byte
 
 func newToken(n uint64) (t token) {
@@ -105,7 +106,7 @@ func newToken(n uint64) (t token) {
 	return t
 }
 
-// follows reports whether p goes on with the token after n bytes.
+// follows reports whether p continues a sequence of tokens after n bytes.
 func (t token) follows(p []byte, n int) bool {
 	for i, b := range p {
 		if b != t[(n+i)%len(t)] {
@@ -115,8 +116,7 @@ func (t token) follows(p []byte, n int) bool {
 	return true
 }
 
-// TestHammer opens, closes, kills, wakes, blocks and writes at random, for two seconds, or for as long as
-// EDGEWS_HAMMER says.
+// TestHammer opens, closes, resets, wakes, blocks and writes at random for two seconds, or for the time in EDGEWS_HAMMER.
 func TestHammer(t *testing.T) {
 	length := 2 * time.Second
 	if d, err := time.ParseDuration(os.Getenv("EDGEWS_HAMMER")); err == nil {
@@ -156,7 +156,7 @@ func open(t *testing.T, l net.Listener) (near, far net.Conn) {
 	return near, far
 }
 
-// hammer is the life of one connection. Its handler sends the token and checks that it gets the token.
+// hammer runs one connection. Both ends send the token and check that they receive it.
 func hammer(t *testing.T, l net.Listener, tok token) {
 	near, far := open(t, l)
 	if rand.IntN(8) == 0 {
@@ -165,8 +165,8 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 	var got int
 	var paused atomic.Bool
 	h := newHandler(near, nil)
-	h.room = func() ([]byte, bool) { return nil, !paused.Load() }
-	h.input = func(p []byte) {
+	h.readBuffer = func() ([]byte, bool) { return nil, !paused.Load() }
+	h.received = func(p []byte) {
 		if !assert.True(t, tok.follows(p, got), "bytes of another connection") {
 			return
 		}
@@ -183,36 +183,36 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 		case 2:
 			runtime.Goexit()
 		case 3:
-			h.Hold(true)
-			h.Defer()
-			h.Hold(false)
+			h.Cork(true)
+			h.DeferWrite()
+			h.Cork(false)
 		}
 	}
 	h.Start()
 
 	var wg sync.WaitGroup
-	wg.Go(func() { // our writer: whole tokens, or the end
+	wg.Go(func() { // the handler's writer: whole tokens, until a write fails
 		for {
 			if n, err := h.TryWrite(tok[:]); n < len(tok) || err != nil || rand.IntN(200) == 0 {
 				return
 			}
 		}
 	})
-	wg.Go(func() { // somebody else
+	wg.Go(func() { // another goroutine
 		for range rand.IntN(20) {
 			h.Wake()
-			h.Alarm(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			h.SetTimer(time.Duration(rand.IntN(2000)) * time.Microsecond)
 			runtime.Gosched()
 		}
 		switch rand.IntN(3) {
 		case 0:
-			h.Cut()
+			h.Shutdown()
 		case 1:
 			h.CloseWrite()
 		}
 	})
 	wg.Go(func() { // the peer's writer
-		defer endSomehow(far)
+		defer endAtRandom(far)
 		for range rand.IntN(100) {
 			if _, err := far.Write(tok[:]); err != nil {
 				return
@@ -235,14 +235,14 @@ func hammer(t *testing.T, l net.Listener, tok token) {
 		case <-h.end:
 			drained = true
 		case <-time.After(patience):
-			assert.Fail(t, "the end was not told")
+			assert.Fail(t, "ReadEnded was not called")
 			return
 		}
 	}
-	assert.False(t, h.overlap.Load(), "two had the turn at once")
+	assert.False(t, h.overlap.Load(), "two goroutines had the turn at the same time")
 }
 
-func endSomehow(c net.Conn) {
+func endAtRandom(c net.Conn) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		tcp = c.(*tls.Conn).NetConn().(*net.TCPConn)
@@ -258,9 +258,8 @@ func endSomehow(c net.Conn) {
 	}
 }
 
-// A descriptor that the program has made a blocking one, before or after the connection went to the loop, stops nothing: a
-// goroutine that waited in a system call that the scheduler does not know of would stop the next garbage collection, and all
-// others with that.
+// A descriptor on which the program has cleared O_NONBLOCK, before or after the connection moved to the loop, does no harm. If the loop
+// waited in a raw system call, the next garbage collection would wait for it, and all goroutines for that.
 func TestBlockingDescriptor(t *testing.T) {
 	for _, network := range []string{"tcp", "unix", "tls"} {
 		for _, when := range []string{"before", "after"} {
@@ -271,11 +270,11 @@ func TestBlockingDescriptor(t *testing.T) {
 					file.Fd() // this clears O_NONBLOCK
 				}
 				h := newHandler(near, nil)
-				room, got := make(chan struct{}, 1), make(chan int, 1000)
-				h.input = func(p []byte) { got <- len(p) }
+				writable, got := make(chan struct{}, 1), make(chan int, 1000)
+				h.received = func(p []byte) { got <- len(p) }
 				h.writable = func() {
 					select {
-					case room <- struct{}{}:
+					case writable <- struct{}{}:
 					default:
 					}
 				}
@@ -284,9 +283,9 @@ func TestBlockingDescriptor(t *testing.T) {
 					file.Fd()
 				}
 				wrote := make(chan error)
-				go func() { wrote <- h.write(noise(8<<20), room) }()
+				go func() { wrote <- h.write(noise(8<<20), writable) }()
 				total := 0
-				for _, n := range []int{1, 64 << 10, 128 << 10} { // what fills a buffer has it read once more
+				for _, n := range []int{1, 64 << 10, 128 << 10} { // a read that fills the buffer is followed by another
 					far.Write(noise(n))
 					for total += n; total > 0; {
 						total -= <-got
@@ -304,8 +303,8 @@ func TestBlockingDescriptor(t *testing.T) {
 }
 
 func fileOf(t *testing.T, c net.Conn) *os.File {
-	if over, ok := c.(*tls.Conn); ok {
-		c = over.NetConn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
 	}
 	file, err := c.(interface{ File() (*os.File, error) }).File()
 	require.NoError(t, err)

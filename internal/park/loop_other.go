@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || edgews_noloop
 
 package park
 
@@ -7,41 +7,39 @@ import (
 	"time"
 )
 
-// slot does not exist here: every connection is a stream.
+// HasLoop says whether this build has the event loop: on Linux, without the build tag edgews_noloop.
+const HasLoop = false
+
+// slot is empty without the event loop: every connection is a stream.
 type slot struct{}
 
-const woken, givesWay = 0, 0
+const pendingWake, turnYielded = 0, 0
 
-func lodges(net.Conn) bool { return false }
+func canMoveToLoop(net.Conn) bool { return false }
 
-func (*Conn) lodge(net.Conn) bool             { return false }
-func (*Conn) leave(uint32)                    {}
-func (*Conn) write([]byte) (int, error)       { return 0, ErrWouldBlock }
-func (*Conn) setAlarm(time.Duration)          {}
-func (*Conn) recently() uint32                { return Now() }
-func (*Conn) isCrowded() bool                 { return false }
-func (*Conn) handOver()                       {}
-func (*Conn) deferWrite() bool                { return false }
-func (*Conn) cork(bool)                       {}
-func (*Conn) shutdown(bool)                   {}
-func (*Conn) release()                        {}
-func (*Conn) hasRoom() bool                   { return false }
-func (*Conn) addrs() (local, remote net.Addr) { return nil, nil }
+func (*Conn) moveToLoop(net.Conn) bool            { return false }
+func (*Conn) notify(uint32)                       {}
+func (*Conn) loopWrite([]byte) (int, error)       { return 0, ErrWouldBlock }
+func (*Conn) loopSetTimer(time.Duration)          {}
+func (*Conn) loopNow() uint32                     { return Now() }
+func (*Conn) loopOthersWait() bool                { return false }
+func (*Conn) loopWorkHandedOff()                  {}
+func (*Conn) loopDeferWrite() bool                { return false }
+func (*Conn) loopCork(bool)                       {}
+func (*Conn) loopShutdown(bool)                   {}
+func (*Conn) loopClose()                          {}
+func (*Conn) loopAddrs() (local, remote net.Addr) { return nil, nil }
+func (*Conn) loopWithFD(func(fd int32))           {}
+func (*Conn) writableNow() bool                   { return false }
 
-// Readable is always false: only Linux is asked.
-func (*Conn) Readable() bool { return false }
+const tlsWriteLimit = 0
 
-// SinceAck is never known: only Linux is asked.
-func (*Conn) SinceAck() (since time.Duration, pending, ok bool) { return 0, false, false }
+// tlsWatch is unused without the event loop: raw is always nil.
+type tlsWatch struct{ raw any }
 
-const tlsAtOnce = 0
-
-// perch does not exist here either.
-type perch struct{ raw any }
-
-func (*stream) settle(*Conn) bool              { return false }
-func (*stream) occupy(*Conn)                   {}
-func (*stream) vacate(*Conn, bool) bool        { return false }
-func (*stream) readPerched(*Conn, []byte) bool { return false }
-func (*stream) fall(*Conn)                     {}
-func (*stream) leavePerch(*Conn)               {}
+func (*stream) watchTLSLocked(*Conn) bool       { return false }
+func (*stream) startReaderLocked(*Conn)         {}
+func (*stream) releaseTLSTurn(*Conn, bool) bool { return false }
+func (*stream) readTLS(*Conn, []byte) bool      { return false }
+func (*stream) shutdownTLS(*Conn)               {}
+func (*stream) unwatchTLS(*Conn)                {}

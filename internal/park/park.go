@@ -1,10 +1,11 @@
-// Package park holds the network side of a socket: connections that wait without a goroutine and without a buffer
-// where the platform allows it, that tell their handler what happens on them, and that can be written without
-// blocking.
+// Package park is the network side of a socket: connections that tell a [Handler] what happens on them and that can be written
+// without blocking.
 //
-// On Linux TCP and Unix connections leave the runtime's poller for an epoll loop of the process's own, and TLS connections
-// over them wait there. Everything else, and everything on other platforms, is read by a goroutine. A handler sees no
-// difference.
+// On Linux, TCP and Unix connections move from the runtime's poller to an epoll loop of this package, where an idle connection has
+// neither a goroutine nor a buffer; TLS connections over them are watched by the loop. All other connections, and all connections
+// on other systems or with the build tag edgews_noloop, are each read by a goroutine. A Handler sees no difference.
+//
+// loop_linux.go describes the loop.
 package park
 
 import (
@@ -15,191 +16,197 @@ import (
 	"time"
 )
 
-// ErrWouldBlock: the kernel has no room for more, or this kind of connection cannot tell.
+// ErrWouldBlock means that the kernel's send buffer is full, or that this kind of connection cannot tell.
 var ErrWouldBlock = errors.New("park: write would block")
 
-// Handler is told what happens on a connection. Room, Input, HungUp and Woken make up the connection's turn, which one
-// goroutine at a time has. They may block, which holds up this connection only, and they may end their goroutine. Writable,
-// Flush and Due are called at any time, also while the turn blocks, and must not block.
+// Handler is told what happens on a connection.
+//
+// ReadBuffer, Received, ReadEnded and Woken run in the connection's turn, which one goroutine at a time has. They may block, which
+// delays this connection only, and they may call runtime.Goexit. Writable, Flush and TimerFired may run at any time, also while the
+// turn blocks. They must not block.
 type Handler interface {
-	// Room says where the next bytes are to be read to: nil is a buffer that lasts for one call of Input. With
-	// ok false nothing is read until Wake is called. While a Read into it waits, Woken may be called: into must not be used for
-	// anything else before the next call of Input, HungUp or Room.
-	Room() (into []byte, ok bool)
-	// Input is told what has been read. It may change it. spare, unless it is nil, is a place of the goroutine that calls it, where
-	// handlers may keep something for the next call of any Input there. Who takes it out owns it: it must leave nil behind.
-	Input(p []byte, spare *any)
-	// HungUp is told that nothing more will come: io.EOF, or what went wrong. The handler calls Close, now or, if it has something to
-	// write, later in a turn. Until then Room says no.
-	HungUp(err error)
+	// ReadBuffer returns where to read the next bytes to. If into is nil, they are read to a buffer that is valid during one call
+	// of Received. If ok is false, nothing is read until Wake is called. Woken may run while a Read into the buffer is waiting: the
+	// handler must not use the buffer for anything else before the next call of Received, ReadEnded or ReadBuffer.
+	ReadBuffer() (into []byte, ok bool)
+	// Received is called with the bytes that have been read. It may change them. spare, unless it is nil, points to a value that
+	// belongs to the calling goroutine, in which handlers may leave something for the next call of any Received there. A handler
+	// that takes the value owns it and must set *spare to nil.
+	Received(p []byte, spare *any)
+	// ReadEnded is called when nothing more will arrive, with io.EOF or an error. The handler calls Close, either now or, if it
+	// still has something to write, later in a turn. Until then ReadBuffer must return false.
+	ReadEnded(err error)
 	// Woken follows a call of Wake.
 	Woken()
-	// Writable follows a TryWrite that would have blocked, when there is room again. It may also be called for no reason.
+	// Writable is called when there is room to write after TryWrite has returned ErrWouldBlock. It may also be called without
+	// such a reason.
 	Writable()
-	// Flush follows a Defer that returned true.
+	// Flush is called after DeferWrite has returned true.
 	Flush()
-	// Due follows Alarm.
-	Due()
+	// TimerFired is called when the time given to SetTimer has passed.
+	TimerFired()
 }
 
-// Conn is a connection that is parked until something happens on it. Init comes before use; a Conn must not be copied. Its methods
-// may be called from any goroutine.
+// Conn is a connection with a [Handler]. Call Init before use. A Conn must not be copied. Its methods may be called from any
+// goroutine, unless they say that they belong to the turn.
 type Conn struct {
 	h Handler
 
-	// stream is how a connection works that is not on the loop, or not yet.
+	// stream is nil while the loop reads the connection. Otherwise a goroutine reads it, or Start has not been called.
 	stream atomic.Pointer[stream]
 
 	slot
 }
 
-// Init makes c ready for nc, which it owns from now on.
+// Init makes c ready for nc, which c owns from now on.
 func (c *Conn) Init(nc net.Conn, h Handler) {
 	c.h = h
 	c.stream.Store(newStream(nc))
 }
 
-// Start begins to read. Until then nothing can be written.
+// Start begins to read. Nothing can be written before.
 func (c *Conn) Start() {
 	s := c.stream.Load()
-	if s.waits && c.lodge(s.Conn) {
+	if s.movable && c.moveToLoop(s.Conn) {
 		return
 	}
 	s.start(c)
 }
 
-// Wake has Woken called soon. Several calls may become one.
+// Wake makes Woken run soon. Several calls of Wake may lead to one call of Woken.
 func (c *Conn) Wake() {
 	if s := c.stream.Load(); s != nil {
 		s.wake(c)
 		return
 	}
-	c.leave(woken)
+	c.notify(pendingWake)
 }
 
-// GiveWay says, in the connection's turn, that the turn has taken long enough: Woken is called after other connections have had
-// theirs.
-func (c *Conn) GiveWay() {
-	if s := c.stream.Load(); s != nil { // it has a goroutine, which shares the processor anyway
+// YieldTurn says, in the connection's turn, that the turn has taken long enough: Woken runs after other connections have had their
+// turn.
+func (c *Conn) YieldTurn() {
+	if s := c.stream.Load(); s != nil { // its goroutine shares the processor anyway
 		s.wake(c)
 		return
 	}
-	c.leave(woken | givesWay)
+	c.notify(pendingWake | turnYielded)
 }
 
-// TryWrite writes as much of p as the kernel takes at once. It returns ErrWouldBlock together with the number of bytes
-// that did go out; Writable follows when there is room, if Waits says so. One goroutine at a time may write.
+// TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
+// is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {
 	if s := c.stream.Load(); s != nil {
 		return s.tryWrite(c, p)
 	}
-	return c.write(p)
+	return c.loopWrite(p)
 }
 
-// Waits reports whether there is no need to wait for room to write: Writable tells. If not, use Blocking.
-func (c *Conn) Waits() bool {
+// NotifiesWritable reports whether Writable follows when there is room after TryWrite has returned ErrWouldBlock. If not, write to
+// BlockingConn.
+func (c *Conn) NotifiesWritable() bool {
 	s := c.stream.Load()
-	return s == nil || s.pending()
+	return s == nil || s.awaitsStart()
 }
 
-// Blocking returns the connection for writing with deadlines. It must not be used when Waits.
-func (c *Conn) Blocking() net.Conn { return c.stream.Load().Conn }
+// BlockingConn returns the connection for blocking writes with deadlines. It must not be called while NotifiesWritable returns true.
+func (c *Conn) BlockingConn() net.Conn { return c.stream.Load().Conn }
 
-// Alarm has Due called after d. An Alarm that is due earlier stays, and is the only one. Due may be late by a few hundredths of a
-// second.
-func (c *Conn) Alarm(d time.Duration) {
+// SetTimer makes TimerFired run after d. A Conn has one timer: a call with a later time than the pending one does nothing. TimerFired
+// may run a few hundredths of a second late.
+func (c *Conn) SetTimer(d time.Duration) {
 	if s := c.stream.Load(); s != nil {
-		s.alarm(c, d)
+		s.setTimer(c, d)
 		return
 	}
-	c.setAlarm(d)
+	c.loopSetTimer(d)
 }
 
-// Defer reports whether a write had better wait, because more is about to be handled that may have to be written too. Flush
-// is then called within about a millisecond.
-func (c *Conn) Defer() bool {
+// DeferWrite reports whether to delay a write, because more is about to be handled that may lead to further writes. If it returns
+// true, Flush runs within about a millisecond, unless the turn calls Cork(false) before: see there.
+func (c *Conn) DeferWrite() bool {
 	if s := c.stream.Load(); s != nil {
-		return s.deferred()
+		return s.deferWrite()
 	}
-	return c.deferWrite()
+	return c.loopDeferWrite()
 }
 
-// Hold says, in the connection's turn, that more is to be handled of what Input was told, or no longer.
-func (c *Conn) Hold(more bool) {
+// Cork, called in the connection's turn with true, makes DeferWrite return true, because Received has more to handle of its bytes.
+// Cork(false) ends that. On the loop, it also runs the calls of Flush that are due, for all connections. Elsewhere, the turn itself must
+// then write what it has deferred.
+func (c *Conn) Cork(on bool) {
 	if s := c.stream.Load(); s != nil {
-		s.hold(c, more)
+		s.cork(c, on)
 		return
 	}
-	c.cork(more)
+	c.loopCork(on)
 }
 
-// Crowded reports, in the connection's turn, whether others wait for their turn behind it. What is sent had better wait for the end
-// of the turn then: if that does not come within about a millisecond, Flush is called.
-func (c *Conn) Crowded() bool { return c.stream.Load() == nil && c.isCrowded() }
+// OthersWait reports, in the connection's turn, whether other connections wait for the poller. If so, writes should wait for the
+// end of the turn. If it does not end within about a millisecond, Flush runs.
+func (c *Conn) OthersWait() bool { return c.stream.Load() == nil && c.loopOthersWait() }
 
-// HandOver says, in the connection's turn, that a goroutine has been given work and may now wait for the processor on which
-// the turn is.
-func (c *Conn) HandOver() {
+// WorkHandedOff says, in the connection's turn, that a goroutine has been given work and may be waiting for the processor that runs
+// the turn.
+func (c *Conn) WorkHandedOff() {
 	if c.stream.Load() == nil {
-		c.handOver()
+		c.loopWorkHandedOff()
 	}
 }
 
-var epoch = time.Now()
+var processStart = time.Now()
 
-// Now returns the time in milliseconds since the process started, modulo 2^32: times that lie less than 24 days apart can be
-// compared. It is not 0.
-func Now() uint32 { return max(uint32(time.Since(epoch)/time.Millisecond), 1) }
+// Now returns the time in milliseconds since the process started, modulo 2^32: times that are less than 24 days apart can be
+// compared. It is never 0.
+func Now() uint32 { return max(uint32(time.Since(processStart)/time.Millisecond), 1) }
 
-// Recently is Now in the connection's turn, or shortly before: it costs less.
-func (c *Conn) Recently() uint32 {
+// CoarseNow returns the result of Now at some moment of the connection's turn or shortly before. It is cheaper than Now.
+func (c *Conn) CoarseNow() uint32 {
 	if c.stream.Load() == nil {
-		return c.recently()
+		return c.loopNow()
 	}
 	return Now()
 }
 
-// CloseWrite tells the peer that nothing more will come (TCP FIN, TLS close_notify). Where that cannot be said the
-// connection is cut.
+// CloseWrite tells the peer that nothing more will be sent (TCP FIN, TLS close_notify). A connection that cannot send that is closed.
 func (c *Conn) CloseWrite() {
 	if s := c.stream.Load(); s != nil {
-		s.closeWrite(lastWords)
+		s.closeWrite()
 		return
 	}
-	c.shutdown(false)
+	c.loopShutdown(false)
 }
 
-// lastWords is how long saying goodbye may take.
-const lastWords = time.Second
+// closeWriteTimeout limits how long CloseWrite may take on a connection that can block.
+const closeWriteTimeout = time.Second
 
-// Cut ends the connection both ways. The handler is told by HungUp.
-func (c *Conn) Cut() {
+// Shutdown ends the connection in both directions. ReadEnded follows.
+func (c *Conn) Shutdown() {
 	if s := c.stream.Load(); s != nil {
-		s.cut(c)
+		s.shutdown(c)
 		return
 	}
-	c.shutdown(true)
+	c.loopShutdown(true)
 }
 
-// Close gives the connection back, in its turn. Nothing is called any more, except Writable, Flush and Due that are on their way.
+// Close closes the connection, in its turn. No method of the handler is called afterwards, except for calls of Writable, Flush and
+// TimerFired that have already begun.
 func (c *Conn) Close() {
 	if s := c.stream.Load(); s != nil {
 		s.close(c)
 		return
 	}
-	c.release()
+	c.loopClose()
 }
 
-// Addrs returns our address and the peer's.
+// Addrs returns the local address and the peer's.
 func (c *Conn) Addrs() (local, remote net.Addr) {
 	if s := c.stream.Load(); s != nil {
 		return s.LocalAddr(), s.RemoteAddr()
 	}
-	return c.addrs()
+	return c.loopAddrs()
 }
 
-// Buffers are borrowed only while there is something to read; small ones by connections that have to read in order to
-// wait.
+// Sizes of the pooled buffers, in bytes. A connection that waits in Read needs a buffer while it waits and takes a small one.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 64 << 10

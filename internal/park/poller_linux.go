@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -6,146 +8,149 @@ import (
 	"syscall"
 )
 
-// poller waits for events and handles them.
+// poller is a goroutine that fetches events and runs the turns of their connections.
 type poller struct {
-	// turn says which event is being handled: its descriptor, and in the high half how many there have been.
-	turn    atomic.Uint64
-	waiting atomic.Bool // for events
-	seen    uint64      // turn, when check looked; guarded by the loop's mu
+	// progress changes each time the poller begins to handle something: the low half is the connection's descriptor, the high half
+	// counts. 0: it has not handled anything yet.
+	progress     atomic.Uint64
+	waiting      atomic.Bool // for events
+	progressSeen uint64      // progress when observe last looked; guarded by the loop's mu
 
-	// batch says how many events there are, in the high half, and how many of them have been taken.
+	// batch is the number of fetched events, in the high half, and of those taken so far, in the low half. takeOverEvents may set it to
+	// 0 while the poller's goroutine is in a handler.
 	batch  atomic.Uint32
-	mu     sync.Mutex // held to inherit, and by its owner before events change
-	events [fetch]syscall.EpollEvent
+	mu     sync.Mutex // held while another goroutine copies events, and by the poller before it overwrites them
+	events [maxEvents]syscall.EpollEvent
 
-	// Owned by the goroutine.
-	current *Conn // whose turn it has
-	buf     *[largeBuffer]byte
-	spare   any // what the handlers keep; see Handler
-	turns   uint32
-	napped  bool // a nap has brought one event
-	handled int  // events since it last let others have the processor
+	// Owned by the poller's goroutine.
+	conn         *Conn // whose turn it runs
+	buf          *[largeBuffer]byte
+	spare        any // see Handler.Received
+	turnCount    uint32
+	shortWaitHit bool // the last wait was a short one that returned one event
+	sinceYield   int  // events handled since the poller last yielded its P
 }
 
-// fetch is how many events a poller takes at once.
-const fetch = 128
+// maxEvents is how many events a poller fetches at once.
+const maxEvents = 128
 
-// poll is a poller's life.
+// poll is the poller's goroutine. It ends when another poller waits in its place, when the loop stops, or when a handler calls
+// runtime.Goexit: then another poller continues.
 func (l *loop) poll(p *poller) {
 	p.buf = largeBuffers.Get().(*[largeBuffer]byte)
 	done := false
 	defer func() {
 		if !done { // a handler has called runtime.Goexit
-			go p.current.serveAlone()
-			l.relieve(p, 1)
+			go p.conn.serveInGoroutine()
+			l.takeOverEvents(p, 1)
 		}
 		l.removePoller(p)
 	}()
-	l.handle(p)
-	for !l.stopped.Load() && l.wait(p) {
-		l.handle(p)
+	l.handleEvents(p)
+	for !l.stopped.Load() && l.fetchEvents(p) {
+		l.handleEvents(p)
 	}
 	largeBuffers.Put(p.buf)
 	done = true
 }
 
-// wait fetches events. It reports whether the poller is still needed.
-func (l *loop) wait(p *poller) bool {
+// fetchEvents waits for events, unless the backlog has something to do, and fetches them. It reports whether the poller is still needed.
+func (l *loop) fetchEvents(p *poller) bool {
 	backlog := !l.backlog.empty()
-	if p.handled >= manners || l.overdue.Load() {
-		p.handled = 0
-		l.stepAside()
+	if p.sinceYield >= eventsPerYield || l.yieldOverdue.Load() {
+		p.sinceYield = 0
+		l.yieldProcessor()
 	}
-	p.forget()
+	p.discardBatch()
 	n, needed := 0, true
-	if backlog || !p.napped && !l.watched() { // after a nap it would find nothing
-		n = l.epoll(p, 0)
+	if backlog || !p.shortWaitHit && !l.isWatched() { // right after a short wait there would be no event
+		n = l.epollWait(p, 0)
 	}
-	p.napped = false
+	p.shortWaitHit = false
 	switch {
 	case backlog:
 		n = max(n, 0)
-		p.handled++
-		l.guard()
+		p.sinceYield++
+		l.scheduleCheck()
 	case n <= 0:
-		p.handled = 0
-		n, needed = l.sleep(p)
+		p.sinceYield = 0
+		n, needed = l.waitForEvents(p)
 		n = max(n, 0)
 	}
 	p.batch.Store(uint32(n) << 16)
-	p.handled += n
-	if n > 1 || n == 1 && !l.watched() {
-		l.guard()
+	p.sinceYield += n
+	if n > 1 || n == 1 && !l.isWatched() {
+		l.scheduleCheck()
 	}
 	return needed
 }
 
-// handle handles the events that p has.
-func (l *loop) handle(p *poller) {
-	l.clock.Store(Now())
-	held, since := false, uint32(0)
+// handleEvents handles the fetched events, as one round of corks if there are several, and then continues one turn of the backlog.
+func (l *loop) handleEvents(p *poller) {
+	l.lastWake.Store(Now())
+	inRound, round := false, uint32(0)
 	for {
-		event, more := p.take()
+		event, more := p.nextEvent()
 		if event == nil {
 			break
 		}
 		if more {
-			l.guard() // this handler may block, and the others wait behind it
-			if !held {
-				since, held = l.corks.begin(), true
+			l.scheduleCheck() // this handler may block, and the other events wait for it
+			if !inRound {
+				round, inRound = l.corks.beginRound(), true
 			}
 		}
-		p.begin(event.Fd)
+		p.noteProgress(event.Fd)
 		l.dispatch(p, event, more)
 	}
-	if held {
-		l.corks.end(since)
+	if inRound {
+		l.corks.endRound(round)
 	}
 	if c := l.backlog.pop(); c != nil {
-		p.begin(c.fd)
-		l.serve(p, c, c.notes.Swap(busy), !l.backlog.empty())
+		p.noteProgress(c.fd)
+		l.runTurn(p, c, c.pending.Swap(turnTaken), !l.backlog.empty())
 	}
 }
 
-// begin notes whose turn it is.
-func (p *poller) begin(fd int32) {
-	p.turns++
-	p.turn.Store(uint64(p.turns)<<32 | uint64(uint32(fd)))
+// noteProgress tells check that p begins to handle something of the connection with fd.
+func (p *poller) noteProgress(fd int32) {
+	p.turnCount++
+	p.progress.Store(uint64(p.turnCount)<<32 | uint64(uint32(fd)))
 }
 
-// serve gives c its share of the poller's time. If that was not enough, c goes on after the others that wait.
-func (l *loop) serve(p *poller, c *Conn, notes uint32, crowded bool) {
-	p.current = c
-	if !c.serve(p.buf, &p.spare, notes, crowded) {
+// runTurn runs the turn of c, which p has. If c uses up its budget, the turn is continued after those in the backlog.
+func (l *loop) runTurn(p *poller, c *Conn, pending uint32, othersWait bool) {
+	p.conn = c
+	if !c.serve(p.buf, &p.spare, pending, othersWait) {
 		l.backlog.push(c)
 	}
 }
 
-// take returns the next event, and whether there are others behind it.
-func (p *poller) take() (event *syscall.EpollEvent, more bool) {
+// nextEvent takes the next fetched event, and reports whether there are more.
+func (p *poller) nextEvent() (event *syscall.EpollEvent, more bool) {
 	batch := p.batch.Add(1)
 	n, taken := batch>>16, batch&0xffff
 	if taken > n {
 		return nil, false
 	}
-	return &p.events[(taken-1)%fetch], taken < n
+	return &p.events[(taken-1)%maxEvents], taken < n
 }
 
-// forget waits for whoever inherits from p, so that other events may be fetched.
-func (p *poller) forget() {
+// discardBatch waits for a goroutine that copies p's events, so that they may be overwritten.
+func (p *poller) discardBatch() {
 	p.mu.Lock()
 	p.batch.Store(0)
 	p.mu.Unlock()
 }
 
-// holdsEvents reports whether there are events that p has not begun to handle.
-func (p *poller) holdsEvents() bool {
+// hasUnhandledEvents reports whether there are events that p has not taken.
+func (p *poller) hasUnhandledEvents() bool {
 	batch := p.batch.Load()
 	return batch&0xffff < batch>>16
 }
 
-// share gives the events that p has not begun to handle to others, in equal parts. Some may get none.
-func (p *poller) share(others []*poller) {
+// giveEventsTo distributes the events that p has not taken equally among others. Some of them may get none.
+func (p *poller) giveEventsTo(others []*poller) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	batch := p.batch.Swap(0)
@@ -160,40 +165,42 @@ func (p *poller) share(others []*poller) {
 	}
 }
 
+// dispatch handles an event. more says whether the poller has further ones.
 func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
-		return // the bell: the loop has been stopped
+		return // of wakeFD: the loop has been stopped
 	}
 	c := l.table.find(event.Fd, uint32(event.Pad))
 	if c == nil {
 		return
 	}
 	if s := c.stream.Load(); s != nil {
-		s.rouse(c)
+		s.handleTLSEvent(c)
 		return
 	}
 	if event.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		c.h.Writable() // at once: the turn may be in a handler that blocks
+		c.h.Writable() // without the turn, which may be in a handler that blocks
 	}
-	notes := notesOf(event.Events)
-	if notes == 0 {
+	pending := pendingOf(event.Events)
+	if pending == 0 {
 		return
 	}
-	if !c.notes.CompareAndSwap(0, busy) && !c.note(notes) {
+	if !c.pending.CompareAndSwap(0, turnTaken) && !c.addPending(pending) {
 		return
 	}
-	l.serve(p, c, notes, more || !l.backlog.empty())
+	l.runTurn(p, c, pending, more || !l.backlog.empty())
 }
 
-func notesOf(events uint32) (n uint32) {
+// pendingOf translates epoll's events.
+func pendingOf(events uint32) (pending uint32) {
 	if events == syscall.EPOLLIN { // nearly always
-		return readable
+		return pendingRead
 	}
 	if events&syscall.EPOLLIN != 0 {
-		n |= readable
+		pending |= pendingRead
 	}
 	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		n |= ending
+		pending |= pendingHangup
 	}
-	return n
+	return pending
 }

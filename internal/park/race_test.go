@@ -2,5 +2,5 @@
 
 package park_test
 
-// raceEnabled: the race detector makes sync.Pool drop at random, so that allocations cannot be counted.
+// raceEnabled says whether the race detector is on: sync.Pool then drops values at random, so allocations cannot be counted.
 const raceEnabled = true

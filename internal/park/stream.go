@@ -6,79 +6,85 @@ import (
 	"time"
 )
 
-// stream is a connection that a goroutine reads through its methods.
+// stream is a connection that is not on the loop: before Start, if it may move there, or for its whole life. It is read through the
+// methods of its net.Conn, by one of three kinds of goroutine:
+//
+//   - The reader, run, waits in Read for as long as the connection exists.
+//   - While the reader waits in Read, handleWakeWhileReading takes the turn to call Woken.
+//   - A TLS connection that the loop watches (see tls_linux.go) has a reader only while there is something to do.
 type stream struct {
 	net.Conn
-	waits bool     // it is a socket that may go to the loop
-	raw   *rawConn // nil: not a socket of the operating system's
+	movable bool     // Start may move the connection to the loop; immutable
+	raw     *rawConn // nil: not a plain socket of the operating system, or not started
 
-	// bell wakes the reader when it waits for something else than bytes. It has room for one ring.
-	bell chan struct{}
+	// wakeup wakes the reader while it waits for Wake, or for the end of handleWakeWhileReading. Its capacity is 1. It is nil if
+	// the loop watches the connection.
+	wakeup chan struct{}
 
-	mu      sync.Mutex
-	started bool
-	tried   bool        // a write before the start has had to wait
-	left    bool        // the connection has gone to the loop since
-	reading bool        // a Read may be waiting
-	asked   bool        // Wake was called
-	standIn bool        // … and a goroutine has the turn for that, while the reader waits in Read
-	over    bool        // closed
-	timer   *time.Timer // Alarm
-	due     time.Time   // when it fires; zero: not at all
-	holder  *time.Timer // bounds Hold
-	holding bool
+	mu           sync.Mutex
+	started      bool
+	writeBlocked bool        // a write before Start returned ErrWouldBlock
+	moved        bool        // Start has moved the connection to the loop: this stream is stale
+	reading      bool        // the reader may be waiting in Read
+	wakePending  bool        // Wake was called, and Woken has not run since
+	turnLent     bool        // handleWakeWhileReading has the turn
+	closed       bool        // Close was called
+	timer        *time.Timer // of SetTimer
+	timerAt      time.Time   // when timer fires; zero: not set
+	corkTimer    *time.Timer // ends corked after corkLimit
+	corked       bool
 
-	perch perch // on the loop, where another goroutine starts when there is something to do
+	tls tlsWatch // guarded by mu, except where it says otherwise
 
-	large bool // the last Read filled a small buffer; owned by the reader
+	largeReads bool // the last Read filled a small buffer; owned by the reader
 }
 
-func newStream(nc net.Conn) *stream { return &stream{Conn: nc, waits: lodges(nc)} }
+func newStream(nc net.Conn) *stream { return &stream{Conn: nc, movable: canMoveToLoop(nc)} }
 
-// pending reports whether the connection is still to go to the loop: writes have to wait.
-func (s *stream) pending() bool {
+// awaitsStart reports whether the connection may still move to the loop. Until then writes return ErrWouldBlock.
+func (s *stream) awaitsStart() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waits && !s.started
+	return s.movable && !s.started
 }
 
 func (s *stream) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
-	tried := s.tried
-	if !s.settle(c) {
-		s.bell = make(chan struct{}, 1)
+	writeBlocked := s.writeBlocked
+	if !s.watchTLSLocked(c) {
+		s.wakeup = make(chan struct{}, 1)
 	}
 	s.mu.Unlock()
 	go func() {
-		if tried {
+		if writeBlocked {
 			c.h.Writable()
 		}
 		s.run(c)
 	}()
 }
 
-// run is the connection's turn, for as long as it lives, or until it has a place on the loop and nothing to do.
+// run is the connection's turn. It ends with the connection, or, if the loop watches the connection, when there is nothing to do.
 func (s *stream) run(c *Conn) {
-	deepen(0)
+	growStack(0)
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
 			go s.run(c)
 		}
 	}()
-	for s.turn(c) {
+	for s.step(c) {
 	}
 	done = true
 }
 
-// deepen makes the goroutine's stack as large as reading and writing TLS needs, now that there is nothing on it. Growing on the
-// way would move it two or three times for each message, with everything on it.
+// growStack makes the goroutine's stack as large as reading and writing TLS needs, while the stack is still empty. Otherwise it would
+// grow, and be copied, two or three times for each message.
 //
 //go:noinline
-func deepen(n int) byte {
-	if n == 0 { // always: that there is the room counts
+func growStack(n int) byte {
+	if n == 0 { // always: the size of the stack frame is what matters
 		return 0
 	}
 	var room [6 << 10]byte
@@ -88,273 +94,274 @@ func deepen(n int) byte {
 	return room[n%len(room)]
 }
 
-// turn does the next thing. It reports whether there is another one.
-func (s *stream) turn(c *Conn) bool {
-	if s.answer() {
+// step calls Woken if needed and reads once. It reports whether to go on.
+func (s *stream) step(c *Conn) bool {
+	if s.takeWake() {
 		c.h.Woken()
 	}
-	into, ok := c.h.Room()
+	into, ok := c.h.ReadBuffer()
 	switch {
-	case !ok && s.perch.raw != nil:
-		return !s.vacate(c, false) && !s.isOver()
+	case !ok && s.tls.raw != nil:
+		return !s.releaseTLSTurn(c, false) && !s.isClosed()
 	case !ok:
-		return s.rest()
-	case s.perch.raw != nil:
-		return s.readPerched(c, into)
+		return s.waitForWake()
+	case s.tls.raw != nil:
+		return s.readTLS(c, into)
 	case !s.beginRead():
-		return !s.isOver()
+		return !s.isClosed()
 	}
 	if into != nil {
 		n, err := s.Read(into)
-		return s.took(c, into[:n], err)
+		return s.finishRead(c, into[:n], err)
 	}
-	return s.readShared(c)
+	return s.readPooled(c)
 }
 
-// rest waits for a ring.
-func (s *stream) rest() bool {
-	<-s.bell
-	return !s.isOver()
+func (s *stream) waitForWake() bool {
+	<-s.wakeup
+	return !s.isClosed()
 }
 
-func (s *stream) isOver() bool {
+func (s *stream) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over
+	return s.closed
 }
 
-func (s *stream) answer() bool {
+// takeWake reports whether Woken must be called.
+func (s *stream) takeWake() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked
-	s.asked = false
-	return asked && !s.over
+	pending := s.wakePending
+	s.wakePending = false
+	return pending && !s.closed
 }
 
+// beginRead reports whether to call Read, which may wait. From then on wake lends the turn to handleWakeWhileReading.
 func (s *stream) beginRead() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reading = !s.asked && !s.over
+	s.reading = !s.wakePending && !s.closed
 	return s.reading
 }
 
-// endRead takes the turn back after a Read, when nobody stands in any more.
+// endRead takes the turn back after Read has returned. It waits until handleWakeWhileReading has returned the turn.
 func (s *stream) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
-	for s.standIn {
+	for s.turnLent {
 		s.mu.Unlock()
-		<-s.bell
+		<-s.wakeup
 		s.mu.Lock()
 	}
 }
 
-// answerWhileReading calls Woken while the reader waits in Read. Not all connections have deadlines that could interrupt a Read, so
-// the turn is lent to this goroutine for that.
-func (s *stream) answerWhileReading(c *Conn) {
+// handleWakeWhileReading calls Woken while the reader waits in Read. The turn is lent to this goroutine for that, since not every
+// net.Conn has deadlines that interrupt Read.
+func (s *stream) handleWakeWhileReading(c *Conn) {
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
-			go s.answerWhileReading(c)
+			go s.handleWakeWhileReading(c)
 		}
 	}()
-	for s.answerOrGiveBack() {
+	for s.takeWakeOrReturnTurn() {
 		c.h.Woken()
 	}
 	done = true
 }
 
-// answerOrGiveBack is answer for who stands in. It gives the turn back when there is nothing to do.
-func (s *stream) answerOrGiveBack() bool {
+// takeWakeOrReturnTurn is takeWake for handleWakeWhileReading. If there is nothing to do, it returns the turn to the reader.
+func (s *stream) takeWakeOrReturnTurn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked && !s.over
-	s.asked = false
-	if !asked {
-		s.standIn = false
-		s.ring()
+	pending := s.wakePending && !s.closed
+	s.wakePending = false
+	if !pending {
+		s.turnLent = false
+		s.wakeReaderLocked()
 	}
-	return asked
+	return pending
 }
 
-// readShared reads into a borrowed buffer. Where the system can wait without one it does.
-func (s *stream) readShared(c *Conn) bool {
+// readPooled reads into a pooled buffer. A rawConn takes the buffer only when there is something to read.
+func (s *stream) readPooled(c *Conn) bool {
 	switch {
 	case s.raw != nil:
 		b, n, err := s.raw.read()
 		if b == nil {
-			return s.took(c, nil, err)
+			return s.finishRead(c, nil, err)
 		}
 		defer largeBuffers.Put(b)
-		return s.took(c, b[:n], err)
-	case s.large:
+		return s.finishRead(c, b[:n], err)
+	case s.largeReads:
 		b := largeBuffers.Get().(*[largeBuffer]byte)
 		defer largeBuffers.Put(b)
 		n, err := s.Read(b[:])
-		s.large = n >= smallBuffer
-		return s.took(c, b[:n], err)
+		s.largeReads = n >= smallBuffer
+		return s.finishRead(c, b[:n], err)
 	}
 	b := smallBuffers.Get().(*[smallBuffer]byte)
 	defer smallBuffers.Put(b)
 	n, err := s.Read(b[:])
-	s.large = n == smallBuffer
-	return s.took(c, b[:n], err)
+	s.largeReads = n == smallBuffer
+	return s.finishRead(c, b[:n], err)
 }
 
-// took hands on what a Read brought.
-func (s *stream) took(c *Conn, p []byte, err error) bool {
+// finishRead passes the result of a Read to the handler. It reports whether to go on.
+func (s *stream) finishRead(c *Conn, p []byte, err error) bool {
 	s.endRead()
-	if len(p) > 0 && !s.isOver() {
-		c.h.Input(p, nil) // which may want to read no further: if it does, the next Read brings the same error
-		return !s.isOver()
+	if len(p) > 0 && !s.isClosed() {
+		c.h.Received(p, nil) // an error that came with p is returned again by the next Read, if the handler wants one
+		return !s.isClosed()
 	}
 	if err == nil {
-		return !s.isOver()
+		return !s.isClosed()
 	}
-	if s.answer() { // it was asked before it ended
+	if s.takeWake() { // Wake was called before the end
 		c.h.Woken()
 	}
-	if !s.isOver() {
-		c.h.HungUp(err)
+	if !s.isClosed() {
+		c.h.ReadEnded(err)
 	}
-	return !s.isOver() // it may have something to write
+	return !s.isClosed() // the handler may still have something to write
 }
 
 func (s *stream) wake(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.over:
+	case s.closed:
 		return
-	case s.left:
-		c.leave(woken)
+	case s.moved:
+		c.notify(pendingWake)
 		return
 	}
-	s.asked = true
-	s.occupy(c)
+	s.wakePending = true
+	s.startReaderLocked(c)
 	if s.reading {
-		if !s.standIn {
-			s.standIn = true
-			go s.answerWhileReading(c)
+		if !s.turnLent {
+			s.turnLent = true
+			go s.handleWakeWhileReading(c)
 		}
 		return
 	}
-	s.ring()
+	s.wakeReaderLocked()
 }
 
-// ring wakes a goroutine that rests. mu must be held.
-func (s *stream) ring() {
-	if s.bell == nil {
+// wakeReaderLocked wakes a reader that waits for wakeup. mu must be held.
+func (s *stream) wakeReaderLocked() {
+	if s.wakeup == nil {
 		return
 	}
 	select {
-	case s.bell <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
-	raw, left, perched := s.raw, s.left, s.perch.raw != nil
-	s.tried = s.tried || s.waits && !s.started
+	raw, moved, watched := s.raw, s.moved, s.tls.raw != nil
+	s.writeBlocked = s.writeBlocked || s.movable && !s.started
 	s.mu.Unlock()
 	switch {
-	case left:
-		return c.write(p)
+	case moved:
+		return c.loopWrite(p)
 	case raw != nil:
 		return raw.write(p)
-	case perched && len(p) <= tlsAtOnce && c.hasRoom():
+	case watched && len(p) <= tlsWriteLimit && c.writableNow():
 		return s.Write(p)
 	}
 	return 0, ErrWouldBlock
 }
 
-func (s *stream) alarm(c *Conn, d time.Duration) {
+func (s *stream) setTimer(c *Conn, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.over:
-	case s.left, s.perch.raw != nil:
-		c.setAlarm(d)
+	case s.closed:
+	case s.moved, s.tls.raw != nil:
+		c.loopSetTimer(d)
 	default:
 		s.setTimerLocked(c, d)
 	}
 }
 
-// setTimerLocked has Due called after d, unless it is called earlier. mu must be held.
+// setTimerLocked makes TimerFired run after d, unless it already runs earlier. mu must be held.
 func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
 	at := time.Now().Add(d)
-	if !s.due.IsZero() && !at.Before(s.due) {
+	if !s.timerAt.IsZero() && !at.Before(s.timerAt) {
 		return
 	}
-	s.due = at
+	s.timerAt = at
 	if s.timer == nil {
-		s.timer = time.AfterFunc(d, func() { s.timeUp(c) })
+		s.timer = time.AfterFunc(d, func() { s.timerFired(c) })
 	} else {
 		s.timer.Reset(d)
 	}
 }
 
-func (s *stream) timeUp(c *Conn) {
+func (s *stream) timerFired(c *Conn) {
 	s.mu.Lock()
-	s.due = time.Time{}
+	s.timerAt = time.Time{}
 	s.mu.Unlock()
-	c.h.Due()
+	c.h.TimerFired()
 }
 
-// holdLimit is how long a write waits at the most for what a handler does meanwhile.
-const holdLimit = time.Millisecond
+// corkLimit is how long a corked connection delays writes at most.
+const corkLimit = time.Millisecond
 
-func (s *stream) hold(c *Conn, more bool) {
+func (s *stream) cork(c *Conn, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holding == more {
+	if s.corked == on {
 		return
 	}
-	s.holding = more
+	s.corked = on
 	switch {
-	case !more:
-		s.holder.Stop()
-	case s.holder == nil:
-		s.holder = time.AfterFunc(holdLimit, func() { s.unhold(c) })
+	case !on:
+		s.corkTimer.Stop()
+	case s.corkTimer == nil:
+		s.corkTimer = time.AfterFunc(corkLimit, func() { s.corkExpired(c) })
 	default:
-		s.holder.Reset(holdLimit)
+		s.corkTimer.Reset(corkLimit)
 	}
 }
 
-func (s *stream) unhold(c *Conn) {
+func (s *stream) corkExpired(c *Conn) {
 	s.mu.Lock()
-	s.holding = false
+	s.corked = false
 	s.mu.Unlock()
 	c.h.Flush()
 }
 
-func (s *stream) deferred() bool {
+func (s *stream) deferWrite() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holding
+	return s.corked
 }
 
-func (s *stream) closeWrite(patience time.Duration) {
+func (s *stream) closeWrite() {
 	half, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		_ = s.Conn.Close()
 		return
 	}
-	_ = s.SetWriteDeadline(time.Now().Add(patience))
+	_ = s.SetWriteDeadline(time.Now().Add(closeWriteTimeout))
 	_ = half.CloseWrite()
 }
 
-func (s *stream) cut(c *Conn) {
+func (s *stream) shutdown(c *Conn) {
 	s.mu.Lock()
-	left, perched := s.left, s.perch.raw != nil
+	moved, watched := s.moved, s.tls.raw != nil
 	s.mu.Unlock()
 	switch {
-	case left:
-		c.shutdown(true)
-	case perched:
-		s.fall(c)
+	case moved:
+		c.loopShutdown(true)
+	case watched:
+		s.shutdownTLS(c)
 	default:
 		_ = s.Conn.Close()
 	}
@@ -362,17 +369,17 @@ func (s *stream) cut(c *Conn) {
 
 func (s *stream) close(c *Conn) {
 	s.mu.Lock()
-	s.over = true
-	for _, timer := range []*time.Timer{s.timer, s.holder} {
+	s.closed = true
+	for _, timer := range []*time.Timer{s.timer, s.corkTimer} {
 		if timer != nil {
 			timer.Stop()
 		}
 	}
-	s.ring()
-	perched := s.perch.raw != nil
+	s.wakeReaderLocked()
+	watched := s.tls.raw != nil
 	s.mu.Unlock()
-	if perched {
-		s.leavePerch(c)
+	if watched {
+		s.unwatchTLS(c)
 	}
 	_ = s.Conn.Close()
 }

@@ -5,6 +5,7 @@ package park
 import "syscall"
 
 const (
-	sysRecvfrom = syscall.SYS_RECVFROM
-	sysSendto   = syscall.SYS_SENDTO
+	sysRecvfrom   = syscall.SYS_RECVFROM
+	sysSendto     = syscall.SYS_SENDTO
+	sysGetsockopt = syscall.SYS_GETSOCKOPT
 )

@@ -1,7 +1,8 @@
 package park
 
-// Package syscall knows only socketcall(2) here, which is slower. The kernel has these since 4.3.
+// On 386, package syscall knows only socketcall(2), which is slower. Linux has had these calls since 4.3.
 const (
-	sysRecvfrom = 371
-	sysSendto   = 369
+	sysRecvfrom   = 371
+	sysSendto     = 369
+	sysGetsockopt = 365
 )

@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park
 
 import (
@@ -6,22 +8,23 @@ import (
 	"sync/atomic"
 )
 
-// table finds connections by what epoll returns: no pointer of ours may be known to the kernel only. A connection's place is the number
-// of its descriptor, which nobody else has until that is closed.
+// table finds the connection of an event. The kernel returns a descriptor and a generation with each event, not a Go pointer, which
+// the garbage collector would not see there. A connection's index is the number of its descriptor, which no other connection has
+// until the descriptor is closed.
 type table struct {
-	chunks atomic.Pointer[[]*chunk] // nil where there are no connections yet
+	chunks atomic.Pointer[[]*chunk] // replaced when it grows; a chunk without connections may be nil
 
-	mu  sync.Mutex
-	gen uint32
+	mu  sync.Mutex // held to change the table
+	gen uint32     // of the connection added last
 }
 
 const chunkSize = 256
 
-// chunk holds the connections of one range of descriptors, and when their alarms are due. Those are packed, so that looking for
-// alarms touches no connection.
+// chunk contains the connections of a range of descriptors, and when their timers fire. The times are packed, so that a sweep touches
+// only the connections whose timers are due.
 type chunk struct {
 	conns [chunkSize]atomic.Pointer[Conn]
-	due   [chunkSize]atomic.Uint32
+	due   [chunkSize]atomic.Uint32 // see dueTime; 0: not set
 }
 
 func (t *table) all() []*chunk {
@@ -31,20 +34,21 @@ func (t *table) all() []*chunk {
 	return nil
 }
 
-// add gives c the place of c.fd. Whoever had it has been cut.
+// add puts c at the index c.fd. If there is an earlier connection, it uses TLS and has been shut down: its descriptor was closed
+// before its handler calls Close.
 func (t *table) add(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.gen++
 	c.gen = t.gen
-	t.grow(int(c.fd) / chunkSize)
+	t.growLocked(int(c.fd) / chunkSize)
 	ch := t.chunk(c.fd)
 	ch.due[c.fd%chunkSize].Store(0)
 	ch.conns[c.fd%chunkSize].Store(c)
 }
 
-// grow makes chunk n. mu must be held.
-func (t *table) grow(n int) {
+// growLocked makes chunk n, unless it exists. mu must be held.
+func (t *table) growLocked(n int) {
 	chunks := t.all()
 	if n < len(chunks) && chunks[n] != nil {
 		return
@@ -57,7 +61,7 @@ func (t *table) grow(n int) {
 	t.chunks.Store(&chunks)
 }
 
-// remove frees the place of c, if it still has one.
+// remove removes c, unless another connection has taken its index.
 func (t *table) remove(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +71,7 @@ func (t *table) remove(c *Conn) {
 	}
 }
 
-// at returns the connection that has fd now, or nil.
+// at returns the connection that has fd, or nil.
 func (t *table) at(fd int32) *Conn {
 	if n := fd / chunkSize; fd < 0 || int(n) >= len(t.all()) || t.all()[n] == nil {
 		return nil
@@ -75,7 +79,7 @@ func (t *table) at(fd int32) *Conn {
 	return t.chunk(fd).conns[fd%chunkSize].Load()
 }
 
-// find returns the connection of an event, or nil if it is not there any more.
+// find returns the connection of an event, or nil if it has been removed.
 func (t *table) find(fd int32, gen uint32) *Conn {
 	c := t.chunk(fd).conns[fd%chunkSize].Load()
 	if c == nil || c.gen != gen {
@@ -86,7 +90,7 @@ func (t *table) find(fd int32, gen uint32) *Conn {
 
 func (t *table) chunk(fd int32) *chunk { return t.all()[fd/chunkSize] }
 
-// setDue notes when the alarm of c goes off. It reports whether that is new: an alarm that goes off earlier stays.
+// setDue sets the time of c's timer. It reports whether it did: an earlier time stays.
 func (t *table) setDue(c *Conn, at uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

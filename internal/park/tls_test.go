@@ -23,7 +23,7 @@ import (
 	"github.com/edgews/edgews/internal/park"
 )
 
-// serverConfig is for a server whose certificate nobody needs to trust.
+// serverConfig has a certificate that clientConfig does not verify.
 var serverConfig = sync.OnceValue(func() *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,9 +37,9 @@ var serverConfig = sync.OnceValue(func() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 })
 
-func clientConfig() *tls.Config { return &tls.Config{InsecureSkipVerify: true} } // it is a test's certificate
+func clientConfig() *tls.Config { return &tls.Config{InsecureSkipVerify: true} } // see serverConfig
 
-// secure puts TLS over a connection, of which near is the server's end.
+// secure puts TLS over a connection. near becomes the server's end.
 func secure(t testing.TB, near, far net.Conn) (server, client *tls.Conn) {
 	server, client = tls.Server(near, serverConfig()), tls.Client(far, clientConfig())
 	shaken := make(chan error, 1)
@@ -49,7 +49,7 @@ func secure(t testing.TB, near, far net.Conn) (server, client *tls.Conn) {
 	return server, client
 }
 
-// readers returns how many goroutines read connections.
+// readers returns the number of goroutines that read connections.
 func readers() int {
 	stacks := make([]byte, 1<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "park.(*stream).run(")
@@ -62,15 +62,15 @@ func wantsNoReaders(t *testing.T) {
 	}
 }
 
-func onLoop(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("there is no loop")
+func needsLoop(t *testing.T) {
+	if !park.HasLoop {
+		t.Skip("this build has no event loop")
 	}
 }
 
-// What fits is written at once, and what does not is left to somebody who can wait; nothing is lost in between.
+// TryWrite writes what fits, and leaves the rest to a writer that can wait. No bytes are lost in between.
 func TestTLSWrite(t *testing.T) {
-	onLoop(t)
+	needsLoop(t)
 	near, far := connect(t, "tls")
 	h := newHandler(near, func([]byte) {})
 	h.Start()
@@ -84,11 +84,11 @@ func TestTLSWrite(t *testing.T) {
 	}
 	sent--
 	require.ErrorIs(t, err, park.ErrWouldBlock)
-	require.Zero(t, n, "a record was not finished")
-	require.False(t, h.Waits())
+	require.Zero(t, n, "part of a record was written")
+	require.False(t, h.NotifiesWritable())
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := h.Blocking().Write(chunk)
+		_, err := h.BlockingConn().Write(chunk)
 		wrote <- err
 	}()
 	got := make([]byte, len(chunk))
@@ -102,15 +102,14 @@ func TestTLSWrite(t *testing.T) {
 	h.wantsEnd(t, io.EOF)
 }
 
-// The session tickets that a server sends on its own are no data: whoever is waiting sees nothing of them, and no goroutine
-// stays with them.
+// Session tickets, which a server sends on its own, are not data: the handler sees nothing of them, and no goroutine remains.
 func TestTLSTickets(t *testing.T) {
-	onLoop(t)
+	needsLoop(t)
 	plain, far := dial(t, "tcp")
 	server := tls.Server(far, serverConfig())
 	client := tls.Client(plain, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)})
 	shaken := make(chan error, 1)
-	go func() { shaken <- server.Handshake() }() // the tickets follow it at once
+	go func() { shaken <- server.Handshake() }() // the tickets follow the handshake
 	require.NoError(t, client.Handshake())
 	require.NoError(t, <-shaken)
 	got := make(chan string, 1)
@@ -126,9 +125,9 @@ func TestTLSTickets(t *testing.T) {
 	h.wantsEnd(t, io.EOF)
 }
 
-// A peer may change its keys, and ask us to change ours, at any time. OpenSSL can be told to; package tls cannot.
+// A peer may update its keys, and request that we update ours, at any time. OpenSSL does so on command; package tls does not.
 func TestTLSKeyUpdate(t *testing.T) {
-	onLoop(t)
+	needsLoop(t)
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
 		t.Skip("there is no openssl")
@@ -141,7 +140,7 @@ func TestTLSKeyUpdate(t *testing.T) {
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
-	cmd.Stderr = cmd.Stdout // where it says that it has changed keys
+	cmd.Stderr = cmd.Stdout // where it reports key updates
 	require.NoError(t, cmd.Start())
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
@@ -153,10 +152,10 @@ func TestTLSKeyUpdate(t *testing.T) {
 	server := tls.Server(plain, serverConfig())
 	require.NoError(t, server.Handshake())
 	h := newHandler(server, nil)
-	h.input = func(p []byte) { _ = h.write(bytes.ToUpper(p), nil) }
+	h.received = func(p []byte) { _ = h.write(bytes.ToUpper(p), nil) }
 	h.Start()
 	answered := lines(out)
-	for _, update := range []string{"", "K", "k", "K", "K"} { // ours too, theirs only
+	for _, update := range []string{"", "K", "k", "K", "K"} { // K requests an update of our keys too, k does not
 		wantsNoReaders(t)
 		if update != "" {
 			_, err = io.WriteString(in, update+"\n")
@@ -164,15 +163,15 @@ func TestTLSKeyUpdate(t *testing.T) {
 			answered(t, "KEYUPDATE")
 			wantsNoReaders(t)
 		}
-		_, err = io.WriteString(in, "after "+update+" it lives\n")
+		_, err = io.WriteString(in, "after "+update+" more\n")
 		require.NoError(t, err)
-		answered(t, "AFTER "+strings.ToUpper(update)+" IT LIVES")
+		answered(t, "AFTER "+strings.ToUpper(update)+" MORE")
 	}
 	in.Close()
 	h.wantsEnd(t, io.EOF)
 }
 
-// lines returns what waits for a line of r.
+// lines returns a function that waits for a line of r.
 func lines(r io.Reader) func(t *testing.T, want string) {
 	all := ""
 	buf := make([]byte, 4096)

@@ -7,13 +7,15 @@ import (
 	"unsafe"
 )
 
-// Reading or writing a socket that never waits takes the kernel a few microseconds. To tell the scheduler of it, and to find a
-// processor again afterwards, is more work than everything else that an echo needs. Above quickLimit copying takes so long that a
-// garbage collection should not have to wait for it.
+// rawIOLimit is the size in bytes of the largest read or write in a raw system call, of which the scheduler does not know. A read or
+// write that does not wait takes a few microseconds; telling the scheduler, and finding a P again afterwards, is more work than the
+// rest of an echo. But a garbage collection waits for the end of a raw system call, and above this limit copying takes too long for
+// that.
 //
-// It must not wait even if the program has made the descriptor a blocking one, as (*os.File).Fd does with what
-// (*net.TCPConn).File returns, which shares its flags with ours: a garbage collection would wait for it, and everything for that.
-const quickLimit = largeBuffer
+// MSG_DONTWAIT makes sure that the call does not wait, even if the program has cleared O_NONBLOCK: (*os.File).Fd does so for the result
+// of (*net.TCPConn).File, which shares the flag with our descriptor. A garbage collection would wait for the call, and all other
+// goroutines for the garbage collection.
+const rawIOLimit = largeBuffer
 
 const (
 	readFlags  = syscall.MSG_DONTWAIT
@@ -21,7 +23,7 @@ const (
 )
 
 func readSocket(fd int, p []byte) (int, syscall.Errno) {
-	if len(p) > quickLimit {
+	if len(p) > rawIOLimit {
 		n, _, errno := syscall.Syscall6(sysRecvfrom, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), readFlags, 0, 0)
 		return int(n), errno
 	}
@@ -30,7 +32,7 @@ func readSocket(fd int, p []byte) (int, syscall.Errno) {
 }
 
 func writeSocket(fd int, p []byte) (int, syscall.Errno) {
-	if len(p) > quickLimit {
+	if len(p) > rawIOLimit {
 		n, _, errno := syscall.Syscall6(sysSendto, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), writeFlags, 0, 0)
 		return int(n), errno
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// spin works for about d, as a listener does that gets many small messages.
+// spin is busy for about d, as a listener that receives many small messages is.
 func spin(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
 	}
 }
 
-// flood writes to c for as long as it can.
+// flood writes to c until that fails.
 func flood(c net.Conn) {
 	b := make([]byte, 256<<10)
 	for {
@@ -25,8 +25,9 @@ func flood(c net.Conn) {
 	}
 }
 
-// Connections on which there is always more to read do not keep the others from their turn.
+// Connections that always have more to read do not keep others from their turn.
 func TestFloodedConnectionsShare(t *testing.T) {
+	needsLoop(t) // without it, the scheduler decides
 	var flooded atomic.Int64
 	for range 20 {
 		near, far := connect(t, "tcp")
@@ -58,14 +59,14 @@ func TestFloodedConnectionsShare(t *testing.T) {
 		}
 	}
 	t.Logf("%d KiB of floods were read for each byte of the quiet connection", (flooded.Load()-began)/rounds>>10)
-	// Without sharing it is hundreds of MiB: all that a flood brings until it pauses.
+	// If a turn had no budget, it would be hundreds of MiB: everything that arrives until a flood pauses.
 	require.Less(t, (flooded.Load()-began)/rounds, int64(32<<20))
 	far.Close()
 	quiet.wantsEnd(t, nil)
 }
 
-// Many handlers that block at the same time hold up what is behind them for a few looks of the loop, not one look each.
-func TestABurstOfBlockedHandlers(t *testing.T) {
+// Many handlers that block at the same time hold up the events behind them for a few checks in all, not for one check each.
+func TestBurstOfBlockedHandlers(t *testing.T) {
 	const blockers = 200
 	release := make(chan struct{})
 	var blocked atomic.Int32

@@ -10,28 +10,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rally has two connections of the loop answer each other for ever, so that the loop never rests. It returns what ends it.
-func rally(t testing.TB) (end func()) {
+// pingPong has two connections of the loop answer each other, so that the loop is always busy, until end is called.
+func pingPong(t testing.TB) (end func()) {
 	near, far := dial(t, "unix")
 	handlers := [2]*handler{newHandler(near, nil), newHandler(far, nil)}
 	for _, h := range handlers {
-		h.input = func(p []byte) { _, _ = h.TryWrite(p) }
+		h.received = func(p []byte) { _, _ = h.TryWrite(p) }
 		h.Start()
 	}
 	_, err := handlers[0].TryWrite([]byte("x"))
 	require.NoError(t, err)
 	return func() {
 		for _, h := range handlers {
-			h.Cut()
+			h.Shutdown()
 			<-h.end
 		}
 	}
 }
 
-// bystander returns a round trip through the runtime's poller.
-func bystander(t testing.TB) (ask func()) {
+// runtimeEcho returns a function that makes a round trip through the runtime's poller.
+func runtimeEcho(t testing.TB) (ask func()) {
 	near, far := connect(t, "tcp")
-	go io.Copy(far, struct{ net.Conn }{far}) // the wrapper keeps it from being spliced
+	go io.Copy(far, struct{ net.Conn }{far}) // the wrapper prevents splice(2)
 	b := make([]byte, 1)
 	return func() {
 		_, err := near.Write(b)
@@ -41,20 +41,20 @@ func bystander(t testing.TB) (ask func()) {
 	}
 }
 
-// Other connections of the process, on the runtime's poller, get on while the loop never rests, even with one processor.
-func TestBystander(t *testing.T) {
+// Other connections of the process, in the runtime's poller, make progress while the loop is always busy, even with GOMAXPROCS=1.
+func TestRuntimePollerBesideLoop(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	defer rally(t)()
-	ask := bystander(t)
+	defer pingPong(t)()
+	ask := runtimeEcho(t)
 	for range 20 {
 		ask()
 	}
 }
 
-func BenchmarkBystander(b *testing.B) {
+func BenchmarkRuntimePollerBesideLoop(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	defer rally(b)()
-	ask := bystander(b)
+	defer pingPong(b)()
+	ask := runtimeEcho(b)
 	for b.Loop() {
 		ask()
 	}

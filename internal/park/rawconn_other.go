@@ -4,7 +4,7 @@ package park
 
 import "net"
 
-// rawConn does not exist here: every connection is read and written through its methods.
+// rawConn is unused on this system: every connection is read and written through the methods of net.Conn.
 type rawConn struct{}
 
 func newRawConn(net.Conn) *rawConn { return nil }
@@ -13,5 +13,5 @@ func (*rawConn) read() (*[largeBuffer]byte, int, error) { return nil, 0, ErrWoul
 
 func (*rawConn) write([]byte) (int, error) { return 0, ErrWouldBlock }
 
-// TryWrite leaves everything to the connection's methods.
+// TryWrite writes nothing on this system.
 func TryWrite(net.Conn, []byte) (int, error) { return 0, ErrWouldBlock }

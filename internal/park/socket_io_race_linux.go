@@ -8,8 +8,9 @@ import (
 	"unsafe"
 )
 
-// These do what those of quick_linux.go do, and tell the race detector. It has to see what one end of a connection has done before
-// the other end reads of it: package syscall tells it in Read and Write, here with nothing to read or to write.
+// These are the functions of socket_io_linux.go for the race detector. It must see that what one end of a connection does before a
+// write happens before what the other end does after the read. Read and Write of package syscall tell it so; they are called here
+// without bytes.
 
 func readSocket(fd int, p []byte) (int, syscall.Errno) {
 	at := unsafe.Pointer(unsafe.SliceData(p))

@@ -1,7 +1,0 @@
-//go:build linux && !386
-
-package park
-
-import "syscall"
-
-const sysGetsockopt = syscall.SYS_GETSOCKOPT

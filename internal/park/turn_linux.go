@@ -1,0 +1,136 @@
+//go:build !edgews_noloop
+
+package park
+
+import (
+	"io"
+	"runtime"
+	"syscall"
+)
+
+// The turn of a connection is the exclusive right to read it and to run its handler. slot.pending contains the right and what has
+// happened since it was last swapped. A goroutine that adds to pending and finds that the turn was free has the turn from then on,
+// and must call serve. A goroutine that finds the turn taken does nothing more: releaseTurn fails as long as anything is pending, so
+// the goroutine with the turn handles it.
+const (
+	turnTaken       = 1 << iota // a goroutine has the turn, or the connection is in the backlog
+	pendingRead                 // there may be bytes to read
+	pendingHangup               // the peer has ended the connection, or it has failed: reads return that after the last byte
+	pendingWritable             // a write before the connection moved to the loop returned ErrWouldBlock
+	pendingWake                 // Wake was called
+	turnYielded                 // YieldTurn was called: the turn continues after others
+)
+
+// addPending adds what has happened. It reports whether the caller has the turn now.
+func (c *Conn) addPending(what uint32) (gotTurn bool) {
+	return c.pending.Or(what|turnTaken)&turnTaken == 0
+}
+
+// releaseTurn releases the turn, unless something is pending.
+func (c *Conn) releaseTurn() bool { return c.pending.CompareAndSwap(turnTaken, 0) }
+
+// notify is addPending for callers that cannot take the turn themselves.
+func (c *Conn) notify(what uint32) {
+	if c.addPending(what) {
+		go c.serveInGoroutine()
+	}
+}
+
+// serveInGoroutine calls serve outside a poller, until it is done.
+func (c *Conn) serveInGoroutine() {
+	done := false
+	defer func() {
+		if !done { // the handler has called runtime.Goexit
+			go c.serveInGoroutine()
+		}
+	}()
+	buf := largeBuffers.Get().(*[largeBuffer]byte)
+	for !c.serve(buf, nil, c.pending.Swap(turnTaken), false) {
+		runtime.Gosched()
+	}
+	largeBuffers.Put(buf)
+	done = true
+}
+
+// serve handles pending, then what is added meanwhile, until nothing is left, the budget is used up or YieldTurn is called. In the first
+// case it releases the turn and returns true. In the others the connection keeps the turn, and serve must be called again.
+func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersWait bool) (done bool) {
+	c.crowd = othersWait
+	budget := turnBudget
+	if othersWait {
+		budget = sharedTurnBudget
+	}
+	into := buf[:budget]
+	for {
+		if pending&pendingWritable != 0 && !c.closed {
+			c.h.Writable()
+		}
+		if pending&pendingWake != 0 && !c.closed {
+			c.h.Woken()
+			budget -= wakeCost
+		}
+		if pending&(pendingRead|pendingHangup) != 0 {
+			c.mayRead = true
+			c.hangup = c.hangup || pending&pendingHangup != 0
+		}
+		for c.mayRead && !c.closed && budget > 0 && c.loopRead(into, spare, &budget) {
+		}
+		if budget <= 0 && c.mayRead && !c.closed {
+			return false
+		}
+		if c.releaseTurn() {
+			return true
+		}
+		if budget <= 0 {
+			return false
+		}
+		pending = c.pending.Swap(turnTaken)
+		if pending&turnYielded != 0 {
+			c.pending.Or(pending &^ turnYielded)
+			return false
+		}
+	}
+}
+
+const (
+	// turnBudget is how many bytes serve reads before the poller fetches events again.
+	turnBudget = largeBuffer
+	// sharedTurnBudget is turnBudget while other connections wait for the poller. That is a few hundred small messages, which take a
+	// few dozen microseconds.
+	sharedTurnBudget = 16 << 10
+	// readCost and wakeCost are what a read and a call of Woken use of the budget at least, in bytes.
+	readCost = 1 << 10
+	wakeCost = 1 << 10
+)
+
+// loopRead reads once. It reports whether to go on.
+func (c *Conn) loopRead(buf []byte, spare *any, budget *int) bool {
+	into, ok := c.h.ReadBuffer()
+	if !ok {
+		return false // until Wake
+	}
+	if into == nil {
+		into = buf
+	}
+	*budget -= readCost
+	switch n, errno := readSocket(int(c.fd), into); {
+	case errno == syscall.EINTR:
+	case errno == syscall.EAGAIN:
+		c.mayRead = false
+	case errno != 0:
+		c.readEnded(errno)
+	case n == 0:
+		c.readEnded(io.EOF)
+	default:
+		*budget -= max(n-readCost, 0)
+		// A short read has emptied the socket (epoll(7), edge-triggered): the next bytes lead to another event.
+		c.mayRead = n == len(into) || c.hangup
+		c.h.Received(into[:n], spare)
+	}
+	return c.mayRead
+}
+
+func (c *Conn) readEnded(err error) {
+	c.h.ReadEnded(err) // if it calls runtime.Goexit, mayRead is still true and it is called again
+	c.mayRead = false
+}
