@@ -9,7 +9,6 @@ import (
 func (m *member) turn() {
 	s := m.s
 	s.mu.Lock()
-	s.tab.lookIfDueLocked()
 	switch {
 	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()
@@ -34,13 +33,13 @@ func (m *member) deliverMessage() {
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
-	if reply == nil {
-		s.tab.inLocked(1, len(it.buf.b))
-	}
+	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.b)), s.link
 	s.in.lent = it.buf // it is being worked on
 	s.mu.Unlock()
 	defer s.workedOff(it.buf)
 	switch {
+	case !ok:
+		l.transmit()
 	case reply != nil:
 		s.respond(reply)
 	case m.o.ns.ctx.Err() == nil && m.o.wants(takesMessages): // or Shutdown has cut

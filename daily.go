@@ -1,8 +1,10 @@
 package edgews
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -10,34 +12,37 @@ import (
 )
 
 // quota bounds what a meter and its tenants may use in a day.
+//
+// What has been booked is known at every moment: all of the meter, with an offset that a look finds. What connections have counted and
+// not booked is bounded by leases: each may count so many messages and bytes before it books. All leases together are at
+// most half of what is left, so they shrink as the end comes near, until each message is booked, and looked at.
 type quota struct {
 	m    *Meter
 	plan Plan
 	soon atomic.Bool // a look is due
-
-	// left is how much may pass until a look is due, in messages of quotaUnit. Connections take shares of it: see share.
-	left atomic.Int64
 
 	mu sync.Mutex // above those of meters
 
 	// Guarded by mu.
 	looking bool      // a goroutine finds out what has been used
 	looked  time.Time // when that was last begun; zero: never
-	used    Usage     // in the day, by then
-	let     Usage     // what was let in and booked, ever
-	seen    Usage     // what of it is in used
+	offset  Usage     // what was used in the day of looked is all of m, and this
 	over    error     // why nothing more may be used today; nil: something may
+	largest lease     // since they were called in
 }
 
 const (
-	quotaShare   = 100     // units that a connection may count without asking again, at the most
-	quotaShares  = 16      // a share is at most such a part of what is left, so that shares end where the quota does
-	quotaMost    = 1 << 20 // units that are left, at the most; more are found later
-	quotaNear    = quotaShares * quotaShare
-	quotaSpacing = 100 * time.Millisecond // between looks that nothing waits for
-	quotaStale   = time.Second            // what an upgrade may rely on while the quota is not near
-	quotaLedger  = 5 * time.Second        // how long a look may wait for the ledger
+	maxLease      = 64              // messages that a connection counts before it books
+	maxLeaseBytes = 1 << 20         // … and bytes
+	quotaStale    = time.Second     // what an upgrade may rely on, of time that is used
+	quotaLedger   = 5 * time.Second // how long it may wait for the ledger
 )
+
+// lease is what a connection may still count before it has to book.
+type lease struct {
+	messages, bytes int64
+	term            uint32 // that of books for which it is good
+}
 
 // dayMark is what a meter and its tenants had used when a day began.
 type dayMark struct {
@@ -45,7 +50,9 @@ type dayMark struct {
 	Start Usage     `json:"start"`
 }
 
-func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
+func today() time.Time { return dayOf(time.Now()) }
+
+func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 // SetQuota bounds what m and its tenants may use in a day, which begins at 00:00 UTC, to what the plan includes: see
 // [Plan.Allows] and [FreeDaily]. Tenants may have quotas of their own besides; the zero Plan removes it.
@@ -55,11 +62,16 @@ func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 // What of it is used up, and whose it is, is in those errors and the Logger's. Events of objects, alarms among them,
 // still run.
 //
-// Upgrades and requests stop at the bound; those that are on their way count. Messages over open sockets stop at the bound as well,
-// except for a few that each socket may be handling meanwhile, and for messages that are sent and not answered: a broadcast is
-// not interrupted. Time is looked at every MeterOptions.Interval. What other processes use that share the Store does not
-// count, except what they had written to the ledger when this one read it, once: give each process a quota of its own. With a
-// ledger, what was used earlier in the day counts when the program begins anew.
+// Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and out, is
+// looked at the more often the nearer the bound is, at last with each message. The first message beyond the bound is counted, and not
+// delivered if it came in. So a little more may be used: of messages and bytes about a message for each open socket, and never more than 64 for each that the
+// system has stopped while it was counting; of time what passes until the next look, which comes with traffic and upgrades after a second, and otherwise at each
+// MeterOptions.Interval. The day is that of the system's clock. One that is set back by less than a day does not begin
+// a day anew.
+//
+// With a ledger, what was used earlier in the day counts when the program begins anew. Several processes that share a ledger, by
+// their Store, each learn at an Interval what the others have written: until then each lets in what is left as it knows it. So
+// N processes may use N times what is left within an Interval, and no bound is kept at all where they do not share a ledger.
 func (m *Meter) SetQuota(daily Plan) {
 	if m == nil {
 		return
@@ -75,6 +87,10 @@ func (m *Meter) SetQuota(daily Plan) {
 	case was != nil && q == nil:
 		m.books.quotas.Add(-1)
 	}
+	if q != nil && m.open.Load() > 0 {
+		q.look() // so that there are leases for the sockets that are open
+	}
+	m.books.term.Add(1)
 	m.books.stir()
 }
 
@@ -99,16 +115,7 @@ func (m *Meter) admit(u Usage) (pass, error) {
 }
 
 // used is called when what was let in has been booked.
-func (p *pass) used() {
-	for m := p.m; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil {
-			q.mu.Lock()
-			q.let = q.let.Add(p.u)
-			q.mu.Unlock()
-		}
-	}
-	p.unused()
-}
+func (p *pass) used() { p.unused() }
 
 // unused is called when nothing came of it.
 func (p *pass) unused() {
@@ -137,7 +144,7 @@ func (m *Meter) letIn(u Usage) error {
 	defer m.mu.Unlock()
 	underway := m.underway.Add(u)
 	if q != nil {
-		if err := q.allowsLocked(underway); err != nil {
+		if err := cmp.Or(q.over, q.plan.Allows(m.all.Add(q.offset).Add(underway))); err != nil {
 			return err
 		}
 	}
@@ -145,20 +152,15 @@ func (m *Meter) letIn(u Usage) error {
 	return nil
 }
 
-// allowsLocked says whether so much may be underway. mu must be held.
-func (q *quota) allowsLocked(underway Usage) error {
-	if q.over != nil {
-		return q.over
-	}
-	return q.plan.Allows(q.used.Add(q.let.Sub(q.seen)).Add(underway))
+// isOldLocked reports whether what is known is not of today. mu must be held.
+func (q *quota) isOldLocked() bool {
+	return q.looked.IsZero() || !dayOf(q.looked).Equal(today())
 }
 
 // lookIfStale leaves it to another goroutine if one looks already and what is known is of today.
 func (q *quota) lookIfStale() {
 	q.mu.Lock()
-	old := q.looked.UTC().Truncate(24*time.Hour) != today()
-	near := q.left.Load() < quotaNear
-	due := old || near || !q.looking && time.Since(q.looked) > quotaStale
+	due := q.isOldLocked() || !q.looking && time.Since(q.looked) > quotaStale
 	q.looking = q.looking || due
 	q.mu.Unlock()
 	if !due {
@@ -170,82 +172,103 @@ func (q *quota) lookIfStale() {
 	q.mu.Unlock()
 }
 
+// lookSoon has another goroutine look. The mutexes of sockets may be held.
+func (q *quota) lookSoon() {
+	if !q.soon.Swap(true) {
+		go q.look()
+	}
+}
+
 // look finds out what has been used today, and closes what is open if that is too much.
 func (q *quota) look() {
 	q.soon.Store(false)
-	q.mu.Lock()
-	begun, seen := time.Now(), q.let
-	q.mu.Unlock()
-	used := q.m.usedToday()
+	begun := time.Now()
+	offset := q.m.bookToday()
 	q.mu.Lock()
 	if begun.Before(q.looked) { // another was faster
 		q.mu.Unlock()
 		return
 	}
-	q.looked, q.used, q.seen = begun, used, seen
+	q.looked, q.offset = begun, offset
 	was := q.over
-	q.over = q.plan.Allows(used)
+	q.over = q.plan.Allows(q.usedLocked())
 	over := q.over
-	q.left.Store(q.plan.unitsLeft(used))
 	q.mu.Unlock()
-	if over == nil || q.m.quota.Load() != q { // it may be gone by now
+	if over != nil {
+		q.close(over, was == nil)
+	}
+}
+
+// usedLocked is what has been booked today. mu must be held.
+func (q *quota) usedLocked() Usage {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	return q.m.all.Add(q.offset)
+}
+
+// close closes what is open, because too much has been used.
+func (q *quota) close(over error, first bool) {
+	if q.m.quota.Load() != q { // it may be gone by now
 		return
 	}
-	if was == nil {
+	if first {
 		q.m.books.logger().Warn("edgews: daily quota exceeded", "tenant", q.m.tenant, "error", over)
 	}
 	q.m.closeAll(over)
 }
 
-// quotaUnit is how many bytes a message has that counts as one against what is left. A larger one counts as more.
-const quotaUnit = 1 << 10
-
-// unitsOf returns what messages, of so many bytes together, count as.
-func unitsOf(messages, bytes int) int64 { return int64(messages + bytes/quotaUnit) }
-
-// unitsLeft returns how many more units, in or out, the plan allows for sure, up to quotaMost.
-func (p Plan) unitsLeft(u Usage) (left int64) {
-	for n := int64(1); n <= quotaMost; n *= 2 {
-		in := Usage{MessagesIn: n, BytesIn: n * quotaUnit}
-		out := Usage{MessagesOut: n, BytesOut: n * quotaUnit}
-		if p.Allows(u.Add(in)) != nil || p.Allows(u.Add(out)) != nil {
-			break
-		}
-		left = n
+// lease returns what a connection may count before it books, or why it may not go on. What it has counted has been booked. The
+// mutex of its tab must be held.
+func (q *quota) lease(t *tab) (lease, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.isOldLocked():
+		q.lookSoon()
+		return lease{}, nil
+	case q.over != nil:
+		return lease{}, q.over
+	case time.Since(q.looked) > quotaStale:
+		q.lookSoon()
 	}
-	return left
-}
-
-// share returns how many units a connection may count until it asks again; 0: a look is due first.
-func (q *quota) share() int64 {
-	left := q.left.Load()
-	share := min(max(left/quotaShares, 1), quotaShare)
-	if left <= 0 || q.left.Add(-share) < 0 {
-		return 0
+	l := q.shareLocked()
+	if q.callInLocked(t, l) {
+		l = q.shareLocked()
 	}
-	return share
-}
-
-// share returns how many units a connection may count until it asks again, as the quotas of m and those above it say; 0: a look is
-// due first.
-func (m *Meter) share() int64 {
-	share := int64(quotaShare)
-	for ; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil {
-			share = min(share, q.share())
+	if l.messages == 0 || l.bytes == 0 {
+		if q.over = q.plan.Allows(q.usedLocked()); q.over != nil {
+			go q.close(q.over, true)
+			return lease{}, q.over
 		}
 	}
-	return share
+	return l, nil
 }
 
-// lookNow looks at the quotas of m and those above it that have nothing left. No mutex may be held.
-func (m *Meter) lookNow() {
-	for ; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil && q.left.Load() <= 0 {
-			q.look()
-		}
-	}
+// shareLocked returns what each connection may count. All together are a quarter of what is left; so they are still half of it when they are
+// called in. mu must be held.
+func (q *quota) shareLocked() lease {
+	messages, bytes := q.plan.room(q.usedLocked())
+	shares := 4 * float64(max(q.m.open.Load(), 1))
+	return lease{messages: int64(min(maxLease, messages/shares)), bytes: int64(min(maxLeaseBytes, bytes/shares))}
 }
+
+// callInLocked ends all leases when they have become half as large, since those from before may be more than is left, and has what has been
+// counted booked, except on t, where it is. It returns whether it has. mu must be held.
+func (q *quota) callInLocked(t *tab, l lease) bool {
+	was := q.largest
+	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
+		q.largest = lease{messages: max(was.messages, l.messages), bytes: max(was.bytes, l.bytes)}
+		return false
+	}
+	q.m.books.term.Add(1)
+	if q.m.bookOthers(t) { // otherwise again with the next message
+		q.largest = l
+	}
+	return true
+}
+
+// quotaReason is what the peers of sockets are told.
+const quotaReason = "daily quota exceeded"
 
 // quotaDetail is what a client is told. Whose quota it is, and what of it, is for the logs.
 const quotaDetail = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
@@ -261,8 +284,8 @@ func tellTomorrow(h http.Header) {
 	h.Set("Retry-After", strconv.Itoa(int((untilTomorrow()+time.Second-1)/time.Second)))
 }
 
-// usedToday returns what m and its tenants have used since the day began.
-func (m *Meter) usedToday() Usage {
+// bookToday books everything up to now, and returns what m and its tenants have used since the day began, less all.
+func (m *Meter) bookToday() (offset Usage) {
 	ctx, cancel := context.WithTimeout(context.Background(), quotaLedger)
 	defer cancel()
 	if err := m.books.readLedger(ctx); err != nil {
@@ -270,26 +293,65 @@ func (m *Meter) usedToday() Usage {
 	}
 	m.settle(false)
 	earlier := m.earlier()
-	total := m.sum().Add(earlier)
 	day := today()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.day.Day.Equal(day) {
-		m.day = dayMark{day, total}
+	if isNewDay(m.day.Day, day) {
+		m.day = dayMark{day, m.all.Add(earlier)}
 		if m.books.began.Equal(day) {
 			m.day.Start = earlier
 		}
 	}
-	return total.Sub(m.day.Start)
+	return earlier.Sub(m.day.Start)
 }
 
-// lookSoon has those look whose quota is concerned. The mutexes of sockets may be held.
-func (m *Meter) lookSoon() {
+// isNewDay reports whether a day has begun after was. When the clock is set back across midnight, that is no reason to let in as
+// much again; when it had been far ahead, it is.
+func isNewDay(was, day time.Time) bool {
+	return day.After(was) || day.Before(was.Add(-24*time.Hour))
+}
+
+// lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
+// mutex of its tab must be held.
+func (m *Meter) lease(t *tab) (lease, error) {
+	l := lease{maxLease, maxLeaseBytes, m.books.term.Load()}
 	for ; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil && !q.soon.Swap(true) {
-			time.AfterFunc(quotaSpacing, q.look)
+		if q := m.quota.Load(); q != nil {
+			own, err := q.lease(t)
+			if err != nil {
+				return lease{}, err
+			}
+			l.messages, l.bytes = min(l.messages, own.messages), min(l.bytes, own.bytes)
 		}
 	}
+	return l, nil
+}
+
+// bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held. So it cannot wait for those
+// that are counting at this moment: it returns whether there were none.
+func (m *Meter) bookOthers(own *tab) (all bool) {
+	all = true
+	m.mu.Lock()
+	tabs := slices.Clone(m.tabs)
+	m.mu.Unlock()
+	for _, t := range tabs {
+		switch {
+		case t.mu == own.mu:
+		case t.mu.TryLock():
+			fact := FactTraffic
+			if t.isObjects() {
+				fact = FactActive
+			}
+			t.bookLocked(fact, false)
+			t.mu.Unlock()
+		default:
+			all = false
+		}
+	}
+	for _, t := range m.children() {
+		all = t.bookOthers(own) && all
+	}
+	return all
 }
 
 // lookAll has all quotas of m and its tenants looked at.
@@ -313,7 +375,7 @@ func (m *Meter) closeAll(err error) {
 	}
 	m.mu.Unlock()
 	for _, s := range sockets {
-		s.fail(StatusPolicyViolation, "daily quota exceeded", err)
+		s.fail(StatusPolicyViolation, quotaReason, err)
 	}
 	for _, t := range m.children() {
 		t.closeAll(err)

@@ -2,8 +2,10 @@ package edgews_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -92,18 +94,17 @@ func TestQuotaClosesSockets(t *testing.T) {
 		events, others := record(t, s), record(t, idle)
 		acceptBoth(t, s, idle)
 		tick := p.encode(text("x"))
-		for range 199 { // and two connections: as much as may be
+		for range 199 { // and two connections: all but one
 			p.pours(tick)
 			events.wants(message("x"))
 		}
 		time.Sleep(time.Hour + time.Second) // a second after a round
 		assert.Equal(t, edgews.Open, s.ReadyState())
 		p.ignores()
-		for range 2 { // the last, and one that is being handled when it turns out to be too much
-			p.pours(tick)
-			events.wants(message("x"))
-		}
 		p.pours(tick)
+		events.wants(message("x")) // the last that may be
+		p.pours(tick)
+		time.Sleep(time.Second)
 		wanted := closed(1008, "daily quota exceeded", false)
 		events.wantsEnd(failed("quota exceeded: requests: 13 of 12 requests"), wanted)
 		others.wantsEnd(failed("quota exceeded"), wanted)
@@ -233,7 +234,7 @@ func TestQuotaForgetsWhatFails(t *testing.T) {
 }
 
 // Over many connections no more goes than over one, except for a few messages on each.
-func TestQuotaOfManyConnections(t *testing.T) {
+func TestQuotaSetOverOpenConnections(t *testing.T) {
 	const connections, each, quota = 5, 400, 50
 	for _, where := range []place{overPipe, overTCP} {
 		for name, plan := range map[string]edgews.Plan{
@@ -285,12 +286,125 @@ func TestQuotaOfWhatIsSent(t *testing.T) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
 		p.ignores()
-		for range 200 {
+		for range 151 {
 			require.NoError(t, s.Write(t.Context(), edgews.Text, []byte("x")))
 		}
+		assert.ErrorIs(t, s.Write(t.Context(), edgews.Text, []byte("x")), edgews.ErrClosed)
 		time.Sleep(time.Second)
+		assert.EqualValues(t, 151, m.Usage().MessagesOut)
 		events.wantsEnd(failed("quota exceeded: traffic out"), closed(1008, "daily quota exceeded", false))
 	})
+}
+
+// Several connections of several tenants flood. What is delivered is what may be, what is counted besides is a message for each
+// connection.
+func TestQuotaOfManyConnections(t *testing.T) {
+	const conns, each = 5, 400
+	for _, bound := range []int64{1, 50, 700, 1500} {
+		for name, plan := range map[string]edgews.Plan{
+			"messages": {MessagesIn: edgews.Rate{Included: bound}},
+			"bytes":    {BytesIn: edgews.Rate{Included: bound}},
+			"requests": {Requests: edgews.Rate{Included: conns + bound}, MessagesPerRequest: 1},
+			"minutes":  {MinuteBytes: edgews.Rate{Included: bound}},
+		} {
+			t.Run(fmt.Sprint(name, bound), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, MinuteFloor: 1})
+					m.Tenant("acme").SetQuota(plan)
+					var delivered atomic.Int64
+					var sockets []*edgews.Socket
+					var peers []*peer
+					for i := range conns {
+						s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant("acme").Tenant(fmt.Sprint(i)), KeepAlive: -1})
+						s.OnMessage(func(edgews.MessageEvent) { delivered.Add(1) })
+						require.NoError(t, s.Accept())
+						sockets, peers = append(sockets, s), append(peers, p)
+						go io.Copy(io.Discard, p.conn)
+					}
+					flood := bytes.Repeat(peers[0].encode(text("x")), each)
+					for _, p := range peers {
+						go p.conn.Write(flood)
+					}
+					time.Sleep(time.Second)
+					for _, s := range sockets {
+						assert.NotEqual(t, edgews.Open, s.ReadyState())
+					}
+					little := min(64, bound/(4*conns)) * conns // if the system stops one that is counting; nearly always it is nothing
+					assert.LessOrEqual(t, delivered.Load(), bound+little)
+					assert.GreaterOrEqual(t, delivered.Load(), bound-conns, "no less than may be")
+					assert.LessOrEqual(t, m.Usage().MessagesIn, bound+little+conns)
+					_, _, err := edgews.Dial(t.Context(), "ws://nowhere.test", &edgews.DialOptions{Options: edgews.Options{Meter: m.Tenant("acme")}})
+					assert.ErrorIs(t, err, edgews.ErrQuota)
+				})
+			})
+		}
+	}
+}
+
+// Connections that have counted some messages and fallen silent are looked at before the bound is reached.
+func TestQuotaOfSilentConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Interval: time.Hour})
+		m.SetQuota(edgews.Plan{MessagesIn: edgews.Rate{Included: 1000}})
+		var delivered atomic.Int64
+		var peers []*peer
+		for range 5 {
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+			s.OnMessage(func(edgews.MessageEvent) { delivered.Add(1) })
+			require.NoError(t, s.Accept())
+			peers = append(peers, p)
+		}
+		for _, p := range peers[1:] {
+			for range 60 {
+				p.sends(text("x"))
+			}
+		}
+		for range 1000 - 4*60 {
+			peers[0].sends(text("x"))
+			synctest.Wait()
+		}
+		assert.EqualValues(t, 1000, delivered.Load())
+		for _, p := range peers {
+			p.ignores()
+			p.pours(p.encode(text("x")))
+		}
+		time.Sleep(time.Second)
+		assert.EqualValues(t, 1000, delivered.Load())
+	})
+}
+
+// What an object gets, and what it broadcasts.
+func TestQuotaOfObjectsMessages(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+		m.SetQuota(edgews.Plan{MessagesIn: edgews.Rate{Included: 30}})
+		var got atomic.Int64
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, Logger: quiet}}, func(r *room) {
+			r.message = func(context.Context, *edgews.Socket, edgews.Message) error { got.Add(1); return nil }
+		})
+		id := n.NewUniqueID()
+		var clients []*edgews.Socket
+		for range 5 {
+			client, _, _ := n.joins(id)
+			clients = append(clients, client)
+		}
+		for range 400 {
+			for _, c := range clients {
+				_ = c.Send("x")
+			}
+		}
+		time.Sleep(time.Second)
+		assert.EqualValues(t, 30, got.Load())
+		assert.LessOrEqual(t, m.Usage().MessagesIn, int64(35))
+	})
+}
+
+// The clock is set back across midnight, or was years ahead.
+func TestQuotaDayWhenTheClockIsSet(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for days, want := range map[int]bool{1: true, 5: true, 0: false, -1: false, -2: true, -4000: true} {
+		assert.Equal(t, want, edgews.IsNewDay(day, day.AddDate(0, 0, days)), days)
+	}
 }
 
 // A day ends in the middle of a connection: what was used before midnight does not count after it.
@@ -361,11 +475,14 @@ func TestQuotaThatIsGone(t *testing.T) {
 			s.OnMessage(func(edgews.MessageEvent) {})
 			require.NoError(t, s.Accept())
 			go p.ignores()
-			for range 11 {
+			for range 10 {
 				p.sends(text("x"))
 			}
-			synctest.Wait() // a look is due
+			synctest.Wait() // the next one would be too many
 			m.SetQuota(then)
+			for range 100 {
+				p.sends(text("x"))
+			}
 			time.Sleep(time.Hour)
 			assert.Equal(t, edgews.Open, s.ReadyState())
 			p.hangsUp()

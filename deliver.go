@@ -21,7 +21,6 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
-	s.tab.lookIfDueLocked()
 	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
@@ -34,7 +33,13 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		s.respond(reply)
 		return true
 	}
-	t := s.arrivedOnTabLocked(len(data))
+	t, ok := s.arrivedOnTabLocked(len(data))
+	if !ok {
+		s.mu.Unlock()
+		buf.free()
+		w.transmit()
+		return false
+	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
 		t.enter()
@@ -148,7 +153,10 @@ func (w *wire) stream() bool {
 	if !w.limiter.allow(0, len(w.message.b)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	s.tab.inLocked(0, len(w.message.b))
+	if !s.tab.inLocked(0, len(w.message.b)) {
+		go w.transmit() // the Close, when mu is free
+		return false
+	}
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
 	w.message, w.streamed = nil, true
 	w.conn.WorkHandedOff()

@@ -17,3 +17,6 @@ const (
 	SocketSize = unsafe.Sizeof(Socket{})
 	WireSize   = unsafe.Sizeof(wire{})
 )
+
+// IsNewDay says whether a quota begins anew.
+func IsNewDay(was, day time.Time) bool { return isNewDay(was, day) }

@@ -39,11 +39,13 @@ type Meter struct {
 	parent *Meter // nil: it is no tenant
 	tenant []string
 	quota  atomic.Pointer[quota] // nil: none
+	open   atomic.Int64          // how many are in tabs, with those of tenants
 
 	mu sync.Mutex // below those of sockets and objects, above that of books
 
 	// Guarded by mu. Without what tenants have.
 	booked   Usage // since NewMeter
+	all      Usage // … with what tenants have
 	before   Usage // what the ledger has besides
 	saved    Usage // what of booked it has
 	day      dayMark
@@ -232,25 +234,37 @@ func (m *Meter) settle(record bool) {
 // sum returns what has been booked.
 func (m *Meter) sum() Usage {
 	m.mu.Lock()
-	u := m.booked
-	m.mu.Unlock()
-	for _, t := range m.children() {
-		u = u.Add(t.sum())
-	}
-	return u
+	defer m.mu.Unlock()
+	return m.all
 }
 
 // book adds a fact to what has been used, and to what o has, if there is one. The mutexes of sockets and objects may be
 // held.
 func (m *Meter) book(o *object, r Record) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.booked = m.booked.Add(r.Usage)
-	if o != nil {
-		o.used = o.used.Add(r.Usage)
-	}
+	m.bookLocked(o, r.Usage)
 	m.recordLocked(r)
+	m.mu.Unlock()
+	m.bookAbove(r.Usage)
 	m.books.stir()
+}
+
+// bookLocked adds to what has been used. bookAbove has to follow. mu must be held.
+func (m *Meter) bookLocked(o *object, u Usage) {
+	m.booked, m.all = m.booked.Add(u), m.all.Add(u)
+	if o != nil {
+		o.used = o.used.Add(u)
+	}
+}
+
+// bookAbove adds what has been booked to what the meters above m have. Those of which m is a tenant need not be quite in step with it:
+// whoever reads them sees all that was over before.
+func (m *Meter) bookAbove(u Usage) {
+	for m = m.parent; m != nil; m = m.parent {
+		m.mu.Lock()
+		m.all = m.all.Add(u)
+		m.mu.Unlock()
+	}
 }
 
 // recordLocked has Record told of what has been booked. mu must be held.
@@ -269,6 +283,7 @@ func (m *Meter) listLocked(t *tab) {
 	if t.place == 0 {
 		m.tabs = append(m.tabs, t)
 		t.place = len(m.tabs)
+		m.countOpen(1)
 	}
 }
 
@@ -282,6 +297,13 @@ func (m *Meter) unlistLocked(t *tab) {
 	m.tabs[t.place-1].place = t.place
 	m.tabs[last] = nil
 	m.tabs, t.place = m.tabs[:last], 0
+	m.countOpen(-1)
+}
+
+func (m *Meter) countOpen(n int64) {
+	for ; m != nil; m = m.parent {
+		m.open.Add(n)
+	}
 }
 
 // idle reports whether nothing of m is going on, and the ledger, if there is one, has everything.

@@ -16,9 +16,11 @@ import (
 )
 
 // BenchmarkMeter is a message of 64 bytes to a listener, without a network, on as many connections as there are
-// processors: with no meter, with one for all, and with one of 10 000 tenants for each.
+// processors: with no meter, with one for all, with one of 10 000 tenants for each, and with a quota that is far.
 func BenchmarkMeter(b *testing.B) {
 	one, many := edgews.NewMeter(nil), edgews.NewMeter(nil)
+	bounded := edgews.NewMeter(nil)
+	bounded.SetQuota(edgews.Plan{MessagesIn: edgews.Rate{Included: 1 << 50}, Bytes: edgews.Rate{Included: 1 << 55}})
 	cases := []struct {
 		name  string
 		meter func(i int) *edgews.Meter
@@ -26,6 +28,7 @@ func BenchmarkMeter(b *testing.B) {
 		{"none", func(int) *edgews.Meter { return nil }},
 		{"one", func(int) *edgews.Meter { return one }},
 		{"tenants", func(i int) *edgews.Meter { return many.Tenant(fmt.Sprint(i)) }},
+		{"quota", func(i int) *edgews.Meter { return bounded.Tenant(fmt.Sprint(i)) }},
 		{"recorded", func(int) *edgews.Meter { return edgews.NewMeter(&edgews.MeterOptions{Record: func(edgews.Record) {}}) }},
 	}
 	for i := range 10_000 {

@@ -2,6 +2,7 @@ package edgews
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -145,6 +146,36 @@ func (p Plan) charges(t *tally) []charge {
 		{"minute traffic", "bytes", p.MinuteBytes, &t.minuteBytes, 1},
 	}
 	return slices.DeleteFunc(all, func(c charge) bool { return c.rate == Rate{} })
+}
+
+// room is about how many messages, and how many bytes, may still be carried before something is used that is not included. It is
+// quick, where Allows is exact.
+func (p Plan) room(u Usage) (messages, bytes float64) {
+	messages, bytes = math.MaxInt64, math.MaxInt64
+	auto := 0.0
+	if p.BillAutoResponses {
+		auto = float64(u.AutoResponses)
+	}
+	in, out := float64(u.MessagesIn)+auto, float64(u.MessagesOut)+auto
+	left := func(r Rate, per int64, used ...float64) float64 {
+		if r == (Rate{}) {
+			return math.MaxInt64
+		}
+		room := float64(max(r.Included, 0)) * float64(per)
+		for _, u := range used {
+			room -= u
+		}
+		return max(room, 0)
+	}
+	if per := p.MessagesPerRequest; per > 0 {
+		requests := (float64(u.HTTPRequests) + float64(u.Connections) + float64(u.Alarms)) * float64(per)
+		messages = left(p.Requests, per, requests, in)
+	}
+	messages = min(messages, left(p.Messages, 1, in, out), left(p.MessagesIn, 1, in), left(p.MessagesOut, 1, out))
+	bytesIn, bytesOut := float64(u.BytesIn), float64(u.BytesOut)
+	bytes = min(left(p.Bytes, 1, bytesIn, bytesOut), left(p.BytesIn, 1, bytesIn), left(p.BytesOut, 1, bytesOut),
+		left(p.MinuteBytes, 1, float64(u.MinuteBytes)))
+	return messages, bytes
 }
 
 func (p Plan) requests(t *tally) (used *big.Int, parts int64) {

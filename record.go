@@ -64,6 +64,7 @@ type books struct {
 	began       time.Time // the day
 	ledger      *ledger   // nil: none
 	quotas      atomic.Int32
+	term        atomic.Uint32 // of leases: those of an earlier one are over
 	connections atomic.Uint64
 	tenants     atomic.Int64
 	crowded     atomic.Bool // there were too many, and the log has said so

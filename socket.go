@@ -384,6 +384,8 @@ func (s *Socket) plainWireLocked(n int) *wire {
 	switch {
 	case !ok || w.client || s.status&(ordinary|extraordinary) != ordinary:
 		return nil
+	case s.tab != nil && s.tab.barred != nil:
+		return nil
 	case w.deflater != nil && n >= s.opts.Compression.Threshold:
 		return nil
 	case w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer:
@@ -449,6 +451,10 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	}
 	if err := s.writableLocked(); err != nil {
 		return err
+	}
+	if s.tab.barredLocked() != nil {
+		s.tab.obeyLocked()
+		return ErrClosed
 	}
 	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
 		return errNoRoom

@@ -18,8 +18,8 @@ type tab struct {
 
 	// Guarded by mu.
 	conn     uint64        // the number of the connection; 0: of none
-	share    int64         // units that may still be counted before a quota has to be asked
-	lookDue  bool          // the quota has nothing left: it is to be looked at before the next message is handled
+	lease    lease         // of the quotas, if there are any
+	barred   error         // a quota that is used up; nil: go on
 	used     Usage         // counted, and not booked
 	recorded *Usage        // booked, and not recorded; nil if nobody wants records
 	since    time.Time     // since when it is not recorded
@@ -118,51 +118,57 @@ func (t *tab) listLocked() {
 }
 
 // arrivedOnTabLocked counts a message that has arrived on the wire, except for an object's, which counts when the object gets
-// it. It returns the tab. mu must be held.
-func (s *Socket) arrivedOnTabLocked(n int) *tab {
-	t := s.tab
-	if t != nil && !s.is(owned) {
-		t.inLocked(1, n)
-	}
-	return t
+// it. It returns the tab, and what inLocked does. mu must be held.
+func (s *Socket) arrivedOnTabLocked(n int) (t *tab, ok bool) {
+	t = s.tab
+	return t, t == nil || s.is(owned) || t.inLocked(1, n)
 }
 
-// inLocked counts a message that has arrived, or a piece of one. mu must be held.
-func (t *tab) inLocked(messages, n int) {
-	if t == nil {
-		return
+// inLocked counts a message that has arrived, or a piece of one. If a quota is used up it fails the socket, and returns false: the message
+// is not to be delivered, and transmit has to follow. mu must be held.
+func (t *tab) inLocked(messages, n int) (ok bool) {
+	switch {
+	case t == nil:
+		return true
+	case t.barredLocked() != nil: // and there is no need to count it
+		return t.obeyLocked()
 	}
 	t.used.MessagesIn += int64(messages)
 	t.used.BytesIn += int64(n)
 	t.carryLocked(n)
 	t.mindLocked(messages, n)
 	t.lateLocked()
+	return t.barred == nil || t.obeyLocked()
 }
 
-// mindLocked counts messages, of so many bytes together, against the share of the quotas, if there are any. mu must be held.
-func (t *tab) mindLocked(messages, bytes int) {
+// barredLocked returns why the connection may not go on, if a quota was used up and still is. mu must be held.
+func (t *tab) barredLocked() error {
+	if t == nil || t.barred == nil {
+		return nil
+	}
+	t.lease, t.barred = t.meter.lease(t)
+	return t.barred
+}
+
+// obeyLocked ends the socket, because a quota is used up. It returns false. mu must be held.
+func (t *tab) obeyLocked() bool {
+	if t.socket != nil {
+		t.socket.failLocked(StatusPolicyViolation, quotaReason, t.barred)
+	}
+	return false
+}
+
+// mindLocked asks the quotas, if there are any, whether the connection may go on, once it has counted what they have let it. mu must be held.
+func (t *tab) mindLocked(messages, n int) {
 	if t.meter.books.quotas.Load() == 0 {
 		return
 	}
-	if t.share -= unitsOf(messages, bytes); t.share > 0 || t.lookDue {
-		return
+	t.lease.messages -= int64(messages)
+	t.lease.bytes -= int64(n)
+	if t.lease.messages < 0 || t.lease.bytes < 0 || t.lease.term != t.meter.books.term.Load() {
+		t.bookLocked(FactTraffic, false)
+		t.lease, t.barred = t.meter.lease(t)
 	}
-	if t.share = t.meter.share(); t.share == 0 {
-		t.lookDue = true
-		t.meter.lookSoon() // if nothing more arrives on this connection
-	}
-}
-
-// lookIfDueLocked looks at quotas that have nothing left, before another message is handled. mu must be held; it is released
-// meanwhile.
-func (t *tab) lookIfDueLocked() {
-	if t == nil || !t.lookDue {
-		return
-	}
-	t.lookDue = false
-	t.mu.Unlock()
-	t.meter.lookNow()
-	t.mu.Lock()
 }
 
 // sentLocked counts a whole message that goes out. mu must be held.
@@ -187,15 +193,16 @@ func (t *tab) outLocked(m *outgoing) {
 		return
 	case m.as == asAutoResponse:
 		t.used.AutoResponses++
+		t.mindLocked(1, 0)
 	default:
 		messages := 0
 		if m.last {
 			messages = 1
 		}
 		t.used.MessagesOut += int64(messages)
-		t.mindLocked(messages, len(m.data))
 		t.used.BytesOut += int64(len(m.data))
 		t.carryLocked(len(m.data))
+		t.mindLocked(messages, len(m.data))
 	}
 	t.lateLocked()
 }
@@ -311,13 +318,11 @@ func (t *tab) bookLocked(f Fact, record bool) {
 	at := time.Now()
 	t.runLocked(at.Sub(epoch))
 	t.used.Busy += t.takeBusy(at.Sub(epoch))
-	m := t.meter
+	m, u := t.meter, t.used
+	defer m.bookAbove(u)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.booked = m.booked.Add(t.used)
-	if t.object != nil {
-		t.object.used = t.object.used.Add(t.used)
-	}
+	m.bookLocked(t.object, u)
 	if t.recorded != nil {
 		*t.recorded = t.recorded.Add(t.used)
 		if record && (*t.recorded != Usage{} || f == FactClosed) {

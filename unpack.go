@@ -154,9 +154,12 @@ func (w *wire) skipPacked() bool {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	w.s.arrivedOnTabLocked(n)
-	return true
+	_, ok := w.s.arrivedOnTabLocked(n)
+	w.s.mu.Unlock()
+	if !ok {
+		w.transmit()
+	}
+	return ok
 }
 
 // dropPacked gives the compressed message back.

@@ -370,7 +370,6 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 			return i, held, w.breach(frame.TextError(data))
 		}
 		s.mu.Lock()
-		s.tab.lookIfDueLocked()
 		listener := s.onMessage
 		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
 			s.mu.Unlock()
@@ -383,7 +382,11 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 		w.borrowLocked(spare)
 		t := s.tab
 		if t != nil {
-			t.inLocked(1, len(data))
+			if !t.inLocked(1, len(data)) {
+				s.mu.Unlock()
+				w.transmit()
+				return i, held, false
+			}
 			t.enterAgain(last)
 		}
 		s.mu.Unlock()
