@@ -1,186 +1,326 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
+	"math"
 )
 
-// The parts of bbolt's pages that inspectPages reads. A page header is the page's number (8 bytes), flags (2), count (2) and the number of
-// overflow pages (4).
+// bbolt maps the file into memory and believes what is there: a page number beyond the end of the file ends the process with
+// SIGBUS, and a page that contains itself overflows the stack. Neither can be recovered from everywhere. So what bbolt is going to follow
+// is checked before, with ordinary reads.
+//
+// The format is that of bbolt, version 2, in the byte order of the machine. A page begins with 16 bytes: number, flags, count
+// and how many pages it goes on for. The first two pages are meta pages, of which the valid one with the higher transaction
+// counts; the other one is that of the transaction before.
+
 const (
-	branchPage     = 0x01
-	leafPage       = 0x02
-	freelistPage   = 0x10
-	elementSize    = 16 // of branch and leaf pages
-	bucketElement  = 0x01
-	bucketSize     = 16 // in front of an inline bucket's page
-	countInElement = 0xFFFF
-	maxTreeDepth   = 64
+	metaMagic      = 0xED0CDAED
+	metaVersion    = 2
+	metaSize       = 64 // the checksum at its end included
+	pageHeaderSize = 16
+	elementLen     = 16
+	bucketLen      = 16 // root page and sequence
+	minPageSize    = 1 << 10
+	maxPageSize    = minPageSize << 14 // as far as bbolt looks for the second meta page
+
+	branchFlag, leafFlag, metaFlag, freelistFlag = 0x01, 0x02, 0x04, 0x10
+
+	bucketElement = 0x01
+	noFreelist    = math.MaxUint64
+	manyFree      = 0xFFFF // a count that says that the count is the first number
 )
 
-// inspectPages looks for damage that ends a process although guard is in place: Go recovers neither from a stack that is too large, which
-// is what a loop of branch pages leads to, nor from memory that cannot be allocated, which is what a wrong number of free pages
-// leads to. It reads the list of free pages, the branch pages, and the header of each leaf page.
-func inspectPages(file io.ReaderAt, m meta) error {
-	w := pageWalk{file: file, meta: m, used: make([]bool, m.highWater)}
-	w.used[0], w.used[1] = true, true
-	if err := w.tree(m.root, 0, true); err != nil {
-		return err
+var native = binary.NativeEndian
+
+// pages are those of a file.
+type pages struct {
+	file io.ReaderAt
+	size int64
+	meta meta
+	used bitmap // pages that something refers to, or that are free
+
+	// bbolt always writes the first key of a page as its key in the page above. Check insists on that; Open does not, since reading works
+	// without.
+	firstKeys bool
+
+	torn error // why one of the meta pages does not count; nil: both are valid
+}
+
+type meta struct {
+	pageSize                         uint32
+	root, freelist, end, transaction uint64 // end is the number of pages, the high-water mark
+}
+
+type bitmap []uint64
+
+// set says whether the bit was clear.
+func (b bitmap) set(n uint64) bool {
+	was := b[n/64] & (1 << (n % 64))
+	b[n/64] |= 1 << (n % 64)
+	return was == 0
+}
+
+// readPages reads the meta pages, and refuses a file that is shorter than they say.
+func readPages(file io.ReaderAt, size int64) (*pages, error) {
+	p := &pages{file: file, size: size}
+	first, err0 := p.readMeta(0)
+	second, err1 := p.secondMeta(first.pageSize)
+	switch {
+	case err0 != nil && err1 != nil:
+		return nil, fmt.Errorf("it is not a bbolt file, or both meta pages are invalid: %w; %w", err0, err1)
+	case err0 != nil:
+		p.meta, p.torn = second, fmt.Errorf("meta page 0 is invalid: %w", err0)
+	case err1 != nil:
+		p.meta, p.torn = first, fmt.Errorf("meta page 1 is invalid: %w", err1)
+	case first.pageSize != second.pageSize:
+		return nil, fmt.Errorf("the meta pages have page sizes %d and %d", first.pageSize, second.pageSize)
+	case first.transaction > second.transaction:
+		p.meta = first
+	default:
+		p.meta = second
 	}
-	if m.freelist == noFreelist {
+	m := p.meta
+	switch {
+	case m.end > uint64(size)/uint64(m.pageSize):
+		return nil, fmt.Errorf("the file has %d bytes, which is too short for its %d pages of %d bytes", size, m.end, m.pageSize)
+	case m.root < 2 || m.root >= m.end:
+		return nil, fmt.Errorf("the root is page %d of %d", m.root, m.end)
+	case m.freelist != noFreelist && (m.freelist < 2 || m.freelist >= m.end):
+		return nil, fmt.Errorf("the freelist is page %d of %d", m.freelist, m.end)
+	}
+	p.used = make(bitmap, m.end/64+1)
+	p.used.set(0)
+	p.used.set(1)
+	return p, nil
+}
+
+// secondMeta reads the second meta page. If the first does not tell where it is, every place is tried where it may be.
+func (p *pages) secondMeta(pageSize uint32) (m meta, err error) {
+	if pageSize != 0 {
+		return p.readMeta(int64(pageSize))
+	}
+	for at := int64(minPageSize); at <= maxPageSize; at *= 2 {
+		m, err = p.readMeta(at)
+		if err == nil && int64(m.pageSize) == at {
+			return m, nil
+		}
+	}
+	return meta{}, errors.New("nothing at any page size looks like meta page 1")
+}
+
+func (p *pages) readMeta(at int64) (m meta, err error) {
+	var b [pageHeaderSize + metaSize]byte
+	if _, err := p.file.ReadAt(b[:], at); err != nil {
+		return m, fmt.Errorf("it cannot be read: %w", err)
+	}
+	content := b[pageHeaderSize:]
+	sum := fnv.New64a()
+	sum.Write(content[:metaSize-8])
+	size := native.Uint32(content[8:])
+	switch {
+	case native.Uint32(content) != metaMagic:
+		return m, errors.New("it does not begin as one")
+	case native.Uint32(content[4:]) != metaVersion:
+		return m, fmt.Errorf("version %d, not %d", native.Uint32(content[4:]), metaVersion)
+	case native.Uint64(content[metaSize-8:]) != sum.Sum64():
+		return m, errors.New("wrong checksum")
+	case size < minPageSize || size > maxPageSize || size&(size-1) != 0:
+		return m, fmt.Errorf("page size %d", size)
+	}
+	return meta{size, native.Uint64(content[16:]), native.Uint64(content[32:]), native.Uint64(content[40:]), native.Uint64(content[48:])}, nil
+}
+
+// page is a page with those that it goes on for, or an inline bucket.
+type page struct {
+	id    uint64
+	flags uint16
+	count int
+	data  []byte // with the header
+}
+
+// read reads a page, which nothing may have referred to yet.
+func (p *pages) read(id uint64) (pg page, err error) {
+	var header [pageHeaderSize]byte
+	if id < 2 || id >= p.meta.end {
+		return pg, fmt.Errorf("page %d is none of its %d pages", id, p.meta.end)
+	}
+	size := int64(p.meta.pageSize)
+	if _, err := p.file.ReadAt(header[:], int64(id)*size); err != nil {
+		return pg, fmt.Errorf("page %d cannot be read: %w", id, err)
+	}
+	own, more := native.Uint64(header[:]), uint64(native.Uint32(header[12:]))
+	switch {
+	case own != id:
+		return pg, fmt.Errorf("page %d says that it is page %d", id, own)
+	case more >= p.meta.end-id:
+		return pg, fmt.Errorf("page %d goes on for %d pages, beyond the end", id, more)
+	}
+	for n := id; n <= id+more; n++ {
+		if !p.used.set(n) {
+			return pg, fmt.Errorf("page %d is used twice", n)
+		}
+	}
+	pg = page{id, native.Uint16(header[8:]), int(native.Uint16(header[10:])), make([]byte, int64(more+1)*size)}
+	if _, err := p.file.ReadAt(pg.data, int64(id)*size); err != nil {
+		return pg, fmt.Errorf("page %d cannot be read: %w", id, err)
+	}
+	return pg, nil
+}
+
+// checkFreelist checks the list of free pages.
+func (p *pages) checkFreelist() error {
+	if p.meta.freelist == noFreelist {
 		return nil
 	}
-	return w.free()
-}
-
-// pageWalk reads pages of a file that is not mapped.
-type pageWalk struct {
-	file io.ReaderAt
-	meta meta
-	used []bool // by page number
-}
-
-type pageHeader struct {
-	id              uint64
-	flags, count    uint16
-	overflow, bytes uint64
-}
-
-// claim reads the header of a page, and marks it and its overflow pages as used.
-func (w *pageWalk) claim(id uint64) (h pageHeader, err error) {
-	if id < 2 || id >= w.meta.highWater {
-		return h, fmt.Errorf("page %d is referred to, and there are %d", id, w.meta.highWater)
-	}
-	b, err := w.read(id, pageHeaderSize)
+	pg, err := p.read(p.meta.freelist)
 	if err != nil {
-		return h, err
+		return fmt.Errorf("freelist: %w", err)
 	}
-	order := binary.NativeEndian
-	h = pageHeader{id: order.Uint64(b), flags: order.Uint16(b[8:]), count: order.Uint16(b[10:]), overflow: uint64(order.Uint32(b[12:]))}
-	if h.id != id {
-		return h, fmt.Errorf("page %d says that it is page %d", id, h.id)
+	if pg.flags != freelistFlag {
+		return fmt.Errorf("page %d is not a freelist: flags %#x", pg.id, pg.flags)
 	}
-	if h.overflow >= w.meta.highWater-id {
-		return h, fmt.Errorf("page %d goes on for %d pages, and there are %d", id, h.overflow, w.meta.highWater)
+	ids, count := pg.data[pageHeaderSize:], uint64(pg.count)
+	if count == manyFree {
+		count, ids = native.Uint64(ids), ids[8:]
 	}
-	h.bytes = (h.overflow + 1) * w.meta.pageSize
-	for i := id; i <= id+h.overflow; i++ {
-		if w.used[i] {
-			return h, fmt.Errorf("page %d is in use twice", i)
+	if count > uint64(len(ids)/8) {
+		return fmt.Errorf("freelist of %d pages is longer than its page", count)
+	}
+	for ; count > 0; count, ids = count-1, ids[8:] {
+		id := native.Uint64(ids)
+		if id < 2 || id >= p.meta.end || !p.used.set(id) {
+			return fmt.Errorf("freelist has page %d, which cannot be free", id)
 		}
-		w.used[i] = true
-	}
-	return h, nil
-}
-
-// read returns the first n bytes of a page, and of those that it goes on in.
-func (w *pageWalk) read(id, n uint64) ([]byte, error) {
-	b := make([]byte, n)
-	if _, err := w.file.ReadAt(b, int64(id*w.meta.pageSize)); err != nil {
-		return nil, fmt.Errorf("page %d: %w", id, err)
-	}
-	return b, nil
-}
-
-// tree checks a tree of pages. The leaves of the top one hold the buckets.
-func (w *pageWalk) tree(id uint64, depth int, top bool) error {
-	if depth > maxTreeDepth {
-		return fmt.Errorf("page %d is more than %d pages below its root", id, maxTreeDepth)
-	}
-	h, err := w.claim(id)
-	if err != nil {
-		return err
-	}
-	end := pageHeaderSize + elementSize*uint64(h.count)
-	switch {
-	case h.flags != branchPage && h.flags != leafPage:
-		return fmt.Errorf("page %d has flags %#x where a tree goes on", id, h.flags)
-	case end > h.bytes:
-		return fmt.Errorf("page %d has %d elements, for which it is too small", id, h.count)
-	case h.flags == branchPage:
-		return w.branch(id, end, depth, top)
-	case top:
-		return w.buckets(h, end)
 	}
 	return nil
 }
 
-func (w *pageWalk) branch(id, end uint64, depth int, top bool) error {
-	b, err := w.read(id, end)
-	if err != nil {
-		return err
-	}
-	for e := b[pageHeaderSize:]; len(e) > 0; e = e[elementSize:] {
-		if err := w.tree(binary.NativeEndian.Uint64(e[8:]), depth+1, top); err != nil {
+// subtree is a page that is to be checked, and the keys that it may have.
+type subtree struct {
+	id    uint64
+	from  []byte // the first one that it may have; nil: any
+	until []byte // the first one that it may not have; nil: any
+}
+
+// checkTrees checks all buckets.
+func (p *pages) checkTrees() error {
+	for left := []subtree{{id: p.meta.root}}; len(left) > 0; {
+		next := left[len(left)-1]
+		pg, err := p.read(next.id)
+		if err != nil {
 			return err
 		}
+		found, err := pg.check(next)
+		if err == nil && p.firstKeys && next.from != nil {
+			err = pg.beginsWith(next.from)
+		}
+		if err != nil {
+			return fmt.Errorf("page %d: %w", pg.id, err)
+		}
+		left = append(left[:len(left)-1], found...)
 	}
 	return nil
 }
 
-// buckets checks the trees of the buckets in a leaf page.
-func (w *pageWalk) buckets(h pageHeader, end uint64) error {
-	b, err := w.read(h.id, h.bytes)
-	if err != nil {
-		return err
+// beginsWith checks the first key of a page that has been checked otherwise.
+func (pg page) beginsWith(key []byte) error {
+	if pg.count == 0 {
+		return errors.New("it is empty")
 	}
-	order := binary.NativeEndian
-	for at := uint64(pageHeaderSize); at < end; at += elementSize {
-		e := b[at:]
-		if order.Uint32(e)&bucketElement == 0 {
+	if first, _, err := pg.element(0); err != nil || !bytes.Equal(first, key) {
+		return fmt.Errorf("the first key is %q, and %q in the page above", first, key)
+	}
+	return nil
+}
+
+// check checks a page of a tree, and returns those below it.
+func (pg page) check(s subtree) (below []subtree, err error) {
+	switch {
+	case pg.flags != branchFlag && pg.flags != leafFlag:
+		return nil, fmt.Errorf("flags %#x, which are not those of a bucket", pg.flags)
+	case pg.flags == branchFlag && pg.count == 0:
+		return nil, errors.New("there is nothing below it")
+	case pageHeaderSize+pg.count*elementLen > len(pg.data):
+		return nil, fmt.Errorf("%d elements do not fit into %d bytes", pg.count, len(pg.data))
+	}
+	last := s.from
+	for i := range pg.count {
+		key, value, err := pg.element(i)
+		if err != nil {
+			return nil, err
+		}
+		if c := bytes.Compare(last, key); last != nil && (c > 0 || c == 0 && i > 0) || s.until != nil && bytes.Compare(key, s.until) >= 0 {
+			return nil, fmt.Errorf("key %d is not in order", i)
+		}
+		last = key
+		if pg.flags == branchFlag {
+			if len(below) > 0 {
+				below[len(below)-1].until = bytes.Clone(key)
+			}
+			id := native.Uint64(pg.data[pageHeaderSize+i*elementLen+8:])
+			below = append(below, subtree{id, bytes.Clone(key), s.until})
 			continue
 		}
-		value := at + uint64(order.Uint32(e[4:])) + uint64(order.Uint32(e[8:]))
-		size := uint64(order.Uint32(e[12:]))
-		if size < bucketSize || value+size > h.bytes {
-			return fmt.Errorf("page %d: a bucket lies outside of it", h.id)
+		if native.Uint32(pg.data[pageHeaderSize+i*elementLen:])&bucketElement == 0 {
+			continue
 		}
-		if err := w.bucket(h.id, b[value:value+size]); err != nil {
-			return err
+		buckets, err := checkBucket(value)
+		if err != nil {
+			return nil, fmt.Errorf("bucket %q: %w", key, err)
 		}
+		below = append(below, buckets...)
 	}
-	return nil
+	return below, nil
 }
 
-// bucket checks one bucket: a page number, or 0 and an inline page, which must be a leaf.
-func (w *pageWalk) bucket(in uint64, value []byte) error {
-	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		return w.tree(root, 1, false)
+// element returns what is of the i-th element on the page itself; a branch has no value.
+func (pg page) element(i int) (key, value []byte, err error) {
+	at := pageHeaderSize + i*elementLen
+	e := pg.data[at : at+elementLen]
+	var pos, keyLen, valueLen uint32
+	if pg.flags == branchFlag {
+		pos, keyLen = native.Uint32(e), native.Uint32(e[4:])
+	} else {
+		pos, keyLen, valueLen = native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
 	}
-	if len(value) < bucketSize+pageHeaderSize || binary.NativeEndian.Uint16(value[bucketSize+8:]) != leafPage {
-		return fmt.Errorf("page %d: a bucket in it is no leaf", in)
+	begin := int64(at) + int64(pos)
+	if begin < int64(pageHeaderSize+pg.count*elementLen) || begin+int64(keyLen)+int64(valueLen) > int64(len(pg.data)) {
+		return nil, nil, fmt.Errorf("element %d is not within the page", i)
 	}
-	return nil
+	rest := pg.data[begin:]
+	return rest[:keyLen:keyLen], rest[keyLen : keyLen+valueLen], nil
 }
 
-// free checks the list of free pages: it fits in its pages, and names no page that is in use. A commit would overwrite that one.
-func (w *pageWalk) free() error {
-	h, err := w.claim(w.meta.freelist)
-	if err != nil {
-		return err
+// checkBucket checks the value that stands for a bucket, and returns its root, if that is another page.
+func checkBucket(value []byte) ([]subtree, error) {
+	if len(value) < bucketLen {
+		return nil, fmt.Errorf("%d bytes", len(value))
 	}
-	if h.flags != freelistPage {
-		return fmt.Errorf("page %d has flags %#x where the list of free pages is", h.id, h.flags)
+	if root := native.Uint64(value); root != 0 {
+		return []subtree{{id: root}}, nil
 	}
-	b, err := w.read(h.id, h.bytes)
-	if err != nil {
-		return err
+	inline := value[bucketLen:]
+	if len(inline) < pageHeaderSize {
+		return nil, fmt.Errorf("%d bytes", len(value))
 	}
-	ids, n := b[pageHeaderSize:], uint64(h.count)
-	if n == countInElement {
-		n, ids = binary.NativeEndian.Uint64(ids), ids[8:]
+	pg := page{0, native.Uint16(inline[8:]), int(native.Uint16(inline[10:])), inline}
+	if pg.flags != leafFlag {
+		return nil, fmt.Errorf("flags %#x inline", pg.flags)
 	}
-	if n > uint64(len(ids))/8 {
-		return errors.New("the list of free pages is longer than its pages")
-	}
-	for ; n > 0; n, ids = n-1, ids[8:] {
-		id := binary.NativeEndian.Uint64(ids)
-		if id >= w.meta.highWater || w.used[id] {
-			return fmt.Errorf("page %d is in the list of free pages, and is in use, in it twice, or not there", id)
+	return pg.check(subtree{})
+}
+
+// checkUsed finds pages that are neither free nor referred to. They do no harm.
+func (p *pages) checkUsed() error {
+	for id := range p.meta.end {
+		if p.used[id/64]&(1<<(id%64)) == 0 {
+			return fmt.Errorf("page %d is neither free nor in use", id)
 		}
-		w.used[id] = true
 	}
 	return nil
 }

@@ -1,68 +1,307 @@
 package bolt
 
 import (
-	"encoding/binary"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/edgews/edgews"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 )
 
-// Go cannot recover from what bbolt does with these.
-func TestFatalDamageIsRefused(t *testing.T) {
-	whole := wholeFile(t)
-	m, err := newestMeta(readerAt(whole), int64(len(whole)))
-	require.NoError(t, err)
-	order, size := binary.NativeEndian, int(m.pageSize)
-	cases := []struct {
-		name   string
-		change func(b []byte)
-		want   string
-	}{
-		{"branch pages that lead to themselves", func(b []byte) {
-			for id := 2; id < int(m.highWater); id++ {
-				page := b[id*size:]
-				if order.Uint64(page) != uint64(id) || order.Uint16(page[8:]) != branchPage {
-					continue
-				}
-				for i := range int(order.Uint16(page[10:])) {
-					order.PutUint64(page[pageHeaderSize+elementSize*i+8:], uint64(id))
-				}
-			}
-		}, "in use twice"},
-		{"more free pages than memory", func(b []byte) {
-			page := b[int(m.freelist)*size:]
-			order.PutUint16(page[10:], countInElement)
-			order.PutUint64(page[pageHeaderSize:], 1<<37)
-		}, "longer than its pages"},
-		{"a free page that is in use", func(b []byte) {
-			page := b[int(m.freelist)*size:]
-			order.PutUint16(page[10:], 1)
-			order.PutUint64(page[pageHeaderSize:], m.root)
-		}, "list of free pages"},
+// pagesEnv is set in the process that opens damaged files, which may end with a signal.
+const pagesEnv = "EDGEWS_BOLT_PAGES"
+
+// inOwnProcess runs the rest of a test in a process of its own. It returns whether this is it.
+func inOwnProcess(t *testing.T) bool {
+	if os.Getenv(pagesEnv) != "" {
+		return true
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "objects.db")
-			b := append([]byte(nil), whole...)
-			c.change(b)
-			require.NoError(t, os.WriteFile(path, b, 0o600))
-			_, err := Open(path, &Options{LockTimeout: -1})
-			for _, err := range []error{err, Check(path)} {
-				require.ErrorIs(t, err, ErrDamaged)
-				require.ErrorContains(t, err, path)
-				require.ErrorContains(t, err, c.want)
-			}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.timeout=3m", "-test.v")
+	cmd.Env = append(os.Environ(), pagesEnv+"=1")
+	output, err := cmd.CombinedOutput()
+	if err != nil && len(output) > 8000 {
+		output = append(output[:4000:4000], output[len(output)-4000:]...)
+	}
+	require.NoError(t, err, "%s", output)
+	return false
+}
+
+// soundFile returns a file with several objects in two namespaces, in pages of all kinds, some of them free.
+func soundFile(t *testing.T) []byte {
+	path := filepath.Join(t.TempDir(), "sound.db")
+	s, err := Open(path, nil)
+	require.NoError(t, err)
+	for n := range 40 {
+		o := openObject(t, s, fmt.Sprint("room", n%2), n)
+		b := edgews.Batch{Alarm: &edgews.AlarmChange{Time: time.Unix(int64(n), 0)}}
+		for i := range 50 {
+			b.Puts = append(b.Puts, edgews.Entry{Key: fmt.Sprintf("key%03d", i), Value: make([]byte, 10*i)})
+		}
+		b.Puts = append(b.Puts, edgews.Entry{Key: "large", Value: make([]byte, 20_000)})
+		require.NoError(t, o.Commit(t.Context(), b))
+		if n%5 == 0 {
+			require.NoError(t, o.Commit(t.Context(), edgews.Batch{DeleteAll: true}))
+		}
+	}
+	require.NoError(t, s.Close())
+	require.NoError(t, Check(path))
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return content
+}
+
+// useFile opens a file and does everything with it. It returns the first error.
+func useFile(t *testing.T, path string) error {
+	s, err := Open(path, &Options{LockTimeout: -1})
+	if err != nil {
+		return err
+	}
+	first := useObjects(t, s)
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		return errors.Join(first, err)
+	case <-time.After(time.Minute):
+		t.Fatalf("Close waits for ever, after %v", first)
+		return nil
+	}
+}
+
+func useObjects(t *testing.T, s *Store) error {
+	ctx := context.Background()
+	var errs []error
+	for n := range 41 {
+		id, err := parseID(append(make([]byte, idLen-1), byte(n)))
+		require.NoError(t, err)
+		o, err := s.Open(ctx, edgews.ObjectKey{Namespace: fmt.Sprint("room", n%2), ID: id}, edgews.Fence{Epoch: 1})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if _, err := o.Get(ctx, "large"); !errors.Is(err, edgews.ErrKeyNotFound) {
+			errs = append(errs, err)
+		}
+		for _, err := range o.List(ctx, "") {
+			errs = append(errs, err)
+		}
+		errs = append(errs, o.Commit(ctx, put("key010", "changed")), o.Commit(ctx, put("more", strings.Repeat("x", 30_000))))
+		if n%3 == 0 {
+			errs = append(errs, o.Commit(ctx, edgews.Batch{DeleteAll: true, Alarm: &edgews.AlarmChange{}}))
+		}
+	}
+	for n := range 2 {
+		_, err := s.DueAlarms(ctx, fmt.Sprint("room", n), time.Unix(1000, 0), 100)
+		errs = append(errs, err)
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantDamaged checks the error of a file at path.
+func wantDamaged(t *testing.T, path string, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "bbolt check")
+	require.ErrorContains(t, err, "backup")
+}
+
+// A file that has been cut off is refused, wherever that was.
+func TestTruncatedFiles(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	sound := soundFile(t)
+	end := int(native.Uint64(sound[pageHeaderSize+40:])) * os.Getpagesize()
+	end = max(end, int(native.Uint64(sound[os.Getpagesize()+pageHeaderSize+40:]))*os.Getpagesize())
+	path := filepath.Join(t.TempDir(), "cut.db")
+	var sizes []int
+	for n := range 72 {
+		sizes = append(sizes, 1+n*(end-2)/71)
+	}
+	for page := range 40 {
+		sizes = append(sizes, page*os.Getpagesize()+1, (page+1)*os.Getpagesize())
+	}
+	for _, size := range sizes {
+		require.NoError(t, os.WriteFile(path, sound[:size], 0o600))
+		wantDamaged(t, path, useFile(t, path))
+		wantDamaged(t, path, Check(path))
+	}
+	require.NoError(t, os.WriteFile(path, sound[:end], 0o600))
+	require.NoError(t, Check(path), "what is behind the last page is no matter")
+	require.NoError(t, useFile(t, path))
+}
+
+// Whatever is in the headers of pages, and behind them, there is an error, or nothing that matters is wrong.
+func TestDamagedPages(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	sound := soundFile(t)
+	path := filepath.Join(t.TempDir(), "damaged.db")
+	size, refused := os.Getpagesize(), 0
+	for n := range 120 {
+		bad := append([]byte(nil), sound...)
+		page := bad[r.IntN(len(bad)/size)*size:]
+		if n%3 == 0 {
+			page = bad[r.IntN(4)*size:]
+		}
+		reach := []int{pageHeaderSize, pageHeaderSize + metaSize, size}[r.IntN(3)]
+		for range 1 + r.IntN(8) {
+			page[r.IntN(reach)] = byte(r.IntN(256) >> (r.IntN(2) * 7))
+		}
+		require.NoError(t, os.WriteFile(path, bad, 0o600))
+		_, openErr := openAndClose(path)
+		checkErr := Check(path)
+		if openErr != nil {
+			refused++
+			wantDamaged(t, path, openErr)
+			require.NotErrorIs(t, checkErr, ErrLocked, "after %v, %d", openErr, n)
+			wantDamaged(t, path, checkErr)
+		} else if err := useFile(t, path); err != nil && !errors.Is(err, ErrDamaged) {
+			require.ErrorIs(t, err, edgews.ErrFenced, "what the bytes of a value say is not checked")
+		}
+		_, err := openAndClose(path)
+		require.NotErrorIs(t, err, ErrLocked, "a store that has failed holds no lock")
+	}
+	t.Logf("%d were refused", refused)
+}
+
+func openAndClose(path string) (*Store, error) {
+	s, err := Open(path, &Options{LockTimeout: -1})
+	if err == nil {
+		err = s.Close()
+	}
+	return s, err
+}
+
+// bbolt itself must not be given a page with a circle, in which it would never end, nor a freelist that says that it is huge.
+func TestCraftedFiles(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	sound := soundFile(t)
+	size := os.Getpagesize()
+	m, err := readPages(strings.NewReader(string(sound)), int64(len(sound)))
+	require.NoError(t, err)
+	branch := 0
+	for id := 2; id < int(m.meta.end); id++ {
+		if sound[id*size+8] == branchFlag {
+			branch = id
+		}
+	}
+	require.NotZero(t, branch)
+	for name, change := range map[string]func(b []byte){
+		"a page below itself": func(b []byte) { native.PutUint64(b[branch*size+pageHeaderSize+8:], uint64(branch)) },
+		"a huge freelist": func(b []byte) {
+			native.PutUint16(b[int(m.meta.freelist)*size+10:], manyFree)
+			native.PutUint64(b[int(m.meta.freelist)*size+pageHeaderSize:], 1<<40)
+		},
+		"a free page that is in use": func(b []byte) {
+			native.PutUint16(b[int(m.meta.freelist)*size+10:], 1)
+			native.PutUint64(b[int(m.meta.freelist)*size+pageHeaderSize:], uint64(branch))
+		},
+		"a page that goes on too long": func(b []byte) { native.PutUint32(b[branch*size+12:], 1<<31) },
+		"a key beyond the page":        func(b []byte) { native.PutUint32(b[branch*size+pageHeaderSize+4:], 1<<31) },
+		"both meta pages":              func(b []byte) { b[pageHeaderSize+60], b[size+pageHeaderSize+60] = 1, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "crafted.db")
+			bad := append([]byte(nil), sound...)
+			change(bad)
+			require.NoError(t, os.WriteFile(path, bad, 0o600))
+			wantDamaged(t, path, useFile(t, path))
+			wantDamaged(t, path, Check(path))
 		})
 	}
 }
 
-type readerAt []byte
-
-func (r readerAt) ReadAt(b []byte, at int64) (int, error) {
-	if at < 0 || at+int64(len(b)) > int64(len(r)) {
-		return 0, os.ErrInvalid
+// One meta page is what a power cut may leave of the other. Open goes on with it, Check says so, and the next commit mends it.
+func TestTornMetaPage(t *testing.T) {
+	sound := soundFile(t)
+	for n := range 2 {
+		path := filepath.Join(t.TempDir(), "torn.db")
+		bad := append([]byte(nil), sound...)
+		bad[n*os.Getpagesize()+pageHeaderSize+30] ^= 1
+		require.NoError(t, os.WriteFile(path, bad, 0o600))
+		err := Check(path)
+		wantDamaged(t, path, err)
+		require.ErrorContains(t, err, fmt.Sprintf("meta page %d", n))
+		s, err := Open(path, nil)
+		require.NoError(t, err)
+		for range 2 {
+			require.NoError(t, openObject(t, s, "room0", 2).Commit(t.Context(), put("a", "1")))
+		}
+		require.ErrorIs(t, checkWithin(path), ErrLocked)
+		require.NoError(t, s.Close())
+		require.NoError(t, Check(path))
 	}
-	return copy(b, r[at:]), nil
+}
+
+// checkWithin is a Check that waits for no lock.
+func checkWithin(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return explainOpen(path, lockFile(file, false, time.Nanosecond))
+}
+
+// A file that is cut off while it is open ends calls with errors, not the process; and Close returns.
+func TestFileIsCutWhileOpen(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	sound := soundFile(t)
+	for size := range 8 {
+		path := filepath.Join(t.TempDir(), "cut.db")
+		require.NoError(t, os.WriteFile(path, sound, 0o600))
+		s, err := Open(path, nil)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(path, int64(size*os.Getpagesize())))
+		wantDamaged(t, path, useObjects(t, s))
+		s.Close()
+	}
+}
+
+func TestCheckWithoutFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.db")
+	require.ErrorIs(t, Check(path), os.ErrNotExist)
+	_, err := os.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist, "it makes nothing")
+}
+
+// bbolt's own check agrees.
+func TestCheckAgrees(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sound.db")
+	require.NoError(t, os.WriteFile(path, soundFile(t), 0o600))
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			assert.NoError(t, err)
+		}
+		return nil
+	}))
+	require.NoError(t, Check(path))
 }

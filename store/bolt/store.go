@@ -76,8 +76,9 @@ type Store struct {
 var _ edgews.Store = (*Store)(nil)
 
 // Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
-// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and one that is
-// damaged (ErrDamaged) as far as its page headers show: Open reads the header of each page, which takes about a second for each GiB.
+// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and so is one that is
+// damaged, with ErrDamaged: up to 1 GiB all of its pages are checked, of larger files only what bbolt begins with; see [Check]. Whatever
+// else is wrong with the file, or becomes so, is an error of the call that meets it.
 //
 // The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
@@ -99,7 +100,7 @@ func Open(path string, opts *Options) (*Store, error) {
 }
 
 func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
-	db, err := openGuarded(path, mode, opts)
+	db, err := openGuarded(path, mode, opts, inspect)
 	if err != nil {
 		return nil, explainOpen(path, err)
 	}
