@@ -147,7 +147,7 @@ func (o *object) alarmRings() (entry alarmEntry, ok bool) {
 	switch {
 	case err != nil:
 		o.alarmStuck(err)
-	case entry.at.IsZero() || entry.at.After(o.ns.alarms.now()):
+	case entry.at.IsZero() || entry.at.After(n.alarms.wall()):
 		n.alarms.settle(o.id, entry.at)
 	default:
 		o.mu.Lock()
@@ -201,7 +201,7 @@ func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
 	case entry.retries >= maxAlarmRetries:
 		o.ns.logger().Error("edgews: alarm dropped after its last retry", args...)
 	default:
-		next = entry.afterFailure(o.ns.alarms.now())
+		next = entry.afterFailure(o.ns.alarms.wall())
 		o.ns.logger().Error("edgews: alarm failed, and will be retried", append(args, "retry", next.retries, "at", next.at)...)
 	}
 	return next
@@ -229,7 +229,7 @@ func (o *object) alarmStuck(err error) {
 		n.alarms.rest(o.id, endOfTime)
 	case n.closing.at() != cutOff:
 		n.logger().Error("edgews: storage does not work for an alarm", "namespace", n.name, "object", o.id.String(), "error", err)
-		n.alarms.rest(o.id, n.alarms.now().Add(alarmRetry))
+		n.alarms.rest(o.id, time.Now().Add(alarmRetry))
 	}
 }
 

@@ -1,6 +1,7 @@
 package edgews_test
 
 import (
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,4 +49,31 @@ func TestAlarmsWhenTheClockIsSet(t *testing.T) {
 		}
 		n.rings("1h1m5.1s")
 	})
+}
+
+// What is tried again because the store has failed is tried after that time, however the clock is set meanwhile.
+func TestAlarmRetriesWhenTheClockIsSet(t *testing.T) {
+	for name, step := range map[string]time.Duration{"back": -time.Hour, "forward": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				wall := new(wallClock)
+				wall.step(3 * time.Hour)
+				store := watch(t, edgews.NewMemoryStore())
+				setAlarm(t, store, time.Second)
+				failures := 3
+				store.asked = func() error {
+					if failures == 0 {
+						return nil
+					}
+					failures--
+					time.AfterFunc(time.Second, func() { wall.step(step) }) // while the namespace waits
+					return io.ErrClosedPipe
+				}
+				n := alarmRooms(t, store, ok)
+				edgews.SetWallClock(n.Namespace, wall.now)
+				n.rings("14s") // after 2, 4 and 8
+				n.nothingMore()
+			})
+		})
+	}
 }

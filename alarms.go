@@ -9,15 +9,17 @@ import (
 // alarms has those of a namespace go off. The store knows when each is due; here is only when the first is, so that a
 // hundred thousand alarms cost no more than one. No goroutine is there while none is due.
 //
-// Alarms are due by the wall clock, which may be set at any time, and timers run by the monotonic clock, which is not. So while an alarm
-// is pending, the wall clock is looked at every wallCheck.
+// Alarms are due by the wall clock, which may be set, and timers run by the monotonic clock, which stands still on some systems
+// while the machine is suspended. So while an alarm is set, the timer looks at the wall clock at least every wallCheck.
 type alarms struct {
 	n *Namespace
 
-	mu      sync.Mutex       // above the clock's
-	wall    func() time.Time // the wall clock
-	first   time.Time        // when, by the wall clock, the first alarm is due that is known of; zero: there is none
-	at      time.Time        // when, by the monotonic clock, tick is called; zero: it is not
+	mu      sync.Mutex
+	now     func() time.Time // nil: time.Now, which only tests change
+	at      time.Time        // when the first alarm is due, by the wall clock; zero: none is known
+	retry   time.Time        // when to look anyway, by the monotonic clock; zero: not
+	timer   *time.Timer
+	wakeAt  time.Time        // when timer fires, by the monotonic clock; zero: it is not set
 	busy    map[ID]time.Time // those which the store says are due and which are not to be started; zero: until settled, else: until then
 	running int              // goroutines that each see to one
 	full    bool             // more are due than may run
@@ -29,16 +31,32 @@ type alarms struct {
 }
 
 const (
-	alarmPage   = 256         // how many the store is asked for at a time, besides those that are known
-	maxAlarms   = 1024        // that go off at a time: those beyond wait for their turn
-	maxLookWait = time.Minute // after the store has failed
-	wallCheck   = 5 * time.Second
+	alarmPage   = 256             // how many the store is asked for at a time, besides those that are known
+	maxAlarms   = 1024            // that go off at a time: those beyond wait for their turn
+	maxLookWait = time.Minute     // after the store has failed
+	wallCheck   = 5 * time.Second // how late an alarm may be after the wall clock has been set
 )
 
 // endOfTime is later than any alarm, and still a time that engines can count in nanoseconds.
 var endOfTime = time.Unix(0, math.MaxInt64)
 
-// arm sees to it that an alarm goes off at t, or a moment later.
+// wall returns the time by the wall clock, with nothing of the monotonic one.
+func (a *alarms) wall() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wallLocked()
+}
+
+// wallLocked is wall. mu must be held.
+func (a *alarms) wallLocked() time.Time {
+	now := time.Now
+	if a.now != nil {
+		now = a.now
+	}
+	return now().Round(0)
+}
+
+// arm sees to it that an alarm goes off at t by the wall clock, or a moment later.
 func (a *alarms) arm(t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -47,47 +65,59 @@ func (a *alarms) arm(t time.Time) {
 
 // armLocked is arm. mu must be held.
 func (a *alarms) armLocked(t time.Time) {
-	t = t.Round(0) // without its reading of the monotonic clock
+	if t = t.Round(0); a.at.IsZero() || t.Before(a.at) {
+		a.at = t
+		a.wakeLocked()
+	}
+}
+
+// retryLocked looks for alarms then, by the monotonic clock, whatever happens to the wall clock. mu must be held.
+func (a *alarms) retryLocked(at time.Time) {
+	if !at.Equal(endOfTime) && (a.retry.IsZero() || at.Before(a.retry)) {
+		a.retry = at
+		a.wakeLocked()
+	}
+}
+
+// wakeLocked sets the timer, unless it fires early enough. mu must be held.
+func (a *alarms) wakeLocked() {
 	if a.stopped {
 		return
 	}
-	if a.first.IsZero() || t.Before(a.first) {
-		a.first = t
+	now := time.Now()
+	at := a.retry
+	if !a.at.IsZero() {
+		if next := now.Add(min(a.at.Sub(a.wallLocked()), wallCheck)); at.IsZero() || next.Before(at) {
+			at = next
+		}
 	}
-	a.scheduleLocked()
-}
-
-// scheduleLocked has tick called when the first alarm is due, and after wallCheck at the latest. mu must be held.
-func (a *alarms) scheduleLocked() {
-	at := time.Now().Add(min(a.first.Sub(a.wall().Round(0)), wallCheck))
-	if !a.at.IsZero() && !at.Before(a.at) {
+	switch {
+	case at.IsZero() || !a.wakeAt.IsZero() && !at.Before(a.wakeAt):
 		return
+	case a.timer == nil:
+		a.timer = time.AfterFunc(at.Sub(now), a.wake)
+	default:
+		a.timer.Reset(at.Sub(now))
 	}
-	a.at = at
-	a.n.clock.add(due{at: at})
+	a.wakeAt = at
 }
 
-// tick is called when the monotonic clock has reached at.
-func (a *alarms) tick(at time.Time) {
+// wake is called when the timer fires.
+func (a *alarms) wake() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.stopped || !a.at.Equal(at) { // or there was an earlier one
-		return
+	a.wakeAt = time.Time{}
+	due := !a.at.IsZero() && !a.at.After(a.wallLocked())
+	if due {
+		a.at = time.Time{}
 	}
-	a.at = time.Time{}
-	if a.first.After(a.wall()) {
-		a.scheduleLocked()
-		return
+	if !a.retry.IsZero() && !a.retry.After(time.Now()) {
+		a.retry, due = time.Time{}, true
 	}
-	a.first = time.Time{}
-	a.lookLocked()
-}
-
-// now is the time by the wall clock.
-func (a *alarms) now() time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.wall()
+	if due {
+		a.lookLocked()
+	}
+	a.wakeLocked()
 }
 
 // lookLocked has a goroutine look for alarms that are due. mu must be held.
@@ -134,7 +164,7 @@ func (a *alarms) limit() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, until := range a.busy {
-		if !until.IsZero() && !until.After(a.wall()) {
+		if !until.IsZero() && !until.After(time.Now()) {
 			delete(a.busy, id)
 		}
 	}
@@ -148,11 +178,11 @@ func (a *alarms) startLocked(found []DueAlarm) bool {
 		switch {
 		case a.stopped:
 			return false
-		case d.Time.After(a.wall()):
+		case d.Time.After(a.wallLocked()):
 			a.armLocked(d.Time)
 			return false
 		case known && !until.IsZero():
-			a.armLocked(until)
+			a.retryLocked(until)
 		case known:
 		case a.running >= maxAlarms:
 			a.full = true
@@ -174,7 +204,7 @@ func (a *alarms) postponeLocked(err error) {
 	wait := min(alarmRetry<<min(a.failed, 8), maxLookWait)
 	a.failed++
 	a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
-	a.armLocked(a.wall().Add(wait))
+	a.retryLocked(time.Now().Add(wait))
 }
 
 // see has an alarm go off as a turn of its object.
@@ -203,12 +233,12 @@ func (a *alarms) settle(id ID, next time.Time) {
 	}
 }
 
-// rest leaves an alarm alone until then.
+// rest leaves an alarm alone until then, by the monotonic clock.
 func (a *alarms) rest(id ID, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.markLocked(id, until)
-	a.armLocked(until)
+	a.retryLocked(until)
 }
 
 func (a *alarms) markLocked(id ID, until time.Time) {
@@ -223,6 +253,9 @@ func (a *alarms) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // stoppedLooking returns a channel that is closed when the store is not asked any more; nil: it is not.

@@ -9,7 +9,7 @@ import (
 func SetWallClock(n *Namespace, wall func() time.Time) {
 	n.alarms.mu.Lock()
 	defer n.alarms.mu.Unlock()
-	n.alarms.wall = wall
+	n.alarms.now = wall
 }
 
 // The sizes that the tests of memory pin, in bytes.

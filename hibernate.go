@@ -17,15 +17,13 @@ const forgetAfter = 70 * time.Second
 
 // clock knows when which object is to be looked after.
 type clock struct {
-	n *Namespace
-
 	mu      sync.Mutex // below an object's
 	due     dues
 	timer   *time.Timer
 	timerAt time.Time // when timer fires; zero: it is not set
 }
 
-// due is a time at which o is to be looked after, unless it has another by then. Without an o, alarms are.
+// due is a time at which o is to be looked after, by the monotonic clock, unless it has another by then.
 type due struct {
 	at time.Time
 	o  *object
@@ -73,11 +71,7 @@ func (c *clock) tick() {
 		if !ok {
 			return
 		}
-		if d.o == nil {
-			c.n.alarms.tick(d.at)
-		} else {
-			d.o.lookAfter(d.at)
-		}
+		d.o.lookAfter(d.at)
 	}
 }
 

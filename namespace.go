@@ -144,7 +144,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.ctx, n.cut = context.WithCancelCause(context.Background())
 	n.working, n.tell = context.WithCancelCause(n.ctx)
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
-	n.clock.n, n.alarms.n, n.alarms.wall = n, n, time.Now
+	n.alarms.n = n
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
