@@ -72,7 +72,7 @@ func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 // idle reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
 // counts.
 func (o *outbox) idle() bool {
-	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.borrowed && o.held == nil && o.behind == nil
+	return o.waiting|o.payload == 0 && !(o.writing || o.deferred || o.broken || o.borrowed) && o.held == nil && o.behind == nil
 }
 
 // add appends a frame.

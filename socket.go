@@ -381,14 +381,10 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 func (s *Socket) plainWireLocked(n int) *wire {
 	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
 	w, ok := s.link.(*wire)
-	switch {
-	case !ok || w.client || s.status&(ordinary|extraordinary) != ordinary:
-		return nil
-	case s.tab != nil && s.tab.barred != nil:
-		return nil
-	case w.deflater != nil && n >= s.opts.Compression.Threshold:
-		return nil
-	case w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer:
+	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
+		s.tab != nil && s.tab.barred != nil ||
+		w.deflater != nil && n >= s.opts.Compression.Threshold ||
+		w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer {
 		return nil
 	}
 	return w

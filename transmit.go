@@ -226,7 +226,7 @@ func (w *wire) writeLocked(spare *any) {
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
 		o.wrote(n)
-		if n > 0 {
+		if n > 0 && (spare == nil || o.takenBy != 0) {
 			w.sentLocked(o.takenBy != 0)
 		}
 		switch {

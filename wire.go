@@ -158,7 +158,11 @@ func (w *wire) Received(p []byte, spare *any) {
 		return
 	}
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.survive(recover())
+		}
+	}()
 	ok := false
 	if w.direct {
 		ok = w.feedDirect(p)
@@ -172,8 +176,12 @@ func (w *wire) Received(p []byte, spare *any) {
 // goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
 func (w *wire) goOn(ok bool, spare *any) {
 	w.s.mu.Lock()
+	at := instant(w.conn.CoarseNow())
 	if ok {
-		w.heard = instant(w.conn.CoarseNow())
+		w.heard = at
+	}
+	if w.out != nil {
+		w.sent = at // for writeLocked
 	}
 	w.flushLocked(spare)
 	switch {
@@ -191,7 +199,11 @@ func (w *wire) Woken() {
 		return
 	}
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.survive(recover())
+		}
+	}()
 	switch {
 	case w.isOpening(): // hasOpened wakes it again
 	case !w.alive():
@@ -219,18 +231,18 @@ func (w *wire) ReadEnded(err error) {
 
 func (w *wire) last() {
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.survive(recover())
+		}
+	}()
 	w.s.finish()
 	returned = true
 }
 
-// survive is deferred by those who call listeners, and have not returned if one has panicked: then the socket fails. It may also have
-// called runtime.Goexit, as failing tests do: then the socket fails as well, and another goroutine delivers the rest.
-func (w *wire) survive(returned *bool) {
-	if *returned {
-		return
-	}
-	cause := recover()
+// survive continues after a listener has not returned: the socket fails. cause is what the listener has panicked with; nil: it has called
+// runtime.Goexit, as failing tests do. Then another goroutine delivers the rest. survive is called by a deferred function.
+func (w *wire) survive(cause any) {
 	w.conn.Cork(false)
 	if cause == nil {
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
@@ -246,7 +258,11 @@ func (w *wire) survive(returned *bool) {
 // giveUp is goOn after a listener has panicked.
 func (w *wire) giveUp() {
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.survive(recover())
+		}
+	}()
 	w.goOn(false, nil)
 	returned = true
 }
@@ -278,27 +294,23 @@ func (w *wire) feedDirect(p []byte) bool {
 	return w.received(piece.Last)
 }
 
-// turnShare measures how long the frames of one read take to be handled, in listeners mostly. Looking at the clock costs as much as
-// handling a small message, so it does that for every eighth frame.
-type turnShare struct {
-	frames int
-	began  time.Time
-}
+// turnTimer measures how long the frames of one read take to be handled, in listeners mostly.
+type turnTimer struct{ start time.Time }
 
-// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
-const turnTime = 200 * time.Microsecond
+const (
+	// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
+	turnTime = 200 * time.Microsecond
+	// framesPerLook is after how many frames the clock is read, which costs as much as handling a small message.
+	framesPerLook = 8
+)
 
-// used counts a frame, and reports whether the time is over.
-func (t *turnShare) used() bool {
-	t.frames++
-	switch {
-	case t.frames%8 != 0:
-		return false
-	case t.frames == 8:
-		t.began = time.Now()
+// over reports whether the time is over. It is called every framesPerLook frames.
+func (t *turnTimer) over() bool {
+	if t.start.IsZero() {
+		t.start = time.Now()
 		return false
 	}
-	return time.Since(t.began) > turnTime
+	return time.Since(t.start) > turnTime
 }
 
 // giveWay keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
@@ -312,13 +324,15 @@ func (w *wire) giveWay() bool {
 // feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
 // the application or gives way to other connections, and keeps the rest.
 func (w *wire) feed(p []byte, spare *any) bool {
-	var share turnShare
+	var timer turnTimer
 	i, held, ok := 0, false, true
 	if w.incoming == nil || w.incoming.idle() { // nothing has begun
-		i, held, ok = w.feedWhole(p, spare, &share)
+		if i, held, ok = w.feedWhole(p, spare, &timer); i == len(p) && !held {
+			return ok
+		}
 	}
-	for ok && i < len(p) {
-		if share.used() {
+	for frames := 0; ok && i < len(p); frames++ {
+		if frames%framesPerLook == framesPerLook-1 && timer.over() {
 			ok = w.giveWay()
 			break
 		}
@@ -347,16 +361,13 @@ func (w *wire) feed(p []byte, spare *any) bool {
 
 // feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Cork, and whether to go on.
-func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, ok bool) {
+func (w *wire) feedWhole(p []byte, spare *any, timer *turnTimer) (i int, held, ok bool) {
 	s := w.s
 	if w.incoming != nil {
 		w.streamed = false // that was the message before
 	}
-	var last time.Duration // when a meter saw a listener return
-	for i < len(p) {
-		if share.used() {
-			return i, held, w.giveWay()
-		}
+	var left time.Duration // when a meter saw a listener return
+	for frames := 1; ; frames++ {
 		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true
@@ -371,31 +382,46 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 		}
 		s.mu.Lock()
 		listener := s.onMessage
-		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
+		switch {
+		case listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil:
 			s.mu.Unlock()
-			if last = 0; !w.complete(kind, data, nil) {
+			if left = 0; !w.complete(kind, data, nil) {
 				return i, held, false
 			}
-			continue
-		}
-		w.busyLocked()
-		w.borrowLocked(spare)
-		t := s.tab
-		if t != nil {
-			if !t.inLocked(1, len(data)) {
-				s.mu.Unlock()
-				w.transmit()
+		case s.tab != nil:
+			if left, ok = w.countAndUnlock(listener, kind, data, left, spare); !ok {
 				return i, held, false
 			}
-			t.enterAgain(last)
+		default:
+			w.busyLocked()
+			w.borrowLocked(spare)
+			s.mu.Unlock()
+			listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
 		}
-		s.mu.Unlock()
-		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
-		if t != nil {
-			last = t.leave()
+		switch {
+		case i == len(p):
+			return i, held, true
+		case frames%framesPerLook == 0 && timer.over():
+			return i, held, w.giveWay()
 		}
 	}
-	return i, held, true
+}
+
+// countAndUnlock calls the listener and has the meter count the message and the time that the listener takes. before is when it saw the listener
+// return from the message before this one, or 0, and left is that of this one. It reports whether to go on reading. mu must be held; it is released.
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (left time.Duration, ok bool) {
+	s, t := w.s, w.s.tab
+	w.busyLocked()
+	w.borrowLocked(spare)
+	if !t.inLocked(1, len(data)) {
+		s.mu.Unlock()
+		w.transmit()
+		return 0, false
+	}
+	t.enterAgain(before)
+	s.mu.Unlock()
+	listener(MessageEvent{s, Message{kind, data}})
+	return t.leave(), true
 }
 
 // take deals with a frame, or a piece of one.
