@@ -353,8 +353,35 @@ func protect[E any](s *Socket, fn func(E), event E) (err error) {
 
 // recovered logs a listener's panic and returns it as an error. The panicking calls must still be on the stack.
 func (s *Socket) recovered(value any) error {
+	if !s.canBeLocked() { // a panic in this goroutine would have deferred functions wait for mu
+		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
+		select {}
+	}
 	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()))
 	return &panicError{value}
+}
+
+// lockPatience is how long canBeLocked waits. mu is never held for more than microseconds.
+const lockPatience = 5 * time.Second
+
+// canBeLocked reports whether mu is free, or becomes free. If it does not, the panic that has just been recovered came from a function
+// that holds mu: a fault of this package, not of a listener. Then the process has to end, because all that uses the socket
+// would wait for ever, without a word.
+func (s *Socket) canBeLocked() bool {
+	locked := make(chan struct{})
+	go func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(locked)
+	}()
+	for range lockPatience / time.Second { // more than one timer: the process may have been stopped meanwhile
+		select {
+		case <-locked:
+			return true
+		case <-time.After(time.Second):
+		}
+	}
+	return false
 }
 
 // panicLogger is where panics go even when nothing else is logged: a swallowed panic is a bug nobody finds.

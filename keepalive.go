@@ -44,7 +44,7 @@ func (w *wire) tick() {
 	default:
 		w.tickOpen()
 	}
-	if cut {
+	if cut || w.drainIsLateLocked() {
 		w.cutAndUnlock()
 		return
 	}

@@ -30,7 +30,7 @@ type outbox struct {
 	size    int         // the same, as it counts against SendBuffer
 	err     error       // why it is broken
 
-	takenBy instant // until when the peer has to take something, while blocked; 0: not limited
+	takenBy instant // until when the peer has to take something, while blocked or draining; 0: not limited
 
 	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
 	writing  bool  // somebody writes; everybody else only appends
@@ -39,6 +39,8 @@ type outbox struct {
 	borrowed bool  // the connection's turn keeps it, empty or not, until its end
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
+	draining bool  // a goroutine writes to the BlockingConn
+	overdue  bool  // … and takenBy has passed, but for drainGrace
 
 	behind *gatedFrames // nil: no gate holds anything back
 }

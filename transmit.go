@@ -279,18 +279,50 @@ func lateError(timeout time.Duration) error {
 func (w *wire) drain() {
 	conn := w.conn.BlockingConn()
 	w.s.mu.Lock()
+	w.out.draining = true
+	if timeout := w.s.opts.WriteTimeout; timeout > 0 {
+		w.armLocked(timeout)
+	}
 	for !w.out.empty() {
 		if err := w.writeNextLocked(conn); err != nil {
 			w.failWriteLocked(err)
 			return
 		}
 	}
-	conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
+	_ = conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
 	w.idleLocked(nil)
 }
 
+// drainGrace is how much later than its deadline a write is given up that has not returned. The deadlines of some connections do
+// nothing; where they work, Write has returned by then and has told whether there was progress.
+const drainGrace = time.Second
+
+// drainIsLateLocked reports whether drain is in a write that has taken too long, and gives the socket up then. Otherwise it has the timer
+// look again. mu must be held.
+func (w *wire) drainIsLateLocked() bool {
+	o := w.out
+	if o == nil || !o.draining || o.takenBy == 0 {
+		return false
+	}
+	left := o.takenBy.sub(now())
+	switch {
+	case left > 0:
+	case !o.overdue:
+		o.overdue = true
+		left = drainGrace
+		o.takenBy = now().after(left)
+	default:
+		err := lateError(w.s.opts.WriteTimeout)
+		o.fail(err)
+		w.s.loseLocked(err)
+		return true
+	}
+	w.armLocked(left)
+	return false
+}
+
 // writeChunk is how much is written under one deadline. It is small, because a TLS connection that misses its deadline
-// is lost even if it was making progress.
+// is lost even if it was making progress, and a connection without deadlines does not tell its progress before.
 const writeChunk = 16 << 10
 
 // waitedWrite is from when on a write counts as one that had to wait for the peer to make room.
@@ -300,9 +332,12 @@ const waitedWrite = 2 * time.Millisecond
 func (w *wire) writeNextLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
 	for p := w.out.next(); len(p) > 0; p = w.out.front.rest() {
+		if w.out.overdue = false; timeout > 0 {
+			w.out.takenBy = now().after(timeout)
+		}
 		w.s.mu.Unlock()
 		if timeout > 0 {
-			conn.SetWriteDeadline(time.Now().Add(timeout))
+			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // if that does not work, tick ends the write
 		}
 		began := now()
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
@@ -328,7 +363,7 @@ func (w *wire) writeNextLocked(conn net.Conn) error {
 // may still hold the peer's last words, perhaps its Close: reading goes on to the end, which then tells the
 // error. mu must be held; it is released.
 func (w *wire) failWriteLocked(err error) {
-	w.out.writing = false
+	w.out.writing, w.out.draining = false, false
 	w.out.fail(err)
 	if errors.Is(err, ErrWriteTimeout) {
 		w.s.loseLocked(err)
@@ -344,7 +379,7 @@ const lastWords = time.Second
 
 // idleLocked ends a turn of writing. spare is as in dropOutLocked. mu must be held; it is released.
 func (w *wire) idleLocked(spare *any) {
-	w.out.writing = false
+	w.out.writing, w.out.draining = false, false
 	w.out.takenBy = 0
 	w.dropOutLocked(spare)
 	w.s.roomLocked()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -382,12 +383,14 @@ func (a *agreement) write(conn net.Conn, timeout time.Duration) error {
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // without deadlines the write itself decides
-	if _, err := conn.Write(answer[n:]); err != nil {
-		return err
+	_ = conn.SetWriteDeadline(time.Now().Add(timeout))
+	late := time.AfterFunc(timeout+drainGrace, func() { conn.Close() }) // if the deadline does nothing
+	_, err = conn.Write(answer[n:])
+	if !late.Stop() && err == nil {
+		err = os.ErrDeadlineExceeded
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
-	return nil
+	return err
 }
 
 // bytes returns the answer as it travels.
