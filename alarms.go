@@ -63,7 +63,7 @@ func (a *alarms) arm(t time.Time) {
 	a.armLocked(t)
 }
 
-// armLocked is arm. mu must be held.
+// setTimerLocked is arm. mu must be held.
 func (a *alarms) armLocked(t time.Time) {
 	if t = t.Round(0); a.at.IsZero() || t.Before(a.at) {
 		a.at = t

@@ -125,12 +125,12 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	if reply == nil {
 		return false
 	}
-	m.credit(it)
+	m.creditLocked(it)
 	it.buf.free()
 	back := peer.link.(*memory)
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
-		back.sendLocked(&out)
+		back.queueLocked(&out)
 		peer.owner.(*member).answered = time.Now()
 	}
 	return true

@@ -14,11 +14,11 @@ type budget struct {
 
 	mu      sync.Mutex // below all others
 	used    int
-	waiting fifo[*claim]
+	waiting fifo[*budgetClaim]
 }
 
-// claim is a part of a budget, for which its owner may have to wait.
-type claim struct {
+// budgetClaim is a part of a budget, for which its owner may have to wait.
+type budgetClaim struct {
 	of   *budget
 	n    int
 	wake func() // called when it is granted, if it was not at once
@@ -27,9 +27,9 @@ type claim struct {
 	granted, released bool
 }
 
-// claim returns a claim to n, which may have been granted. Whatever n is, it is granted in the end.
-func (b *budget) claim(n int, wake func()) *claim {
-	c := &claim{of: b, n: n, wake: wake}
+// budgetClaim returns a claim to n, which may have been granted. Whatever n is, it is granted in the end.
+func (b *budget) claim(n int, wake func()) *budgetClaim {
+	c := &budgetClaim{of: b, n: n, wake: wake}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting.len() == 0 && b.fitsLocked(c) {
@@ -40,21 +40,21 @@ func (b *budget) claim(n int, wake func()) *claim {
 	return c
 }
 
-func (b *budget) fitsLocked(c *claim) bool { return b.used == 0 || b.used+c.n <= b.most }
+func (b *budget) fitsLocked(c *budgetClaim) bool { return b.used == 0 || b.used+c.n <= b.most }
 
-func (b *budget) grantLocked(c *claim) {
+func (b *budget) grantLocked(c *budgetClaim) {
 	c.granted = true
 	b.used += c.n
 }
 
-func (c *claim) isGranted() bool {
+func (c *budgetClaim) isGranted() bool {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	return c.granted
 }
 
 // release gives up a claim, granted or not, and grants those that have waited for it.
-func (c *claim) release() {
+func (c *budgetClaim) release() {
 	b := c.of
 	b.mu.Lock()
 	if c.released {
@@ -65,7 +65,7 @@ func (c *claim) release() {
 	if c.granted {
 		b.used -= c.n
 	}
-	var next []*claim
+	var next []*budgetClaim
 	for b.waiting.len() > 0 {
 		first := *b.waiting.front()
 		if !first.released {

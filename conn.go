@@ -15,28 +15,28 @@ func (m *member) turn() {
 	case s.in != nil && s.in.whole():
 		m.deliverMessage()
 	case s.is(finishing) && !s.is(finished):
-		fate := s.fate
+		fate := s.result
 		s.mu.Unlock()
 		m.deliverEnd(fate)
-	case s.in != nil && s.in.asks != wantNothing:
+	case s.in != nil && s.in.wantFromObject != wantNothing:
 		m.invite()
 	default:
 		s.mu.Unlock()
 	}
 }
 
-// deliverMessage takes the first message. The socket's mu must be held; it is released.
+// deliverMessageAndUnlock takes the first message. The socket's mu must be held; it is released.
 func (m *member) deliverMessage() {
 	s := m.s
 	it := s.takeLocked()
-	if s.in.whole() || s.is(finishing) || s.in.asks != wantNothing { // again, behind the others
+	if s.in.whole() || s.is(finishing) || s.in.wantFromObject != wantNothing { // again, behind the others
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
 	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.b)), s.link
-	s.in.lent = it.buf // it is being worked on
+	s.in.lentBuffer = it.buf // it is being worked on
 	s.mu.Unlock()
-	defer s.workedOff(it.buf)
+	defer s.objectDone(it.buf)
 	switch {
 	case !ok:
 		l.transmit()
@@ -53,7 +53,7 @@ func (m *member) deliverMessage() {
 }
 
 // deliverEnd delivers the last events, and answers the peer's Close if nobody has.
-func (m *member) deliverEnd(fate *ending) {
+func (m *member) deliverEnd(fate *closeResult) {
 	s := m.s
 	defer m.leave()
 	if fate.err != nil {
@@ -101,7 +101,7 @@ func (m *member) leave() {
 		return
 	}
 	m.answerLocked(nil)
-	l, fate := s.link, s.fate
+	l, fate := s.link, s.result
 	s.mu.Unlock()
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
@@ -121,12 +121,12 @@ func (m *member) answerLocked(c *closeFrame) {
 		return
 	}
 	if c == nil {
-		c = &closeFrame{s.fate.Code, s.fate.Reason}
+		c = &closeFrame{s.result.Code, s.result.Reason}
 		if c.code == StatusNoStatusRcvd {
 			c.code = 0
 		}
 	}
-	s.sayCloseLocked(*c)
+	s.sendCloseLocked(*c)
 }
 
 // cutOff closes the socket of a member that its object has lost. It has no more events.
@@ -149,7 +149,7 @@ func (m *member) cutOff(err error, reason string) {
 	}
 	c := closeFrame{StatusInternalError, clip(reason)}
 	if m.gateBroken() {
-		s.dropHeldLocked(c)
+		s.dropGatedLocked(c)
 	}
 	m.answerLocked(&c)
 	s.failLocked(StatusInternalError, reason, err)

@@ -41,7 +41,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.fate != nil { // it gave up before there was a connection
+	if server.result != nil { // it gave up before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -78,7 +78,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	}
 	closing := in.closing
 	if g := sender.gated; g != nil {
-		w.holdLocked()
+		w.gateLocked()
 		for _, it := range g.items {
 			w.takeOverLocked(it, true, as)
 		}
@@ -90,7 +90,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	case claimed: // the first piece is still to come
 		server.status |= streamingOut
 	}
-	for _, it := range sender.held {
+	for _, it := range sender.afterStream {
 		w.takeOverLocked(it, false, as)
 	}
 	if closing != nil {
@@ -100,10 +100,10 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		server.accepted = now()
 		w.startLocked()
 	}
-	if server.waits == nil {
+	if server.waiters == nil {
 		return
 	}
-	for _, waiting := range server.waits.pings.waiting {
+	for _, waiting := range server.waiters.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
 }
@@ -131,7 +131,7 @@ func (s *Socket) abandon(cause error) {
 		s.in.pop().buf.free()
 	}
 	server := s.link.(*memory).peer
-	if server.fate != nil {
+	if server.result != nil {
 		return
 	}
 	server.loseLocked(cause)
@@ -143,8 +143,8 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
 // refused the other one. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.fate != nil && m.peer.is(used) {
-		s.fate.err = nil
+	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+		s.result.err = nil
 	}
 }
 

@@ -41,44 +41,44 @@ func (g *gate) open() {
 	g.holding = nil
 	g.mu.Unlock()
 	for _, s := range holding {
-		s.letGo(broken)
+		s.openGate(broken)
 	}
 }
 
-func (s *Socket) letGo(broken bool) {
+func (s *Socket) openGate(broken bool) {
 	s.mu.Lock()
 	if broken {
-		s.dropHeldLocked(closeFrame{StatusInternalError, storageFailed})
+		s.dropGatedLocked(closeFrame{StatusInternalError, storageFailed})
 	} else {
-		s.link.letGoLocked()
+		s.link.openGateLocked()
 	}
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
 }
 
-// dropHeldLocked drops what s holds back. If a Close was among it, c takes its place. mu must be held.
-func (s *Socket) dropHeldLocked(c closeFrame) {
-	if s.link.dropHeldLocked() {
+// dropGatedLocked drops what s holds back. If a Close was among it, c takes its place. mu must be held.
+func (s *Socket) dropGatedLocked(c closeFrame) {
+	if s.link.dropGatedLocked() {
 		s.link.closeLocked(c)
 	}
-	s.roomLocked()
+	s.notifyRoomLocked()
 }
 
 // gateLocked has what an object is about to send on s wait for the commit that is under way, if one is. mu must be held, and
 // the socket owned.
 func (s *Socket) gateLocked() {
-	st := s.extra.owner.(*member).o.session.Load()
+	st := s.socketExtra.owner.(*member).o.session.Load()
 	if st != nil && st.gate.state.Load() != gateOpen {
 		st.gate.holdLocked(s)
 	}
 }
 
-// holdLocked has s hold back what it sends until open. The socket's mu must be held.
+// gateLocked has s hold back what it sends until open. The socket's mu must be held.
 func (g *gate) holdLocked(s *Socket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state.Load() != gateOpen && s.link.holdLocked() {
+	if g.state.Load() != gateOpen && s.link.gateLocked() {
 		g.holding = append(g.holding, s)
 	}
 }
@@ -99,27 +99,27 @@ type gatedFrames struct {
 // push adds frames that have been counted already.
 func (g *gatedFrames) push(b batch) {
 	g.endBatch()
-	g.frames.push(b)
-	g.waiting += len(b.rest())
+	g.full.push(b)
+	g.waiting += len(b.unwritten())
 	g.payload += b.payload
 	g.size += b.size
 }
 
-// letGo has what a gate has held back follow the rest.
-func (o *outbox) letGo() {
-	behind := o.behind
-	o.behind = nil
+// openGate has what a gate has held back follow the rest.
+func (o *outbox) openGate() {
+	behind := o.gated
+	o.gated = nil
 	o.endBatch()
-	for behind.endBatch(); behind.frames.len() > 0; {
-		o.frames.push(behind.frames.pop())
+	for behind.endBatch(); behind.full.len() > 0; {
+		o.full.push(behind.full.pop())
 	}
 	o.waiting += behind.waiting
 }
 
-// dropHeld forgets what a gate has held back. It reports whether a Close was among it.
-func (o *outbox) dropHeld() (closing bool) {
-	behind := o.behind
-	o.behind = nil
+// dropGated forgets what a gate has held back. It reports whether a Close was among it.
+func (o *outbox) dropGated() (closing bool) {
+	behind := o.gated
+	o.gated = nil
 	o.payload -= behind.payload
 	o.size -= behind.size
 	behind.discard()

@@ -80,12 +80,12 @@ func (g *guest) dueLocked() bool {
 
 func (g *guest) messageDueLocked() bool {
 	in := g.s.in
-	return in != nil && !g.s.is(pulling) && in.wholeAfter(in.unheard)
+	return in != nil && !g.s.is(pulling) && in.wholeAfter(in.undelivered)
 }
 
-func (g *guest) lateDueLocked() bool { return len(g.late) > 0 && g.s.turnLeftLocked() <= 0 }
+func (g *guest) lateDueLocked() bool { return len(g.late) > 0 && g.s.graceLeftLocked() <= 0 }
 
-// busyLocked says whether a listener runs, or has events before it that come before the end. The socket's mu must be held.
+// beginHandlerLocked says whether a listener runs, or has events before it that come before the end. The socket's mu must be held.
 func (g *guest) busyLocked() bool { return g.running || g.opened || g.messageDueLocked() }
 
 // turn delivers what is next.
@@ -114,7 +114,7 @@ func (g *guest) openedLocked() {
 
 func (g *guest) deliverOpenAndUnlock() {
 	s := g.s
-	onOpen := audienceLocked(s, pickOpen)
+	onOpen := snapshotLocked(s, pickOpen)
 	if onOpen.empty() && g.waitsForListenerLocked() {
 		s.mu.Unlock()
 		return
@@ -130,7 +130,7 @@ func (g *guest) deliverOpenAndUnlock() {
 
 func (g *guest) deliverMessageAndUnlock() {
 	s := g.s
-	onMessage := s.messageAudienceLocked()
+	onMessage := s.messageListenersLocked()
 	if onMessage.empty() {
 		if !g.waitsForListenerLocked() {
 			s.keepUnheardLocked()
@@ -152,7 +152,7 @@ func (g *guest) deliverMessageAndUnlock() {
 // waitsForListenerLocked says whether the program that has just accepted the socket may still be adding listeners: then an event
 // that finds none is looked at again. The socket's mu must be held.
 func (g *guest) waitsForListenerLocked() bool {
-	left := g.s.turnLeftLocked()
+	left := g.s.graceLeftLocked()
 	if left > 0 && !g.lookedAt {
 		g.lookedAt = true
 		time.AfterFunc(left, g.lookAgain)
@@ -171,19 +171,19 @@ func (g *guest) lookAgain() {
 // the sender it is taken. mu must be held.
 func (s *Socket) keepUnheardLocked() {
 	in := s.in
-	for last := false; !last; in.unheard++ {
-		it := &in.queue.items[in.queue.head+in.unheard]
+	for last := false; !last; in.undelivered++ {
+		it := &in.queue.items[in.queue.head+in.undelivered]
 		last = it.last
 		s.link.takenLocked(it)
 	}
-	for in.bytes >= inboxLimit && in.unheard > 0 {
+	for in.bytes >= inboxLimit && in.undelivered > 0 {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
 			it.buf.free()
 		}
 	}
-	s.link.stirLocked()
+	s.link.resumeReadingLocked()
 }
 
 // runAndUnlock calls listeners, as an event of the object that needs no value of it. A panic fails the socket and not the object. The
@@ -233,10 +233,10 @@ func (g *guest) failAndUnlock(reason string, err error) {
 	}
 	reason = clip(reason)
 	switch {
-	case s.fate == nil:
+	case s.result == nil:
 		s.failLocked(StatusInternalError, reason, err)
 	case g.ending || !s.is(finishing):
-		s.fate = &ending{CloseError{Code: StatusInternalError, Reason: reason}, err}
+		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.isUnansweredLocked() {
 			s.status |= sentClose
 			s.link.closeLocked(closeFrame{StatusInternalError, reason})
@@ -257,10 +257,10 @@ func (s *Socket) endsInObjectLocked() bool {
 		return false
 	}
 	if _, failed := s.link.(*opening); failed { // as soon as it began, perhaps
-		awaitListener(s, pickClose)
+		awaitListenersLocked(s, pickClose)
 	}
 	unanswered := s.isUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran
-	g.ending = unanswered || g.busyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
+	g.ending = unanswered || g.busyLocked() || !snapshotLocked(s, pickClose).empty() || !snapshotLocked(s, pickError).empty()
 	return g.ending
 }
 
@@ -269,9 +269,9 @@ func (s *Socket) endsInObjectLocked() bool {
 func (g *guest) deliverEndAndUnlock() {
 	s := g.s
 	g.ending = false
-	fate, onError, onClose := s.fate, audienceLocked(s, pickError), audienceLocked(s, pickClose)
+	fate, onError, onClose := s.result, snapshotLocked(s, pickError), snapshotLocked(s, pickClose)
 	if onClose.empty() {
-		s.status |= endUnheard
+		s.status |= closeUndelivered
 	}
 	if s.isUnansweredLocked() && !s.is(manualClose) {
 		s.status |= sentClose
@@ -307,10 +307,10 @@ func (g *guest) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 func (g *guest) deliverLateAndUnlock() {
 	s, late := g.s, g.late
 	g.late = nil
-	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
+	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
 	g.runAndUnlock("OnClose", func() error {
 		for _, l := range late {
-			l.hear(s, event)
+			l.call(s, event)
 		}
 		return nil
 	})
@@ -337,8 +337,8 @@ func (g *guest) answer() {
 		return
 	}
 	s.status |= sentClose
-	s.link.closeLocked(s.fate.reply())
-	s.roomLocked()
+	s.link.closeLocked(s.result.reply())
+	s.notifyRoomLocked()
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
@@ -348,7 +348,7 @@ func (g *guest) answer() {
 func (s *Socket) isUnansweredLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
 
 // reply is the Close that answers the peer's.
-func (e *ending) reply() closeFrame {
+func (e *closeResult) reply() closeFrame {
 	if e.Code == StatusNoStatusRcvd {
 		return closeFrame{}
 	}

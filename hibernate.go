@@ -51,7 +51,7 @@ func (c *clock) add(d due) {
 	c.armLocked()
 }
 
-// armLocked sets the timer to what is due first. mu must be held.
+// setTimerLocked sets the timer to what is due first. mu must be held.
 func (c *clock) armLocked() {
 	if len(c.due) == 0 || !c.timerAt.IsZero() && !c.due[0].at.Before(c.timerAt) {
 		return

@@ -25,7 +25,7 @@ func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 	if err := s.awaitArrival(ctx, wantPiece); err != nil {
 		return 0, nil, err
 	}
-	r := &messageReader{s: s, ctx: ctx, turn: s.in.turn}
+	r := &messageReader{s: s, ctx: ctx, turn: s.in.callSeq}
 	kind := s.in.queue.front().kind
 	r.pieceLocked()
 	return kind, r, nil
@@ -45,8 +45,8 @@ var errStaleReader = errors.New("edgews: reader used after another receive on it
 // pieceLocked takes the next piece from the inbox. mu must be held.
 func (r *messageReader) pieceLocked() {
 	it := r.s.popPieceLocked()
-	r.s.in.lent.free()
-	r.s.in.lent = it.buf
+	r.s.in.lentBuffer.free()
+	r.s.in.lentBuffer = it.buf
 	r.rest, r.last = it.buf.b, it.last
 }
 
@@ -70,14 +70,14 @@ func (r *messageReader) Read(p []byte) (int, error) {
 func (r *messageReader) stale() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	return r.s.in.turn != r.turn
+	return r.s.in.callSeq != r.turn
 }
 
 func (r *messageReader) next() error {
 	s := r.s
 	s.mu.Lock()
 	switch {
-	case s.in.turn != r.turn:
+	case s.in.callSeq != r.turn:
 		s.mu.Unlock()
 		return errStaleReader
 	case s.in.receiving:

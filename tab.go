@@ -99,7 +99,7 @@ func (s *Socket) joinLocked(o *object) {
 		return
 	}
 	s.extraLocked().tab = newTab(o.tab.meter, o, s)
-	s.extra.tab.listLocked()
+	s.socketExtra.tab.listLocked()
 }
 
 // isObjects reports whether t is an object's own, not a socket's.
@@ -171,7 +171,7 @@ func (t *tab) mindLocked(messages, n int) {
 	}
 }
 
-// sentLocked counts a whole message that goes out. mu must be held.
+// noteSentLocked counts a whole message that goes out. mu must be held.
 func (t *tab) sentLocked(n int) {
 	if t != nil {
 		t.sent(n)
@@ -186,7 +186,7 @@ func (t *tab) sent(n int) {
 	t.lateLocked()
 }
 
-// outLocked counts a message that goes out, or a piece of one. mu must be held.
+// outboxLocked counts a message that goes out, or a piece of one. mu must be held.
 func (t *tab) outLocked(m *outgoing) {
 	switch {
 	case t == nil || m.as == asNothing:
