@@ -48,7 +48,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	server.opts = c.opts
 	server.describeLocked(c.identity())
 	as := asMessage
-	if server.tab != nil {
+	if server.counter != nil {
 		as = asNothing // its object's meter knows what it has sent
 	}
 	w := newWire(server, c)

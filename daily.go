@@ -219,7 +219,7 @@ func (q *quota) close(over error, first bool) {
 
 // lease returns what a connection may count before it books, or why it may not go on. What it has counted has been booked. The
 // mutex of its tab must be held.
-func (q *quota) lease(t *tab) (lease, error) {
+func (q *quota) lease(c *usageCounter) (lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -232,7 +232,7 @@ func (q *quota) lease(t *tab) (lease, error) {
 		q.lookSoon()
 	}
 	l := q.shareLocked()
-	if q.callInLocked(t, l) {
+	if q.callInLocked(c, l) {
 		l = q.shareLocked()
 	}
 	if l.messages == 0 || l.bytes == 0 {
@@ -254,14 +254,14 @@ func (q *quota) shareLocked() lease {
 
 // callInLocked ends all leases when they have become half as large, since those from before may be more than is left, and has what has been
 // counted booked, except on t, where it is. It returns whether it has. mu must be held.
-func (q *quota) callInLocked(t *tab, l lease) bool {
+func (q *quota) callInLocked(c *usageCounter, l lease) bool {
 	was := q.largest
 	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
 		q.largest = lease{messages: max(was.messages, l.messages), bytes: max(was.bytes, l.bytes)}
 		return false
 	}
 	q.m.books.term.Add(1)
-	if q.m.bookOthers(t) { // otherwise again with the next message
+	if q.m.bookOthers(c) { // otherwise again with the next message
 		q.largest = l
 	}
 	return true
@@ -313,11 +313,11 @@ func isNewDay(was, day time.Time) bool {
 
 // lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
 // mutex of its tab must be held.
-func (m *Meter) lease(t *tab) (lease, error) {
+func (m *Meter) lease(c *usageCounter) (lease, error) {
 	l := lease{maxLease, maxLeaseBytes, m.books.term.Load()}
 	for ; m != nil; m = m.parent {
 		if q := m.quota.Load(); q != nil {
-			own, err := q.lease(t)
+			own, err := q.lease(c)
 			if err != nil {
 				return lease{}, err
 			}
@@ -329,27 +329,27 @@ func (m *Meter) lease(t *tab) (lease, error) {
 
 // bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held. So it cannot wait for those
 // that are counting at this moment: it returns whether there were none.
-func (m *Meter) bookOthers(own *tab) (all bool) {
+func (m *Meter) bookOthers(except *usageCounter) (all bool) {
 	all = true
 	m.mu.Lock()
-	tabs := slices.Clone(m.tabs)
+	counters := slices.Clone(m.counters)
 	m.mu.Unlock()
-	for _, t := range tabs {
+	for _, c := range counters {
 		switch {
-		case t.mu == own.mu:
-		case t.mu.TryLock():
+		case c.mu == except.mu:
+		case c.mu.TryLock():
 			fact := FactTraffic
-			if t.isObjects() {
+			if c.isObject() {
 				fact = FactActive
 			}
-			t.bookLocked(fact, false)
-			t.mu.Unlock()
+			c.bookLocked(fact, false)
+			c.mu.Unlock()
 		default:
 			all = false
 		}
 	}
 	for _, t := range m.children() {
-		all = t.bookOthers(own) && all
+		all = t.bookOthers(except) && all
 	}
 	return all
 }
@@ -368,9 +368,9 @@ func (m *Meter) lookAll() {
 func (m *Meter) closeAll(err error) {
 	m.mu.Lock()
 	var sockets []*Socket
-	for _, t := range m.tabs {
-		if t.socket != nil {
-			sockets = append(sockets, t.socket)
+	for _, c := range m.counters {
+		if c.socket != nil {
+			sockets = append(sockets, c.socket)
 		}
 	}
 	m.mu.Unlock()

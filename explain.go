@@ -99,7 +99,7 @@ func (o *object) explain(p Plan) (e Explanation, ok bool) {
 		return e, false
 	}
 	e.Reasons = o.reasons()
-	if o.tab == nil {
+	if o.counter == nil {
 		return e, true
 	}
 	e.Used = o.usedSoFar()
@@ -111,16 +111,16 @@ func (o *object) explain(p Plan) (e Explanation, ok bool) {
 
 // usedSoFar returns what the object and its sockets have used.
 func (o *object) usedSoFar() Usage {
-	o.tab.settle(false)
+	o.counter.bookNow(false)
 	for _, s := range o.sockets() {
 		s.mu.Lock()
-		if t := s.tab; t != nil && t.object == o {
-			t.bookLocked(FactTraffic, false)
+		if c := s.counter; c != nil && c.object == o {
+			c.bookLocked(FactTraffic, false)
 		}
 		s.mu.Unlock()
 	}
-	o.tab.meter.mu.Lock()
-	defer o.tab.meter.mu.Unlock()
+	o.counter.meter.mu.Lock()
+	defer o.counter.meter.mu.Unlock()
 	return o.used
 }
 

@@ -51,7 +51,7 @@ type Meter struct {
 	day      dayMark
 	savedDay dayMark // the one that the ledger has
 	underway Usage   // admitted, and not booked yet; with what tenants have
-	tabs     []*tab
+	counters []*usageCounter
 	tenants  map[string]*Meter
 	inOrder  []*Meter // the tenants as they came; only appended to
 }
@@ -221,10 +221,10 @@ func (m *Meter) children() []*Meter {
 // settle books everything that has been counted up to now, and makes records of it if told to.
 func (m *Meter) settle(record bool) {
 	m.mu.Lock()
-	tabs := slices.Clone(m.tabs)
+	counters := slices.Clone(m.counters)
 	m.mu.Unlock()
-	for _, t := range tabs {
-		t.settle(record)
+	for _, c := range counters {
+		c.bookNow(record)
 	}
 	for _, t := range m.children() {
 		t.settle(record)
@@ -279,24 +279,24 @@ func (m *Meter) recordLocked(r Record) {
 func (m *Meter) records() bool { return m.books.opts.Record != nil }
 
 // listLocked puts t among those that may have something to be booked. mu must be held.
-func (m *Meter) listLocked(t *tab) {
-	if t.place == 0 {
-		m.tabs = append(m.tabs, t)
-		t.place = len(m.tabs)
+func (m *Meter) listLocked(c *usageCounter) {
+	if c.meterIndex == 0 {
+		m.counters = append(m.counters, c)
+		c.meterIndex = len(m.counters)
 		m.countOpen(1)
 	}
 }
 
 // unlistLocked takes t out. mu must be held.
-func (m *Meter) unlistLocked(t *tab) {
-	if t.place == 0 {
+func (m *Meter) unlistLocked(c *usageCounter) {
+	if c.meterIndex == 0 {
 		return
 	}
-	last := len(m.tabs) - 1
-	m.tabs[t.place-1] = m.tabs[last]
-	m.tabs[t.place-1].place = t.place
-	m.tabs[last] = nil
-	m.tabs, t.place = m.tabs[:last], 0
+	last := len(m.counters) - 1
+	m.counters[c.meterIndex-1] = m.counters[last]
+	m.counters[c.meterIndex-1].meterIndex = c.meterIndex
+	m.counters[last] = nil
+	m.counters, c.meterIndex = m.counters[:last], 0
 	m.countOpen(-1)
 }
 
@@ -309,7 +309,7 @@ func (m *Meter) countOpen(n int64) {
 // idle reports whether nothing of m is going on, and the ledger, if there is one, has everything.
 func (m *Meter) idle() bool {
 	m.mu.Lock()
-	busy := len(m.tabs) > 0 || m.books.ledger != nil && m.unsavedLocked()
+	busy := len(m.counters) > 0 || m.books.ledger != nil && m.unsavedLocked()
 	m.mu.Unlock()
 	return !busy && !slices.ContainsFunc(m.children(), func(t *Meter) bool { return !t.idle() })
 }

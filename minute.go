@@ -27,15 +27,15 @@ func (m *minutes) count(n int, at time.Duration, floor int64) (added int64) {
 }
 
 // carryLocked counts bytes that a connection carries. mu must be held.
-func (t *tab) carryLocked(n int) {
-	if floor := t.meter.books.opts.MinuteFloor; floor > 0 && t.running {
-		t.used.MinuteBytes += t.minutes.count(n, sinceEpoch(), floor)
+func (c *usageCounter) addMinuteBytesLocked(n int) {
+	if floor := c.meter.books.opts.MinuteFloor; floor > 0 && c.timing {
+		c.used.MinuteBytes += c.minuteFloor.count(n, sinceEpoch(), floor)
 	}
 }
 
 // carryToLocked counts the minutes up to at. mu must be held.
-func (t *tab) carryToLocked(at time.Duration) {
-	if floor := t.meter.books.opts.MinuteFloor; floor > 0 {
-		t.used.MinuteBytes += t.minutes.count(0, at, floor)
+func (c *usageCounter) addMinutesUntilLocked(at time.Duration) {
+	if floor := c.meter.books.opts.MinuteFloor; floor > 0 {
+		c.used.MinuteBytes += c.minuteFloor.count(0, at, floor)
 	}
 }

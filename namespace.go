@@ -226,7 +226,7 @@ func (n *Namespace) object(id ID) *object {
 	}
 	o := &object{ns: n, id: id, since: time.Now()}
 	if payer != nil {
-		o.tab = newTab(payer, o, nil)
+		o.counter = newUsageCounter(payer, o, nil)
 	}
 	n.objects[id] = o
 	return o

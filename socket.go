@@ -57,15 +57,15 @@ type Socket struct {
 
 // extra is what a socket that has fallen silent mostly does not have.
 type extra struct {
-	about     *identity   // nil: there is nothing to tell
-	listeners *listeners  // nil: none but onMessage
-	in        *inbox      // always there in a pair, and once a receive method has been called
-	waits     *waits      // what others wait for
-	fate      *ending     // how the socket ends, from when that is certain
-	owner     owner       // nil, or the object that the socket belongs to or keeps awake
-	attached  *attachment // nil: none
-	tab       *tab        // nil, or where it is counted what the socket uses
-	shared    bool        // by several sockets: to be read only
+	about     *identity     // nil: there is nothing to tell
+	listeners *listeners    // nil: none but onMessage
+	in        *inbox        // always there in a pair, and once a receive method has been called
+	waits     *waits        // what others wait for
+	fate      *ending       // how the socket ends, from when that is certain
+	owner     owner         // nil, or the object that the socket belongs to or keeps awake
+	attached  *attachment   // nil: none
+	counter   *usageCounter // nil, or where it is counted what the socket uses
+	shared    bool          // by several sockets: to be read only
 }
 
 // noExtra is shared by all sockets that have none.
@@ -352,7 +352,7 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(len(p))
+	s.counter.countWholeSentLocked(len(p))
 	w.outLocked().addMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()
@@ -370,7 +370,7 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(n)
+	s.counter.countWholeSentLocked(n)
 	w.outLocked().addShared(encoded, n)
 	w.transmitLocked()
 	return true
@@ -384,7 +384,7 @@ func (s *Socket) plainWireLocked(n int) *wire {
 	switch {
 	case !ok || w.client || s.status&(ordinary|extraordinary) != ordinary:
 		return nil
-	case s.tab != nil && s.tab.barred != nil:
+	case s.counter != nil && s.counter.quotaErr != nil:
 		return nil
 	case w.deflater != nil && n >= s.opts.Compression.Threshold:
 		return nil
@@ -452,8 +452,8 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.writableLocked(); err != nil {
 		return err
 	}
-	if s.tab.barredLocked() != nil {
-		s.tab.obeyLocked()
+	if s.counter.quotaErrLocked() != nil {
+		s.counter.failOverQuotaLocked()
 		return ErrClosed
 	}
 	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {

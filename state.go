@@ -133,7 +133,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	s.extraLocked().owner = m
-	s.joinLocked(st.o)
+	s.countForObjectLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)

@@ -9,7 +9,7 @@ import (
 
 // tab is what one connection or one object has used and its meter has not fetched. It is guarded by a mutex that whoever
 // counts holds anyway, so that counting is an addition and connections do not meet.
-type tab struct {
+type usageCounter struct {
 	// Immutable.
 	meter  *Meter
 	object *object     // nil: of no object
@@ -17,35 +17,35 @@ type tab struct {
 	mu     *sync.Mutex // the socket's or the object's
 
 	// Guarded by mu.
-	conn     uint64        // the number of the connection; 0: of none
-	lease    lease         // of the quotas, if there are any
-	barred   error         // a quota that is used up; nil: go on
-	used     Usage         // counted, and not booked
-	recorded *Usage        // booked, and not recorded; nil if nobody wants records
-	since    time.Time     // since when it is not recorded
-	from     time.Duration // up to when the time that runs has been counted, since epoch
-	minutes  minutes       // of a connection, if they count
-	running  bool          // it does run
-	listed   bool          // the meter knows of it
-	place    int           // in meter.tabs, from 1; 0: it is not there. Guarded by the meter's mu.
+	connection    uint64        // the number of the connection; 0: of none
+	lease         lease         // of the quotas, if there are any
+	quotaErr      error         // a quota that is used up; nil: go on
+	used          Usage         // counted, and not booked
+	unrecorded    *Usage        // booked, and not recorded; nil if nobody wants records
+	recordedUntil time.Time     // since when it is not recorded
+	countedUntil  time.Duration // up to when the time that runs has been counted, since epoch
+	minuteFloor   minutes       // of a connection, if they count
+	timing        bool          // it does run
+	registered    bool          // the meter knows of it
+	meterIndex    int           // in meter.tabs, from 1; 0: it is not there. Guarded by the meter's mu.
 
 	// Atomics.
-	over      atomic.Bool  // the socket has ended: what comes late is booked at once
+	ended     atomic.Bool  // the socket has ended: what comes late is booked at once
 	busy      atomic.Int64 // what handlers have taken, in nanoseconds
 	busySince atomic.Int64 // since when one runs, since epoch; 0: none does
 }
 
-func newTab(m *Meter, o *object, s *Socket) *tab {
-	t := &tab{meter: m, object: o, socket: s, since: time.Now()}
+func newUsageCounter(m *Meter, o *object, s *Socket) *usageCounter {
+	c := &usageCounter{meter: m, object: o, socket: s, recordedUntil: time.Now()}
 	if s != nil {
-		t.mu = s.mu
+		c.mu = s.mu
 	} else {
-		t.mu = &o.mu
+		c.mu = &o.mu
 	}
 	if m.records() {
-		t.recorded = new(Usage)
+		c.unrecorded = new(Usage)
 	}
-	return t
+	return c
 }
 
 // epoch is what the times of tabs count from. They have to be finer, and to reach farther, than an instant.
@@ -64,300 +64,300 @@ const (
 
 // payer returns who pays for a connection that is opened in ctx: the object that opens it, if it has a meter, or m.
 func payer(ctx context.Context, m *Meter) (*Meter, *object) {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.tab != nil {
-		return o.tab.meter, o
+	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.counter != nil {
+		return o.counter.meter, o
 	}
 	return m, nil
 }
 
 // openTabLocked begins to count for a connection. mu must be held, or s be new.
-func (s *Socket) openTabLocked(m *Meter, o *object, byPeer bool) {
+func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 	if m == nil {
 		return
 	}
-	t := s.tab
-	if t == nil {
-		t = newTab(m, o, s)
-		s.extraLocked().tab = t
+	c := s.counter
+	if c == nil {
+		c = newUsageCounter(m, o, s)
+		s.extraLocked().counter = c
 	}
-	t.conn = t.meter.books.connections.Add(1)
-	t.since = time.Now()
-	t.from, t.running = t.since.Sub(epoch), true
-	t.minutes.begin(t.from)
+	c.connection = c.meter.books.connections.Add(1)
+	c.recordedUntil = time.Now()
+	c.countedUntil, c.timing = c.recordedUntil.Sub(epoch), true
+	c.minuteFloor.begin(c.countedUntil)
 	if byPeer {
-		t.meter.book(o, t.record(FactOpened, Usage{Connections: 1}, t.since))
+		c.meter.book(o, c.newRecordLocked(FactOpened, Usage{Connections: 1}, c.recordedUntil))
 	}
 }
 
 // joinLocked begins to count for a socket that o accepts, if nobody counts for it yet. mu must be held.
-func (s *Socket) joinLocked(o *object) {
-	if o.tab == nil || s.tab != nil {
+func (s *Socket) countForObjectLocked(o *object) {
+	if o.counter == nil || s.counter != nil {
 		return
 	}
 	if w, ok := s.link.(*wire); ok {
-		s.openTabLocked(o.tab.meter, o, !w.client)
+		s.startCounterLocked(o.counter.meter, o, !w.client)
 		return
 	}
-	s.extraLocked().tab = newTab(o.tab.meter, o, s)
-	s.extra.tab.listLocked()
+	s.extraLocked().counter = newUsageCounter(o.counter.meter, o, s)
+	s.extra.counter.registerLocked()
 }
 
 // isObjects reports whether t is an object's own, not a socket's.
-func (t *tab) isObjects() bool { return t.socket == nil }
+func (c *usageCounter) isObject() bool { return c.socket == nil }
 
 // listLocked lets the meter know that there is something to be fetched, or will be. mu must be held.
-func (t *tab) listLocked() {
-	if t == nil || t.listed || t.over.Load() {
+func (c *usageCounter) registerLocked() {
+	if c == nil || c.registered || c.ended.Load() {
 		return
 	}
-	t.listed = true
-	t.meter.mu.Lock()
-	defer t.meter.mu.Unlock()
-	t.meter.listLocked(t)
-	t.meter.books.stir()
+	c.registered = true
+	c.meter.mu.Lock()
+	defer c.meter.mu.Unlock()
+	c.meter.listLocked(c)
+	c.meter.books.stir()
 }
 
 // arrivedOnTabLocked counts a message that has arrived on the wire, except for an object's, which counts when the object gets
 // it. It returns the tab, and what inLocked does. mu must be held.
-func (s *Socket) arrivedOnTabLocked(n int) (t *tab, ok bool) {
-	t = s.tab
-	return t, t == nil || s.is(owned) || t.inLocked(1, n)
+func (s *Socket) countArrivalLocked(n int) (c *usageCounter, ok bool) {
+	c = s.counter
+	return c, c == nil || s.is(owned) || c.countReceivedLocked(1, n)
 }
 
 // inLocked counts a message that has arrived, or a piece of one. If a quota is used up it fails the socket, and returns false: the message
 // is not to be delivered, and transmit has to follow. mu must be held.
-func (t *tab) inLocked(messages, n int) (ok bool) {
+func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	switch {
-	case t == nil:
+	case c == nil:
 		return true
-	case t.barredLocked() != nil: // and there is no need to count it
-		return t.obeyLocked()
+	case c.quotaErrLocked() != nil: // and there is no need to count it
+		return c.failOverQuotaLocked()
 	}
-	t.used.MessagesIn += int64(messages)
-	t.used.BytesIn += int64(n)
-	t.carryLocked(n)
-	t.mindLocked(messages, n)
-	t.lateLocked()
-	return t.barred == nil || t.obeyLocked()
+	c.used.MessagesIn += int64(messages)
+	c.used.BytesIn += int64(n)
+	c.addMinuteBytesLocked(n)
+	c.chargeLeaseLocked(messages, n)
+	c.bookIfEndedLocked()
+	return c.quotaErr == nil || c.failOverQuotaLocked()
 }
 
 // barredLocked returns why the connection may not go on, if a quota was used up and still is. mu must be held.
-func (t *tab) barredLocked() error {
-	if t == nil || t.barred == nil {
+func (c *usageCounter) quotaErrLocked() error {
+	if c == nil || c.quotaErr == nil {
 		return nil
 	}
-	t.lease, t.barred = t.meter.lease(t)
-	return t.barred
+	c.lease, c.quotaErr = c.meter.lease(c)
+	return c.quotaErr
 }
 
 // obeyLocked ends the socket, because a quota is used up. It returns false. mu must be held.
-func (t *tab) obeyLocked() bool {
-	if t.socket != nil {
-		t.socket.failLocked(StatusPolicyViolation, quotaReason, t.barred)
+func (c *usageCounter) failOverQuotaLocked() bool {
+	if c.socket != nil {
+		c.socket.failLocked(StatusPolicyViolation, quotaReason, c.quotaErr)
 	}
 	return false
 }
 
 // mindLocked asks the quotas, if there are any, whether the connection may go on, once it has counted what they have let it. mu must be held.
-func (t *tab) mindLocked(messages, n int) {
-	if t.meter.books.quotas.Load() == 0 {
+func (c *usageCounter) chargeLeaseLocked(messages, n int) {
+	if c.meter.books.quotas.Load() == 0 {
 		return
 	}
-	t.lease.messages -= int64(messages)
-	t.lease.bytes -= int64(n)
-	if t.lease.messages < 0 || t.lease.bytes < 0 || t.lease.term != t.meter.books.term.Load() {
-		t.bookLocked(FactTraffic, false)
-		t.lease, t.barred = t.meter.lease(t)
+	c.lease.messages -= int64(messages)
+	c.lease.bytes -= int64(n)
+	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.term != c.meter.books.term.Load() {
+		c.bookLocked(FactTraffic, false)
+		c.lease, c.quotaErr = c.meter.lease(c)
 	}
 }
 
 // sentLocked counts a whole message that goes out. mu must be held.
-func (t *tab) sentLocked(n int) {
-	if t != nil {
-		t.sent(n)
+func (c *usageCounter) countWholeSentLocked(n int) {
+	if c != nil {
+		c.addWholeSentLocked(n)
 	}
 }
 
-func (t *tab) sent(n int) {
-	t.used.MessagesOut++
-	t.used.BytesOut += int64(n)
-	t.carryLocked(n)
-	t.mindLocked(1, n)
-	t.lateLocked()
+func (c *usageCounter) addWholeSentLocked(n int) {
+	c.used.MessagesOut++
+	c.used.BytesOut += int64(n)
+	c.addMinuteBytesLocked(n)
+	c.chargeLeaseLocked(1, n)
+	c.bookIfEndedLocked()
 }
 
 // outLocked counts a message that goes out, or a piece of one. mu must be held.
-func (t *tab) outLocked(m *outgoing) {
+func (c *usageCounter) countSentLocked(m *outgoing) {
 	switch {
-	case t == nil || m.as == asNothing:
+	case c == nil || m.as == asNothing:
 		return
 	case m.as == asAutoResponse:
-		t.used.AutoResponses++
-		t.mindLocked(1, 0)
+		c.used.AutoResponses++
+		c.chargeLeaseLocked(1, 0)
 	default:
 		messages := 0
 		if m.last {
 			messages = 1
 		}
-		t.used.MessagesOut += int64(messages)
-		t.used.BytesOut += int64(len(m.data))
-		t.carryLocked(len(m.data))
-		t.mindLocked(messages, len(m.data))
+		c.used.MessagesOut += int64(messages)
+		c.used.BytesOut += int64(len(m.data))
+		c.addMinuteBytesLocked(len(m.data))
+		c.chargeLeaseLocked(messages, len(m.data))
 	}
-	t.lateLocked()
+	c.bookIfEndedLocked()
 }
 
 // lateLocked books what is counted for a socket that has ended. mu must be held.
-func (t *tab) lateLocked() {
-	if t.over.Load() {
-		t.bookLocked(FactTraffic, true)
+func (c *usageCounter) bookIfEndedLocked() {
+	if c.ended.Load() {
+		c.bookLocked(FactTraffic, true)
 	}
 }
 
 // enter notes that a handler begins, and when, since epoch.
-func (t *tab) enter() time.Duration {
-	if t == nil {
+func (c *usageCounter) handlerStarted() time.Duration {
+	if c == nil {
 		return 0
 	}
 	at := sinceEpoch()
-	t.busySince.Store(int64(at))
+	c.busySince.Store(int64(at))
 	return at
 }
 
 // enterAgain is enter right after a leave, which has read the clock; 0: there was none.
-func (t *tab) enterAgain(left time.Duration) {
+func (c *usageCounter) handlerStartedAgain(left time.Duration) {
 	if left == 0 {
 		left = sinceEpoch()
 	}
-	t.busySince.Store(int64(left))
+	c.busySince.Store(int64(left))
 }
 
 // leave notes that it has returned, and when, since epoch.
-func (t *tab) leave() time.Duration {
-	if t == nil {
+func (c *usageCounter) handlerReturned() time.Duration {
+	if c == nil {
 		return 0
 	}
 	end := int64(sinceEpoch())
-	if began := t.busySince.Swap(0); began != 0 && began < end {
-		t.busy.Add(end - began)
+	if began := c.busySince.Swap(0); began != 0 && began < end {
+		c.busy.Add(end - began)
 	}
-	if t.over.Load() {
-		t.settle(true)
+	if c.ended.Load() {
+		c.bookNow(true)
 	}
 	return time.Duration(end)
 }
 
 // takeBusy returns what handlers have taken since the last call. One that runs counts up to at.
-func (t *tab) takeBusy(at time.Duration) time.Duration {
-	began := t.busySince.Load()
-	if began != 0 && began < int64(at) && t.busySince.CompareAndSwap(began, int64(at)) {
-		t.busy.Add(int64(at) - began)
+func (c *usageCounter) takeBusy(at time.Duration) time.Duration {
+	began := c.busySince.Load()
+	if began != 0 && began < int64(at) && c.busySince.CompareAndSwap(began, int64(at)) {
+		c.busy.Add(int64(at) - began)
 	}
-	return time.Duration(t.busy.Swap(0))
+	return time.Duration(c.busy.Swap(0))
 }
 
 // endLocked is told that the socket's fate is sealed. mu must be held.
-func (t *tab) endLocked() {
-	if t == nil || t.over.Swap(true) {
+func (c *usageCounter) socketEndedLocked() {
+	if c == nil || c.ended.Swap(true) {
 		return
 	}
 	fact := FactClosed
-	if t.conn == 0 {
+	if c.connection == 0 {
 		fact = FactTraffic
 	}
-	t.bookLocked(fact, true)
-	t.running = false
+	c.bookLocked(fact, true)
+	c.timing = false
 }
 
 // turnedLocked is told that the object's state has changed at that time. mu must be held.
-func (t *tab) turnedLocked(was, is ObjectState, at time.Time) {
+func (c *usageCounter) objectStateChangedLocked(was, is ObjectState, at time.Time) {
 	switch {
-	case t == nil:
+	case c == nil:
 	case is == ObjectActive:
-		t.from, t.running = at.Sub(epoch), true
-		if t.recorded != nil && *t.recorded == (Usage{}) {
-			t.since = at
+		c.countedUntil, c.timing = at.Sub(epoch), true
+		if c.unrecorded != nil && *c.unrecorded == (Usage{}) {
+			c.recordedUntil = at
 		}
-		t.listLocked()
+		c.registerLocked()
 	case was == ObjectActive:
-		t.runLocked(at.Sub(epoch))
-		t.running = false
-		if t.recorded != nil {
-			t.bookLocked(FactActive, true)
+		c.addElapsedLocked(at.Sub(epoch))
+		c.timing = false
+		if c.unrecorded != nil {
+			c.bookLocked(FactActive, true)
 		}
 	}
 }
 
 // runLocked counts the time that runs. mu must be held.
-func (t *tab) runLocked(at time.Duration) {
-	switch d := at - t.from; {
-	case !t.running:
+func (c *usageCounter) addElapsedLocked(at time.Duration) {
+	switch d := at - c.countedUntil; {
+	case !c.timing:
 		return
-	case t.isObjects():
-		t.used.Active += d
+	case c.isObject():
+		c.used.Active += d
 	default:
-		t.used.Connected += d
-		t.carryToLocked(at)
+		c.used.Connected += d
+		c.addMinutesUntilLocked(at)
 	}
-	t.from = at
+	c.countedUntil = at
 }
 
 // settle books what there is up to now, and makes a record of it if told to.
-func (t *tab) settle(record bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (c *usageCounter) bookNow(record bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	fact := FactTraffic
-	if t.isObjects() {
+	if c.isObject() {
 		fact = FactActive
 	}
-	t.bookLocked(fact, record)
+	c.bookLocked(fact, record)
 }
 
 // bookLocked books everything up to now. mu must be held.
-func (t *tab) bookLocked(f Fact, record bool) {
+func (c *usageCounter) bookLocked(f Fact, record bool) {
 	at := time.Now()
-	t.runLocked(at.Sub(epoch))
-	t.used.Busy += t.takeBusy(at.Sub(epoch))
-	m, u := t.meter, t.used
+	c.addElapsedLocked(at.Sub(epoch))
+	c.used.Busy += c.takeBusy(at.Sub(epoch))
+	m, u := c.meter, c.used
 	defer m.bookAbove(u)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bookLocked(t.object, u)
-	if t.recorded != nil {
-		*t.recorded = t.recorded.Add(t.used)
-		if record && (*t.recorded != Usage{} || f == FactClosed) {
-			m.recordLocked(t.record(f, *t.recorded, at))
-			*t.recorded, t.since = Usage{}, at
+	m.bookLocked(c.object, u)
+	if c.unrecorded != nil {
+		*c.unrecorded = c.unrecorded.Add(c.used)
+		if record && (*c.unrecorded != Usage{} || f == FactClosed) {
+			m.recordLocked(c.newRecordLocked(f, *c.unrecorded, at))
+			*c.unrecorded, c.recordedUntil = Usage{}, at
 		}
 	}
-	t.used = Usage{}
-	if t.over.Load() || t.isObjects() && !t.running && (t.recorded == nil || record) {
-		m.unlistLocked(t)
-		t.listed = false
+	c.used = Usage{}
+	if c.ended.Load() || c.isObject() && !c.timing && (c.unrecorded == nil || record) {
+		m.unlistLocked(c)
+		c.registered = false
 	}
 }
 
 // record returns a record up to at. mu must be held.
-func (t *tab) record(f Fact, u Usage, at time.Time) Record {
-	r := Record{Fact: f, Connection: t.conn, From: t.since, To: at, Usage: u}
-	if t.object != nil {
-		r.Namespace, r.Object = t.object.ns.name, t.object.id
+func (c *usageCounter) newRecordLocked(f Fact, u Usage, at time.Time) Record {
+	r := Record{Fact: f, Connection: c.connection, From: c.recordedUntil, To: at, Usage: u}
+	if c.object != nil {
+		r.Namespace, r.Object = c.object.ns.name, c.object.id
 	}
 	return r
 }
 
 // account books a fact of the object's that takes no time.
 func (o *object) account(f Fact, u Usage) {
-	if o.tab == nil {
+	if o.counter == nil {
 		return
 	}
 	now := time.Now()
-	o.tab.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
+	o.counter.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
 }
 
 // forgetLocked books the last of an object that nobody will know any more. mu must be held.
-func (t *tab) forgetLocked() {
-	if t != nil && t.listed {
-		t.bookLocked(FactActive, true)
+func (c *usageCounter) objectForgottenLocked() {
+	if c != nil && c.registered {
+		c.bookLocked(FactActive, true)
 	}
 }

@@ -39,7 +39,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 		w.s.status |= streamingOut
 		return
 	}
-	w.s.tab.outLocked(m)
+	w.s.counter.countSentLocked(m)
 	if w.s.is(owned) && !m.ungated {
 		w.s.gateLocked()
 	}

@@ -92,7 +92,7 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
-	s.openTabLocked(c.meter, c.object, !c.client)
+	s.startCounterLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
 		w.early(c.buffered, c.opts.MaxMessageSize)
 	}
@@ -116,7 +116,7 @@ func newFilters(c wireConfig) *filters {
 func (w *wire) startLocked() {
 	w.heard = now()
 	w.sent = w.heard
-	w.s.tab.listLocked()
+	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
@@ -380,19 +380,19 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 		}
 		w.busyLocked()
 		w.borrowLocked(spare)
-		t := s.tab
-		if t != nil {
-			if !t.inLocked(1, len(data)) {
+		c := s.counter
+		if c != nil {
+			if !c.countReceivedLocked(1, len(data)) {
 				s.mu.Unlock()
 				w.transmit()
 				return i, held, false
 			}
-			t.enterAgain(last)
+			c.handlerStartedAgain(last)
 		}
 		s.mu.Unlock()
 		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
-		if t != nil {
-			last = t.leave()
+		if c != nil {
+			last = c.handlerReturned()
 		}
 	}
 	return i, held, true
