@@ -41,7 +41,7 @@ const (
 // lease is what a connection may still count before it has to book.
 type lease struct {
 	messages, bytes int64
-	term            uint32 // that of books for which it is good
+	generation      uint32 // that of books for which it is good
 }
 
 // dayMark is what a meter and its tenants had used when a day began.
@@ -83,15 +83,15 @@ func (m *Meter) SetQuota(daily Plan) {
 	was := m.quota.Swap(q)
 	switch {
 	case was == nil && q != nil:
-		m.books.quotas.Add(1)
+		m.accounting.quotaCount.Add(1)
 	case was != nil && q == nil:
-		m.books.quotas.Add(-1)
+		m.accounting.quotaCount.Add(-1)
 	}
-	if q != nil && m.open.Load() > 0 {
+	if q != nil && m.openCounters.Load() > 0 {
 		q.look() // so that there are leases for the sockets that are open
 	}
-	m.books.term.Add(1)
-	m.books.stir()
+	m.accounting.leaseGeneration.Add(1)
+	m.accounting.scheduleFlush()
 }
 
 // pass is what admit gives for something that may be used. It counts as used until somebody says what came of it, once.
@@ -102,12 +102,12 @@ type pass struct {
 
 // admit lets u in, or says why not. It is for what is about to be used; no mutex may be held.
 func (m *Meter) admit(u Usage) (pass, error) {
-	if m == nil || m.books.quotas.Load() == 0 {
+	if m == nil || m.accounting.quotaCount.Load() == 0 {
 		return pass{}, nil
 	}
 	for at := m; at != nil; at = at.parent {
-		if err := at.letIn(u); err != nil {
-			m.settled(u, at)
+		if err := at.reserve(u); err != nil {
+			m.unreserve(u, at)
 			return pass{}, err
 		}
 	}
@@ -119,21 +119,21 @@ func (p *pass) used() { p.unused() }
 
 // unused is called when nothing came of it.
 func (p *pass) unused() {
-	p.m.settled(p.u, nil)
+	p.m.unreserve(p.u, nil)
 	p.m = nil
 }
 
 // settled takes u off what is underway with m and all above it, up to end.
-func (m *Meter) settled(u Usage, end *Meter) {
+func (m *Meter) unreserve(u Usage, end *Meter) {
 	for ; m != end && m != nil; m = m.parent {
 		m.mu.Lock()
-		m.underway = m.underway.Sub(u)
+		m.reserved = m.reserved.Sub(u)
 		m.mu.Unlock()
 	}
 }
 
 // letIn notes that u is underway, unless m has a quota that does not let it in.
-func (m *Meter) letIn(u Usage) error {
+func (m *Meter) reserve(u Usage) error {
 	q := m.quota.Load()
 	if q != nil {
 		q.lookIfStale()
@@ -142,13 +142,13 @@ func (m *Meter) letIn(u Usage) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	underway := m.underway.Add(u)
+	underway := m.reserved.Add(u)
 	if q != nil {
-		if err := cmp.Or(q.over, q.plan.Allows(m.all.Add(q.offset).Add(underway))); err != nil {
+		if err := cmp.Or(q.over, q.plan.Allows(m.withTenants.Add(q.offset).Add(underway))); err != nil {
 			return err
 		}
 	}
-	m.underway = underway
+	m.reserved = underway
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (q *quota) look() {
 func (q *quota) usedLocked() Usage {
 	q.m.mu.Lock()
 	defer q.m.mu.Unlock()
-	return q.m.all.Add(q.offset)
+	return q.m.withTenants.Add(q.offset)
 }
 
 // close closes what is open, because too much has been used.
@@ -212,7 +212,7 @@ func (q *quota) close(over error, first bool) {
 		return
 	}
 	if first {
-		q.m.books.logger().Warn("edgews: daily quota exceeded", "tenant", q.m.tenant, "error", over)
+		q.m.accounting.logger().Warn("edgews: daily quota exceeded", "tenant", q.m.tenant, "error", over)
 	}
 	q.m.closeAll(over)
 }
@@ -248,7 +248,7 @@ func (q *quota) lease(c *usageCounter) (lease, error) {
 // called in. mu must be held.
 func (q *quota) shareLocked() lease {
 	messages, bytes := q.plan.room(q.usedLocked())
-	shares := 4 * float64(max(q.m.open.Load(), 1))
+	shares := 4 * float64(max(q.m.openCounters.Load(), 1))
 	return lease{messages: int64(min(maxLease, messages/shares)), bytes: int64(min(maxLeaseBytes, bytes/shares))}
 }
 
@@ -260,7 +260,7 @@ func (q *quota) callInLocked(c *usageCounter, l lease) bool {
 		q.largest = lease{messages: max(was.messages, l.messages), bytes: max(was.bytes, l.bytes)}
 		return false
 	}
-	q.m.books.term.Add(1)
+	q.m.accounting.leaseGeneration.Add(1)
 	if q.m.bookOthers(c) { // otherwise again with the next message
 		q.largest = l
 	}
@@ -288,17 +288,17 @@ func tellTomorrow(h http.Header) {
 func (m *Meter) bookToday() (offset Usage) {
 	ctx, cancel := context.WithTimeout(context.Background(), quotaLedger)
 	defer cancel()
-	if err := m.books.readLedger(ctx); err != nil {
-		m.books.logger().Error("edgews: meter's ledger is not read: what was used earlier today does not count", "error", err)
+	if err := m.accounting.readLedger(ctx); err != nil {
+		m.accounting.logger().Error("edgews: meter's ledger is not read: what was used earlier today does not count", "error", err)
 	}
-	m.settle(false)
-	earlier := m.earlier()
+	m.bookAll(false)
+	earlier := m.earlierUsage()
 	day := today()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if isNewDay(m.day.Day, day) {
-		m.day = dayMark{day, m.all.Add(earlier)}
-		if m.books.began.Equal(day) {
+		m.day = dayMark{day, m.withTenants.Add(earlier)}
+		if m.accounting.startDay.Equal(day) {
 			m.day.Start = earlier
 		}
 	}
@@ -314,7 +314,7 @@ func isNewDay(was, day time.Time) bool {
 // lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
 // mutex of its tab must be held.
 func (m *Meter) lease(c *usageCounter) (lease, error) {
-	l := lease{maxLease, maxLeaseBytes, m.books.term.Load()}
+	l := lease{maxLease, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
 	for ; m != nil; m = m.parent {
 		if q := m.quota.Load(); q != nil {
 			own, err := q.lease(c)
@@ -348,7 +348,7 @@ func (m *Meter) bookOthers(except *usageCounter) (all bool) {
 			all = false
 		}
 	}
-	for _, t := range m.children() {
+	for _, t := range m.tenantList() {
 		all = t.bookOthers(except) && all
 	}
 	return all
@@ -359,7 +359,7 @@ func (m *Meter) lookAll() {
 	if q := m.quota.Load(); q != nil {
 		q.look()
 	}
-	for _, t := range m.children() {
+	for _, t := range m.tenantList() {
 		t.lookAll()
 	}
 }
@@ -377,7 +377,7 @@ func (m *Meter) closeAll(err error) {
 	for _, s := range sockets {
 		s.fail(StatusPolicyViolation, quotaReason, err)
 	}
-	for _, t := range m.children() {
+	for _, t := range m.tenantList() {
 		t.closeAll(err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // a sum, not a difference, so writing it twice changes nothing. Each commit has a number, which tells whether one of
 // which nobody heard has happened.
 type ledger struct {
-	b    *books
+	b    *accounting
 	turn chan struct{} // holds a token while somebody reads or writes: one at a time
 	run  uint64        // tells this meter from others
 
@@ -62,8 +62,8 @@ func ledgerNames(tenant []string) (names []ledgerName) {
 	return names
 }
 
-func newLedger(b *books) *ledger {
-	return &ledger{b: b, turn: make(chan struct{}, 1), run: rand.Uint64()}
+func newLedger(a *accounting) *ledger {
+	return &ledger{b: a, turn: make(chan struct{}, 1), run: rand.Uint64()}
 }
 
 func (l *ledger) lock(ctx context.Context) error {
@@ -139,32 +139,32 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 	}
 	marked := make(map[*Meter]bool)
 	for _, e := range found {
-		m := l.b.all
+		m := l.b.root
 		for _, name := range e.Tenant {
 			m = m.tenantNamed(string(name), -1)
 		}
 		m.mu.Lock()
-		m.before = e.Usage.Sub(m.saved)
+		m.earlier = e.Usage.Sub(m.saved)
 		if e.Day != nil && !e.Day.Day.Before(m.day.Day) {
 			m.day, m.savedDay, marked[m] = *e.Day, *e.Day, true
 		}
 		m.mu.Unlock()
 	}
 	if !l.read {
-		l.b.all.moveDays(marked)
+		l.b.root.moveDays(marked)
 	}
 	return nil
 }
 
 // moveDays has days begin with what the ledger has, if a quota could not wait for it. Those that are marked do.
 func (m *Meter) moveDays(marked map[*Meter]bool) {
-	earlier := m.earlier()
+	earlier := m.earlierUsage()
 	m.mu.Lock()
 	if !marked[m] && !m.day.Day.IsZero() {
 		m.day.Start = m.day.Start.Add(earlier)
 	}
 	m.mu.Unlock()
-	for _, t := range m.children() {
+	for _, t := range m.tenantList() {
 		t.moveDays(marked)
 	}
 }
@@ -180,7 +180,7 @@ func (l *ledger) flush(ctx context.Context) error {
 		return err
 	}
 	defer store.Release()
-	if l.tried = l.b.all.drafts(nil); len(l.tried) == 0 {
+	if l.tried = l.b.root.drafts(nil); len(l.tried) == 0 {
 		return nil
 	}
 	next := l.seal.next(l.run)
@@ -205,14 +205,14 @@ type draft struct {
 func (m *Meter) drafts(to []draft) []draft {
 	m.mu.Lock()
 	if m.unsavedLocked() {
-		entry := ledgerEntry{Tenant: ledgerNames(m.tenant), Usage: m.before.Add(m.booked)}
+		entry := ledgerEntry{Tenant: ledgerNames(m.tenant), Usage: m.earlier.Add(m.booked)}
 		if day := m.day; !day.Day.IsZero() {
 			entry.Day = &day
 		}
 		to = append(to, draft{m, m.booked, m.day, entry})
 	}
 	m.mu.Unlock()
-	for _, t := range m.children() {
+	for _, t := range m.tenantList() {
 		to = t.drafts(to)
 	}
 	return to
@@ -250,25 +250,25 @@ func (m *Meter) Total(ctx context.Context) (Usage, error) {
 	if m == nil {
 		return Usage{}, nil
 	}
-	if err := m.books.readLedger(ctx); err != nil {
+	if err := m.accounting.readLedger(ctx); err != nil {
 		return Usage{}, err
 	}
-	return m.Usage().Add(m.earlier()), nil
+	return m.Usage().Add(m.earlierUsage()), nil
 }
 
 // earlier returns what the ledger had when it was read.
-func (m *Meter) earlier() Usage {
+func (m *Meter) earlierUsage() Usage {
 	m.mu.Lock()
-	u := m.before
+	u := m.earlier
 	m.mu.Unlock()
-	for _, t := range m.children() {
-		u = u.Add(t.earlier())
+	for _, t := range m.tenantList() {
+		u = u.Add(t.earlierUsage())
 	}
 	return u
 }
 
-func (b *books) readLedger(ctx context.Context) error {
-	l := b.ledger
+func (a *accounting) readLedger(ctx context.Context) error {
+	l := a.ledger
 	if l == nil || l.known.Load() {
 		return nil
 	}
@@ -293,29 +293,29 @@ func (m *Meter) Flush(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
-	return cmp.Or(m.books.flush(ctx), m.books.await(ctx))
+	return cmp.Or(m.accounting.flush(ctx), m.accounting.waitDelivered(ctx))
 }
 
 // flush brings records and ledger up to date.
-func (b *books) flush(ctx context.Context) error {
-	b.record()
-	if b.ledger == nil {
+func (a *accounting) flush(ctx context.Context) error {
+	a.recordAll()
+	if a.ledger == nil {
 		return nil
 	}
-	return b.ledger.flush(ctx)
+	return a.ledger.flush(ctx)
 }
 
 // await waits until Record has been told everything.
-func (b *books) await(ctx context.Context) error {
-	b.mu.Lock()
-	for b.telling {
-		told := b.told.wait()
-		b.mu.Unlock()
+func (a *accounting) waitDelivered(ctx context.Context) error {
+	a.mu.Lock()
+	for a.delivering {
+		told := a.delivered.wait()
+		a.mu.Unlock()
 		if err := waitFor(ctx, told); err != nil {
 			return err
 		}
-		b.mu.Lock()
+		a.mu.Lock()
 	}
-	b.mu.Unlock()
+	a.mu.Unlock()
 	return nil
 }

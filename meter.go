@@ -35,25 +35,25 @@ import (
 // Counting takes no lock that connections share and allocates nothing. A socket without a meter pays one comparison for
 // it; with one, at most two readings of the clock for each message that goes to a listener.
 type Meter struct {
-	books  *books // one for a meter and all its tenants
-	parent *Meter // nil: it is no tenant
-	tenant []string
-	quota  atomic.Pointer[quota] // nil: none
-	open   atomic.Int64          // how many are in tabs, with those of tenants
+	accounting   *accounting // one for a meter and all its tenants
+	parent       *Meter      // nil: it is no tenant
+	tenant       []string
+	quota        atomic.Pointer[quota] // nil: none
+	openCounters atomic.Int64          // how many are in tabs, with those of tenants
 
 	mu sync.Mutex // below those of sockets and objects, above that of books
 
 	// Guarded by mu. Without what tenants have.
-	booked   Usage // since NewMeter
-	all      Usage // … with what tenants have
-	before   Usage // what the ledger has besides
-	saved    Usage // what of booked it has
-	day      dayMark
-	savedDay dayMark // the one that the ledger has
-	underway Usage   // admitted, and not booked yet; with what tenants have
-	counters []*usageCounter
-	tenants  map[string]*Meter
-	inOrder  []*Meter // the tenants as they came; only appended to
+	booked         Usage // since NewMeter
+	withTenants    Usage // … with what tenants have
+	earlier        Usage // what the ledger has besides
+	saved          Usage // what of booked it has
+	day            dayMark
+	savedDay       dayMark // the one that the ledger has
+	reserved       Usage   // admitted, and not booked yet; with what tenants have
+	counters       []*usageCounter
+	tenants        map[string]*Meter
+	tenantsInOrder []*Meter // the tenants as they came; only appended to
 }
 
 // MeterOptions configures a meter. A nil pointer means the zero value.
@@ -100,19 +100,19 @@ const (
 
 // NewMeter returns a meter that has counted nothing.
 func NewMeter(opts *MeterOptions) *Meter {
-	b := &books{began: today()}
+	a := &accounting{startDay: today()}
 	if opts != nil {
-		b.opts = *opts
+		a.opts = *opts
 	}
-	b.opts.Interval = max(b.opts.Interval, 0)
-	setDefault(&b.opts.Interval, defaultInterval)
-	setDefault(&b.opts.Ledger, "meter")
-	setDefault(&b.opts.MaxTenants, defaultMaxTenants)
-	if b.opts.Store != nil {
-		b.ledger = newLedger(b)
+	a.opts.Interval = max(a.opts.Interval, 0)
+	setDefault(&a.opts.Interval, defaultInterval)
+	setDefault(&a.opts.Ledger, "meter")
+	setDefault(&a.opts.MaxTenants, defaultMaxTenants)
+	if a.opts.Store != nil {
+		a.ledger = newLedger(a)
 	}
-	b.all = &Meter{books: b}
-	return b.all
+	a.root = &Meter{accounting: a}
+	return a.root
 }
 
 // OverflowTenant is the name of the tenant in which a meter counts what belongs to tenants beyond MeterOptions.MaxTenants. Do not
@@ -125,18 +125,18 @@ const OverflowTenant = "(overflow)"
 // When there are MeterOptions.MaxTenants, a name that is new means the tenant [OverflowTenant] of m: all such names share
 // it, and a quota that it has, and it has no tenants of its own.
 func (m *Meter) Tenant(name string) *Meter {
-	if m == nil || name == "" || m.overflow() {
+	if m == nil || name == "" || m.isOverflow() {
 		return m
 	}
-	if t := m.tenantNamed(name, m.books.opts.MaxTenants); t != nil {
+	if t := m.tenantNamed(name, m.accounting.opts.MaxTenants); t != nil {
 		return t
 	}
-	m.books.warnOfTenants(append(slices.Clip(m.tenant), name))
+	m.accounting.warnOfTenants(append(slices.Clip(m.tenant), name))
 	return m.tenantNamed(OverflowTenant, -1)
 }
 
 // overflow reports whether m counts for tenants beyond the bound.
-func (m *Meter) overflow() bool { return m.parent != nil && m.name() == OverflowTenant }
+func (m *Meter) isOverflow() bool { return m.parent != nil && m.name() == OverflowTenant }
 
 // tenantNamed returns a tenant, or nil if it would be a new one and the meter has most of them; negative: any number.
 func (m *Meter) tenantNamed(name string, most int) *Meter {
@@ -145,33 +145,33 @@ func (m *Meter) tenantNamed(name string, most int) *Meter {
 	if t := m.tenants[name]; t != nil {
 		return t
 	}
-	if name != OverflowTenant && !m.books.countTenant(most) {
+	if name != OverflowTenant && !m.accounting.countTenant(most) {
 		return nil
 	}
 	if m.tenants == nil {
 		m.tenants = make(map[string]*Meter)
 	}
 	name = strings.Clone(name)
-	t := &Meter{books: m.books, parent: m, tenant: append(slices.Clip(m.tenant), name)}
+	t := &Meter{accounting: m.accounting, parent: m, tenant: append(slices.Clip(m.tenant), name)}
 	m.tenants[name] = t
-	m.inOrder = append(m.inOrder, t)
+	m.tenantsInOrder = append(m.tenantsInOrder, t)
 	return t
 }
 
 // countTenant counts one more, unless there are as many as may be.
-func (b *books) countTenant(most int) bool {
-	if n := b.tenants.Add(1); most >= 0 && n > int64(most) {
-		b.tenants.Add(-1)
+func (a *accounting) countTenant(most int) bool {
+	if n := a.tenantCount.Add(1); most >= 0 && n > int64(most) {
+		a.tenantCount.Add(-1)
 		return false
 	}
 	return true
 }
 
 // warnOfTenants logs the first name beyond the bound. No mutex may be held.
-func (b *books) warnOfTenants(tenant []string) {
-	if b.crowded.CompareAndSwap(false, true) {
-		b.logger().Warn("edgews: too many tenants: what this and further ones use is counted in the tenant "+OverflowTenant,
-			"tenant", tenant, "limit", b.opts.MaxTenants, "option", "MeterOptions.MaxTenants")
+func (a *accounting) warnOfTenants(tenant []string) {
+	if a.tenantLimitLogged.CompareAndSwap(false, true) {
+		a.logger().Warn("edgews: too many tenants: what this and further ones use is counted in the tenant "+OverflowTenant,
+			"tenant", tenant, "limit", a.opts.MaxTenants, "option", "MeterOptions.MaxTenants")
 	}
 }
 
@@ -185,12 +185,12 @@ func (m *Meter) Usage() Usage {
 	if m == nil {
 		return Usage{}
 	}
-	claimed := m.books.claim()
-	m.settle(claimed)
+	claimed := m.accounting.claimDelivery()
+	m.bookAll(claimed)
 	if claimed {
-		m.books.tellAll()
+		m.accounting.deliverRecords()
 	}
-	return m.sum()
+	return m.bookedUsage()
 }
 
 // Tenants returns an iterator over the tenants, ordered by name, and the usage of each, with that of its own tenants.
@@ -199,7 +199,7 @@ func (m *Meter) Tenants() iter.Seq2[string, Usage] {
 		if m == nil {
 			return
 		}
-		byName := slices.SortedFunc(slices.Values(m.children()), func(a, b *Meter) int { return cmp.Compare(a.name(), b.name()) })
+		byName := slices.SortedFunc(slices.Values(m.tenantList()), func(a, b *Meter) int { return cmp.Compare(a.name(), b.name()) })
 		for _, t := range byName {
 			if !yield(t.name(), t.Usage()) {
 				return
@@ -212,30 +212,30 @@ func (m *Meter) Tenants() iter.Seq2[string, Usage] {
 func (m *Meter) name() string { return m.tenant[len(m.tenant)-1] }
 
 // children returns the tenants as they are now, the oldest first; not to be changed.
-func (m *Meter) children() []*Meter {
+func (m *Meter) tenantList() []*Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.inOrder
+	return m.tenantsInOrder
 }
 
 // settle books everything that has been counted up to now, and makes records of it if told to.
-func (m *Meter) settle(record bool) {
+func (m *Meter) bookAll(record bool) {
 	m.mu.Lock()
 	counters := slices.Clone(m.counters)
 	m.mu.Unlock()
 	for _, c := range counters {
 		c.bookNow(record)
 	}
-	for _, t := range m.children() {
-		t.settle(record)
+	for _, t := range m.tenantList() {
+		t.bookAll(record)
 	}
 }
 
 // sum returns what has been booked.
-func (m *Meter) sum() Usage {
+func (m *Meter) bookedUsage() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.all
+	return m.withTenants
 }
 
 // book adds a fact to what has been used, and to what o has, if there is one. The mutexes of sockets and objects may be
@@ -243,15 +243,15 @@ func (m *Meter) sum() Usage {
 func (m *Meter) book(o *object, r Record) {
 	m.mu.Lock()
 	m.bookLocked(o, r.Usage)
-	m.recordLocked(r)
+	m.queueRecordLocked(r)
 	m.mu.Unlock()
-	m.bookAbove(r.Usage)
-	m.books.stir()
+	m.bookInParents(r.Usage)
+	m.accounting.scheduleFlush()
 }
 
 // bookLocked adds to what has been used. bookAbove has to follow. mu must be held.
 func (m *Meter) bookLocked(o *object, u Usage) {
-	m.booked, m.all = m.booked.Add(u), m.all.Add(u)
+	m.booked, m.withTenants = m.booked.Add(u), m.withTenants.Add(u)
 	if o != nil {
 		o.used = o.used.Add(u)
 	}
@@ -259,36 +259,36 @@ func (m *Meter) bookLocked(o *object, u Usage) {
 
 // bookAbove adds what has been booked to what the meters above m have. Those of which m is a tenant need not be quite in step with it:
 // whoever reads them sees all that was over before.
-func (m *Meter) bookAbove(u Usage) {
+func (m *Meter) bookInParents(u Usage) {
 	for m = m.parent; m != nil; m = m.parent {
 		m.mu.Lock()
-		m.all = m.all.Add(u)
+		m.withTenants = m.withTenants.Add(u)
 		m.mu.Unlock()
 	}
 }
 
 // recordLocked has Record told of what has been booked. mu must be held.
-func (m *Meter) recordLocked(r Record) {
+func (m *Meter) queueRecordLocked(r Record) {
 	if m.records() {
 		r.Tenant = m.tenant
-		m.books.enter(r)
+		m.accounting.queueRecord(r)
 	}
 }
 
 // records reports whether anybody wants records.
-func (m *Meter) records() bool { return m.books.opts.Record != nil }
+func (m *Meter) records() bool { return m.accounting.opts.Record != nil }
 
 // listLocked puts t among those that may have something to be booked. mu must be held.
-func (m *Meter) listLocked(c *usageCounter) {
+func (m *Meter) addCounterLocked(c *usageCounter) {
 	if c.meterIndex == 0 {
 		m.counters = append(m.counters, c)
 		c.meterIndex = len(m.counters)
-		m.countOpen(1)
+		m.addOpen(1)
 	}
 }
 
 // unlistLocked takes t out. mu must be held.
-func (m *Meter) unlistLocked(c *usageCounter) {
+func (m *Meter) removeCounterLocked(c *usageCounter) {
 	if c.meterIndex == 0 {
 		return
 	}
@@ -297,19 +297,19 @@ func (m *Meter) unlistLocked(c *usageCounter) {
 	m.counters[c.meterIndex-1].meterIndex = c.meterIndex
 	m.counters[last] = nil
 	m.counters, c.meterIndex = m.counters[:last], 0
-	m.countOpen(-1)
+	m.addOpen(-1)
 }
 
-func (m *Meter) countOpen(n int64) {
+func (m *Meter) addOpen(n int64) {
 	for ; m != nil; m = m.parent {
-		m.open.Add(n)
+		m.openCounters.Add(n)
 	}
 }
 
 // idle reports whether nothing of m is going on, and the ledger, if there is one, has everything.
-func (m *Meter) idle() bool {
+func (m *Meter) isIdle() bool {
 	m.mu.Lock()
-	busy := len(m.counters) > 0 || m.books.ledger != nil && m.unsavedLocked()
+	busy := len(m.counters) > 0 || m.accounting.ledger != nil && m.unsavedLocked()
 	m.mu.Unlock()
-	return !busy && !slices.ContainsFunc(m.children(), func(t *Meter) bool { return !t.idle() })
+	return !busy && !slices.ContainsFunc(m.tenantList(), func(t *Meter) bool { return !t.isIdle() })
 }

@@ -28,14 +28,14 @@ func (m *minutes) count(n int, at time.Duration, floor int64) (added int64) {
 
 // carryLocked counts bytes that a connection carries. mu must be held.
 func (c *usageCounter) addMinuteBytesLocked(n int) {
-	if floor := c.meter.books.opts.MinuteFloor; floor > 0 && c.timing {
+	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 && c.timing {
 		c.used.MinuteBytes += c.minuteFloor.count(n, sinceEpoch(), floor)
 	}
 }
 
 // carryToLocked counts the minutes up to at. mu must be held.
 func (c *usageCounter) addMinutesUntilLocked(at time.Duration) {
-	if floor := c.meter.books.opts.MinuteFloor; floor > 0 {
+	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 {
 		c.used.MinuteBytes += c.minuteFloor.count(0, at, floor)
 	}
 }

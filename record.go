@@ -58,91 +58,91 @@ type Record struct {
 }
 
 // books are what a meter and its tenants have in common.
-type books struct {
-	all         *Meter
-	opts        MeterOptions
-	began       time.Time // the day
-	ledger      *ledger   // nil: none
-	quotas      atomic.Int32
-	term        atomic.Uint32 // of leases: those of an earlier one are over
-	connections atomic.Uint64
-	tenants     atomic.Int64
-	crowded     atomic.Bool // there were too many, and the log has said so
-	armed       atomic.Bool // there will be a round
-	atWork      atomic.Bool // there is one
+type accounting struct {
+	root              *Meter
+	opts              MeterOptions
+	startDay          time.Time // the day
+	ledger            *ledger   // nil: none
+	quotaCount        atomic.Int32
+	leaseGeneration   atomic.Uint32 // of leases: those of an earlier one are over
+	lastConnection    atomic.Uint64
+	tenantCount       atomic.Int64
+	tenantLimitLogged atomic.Bool // there were too many, and the log has said so
+	flushScheduled    atomic.Bool // there will be a round
+	flushing          atomic.Bool // there is one
 
 	mu sync.Mutex // a leaf
 
 	// Guarded by mu.
-	last    uint64 // the number of the last record
-	untold  fifo[Record]
-	telling bool   // a goroutine tells Record, or is about to
-	told    signal // nothing is untold
+	lastNumber  uint64 // the number of the last record
+	undelivered fifo[Record]
+	delivering  bool   // a goroutine tells Record, or is about to
+	delivered   signal // nothing is untold
 }
 
 // enter numbers r and sees to it that Record is told. The mutexes of meters, sockets and objects may be held.
-func (b *books) enter(r Record) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.last++
-	r.Number = b.last
-	b.untold.push(r)
-	if !b.telling {
-		b.telling = true
-		go b.tellAll()
+func (a *accounting) queueRecord(r Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lastNumber++
+	r.Number = a.lastNumber
+	a.undelivered.push(r)
+	if !a.delivering {
+		a.delivering = true
+		go a.deliverRecords()
 	}
 }
 
 // claim reports whether the caller is the one to tell Record, which it does with tellAll when it has entered what it has.
-func (b *books) claim() bool {
-	if b.opts.Record == nil {
+func (a *accounting) claimDelivery() bool {
+	if a.opts.Record == nil {
 		return false
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	claimed := !b.telling
-	b.telling = true
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	claimed := !a.delivering
+	a.delivering = true
 	return claimed
 }
 
 // tellAll tells Record what it has not been told. No mutex may be held.
-func (b *books) tellAll() {
+func (a *accounting) deliverRecords() {
 	over := false
 	defer func() {
 		if !over { // Record has called runtime.Goexit, as failing tests do
-			go b.tellAll()
+			go a.deliverRecords()
 		}
 	}()
-	for r, ok := b.next(); ok; r, ok = b.next() {
-		b.tell(r)
+	for r, ok := a.nextRecord(); ok; r, ok = a.nextRecord() {
+		a.callRecord(r)
 	}
 	over = true
 }
 
 // next takes the next record. When there is none, the claim is over.
-func (b *books) next() (r Record, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.untold.len() == 0 {
-		b.telling = false
-		b.told.broadcast()
+func (a *accounting) nextRecord() (r Record, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.undelivered.len() == 0 {
+		a.delivering = false
+		a.delivered.broadcast()
 		return r, false
 	}
-	return b.untold.pop(), true
+	return a.undelivered.pop(), true
 }
 
-func (b *books) tell(r Record) {
+func (a *accounting) callRecord(r Record) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			b.logger().Error("edgews: MeterOptions.Record panicked", "panic", cause, "stack", string(debug.Stack()))
+			a.logger().Error("edgews: MeterOptions.Record panicked", "panic", cause, "stack", string(debug.Stack()))
 		}
 	}()
-	b.opts.Record(r)
+	a.opts.Record(r)
 }
 
-func (b *books) logger() *slog.Logger {
-	if b.opts.Logger != nil {
-		return b.opts.Logger
+func (a *accounting) logger() *slog.Logger {
+	if a.opts.Logger != nil {
+		return a.opts.Logger
 	}
 	return slog.Default()
 }

@@ -6,51 +6,51 @@ import (
 )
 
 // roundTime is how long the ledger may take in a round. What it does not write then it writes in the next.
-const roundTime = 30 * time.Second
+const flushTimeout = 30 * time.Second
 
 // stir sees to it that there will be a round, if rounds do anything. The mutexes of meters, sockets and objects may be held.
-func (b *books) stir() {
-	if b.opts.Record == nil && b.ledger == nil && b.quotas.Load() == 0 || b.armed.Load() || b.armed.Swap(true) {
+func (a *accounting) scheduleFlush() {
+	if a.opts.Record == nil && a.ledger == nil && a.quotaCount.Load() == 0 || a.flushScheduled.Load() || a.flushScheduled.Swap(true) {
 		return
 	}
-	wait := b.opts.Interval
-	if b.quotas.Load() > 0 {
+	wait := a.opts.Interval
+	if a.quotaCount.Load() > 0 {
 		wait = min(wait, untilTomorrow())
 	}
-	time.AfterFunc(wait, b.round)
+	time.AfterFunc(wait, a.periodicFlush)
 }
 
 // round brings records and ledger up to date, and looks at quotas. Rounds come as long as something goes on or is not written.
-func (b *books) round() {
-	b.armed.Store(false)
-	if b.atWork.Swap(true) { // the store is slow: the next round will do
-		b.stir()
+func (a *accounting) periodicFlush() {
+	a.flushScheduled.Store(false)
+	if a.flushing.Swap(true) { // the store is slow: the next round will do
+		a.scheduleFlush()
 		return
 	}
-	defer b.atWork.Store(false)
+	defer a.flushing.Store(false)
 	failed := true
 	defer func() { // Record may call runtime.Goexit, as failing tests do
-		if failed || !b.all.idle() {
-			b.stir()
+		if failed || !a.root.isIdle() {
+			a.scheduleFlush()
 		}
 	}()
-	if b.quotas.Load() > 0 {
-		b.all.lookAll()
+	if a.quotaCount.Load() > 0 {
+		a.root.lookAll()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), roundTime)
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	err := b.flush(ctx)
+	err := a.flush(ctx)
 	if err != nil {
-		b.logger().Error("edgews: meter's ledger is not up to date", "ledger", b.opts.Ledger, "error", err)
+		a.logger().Error("edgews: meter's ledger is not up to date", "ledger", a.opts.Ledger, "error", err)
 	}
 	failed = err != nil
 }
 
 // record makes records of everything up to now, and tells Record unless another goroutine does.
-func (b *books) record() {
-	claimed := b.claim()
-	b.all.settle(true)
+func (a *accounting) recordAll() {
+	claimed := a.claimDelivery()
+	a.root.bookAll(true)
 	if claimed {
-		b.tellAll()
+		a.deliverRecords()
 	}
 }

@@ -80,7 +80,7 @@ func closeUpgradeAfter(w http.ResponseWriter, r *http.Request) {
 // admit asks the quota of whoever pays for the object.
 func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
 	switch {
-	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
+	case n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0:
 		return pass{}, nil
 	case IsUpgrade(r):
 		return n.payer(id).admit(Usage{Connections: 1})

@@ -80,7 +80,7 @@ func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 		c = newUsageCounter(m, o, s)
 		s.extraLocked().counter = c
 	}
-	c.connection = c.meter.books.connections.Add(1)
+	c.connection = c.meter.accounting.lastConnection.Add(1)
 	c.recordedUntil = time.Now()
 	c.countedUntil, c.timing = c.recordedUntil.Sub(epoch), true
 	c.minuteFloor.begin(c.countedUntil)
@@ -113,8 +113,8 @@ func (c *usageCounter) registerLocked() {
 	c.registered = true
 	c.meter.mu.Lock()
 	defer c.meter.mu.Unlock()
-	c.meter.listLocked(c)
-	c.meter.books.stir()
+	c.meter.addCounterLocked(c)
+	c.meter.accounting.scheduleFlush()
 }
 
 // arrivedOnTabLocked counts a message that has arrived on the wire, except for an object's, which counts when the object gets
@@ -160,12 +160,12 @@ func (c *usageCounter) failOverQuotaLocked() bool {
 
 // mindLocked asks the quotas, if there are any, whether the connection may go on, once it has counted what they have let it. mu must be held.
 func (c *usageCounter) chargeLeaseLocked(messages, n int) {
-	if c.meter.books.quotas.Load() == 0 {
+	if c.meter.accounting.quotaCount.Load() == 0 {
 		return
 	}
 	c.lease.messages -= int64(messages)
 	c.lease.bytes -= int64(n)
-	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.term != c.meter.books.term.Load() {
+	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() {
 		c.bookLocked(FactTraffic, false)
 		c.lease, c.quotaErr = c.meter.lease(c)
 	}
@@ -319,20 +319,20 @@ func (c *usageCounter) bookLocked(f Fact, record bool) {
 	c.addElapsedLocked(at.Sub(epoch))
 	c.used.Busy += c.takeBusy(at.Sub(epoch))
 	m, u := c.meter, c.used
-	defer m.bookAbove(u)
+	defer m.bookInParents(u)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.bookLocked(c.object, u)
 	if c.unrecorded != nil {
 		*c.unrecorded = c.unrecorded.Add(c.used)
 		if record && (*c.unrecorded != Usage{} || f == FactClosed) {
-			m.recordLocked(c.newRecordLocked(f, *c.unrecorded, at))
+			m.queueRecordLocked(c.newRecordLocked(f, *c.unrecorded, at))
 			*c.unrecorded, c.recordedUntil = Usage{}, at
 		}
 	}
 	c.used = Usage{}
 	if c.ended.Load() || c.isObject() && !c.timing && (c.unrecorded == nil || record) {
-		m.unlistLocked(c)
+		m.removeCounterLocked(c)
 		c.registered = false
 	}
 }
