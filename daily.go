@@ -17,25 +17,25 @@ import (
 // not booked is bounded by leases: each may count so many messages and bytes before it books. All leases together are at
 // most half of what is left, so they shrink as the end comes near, until each message is booked, and looked at.
 type quota struct {
-	m    *Meter
-	plan Plan
-	soon atomic.Bool // a look is due
+	meter            *Meter
+	plan             Plan
+	refreshScheduled atomic.Bool // a look is due
 
 	mu sync.Mutex // above those of meters
 
 	// Guarded by mu.
-	looking bool      // a goroutine finds out what has been used
-	looked  time.Time // when that was last begun; zero: never
-	offset  Usage     // what was used in the day of looked is all of m, and this
-	over    error     // why nothing more may be used today; nil: something may
-	largest lease     // since they were called in
+	refreshing   bool      // a goroutine finds out what has been used
+	refreshedAt  time.Time // when that was last begun; zero: never
+	dayOffset    Usage     // what was used in the day of looked is all of m, and this
+	exceeded     error     // why nothing more may be used today; nil: something may
+	largestLease lease     // since they were called in
 }
 
 const (
-	maxLease      = 64              // messages that a connection counts before it books
-	maxLeaseBytes = 1 << 20         // … and bytes
-	quotaStale    = time.Second     // what an upgrade may rely on, of time that is used
-	quotaLedger   = 5 * time.Second // how long it may wait for the ledger
+	maxLeaseMessages   = 64              // messages that a connection counts before it books
+	maxLeaseBytes      = 1 << 20         // … and bytes
+	quotaMaxAge        = time.Second     // what an upgrade may rely on, of time that is used
+	quotaLedgerTimeout = 5 * time.Second // how long it may wait for the ledger
 )
 
 // lease is what a connection may still count before it has to book.
@@ -45,9 +45,9 @@ type lease struct {
 }
 
 // dayMark is what a meter and its tenants had used when a day began.
-type dayMark struct {
-	Day   time.Time `json:"day"` // 00:00 UTC
-	Start Usage     `json:"start"`
+type dayStart struct {
+	Day  time.Time `json:"day"` // 00:00 UTC
+	Used Usage     `json:"start"`
 }
 
 func today() time.Time { return dayOf(time.Now()) }
@@ -78,7 +78,7 @@ func (m *Meter) SetQuota(daily Plan) {
 	}
 	var q *quota
 	if daily != (Plan{}) {
-		q = &quota{m: m, plan: daily}
+		q = &quota{meter: m, plan: daily}
 	}
 	was := m.quota.Swap(q)
 	switch {
@@ -88,39 +88,39 @@ func (m *Meter) SetQuota(daily Plan) {
 		m.accounting.quotaCount.Add(-1)
 	}
 	if q != nil && m.openCounters.Load() > 0 {
-		q.look() // so that there are leases for the sockets that are open
+		q.refresh() // so that there are leases for the sockets that are open
 	}
 	m.accounting.leaseGeneration.Add(1)
 	m.accounting.scheduleFlush()
 }
 
 // pass is what admit gives for something that may be used. It counts as used until somebody says what came of it, once.
-type pass struct {
-	m *Meter // nil: nobody has asked
-	u Usage
+type quotaPass struct {
+	meter *Meter // nil: nobody has asked
+	usage Usage
 }
 
 // admit lets u in, or says why not. It is for what is about to be used; no mutex may be held.
-func (m *Meter) admit(u Usage) (pass, error) {
+func (m *Meter) admit(u Usage) (quotaPass, error) {
 	if m == nil || m.accounting.quotaCount.Load() == 0 {
-		return pass{}, nil
+		return quotaPass{}, nil
 	}
 	for at := m; at != nil; at = at.parent {
 		if err := at.reserve(u); err != nil {
 			m.unreserve(u, at)
-			return pass{}, err
+			return quotaPass{}, err
 		}
 	}
-	return pass{m, u}, nil
+	return quotaPass{m, u}, nil
 }
 
 // used is called when what was let in has been booked.
-func (p *pass) used() { p.unused() }
+func (p *quotaPass) used() { p.unused() }
 
 // unused is called when nothing came of it.
-func (p *pass) unused() {
-	p.m.unreserve(p.u, nil)
-	p.m = nil
+func (p *quotaPass) unused() {
+	p.meter.unreserve(p.usage, nil)
+	p.meter = nil
 }
 
 // settled takes u off what is underway with m and all above it, up to end.
@@ -136,7 +136,7 @@ func (m *Meter) unreserve(u Usage, end *Meter) {
 func (m *Meter) reserve(u Usage) error {
 	q := m.quota.Load()
 	if q != nil {
-		q.lookIfStale()
+		q.refreshIfStale()
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
@@ -144,7 +144,7 @@ func (m *Meter) reserve(u Usage) error {
 	defer m.mu.Unlock()
 	underway := m.reserved.Add(u)
 	if q != nil {
-		if err := cmp.Or(q.over, q.plan.Allows(m.withTenants.Add(q.offset).Add(underway))); err != nil {
+		if err := cmp.Or(q.exceeded, q.plan.Allows(m.withTenants.Add(q.dayOffset).Add(underway))); err != nil {
 			return err
 		}
 	}
@@ -153,92 +153,92 @@ func (m *Meter) reserve(u Usage) error {
 }
 
 // isOldLocked reports whether what is known is not of today. mu must be held.
-func (q *quota) isOldLocked() bool {
-	return q.looked.IsZero() || !dayOf(q.looked).Equal(today())
+func (q *quota) isOfEarlierDayLocked() bool {
+	return q.refreshedAt.IsZero() || !dayOf(q.refreshedAt).Equal(today())
 }
 
 // lookIfStale leaves it to another goroutine if one looks already and what is known is of today.
-func (q *quota) lookIfStale() {
+func (q *quota) refreshIfStale() {
 	q.mu.Lock()
-	due := q.isOldLocked() || !q.looking && time.Since(q.looked) > quotaStale
-	q.looking = q.looking || due
+	due := q.isOfEarlierDayLocked() || !q.refreshing && time.Since(q.refreshedAt) > quotaMaxAge
+	q.refreshing = q.refreshing || due
 	q.mu.Unlock()
 	if !due {
 		return
 	}
-	q.look()
+	q.refresh()
 	q.mu.Lock()
-	q.looking = false
+	q.refreshing = false
 	q.mu.Unlock()
 }
 
 // lookSoon has another goroutine look. The mutexes of sockets may be held.
-func (q *quota) lookSoon() {
-	if !q.soon.Swap(true) {
-		go q.look()
+func (q *quota) refreshSoon() {
+	if !q.refreshScheduled.Swap(true) {
+		go q.refresh()
 	}
 }
 
 // look finds out what has been used today, and closes what is open if that is too much.
-func (q *quota) look() {
-	q.soon.Store(false)
+func (q *quota) refresh() {
+	q.refreshScheduled.Store(false)
 	begun := time.Now()
-	offset := q.m.bookToday()
+	offset := q.meter.bookToday()
 	q.mu.Lock()
-	if begun.Before(q.looked) { // another was faster
+	if begun.Before(q.refreshedAt) { // another was faster
 		q.mu.Unlock()
 		return
 	}
-	q.looked, q.offset = begun, offset
-	was := q.over
-	q.over = q.plan.Allows(q.usedLocked())
-	over := q.over
+	q.refreshedAt, q.dayOffset = begun, offset
+	was := q.exceeded
+	q.exceeded = q.plan.Allows(q.usedTodayLocked())
+	over := q.exceeded
 	q.mu.Unlock()
 	if over != nil {
-		q.close(over, was == nil)
+		q.closeSockets(over, was == nil)
 	}
 }
 
 // usedLocked is what has been booked today. mu must be held.
-func (q *quota) usedLocked() Usage {
-	q.m.mu.Lock()
-	defer q.m.mu.Unlock()
-	return q.m.withTenants.Add(q.offset)
+func (q *quota) usedTodayLocked() Usage {
+	q.meter.mu.Lock()
+	defer q.meter.mu.Unlock()
+	return q.meter.withTenants.Add(q.dayOffset)
 }
 
 // close closes what is open, because too much has been used.
-func (q *quota) close(over error, first bool) {
-	if q.m.quota.Load() != q { // it may be gone by now
+func (q *quota) closeSockets(over error, first bool) {
+	if q.meter.quota.Load() != q { // it may be gone by now
 		return
 	}
 	if first {
-		q.m.accounting.logger().Warn("edgews: daily quota exceeded", "tenant", q.m.tenant, "error", over)
+		q.meter.accounting.logger().Warn("edgews: daily quota exceeded", "tenant", q.meter.tenant, "error", over)
 	}
-	q.m.closeAll(over)
+	q.meter.closeSockets(over)
 }
 
 // lease returns what a connection may count before it books, or why it may not go on. What it has counted has been booked. The
 // mutex of its tab must be held.
-func (q *quota) lease(c *usageCounter) (lease, error) {
+func (q *quota) grantLeaseLocked(c *usageCounter) (lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case q.isOldLocked():
-		q.lookSoon()
+	case q.isOfEarlierDayLocked():
+		q.refreshSoon()
 		return lease{}, nil
-	case q.over != nil:
-		return lease{}, q.over
-	case time.Since(q.looked) > quotaStale:
-		q.lookSoon()
+	case q.exceeded != nil:
+		return lease{}, q.exceeded
+	case time.Since(q.refreshedAt) > quotaMaxAge:
+		q.refreshSoon()
 	}
-	l := q.shareLocked()
-	if q.callInLocked(c, l) {
-		l = q.shareLocked()
+	l := q.leaseSizeLocked()
+	if q.revokeLeasesLocked(c, l) {
+		l = q.leaseSizeLocked()
 	}
 	if l.messages == 0 || l.bytes == 0 {
-		if q.over = q.plan.Allows(q.usedLocked()); q.over != nil {
-			go q.close(q.over, true)
-			return lease{}, q.over
+		if q.exceeded = q.plan.Allows(q.usedTodayLocked()); q.exceeded != nil {
+			go q.closeSockets(q.exceeded, true)
+			return lease{}, q.exceeded
 		}
 	}
 	return l, nil
@@ -246,47 +246,47 @@ func (q *quota) lease(c *usageCounter) (lease, error) {
 
 // shareLocked returns what each connection may count. All together are a quarter of what is left; so they are still half of it when they are
 // called in. mu must be held.
-func (q *quota) shareLocked() lease {
-	messages, bytes := q.plan.room(q.usedLocked())
-	shares := 4 * float64(max(q.m.openCounters.Load(), 1))
-	return lease{messages: int64(min(maxLease, messages/shares)), bytes: int64(min(maxLeaseBytes, bytes/shares))}
+func (q *quota) leaseSizeLocked() lease {
+	messages, bytes := q.plan.room(q.usedTodayLocked())
+	shares := 4 * float64(max(q.meter.openCounters.Load(), 1))
+	return lease{messages: int64(min(maxLeaseMessages, messages/shares)), bytes: int64(min(maxLeaseBytes, bytes/shares))}
 }
 
 // callInLocked ends all leases when they have become half as large, since those from before may be more than is left, and has what has been
 // counted booked, except on t, where it is. It returns whether it has. mu must be held.
-func (q *quota) callInLocked(c *usageCounter, l lease) bool {
-	was := q.largest
+func (q *quota) revokeLeasesLocked(c *usageCounter, l lease) bool {
+	was := q.largestLease
 	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
-		q.largest = lease{messages: max(was.messages, l.messages), bytes: max(was.bytes, l.bytes)}
+		q.largestLease = lease{messages: max(was.messages, l.messages), bytes: max(was.bytes, l.bytes)}
 		return false
 	}
-	q.m.accounting.leaseGeneration.Add(1)
-	if q.m.bookOthers(c) { // otherwise again with the next message
-		q.largest = l
+	q.meter.accounting.leaseGeneration.Add(1)
+	if q.meter.bookOthersLocked(c) { // otherwise again with the next message
+		q.largestLease = l
 	}
 	return true
 }
 
 // quotaReason is what the peers of sockets are told.
-const quotaReason = "daily quota exceeded"
+const quotaCloseReason = "daily quota exceeded"
 
 // quotaDetail is what a client is told. Whose quota it is, and what of it, is for the logs.
-const quotaDetail = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
+const quotaExceededText = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
 
 // tooMany answers a request that a quota does not let in.
-func tooMany(w http.ResponseWriter) {
-	tellTomorrow(w.Header())
-	http.Error(w, quotaDetail, http.StatusTooManyRequests)
+func answerQuotaExceeded(w http.ResponseWriter) {
+	setRetryAfter(w.Header())
+	http.Error(w, quotaExceededText, http.StatusTooManyRequests)
 }
 
 // tellTomorrow says when a quota will let more in.
-func tellTomorrow(h http.Header) {
+func setRetryAfter(h http.Header) {
 	h.Set("Retry-After", strconv.Itoa(int((untilTomorrow()+time.Second-1)/time.Second)))
 }
 
 // bookToday books everything up to now, and returns what m and its tenants have used since the day began, less all.
 func (m *Meter) bookToday() (offset Usage) {
-	ctx, cancel := context.WithTimeout(context.Background(), quotaLedger)
+	ctx, cancel := context.WithTimeout(context.Background(), quotaLedgerTimeout)
 	defer cancel()
 	if err := m.accounting.readLedger(ctx); err != nil {
 		m.accounting.logger().Error("edgews: meter's ledger is not read: what was used earlier today does not count", "error", err)
@@ -297,12 +297,12 @@ func (m *Meter) bookToday() (offset Usage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if isNewDay(m.day.Day, day) {
-		m.day = dayMark{day, m.withTenants.Add(earlier)}
+		m.day = dayStart{day, m.withTenants.Add(earlier)}
 		if m.accounting.startDay.Equal(day) {
-			m.day.Start = earlier
+			m.day.Used = earlier
 		}
 	}
-	return earlier.Sub(m.day.Start)
+	return earlier.Sub(m.day.Used)
 }
 
 // isNewDay reports whether a day has begun after was. When the clock is set back across midnight, that is no reason to let in as
@@ -313,11 +313,11 @@ func isNewDay(was, day time.Time) bool {
 
 // lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
 // mutex of its tab must be held.
-func (m *Meter) lease(c *usageCounter) (lease, error) {
-	l := lease{maxLease, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
+func (m *Meter) grantLeaseLocked(c *usageCounter) (lease, error) {
+	l := lease{maxLeaseMessages, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
 	for ; m != nil; m = m.parent {
 		if q := m.quota.Load(); q != nil {
-			own, err := q.lease(c)
+			own, err := q.grantLeaseLocked(c)
 			if err != nil {
 				return lease{}, err
 			}
@@ -329,7 +329,7 @@ func (m *Meter) lease(c *usageCounter) (lease, error) {
 
 // bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held. So it cannot wait for those
 // that are counting at this moment: it returns whether there were none.
-func (m *Meter) bookOthers(except *usageCounter) (all bool) {
+func (m *Meter) bookOthersLocked(except *usageCounter) (all bool) {
 	all = true
 	m.mu.Lock()
 	counters := slices.Clone(m.counters)
@@ -349,23 +349,23 @@ func (m *Meter) bookOthers(except *usageCounter) (all bool) {
 		}
 	}
 	for _, t := range m.tenantList() {
-		all = t.bookOthers(except) && all
+		all = t.bookOthersLocked(except) && all
 	}
 	return all
 }
 
 // lookAll has all quotas of m and its tenants looked at.
-func (m *Meter) lookAll() {
+func (m *Meter) refreshQuotas() {
 	if q := m.quota.Load(); q != nil {
-		q.look()
+		q.refresh()
 	}
 	for _, t := range m.tenantList() {
-		t.lookAll()
+		t.refreshQuotas()
 	}
 }
 
 // closeAll closes the sockets for which m and its tenants pay.
-func (m *Meter) closeAll(err error) {
+func (m *Meter) closeSockets(err error) {
 	m.mu.Lock()
 	var sockets []*Socket
 	for _, c := range m.counters {
@@ -375,10 +375,10 @@ func (m *Meter) closeAll(err error) {
 	}
 	m.mu.Unlock()
 	for _, s := range sockets {
-		s.fail(StatusPolicyViolation, quotaReason, err)
+		s.fail(StatusPolicyViolation, quotaCloseReason, err)
 	}
 	for _, t := range m.tenantList() {
-		t.closeAll(err)
+		t.closeSockets(err)
 	}
 }
 

@@ -174,7 +174,7 @@ func wall(sinceThen time.Duration) time.Time {
 	if sinceThen == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(sinceThen - sinceEpoch())
+	return time.Now().Add(sinceThen - sinceStart())
 }
 
 // worker is a WaitUntil function that runs.

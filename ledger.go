@@ -40,7 +40,7 @@ const (
 type ledgerEntry struct {
 	Tenant []ledgerName `json:"tenant,omitempty"`
 	Usage  Usage        `json:"usage"`
-	Day    *dayMark     `json:"day,omitempty"` // if it has a quota
+	Day    *dayStart    `json:"day,omitempty"` // if it has a quota
 }
 
 // ledgerName is the name of a tenant. JSON would put the same character for all bytes that are not UTF-8, and so make one
@@ -161,7 +161,7 @@ func (m *Meter) moveDays(marked map[*Meter]bool) {
 	earlier := m.earlierUsage()
 	m.mu.Lock()
 	if !marked[m] && !m.day.Day.IsZero() {
-		m.day.Start = m.day.Start.Add(earlier)
+		m.day.Used = m.day.Used.Add(earlier)
 	}
 	m.mu.Unlock()
 	for _, t := range m.tenantList() {
@@ -197,7 +197,7 @@ func (l *ledger) flush(ctx context.Context) error {
 type draft struct {
 	m      *Meter
 	booked Usage
-	day    dayMark
+	day    dayStart
 	entry  ledgerEntry
 }
 

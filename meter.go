@@ -48,9 +48,9 @@ type Meter struct {
 	withTenants    Usage // … with what tenants have
 	earlier        Usage // what the ledger has besides
 	saved          Usage // what of booked it has
-	day            dayMark
-	savedDay       dayMark // the one that the ledger has
-	reserved       Usage   // admitted, and not booked yet; with what tenants have
+	day            dayStart
+	savedDay       dayStart // the one that the ledger has
+	reserved       Usage    // admitted, and not booked yet; with what tenants have
 	counters       []*usageCounter
 	tenants        map[string]*Meter
 	tenantsInOrder []*Meter // the tenants as they came; only appended to
@@ -269,14 +269,14 @@ func (m *Meter) bookInParents(u Usage) {
 
 // recordLocked has Record told of what has been booked. mu must be held.
 func (m *Meter) queueRecordLocked(r Record) {
-	if m.records() {
+	if m.wantsRecords() {
 		r.Tenant = m.tenant
 		m.accounting.queueRecord(r)
 	}
 }
 
 // records reports whether anybody wants records.
-func (m *Meter) records() bool { return m.accounting.opts.Record != nil }
+func (m *Meter) wantsRecords() bool { return m.accounting.opts.Record != nil }
 
 // listLocked puts t among those that may have something to be booked. mu must be held.
 func (m *Meter) addCounterLocked(c *usageCounter) {

@@ -29,7 +29,7 @@ func (m *minutes) count(n int, at time.Duration, floor int64) (added int64) {
 // carryLocked counts bytes that a connection carries. mu must be held.
 func (c *usageCounter) addMinuteBytesLocked(n int) {
 	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 && c.timing {
-		c.used.MinuteBytes += c.minuteFloor.count(n, sinceEpoch(), floor)
+		c.used.MinuteBytes += c.minuteFloor.count(n, sinceStart(), floor)
 	}
 }
 

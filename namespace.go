@@ -218,7 +218,7 @@ func (n *Namespace) object(id ID) *object {
 	if o := n.known(id); o != nil {
 		return o
 	}
-	payer := n.payer(id)
+	payer := n.meterOf(id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if o := n.objects[id]; o != nil {
@@ -233,7 +233,7 @@ func (n *Namespace) object(id ID) *object {
 }
 
 // payer returns the meter that counts what an object uses, or nil.
-func (n *Namespace) payer(id ID) *Meter {
+func (n *Namespace) meterOf(id ID) *Meter {
 	if n.opts.Meter == nil || n.opts.Tenant == nil {
 		return n.opts.Meter
 	}

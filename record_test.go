@@ -32,10 +32,10 @@ func (j *journal) keep(r edgews.Record) {
 		j.used = make(map[string]edgews.Usage)
 	}
 	j.records = append(j.records, r)
-	j.used[payer(r.Tenant)] = j.used[payer(r.Tenant)].Add(r.Usage)
+	j.used[meterFor(r.Tenant)] = j.used[meterFor(r.Tenant)].Add(r.Usage)
 }
 
-func payer(tenant []string) string { return "/" + strings.Join(tenant, "/") }
+func meterFor(tenant []string) string { return "/" + strings.Join(tenant, "/") }
 
 func (j *journal) all() []edgews.Record {
 	j.mu.Lock()
@@ -48,7 +48,7 @@ func (j *journal) of(tenant ...string) (sum edgews.Usage) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for name, u := range j.used {
-		if len(tenant) == 0 || name == payer(tenant) || strings.HasPrefix(name, payer(tenant)+"/") {
+		if len(tenant) == 0 || name == meterFor(tenant) || strings.HasPrefix(name, meterFor(tenant)+"/") {
 			sum = sum.Add(u)
 		}
 	}
@@ -59,7 +59,7 @@ func (j *journal) of(tenant ...string) (sum edgews.Usage) {
 func (j *journal) own(tenant ...string) edgews.Usage {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.used[payer(tenant)]
+	return j.used[meterFor(tenant)]
 }
 
 // checks that the records make sense by themselves.

@@ -35,7 +35,7 @@ func (a *accounting) periodicFlush() {
 		}
 	}()
 	if a.quotaCount.Load() > 0 {
-		a.root.lookAll()
+		a.root.refreshQuotas()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

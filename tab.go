@@ -42,28 +42,28 @@ func newUsageCounter(m *Meter, o *object, s *Socket) *usageCounter {
 	} else {
 		c.mu = &o.mu
 	}
-	if m.records() {
+	if m.wantsRecords() {
 		c.unrecorded = new(Usage)
 	}
 	return c
 }
 
 // epoch is what the times of tabs count from. They have to be finer, and to reach farther, than an instant.
-var epoch = time.Now()
+var processStart = time.Now()
 
-func sinceEpoch() time.Duration { return time.Since(epoch) }
+func sinceStart() time.Duration { return time.Since(processStart) }
 
 // counting says what a message that goes out counts as.
-type counting uint8
+type countedAs uint8
 
 const (
-	asMessage counting = iota
-	asAutoResponse
-	asNothing // it has been counted
+	countAsMessage countedAs = iota
+	countAsAutoResponse
+	countAsNothing // it has been counted
 )
 
 // payer returns who pays for a connection that is opened in ctx: the object that opens it, if it has a meter, or m.
-func payer(ctx context.Context, m *Meter) (*Meter, *object) {
+func meterFor(ctx context.Context, m *Meter) (*Meter, *object) {
 	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.counter != nil {
 		return o.counter.meter, o
 	}
@@ -82,7 +82,7 @@ func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 	}
 	c.connection = c.meter.accounting.lastConnection.Add(1)
 	c.recordedUntil = time.Now()
-	c.countedUntil, c.timing = c.recordedUntil.Sub(epoch), true
+	c.countedUntil, c.timing = c.recordedUntil.Sub(processStart), true
 	c.minuteFloor.begin(c.countedUntil)
 	if byPeer {
 		c.meter.book(o, c.newRecordLocked(FactOpened, Usage{Connections: 1}, c.recordedUntil))
@@ -146,14 +146,14 @@ func (c *usageCounter) quotaErrLocked() error {
 	if c == nil || c.quotaErr == nil {
 		return nil
 	}
-	c.lease, c.quotaErr = c.meter.lease(c)
+	c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
 	return c.quotaErr
 }
 
 // obeyLocked ends the socket, because a quota is used up. It returns false. mu must be held.
 func (c *usageCounter) failOverQuotaLocked() bool {
 	if c.socket != nil {
-		c.socket.failLocked(StatusPolicyViolation, quotaReason, c.quotaErr)
+		c.socket.failLocked(StatusPolicyViolation, quotaCloseReason, c.quotaErr)
 	}
 	return false
 }
@@ -167,7 +167,7 @@ func (c *usageCounter) chargeLeaseLocked(messages, n int) {
 	c.lease.bytes -= int64(n)
 	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() {
 		c.bookLocked(FactTraffic, false)
-		c.lease, c.quotaErr = c.meter.lease(c)
+		c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
 	}
 }
 
@@ -189,9 +189,9 @@ func (c *usageCounter) addWholeSentLocked(n int) {
 // outLocked counts a message that goes out, or a piece of one. mu must be held.
 func (c *usageCounter) countSentLocked(m *outgoing) {
 	switch {
-	case c == nil || m.as == asNothing:
+	case c == nil || m.countAs == countAsNothing:
 		return
-	case m.as == asAutoResponse:
+	case m.countAs == countAsAutoResponse:
 		c.used.AutoResponses++
 		c.chargeLeaseLocked(1, 0)
 	default:
@@ -219,7 +219,7 @@ func (c *usageCounter) handlerStarted() time.Duration {
 	if c == nil {
 		return 0
 	}
-	at := sinceEpoch()
+	at := sinceStart()
 	c.busySince.Store(int64(at))
 	return at
 }
@@ -227,7 +227,7 @@ func (c *usageCounter) handlerStarted() time.Duration {
 // enterAgain is enter right after a leave, which has read the clock; 0: there was none.
 func (c *usageCounter) handlerStartedAgain(left time.Duration) {
 	if left == 0 {
-		left = sinceEpoch()
+		left = sinceStart()
 	}
 	c.busySince.Store(int64(left))
 }
@@ -237,7 +237,7 @@ func (c *usageCounter) handlerReturned() time.Duration {
 	if c == nil {
 		return 0
 	}
-	end := int64(sinceEpoch())
+	end := int64(sinceStart())
 	if began := c.busySince.Swap(0); began != 0 && began < end {
 		c.busy.Add(end - began)
 	}
@@ -274,13 +274,13 @@ func (c *usageCounter) objectStateChangedLocked(was, is ObjectState, at time.Tim
 	switch {
 	case c == nil:
 	case is == ObjectActive:
-		c.countedUntil, c.timing = at.Sub(epoch), true
+		c.countedUntil, c.timing = at.Sub(processStart), true
 		if c.unrecorded != nil && *c.unrecorded == (Usage{}) {
 			c.recordedUntil = at
 		}
 		c.registerLocked()
 	case was == ObjectActive:
-		c.addElapsedLocked(at.Sub(epoch))
+		c.addElapsedLocked(at.Sub(processStart))
 		c.timing = false
 		if c.unrecorded != nil {
 			c.bookLocked(FactActive, true)
@@ -316,8 +316,8 @@ func (c *usageCounter) bookNow(record bool) {
 // bookLocked books everything up to now. mu must be held.
 func (c *usageCounter) bookLocked(f Fact, record bool) {
 	at := time.Now()
-	c.addElapsedLocked(at.Sub(epoch))
-	c.used.Busy += c.takeBusy(at.Sub(epoch))
+	c.addElapsedLocked(at.Sub(processStart))
+	c.used.Busy += c.takeBusy(at.Sub(processStart))
 	m, u := c.meter, c.used
 	defer m.bookInParents(u)
 	m.mu.Lock()
@@ -347,7 +347,7 @@ func (c *usageCounter) newRecordLocked(f Fact, u Usage, at time.Time) Record {
 }
 
 // account books a fact of the object's that takes no time.
-func (o *object) account(f Fact, u Usage) {
+func (o *object) bookFact(f Fact, u Usage) {
 	if o.counter == nil {
 		return
 	}

@@ -23,7 +23,7 @@ type wireConfig struct {
 	deflate  *deflate.Params // nil: no compression
 	meter    *Meter          // nil: none
 	object   *object         // the one that pays, if one does
-	pass     pass            // of the quotas
+	pass     quotaPass       // of the quotas
 
 	url, protocol, extensions string
 }
