@@ -65,7 +65,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 
 // handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
 // says. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire, as countedAs) {
+func (m *memory) handOver(server *Socket, w *wire, as countRule) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -109,7 +109,7 @@ func (m *memory) handOver(server *Socket, w *wire, as countedAs) {
 }
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool, as countedAs) {
+func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
 	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
 	w.queueLocked(&out, it.buf.b, false)
 	it.buf.free()

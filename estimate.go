@@ -44,33 +44,33 @@ type Expectation struct {
 }
 
 // Estimate returns what the expected usage costs, also where it is more than a [Usage] can hold.
-func (p Plan) Estimate(e Expectation) Bill { return p.bill(e.tally()) }
+func (p Plan) Estimate(e Expectation) Bill { return p.bill(e.counts()) }
 
 // Usage returns the expected usage. A figure that is too great for a Usage, as connected time beyond 292 years, is the
 // greatest that there is.
-func (e Expectation) Usage() Usage { return e.tally().usage() }
+func (e Expectation) Usage() Usage { return e.counts().usage() }
 
 const wholeDay = 24 * time.Hour
 
-func (e Expectation) tally() *tally {
+func (e Expectation) counts() *usageCounts {
 	sockets := e.sockets()
-	t := new(tally)
-	t.httpRequests.Set(atLeast0(e.HTTPRequests))
-	t.alarms.Set(atLeast0(e.Alarms))
-	t.connections.Set(product(sockets, e.connectionsPerSocket()))
-	t.connected.Set(product(sockets, e.openTime()))
+	n := new(usageCounts)
+	n.httpRequests.Set(atLeast0(e.HTTPRequests))
+	n.alarms.Set(atLeast0(e.Alarms))
+	n.connections.Set(product(sockets, e.connectionsPerSocket()))
+	n.connected.Set(product(sockets, e.openTime()))
 
-	t.messagesIn.Set(e.rate(&t.connected, e.Messages))
-	t.autoResponses.Set(e.rate(&t.connected, e.AutoResponses))
-	t.messagesOut.Set(product(&t.messagesIn, atLeast0(e.Replies)))
-	t.bytesIn.Set(product(&t.messagesIn, atLeast0(e.MessageSize)))
-	t.bytesOut.Set(product(&t.messagesOut, atLeast0(e.MessageSize)))
-	t.minuteBytes.Set(e.minuteBytes(t))
+	n.messagesIn.Set(e.rate(&n.connected, e.Messages))
+	n.autoResponses.Set(e.rate(&n.connected, e.AutoResponses))
+	n.messagesOut.Set(product(&n.messagesIn, atLeast0(e.Replies)))
+	n.bytesIn.Set(product(&n.messagesIn, atLeast0(e.MessageSize)))
+	n.bytesOut.Set(product(&n.messagesOut, atLeast0(e.MessageSize)))
+	n.minuteBytes.Set(e.minuteBytes(n))
 
-	others := sumOf(product(&t.httpRequests, atLeast0(e.RequestTime)), product(&t.alarms, atLeast0(e.AlarmTime)))
-	t.busy.Add(product(&t.messagesIn, atLeast0(e.MessageTime)), others)
-	t.active.Set(e.active(&t.busy, others))
-	return t
+	others := sumOf(product(&n.httpRequests, atLeast0(e.RequestTime)), product(&n.alarms, atLeast0(e.AlarmTime)))
+	n.busy.Add(product(&n.messagesIn, atLeast0(e.MessageTime)), others)
+	n.active.Set(e.active(&n.busy, others))
+	return n
 }
 
 func (e Expectation) sockets() *big.Int {
@@ -115,10 +115,10 @@ func (e Expectation) rate(span *big.Int, n int64) *big.Int {
 	return messages.Quo(messages, atLeast0(every))
 }
 
-func (e Expectation) minuteBytes(t *tally) *big.Int {
+func (e Expectation) minuteBytes(n *usageCounts) *big.Int {
 	connection := new(big.Int).Quo(e.openTime(), e.connectionsPerSocket())
-	minutes := product(&t.connections, ceilDiv(connection, atLeast0(time.Minute)))
-	floor, traffic := product(minutes, atLeast0(e.MinuteFloor)), sumOf(&t.bytesIn, &t.bytesOut)
+	minutes := product(&n.connections, ceilDiv(connection, atLeast0(time.Minute)))
+	floor, traffic := product(minutes, atLeast0(e.MinuteFloor)), sumOf(&n.bytesIn, &n.bytesOut)
 	if floor.Cmp(traffic) > 0 {
 		return floor
 	}

@@ -15,76 +15,76 @@ import (
 // a sum, not a difference, so writing it twice changes nothing. Each commit has a number, which tells whether one of
 // which nobody heard has happened.
 type ledger struct {
-	b    *accounting
-	turn chan struct{} // holds a token while somebody reads or writes: one at a time
-	run  uint64        // tells this meter from others
+	accounting *accounting
+	sem        chan struct{} // holds a token while somebody reads or writes: one at a time
+	run        uint64        // tells this meter from others
 
-	known atomic.Bool // what others have written is known: read, for those who do not have the turn
+	loaded atomic.Bool // what others have written is known: read, for those who do not have the turn
 
 	// Guarded by turn.
-	seal   ledgerSeal // of the last commit that is known
-	read   bool       // what others have written is known
-	tried  []draft    // what a commit has tried to write, of which nobody knows whether it has happened
-	trying uint64     // the number of that commit
+	checkpoint   ledgerCheckpoint // of the last commit that is known
+	read         bool             // what others have written is known
+	attempted    []pendingEntry   // what a commit has tried to write, of which nobody knows whether it has happened
+	attemptedSeq uint64           // the number of that commit
 }
 
 // ledgerNamespace is where ledgers are, among the objects of a Store.
 const ledgerNamespace = "edgews.meter"
 
 const (
-	ledgerHead    = "head"   // the key of a ledgerSeal
-	ledgerEntries = "entry/" // the beginning of the keys of ledgerEntry
+	ledgerCheckpointKey = "head"   // the key of a ledgerSeal
+	ledgerEntryPrefix   = "entry/" // the beginning of the keys of ledgerEntry
 )
 
 // ledgerEntry is what one meter has used, without its tenants.
 type ledgerEntry struct {
-	Tenant []ledgerName `json:"tenant,omitempty"`
-	Usage  Usage        `json:"usage"`
-	Day    *dayStart    `json:"day,omitempty"` // if it has a quota
+	Tenant []ledgerTenant `json:"tenant,omitempty"`
+	Usage  Usage          `json:"usage"`
+	Day    *dayStart      `json:"day,omitempty"` // if it has a quota
 }
 
 // ledgerName is the name of a tenant. JSON would put the same character for all bytes that are not UTF-8, and so make one
 // tenant of two: escaped, they stay apart.
-type ledgerName string
+type ledgerTenant string
 
-func (n ledgerName) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(n))), nil }
+func (n ledgerTenant) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(n))), nil }
 
-func (n *ledgerName) UnmarshalText(text []byte) error {
+func (n *ledgerTenant) UnmarshalText(text []byte) error {
 	name, err := url.PathUnescape(string(text))
-	*n = ledgerName(name)
+	*n = ledgerTenant(name)
 	return err
 }
 
-func ledgerNames(tenant []string) (names []ledgerName) {
+func ledgerTenants(tenant []string) (names []ledgerTenant) {
 	for _, name := range tenant {
-		names = append(names, ledgerName(name))
+		names = append(names, ledgerTenant(name))
 	}
 	return names
 }
 
 func newLedger(a *accounting) *ledger {
-	return &ledger{b: a, turn: make(chan struct{}, 1), run: rand.Uint64()}
+	return &ledger{accounting: a, sem: make(chan struct{}, 1), run: rand.Uint64()}
 }
 
 func (l *ledger) lock(ctx context.Context) error {
 	select {
-	case l.turn <- struct{}{}:
+	case l.sem <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (l *ledger) unlock() { <-l.turn }
+func (l *ledger) unlock() { <-l.sem }
 
 // open opens the ledger in its store. The turn must be held.
-func (l *ledger) open(ctx context.Context) (ObjectStore, error) {
-	key := ObjectKey{Namespace: ledgerNamespace, ID: ID{sha256.Sum256([]byte(l.b.opts.Ledger))}}
-	store, err := l.b.opts.Store.Open(ctx, key, Fence{Epoch: firstEpoch})
+func (l *ledger) openLocked(ctx context.Context) (ObjectStore, error) {
+	key := ObjectKey{Namespace: ledgerNamespace, ID: ID{sha256.Sum256([]byte(l.accounting.opts.Ledger))}}
+	store, err := l.accounting.opts.Store.Open(ctx, key, Fence{Epoch: firstEpoch})
 	if err != nil {
 		return nil, fmt.Errorf("edgews: ledger cannot be opened: %w", err)
 	}
-	if err := l.catchUp(ctx, store); err != nil {
+	if err := l.catchUpLocked(ctx, store); err != nil {
 		store.Release()
 		return nil, err
 	}
@@ -92,42 +92,42 @@ func (l *ledger) open(ctx context.Context) (ObjectStore, error) {
 }
 
 // catchUp finds out what has been written since this meter was here last: by itself, if it did not hear of it, or by another.
-func (l *ledger) catchUp(ctx context.Context, store ObjectStore) error {
-	seal, err := readSeal(ctx, store)
+func (l *ledger) catchUpLocked(ctx context.Context, store ObjectStore) error {
+	checkpoint, err := readCheckpointLocked(ctx, store)
 	if err != nil {
 		return err
 	}
-	if seal.has(ledgerRun{l.run, l.trying}) {
-		l.wrote()
+	if checkpoint.includes(ledgerCommit{l.run, l.attemptedSeq}) {
+		l.markSavedLocked()
 	}
-	l.tried = nil
-	if l.read && seal.ledgerRun == l.seal.ledgerRun {
+	l.attempted = nil
+	if l.read && checkpoint.ledgerCommit == l.checkpoint.ledgerCommit {
 		return nil
 	}
-	if !l.read || seal.Run != l.run {
-		if err := l.readAll(ctx, store); err != nil {
+	if !l.read || checkpoint.Run != l.run {
+		if err := l.readEntriesLocked(ctx, store); err != nil {
 			return err
 		}
 	}
-	l.seal, l.read = seal, true
-	l.known.Store(true)
+	l.checkpoint, l.read = checkpoint, true
+	l.loaded.Store(true)
 	return nil
 }
 
 // wrote notes that what was tried has happened.
-func (l *ledger) wrote() {
-	for _, d := range l.tried {
-		d.m.mu.Lock()
-		d.m.saved, d.m.savedDay = d.booked, d.day
-		d.m.mu.Unlock()
+func (l *ledger) markSavedLocked() {
+	for _, e := range l.attempted {
+		e.m.mu.Lock()
+		e.m.saved, e.m.savedDay = e.booked, e.day
+		e.m.mu.Unlock()
 	}
-	l.tried = nil
+	l.attempted = nil
 }
 
 // readAll takes over what there is.
-func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
+func (l *ledger) readEntriesLocked(ctx context.Context, store ObjectStore) error {
 	var found []ledgerEntry
-	for entry, err := range store.List(ctx, ledgerEntries) {
+	for entry, err := range store.List(ctx, ledgerEntryPrefix) {
 		var e ledgerEntry
 		if err == nil {
 			err = json.Unmarshal(entry.Value, &e)
@@ -139,7 +139,7 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 	}
 	marked := make(map[*Meter]bool)
 	for _, e := range found {
-		m := l.b.root
+		m := l.accounting.root
 		for _, name := range e.Tenant {
 			m = m.tenantNamed(string(name), -1)
 		}
@@ -151,13 +151,13 @@ func (l *ledger) readAll(ctx context.Context, store ObjectStore) error {
 		m.mu.Unlock()
 	}
 	if !l.read {
-		l.b.root.moveDays(marked)
+		l.accounting.root.addEarlierToDays(marked)
 	}
 	return nil
 }
 
 // moveDays has days begin with what the ledger has, if a quota could not wait for it. Those that are marked do.
-func (m *Meter) moveDays(marked map[*Meter]bool) {
+func (m *Meter) addEarlierToDays(marked map[*Meter]bool) {
 	earlier := m.earlierUsage()
 	m.mu.Lock()
 	if !marked[m] && !m.day.Day.IsZero() {
@@ -165,7 +165,7 @@ func (m *Meter) moveDays(marked map[*Meter]bool) {
 	}
 	m.mu.Unlock()
 	for _, t := range m.tenantList() {
-		t.moveDays(marked)
+		t.addEarlierToDays(marked)
 	}
 }
 
@@ -175,26 +175,26 @@ func (l *ledger) flush(ctx context.Context) error {
 		return err
 	}
 	defer l.unlock()
-	store, err := l.open(ctx)
+	store, err := l.openLocked(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Release()
-	if l.tried = l.b.root.drafts(nil); len(l.tried) == 0 {
+	if l.attempted = l.accounting.root.pendingEntries(nil); len(l.attempted) == 0 {
 		return nil
 	}
-	next := l.seal.next(l.run)
-	l.trying = next.Seq
-	if err := store.Commit(ctx, l.batch(next)); err != nil {
+	next := l.checkpoint.next(l.run)
+	l.attemptedSeq = next.Seq
+	if err := store.Commit(ctx, l.batchLocked(next)); err != nil {
 		return fmt.Errorf("edgews: ledger cannot be written: %w", err)
 	}
-	l.wrote()
-	l.seal = next
+	l.markSavedLocked()
+	l.checkpoint = next
 	return nil
 }
 
 // draft is what a meter has counted, of which the ledger does not have everything.
-type draft struct {
+type pendingEntry struct {
 	m      *Meter
 	booked Usage
 	day    dayStart
@@ -202,18 +202,18 @@ type draft struct {
 }
 
 // drafts appends what is to be written of m and its tenants.
-func (m *Meter) drafts(to []draft) []draft {
+func (m *Meter) pendingEntries(to []pendingEntry) []pendingEntry {
 	m.mu.Lock()
 	if m.unsavedLocked() {
-		entry := ledgerEntry{Tenant: ledgerNames(m.tenant), Usage: m.earlier.Add(m.booked)}
+		entry := ledgerEntry{Tenant: ledgerTenants(m.tenant), Usage: m.earlier.Add(m.booked)}
 		if day := m.day; !day.Day.IsZero() {
 			entry.Day = &day
 		}
-		to = append(to, draft{m, m.booked, m.day, entry})
+		to = append(to, pendingEntry{m, m.booked, m.day, entry})
 	}
 	m.mu.Unlock()
 	for _, t := range m.tenantList() {
-		to = t.drafts(to)
+		to = t.pendingEntries(to)
 	}
 	return to
 }
@@ -222,7 +222,7 @@ func (m *Meter) drafts(to []draft) []draft {
 func (m *Meter) unsavedLocked() bool { return m.booked != m.saved || m.day != m.savedDay }
 
 // batch is what was tried, under its seal.
-func (l *ledger) batch(seal ledgerSeal) (b Batch) {
+func (l *ledger) batchLocked(checkpoint ledgerCheckpoint) (b Batch) {
 	put := func(key string, v any) {
 		value, err := json.Marshal(v)
 		if err != nil {
@@ -230,17 +230,17 @@ func (l *ledger) batch(seal ledgerSeal) (b Batch) {
 		}
 		b.Puts = append(b.Puts, Entry{key, value})
 	}
-	put(ledgerHead, seal)
-	for _, d := range l.tried {
-		put(ledgerKey(d.m.tenant), d.entry)
+	put(ledgerCheckpointKey, checkpoint)
+	for _, e := range l.attempted {
+		put(ledgerEntryKey(e.m.tenant), e.entry)
 	}
 	return b
 }
 
 // ledgerKey has the same length whatever a tenant is called.
-func ledgerKey(tenant []string) string {
-	path, _ := json.Marshal(ledgerNames(tenant))
-	return fmt.Sprintf("%s%x", ledgerEntries, sha256.Sum256(path))
+func ledgerEntryKey(tenant []string) string {
+	path, _ := json.Marshal(ledgerTenants(tenant))
+	return fmt.Sprintf("%s%x", ledgerEntryPrefix, sha256.Sum256(path))
 }
 
 // Total returns what the ledger had when this meter began and Usage together: what m and its tenants have used since the
@@ -269,7 +269,7 @@ func (m *Meter) earlierUsage() Usage {
 
 func (a *accounting) readLedger(ctx context.Context) error {
 	l := a.ledger
-	if l == nil || l.known.Load() {
+	if l == nil || l.loaded.Load() {
 		return nil
 	}
 	if err := l.lock(ctx); err != nil {
@@ -279,7 +279,7 @@ func (a *accounting) readLedger(ctx context.Context) error {
 	if l.read {
 		return nil
 	}
-	store, err := l.open(ctx)
+	store, err := l.openLocked(ctx)
 	if err == nil {
 		store.Release()
 	}

@@ -98,17 +98,17 @@ func (s *Span) UnmarshalText(text []byte) error {
 // The arithmetic is exact until the cost of each line, which is rounded to the nearest billionth of a dollar. Nothing
 // overflows: a cost or a quantity that is too great for its type is the greatest that there is. A figure of u, an included
 // amount or a ratio that is negative counts as zero.
-func (p Plan) Bill(u Usage) Bill { return p.bill(tallyOf(u)) }
+func (p Plan) Bill(u Usage) Bill { return p.bill(usageCountsOf(u)) }
 
 // BillSum is Bill for the sum of the parts, such as the days of a month. The sum may be greater than a Usage can be.
-func (p Plan) BillSum(parts ...Usage) Bill { return p.bill(tallyOf(parts...)) }
+func (p Plan) BillSum(parts ...Usage) Bill { return p.bill(usageCountsOf(parts...)) }
 
-func (p Plan) bill(t *tally) Bill {
+func (p Plan) bill(n *usageCounts) Bill {
 	b := Bill{Plan: p.Name, Lines: []Line{}}
 	if p.Base != 0 {
 		b.Lines = append(b.Lines, Line{Item: "base fee", Quantity: 1, Billed: 1, Unit: "period", Price: p.Base, Per: 1, Cost: p.Base})
 	}
-	for _, c := range p.charges(t) {
+	for _, c := range p.charges(n) {
 		b.Lines = append(b.Lines, c.line())
 	}
 	total := new(big.Int)
@@ -128,22 +128,22 @@ type charge struct {
 }
 
 // charges are those that the plan has a rate for, in the order of a bill's lines.
-func (p Plan) charges(t *tally) []charge {
-	requests, perRequest := p.requests(t)
-	in, out := p.messages(t)
+func (p Plan) charges(n *usageCounts) []charge {
+	requests, perRequest := p.requests(n)
+	in, out := p.messages(n)
 	all := []charge{
 		{"requests", "requests", p.Requests, requests, perRequest},
-		{"duration", "GB-s", p.Duration, p.memoryTime(t), 1000 * int64(time.Second)},
-		{"CPU time", "ms", p.CPU, &t.busy, int64(time.Millisecond)},
-		{"connected time", "s", p.ConnectedTime, &t.connected, int64(time.Second)},
-		{"connections", "connections", p.Connections, &t.connections, 1},
+		{"duration", "GB-s", p.Duration, p.memoryTime(n), 1000 * int64(time.Second)},
+		{"CPU time", "ms", p.CPU, &n.busy, int64(time.Millisecond)},
+		{"connected time", "s", p.ConnectedTime, &n.connected, int64(time.Second)},
+		{"connections", "connections", p.Connections, &n.connections, 1},
 		{"messages", "messages", p.Messages, sumOf(in, out), 1},
 		{"messages in", "messages", p.MessagesIn, in, 1},
 		{"messages out", "messages", p.MessagesOut, out, 1},
-		{"traffic", "bytes", p.Bytes, sumOf(&t.bytesIn, &t.bytesOut), 1},
-		{"traffic in", "bytes", p.BytesIn, &t.bytesIn, 1},
-		{"traffic out", "bytes", p.BytesOut, &t.bytesOut, 1},
-		{"minute traffic", "bytes", p.MinuteBytes, &t.minuteBytes, 1},
+		{"traffic", "bytes", p.Bytes, sumOf(&n.bytesIn, &n.bytesOut), 1},
+		{"traffic in", "bytes", p.BytesIn, &n.bytesIn, 1},
+		{"traffic out", "bytes", p.BytesOut, &n.bytesOut, 1},
+		{"minute traffic", "bytes", p.MinuteBytes, &n.minuteBytes, 1},
 	}
 	return slices.DeleteFunc(all, func(c charge) bool { return c.rate == Rate{} })
 }
@@ -178,32 +178,32 @@ func (p Plan) room(u Usage) (messages, bytes float64) {
 	return messages, bytes
 }
 
-func (p Plan) requests(t *tally) (used *big.Int, parts int64) {
-	whole := sumOf(&t.httpRequests, &t.connections, &t.alarms)
+func (p Plan) requests(n *usageCounts) (used *big.Int, parts int64) {
+	whole := sumOf(&n.httpRequests, &n.connections, &n.alarms)
 	if p.MessagesPerRequest <= 0 {
 		return whole, 1
 	}
-	in, _ := p.messages(t)
+	in, _ := p.messages(n)
 	whole.Mul(whole, big.NewInt(p.MessagesPerRequest))
 	return whole.Add(whole, in), p.MessagesPerRequest
 }
 
 // messages are those that are charged.
-func (p Plan) messages(t *tally) (in, out *big.Int) {
+func (p Plan) messages(n *usageCounts) (in, out *big.Int) {
 	if p.BillAutoResponses {
-		return sumOf(&t.messagesIn, &t.autoResponses), sumOf(&t.messagesOut, &t.autoResponses)
+		return sumOf(&n.messagesIn, &n.autoResponses), sumOf(&n.messagesOut, &n.autoResponses)
 	}
-	return &t.messagesIn, &t.messagesOut
+	return &n.messagesIn, &n.messagesOut
 }
 
 // memoryTime is in MB times nanoseconds.
-func (p Plan) memoryTime(t *tally) *big.Int {
-	span := &t.active
+func (p Plan) memoryTime(n *usageCounts) *big.Int {
+	span := &n.active
 	switch p.DurationOf {
 	case SpanBusy:
-		span = &t.busy
+		span = &n.busy
 	case SpanOpen:
-		if open := sumOf(&t.connected, &t.busy); open.Cmp(span) > 0 {
+		if open := sumOf(&n.connected, &n.busy); open.Cmp(span) > 0 {
 			span = open
 		}
 	}

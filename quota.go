@@ -25,7 +25,7 @@ var FreeDaily = Plan{
 // includes, and otherwise an error that is [ErrQuota] and names the first item that is not. Items without a rate have no
 // bound. To ask whether one more connection may be opened, ask for u.Add(Usage{Connections: 1}).
 func (p Plan) Allows(u Usage) error {
-	for _, c := range p.charges(tallyOf(u)) {
+	for _, c := range p.charges(usageCountsOf(u)) {
 		if c.over().Sign() > 0 {
 			line := c.line()
 			return fmt.Errorf("%w: %s: %d of %d %s, plan %q", ErrQuota, line.Item, line.Quantity, line.Included, line.Unit, p.Name)

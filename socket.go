@@ -217,7 +217,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
-	countAs     countedAs // what a meter counts it as
+	countAs     countRule // what a meter counts it as
 	ungated     bool      // it need not wait for a commit
 }
 

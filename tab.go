@@ -24,7 +24,7 @@ type usageCounter struct {
 	unrecorded    *Usage        // booked, and not recorded; nil if nobody wants records
 	recordedUntil time.Time     // since when it is not recorded
 	countedUntil  time.Duration // up to when the time that runs has been counted, since epoch
-	minuteFloor   minutes       // of a connection, if they count
+	minuteFloor   minuteFloor   // of a connection, if they count
 	timing        bool          // it does run
 	registered    bool          // the meter knows of it
 	meterIndex    int           // in meter.tabs, from 1; 0: it is not there. Guarded by the meter's mu.
@@ -54,10 +54,10 @@ var processStart = time.Now()
 func sinceStart() time.Duration { return time.Since(processStart) }
 
 // counting says what a message that goes out counts as.
-type countedAs uint8
+type countRule uint8
 
 const (
-	countAsMessage countedAs = iota
+	countAsMessage countRule = iota
 	countAsAutoResponse
 	countAsNothing // it has been counted
 )
@@ -83,7 +83,7 @@ func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 	c.connection = c.meter.accounting.lastConnection.Add(1)
 	c.recordedUntil = time.Now()
 	c.countedUntil, c.timing = c.recordedUntil.Sub(processStart), true
-	c.minuteFloor.begin(c.countedUntil)
+	c.minuteFloor.start(c.countedUntil)
 	if byPeer {
 		c.meter.book(o, c.newRecordLocked(FactOpened, Usage{Connections: 1}, c.recordedUntil))
 	}

@@ -4,7 +4,7 @@ import "math/big"
 
 // tally is a Usage in numbers that do not end: 292 years of connected time are a few days of a big service. No figure is
 // negative.
-type tally struct {
+type usageCounts struct {
 	httpRequests, connections, messagesIn, messagesOut, autoResponses, alarms big.Int
 
 	bytesIn, bytesOut, minuteBytes big.Int
@@ -13,39 +13,39 @@ type tally struct {
 }
 
 // tallyOf sums the parts.
-func tallyOf(parts ...Usage) *tally {
-	t := new(tally)
+func usageCountsOf(parts ...Usage) *usageCounts {
+	n := new(usageCounts)
 	var v big.Int
 	for i := range parts {
-		for f, figure := range t.figures() {
-			figure.Add(figure, v.SetInt64(*parts[i].figures()[f]))
+		for f, figure := range n.fields() {
+			figure.Add(figure, v.SetInt64(*parts[i].fields()[f]))
 		}
 	}
-	for _, figure := range t.figures() {
+	for _, figure := range n.fields() {
 		if figure.Sign() < 0 {
 			figure.SetInt64(0)
 		}
 	}
-	return t
+	return n
 }
 
 // usage is the tally as far as a Usage can hold it.
-func (t *tally) usage() (u Usage) {
-	for f, figure := range t.figures() {
-		*u.figures()[f] = clampInt64(figure)
+func (n *usageCounts) usage() (u Usage) {
+	for f, figure := range n.fields() {
+		*u.fields()[f] = clampInt64(figure)
 	}
 	return u
 }
 
 // figures are what both consist of, in the same order.
-func (t *tally) figures() [12]*big.Int {
+func (n *usageCounts) fields() [12]*big.Int {
 	return [...]*big.Int{
-		&t.httpRequests, &t.connections, &t.messagesIn, &t.messagesOut, &t.autoResponses, &t.alarms,
-		&t.bytesIn, &t.bytesOut, &t.minuteBytes, &t.active, &t.connected, &t.busy,
+		&n.httpRequests, &n.connections, &n.messagesIn, &n.messagesOut, &n.autoResponses, &n.alarms,
+		&n.bytesIn, &n.bytesOut, &n.minuteBytes, &n.active, &n.connected, &n.busy,
 	}
 }
 
-func (u *Usage) figures() [12]*int64 {
+func (u *Usage) fields() [12]*int64 {
 	return [...]*int64{
 		&u.HTTPRequests, &u.Connections, &u.MessagesIn, &u.MessagesOut, &u.AutoResponses, &u.Alarms,
 		&u.BytesIn, &u.BytesOut, &u.MinuteBytes, (*int64)(&u.Active), (*int64)(&u.Connected), (*int64)(&u.Busy),
