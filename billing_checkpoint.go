@@ -9,30 +9,31 @@ import (
 	"time"
 )
 
-// ledgerSeal says who has written last, and who before.
+// ledgerCheckpoint is part of each commit of a ledger. It says which meter has made it, and the last commit of every other
+// meter.
 type ledgerCheckpoint struct {
 	ledgerCommit
 	At     time.Time      `json:"at"`
 	Others []ledgerCommit `json:"others,omitempty"` // the latest first
 }
 
-// ledgerRun is the last commit of a meter.
+// ledgerCommit names a commit of a meter.
 type ledgerCommit struct {
-	Run uint64 `json:"run"`
-	Seq uint64 `json:"seq"`
+	Run uint64 `json:"run"` // ledger.run of the meter
+	Seq uint64 `json:"seq"` // counts the commits of the ledger, by all meters
 }
 
-// ledgerOthers is how many runs a seal remembers: more than will ever be there at the same time.
+// maxOtherCommits is how many other meters a checkpoint remembers: more than will ever share a ledger at the same time.
 const maxOtherCommits = 16
 
-// next is the seal of a commit that run makes on top of s.
+// next returns the checkpoint of a commit that run makes after c.
 func (c ledgerCheckpoint) next(run uint64) ledgerCheckpoint {
 	others := slices.DeleteFunc(append([]ledgerCommit{c.ledgerCommit}, c.Others...), func(o ledgerCommit) bool { return o.Run == run || o.Seq == 0 })
 	return ledgerCheckpoint{ledgerCommit{run, c.Seq + 1}, time.Now().UTC(), others[:min(len(others), maxOtherCommits)]}
 }
 
-// has reports whether that commit has happened. If so many have written since that nobody can tell, then rather too little
-// than twice.
+// includes reports whether commit has happened before c. When so many meters have written since that c may have forgotten it,
+// the answer is true: usage is then rather lost than counted twice.
 func (c ledgerCheckpoint) includes(commit ledgerCommit) bool {
 	for _, last := range append([]ledgerCommit{c.ledgerCommit}, c.Others...) {
 		if last.Run == commit.Run {
@@ -42,17 +43,17 @@ func (c ledgerCheckpoint) includes(commit ledgerCommit) bool {
 	return len(c.Others) == maxOtherCommits
 }
 
-// readSeal returns the zero seal of a ledger that nobody has written to.
-func readCheckpointLocked(ctx context.Context, store ObjectStore) (checkpoint ledgerCheckpoint, err error) {
+// readCheckpoint returns the checkpoint of the last commit, or the zero checkpoint if there has been none.
+func readCheckpoint(ctx context.Context, store ObjectStore) (c ledgerCheckpoint, err error) {
 	value, err := store.Get(ctx, ledgerCheckpointKey)
 	if errors.Is(err, ErrKeyNotFound) {
-		return checkpoint, nil
+		return c, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(value, &checkpoint)
+		err = json.Unmarshal(value, &c)
 	}
 	if err != nil {
-		return checkpoint, fmt.Errorf("edgews: ledger cannot be read: %w", err)
+		return c, fmt.Errorf("edgews: ledger cannot be read: %w", err)
 	}
-	return checkpoint, nil
+	return c, nil
 }

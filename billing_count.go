@@ -1,40 +1,40 @@
 package edgews
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// tab is what one connection or one object has used and its meter has not fetched. It is guarded by a mutex that whoever
-// counts holds anyway, so that counting is an addition and connections do not meet.
+// usageCounter counts what one connection or one object uses, until its meter books it. It is guarded by the mutex of the socket or the
+// object, which a goroutine that counts holds anyway: counting is an addition, and connections share no lock for it.
 type usageCounter struct {
 	// Immutable.
 	meter  *Meter
-	object *object     // nil: of no object
-	socket *Socket     // nil: it is the object's own
+	object *object     // nil: it counts for no object
+	socket *Socket     // nil: it counts for the object itself
 	mu     *sync.Mutex // the socket's or the object's
 
 	// Guarded by mu.
-	connection    uint64        // the number of the connection; 0: of none
-	lease         lease         // of the quotas, if there are any
-	quotaErr      error         // a quota that is used up; nil: go on
+	connection    uint64        // the number of the connection; 0: it is not one
+	lease         lease         // what may be counted before it is booked, if there are quotas
+	quotaErr      error         // the quota that is used up; nil: none
 	used          Usage         // counted, and not booked
-	unrecorded    *Usage        // booked, and not recorded; nil if nobody wants records
-	recordedUntil time.Time     // since when it is not recorded
-	countedUntil  time.Duration // up to when the time that runs has been counted, since epoch
-	minuteFloor   minuteFloor   // of a connection, if they count
-	timing        bool          // it does run
-	registered    bool          // the meter knows of it
-	meterIndex    int           // in meter.tabs, from 1; 0: it is not there. Guarded by the meter's mu.
+	unrecorded    *Usage        // booked, and in no record yet; nil if the program wants no records
+	recordedUntil time.Time     // the end of the last record; without one, when counting began
+	countedUntil  time.Duration // while timing: up to when time has been counted, since processStart
+	minuteFloor   minuteFloor   // of a connection, if MeterOptions.MinuteFloor is set
+	timing        bool          // time counts: the connection is open, or the object is active
+	registered    bool          // the meter knows of the counter
+	meterIndex    int           // 1 + the index in meter.counters; 0: it is not there. Guarded by meter.mu.
 
 	// Atomics.
-	ended     atomic.Bool  // the socket has ended: what comes late is booked at once
-	busy      atomic.Int64 // what handlers have taken, in nanoseconds
-	busySince atomic.Int64 // since when one runs, since epoch; 0: none does
+	ended     atomic.Bool  // the socket has ended: what is counted from now on is booked at once
+	busy      atomic.Int64 // nanoseconds that handlers have run, and that have not been counted
+	busySince atomic.Int64 // when the handler that runs began, in nanoseconds since processStart; 0: none runs
 }
 
+// newUsageCounter returns a counter for s, or for o itself if s is nil.
 func newUsageCounter(m *Meter, o *object, s *Socket) *usageCounter {
 	c := &usageCounter{meter: m, object: o, socket: s, recordedUntil: time.Now()}
 	if s != nil {
@@ -48,64 +48,33 @@ func newUsageCounter(m *Meter, o *object, s *Socket) *usageCounter {
 	return c
 }
 
-// epoch is what the times of tabs count from. They have to be finer, and to reach farther, than an instant.
+// processStart is the zero of the counters' times, which are finer than an instant and reach farther.
 var processStart = time.Now()
 
+// sinceStart returns the time since processStart.
 func sinceStart() time.Duration { return time.Since(processStart) }
 
-// counting says what a message that goes out counts as.
+// wallTime returns the wall-clock time of a moment that is given since processStart; 0: the zero time.
+func wallTime(sinceProcessStart time.Duration) time.Time {
+	if sinceProcessStart == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(sinceProcessStart - sinceStart())
+}
+
+// countRule says how a message that is sent counts.
 type countRule uint8
 
 const (
 	countAsMessage countRule = iota
 	countAsAutoResponse
-	countAsNothing // it has been counted
+	countAsNothing // it has been counted before
 )
 
-// payer returns who pays for a connection that is opened in ctx: the object that opens it, if it has a meter, or m.
-func meterFor(ctx context.Context, m *Meter) (*Meter, *object) {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.counter != nil {
-		return o.counter.meter, o
-	}
-	return m, nil
-}
-
-// openTabLocked begins to count for a connection. mu must be held, or s be new.
-func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
-	if m == nil {
-		return
-	}
-	c := s.counter
-	if c == nil {
-		c = newUsageCounter(m, o, s)
-		s.extraLocked().counter = c
-	}
-	c.connection = c.meter.accounting.lastConnection.Add(1)
-	c.recordedUntil = time.Now()
-	c.countedUntil, c.timing = c.recordedUntil.Sub(processStart), true
-	c.minuteFloor.start(c.countedUntil)
-	if byPeer {
-		c.meter.book(o, c.newRecordLocked(FactOpened, Usage{Connections: 1}, c.recordedUntil))
-	}
-}
-
-// joinLocked begins to count for a socket that o accepts, if nobody counts for it yet. mu must be held.
-func (s *Socket) countForObjectLocked(o *object) {
-	if o.counter == nil || s.counter != nil {
-		return
-	}
-	if w, ok := s.link.(*wire); ok {
-		s.startCounterLocked(o.counter.meter, o, !w.client)
-		return
-	}
-	s.extraLocked().counter = newUsageCounter(o.counter.meter, o, s)
-	s.extra.counter.registerLocked()
-}
-
-// isObjects reports whether t is an object's own, not a socket's.
+// isObject reports whether c counts for an object itself, not for a socket.
 func (c *usageCounter) isObject() bool { return c.socket == nil }
 
-// listLocked lets the meter know that there is something to be fetched, or will be. mu must be held.
+// registerLocked makes the counter known to its meter, because there is something to be booked, or will be. mu must be held.
 func (c *usageCounter) registerLocked() {
 	if c == nil || c.registered || c.ended.Load() {
 		return
@@ -117,20 +86,25 @@ func (c *usageCounter) registerLocked() {
 	c.meter.accounting.scheduleFlush()
 }
 
-// arrivedOnTabLocked counts a message that has arrived on the wire, except for an object's, which counts when the object gets
-// it. It returns the tab, and what inLocked does. mu must be held.
-func (s *Socket) countArrivalLocked(n int) (c *usageCounter, ok bool) {
-	c = s.counter
-	return c, c == nil || s.is(owned) || c.countReceivedLocked(1, n)
+// startConnectionLocked begins to count a connection and its time. mu must be held.
+func (c *usageCounter) startConnectionLocked(byPeer bool) {
+	c.connection = c.meter.accounting.lastConnection.Add(1)
+	c.recordedUntil = time.Now()
+	c.countedUntil, c.timing = c.recordedUntil.Sub(processStart), true
+	c.minuteFloor.start(c.countedUntil)
+	if byPeer {
+		c.meter.book(c.object, c.newRecordLocked(FactOpened, Usage{Connections: 1}, c.recordedUntil))
+	}
 }
 
-// inLocked counts a message that has arrived, or a piece of one. If a quota is used up it fails the socket, and returns false: the message
-// is not to be delivered, and transmit has to follow. mu must be held.
+// countReceivedLocked counts received messages and n payload bytes. A piece of a message counts its bytes, and the last one
+// the message. If a quota is used up, it fails the socket and returns false: the message must not be delivered, and the caller
+// calls transmit after it has released the lock. mu must be held.
 func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	switch {
 	case c == nil:
 		return true
-	case c.quotaErrLocked() != nil: // and there is no need to count it
+	case c.quotaErrLocked() != nil: // the message does not count: it is not delivered
 		return c.failOverQuotaLocked()
 	}
 	c.used.MessagesIn += int64(messages)
@@ -141,43 +115,14 @@ func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	return c.quotaErr == nil || c.failOverQuotaLocked()
 }
 
-// barredLocked returns why the connection may not go on, if a quota was used up and still is. mu must be held.
-func (c *usageCounter) quotaErrLocked() error {
-	if c == nil || c.quotaErr == nil {
-		return nil
-	}
-	c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
-	return c.quotaErr
-}
-
-// obeyLocked ends the socket, because a quota is used up. It returns false. mu must be held.
-func (c *usageCounter) failOverQuotaLocked() bool {
-	if c.socket != nil {
-		c.socket.failLocked(StatusPolicyViolation, quotaCloseReason, c.quotaErr)
-	}
-	return false
-}
-
-// mindLocked asks the quotas, if there are any, whether the connection may go on, once it has counted what they have let it. mu must be held.
-func (c *usageCounter) chargeLeaseLocked(messages, n int) {
-	if c.meter.accounting.quotaCount.Load() == 0 {
-		return
-	}
-	c.lease.messages -= int64(messages)
-	c.lease.bytes -= int64(n)
-	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() {
-		c.bookLocked(FactTraffic, false)
-		c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
-	}
-}
-
-// sentLocked counts a whole message that goes out. mu must be held.
+// countWholeSentLocked counts a whole message of n payload bytes that is sent. mu must be held.
 func (c *usageCounter) countWholeSentLocked(n int) {
-	if c != nil {
+	if c != nil { // short enough to be inlined into Send
 		c.addWholeSentLocked(n)
 	}
 }
 
+// addWholeSentLocked is countWholeSentLocked. mu must be held.
 func (c *usageCounter) addWholeSentLocked(n int) {
 	c.used.MessagesOut++
 	c.used.BytesOut += int64(n)
@@ -186,7 +131,7 @@ func (c *usageCounter) addWholeSentLocked(n int) {
 	c.bookIfEndedLocked()
 }
 
-// outLocked counts a message that goes out, or a piece of one. mu must be held.
+// countSentLocked counts a message that is sent, or a piece of one. mu must be held.
 func (c *usageCounter) countSentLocked(m *outgoing) {
 	switch {
 	case c == nil || m.countAs == countAsNothing:
@@ -207,14 +152,52 @@ func (c *usageCounter) countSentLocked(m *outgoing) {
 	c.bookIfEndedLocked()
 }
 
-// lateLocked books what is counted for a socket that has ended. mu must be held.
-func (c *usageCounter) bookIfEndedLocked() {
-	if c.ended.Load() {
-		c.bookLocked(FactTraffic, true)
+// addMinuteBytesLocked counts the minute bytes of n bytes that the connection carries. mu must be held.
+func (c *usageCounter) addMinuteBytesLocked(n int) {
+	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 && c.timing {
+		c.used.MinuteBytes += c.minuteFloor.add(n, sinceStart(), floor)
 	}
 }
 
-// enter notes that a handler begins, and when, since epoch.
+// addMinutesUntilLocked counts the minutes that have begun up to at. mu must be held.
+func (c *usageCounter) addMinutesUntilLocked(at time.Duration) {
+	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 {
+		c.used.MinuteBytes += c.minuteFloor.add(0, at, floor)
+	}
+}
+
+// chargeLeaseLocked takes messages and n bytes off the lease, if there are quotas. When the lease is used up or revoked, it books
+// what has been counted and asks for another one. mu must be held.
+func (c *usageCounter) chargeLeaseLocked(messages, n int) {
+	if c.meter.accounting.quotaCount.Load() == 0 {
+		return
+	}
+	c.lease.messages -= int64(messages)
+	c.lease.bytes -= int64(n)
+	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() {
+		c.bookLocked(FactTraffic, false)
+		c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
+	}
+}
+
+// quotaErrLocked returns why the connection may not go on, if a quota was used up and still is. mu must be held.
+func (c *usageCounter) quotaErrLocked() error {
+	if c == nil || c.quotaErr == nil {
+		return nil
+	}
+	c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
+	return c.quotaErr
+}
+
+// failOverQuotaLocked fails the socket because a quota is used up, and returns false. mu must be held.
+func (c *usageCounter) failOverQuotaLocked() bool {
+	if c.socket != nil {
+		c.socket.failLocked(StatusPolicyViolation, quotaCloseReason, c.quotaErr)
+	}
+	return false
+}
+
+// handlerStarted notes that a handler starts to run. It returns when, since processStart; 0 on a nil counter.
 func (c *usageCounter) handlerStarted() time.Duration {
 	if c == nil {
 		return 0
@@ -224,15 +207,17 @@ func (c *usageCounter) handlerStarted() time.Duration {
 	return at
 }
 
-// enterAgain is enter right after a leave, which has read the clock; 0: there was none.
-func (c *usageCounter) handlerStartedAgain(left time.Duration) {
-	if left == 0 {
-		left = sinceStart()
+// handlerStartedAgain is handlerStarted right after a handlerReturned, whose result at is, which saves a reading of the
+// clock; 0: there was none.
+func (c *usageCounter) handlerStartedAgain(at time.Duration) {
+	if at == 0 {
+		at = sinceStart()
 	}
-	c.busySince.Store(int64(left))
+	c.busySince.Store(int64(at))
 }
 
-// leave notes that it has returned, and when, since epoch.
+// handlerReturned notes that the handler has returned. It returns when, since processStart; 0 on a nil counter. No mutex may be
+// held.
 func (c *usageCounter) handlerReturned() time.Duration {
 	if c == nil {
 		return 0
@@ -247,7 +232,7 @@ func (c *usageCounter) handlerReturned() time.Duration {
 	return time.Duration(end)
 }
 
-// takeBusy returns what handlers have taken since the last call. One that runs counts up to at.
+// takeBusy returns how long handlers have run since the last call, up to at for one that still runs.
 func (c *usageCounter) takeBusy(at time.Duration) time.Duration {
 	began := c.busySince.Load()
 	if began != 0 && began < int64(at) && c.busySince.CompareAndSwap(began, int64(at)) {
@@ -256,7 +241,7 @@ func (c *usageCounter) takeBusy(at time.Duration) time.Duration {
 	return time.Duration(c.busy.Swap(0))
 }
 
-// endLocked is told that the socket's fate is sealed. mu must be held.
+// socketEndedLocked books the last usage of a socket whose close result is certain. mu must be held.
 func (c *usageCounter) socketEndedLocked() {
 	if c == nil || c.ended.Swap(true) {
 		return
@@ -269,7 +254,8 @@ func (c *usageCounter) socketEndedLocked() {
 	c.timing = false
 }
 
-// turnedLocked is told that the object's state has changed at that time. mu must be held.
+// objectStateChangedLocked starts or ends an active interval of the object, whose state has changed at that time. mu must be
+// held.
 func (c *usageCounter) objectStateChangedLocked(was, is ObjectState, at time.Time) {
 	switch {
 	case c == nil:
@@ -288,7 +274,14 @@ func (c *usageCounter) objectStateChangedLocked(was, is ObjectState, at time.Tim
 	}
 }
 
-// runLocked counts the time that runs. mu must be held.
+// objectForgottenLocked books the last usage of an object that its namespace forgets. mu must be held.
+func (c *usageCounter) objectForgottenLocked() {
+	if c != nil && c.registered {
+		c.bookLocked(FactActive, true)
+	}
+}
+
+// addElapsedLocked counts the time up to at, while timing. mu must be held.
 func (c *usageCounter) addElapsedLocked(at time.Duration) {
 	switch d := at - c.countedUntil; {
 	case !c.timing:
@@ -302,18 +295,30 @@ func (c *usageCounter) addElapsedLocked(at time.Duration) {
 	c.countedUntil = at
 }
 
-// settle books what there is up to now, and makes a record of it if told to.
+// intervalFact is the fact of a record of what goes on.
+func (c *usageCounter) intervalFact() Fact {
+	if c.isObject() {
+		return FactActive
+	}
+	return FactTraffic
+}
+
+// bookNow books everything up to now, and with record makes a record of it. mu must not be held.
 func (c *usageCounter) bookNow(record bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fact := FactTraffic
-	if c.isObject() {
-		fact = FactActive
-	}
-	c.bookLocked(fact, record)
+	c.bookLocked(c.intervalFact(), record)
 }
 
-// bookLocked books everything up to now. mu must be held.
+// bookIfEndedLocked books what is counted for a socket that has ended: sent by a half-open one, or by late handlers. mu must be
+// held.
+func (c *usageCounter) bookIfEndedLocked() {
+	if c.ended.Load() {
+		c.bookLocked(FactTraffic, true)
+	}
+}
+
+// bookLocked books everything up to now. With record it makes a record of what is in none yet, of fact f. mu must be held.
 func (c *usageCounter) bookLocked(f Fact, record bool) {
 	at := time.Now()
 	c.addElapsedLocked(at.Sub(processStart))
@@ -337,27 +342,11 @@ func (c *usageCounter) bookLocked(f Fact, record bool) {
 	}
 }
 
-// record returns a record up to at. mu must be held.
+// newRecordLocked returns a record of what was used between recordedUntil and at. mu must be held.
 func (c *usageCounter) newRecordLocked(f Fact, u Usage, at time.Time) Record {
 	r := Record{Fact: f, Connection: c.connection, From: c.recordedUntil, To: at, Usage: u}
 	if c.object != nil {
 		r.Namespace, r.Object = c.object.ns.name, c.object.id
 	}
 	return r
-}
-
-// account books a fact of the object's that takes no time.
-func (o *object) bookFact(f Fact, u Usage) {
-	if o.counter == nil {
-		return
-	}
-	now := time.Now()
-	o.counter.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
-}
-
-// forgetLocked books the last of an object that nobody will know any more. mu must be held.
-func (c *usageCounter) objectForgottenLocked() {
-	if c != nil && c.registered {
-		c.bookLocked(FactActive, true)
-	}
 }

@@ -5,53 +5,55 @@ import (
 	"time"
 )
 
-// Expectation is what a service expects of one billing period. Fields that do not apply stay zero; a negative one counts
-// as zero.
+// Expectation is the load that a service expects in one billing period. Leave fields that do not apply at zero; a negative
+// field counts as zero.
 //
 // Without objects the sockets and requests are those of plain handlers, and nothing is active in the sense of
 // [Usage].Active.
 type Expectation struct {
 	Days    int64 // of the period; 0: 30
 	Objects int64
-	Sockets int64 // of each object; if there are no objects, in all
+	Sockets int64 // per object; without objects, in total
 
-	// Open is for how long a socket is open every day; all those of an object are open at the same time. Each day is a
-	// connection. 0, or 24 hours and more: it is always open, which is one connection in the period.
+	// Open is how long each socket is open every day; the sockets of an object are open at the same time. Each day counts as
+	// one connection. 0, or 24 hours and more: the socket is always open, which is one connection in the period.
 	Open time.Duration
 
-	Messages      int64         // received from each socket in Every, while it is open
-	AutoResponses int64         // further ones, which an auto-response answers
+	Messages      int64         // received from each open socket per Every
+	AutoResponses int64         // further messages, which an auto-response answers; also per open socket and Every
 	Every         time.Duration // 0: a minute
-	Replies       int64         // messages sent for one that is received, to all sockets together
-	MessageSize   int64         // payload bytes, both ways
-	MinuteFloor   int64         // as [MeterOptions.MinuteFloor]; the messages are taken to be spread evenly over the minutes
+	Replies       int64         // messages sent per message received, to all sockets together
+	MessageSize   int64         // payload bytes of a message, in either direction
+	MinuteFloor   int64         // as [MeterOptions.MinuteFloor]; the messages are assumed to be spread evenly over the minutes
 
-	HTTPRequests int64 // in the period, other than for sockets
+	HTTPRequests int64 // in the period, without those that open sockets
 	Alarms       int64 // in the period
 
-	MessageTime time.Duration // inside the handler, for a message
-	RequestTime time.Duration // … for an HTTP request
-	AlarmTime   time.Duration // … for an alarm
+	MessageTime time.Duration // inside the handler, per message
+	RequestTime time.Duration // inside the handler, per HTTP request
+	AlarmTime   time.Duration // inside the handler, per alarm
 
-	// Hibernate says that objects take their sockets with [State.AcceptWebSocket]. Then they are active while a handler
-	// runs, and otherwise for as long as their sockets are open.
+	// Hibernate says that objects accept their sockets with [State.AcceptWebSocket]. Then an object is active only while a
+	// handler runs; without it, for as long as its sockets are open.
 	Hibernate bool
 
-	// Active is for how long objects are active, if that is known better than from the fields above. 0: it is worked out, in
-	// the worst case, which is that no two handlers of an object run at the same time. An object is not active for more than
-	// the whole period.
+	// Active is how long objects are active, summed over objects, for callers who know it better than the fields above
+	// say. 0: it is computed from them for the worst case, in which no two handlers of an object overlap; no object is
+	// active for longer than the period.
 	Active time.Duration
 }
 
-// Estimate returns what the expected usage costs, also where it is more than a [Usage] can hold.
+// Estimate returns what the expected usage costs, even where it exceeds the range of a [Usage].
 func (p Plan) Estimate(e Expectation) Bill { return p.bill(e.counts()) }
 
-// Usage returns the expected usage. A figure that is too great for a Usage, as connected time beyond 292 years, is the
-// greatest that there is.
+// Usage returns the expected usage. A figure that is too great for a Usage, such as connected time beyond 292 years, is the
+// greatest that its type can hold.
 func (e Expectation) Usage() Usage { return e.counts().usage() }
 
+// wholeDay is a day of UTC. Days of daily quotas, too, begin at 00:00 UTC.
 const wholeDay = 24 * time.Hour
 
+// counts returns the expected usage, without an upper limit.
 func (e Expectation) counts() *usageCounts {
 	sockets := e.sockets()
 	n := new(usageCounts)
@@ -73,6 +75,7 @@ func (e Expectation) counts() *usageCounts {
 	return n
 }
 
+// sockets returns the number of sockets, summed over objects.
 func (e Expectation) sockets() *big.Int {
 	if e.Objects > 0 {
 		return product(atLeast0(e.Objects), atLeast0(e.Sockets))
@@ -87,9 +90,10 @@ func (e Expectation) days() *big.Int {
 	return big.NewInt(e.Days)
 }
 
+// always reports whether sockets are open day and night.
 func (e Expectation) always() bool { return e.Open <= 0 || e.Open >= wholeDay }
 
-// connectionsPerSocket is in the period: one that is not always open has one every day.
+// connectionsPerSocket returns the connections of one socket in the period: one, or one per day if it is not always open.
 func (e Expectation) connectionsPerSocket() *big.Int {
 	if e.always() {
 		return big.NewInt(1)
@@ -97,7 +101,7 @@ func (e Expectation) connectionsPerSocket() *big.Int {
 	return e.days()
 }
 
-// openTime is that of a socket in the period.
+// openTime returns how long one socket is open in the period, in nanoseconds.
 func (e Expectation) openTime() *big.Int {
 	if e.always() {
 		return product(e.days(), atLeast0(wholeDay))
@@ -105,7 +109,7 @@ func (e Expectation) openTime() *big.Int {
 	return product(e.days(), atLeast0(e.Open))
 }
 
-// rate returns how many messages there are in the time, if there are n in e.Every.
+// rate returns the number of messages in span nanoseconds, at n per e.Every.
 func (e Expectation) rate(span *big.Int, n int64) *big.Int {
 	every := e.Every
 	if every <= 0 {
@@ -115,6 +119,7 @@ func (e Expectation) rate(span *big.Int, n int64) *big.Int {
 	return messages.Quo(messages, atLeast0(every))
 }
 
+// minuteBytes returns Usage.MinuteBytes, from the connections and bytes that n has already.
 func (e Expectation) minuteBytes(n *usageCounts) *big.Int {
 	connection := new(big.Int).Quo(e.openTime(), e.connectionsPerSocket())
 	minutes := product(&n.connections, ceilDiv(connection, atLeast0(time.Minute)))
@@ -125,7 +130,7 @@ func (e Expectation) minuteBytes(n *usageCounts) *big.Int {
 	return traffic
 }
 
-// active is the time of all objects, where others is the part of busy that is not spent on messages.
+// active returns the active time of all objects, in nanoseconds. others is the part of busy that is not spent on messages.
 func (e Expectation) active(busy, others *big.Int) *big.Int {
 	if e.Active > 0 {
 		return atLeast0(e.Active)
@@ -140,7 +145,3 @@ func (e Expectation) active(busy, others *big.Int) *big.Int {
 	}
 	return active
 }
-
-func atLeast0[T ~int64](n T) *big.Int { return big.NewInt(int64(max(n, 0))) }
-
-func product(a, b *big.Int) *big.Int { return new(big.Int).Mul(a, b) }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -13,30 +12,30 @@ import (
 // Explanation says whether an object is billed at this moment, and why.
 type Explanation struct {
 	ObjectInfo
-	Reasons []Reason // why it is active, the oldest first; none if it is not, which is free
+	Reasons []Reason // what keeps it active, the oldest first; none if it is not active, which is free
 
-	// Used is what the object and its sockets have used since it is in memory; zero without a meter.
+	// Used is what the object and its sockets have used since the object came into memory; zero without a meter.
 	Used Usage
 
-	// Cost is what that costs by the plan, as if nothing were included in its price, and Hibernated what it would cost if
-	// the object were active only while a handler runs.
+	// Cost is the price of Used by the plan, without its base fee and included amounts. Hibernated is what the price would
+	// be if the object were active only while a handler runs.
 	Cost, Hibernated USD
 }
 
 // Reason is one thing that keeps an object active.
 type Reason struct {
 	Pin    string    // as in ObjectInfo.Pins
-	Since  time.Time // zero if that is not known: of storage, and of an event without a meter
-	By     string    // the handler that runs, the line that called WaitUntil, the URL that was dialed, without its password; "" if there is no more to say
-	Socket *Socket   // nil: it is no socket
+	Since  time.Time // zero if unknown: for storage, and for an event without a meter
+	By     string    // the running handler, the line that called WaitUntil, or the dialed URL without its password; "": nothing is known
+	Socket *Socket   // nil: the reason is not a socket
 }
 
-// Explain returns an iterator over the objects that are in memory, as Objects does, with what keeps each active and what
-// that costs: the dearest first. Where Cost is far beyond Hibernated, the first of Reasons says what to change: most often
-// a socket that was taken with Accept and could be given to State.AcceptWebSocket.
+// Explain returns an iterator over the objects in memory, as Objects does, with what keeps each active and what that costs,
+// the most expensive first. Where Cost is far beyond Hibernated, the first of Reasons says what to change: most often
+// a socket that was accepted with Accept and could be given to State.AcceptWebSocket.
 func (n *Namespace) Explain(p Plan) iter.Seq[Explanation] {
 	return func(yield func(Explanation) bool) {
-		p := p.unit()
+		p := p.unitPrices()
 		var all []Explanation
 		for _, o := range n.all() {
 			if e, ok := o.explain(p); ok {
@@ -52,7 +51,7 @@ func (n *Namespace) Explain(p Plan) iter.Seq[Explanation] {
 	}
 }
 
-// String returns the explanation in a few lines for people, without a newline at its end.
+// String returns the explanation in a few lines for people, without a final newline.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is %s, and ", e.ID, e.State)
@@ -70,7 +69,7 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
-// String returns the reason in a line.
+// String returns the reason in one line.
 func (r Reason) String() string {
 	s := r.Pin
 	if r.By != "" {
@@ -82,8 +81,8 @@ func (r Reason) String() string {
 	return s
 }
 
-// unit returns the plan without what it has beside prices: every unit costs what one costs.
-func (p Plan) unit() Plan {
+// unitPrices returns the plan with nothing but its prices: no base fee, no included amounts, no rounding.
+func (p Plan) unitPrices() Plan {
 	p.Base = 0
 	for _, r := range []*Rate{
 		&p.Requests, &p.Duration, &p.CPU, &p.ConnectedTime, &p.Connections, &p.Messages, &p.MessagesIn, &p.MessagesOut,
@@ -92,109 +91,4 @@ func (p Plan) unit() Plan {
 		r.Included, r.RoundUp = 0, 0
 	}
 	return p
-}
-
-func (o *object) explain(p Plan) (e Explanation, ok bool) {
-	if e.ObjectInfo, ok = o.info(); !ok {
-		return e, false
-	}
-	e.Reasons = o.reasons()
-	if o.counter == nil {
-		return e, true
-	}
-	e.Used = o.usedSoFar()
-	asleep := e.Used
-	asleep.Active = min(asleep.Active, asleep.Busy)
-	e.Cost, e.Hibernated = p.Bill(e.Used).Total, p.Bill(asleep).Total
-	return e, true
-}
-
-// usedSoFar returns what the object and its sockets have used.
-func (o *object) usedSoFar() Usage {
-	o.counter.bookNow(false)
-	for _, s := range o.sockets() {
-		s.mu.Lock()
-		if c := s.counter; c != nil && c.object == o {
-			c.bookLocked(FactTraffic, false)
-		}
-		s.mu.Unlock()
-	}
-	o.counter.meter.mu.Lock()
-	defer o.counter.meter.mu.Unlock()
-	return o.used
-}
-
-// sockets returns all that the object has, accepted either way.
-func (o *object) sockets() (all []*Socket) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, m := range o.conns.all {
-		all = append(all, m.s)
-	}
-	for s := range o.guests {
-		all = append(all, s)
-	}
-	return all
-}
-
-// reasons returns what keeps the object active, the oldest first.
-func (o *object) reasons() []Reason {
-	reasons := o.ownReasons()
-	for s, g := range o.guestsNow() {
-		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: maskPassword(s.URL()), Socket: s})
-	}
-	slices.SortFunc(reasons, func(a, b Reason) int { return a.Since.Compare(b.Since) })
-	return reasons
-}
-
-// ownReasons are those that are no sockets.
-func (o *object) ownReasons() (reasons []Reason) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.busy {
-		reasons = append(reasons, Reason{Pin: "event", Since: wall(o.doing.since), By: o.doing.what})
-	}
-	for w := range o.workers {
-		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.place()})
-	}
-	if o.storingLocked() {
-		reasons = append(reasons, Reason{Pin: "storage"})
-	}
-	return reasons
-}
-
-// doing is the event that runs, or ran last.
-type doing struct {
-	what  string
-	since time.Duration // since epoch; 0: nobody counts
-}
-
-// wall is the time that was so long since epoch. 0 is not known.
-func wall(sinceThen time.Duration) time.Time {
-	if sinceThen == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(sinceThen - sinceStart())
-}
-
-// worker is a WaitUntil function that runs.
-type worker struct {
-	since time.Time
-	pc    [1]uintptr // where WaitUntil was called
-}
-
-// newWorker is called by WaitUntil.
-func newWorker() *worker {
-	w := &worker{since: time.Now()}
-	runtime.Callers(3, w.pc[:])
-	return w
-}
-
-// place says where WaitUntil was called.
-func (w *worker) place() string {
-	frame, _ := runtime.CallersFrames(w.pc[:]).Next()
-	if frame.File == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s:%d", frame.File[strings.LastIndexByte(frame.File, '/')+1:], frame.Line)
 }

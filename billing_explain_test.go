@@ -70,7 +70,7 @@ func TestExplain(t *testing.T) {
 		assert.NotNil(t, e.Reasons[0].Socket)
 		assert.Equal(t, "WaitUntil", e.Reasons[1].Pin)
 		assert.True(t, pin.Equal(e.Reasons[1].Since))
-		assert.Regexp(t, `^explain_test.go:\d+$`, e.Reasons[1].By)
+		assert.Regexp(t, `^billing_explain_test.go:\d+$`, e.Reasons[1].By)
 		assert.Equal(t, "event (Do) for 30s", e.Reasons[2].String())
 		assert.Equal(t, edgews.Usage{
 			HTTPRequests: 1, Connections: 1, MessagesIn: 1, BytesIn: 4,
@@ -80,7 +80,7 @@ func TestExplain(t *testing.T) {
 		assert.Equal(t, 308*edgews.USD(1)+464_64*edgews.USD(125), e.Cost)
 		assert.Equal(t, 308*edgews.USD(1)+3968*edgews.USD(12)+3968/2, e.Hibernated)
 		assert.Contains(t, e.String(), dear.String()+" is active, and billed for 1h0m30s; so far $0.005808308, hibernating $0.000049908\n"+
-			"  accepted socket for 1h0m30s\n  WaitUntil (explain_test.go:")
+			"  accepted socket for 1h0m30s\n  WaitUntil (billing_explain_test.go:")
 
 		assert.Equal(t, free, all[1].ID)
 		assert.Empty(t, all[1].Reasons)

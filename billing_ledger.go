@@ -1,7 +1,6 @@
 package edgews
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -11,29 +10,29 @@ import (
 	"sync/atomic"
 )
 
-// ledger keeps what a meter and its tenants have used since it was begun, over any number of runs of the program. An entry is
-// a sum, not a difference, so writing it twice changes nothing. Each commit has a number, which tells whether one of
-// which nobody heard has happened.
+// ledger keeps in a Store what a meter and its tenants have used, over any number of runs of the program. An entry is a
+// sum, not a difference, so writing it twice changes nothing. Each commit has a number, which tells afterwards whether a
+// commit whose result did not arrive has happened.
 type ledger struct {
+	// Immutable.
 	accounting *accounting
-	sem        chan struct{} // holds a token while somebody reads or writes: one at a time
-	run        uint64        // tells this meter from others
+	run        uint64        // a random number that tells this meter from others
+	sem        chan struct{} // a semaphore that serialises reading and writing: it holds one token while locked
 
-	loaded atomic.Bool // what others have written is known: read, for those who do not have the turn
+	loaded atomic.Bool // the entries have been read at least once
 
-	// Guarded by turn.
-	checkpoint   ledgerCheckpoint // of the last commit that is known
-	read         bool             // what others have written is known
-	attempted    []pendingEntry   // what a commit has tried to write, of which nobody knows whether it has happened
-	attemptedSeq uint64           // the number of that commit
+	// Guarded by sem.
+	checkpoint   ledgerCheckpoint // of the last commit whose entries are known
+	attempted    []pendingEntry   // what the commit attemptedSeq tries to write, until its result is known
+	attemptedSeq uint64
 }
 
-// ledgerNamespace is where ledgers are, among the objects of a Store.
+// ledgerNamespace is the namespace of ledgers among the objects of a Store.
 const ledgerNamespace = "edgews.meter"
 
 const (
-	ledgerCheckpointKey = "head"   // the key of a ledgerSeal
-	ledgerEntryPrefix   = "entry/" // the beginning of the keys of ledgerEntry
+	ledgerCheckpointKey = "head"   // the key of the ledgerCheckpoint
+	ledgerEntryPrefix   = "entry/" // the prefix of the keys of ledgerEntry values
 )
 
 // ledgerEntry is what one meter has used, without its tenants.
@@ -43,8 +42,8 @@ type ledgerEntry struct {
 	Day    *dayStart      `json:"day,omitempty"` // if it has a quota
 }
 
-// ledgerName is the name of a tenant. JSON would put the same character for all bytes that are not UTF-8, and so make one
-// tenant of two: escaped, they stay apart.
+// ledgerTenant is the name of a tenant. It is escaped in JSON, which would replace all bytes that are not UTF-8 by the same
+// character, and so turn several tenants into one.
 type ledgerTenant string
 
 func (n ledgerTenant) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(n))), nil }
@@ -66,6 +65,7 @@ func newLedger(a *accounting) *ledger {
 	return &ledger{accounting: a, sem: make(chan struct{}, 1), run: rand.Uint64()}
 }
 
+// lock waits for the semaphore, or until ctx ends. No mutex may be held.
 func (l *ledger) lock(ctx context.Context) error {
 	select {
 	case l.sem <- struct{}{}:
@@ -77,7 +77,51 @@ func (l *ledger) lock(ctx context.Context) error {
 
 func (l *ledger) unlock() { <-l.sem }
 
-// open opens the ledger in its store. The turn must be held.
+// Total returns what m and its tenants have used since the ledger was begun: what the ledger had when this meter began, plus
+// Usage. The first call reads the store; from then on Tenants also returns those that only the ledger knows. Without a
+// Store, Total is Usage.
+func (m *Meter) Total(ctx context.Context) (Usage, error) {
+	if m == nil {
+		return Usage{}, nil
+	}
+	if err := m.accounting.loadLedger(ctx); err != nil {
+		return Usage{}, err
+	}
+	return m.Usage().Add(m.earlierUsage()), nil
+}
+
+// earlierUsage returns what the ledger had, of m and its tenants, when it was last read, without what this meter has written.
+func (m *Meter) earlierUsage() Usage {
+	m.mu.Lock()
+	u := m.earlier
+	m.mu.Unlock()
+	for _, t := range m.tenantList() {
+		u = u.Add(t.earlierUsage())
+	}
+	return u
+}
+
+// loadLedger reads the ledger, if there is one and it has not been read before.
+func (a *accounting) loadLedger(ctx context.Context) error {
+	l := a.ledger
+	if l == nil || l.loaded.Load() {
+		return nil
+	}
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
+	if l.loaded.Load() {
+		return nil
+	}
+	store, err := l.openLocked(ctx)
+	if err == nil {
+		store.Release()
+	}
+	return err
+}
+
+// openLocked opens the ledger in its store, and reads what has changed there. sem must be held.
 func (l *ledger) openLocked(ctx context.Context) (ObjectStore, error) {
 	key := ObjectKey{Namespace: ledgerNamespace, ID: ID{sha256.Sum256([]byte(l.accounting.opts.Ledger))}}
 	store, err := l.accounting.opts.Store.Open(ctx, key, Fence{Epoch: firstEpoch})
@@ -91,9 +135,10 @@ func (l *ledger) openLocked(ctx context.Context) (ObjectStore, error) {
 	return store, nil
 }
 
-// catchUp finds out what has been written since this meter was here last: by itself, if it did not hear of it, or by another.
+// catchUpLocked finds out what has been written since this meter last read the ledger: by the meter itself, if a result did not
+// arrive, or by another one. sem must be held.
 func (l *ledger) catchUpLocked(ctx context.Context, store ObjectStore) error {
-	checkpoint, err := readCheckpointLocked(ctx, store)
+	checkpoint, err := readCheckpoint(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -101,20 +146,21 @@ func (l *ledger) catchUpLocked(ctx context.Context, store ObjectStore) error {
 		l.markSavedLocked()
 	}
 	l.attempted = nil
-	if l.read && checkpoint.ledgerCommit == l.checkpoint.ledgerCommit {
+	loaded := l.loaded.Load()
+	if loaded && checkpoint.ledgerCommit == l.checkpoint.ledgerCommit {
 		return nil
 	}
-	if !l.read || checkpoint.Run != l.run {
+	if !loaded || checkpoint.Run != l.run {
 		if err := l.readEntriesLocked(ctx, store); err != nil {
 			return err
 		}
 	}
-	l.checkpoint, l.read = checkpoint, true
+	l.checkpoint = checkpoint
 	l.loaded.Store(true)
 	return nil
 }
 
-// wrote notes that what was tried has happened.
+// markSavedLocked notes that the attempted commit has happened. sem must be held.
 func (l *ledger) markSavedLocked() {
 	for _, e := range l.attempted {
 		e.m.mu.Lock()
@@ -124,21 +170,14 @@ func (l *ledger) markSavedLocked() {
 	l.attempted = nil
 }
 
-// readAll takes over what there is.
+// readEntriesLocked takes over all entries of the store. sem must be held.
 func (l *ledger) readEntriesLocked(ctx context.Context, store ObjectStore) error {
-	var found []ledgerEntry
-	for entry, err := range store.List(ctx, ledgerEntryPrefix) {
-		var e ledgerEntry
-		if err == nil {
-			err = json.Unmarshal(entry.Value, &e)
-		}
-		if err != nil {
-			return fmt.Errorf("edgews: ledger cannot be read: %w", err)
-		}
-		found = append(found, e)
+	entries, err := listEntries(ctx, store)
+	if err != nil {
+		return err
 	}
 	marked := make(map[*Meter]bool)
-	for _, e := range found {
+	for _, e := range entries {
 		m := l.accounting.root
 		for _, name := range e.Tenant {
 			m = m.tenantNamed(string(name), -1)
@@ -150,13 +189,29 @@ func (l *ledger) readEntriesLocked(ctx context.Context, store ObjectStore) error
 		}
 		m.mu.Unlock()
 	}
-	if !l.read {
+	if !l.loaded.Load() {
 		l.accounting.root.addEarlierToDays(marked)
 	}
 	return nil
 }
 
-// moveDays has days begin with what the ledger has, if a quota could not wait for it. Those that are marked do.
+// listEntries returns all entries of the store.
+func listEntries(ctx context.Context, store ObjectStore) (entries []ledgerEntry, err error) {
+	for entry, err := range store.List(ctx, ledgerEntryPrefix) {
+		var e ledgerEntry
+		if err == nil {
+			err = json.Unmarshal(entry.Value, &e)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("edgews: ledger cannot be read: %w", err)
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// addEarlierToDays adds the usage of earlier runs to the starts of days that a quota took before the ledger was read. The
+// marked meters have the start of their day from the ledger.
 func (m *Meter) addEarlierToDays(marked map[*Meter]bool) {
 	earlier := m.earlierUsage()
 	m.mu.Lock()
@@ -169,7 +224,7 @@ func (m *Meter) addEarlierToDays(marked map[*Meter]bool) {
 	}
 }
 
-// flush writes what has been used since the last time.
+// flush writes what has been booked since the last commit.
 func (l *ledger) flush(ctx context.Context) error {
 	if err := l.lock(ctx); err != nil {
 		return err
@@ -193,7 +248,7 @@ func (l *ledger) flush(ctx context.Context) error {
 	return nil
 }
 
-// draft is what a meter has counted, of which the ledger does not have everything.
+// pendingEntry is what a meter has booked, of which the ledger does not have everything yet.
 type pendingEntry struct {
 	m      *Meter
 	booked Usage
@@ -201,7 +256,7 @@ type pendingEntry struct {
 	entry  ledgerEntry
 }
 
-// drafts appends what is to be written of m and its tenants.
+// pendingEntries appends the entries of m and its tenants that are to be written.
 func (m *Meter) pendingEntries(to []pendingEntry) []pendingEntry {
 	m.mu.Lock()
 	if m.unsavedLocked() {
@@ -218,15 +273,15 @@ func (m *Meter) pendingEntries(to []pendingEntry) []pendingEntry {
 	return to
 }
 
-// unsavedLocked reports whether the ledger does not have everything. mu must be held.
+// unsavedLocked reports whether the ledger does not have everything of m. mu must be held.
 func (m *Meter) unsavedLocked() bool { return m.booked != m.saved || m.day != m.savedDay }
 
-// batch is what was tried, under its seal.
+// batchLocked returns the commit of the attempted entries and their checkpoint. sem must be held.
 func (l *ledger) batchLocked(checkpoint ledgerCheckpoint) (b Batch) {
 	put := func(key string, v any) {
 		value, err := json.Marshal(v)
 		if err != nil {
-			panic(err) // there is nothing in these that could not be
+			panic(err) // these types have nothing that JSON cannot represent
 		}
 		b.Puts = append(b.Puts, Entry{key, value})
 	}
@@ -237,85 +292,8 @@ func (l *ledger) batchLocked(checkpoint ledgerCheckpoint) (b Batch) {
 	return b
 }
 
-// ledgerKey has the same length whatever a tenant is called.
+// ledgerEntryKey returns the key of a tenant's entry. Its length does not depend on the names.
 func ledgerEntryKey(tenant []string) string {
 	path, _ := json.Marshal(ledgerTenants(tenant))
 	return fmt.Sprintf("%s%x", ledgerEntryPrefix, sha256.Sum256(path))
-}
-
-// Total returns what the ledger had when this meter began and Usage together: what m and its tenants have used since the
-// ledger was begun. It reads the store once; from then on Tenants also names those that only the ledger knows. Without a
-// Store it is Usage.
-func (m *Meter) Total(ctx context.Context) (Usage, error) {
-	if m == nil {
-		return Usage{}, nil
-	}
-	if err := m.accounting.readLedger(ctx); err != nil {
-		return Usage{}, err
-	}
-	return m.Usage().Add(m.earlierUsage()), nil
-}
-
-// earlier returns what the ledger had when it was read.
-func (m *Meter) earlierUsage() Usage {
-	m.mu.Lock()
-	u := m.earlier
-	m.mu.Unlock()
-	for _, t := range m.tenantList() {
-		u = u.Add(t.earlierUsage())
-	}
-	return u
-}
-
-func (a *accounting) readLedger(ctx context.Context) error {
-	l := a.ledger
-	if l == nil || l.loaded.Load() {
-		return nil
-	}
-	if err := l.lock(ctx); err != nil {
-		return err
-	}
-	defer l.unlock()
-	if l.read {
-		return nil
-	}
-	store, err := l.openLocked(ctx)
-	if err == nil {
-		store.Release()
-	}
-	return err
-}
-
-// Flush makes a record of everything that goes on, and waits until Record has been told all there is and the ledger has it,
-// or ctx ends. A program calls it at its end, after the Shutdown of its namespaces and before it closes the Store. Do not
-// call it from Record.
-func (m *Meter) Flush(ctx context.Context) error {
-	if m == nil {
-		return nil
-	}
-	return cmp.Or(m.accounting.flush(ctx), m.accounting.waitDelivered(ctx))
-}
-
-// flush brings records and ledger up to date.
-func (a *accounting) flush(ctx context.Context) error {
-	a.recordAll()
-	if a.ledger == nil {
-		return nil
-	}
-	return a.ledger.flush(ctx)
-}
-
-// await waits until Record has been told everything.
-func (a *accounting) waitDelivered(ctx context.Context) error {
-	a.mu.Lock()
-	for a.delivering {
-		told := a.delivered.wait()
-		a.mu.Unlock()
-		if err := waitFor(ctx, told); err != nil {
-			return err
-		}
-		a.mu.Lock()
-	}
-	a.mu.Unlock()
-	return nil
 }

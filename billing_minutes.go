@@ -2,40 +2,27 @@ package edgews
 
 import "time"
 
-// minutes are those of a connection, of which each counts for the bytes that it carried, or a floor if that is more. The
-// moment between two belongs to the earlier.
+// minuteFloor computes Usage.MinuteBytes of one connection: each minute counts the bytes that it carried, or the floor if
+// that is more. The moment between two minutes belongs to the earlier one.
 type minuteFloor struct {
-	minuteEnd time.Duration // when the present one ends, since epoch
-	bytes     int64         // in the present one
-	counted   int64         // of the present one, so far
+	minuteEnd time.Duration // when the present minute ends, since processStart
+	bytes     int64         // carried in the present minute
+	counted   int64         // of the present minute, so far
 }
 
-// begin is called when the connection does.
-func (m *minuteFloor) start(at time.Duration) { m.minuteEnd = at + time.Minute }
+// start begins the first minute.
+func (f *minuteFloor) start(at time.Duration) { f.minuteEnd = at + time.Minute }
 
-// count returns what has to be added for n bytes that are carried at that moment, on top of what time has brought.
-func (m *minuteFloor) add(n int, at time.Duration, floor int64) (added int64) {
-	if begun := (at - m.minuteEnd + time.Minute - 1) / time.Minute; begun > 0 {
-		added = max(m.bytes, floor) - m.counted + int64(begun-1)*floor // in those between nothing was carried
-		m.minuteEnd += begun * time.Minute
-		m.bytes, m.counted = 0, 0
+// add returns how much MinuteBytes grows by n bytes that are carried at that moment, and by the minutes that have begun since the
+// last call.
+func (f *minuteFloor) add(n int, at time.Duration, floor int64) (added int64) {
+	if begun := (at - f.minuteEnd + time.Minute - 1) / time.Minute; begun > 0 {
+		added = max(f.bytes, floor) - f.counted + int64(begun-1)*floor // the minutes between carried nothing
+		f.minuteEnd += begun * time.Minute
+		f.bytes, f.counted = 0, 0
 	}
-	m.bytes += int64(n)
-	due := max(m.bytes, floor) - m.counted
-	m.counted += due
+	f.bytes += int64(n)
+	due := max(f.bytes, floor) - f.counted
+	f.counted += due
 	return added + due
-}
-
-// carryLocked counts bytes that a connection carries. mu must be held.
-func (c *usageCounter) addMinuteBytesLocked(n int) {
-	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 && c.timing {
-		c.used.MinuteBytes += c.minuteFloor.add(n, sinceStart(), floor)
-	}
-}
-
-// carryToLocked counts the minutes up to at. mu must be held.
-func (c *usageCounter) addMinutesUntilLocked(at time.Duration) {
-	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 {
-		c.used.MinuteBytes += c.minuteFloor.add(0, at, floor)
-	}
 }

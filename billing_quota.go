@@ -3,75 +3,37 @@ package edgews
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// quota bounds what a meter and its tenants may use in a day.
-//
-// What has been booked is known at every moment: all of the meter, with an offset that a look finds. What connections have counted and
-// not booked is bounded by leases: each may count so many messages and bytes before it books. All leases together are at
-// most half of what is left, so they shrink as the end comes near, until each message is booked, and looked at.
-type quota struct {
-	meter            *Meter
-	plan             Plan
-	refreshScheduled atomic.Bool // a look is due
-
-	mu sync.Mutex // above those of meters
-
-	// Guarded by mu.
-	refreshing   bool      // a goroutine finds out what has been used
-	refreshedAt  time.Time // when that was last begun; zero: never
-	dayOffset    Usage     // what was used in the day of looked is all of m, and this
-	exceeded     error     // why nothing more may be used today; nil: something may
-	largestLease lease     // since they were called in
-}
-
-const (
-	maxLeaseMessages   = 64              // messages that a connection counts before it books
-	maxLeaseBytes      = 1 << 20         // … and bytes
-	quotaMaxAge        = time.Second     // what an upgrade may rely on, of time that is used
-	quotaLedgerTimeout = 5 * time.Second // how long it may wait for the ledger
-)
-
-// lease is what a connection may still count before it has to book.
-type lease struct {
-	messages, bytes int64
-	generation      uint32 // that of books for which it is good
-}
-
-// dayMark is what a meter and its tenants had used when a day began.
-type dayStart struct {
-	Day  time.Time `json:"day"` // 00:00 UTC
-	Used Usage     `json:"start"`
-}
-
-func today() time.Time { return dayOf(time.Now()) }
-
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+// ErrQuota: what was used is more than a plan includes ([Plan.Allows]), or would be with one more connection
+// ([Meter.SetQuota]). The message names the item, its bound and the plan.
+var ErrQuota = errors.New("edgews: quota exceeded")
 
 // SetQuota bounds what m and its tenants may use in a day, which begins at 00:00 UTC, to what the plan includes: see
-// [Plan.Allows] and [FreeDaily]. Tenants may have quotas of their own besides; the zero Plan removes it.
+// [Plan.Allows] and [FreeDaily]. Tenants may have quotas of their own in addition. The zero Plan removes the quota.
 //
-// When it is used up, upgrades and requests to objects are answered with 429, a Retry-After until midnight and a sentence;
-// the error of Upgrade, Respond and Dial is ErrQuota, and all sockets that count are closed with 1008 (policy violation).
-// What of it is used up, and whose it is, is in those errors and the Logger's. Events of objects, alarms among them,
-// still run.
+// When the quota is used up, upgrades and requests to objects are answered with 429, a Retry-After until midnight and a
+// sentence; Upgrade, Respond and Dial return ErrQuota, and all sockets that count are closed with 1008 (policy violation).
+// Only those errors and the Logger say which item of whose quota is used up. Events of objects, alarms among them, still run.
 //
-// Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and out, is
-// looked at the more often the nearer the bound is, at last with each message. The first message beyond the bound is counted, and not
-// delivered if it came in. So a little more may be used: of messages and bytes about a message for each open socket, and never more than 64 for each that the
-// system has stopped while it was counting; of time what passes until the next look, which comes with traffic and upgrades after a second, and otherwise at each
-// MeterOptions.Interval. The day is that of the system's clock. One that is set back by less than a day does not begin
-// a day anew.
+// Upgrades and requests stop at the bound; those that have begun and are not finished count. Traffic on open sockets, in and
+// out, is compared with the bound the more often the nearer the bound is, in the end with each message. The first message
+// beyond the bound is counted; it is not delivered if it came in. So a little more than the bound may be used. Of messages and
+// bytes it is about one message for each open socket, and never more than 64 for each socket whose goroutine the system
+// has stopped while it was counting. Of time it is what passes until the next check: checks come with traffic and upgrades
+// at least one second apart, and otherwise at each MeterOptions.Interval. The day is that of the system's clock. A clock that
+// is set back by less than a day does not start a new day.
 //
-// With a ledger, what was used earlier in the day counts when the program begins anew. Several processes that share a ledger, by
-// their Store, each learn at an Interval what the others have written: until then each lets in what is left as it knows it. So
-// N processes may use N times what is left within an Interval, and no bound is kept at all where they do not share a ledger.
+// With a ledger, what was used earlier in the day counts when the program restarts. When several processes share a ledger,
+// through their Store, each learns once per Interval what the others have written; until then each admits what is left by
+// its own knowledge. So N processes may use N times what is left within one Interval. Processes that do not share a ledger
+// have no common bound.
 func (m *Meter) SetQuota(daily Plan) {
 	if m == nil {
 		return
@@ -88,19 +50,78 @@ func (m *Meter) SetQuota(daily Plan) {
 		m.accounting.quotaCount.Add(-1)
 	}
 	if q != nil && m.openCounters.Load() > 0 {
-		q.refresh() // so that there are leases for the sockets that are open
+		q.refresh() // so that open sockets get leases
 	}
 	m.accounting.leaseGeneration.Add(1)
 	m.accounting.scheduleFlush()
 }
 
-// pass is what admit gives for something that may be used. It counts as used until somebody says what came of it, once.
+// quota bounds what a meter and its tenants may use in a day.
+//
+// What has been booked is known at any moment: it is Meter.withTenants plus dayOffset, which refresh finds. What connections
+// have counted and not booked is bounded by leases: each connection may count so many messages and bytes before it has to
+// book. All leases together are at most half of what is left. They shrink as the bound comes near, until each message is
+// booked and compared with the bound.
+type quota struct {
+	// Immutable.
+	meter *Meter
+	plan  Plan
+
+	refreshScheduled atomic.Bool // a goroutine of refreshSoon is about to call refresh
+
+	mu sync.Mutex // above Meter.mu
+
+	// Guarded by mu.
+	refreshing   bool      // a goroutine of refreshIfStale calls refresh
+	refreshedAt  time.Time // when the last refresh began; zero: never
+	dayOffset    Usage     // usage of the day of refreshedAt, less Meter.withTenants
+	exceeded     error     // why nothing more may be used today; nil: the quota is not used up
+	largestLease lease     // the largest one granted since leases were last revoked
+}
+
+const (
+	maxLeaseMessages   = 64              // messages that a connection may count before it books
+	maxLeaseBytes      = 1 << 20         // bytes that a connection may count before it books
+	quotaMaxAge        = time.Second     // upgrades refresh a quota whose figures of used time are older
+	quotaLedgerTimeout = 5 * time.Second // how long a refresh may wait for the ledger
+)
+
+// lease is what a connection may still count before it has to book.
+type lease struct {
+	messages, bytes int64
+	generation      uint32 // accounting.leaseGeneration when it was granted; void in any other
+}
+
+// dayStart is what a meter and its tenants had used, in all runs of the program, when a day began.
+type dayStart struct {
+	Day  time.Time `json:"day"` // 00:00 UTC
+	Used Usage     `json:"start"`
+}
+
+// today returns 00:00 UTC of the present day.
+func today() time.Time { return dayOf(time.Now()) }
+
+// dayOf returns 00:00 UTC of the day of t.
+func dayOf(t time.Time) time.Time { return t.UTC().Truncate(wholeDay) }
+
+// untilTomorrow returns how long the present day still lasts.
+func untilTomorrow() time.Duration { return time.Until(today().Add(wholeDay)) }
+
+// isNewDay reports whether a quota starts afresh on day, after it had last started on was. A clock that is set back across
+// midnight does not grant a second quota for the day; a clock that was far ahead, and is set right, starts the day again.
+func isNewDay(was, day time.Time) bool {
+	return day.After(was) || day.Before(was.Add(-wholeDay))
+}
+
+// quotaPass is the permission of a quota for something that is about to be used. Until it is released, its usage is reserved:
+// it counts as used.
 type quotaPass struct {
-	meter *Meter // nil: nobody has asked
+	meter *Meter // nil: nothing is reserved, or it has been released
 	usage Usage
 }
 
-// admit lets u in, or says why not. It is for what is about to be used; no mutex may be held.
+// admit reserves u, which is about to be used, with the quotas of m and its parents, or returns why it is refused. No mutex may
+// be held.
 func (m *Meter) admit(u Usage) (quotaPass, error) {
 	if m == nil || m.accounting.quotaCount.Load() == 0 {
 		return quotaPass{}, nil
@@ -114,16 +135,13 @@ func (m *Meter) admit(u Usage) (quotaPass, error) {
 	return quotaPass{m, u}, nil
 }
 
-// used is called when what was let in has been booked.
-func (p *quotaPass) used() { p.unused() }
-
-// unused is called when nothing came of it.
-func (p *quotaPass) unused() {
+// release ends the reservation: the usage has been booked, or there will be none. Further calls do nothing.
+func (p *quotaPass) release() {
 	p.meter.unreserve(p.usage, nil)
 	p.meter = nil
 }
 
-// settled takes u off what is underway with m and all above it, up to end.
+// unreserve takes u off what is reserved with m and its parents, up to but not including end.
 func (m *Meter) unreserve(u Usage, end *Meter) {
 	for ; m != end && m != nil; m = m.parent {
 		m.mu.Lock()
@@ -132,7 +150,7 @@ func (m *Meter) unreserve(u Usage, end *Meter) {
 	}
 }
 
-// letIn notes that u is underway, unless m has a quota that does not let it in.
+// reserve adds u to what is reserved with m, unless m has a quota that refuses it.
 func (m *Meter) reserve(u Usage) error {
 	q := m.quota.Load()
 	if q != nil {
@@ -142,22 +160,23 @@ func (m *Meter) reserve(u Usage) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	underway := m.reserved.Add(u)
+	reserved := m.reserved.Add(u)
 	if q != nil {
-		if err := cmp.Or(q.exceeded, q.plan.Allows(m.withTenants.Add(q.dayOffset).Add(underway))); err != nil {
+		if err := cmp.Or(q.exceeded, q.plan.Allows(m.withTenants.Add(q.dayOffset).Add(reserved))); err != nil {
 			return err
 		}
 	}
-	m.reserved = underway
+	m.reserved = reserved
 	return nil
 }
 
-// isOldLocked reports whether what is known is not of today. mu must be held.
+// isOfEarlierDayLocked reports whether the quota has not been refreshed today. mu must be held.
 func (q *quota) isOfEarlierDayLocked() bool {
 	return q.refreshedAt.IsZero() || !dayOf(q.refreshedAt).Equal(today())
 }
 
-// lookIfStale leaves it to another goroutine if one looks already and what is known is of today.
+// refreshIfStale refreshes the quota if it has not been refreshed today, or if its figures are older than quotaMaxAge and no
+// other goroutine refreshes them already. No mutex may be held.
 func (q *quota) refreshIfStale() {
 	q.mu.Lock()
 	due := q.isOfEarlierDayLocked() || !q.refreshing && time.Since(q.refreshedAt) > quotaMaxAge
@@ -172,53 +191,50 @@ func (q *quota) refreshIfStale() {
 	q.mu.Unlock()
 }
 
-// lookSoon has another goroutine look. The mutexes of sockets may be held.
+// refreshSoon has another goroutine call refresh. Any mutex may be held.
 func (q *quota) refreshSoon() {
 	if !q.refreshScheduled.Swap(true) {
 		go q.refresh()
 	}
 }
 
-// look finds out what has been used today, and closes what is open if that is too much.
+// refresh finds out what has been used today, and closes the open sockets if that exceeds the plan. No mutex may be held.
 func (q *quota) refresh() {
 	q.refreshScheduled.Store(false)
-	begun := time.Now()
+	began := time.Now()
 	offset := q.meter.bookToday()
 	q.mu.Lock()
-	if begun.Before(q.refreshedAt) { // another was faster
+	if began.Before(q.refreshedAt) { // another goroutine has stored newer figures
 		q.mu.Unlock()
 		return
 	}
-	q.refreshedAt, q.dayOffset = begun, offset
+	q.refreshedAt, q.dayOffset = began, offset
 	was := q.exceeded
 	q.exceeded = q.plan.Allows(q.usedTodayLocked())
-	over := q.exceeded
+	exceeded := q.exceeded
 	q.mu.Unlock()
-	if over != nil {
-		q.closeSockets(over, was == nil)
+	if exceeded != nil {
+		q.closeSockets(exceeded, was == nil)
 	}
 }
 
-// usedLocked is what has been booked today. mu must be held.
-func (q *quota) usedTodayLocked() Usage {
-	q.meter.mu.Lock()
-	defer q.meter.mu.Unlock()
-	return q.meter.withTenants.Add(q.dayOffset)
-}
+// usedTodayLocked returns what has been booked today. mu must be held.
+func (q *quota) usedTodayLocked() Usage { return q.meter.bookedUsage().Add(q.dayOffset) }
 
-// close closes what is open, because too much has been used.
-func (q *quota) closeSockets(over error, first bool) {
-	if q.meter.quota.Load() != q { // it may be gone by now
+// closeSockets closes the sockets that count in the quota's meter, unless the quota has been replaced or removed meanwhile. With
+// first it logs why. No mutex may be held.
+func (q *quota) closeSockets(exceeded error, first bool) {
+	if q.meter.quota.Load() != q {
 		return
 	}
 	if first {
-		q.meter.accounting.logger().Warn("edgews: daily quota exceeded", "tenant", q.meter.tenant, "error", over)
+		q.meter.accounting.logger().Warn("edgews: daily quota exceeded", "tenant", q.meter.tenant, "error", exceeded)
 	}
-	q.meter.closeSockets(over)
+	q.meter.closeSockets(exceeded)
 }
 
-// lease returns what a connection may count before it books, or why it may not go on. What it has counted has been booked. The
-// mutex of its tab must be held.
+// grantLeaseLocked returns how much c may count before it books, or why it may not go on. c's mutex must be held, and c must have
+// booked what it has counted.
 func (q *quota) grantLeaseLocked(c *usageCounter) (lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -244,16 +260,17 @@ func (q *quota) grantLeaseLocked(c *usageCounter) (lease, error) {
 	return l, nil
 }
 
-// shareLocked returns what each connection may count. All together are a quarter of what is left; so they are still half of it when they are
-// called in. mu must be held.
+// leaseSizeLocked returns how much each connection may count. All leases together are a quarter of what is left when they are
+// granted, so they are at most half of what is left when they are revoked. mu must be held.
 func (q *quota) leaseSizeLocked() lease {
 	messages, bytes := q.plan.room(q.usedTodayLocked())
 	shares := 4 * float64(max(q.meter.openCounters.Load(), 1))
 	return lease{messages: int64(min(maxLeaseMessages, messages/shares)), bytes: int64(min(maxLeaseBytes, bytes/shares))}
 }
 
-// callInLocked ends all leases when they have become half as large, since those from before may be more than is left, and has what has been
-// counted booked, except on t, where it is. It returns whether it has. mu must be held.
+// revokeLeasesLocked revokes all leases if l is less than half of the largest one granted, since the larger ones may together
+// exceed what is left. It then has everything booked that counters other than c have counted, and returns true. mu and c's mutex
+// must be held.
 func (q *quota) revokeLeasesLocked(c *usageCounter, l lease) bool {
 	was := q.largestLease
 	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
@@ -261,34 +278,55 @@ func (q *quota) revokeLeasesLocked(c *usageCounter, l lease) bool {
 		return false
 	}
 	q.meter.accounting.leaseGeneration.Add(1)
-	if q.meter.bookOthersLocked(c) { // otherwise again with the next message
+	if q.meter.bookOthersLocked(c) { // otherwise the next message revokes again
 		q.largestLease = l
 	}
 	return true
 }
 
-// quotaReason is what the peers of sockets are told.
-const quotaCloseReason = "daily quota exceeded"
-
-// quotaDetail is what a client is told. Whose quota it is, and what of it, is for the logs.
-const quotaExceededText = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
-
-// tooMany answers a request that a quota does not let in.
-func answerQuotaExceeded(w http.ResponseWriter) {
-	setRetryAfter(w.Header())
-	http.Error(w, quotaExceededText, http.StatusTooManyRequests)
+// grantLeaseLocked returns the smallest of the leases that the quotas of m and its parents grant to c, or why c may not go on.
+// c's mutex must be held.
+func (m *Meter) grantLeaseLocked(c *usageCounter) (lease, error) {
+	l := lease{maxLeaseMessages, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
+	for ; m != nil; m = m.parent {
+		if q := m.quota.Load(); q != nil {
+			own, err := q.grantLeaseLocked(c)
+			if err != nil {
+				return lease{}, err
+			}
+			l.messages, l.bytes = min(l.messages, own.messages), min(l.bytes, own.bytes)
+		}
+	}
+	return l, nil
 }
 
-// tellTomorrow says when a quota will let more in.
-func setRetryAfter(h http.Header) {
-	h.Set("Retry-After", strconv.Itoa(int((untilTomorrow()+time.Second-1)/time.Second)))
+// bookOthersLocked books what counters of m and its tenants have counted, except for those under the mutex of c, which must be
+// held. It skips counters whose mutex is locked by another goroutine, since waiting for them could deadlock, and returns false if
+// there were any.
+func (m *Meter) bookOthersLocked(c *usageCounter) (all bool) {
+	all = true
+	for _, other := range m.counterList() {
+		switch {
+		case other.mu == c.mu:
+		case other.mu.TryLock():
+			other.bookLocked(other.intervalFact(), false)
+			other.mu.Unlock()
+		default:
+			all = false
+		}
+	}
+	for _, t := range m.tenantList() {
+		all = t.bookOthersLocked(c) && all
+	}
+	return all
 }
 
-// bookToday books everything up to now, and returns what m and its tenants have used since the day began, less all.
+// bookToday books everything up to now, and returns what m and its tenants have used since the day began, less
+// m.withTenants. No mutex may be held.
 func (m *Meter) bookToday() (offset Usage) {
 	ctx, cancel := context.WithTimeout(context.Background(), quotaLedgerTimeout)
 	defer cancel()
-	if err := m.accounting.readLedger(ctx); err != nil {
+	if err := m.accounting.loadLedger(ctx); err != nil {
 		m.accounting.logger().Error("edgews: meter's ledger is not read: what was used earlier today does not count", "error", err)
 	}
 	m.bookAll(false)
@@ -305,56 +343,7 @@ func (m *Meter) bookToday() (offset Usage) {
 	return earlier.Sub(m.day.Used)
 }
 
-// isNewDay reports whether a day has begun after was. When the clock is set back across midnight, that is no reason to let in as
-// much again; when it had been far ahead, it is.
-func isNewDay(was, day time.Time) bool {
-	return day.After(was) || day.Before(was.Add(-24*time.Hour))
-}
-
-// lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
-// mutex of its tab must be held.
-func (m *Meter) grantLeaseLocked(c *usageCounter) (lease, error) {
-	l := lease{maxLeaseMessages, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
-	for ; m != nil; m = m.parent {
-		if q := m.quota.Load(); q != nil {
-			own, err := q.grantLeaseLocked(c)
-			if err != nil {
-				return lease{}, err
-			}
-			l.messages, l.bytes = min(l.messages, own.messages), min(l.bytes, own.bytes)
-		}
-	}
-	return l, nil
-}
-
-// bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held. So it cannot wait for those
-// that are counting at this moment: it returns whether there were none.
-func (m *Meter) bookOthersLocked(except *usageCounter) (all bool) {
-	all = true
-	m.mu.Lock()
-	counters := slices.Clone(m.counters)
-	m.mu.Unlock()
-	for _, c := range counters {
-		switch {
-		case c.mu == except.mu:
-		case c.mu.TryLock():
-			fact := FactTraffic
-			if c.isObject() {
-				fact = FactActive
-			}
-			c.bookLocked(fact, false)
-			c.mu.Unlock()
-		default:
-			all = false
-		}
-	}
-	for _, t := range m.tenantList() {
-		all = t.bookOthersLocked(except) && all
-	}
-	return all
-}
-
-// lookAll has all quotas of m and its tenants looked at.
+// refreshQuotas refreshes all quotas of m and its tenants. No mutex may be held.
 func (m *Meter) refreshQuotas() {
 	if q := m.quota.Load(); q != nil {
 		q.refresh()
@@ -364,23 +353,31 @@ func (m *Meter) refreshQuotas() {
 	}
 }
 
-// closeAll closes the sockets for which m and its tenants pay.
+// closeSockets closes the sockets that count in m and its tenants. No mutex may be held.
 func (m *Meter) closeSockets(err error) {
-	m.mu.Lock()
-	var sockets []*Socket
-	for _, c := range m.counters {
+	for _, c := range m.counterList() {
 		if c.socket != nil {
-			sockets = append(sockets, c.socket)
+			c.socket.fail(StatusPolicyViolation, quotaCloseReason, err)
 		}
-	}
-	m.mu.Unlock()
-	for _, s := range sockets {
-		s.fail(StatusPolicyViolation, quotaCloseReason, err)
 	}
 	for _, t := range m.tenantList() {
 		t.closeSockets(err)
 	}
 }
 
-// untilTomorrow is how long the day lasts.
-func untilTomorrow() time.Duration { return time.Until(today().Add(24 * time.Hour)) }
+// quotaCloseReason is the reason in the Close that peers receive.
+const quotaCloseReason = "daily quota exceeded"
+
+// quotaExceededText is the answer that clients receive. Which item of whose quota is used up is only in errors and logs.
+const quotaExceededText = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
+
+// answerQuotaExceeded answers a request that a quota refuses.
+func answerQuotaExceeded(w http.ResponseWriter) {
+	setRetryAfter(w.Header())
+	http.Error(w, quotaExceededText, http.StatusTooManyRequests)
+}
+
+// setRetryAfter sets Retry-After to the seconds until quotas start afresh.
+func setRetryAfter(h http.Header) {
+	h.Set("Retry-After", strconv.Itoa(int((untilTomorrow()+time.Second-1)/time.Second)))
+}

@@ -1,11 +1,9 @@
 package edgews
 
 import (
+	"context"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,14 +12,14 @@ type Fact uint8
 
 const (
 	FactOpened  Fact = iota + 1 // a peer has opened a connection
-	FactTraffic                 // what a connection that goes on has used since its last record
-	FactClosed                  // what a connection has used since its last record, after which it ended
+	FactTraffic                 // what an open connection has used since its last record
+	FactClosed                  // a connection has ended; what it has used since its last record
 	FactRequest                 // an object has answered a request that did not become a socket
 	FactAlarm                   // an object's alarm handler has run
-	FactActive                  // an interval in which an object was active, or the part of it since its last record
+	FactActive                  // an object was active for an interval, or for the part of it since its last record
 )
 
-// String returns the fact in a word, such as "opened".
+// String returns the fact in one word, such as "opened".
 func (f Fact) String() string {
 	switch f {
 	case FactOpened:
@@ -40,47 +38,24 @@ func (f Fact) String() string {
 	return fmt.Sprintf("Fact(%d)", uint8(f))
 }
 
-// Record is a fact that counts, for MeterOptions.Record: with the records of a meter a program keeps books of its own. Each
-// fact is in exactly one record, and the sum of all records is the meter's usage, at any time.
+// Record is a fact that counts, for MeterOptions.Record: with the records of a meter a program can do its own accounting.
+// Each fact is in exactly one record, and the sum of all records is the meter's usage, at any time.
 //
-// A connection makes a record when it is opened and when it ends, an object one for each request, alarm and active
-// interval. What goes on makes one for each MeterOptions.Interval, and whenever somebody reads the meter. What is sent after
-// the end, by a socket that is half open, is traffic once more.
+// A connection makes a record when it is opened and when it ends; an object makes one for each request, alarm and active
+// interval. Open connections and active objects also make one for each MeterOptions.Interval, and whenever the meter is read.
+// What a half-open socket sends after its end makes another record of FactTraffic.
 type Record struct {
 	Number     uint64    // counts the records of a meter and its tenants, from 1
-	Fact       Fact      // what it is about
-	Tenant     []string  // who pays, the outermost first; nobody in particular if empty. Not to be changed.
-	Connection uint64    // counts the connections of a meter and its tenants, from 1; 0: it is about none
+	Fact       Fact      // what happened
+	Tenant     []string  // the tenant that is charged, after the tenants above it, outermost first; empty: none. Must not be changed.
+	Connection uint64    // counts the connections of a meter and its tenants, from 1; 0: no connection
 	Namespace  string    // of Object
-	Object     ID        // the zero ID if there is none
+	Object     ID        // the zero ID: no object
 	From, To   time.Time // when it was used
 	Usage      Usage     // what was used
 }
 
-// books are what a meter and its tenants have in common.
-type accounting struct {
-	root              *Meter
-	opts              MeterOptions
-	startDay          time.Time // the day
-	ledger            *ledger   // nil: none
-	quotaCount        atomic.Int32
-	leaseGeneration   atomic.Uint32 // of leases: those of an earlier one are over
-	lastConnection    atomic.Uint64
-	tenantCount       atomic.Int64
-	tenantLimitLogged atomic.Bool // there were too many, and the log has said so
-	flushScheduled    atomic.Bool // there will be a round
-	flushing          atomic.Bool // there is one
-
-	mu sync.Mutex // a leaf
-
-	// Guarded by mu.
-	lastNumber  uint64 // the number of the last record
-	undelivered fifo[Record]
-	delivering  bool   // a goroutine tells Record, or is about to
-	delivered   signal // nothing is untold
-}
-
-// enter numbers r and sees to it that Record is told. The mutexes of meters, sockets and objects may be held.
+// queueRecord numbers r and has MeterOptions.Record called with it. The mutexes of meters, sockets and objects may be held.
 func (a *accounting) queueRecord(r Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +68,8 @@ func (a *accounting) queueRecord(r Record) {
 	}
 }
 
-// claim reports whether the caller is the one to tell Record, which it does with tellAll when it has entered what it has.
+// claimDelivery reports whether the caller has to deliver the records. If so, it calls deliverRecords after it has queued its
+// own. It returns false without MeterOptions.Record.
 func (a *accounting) claimDelivery() bool {
 	if a.opts.Record == nil {
 		return false
@@ -105,21 +81,21 @@ func (a *accounting) claimDelivery() bool {
 	return claimed
 }
 
-// tellAll tells Record what it has not been told. No mutex may be held.
+// deliverRecords calls MeterOptions.Record with the queued records. The caller has claimed delivery, and holds no mutex.
 func (a *accounting) deliverRecords() {
-	over := false
+	done := false
 	defer func() {
-		if !over { // Record has called runtime.Goexit, as failing tests do
+		if !done { // Record has called runtime.Goexit, as failing tests do
 			go a.deliverRecords()
 		}
 	}()
 	for r, ok := a.nextRecord(); ok; r, ok = a.nextRecord() {
 		a.callRecord(r)
 	}
-	over = true
+	done = true
 }
 
-// next takes the next record. When there is none, the claim is over.
+// nextRecord takes the next record off the queue. When there is none, it ends the claim.
 func (a *accounting) nextRecord() (r Record, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -131,6 +107,7 @@ func (a *accounting) nextRecord() (r Record, ok bool) {
 	return a.undelivered.pop(), true
 }
 
+// callRecord calls MeterOptions.Record. A panic is logged.
 func (a *accounting) callRecord(r Record) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -140,9 +117,17 @@ func (a *accounting) callRecord(r Record) {
 	a.opts.Record(r)
 }
 
-func (a *accounting) logger() *slog.Logger {
-	if a.opts.Logger != nil {
-		return a.opts.Logger
+// waitDelivered waits until MeterOptions.Record has received every record, or ctx ends.
+func (a *accounting) waitDelivered(ctx context.Context) error {
+	a.mu.Lock()
+	for a.delivering {
+		delivered := a.delivered.wait()
+		a.mu.Unlock()
+		if err := waitFor(ctx, delivered); err != nil {
+			return err
+		}
+		a.mu.Lock()
 	}
-	return slog.Default()
+	a.mu.Unlock()
+	return nil
 }

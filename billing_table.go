@@ -6,30 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bill is what a [Plan] asks for a [Usage]. Its total is the sum of its lines.
-//
-// In JSON its fields have lower-case names, and amounts are exact: strings such as "0.4125".
-type Bill struct {
-	Plan  string `json:"plan"`
-	Lines []Line `json:"lines"`
-	Total USD    `json:"total"`
-}
-
-// Line is one item of a bill. Quantities are in whole units, of which one that has begun counts as one; the cost may be
-// for less, if the plan charges fractions.
-type Line struct {
-	Item     string `json:"item"`
-	Quantity int64  `json:"quantity"` // that was used
-	Included int64  `json:"included"` // in the plan
-	Billed   int64  `json:"billed"`   // what is beyond, after the plan's rounding
-	Unit     string `json:"unit"`
-	Price    USD    `json:"price"` // of Per units
-	Per      int64  `json:"per"`
-	Cost     USD    `json:"cost"`
-}
-
-// String returns the bill as a table for people, without a newline at its end. Prices are exact, costs are to the cent: so
-// the costs of the lines may seem to miss the total by a cent or two.
+// String returns the bill as a table for people, without a final newline. Prices are exact, costs are rounded to the cent:
+// the costs of the lines may seem to differ from the total by a cent or two.
 func (b Bill) String() string {
 	rows := [][]string{{"item", "quantity", "included", "billed", "unit", "price", "cost"}}
 	for _, l := range b.Lines {
@@ -41,6 +19,7 @@ func (b Bill) String() string {
 	return b.Plan + "\n\n" + table(rows, 1, 2, 3, 6)
 }
 
+// unitPrice returns the price with the number of units that it is for, such as "$0.15 per million".
 func (l Line) unitPrice() string {
 	price := l.Price.exact()
 	switch l.Per {
@@ -57,7 +36,7 @@ func (l Line) unitPrice() string {
 	}
 }
 
-// grouped writes thousands apart: 1,000,000.
+// grouped returns n with commas between thousands: 1,000,000.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -66,7 +45,7 @@ func grouped(n int64) string {
 	return s
 }
 
-// table aligns the rows' cells, those of the given columns to the right.
+// table aligns the cells of rows in columns. The columns in right are aligned to the right.
 func table(rows [][]string, right ...int) string {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

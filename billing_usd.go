@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// USD is an amount of money in billionths of a US dollar: fine enough for the price of one message, exact, and up to nine
-// billion dollars. An amount beyond that is the greatest that there is, or the least.
+// USD is an amount of money in billionths of a US dollar (nano-dollars): exact, fine enough for the price of one message, and
+// up to nine billion dollars. Results beyond that range are the greatest or the least USD.
 type USD int64
 
-// Amounts to write prices with: 15*Cent.
+// Units for prices, as in 15*Cent.
 const (
 	Dollar USD = 1_000_000_000
 	Cent       = Dollar / 100
 )
 
-// String returns the amount to the cent, such as "$142.95". Half a cent is rounded up: "$5.08" for 5.075. A negative
-// amount is written as the positive one, with a minus sign before it.
+// String returns the amount rounded to the cent, such as "$142.95". Half a cent is rounded up: "$5.08" for 5.075. A negative
+// amount is written like the positive one, with a leading minus sign.
 func (a USD) String() string {
 	cents := (a.magnitude() + uint64(Cent)/2) / uint64(Cent)
 	sign := ""
@@ -34,16 +34,16 @@ func (a USD) String() string {
 // JSON it is that string.
 func (a USD) MarshalText() ([]byte, error) { return []byte(a.decimal()), nil }
 
-// UnmarshalText reads what [ParseUSD] reads.
+// UnmarshalText reads the formats of [ParseUSD].
 func (a *USD) UnmarshalText(text []byte) (err error) {
 	*a, err = ParseUSD(string(text))
 	return err
 }
 
-// UnmarshalJSON reads a string that [ParseUSD] reads, or a plain decimal number, which is as exact.
+// UnmarshalJSON reads a string in a format of [ParseUSD], or a plain decimal number, without loss of precision.
 func (a *USD) UnmarshalJSON(data []byte) error {
 	if bytes.Equal(data, []byte("null")) {
-		return nil // as encoding/json has it
+		return nil // no change, by the convention of encoding/json
 	}
 	text := string(data)
 	if strings.HasPrefix(text, `"`) {
@@ -55,8 +55,8 @@ func (a *USD) UnmarshalJSON(data []byte) error {
 	return a.UnmarshalText([]byte(text))
 }
 
-// ParseUSD reads an amount: digits, perhaps a point and up to nine decimals, before that perhaps a dollar sign, and before
-// that perhaps a minus sign. It reads whatever String and MarshalText return.
+// ParseUSD reads an amount such as "12", "12.5", "$12.50" or "-$0.000000001": an optional minus sign, an optional dollar sign,
+// digits, and optionally a point with up to nine decimals. It reads everything that String and MarshalText return.
 func ParseUSD(s string) (USD, error) {
 	unsigned := strings.TrimPrefix(s, "-")
 	whole, decimals, point := strings.Cut(strings.TrimPrefix(unsigned, "$"), ".")
@@ -74,9 +74,10 @@ func ParseUSD(s string) (USD, error) {
 	return USD(nanos), nil
 }
 
+// areDigits reports whether s consists of one or more decimal digits.
 func areDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// decimal is the exact amount, with two decimals at least.
+// decimal returns the exact amount with two to nine decimals.
 func (a USD) decimal() string {
 	sign := ""
 	if a < 0 {
@@ -87,7 +88,7 @@ func (a USD) decimal() string {
 	return fmt.Sprintf("%s%d.%s%s", sign, whole, decimals[:2], strings.TrimRight(decimals[2:], "0"))
 }
 
-// exact is decimal with a dollar sign, for people.
+// exact returns the exact amount with a dollar sign.
 func (a USD) exact() string {
 	if a < 0 {
 		return "-$" + a.decimal()[1:]
@@ -95,7 +96,7 @@ func (a USD) exact() string {
 	return "$" + a.decimal()
 }
 
-// magnitude is right for the least amount too, which has no positive counterpart.
+// magnitude returns the absolute value. It is right for the least amount too, which has no positive counterpart.
 func (a USD) magnitude() uint64 {
 	if a < 0 {
 		return -uint64(a)
@@ -103,7 +104,7 @@ func (a USD) magnitude() uint64 {
 	return uint64(a)
 }
 
-// usdOf returns num/den, rounded to the nearest amount, halves away from zero.
+// usdOf returns num/den rounded to the nearest amount; halves are rounded away from zero. den must be positive.
 func usdOf(num, den *big.Int) USD {
 	double := new(big.Int).Abs(num)
 	double.Lsh(double, 1).Add(double, den)
@@ -112,16 +113,4 @@ func usdOf(num, den *big.Int) USD {
 		double.Neg(double)
 	}
 	return USD(clampInt64(double))
-}
-
-// clampInt64 returns the int64 that is nearest.
-func clampInt64(x *big.Int) int64 {
-	switch {
-	case x.IsInt64():
-		return x.Int64()
-	case x.Sign() < 0:
-		return math.MinInt64
-	default:
-		return math.MaxInt64
-	}
 }

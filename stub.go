@@ -53,7 +53,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rw := &responseWriter{ResponseWriter: w, pass: admitted}
-	defer rw.pass.unused()
+	defer rw.pass.release()
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		e.o.beginServing()
 		defer e.o.endServing()
@@ -62,7 +62,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if reached(err, r) && !rw.switched {
 		s.n.object(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
-		rw.pass.used()
+		rw.pass.release()
 	}
 	if err != nil && r.Context().Err() == nil {
 		closeUpgradeAfter(w, r)
@@ -152,7 +152,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.began, w.switched = true, true
-		w.pass.used() // the handler may go on for as long as the socket is open
+		w.pass.release() // the handler may go on for as long as the socket is open
 	}
 	return conn, rw, err
 }

@@ -84,7 +84,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		return nil, err
 	}
 	s := newSocket(c)
-	c.pass.used()
+	c.pass.release()
 	s.belong(r.Context(), acceptedSocket)
 	s.warnIfUnaccepted()
 	return s, nil
@@ -118,13 +118,13 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		client.abandon(err)
 		return err
 	}
-	defer c.pass.unused()
+	defer c.pass.release()
 	_, err = client.attach(r.Context(), c)
 	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
-	c.pass.used()
+	c.pass.release()
 	return nil
 }
 
@@ -147,7 +147,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 		}
 		defer func() {
 			if err != nil {
-				admitted.unused()
+				admitted.release()
 			}
 		}()
 	}
