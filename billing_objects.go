@@ -18,7 +18,7 @@ func (o *object) bookFact(f Fact, u Usage) {
 // held.
 func (o *object) usedSoFar() Usage {
 	o.counter.bookNow(false)
-	for _, s := range o.sockets() {
+	for _, s := range o.allSockets() {
 		s.mu.Lock()
 		if c := s.counter; c != nil && c.object == o {
 			c.bookLocked(FactTraffic, false)
@@ -61,10 +61,10 @@ func (o *object) ownReasons() (reasons []Reason) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.busy {
-		reasons = append(reasons, Reason{Pin: "event", Since: wallTime(o.doing.since), By: o.doing.what})
+		reasons = append(reasons, Reason{Pin: "event", Since: wallTime(o.current.since), By: o.current.handler})
 	}
-	for w := range o.workers {
-		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.place()})
+	for f := range o.workers {
+		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: f.since, By: f.caller()})
 	}
 	if o.storingLocked() {
 		reasons = append(reasons, Reason{Pin: "storage"})

@@ -35,12 +35,12 @@ type object struct {
 	value   Object // nil while hibernated
 	state   *State // of value, or of the construction that is going on
 	conns   roster
-	waiting int32                // calls in the queue that are still wanted
-	left    int32                // … and calls that nobody wants any more
-	turns   uint32               // counts the turns
-	limit   time.Duration        // SetEventTimeout
-	workers map[*worker]struct{} // WaitUntil functions that run
-	doing   doing
+	waiting int32                        // calls in the queue that are still wanted
+	left    int32                        // … and calls that nobody wants any more
+	turns   uint32                       // counts the turns
+	limit   time.Duration                // SetEventTimeout
+	workers map[*backgroundFunc]struct{} // WaitUntil functions that run
+	current currentEvent
 	guests  map[*Socket]*guest
 	serving bool      // the event is a request
 	pairs   []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
@@ -345,7 +345,7 @@ func (o *object) begin(st *State, what string) bool {
 	was := o.stateLocked()
 	o.busy = true
 	o.turnedLocked(was)
-	o.doing = doing{what, o.counter.handlerStarted()}
+	o.current = currentEvent{what, o.counter.handlerStarted()}
 	return true
 }
 
