@@ -48,7 +48,7 @@ func newUsageCounter(m *Meter, o *object, s *Socket) *usageCounter {
 	return c
 }
 
-// processStart is the zero of the counters' times, which are finer than an instant and reach farther.
+// processStart is the zero of the counters' times, which are finer than a monoMillis and reach farther.
 var processStart = time.Now()
 
 // sinceStart returns the time since processStart.

@@ -97,7 +97,7 @@ func (m *memory) handOver(server *Socket, w *wire, as countRule) {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = now()
+		server.accepted = nowMillis()
 		w.startLocked()
 	}
 	if server.waits == nil {

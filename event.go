@@ -264,7 +264,7 @@ func awaitListener[E any](s *Socket, pick func(*listeners) **listener[E]) audien
 
 // turnLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
 // that is over. mu must be held.
-func (s *Socket) turnLeftLocked() time.Duration { return turn - now().sub(s.accepted) }
+func (s *Socket) turnLeftLocked() time.Duration { return turn - nowMillis().sub(s.accepted) }
 
 // unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
 func (s *Socket) unheardLocked() {

@@ -51,7 +51,7 @@ type Socket struct {
 	link      link
 	onMessage func(MessageEvent) // the only listener, if it is for messages; otherwise all are in extra.listeners
 	*extra                       // what a silent socket does without: a shared one until it is needed, then replaced once
-	accepted  instant            // when; it comes round after 50 days, and the first 10 ms of that time with it
+	accepted  monoMillis         // when; it comes round after 50 days, and the first 10 ms of that time with it
 	status    status
 }
 
@@ -296,7 +296,7 @@ func (s *Socket) acceptLocked(how status) {
 		return
 	}
 	s.status |= accepted | how
-	s.accepted = now()
+	s.accepted = nowMillis()
 	s.noticeAcceptLocked()
 	if by := s.owner; by != nil {
 		by.acceptedLocked(s)

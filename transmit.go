@@ -258,10 +258,10 @@ func (w *wire) blockLocked(n int) {
 	switch {
 	case timeout <= 0:
 	case n > 0 || o.takenBy == 0:
-		o.takenBy = now().after(timeout)
+		o.takenBy = nowMillis().after(timeout)
 		w.armLocked(timeout)
 	default:
-		left := o.takenBy.sub(now())
+		left := o.takenBy.sub(nowMillis())
 		if left <= 0 {
 			w.failWriteLocked(lateError(timeout))
 			return
@@ -304,9 +304,9 @@ func (w *wire) writeNextLocked(conn net.Conn) error {
 		if timeout > 0 {
 			conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
-		began := now()
+		began := nowMillis()
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
-		waited := now().sub(began) >= waitedWrite
+		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
 		w.out.wrote(n)
 		if n > 0 {

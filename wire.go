@@ -34,7 +34,7 @@ func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.
 // turn, delivers it there, and whoever finds the outbox idle writes it.
 //
 // Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
-// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three instants 12, incoming 8, the
+// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three monoMillis 12, incoming 8, the
 // flags 4. With the Socket and the mutex, which are allocated together with it (mu 8, opts 8, link 16, onMessage 8, extra 8,
 // accepted 4, status 4; the mutex itself 8), that makes 160. One listener for messages is in there; the loop's table has 12
 // for each connection. With them Go holds about 35 more after a collection: ends of spans, their books, stacks that goroutines of
@@ -51,9 +51,9 @@ type wire struct {
 	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	until instant // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
-	heard instant // when bytes last arrived; 0: we wait for the application, not for the peer
-	sent  instant // when the connection last took bytes
+	until monoMillis // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
+	heard monoMillis // when bytes last arrived; 0: we wait for the application, not for the peer
+	sent  monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
 	halted  bool // nothing is read until the application has done something
@@ -114,7 +114,7 @@ func newFilters(c wireConfig) *filters {
 
 // startLocked begins to read.
 func (w *wire) startLocked() {
-	w.heard = now()
+	w.heard = nowMillis()
 	w.sent = w.heard
 	w.s.counter.registerLocked()
 	early := w.incoming != nil
@@ -173,7 +173,7 @@ func (w *wire) Received(p []byte, spare *any) {
 func (w *wire) goOn(ok bool, spare *any) {
 	w.s.mu.Lock()
 	if ok {
-		w.heard = instant(w.conn.CoarseNow())
+		w.heard = monoMillis(w.conn.CoarseNow())
 	}
 	w.flushLocked(spare)
 	switch {
