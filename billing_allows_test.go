@@ -9,7 +9,7 @@ import (
 )
 
 func TestAllows(t *testing.T) {
-	const day = 101_562*time.Second + 500*time.Millisecond // 13,000 GB-s: an object that is always active fits in a day
+	const day = 101_562*time.Second + 500*time.Millisecond // 13,000 GB-s at 128 MB, which is more than a day
 	ratio := edgews.Plan{Name: "mine", MessagesOut: edgews.Rate{Included: 2, Price: edgews.Cent, RoundUp: 100}}
 	tests := []struct {
 		name   string

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The scenarios of the published examples, from what a service knows about itself.
+// The scenarios of the published examples, as Expectations.
 var (
 	officeHours = edgews.Expectation{Objects: 100, Sockets: 50, Open: 8 * time.Hour, Messages: 1}
 	chatty      = edgews.Expectation{Objects: 100, Sockets: 1, Messages: 1, Every: time.Second}
@@ -109,7 +109,7 @@ func TestEstimate(t *testing.T) {
 		assert.Equal(t, test.plan.Bill(test.expect.Usage()), test.plan.Estimate(test.expect), test.name)
 	}
 
-	// What hibernation saves: the same sockets, taken with Accept.
+	// What hibernation saves: the same sockets, accepted with Accept.
 	awake := hibernating
 	awake.Hibernate = false
 	assert.Equal(t, "$420.65", edgews.DurableObjects.Estimate(awake).Total.String())

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// explainer takes sockets one way or the other.
+// explainer accepts sockets with Accept or with AcceptWebSocket, depending on the path.
 func explainer(r *room) {
 	r.serve = func(w http.ResponseWriter, req *http.Request) {
 		if !edgews.IsUpgrade(req) {
@@ -32,8 +32,8 @@ func explainer(r *room) {
 	}
 }
 
-// asks is a raw client that has asked for a path.
-func asks(t testing.TB, stub http.Handler, path string) *peer {
+// dialPath returns a raw client whose upgrade request had that path.
+func dialPath(t testing.TB, stub http.Handler, path string) *peer {
 	t.Helper()
 	dial, _, _ := overPipe.serve(t, func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawQuery = path
@@ -46,13 +46,13 @@ func TestExplain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)
 		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, explainer)
-		free, dear := n.NewUniqueID(), n.NewUniqueID()
-		asks(t, n.Get(free), "")
-		pinning := asks(t, n.Get(dear), "pin")
+		free, expensive := n.NewUniqueID(), n.NewUniqueID()
+		dialPath(t, n.Get(free), "")
+		pinning := dialPath(t, n.Get(expensive), "pin")
 		pinning.sends(text("work"))
 		time.Sleep(time.Minute)
 		pin := time.Now()
-		n.wake(dear).WaitUntil(func(context.Context) { time.Sleep(time.Hour) })
+		n.wake(expensive).WaitUntil(func(context.Context) { time.Sleep(time.Hour) })
 		time.Sleep(59 * time.Minute)
 		go n.state.Do(t.Context(), func() error { time.Sleep(time.Minute); return nil })
 		time.Sleep(30 * time.Second)
@@ -63,7 +63,7 @@ func TestExplain(t *testing.T) {
 		}
 		require.Len(t, all, 2)
 		e := all[0]
-		assert.Equal(t, dear, e.ID, "the dearest first")
+		assert.Equal(t, expensive, e.ID, "the most expensive first")
 		assert.Equal(t, edgews.ObjectActive, e.State)
 		require.Len(t, e.Reasons, 3)
 		assert.Equal(t, "accepted socket for 1h0m30s", e.Reasons[0].String())
@@ -79,7 +79,7 @@ func TestExplain(t *testing.T) {
 		// 2.05 requests at 150 billionths of a dollar, and 0.128 GB for 3630 or 31 seconds at 12,500.
 		assert.Equal(t, 308*edgews.USD(1)+464_64*edgews.USD(125), e.Cost)
 		assert.Equal(t, 308*edgews.USD(1)+3968*edgews.USD(12)+3968/2, e.Hibernated)
-		assert.Contains(t, e.String(), dear.String()+" is active, and billed for 1h0m30s; so far $0.005808308, hibernating $0.000049908\n"+
+		assert.Contains(t, e.String(), expensive.String()+" is active, and billed for 1h0m30s; so far $0.005808308, hibernating $0.000049908\n"+
 			"  accepted socket for 1h0m30s\n  WaitUntil (billing_explain_test.go:")
 
 		assert.Equal(t, free, all[1].ID)
@@ -90,7 +90,7 @@ func TestExplain(t *testing.T) {
 	})
 }
 
-// Every pin is a reason, and without a meter there is what an object knows by itself.
+// Every pin is a reason. Without a meter Explain reports what the object knows itself.
 func TestExplainWithoutMeter(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newRooms(t, nil, func(r *room) {
@@ -114,7 +114,7 @@ func TestExplainWithoutMeter(t *testing.T) {
 			require.Len(t, e.Reasons, 1)
 			assert.Equal(t, "outbound socket (ws://ann:xxxxx@pipe.test/) for 0s", e.Reasons[0].String())
 			assert.Zero(t, e.Cost)
-			require.NoError(t, e.Reasons[0].Socket.Close(1000, ""), "an operator can do something about it")
+			require.NoError(t, e.Reasons[0].Socket.Close(1000, ""), "an operator can end the reason")
 		}
 		synctest.Wait()
 		for e := range n.Explain(edgews.DurableObjects) {

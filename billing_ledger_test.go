@@ -40,7 +40,7 @@ func TestLedger(t *testing.T) {
 			assert.EqualValues(t, messages, m.Usage().MessagesIn, "since the start")
 			return m
 		}
-		run(&mortalStore{Store: store, commits: 1, before: true}, 3) // after a minute it was written, and half a minute is lost
+		run(&crashingStore{Store: store, commits: 1, beforeCommit: true}, 3) // written after a minute; the usage of the last half minute is lost
 		m := run(store, 4)
 		want := edgews.Usage{Connections: 2, MessagesIn: 7, BytesIn: 7, Connected: 60*time.Second + 90*time.Second}
 		assert.Equal(t, want, total(t, m))
@@ -51,7 +51,7 @@ func TestLedger(t *testing.T) {
 		m = edgews.NewMeter(&edgews.MeterOptions{Store: store})
 		assert.Equal(t, want, total(t, m))
 		for name := range m.Tenants() {
-			assert.Equal(t, "acme", name, "the ledger knows it")
+			assert.Equal(t, "acme", name, "a tenant that only the ledger knows")
 		}
 		assert.Zero(t, m.Usage())
 		other := edgews.NewMeter(&edgews.MeterOptions{Store: store, Ledger: "another"})
@@ -60,7 +60,7 @@ func TestLedger(t *testing.T) {
 	})
 }
 
-// Two programs that follow each other may overlap.
+// The ledger stays right when a program starts before its predecessor has ended.
 func TestLedgerIsHandedOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := edgews.NewMemoryStore()
@@ -88,7 +88,7 @@ func TestLedgerIsHandedOver(t *testing.T) {
 	})
 }
 
-// Shutdown writes what a namespace has used.
+// Shutdown of a namespace writes the ledger.
 func TestShutdownWritesTheLedger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := edgews.NewMemoryStore()
@@ -99,11 +99,11 @@ func TestShutdownWritesTheLedger(t *testing.T) {
 	})
 }
 
-// Whoever calls Shutdown once more, as main does, may end the program and close the store behind it.
+// A second call of Shutdown returns after the ledger has been written: the caller may then close the store.
 func TestSecondShutdownWaitsForTheLedger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		memory := edgews.NewMemoryStore()
-		slow := &meanwhileStore{Store: memory, meanwhile: func() { time.Sleep(time.Second) }}
+		slow := &commitHookStore{Store: memory, meanwhile: func() { time.Sleep(time.Second) }}
 		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: edgews.NewMeter(&edgews.MeterOptions{Store: slow})}}, nil)
 		n.get(n.NewUniqueID())
 		go n.Shutdown(t.Context())
@@ -116,13 +116,13 @@ func TestSecondShutdownWaitsForTheLedger(t *testing.T) {
 	})
 }
 
-// Two programs share a ledger while its store fails for half an hour. Whichever writes first when it works again, nothing is
-// lost and nothing is there twice.
+// Two programs share a ledger while its store fails for half an hour. Nothing is lost or counted twice, whichever of them writes
+// first when the store works again.
 func TestLedgerOfTwoOutlivesAnOutage(t *testing.T) {
-	for _, liar := range []bool{false, true} {
+	for _, committed := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
 			memory := edgews.NewMemoryStore()
-			var stores []*mortalStore
+			var stores []*crashingStore
 			var meters []*edgews.Meter
 			count := func(i, n int) {
 				for range n {
@@ -133,17 +133,17 @@ func TestLedgerOfTwoOutlivesAnOutage(t *testing.T) {
 				synctest.Wait()
 			}
 			for range 2 {
-				stores = append(stores, &mortalStore{Store: memory, commits: 1 << 30, before: !liar})
+				stores = append(stores, &crashingStore{Store: memory, commits: 1 << 30, beforeCommit: !committed})
 				meters = append(meters, edgews.NewMeter(&edgews.MeterOptions{Store: stores[len(stores)-1], Logger: quiet, Interval: 24 * time.Hour}))
 			}
 			used := 0
 			for round := range 6 {
 				for i, m := range meters {
-					stores[i].fails()
+					stores[i].failNextCommit()
 					count(i, 1+round)
 					used += 1 + round
-					require.Error(t, m.Flush(t.Context()), "and nobody knows whether it has happened")
-					stores[i].heal()
+					require.Error(t, m.Flush(t.Context()), "the commit may or may not have happened")
+					stores[i].restart()
 				}
 				for i := range meters {
 					m := meters[(i+round)%2]
@@ -160,7 +160,7 @@ func TestLedgerOfTwoOutlivesAnOutage(t *testing.T) {
 	}
 }
 
-// Names may be any bytes: two that differ in bytes that are not UTF-8 are two tenants in the ledger, too.
+// Names may be any bytes: two names that differ only in invalid UTF-8 are two tenants, in the ledger too.
 func TestLedgerKeepsTenantsApart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		names := []string{"\xfe", "\xff", "\ufffd", "%FF", "100%", "a/b", "a b", "\x00é"}
@@ -185,9 +185,9 @@ func TestLedgerKeepsTenantsApart(t *testing.T) {
 
 var errCrash = errors.New("the machine is off")
 
-// A program dies at any moment, before a commit, behind it, or between two, and begins again. The bill is never more than what
-// was used, and short by no more than what was used in the minute before each crash. Commits that say that they have failed,
-// and have not, change nothing.
+// A program crashes at any moment, before, after or between commits, and restarts. The ledger never has more than what was used,
+// and lacks at most what was used in the minute before each crash. Commits that return an error although they have succeeded
+// make no difference.
 func TestLedgerSurvivesCrashes(t *testing.T) {
 	for seed := range uint64(15) {
 		bubble(t, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestLedgerSurvivesCrashes(t *testing.T) {
 			store := edgews.NewMemoryStore()
 			used, safe := make(map[string]int64), make(map[string]int64)
 			for range 5 {
-				oneLife(t, r, store, used, safe)
+				runUntilCrash(t, r, store, used, safe)
 				m := edgews.NewMeter(&edgews.MeterOptions{Store: store})
 				for name, most := range used {
 					got := total(t, m.Tenant(name)).Connections
@@ -204,19 +204,19 @@ func TestLedgerSurvivesCrashes(t *testing.T) {
 				}
 				u := total(t, m)
 				require.Equal(t, u.Connections, total(t, m.Tenant("a")).Connections+total(t, m.Tenant("b")).Connections)
-				require.Equal(t, u.MessagesIn, u.BytesIn, "each commit is of one moment")
+				require.Equal(t, u.MessagesIn, u.BytesIn, "all figures of a commit are from one moment")
 			}
 		})
 	}
 }
 
-// oneLife is a run that ends with a crash. It adds what was used, and what of it has to survive.
-func oneLife(t *testing.T, r *rand.Rand, memory edgews.Store, used, safe map[string]int64) {
+// runUntilCrash runs a program until a crash. It adds what was used to used, and the part that must survive to safe.
+func runUntilCrash(t *testing.T, r *rand.Rand, memory edgews.Store, used, safe map[string]int64) {
 	type use struct {
 		name string
 		at   time.Time
 	}
-	store := &mortalStore{Store: memory, commits: r.IntN(8), before: r.IntN(2) == 0, liar: r.IntN(2) == 0}
+	store := &crashingStore{Store: memory, commits: r.IntN(8), beforeCommit: r.IntN(2) == 0, reportsFailure: r.IntN(2) == 0}
 	m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
 	var uses []use
 	for range 20 {
@@ -228,11 +228,11 @@ func oneLife(t *testing.T, r *rand.Rand, memory edgews.Store, used, safe map[str
 		p.hangsUp()
 		time.Sleep(time.Duration(r.IntN(50)) * time.Second)
 		synctest.Wait()
-		if store.isDead() {
+		if store.hasCrashed() {
 			break
 		}
 	}
-	crash := store.die()
+	crash := store.crash()
 	for _, u := range uses {
 		used[u.name]++
 		if u.at.Before(crash.Add(-time.Minute)) {
@@ -241,85 +241,85 @@ func oneLife(t *testing.T, r *rand.Rand, memory edgews.Store, used, safe map[str
 	}
 }
 
-// mortalStore dies at a commit.
-type mortalStore struct {
+// crashingStore crashes at a commit.
+type crashingStore struct {
 	edgews.Store
-	before bool // before the commit that it dies at, not behind it
-	liar   bool // every commit is said to fail
+	beforeCommit   bool // it crashes before the commit, not after it
+	reportsFailure bool // every commit returns an error
 
-	mu      sync.Mutex
-	commits int       // that it lives through
-	died    time.Time // zero: it lives
+	mu        sync.Mutex
+	commits   int       // that succeed before the crash
+	crashedAt time.Time // zero: it has not crashed
 }
 
-func (s *mortalStore) isDead() bool {
+func (s *crashingStore) hasCrashed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.died.IsZero()
+	return !s.crashedAt.IsZero()
 }
 
-// die returns the moment of death.
-func (s *mortalStore) die() time.Time {
+// crash crashes the store, and returns when it crashed first.
+func (s *crashingStore) crash() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.died.IsZero() {
-		s.died = time.Now()
+	if s.crashedAt.IsZero() {
+		s.crashedAt = time.Now()
 	}
-	return s.died
+	return s.crashedAt
 }
 
-func (s *mortalStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
-	if s.isDead() {
+func (s *crashingStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
+	if s.hasCrashed() {
 		return nil, errCrash
 	}
 	o, err := s.Store.Open(ctx, key, f)
-	return &mortalObject{o, s}, err
+	return &crashingObject{o, s}, err
 }
 
-type mortalObject struct {
+type crashingObject struct {
 	edgews.ObjectStore
-	s *mortalStore
+	s *crashingStore
 }
 
-func (o *mortalObject) Commit(ctx context.Context, b edgews.Batch) error {
+func (o *crashingObject) Commit(ctx context.Context, b edgews.Batch) error {
 	o.s.mu.Lock()
 	o.s.commits--
 	last := o.s.commits < 0
 	o.s.mu.Unlock()
-	if last && o.s.before {
-		o.s.die()
+	if last && o.s.beforeCommit {
+		o.s.crash()
 		return errCrash
 	}
 	err := o.ObjectStore.Commit(ctx, b)
 	if last {
-		o.s.die()
+		o.s.crash()
 	}
-	if last || o.s.liar {
+	if last || o.s.reportsFailure {
 		return errCrash
 	}
 	return err
 }
 
-// heal has the store live again, for as long as nothing happens.
-func (s *mortalStore) heal() {
+// restart makes the store work again, until failNextCommit.
+func (s *crashingStore) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.died, s.commits = time.Time{}, 1<<30
+	s.crashedAt, s.commits = time.Time{}, 1<<30
 }
 
-// fails has it die at the next commit.
-func (s *mortalStore) fails() {
+// failNextCommit makes it crash at the next commit.
+func (s *crashingStore) failNextCommit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commits = 0
 }
 
-// A store that fails for an hour: nothing is lost and nothing is there twice, once it works again.
+// A store fails for an hour. When it works again, nothing is lost or counted twice.
 func TestLedgerOutlivesAnOutage(t *testing.T) {
-	for _, liar := range []bool{false, true} {
+	for _, committed := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
 			memory := edgews.NewMemoryStore()
-			store := &mortalStore{Store: memory, commits: 1, before: !liar}
+			store := &crashingStore{Store: memory, commits: 1, beforeCommit: !committed}
 			m := edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
 			for i := range 12 {
 				s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant([]string{"a", "b"}[i%2]), KeepAlive: -1})
@@ -329,11 +329,11 @@ func TestLedgerOutlivesAnOutage(t *testing.T) {
 				p.hangsUp()
 				synctest.Wait()
 				if i == 8 {
-					require.True(t, store.isDead())
-					store.heal()
+					require.True(t, store.hasCrashed())
+					store.restart()
 				}
 			}
-			time.Sleep(2 * time.Minute) // nobody flushes
+			time.Sleep(2 * time.Minute) // without Flush
 			kept := edgews.NewMeter(&edgews.MeterOptions{Store: memory})
 			want := edgews.Usage{Connections: 12, MessagesIn: 12, BytesIn: 12, Connected: 12 * 7 * time.Minute}
 			assert.Equal(t, want, total(t, kept))
@@ -343,33 +343,34 @@ func TestLedgerOutlivesAnOutage(t *testing.T) {
 	}
 }
 
-// meanwhileStore does something in the middle of each commit.
-type meanwhileStore struct {
+// commitHookStore calls a function in the middle of each commit.
+type commitHookStore struct {
 	edgews.Store
 	meanwhile func()
 }
 
-func (s *meanwhileStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
+func (s *commitHookStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
 	o, err := s.Store.Open(ctx, key, f)
-	return &meanwhileObject{o, s}, err
+	return &commitHookObject{o, s}, err
 }
 
-type meanwhileObject struct {
+type commitHookObject struct {
 	edgews.ObjectStore
-	s *meanwhileStore
+	s *commitHookStore
 }
 
-func (o *meanwhileObject) Commit(ctx context.Context, b edgews.Batch) error {
+func (o *commitHookObject) Commit(ctx context.Context, b edgews.Batch) error {
 	o.s.meanwhile()
 	return o.ObjectStore.Commit(ctx, b)
 }
 
-// The last connection ends, and a tenant is made, while the ledger is written: the next round has them, though nothing goes on.
+// The last connection ends, and a tenant is created, while the ledger is written: the next flush writes them, although nothing
+// is going on.
 func TestLedgerHasWhatEndsWhileItIsWritten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		memory := edgews.NewMemoryStore()
 		once := make(chan func(), 1)
-		store := &meanwhileStore{Store: memory, meanwhile: func() {
+		store := &commitHookStore{Store: memory, meanwhile: func() {
 			select {
 			case f := <-once:
 				f()
@@ -391,8 +392,8 @@ func TestLedgerHasWhatEndsWhileItIsWritten(t *testing.T) {
 	})
 }
 
-// Traffic, Flush from many sides, readings and new tenants, in real time; then the ledger has what was used.
-func TestLedgerIsWrittenInATumult(t *testing.T) {
+// Traffic, concurrent Flush calls, readings and new tenants in real time: in the end the ledger has what was used.
+func TestLedgerUnderConcurrentUse(t *testing.T) {
 	memory := edgews.NewMemoryStore()
 	m := edgews.NewMeter(&edgews.MeterOptions{Store: memory, Interval: time.Millisecond})
 	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(id edgews.ID) string { return id.String()[:1] }}, nil)
@@ -419,16 +420,16 @@ func TestLedgerIsWrittenInATumult(t *testing.T) {
 	assert.EqualValues(t, workers*requests, total(t, kept).HTTPRequests)
 }
 
-// A store that hangs has one round wait for it, however short the interval is, and nobody else.
+// While a store hangs, one flush waits for it, however short the interval is; everything else goes on.
 func TestLedgerOfAStoreThatHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var lines atomic.Int32
 		memory := edgews.NewMemoryStore()
 		var hangs atomic.Bool
 		hangs.Store(true)
-		store := &meanwhileStore{Store: memory, meanwhile: func() {
+		store := &commitHookStore{Store: memory, meanwhile: func() {
 			if hangs.Load() {
-				time.Sleep(31 * time.Second) // its context ends before
+				time.Sleep(31 * time.Second) // longer than the timeout of the flush
 			}
 		}}
 		logger := slog.New(countingHandler{slog.DiscardHandler, &lines})
@@ -449,7 +450,7 @@ func TestLedgerOfAStoreThatHangs(t *testing.T) {
 	})
 }
 
-// countingHandler counts what is logged.
+// countingHandler counts log records.
 type countingHandler struct {
 	slog.Handler
 	lines *atomic.Int32

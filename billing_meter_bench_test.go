@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkMeter is a message of 64 bytes to a listener, without a network, on as many connections as there are
-// processors: with no meter, with one for all, with one of 10 000 tenants for each, and with a quota that is far.
+// processors: without a meter, with one meter for all, with a tenant of 10,000 for each, and with a quota that is far from used up.
 func BenchmarkMeter(b *testing.B) {
 	one, many := edgews.NewMeter(nil), edgews.NewMeter(nil)
 	bounded := edgews.NewMeter(nil)
@@ -54,8 +54,7 @@ func BenchmarkMeter(b *testing.B) {
 	}
 }
 
-// BenchmarkUsage is a reading of a meter with 10 000 tenants, each of which has a connection that has received
-// something.
+// BenchmarkUsage reads a meter with 10,000 tenants, each with a connection that has received something.
 func BenchmarkUsage(b *testing.B) {
 	m := edgews.NewMeter(nil)
 	var conns []*flood
@@ -74,7 +73,7 @@ func BenchmarkUsage(b *testing.B) {
 	}
 }
 
-// flood is a connection on which so many messages arrive, and then nothing, or the end.
+// flood is a connection on which a number of messages arrive, and then nothing, or EOF.
 type flood struct {
 	net.Conn
 	frames int
@@ -99,7 +98,7 @@ func (f *flood) Read(p []byte) (n int, err error) {
 
 func (f *flood) Close() error { return nil }
 
-// upgraded returns a socket over conn, which takes what it is given.
+// upgraded returns a socket over conn.
 func upgraded(b *testing.B, conn net.Conn, m *edgews.Meter) *edgews.Socket {
 	ours, theirs := net.Pipe()
 	go io.Copy(io.Discard, theirs)

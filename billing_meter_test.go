@@ -37,7 +37,7 @@ func TestMeterCountsASocket(t *testing.T) {
 		}
 		require.NoError(t, w.Close())
 		p.expects(text("good day"), binaryOf("1234"))
-		p.closesAfter(4) // the pieces, and the empty one behind them
+		p.closesAfter(4) // the pieces, and the empty final one
 		events.wantsEnd(closed(1000, "bye", true))
 		got := m.Usage().Sub(before)
 		got.Busy, got.Connected = 0, 0
@@ -46,7 +46,7 @@ func TestMeterCountsASocket(t *testing.T) {
 	assert.EqualValues(t, 2, m.Usage().Connections, "a pipe and a TCP connection")
 }
 
-// closesAfter takes so many frames and then says goodbye.
+// closesAfter reads that many frames, then sends a Close.
 func (p *peer) closesAfter(frames int) {
 	p.t.Helper()
 	for range frames {
@@ -57,7 +57,7 @@ func (p *peer) closesAfter(frames int) {
 	p.conn.Close()
 }
 
-// What a meter counts is what the program sees, however it travels.
+// A meter counts uncompressed bytes, also where messages are compressed.
 func TestMeterCountsWhatIsCompressed(t *testing.T) {
 	server, client := edgews.NewMeter(nil), edgews.NewMeter(nil)
 	bubble(t, func(t *testing.T) {
@@ -78,11 +78,11 @@ func TestMeterCountsWhatIsCompressed(t *testing.T) {
 		require.Len(t, m.Data, len(long))
 		synctest.Wait()
 		assert.Equal(t, edgews.Usage{Connections: 1, MessagesIn: 1, BytesIn: 20_000, MessagesOut: 1, BytesOut: 20_000}, server.Usage())
-		assert.Equal(t, edgews.Usage{MessagesIn: 1, BytesIn: 20_000, MessagesOut: 1, BytesOut: 20_000}, client.Usage(), "no peer has opened it")
+		assert.Equal(t, edgews.Usage{MessagesIn: 1, BytesIn: 20_000, MessagesOut: 1, BytesOut: 20_000}, client.Usage(), "a dialed socket is not a connection that a peer opened")
 	})
 }
 
-// A message that is read piece by piece, and one that is refused.
+// A message that is read in pieces, and one that is refused.
 func TestMeterCountsPieces(t *testing.T) {
 	m := edgews.NewMeter(nil)
 	overAPipe(t, edgews.Options{Meter: m, RateLimit: edgews.RateLimit{Messages: 1}}, func(t *testing.T, s *edgews.Socket, p *peer) {
@@ -103,7 +103,7 @@ func TestMeterCountsPieces(t *testing.T) {
 		u := m.Usage()
 		assert.EqualValues(t, 1, u.MessagesIn)
 		assert.EqualValues(t, size, u.BytesIn)
-		assert.Zero(t, u.MessagesOut, "a Close is no message")
+		assert.Zero(t, u.MessagesOut, "a Close is not a message")
 	})
 }
 
@@ -115,10 +115,10 @@ func TestMeterTimesConnections(t *testing.T) {
 		s.OnClose(func(edgews.CloseEvent) { time.Sleep(3 * time.Second) })
 		require.NoError(t, s.Accept())
 		time.Sleep(time.Hour)
-		assert.Equal(t, time.Hour, m.Usage().Connected, "it runs")
+		assert.Equal(t, time.Hour, m.Usage().Connected, "the running time counts")
 		p.sends(text("work"))
 		time.Sleep(time.Second)
-		assert.Equal(t, time.Second, m.Usage().Busy, "it works")
+		assert.Equal(t, time.Second, m.Usage().Busy, "the running handler counts")
 		time.Sleep(time.Minute)
 		assert.Equal(t, 2*time.Second, m.Usage().Busy)
 		require.NoError(t, s.Close(1000, ""))
@@ -128,7 +128,7 @@ func TestMeterTimesConnections(t *testing.T) {
 	})
 }
 
-// answersPings answers pings and the Close, and hangs up.
+// answersPings answers pings and the Close, then closes the connection.
 func (p *peer) answersPings() {
 	for {
 		p.conn.SetReadDeadline(time.Time{})
@@ -148,7 +148,7 @@ func (p *peer) answersPings() {
 	}
 }
 
-// What is sent after the peer's Close still counts, the time does not.
+// Messages sent after the peer's Close count; the time after it does not.
 func TestMeterCountsHalfOpenSockets(t *testing.T) {
 	m := edgews.NewMeter(nil)
 	overAPipe(t, edgews.Options{Meter: m}, func(t *testing.T, s *edgews.Socket, p *peer) {
@@ -230,7 +230,7 @@ func inMeteredRooms(t *testing.T, design func(*room), f func(t *testing.T, n *ro
 	})
 }
 
-// Requests that overlap are billed once, and what waits for a turn does not bill twice.
+// Overlapping requests are active time once, and so is the time that a request waits for another.
 func TestActiveIsAUnion(t *testing.T) {
 	work := func(r *room) {
 		r.serve = func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Second) }
@@ -242,14 +242,14 @@ func TestActiveIsAUnion(t *testing.T) {
 		}
 		go n.get(n.NewUniqueID())
 		time.Sleep(5 * time.Second)
-		assert.Equal(t, 10*time.Second, m.Usage().Active, "two objects run")
-		assert.Zero(t, m.Usage().HTTPRequests, "none is answered")
+		assert.Equal(t, 10*time.Second, m.Usage().Active, "two objects are active")
+		assert.Zero(t, m.Usage().HTTPRequests, "no request has been answered yet")
 		time.Sleep(time.Hour)
 		want := edgews.Usage{HTTPRequests: 4, Active: 40 * time.Second, Busy: 40 * time.Second}
 		assert.Equal(t, want, m.Usage())
 
 		n.wake(id).WaitUntil(func(context.Context) { time.Sleep(time.Minute) })
-		time.Sleep(20 * time.Second) // 10 of the request were before it
+		time.Sleep(20 * time.Second) // 10 s of the request had passed before
 		go n.get(id)
 		time.Sleep(time.Hour)
 		want.HTTPRequests, want.Active, want.Busy = 6, want.Active+10*time.Second+time.Minute, want.Busy+20*time.Second
@@ -282,7 +282,7 @@ func TestIdleObjectsAreFree(t *testing.T) {
 	})
 }
 
-// A socket that was taken with Accept bills for as long as it is connected, whatever comes over it.
+// An object is active for as long as a socket that it accepted with Accept is connected, with or without messages.
 func TestAcceptedSocketsBill(t *testing.T) {
 	take := func(r *room) {
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -307,7 +307,7 @@ func TestAcceptedSocketsBill(t *testing.T) {
 	})
 }
 
-// Sockets of an object count to whoever pays for the object.
+// Sockets of an object count in the object's meter.
 func TestObjectsHaveTenants(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m, other := edgews.NewMeter(nil), edgews.NewMeter(nil)
@@ -348,11 +348,11 @@ func TestObjectsHaveTenants(t *testing.T) {
 		lobby := edgews.Usage{Connections: 2, MessagesIn: 2, BytesIn: 2, MessagesOut: 6, BytesOut: 22}
 		assert.Equal(t, acme, m.Tenant("acme").Usage())
 		assert.Equal(t, acme.Add(lobby), m.Usage())
-		assert.Zero(t, other.Usage(), "the object's meter comes first")
+		assert.Zero(t, other.Usage(), "the object's meter takes precedence")
 	})
 }
 
-// A socket that was upgraded elsewhere counts from when an object accepts it, unless somebody counts for it already.
+// A socket that was upgraded outside the object counts from its acceptance by the object, unless a meter counts it already.
 func TestObjectAcceptsWhatOthersUpgraded(t *testing.T) {
 	inMeteredRooms(t, nil, func(t *testing.T, n *rooms, m *edgews.Meter) {
 		other := edgews.NewMeter(nil)
@@ -370,7 +370,7 @@ func TestObjectAcceptsWhatOthersUpgraded(t *testing.T) {
 	})
 }
 
-// dialRaw is a raw client whose handshake is over.
+// dialRaw returns a raw client after the handshake.
 func dialRaw(t testing.TB, dial func() net.Conn) *peer {
 	t.Helper()
 	conn := dial()
@@ -379,7 +379,7 @@ func dialRaw(t testing.TB, dial func() net.Conn) *peer {
 	return p
 }
 
-// What a listener breaks off is over.
+// A listener that panics, or calls Goexit, has returned as far as Busy is concerned.
 func TestMeterAfterAPanic(t *testing.T) {
 	for name, breakOff := range map[string]func(){"panic": func() { panic("oh") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -396,11 +396,11 @@ func TestMeterAfterAPanic(t *testing.T) {
 	}
 }
 
-// An interval that makes no sense is the usual one.
+// A negative interval means the default one.
 func TestNegativeInterval(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var j journal
-		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: -time.Second})
+		var j recordLog
+		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.add, Interval: -time.Second})
 		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
 		require.NoError(t, s.Accept())
 		time.Sleep(150 * time.Second)
@@ -410,7 +410,7 @@ func TestNegativeInterval(t *testing.T) {
 	})
 }
 
-// Tenants beyond the bound share one, and the log says so once. Those that are known go on.
+// New tenants beyond the bound share one, and the log says so once. Existing tenants are not affected.
 func TestMaxTenants(t *testing.T) {
 	var log lockedBuffer
 	m := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -422,10 +422,10 @@ func TestMaxTenants(t *testing.T) {
 	for n := range 1000 {
 		assert.Same(t, others, m.Tenant(fmt.Sprint("new ", n)))
 	}
-	assert.NotSame(t, m, others, "a quota of a new tenant is not for all")
+	assert.NotSame(t, m, others, "a quota of a new tenant is not one of the meter")
 	assert.NotSame(t, a, m.Tenant("new").Tenant("a"), "a tenant of a new tenant is not one of the meter")
 	assert.Same(t, others, others.Tenant("a"), "it has no tenants of its own")
-	assert.NotSame(t, others, a.Tenant("another"), "it counts in a")
+	assert.NotSame(t, others, a.Tenant("another"), "its parent is a")
 	assert.Same(t, a.Tenant("yet another"), a.Tenant("another"))
 	assert.Same(t, child, a.Tenant("child"))
 	assert.Same(t, a, m.Tenant("a"))
@@ -442,14 +442,14 @@ func TestMaxTenants(t *testing.T) {
 	assert.NotSame(t, unbounded.Tenant("x"), unbounded.Tenant("y"))
 }
 
-// A service gives each customer the quota of the free plan. When there are too many customers, those beyond the bound share one
-// quota, and the others go on.
+// A service gives each customer the quota of the free plan. Customers beyond the bound share one quota; the others are not
+// affected.
 func TestQuotaBeyondMaxTenants(t *testing.T) {
 	m := edgews.NewMeter(&edgews.MeterOptions{MaxTenants: 1, Logger: quiet})
 	free := edgews.Plan{Name: "one", Requests: edgews.Rate{Included: 1}}
 	status := func(customer string) int {
 		to := m.Tenant(customer)
-		if customer != "acme" { // it pays
+		if customer != "acme" { // a paying customer
 			to.SetQuota(free)
 		}
 		n := edgews.NewNamespace("rooms", func(context.Context, *edgews.State) (edgews.Object, error) {
@@ -462,13 +462,13 @@ func TestQuotaBeyondMaxTenants(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusOK, status("acme"))
 	assert.Equal(t, http.StatusOK, status("zebra"))
-	assert.Equal(t, http.StatusTooManyRequests, status("yak"), "the one request of the others is used up")
-	assert.Equal(t, http.StatusOK, status("acme"), "which is not its own")
+	assert.Equal(t, http.StatusTooManyRequests, status("yak"), "the only request of the shared quota is used up")
+	assert.Equal(t, http.StatusOK, status("acme"), "acme has no quota")
 	assert.EqualValues(t, 1, m.Tenant(edgews.OverflowTenant).Usage().HTTPRequests)
 	assert.EqualValues(t, 3, m.Usage().HTTPRequests)
 }
 
-// The ledger keeps the tenants that it has, also when a later run has a lower bound.
+// A later run with a lower bound keeps the tenants that are in the ledger.
 func TestMaxTenantsAndTheLedger(t *testing.T) {
 	store := edgews.NewMemoryStore()
 	use := func(t *testing.T, m *edgews.Meter, names ...string) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// MinuteBytes against a naive count, with readings at random moments.
+// MinuteBytes is compared with a naive count, with readings at random moments.
 func TestMinuteBytes(t *testing.T) {
 	const floor = 1000
 	for seed := range uint64(20) {
@@ -34,7 +34,7 @@ func TestMinuteBytes(t *testing.T) {
 				case 0:
 					time.Sleep(time.Duration(r.IntN(200)) * time.Second / 4)
 				case 1:
-					time.Sleep(time.Minute - time.Since(begin)%time.Minute) // to the very end of a minute
+					time.Sleep(time.Minute - time.Since(begin)%time.Minute) // until the last moment of a minute
 				case 2:
 					n := r.IntN(500)
 					p.pours(p.encode(text(strings.Repeat("x", n))))

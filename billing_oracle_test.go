@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oracle says what a plan asks, in fractions.
+// oracle computes what a plan charges, in fractions.
 type oracle struct {
 	p edgews.Plan
 	u edgews.Usage
@@ -20,7 +20,7 @@ type oracle struct {
 
 func rat(n int64) *big.Rat { return new(big.Rat).SetInt64(n) }
 
-// plus sums figures of a usage; none is less than nothing.
+// plus returns the sum of figures of a usage. Negative ones count as zero.
 func plus(figures ...int64) *big.Rat {
 	total := new(big.Rat)
 	for _, figure := range figures {
@@ -31,7 +31,7 @@ func plus(figures ...int64) *big.Rat {
 
 func over(x *big.Rat, n int64) *big.Rat { return new(big.Rat).Quo(x, rat(n)) }
 
-// ceil is the next whole number.
+// ceil returns the least integer that is not less than x.
 func ceil(x *big.Rat) *big.Rat {
 	whole := new(big.Int).Div(x.Num(), x.Denom()) // towards minus infinity, as Denom is positive
 	if !x.IsInt() {
@@ -40,7 +40,7 @@ func ceil(x *big.Rat) *big.Rat {
 	return new(big.Rat).SetInt(whole)
 }
 
-// nearest is the nearest int64, halves away from zero.
+// nearest returns the nearest int64; halves are rounded away from zero.
 func nearest(x *big.Rat) int64 {
 	half := new(big.Rat).Add(new(big.Rat).Abs(x), big.NewRat(1, 2))
 	whole := new(big.Int).Div(half.Num(), half.Denom())
@@ -130,7 +130,7 @@ func (o oracle) check(t *testing.T, b edgews.Bill) {
 	require.Equal(t, nearest(sum), int64(b.Total), "the total is the sum of the lines")
 }
 
-// draw makes a plan and a usage out of any source of numbers.
+// draw makes a plan and a usage from a source of numbers.
 func draw(next func() int64) (p edgews.Plan, u edgews.Usage) {
 	small := func(n int64) int64 { v := next() % n; return max(v, -v) }
 	p.Name, p.Base = "drawn", edgews.USD(next())
@@ -166,7 +166,7 @@ func TestBillAgainstFractions(t *testing.T) {
 func TestBillGrowsWithUsage(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	next := anyMagnitude(r)
-	positive := func() int64 { return int64(uint64(next()) >> 2) } // the sum of two is one, too
+	positive := func() int64 { return int64(uint64(next()) >> 2) } // the sum of two does not overflow
 	for range 2000 {
 		p, u := draw(positive)
 		more := usageOf(func(int) int64 { return positive() * r.Int64N(2) })
@@ -201,7 +201,7 @@ func FuzzBill(f *testing.F) {
 		oracle{p, u}.check(t, p.Bill(u))
 		require.NotPanics(t, func() { _ = p.Bill(u).String() })
 		if p.Allows(u) == nil {
-			require.NoError(t, p.Allows(edgews.Usage{}), "less is allowed, too")
+			require.NoError(t, p.Allows(edgews.Usage{}), "less is allowed if more is")
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// costs are the lines' costs by item.
+// costs returns the costs of a bill's lines by item.
 func costs(b edgews.Bill) map[string]edgews.USD {
 	all := map[string]edgews.USD{}
 	for _, line := range b.Lines {
@@ -53,7 +53,7 @@ const publishedObjects = `[
  {"id":"G1-3","ws_in":259200000,"active_s":259200000,"req_usd":38.73,"dur_usd":409.72,"total_usd":453.45}
 ]`
 
-// What the pages printed.
+// The totals as the pages printed them.
 var printed = map[string]string{
 	"G4-1": "$5.15", "G4-2": "$142.95", "G4-3": "$419.30", "G4-4": "$20.65",
 	"G3-1": "$5.08", "G3-2": "$138.65", "G3-3": "$416.51", "G3-4": "$10.00",
@@ -90,7 +90,8 @@ func TestPublishedObjects(t *testing.T) {
 	}
 }
 
-// With the connections that the pages of generations 1 and 2 left out of their sums; 150,000 of them are more than a cent.
+// The examples with the connections that the pages of generations 1 and 2 left out of their totals: 150,000 connections cost more
+// than a cent.
 func TestConnectionsOf2023(t *testing.T) {
 	for _, test := range []struct {
 		name            string
@@ -148,7 +149,7 @@ func TestLines(t *testing.T) {
 	b = edgews.DurableObjects2024.Bill(edgews.Usage{Connections: 150_000, MessagesIn: 72_000_000})
 	assert.Equal(t, int64(2_750_000), lineOf(t, b, "requests").Billed)
 
-	// Nothing was used: everything that has a price is still named.
+	// Without any use, everything that has a price still has a line.
 	b = edgews.DurableObjects.Bill(edgews.Usage{})
 	assert.Equal(t, map[string]edgews.USD{"base fee": 5 * edgews.Dollar, "requests": 0, "duration": 0}, costs(b))
 	assert.Equal(t, "$5.00", b.Total.String())
@@ -157,7 +158,7 @@ func TestLines(t *testing.T) {
 	assert.Equal(t, edgews.Bill{Lines: []edgews.Line{}}, b)
 }
 
-// bare is a plan without included amounts, so that the smallest usage shows.
+// bare is a plan without included amounts, in which the smallest usage has a cost.
 var bare = edgews.Plan{
 	Requests: edgews.Rate{Price: 15 * edgews.Cent, Per: 1_000_000}, MessagesPerRequest: 20,
 	Duration: edgews.Rate{Price: 1250 * edgews.Cent, Per: 1_000_000}, Memory: 128,
@@ -196,7 +197,7 @@ func TestRounding(t *testing.T) {
 	requests := func(n int64) edgews.Line {
 		return lineOf(t, edgews.DurableObjects.Bill(edgews.Usage{HTTPRequests: n}), "requests")
 	}
-	assert.Equal(t, int64(0), requests(1_000_000).Billed, "nothing beyond what is included")
+	assert.Equal(t, int64(0), requests(1_000_000).Billed, "exactly the included amount")
 	assert.Equal(t, int64(1_000_000), requests(1_000_001).Billed)
 	assert.Equal(t, int64(1_000_000), requests(2_000_000).Billed)
 	assert.Equal(t, int64(2_000_000), requests(2_000_001).Billed)
@@ -258,7 +259,7 @@ func TestActiveConnection2021(t *testing.T) {
 	p := edgews.ActiveConnection2021
 	p.ConnectedTime.Price = edgews.Cent
 	assert.Equal(t, 90*edgews.Dollar, lineOf(t, p.Bill(used), "connected time").Cost)
-	assert.Equal(t, b, edgews.ActiveConnection2021.Bill(used), "a copy is a copy")
+	assert.Equal(t, b, edgews.ActiveConnection2021.Bill(used), "changing a copy does not change the original")
 }
 
 // Every minute of a connection costs bandwidth or time: a megabyte is as much as a minute.
@@ -284,7 +285,7 @@ func TestNonsense(t *testing.T) {
 	assert.Equal(t, edgews.USD(math.MaxInt64), b.Total)
 	assert.Equal(t, "$9223372036.85", b.Total.String())
 
-	// A plan of nonsense is as if the figures were 0, and Per 1.
+	// Negative figures of a plan count as 0, and a negative Per as 1.
 	bad := edgews.Plan{
 		Requests: edgews.Rate{Included: -5, Price: 1, Per: -1, RoundUp: -7}, MessagesPerRequest: -20,
 		Duration: edgews.Rate{Price: 1}, Memory: -128,
@@ -308,7 +309,7 @@ func TestBillSum(t *testing.T) {
 	assert.Equal(t, p.Bill(edgews.Usage{}), p.BillSum())
 	assert.Equal(t, p.Bill(edgews.Usage{}), p.BillSum(day, edgews.Usage{}.Sub(day)), "a correction")
 
-	// Ten thousand sockets are connected for more time in a month than a Duration can hold. The counter runs over, and the
+	// Ten thousand sockets are connected for more time in a month than a Duration can hold. The counter wraps around; the
 	// differences of its daily readings do not.
 	part := edgews.Usage{Connected: 10_000 * 24 * time.Hour}
 	reading := edgews.Usage{}
@@ -316,7 +317,7 @@ func TestBillSum(t *testing.T) {
 		next := reading.Add(part)
 		days[i], reading = next.Sub(reading), next
 	}
-	assert.NotEqual(t, "$414.72", lineOf(t, edgews.ActiveConnection2021.Bill(reading), "connected time").Cost.String(), "it has run over")
+	assert.NotEqual(t, "$414.72", lineOf(t, edgews.ActiveConnection2021.Bill(reading), "connected time").Cost.String(), "it has wrapped around")
 	line := lineOf(t, edgews.ActiveConnection2021.BillSum(days...), "connected time")
 	assert.Equal(t, int64(25_920_000_000), line.Quantity)
 	assert.Equal(t, "$414.72", line.Cost.String())

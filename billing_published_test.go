@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publishedRoom opens the sockets of one of the rooms of the published example, each of whose messages takes so long.
+// publishedRoom opens the sockets of one room of the published example. Its handler takes the given time for each message.
 func publishedRoom(t *testing.T, m *edgews.Meter, sockets int, message time.Duration) (peers []*peer) {
 	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, KeepAlive: -1}}, func(r *room) {
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -71,7 +71,7 @@ func TestPublishedHibernationExampleByTheDay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)
 		peers := publishedRoom(t, m, sockets, 10*time.Millisecond)
-		synctest.Wait() // all of them are counted
+		synctest.Wait() // until all are counted
 		opened := m.Usage()
 		tick := peers[0].encode(text("tick"))
 		for range minutes {
@@ -94,7 +94,7 @@ func TestPublishedHibernationExampleByTheDay(t *testing.T) {
 	})
 }
 
-// The same with Accept: an object that sockets pin is billed for as long as they are connected.
+// The same with Accept: an object is billed for as long as the sockets that pin it are connected.
 func TestPublishedExampleWithoutHibernation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)
@@ -129,7 +129,7 @@ type alarmRoom struct {
 
 func (o *alarmRoom) Alarm(ctx context.Context) error { return o.alarm(ctx) }
 
-// Each run of the handler counts, retries too, and its time.
+// Each run of the alarm handler counts, and so does its time; retries are runs too.
 func TestMeterCountsAlarms(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(nil)

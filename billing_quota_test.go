@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In a bubble it is midnight, the first of January 2000.
+// Time in a bubble begins at midnight, 1 January 2000, UTC.
 
-// knocks is a request to upgrade, and the answer.
-func knocks(t testing.TB, handler http.HandlerFunc) *http.Response {
+// requestUpgrade sends an upgrade request, and returns the answer.
+func requestUpgrade(t testing.TB, handler http.HandlerFunc) *http.Response {
 	t.Helper()
 	dial, _, _ := overPipe.serve(t, handler)
 	conn := dial()
@@ -51,30 +51,30 @@ func TestQuotaRefusesUpgrades(t *testing.T) {
 			}
 		}
 		for range 3 {
-			assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, upgrade(m.Tenant("free").Tenant("child"))).StatusCode)
+			assert.Equal(t, http.StatusSwitchingProtocols, requestUpgrade(t, upgrade(m.Tenant("free").Tenant("child"))).StatusCode)
 		}
 		time.Sleep(6 * time.Hour)
-		resp := knocks(t, upgrade(m.Tenant("free")))
+		resp := requestUpgrade(t, upgrade(m.Tenant("free")))
 		assert.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
 		var e *edgews.HandshakeError
 		require.ErrorAs(t, refused, &e)
 		assert.Equal(t, http.StatusTooManyRequests, e.StatusCode)
 		assert.ErrorIs(t, refused, edgews.ErrQuota)
 		assert.ErrorContains(t, refused, `requests: 4 of 3 requests, plan "three"`)
-		assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, upgrade(m)).StatusCode, "it is not its quota")
+		assert.Equal(t, http.StatusSwitchingProtocols, requestUpgrade(t, upgrade(m)).StatusCode, "the quota is another tenant's")
 
 		time.Sleep(18*time.Hour - time.Second)
 		require.Error(t, tryUpgrade(m.Tenant("free")))
 		time.Sleep(2 * time.Second)
-		assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, upgrade(m.Tenant("free"))).StatusCode, "it is another day")
+		assert.Equal(t, http.StatusSwitchingProtocols, requestUpgrade(t, upgrade(m.Tenant("free"))).StatusCode, "a new day has begun")
 		m.Tenant("free").SetQuota(edgews.Plan{})
 		for range 5 {
-			assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, upgrade(m.Tenant("free"))).StatusCode, "there is none")
+			assert.Equal(t, http.StatusSwitchingProtocols, requestUpgrade(t, upgrade(m.Tenant("free"))).StatusCode, "the quota has been removed")
 		}
 	})
 }
 
-// tryUpgrade is an upgrade that gets as far as the connection.
+// tryUpgrade upgrades a request whose connection cannot be taken over: a quota is the first thing that can refuse it.
 func tryUpgrade(m *edgews.Meter) error {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {aKey}}
@@ -94,15 +94,15 @@ func TestQuotaClosesSockets(t *testing.T) {
 		events, others := record(t, s), record(t, idle)
 		acceptBoth(t, s, idle)
 		tick := p.encode(text("x"))
-		for range 199 { // and two connections: all but one
+		for range 199 { // together with two connections, all but one of the requests
 			p.pours(tick)
 			events.wants(message("x"))
 		}
-		time.Sleep(time.Hour + time.Second) // a second after a round
+		time.Sleep(time.Hour + time.Second) // a second after a periodic flush
 		assert.Equal(t, edgews.Open, s.ReadyState())
 		p.ignores()
 		p.pours(tick)
-		events.wants(message("x")) // the last that may be
+		events.wants(message("x")) // the last one within the quota
 		p.pours(tick)
 		time.Sleep(time.Second)
 		wanted := closed(1008, "daily quota exceeded", false)
@@ -113,7 +113,7 @@ func TestQuotaClosesSockets(t *testing.T) {
 	})
 }
 
-// An object that works too long.
+// An object uses up its duration.
 func TestQuotaOfObjects(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
@@ -135,16 +135,16 @@ func TestQuotaOfObjects(t *testing.T) {
 		assert.Contains(t, w.Body.String(), "daily quota")
 		events.wantsEnd(closed(1008, "daily quota exceeded", true))
 		before := m.Usage()
-		resp := knocks(t, n.Get(id).ServeHTTP)
+		resp := requestUpgrade(t, n.Get(id).ServeHTTP)
 		assert.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
-		assert.Equal(t, before, m.Usage(), "what is refused is free")
+		assert.Equal(t, before, m.Usage(), "refused requests are free")
 		time.Sleep(24 * time.Hour)
 		assert.Equal(t, http.StatusOK, n.get(id).Code)
 	})
 }
 
-// programOfFour returns a program, to be run again and again, whose quota is four requests a day. It makes three and returns how
-// many were admitted.
+// programOfFour returns a program whose quota is four requests a day. Each run makes three requests, and returns how many were
+// admitted.
 func programOfFour(t *testing.T, tenant func(edgews.ID) string) (run func() (admitted int)) {
 	store := edgews.NewMemoryStore()
 	return func() (admitted int) {
@@ -162,7 +162,7 @@ func programOfFour(t *testing.T, tenant func(edgews.ID) string) (run func() (adm
 	}
 }
 
-// With a ledger, a program that begins anew goes on with the day, and a new day is a new one.
+// With a ledger the usage of the day survives a restart. A new day starts afresh.
 func TestQuotaSurvives(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		run := programOfFour(t, nil)
@@ -175,7 +175,7 @@ func TestQuotaSurvives(t *testing.T) {
 	})
 }
 
-// A quota of all, where only tenants use anything: what the service used earlier in the day counts after a restart.
+// With a quota of the root meter, under which only tenants use anything, usage from before a restart counts.
 func TestQuotaOfAllSurvives(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		run := programOfFour(t, func(edgews.ID) string { return "acme" })
@@ -189,7 +189,7 @@ func TestQuotaOfAllSurvives(t *testing.T) {
 	})
 }
 
-// What is on its way counts, however long it takes.
+// A request counts against the quota while it runs, however long it takes.
 func TestQuotaCountsWhatIsUnderway(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
@@ -206,7 +206,7 @@ func TestQuotaCountsWhatIsUnderway(t *testing.T) {
 					refused.Add(1)
 				}
 			}()
-			time.Sleep(2 * time.Second) // somebody looks
+			time.Sleep(2 * time.Second) // until the quota has been refreshed
 		}
 		time.Sleep(2 * time.Minute)
 		assert.EqualValues(t, 3, served.Load())
@@ -215,16 +215,16 @@ func TestQuotaCountsWhatIsUnderway(t *testing.T) {
 	})
 }
 
-// What does not come about is not held against the quota.
+// A failed upgrade does not count against the quota.
 func TestQuotaForgetsWhatFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
-		time.Sleep(24*time.Hour - time.Second) // as tryUpgrade has it
+		time.Sleep(24*time.Hour - time.Second) // the time of tryUpgrade
 		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 1}})
 		for range 3 {
-			require.NotErrorIs(t, tryUpgrade(m), edgews.ErrQuota) // a recorder cannot be taken over
+			require.NotErrorIs(t, tryUpgrade(m), edgews.ErrQuota) // it fails later, since a ResponseRecorder cannot be taken over
 		}
-		assert.Equal(t, http.StatusSwitchingProtocols, knocks(t, func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, http.StatusSwitchingProtocols, requestUpgrade(t, func(w http.ResponseWriter, r *http.Request) {
 			if s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: m}}); err == nil {
 				s.Accept()
 			}
@@ -233,7 +233,7 @@ func TestQuotaForgetsWhatFails(t *testing.T) {
 	})
 }
 
-// Over many connections no more goes than over one, except for a few messages on each.
+// Many connections carry no more than one, except for a few messages each.
 func TestQuotaSetOverOpenConnections(t *testing.T) {
 	const connections, each, quota = 5, 400, 50
 	for _, where := range []place{overPipe, overTCP} {
@@ -277,7 +277,7 @@ func TestQuotaSetOverOpenConnections(t *testing.T) {
 	}
 }
 
-// What is sent counts as well as what comes.
+// Sent messages count like received ones.
 func TestQuotaOfWhatIsSent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Interval: time.Hour})
@@ -296,8 +296,8 @@ func TestQuotaOfWhatIsSent(t *testing.T) {
 	})
 }
 
-// Several connections of several tenants flood. What is delivered is what may be, what is counted besides is a message for each
-// connection.
+// Several connections of several tenants send as fast as they can. As many messages are delivered as the quota allows; about one more
+// for each connection is counted.
 func TestQuotaOfManyConnections(t *testing.T) {
 	const conns, each = 5, 400
 	for _, bound := range []int64{1, 50, 700, 1500} {
@@ -329,9 +329,9 @@ func TestQuotaOfManyConnections(t *testing.T) {
 					for _, s := range sockets {
 						assert.NotEqual(t, edgews.Open, s.ReadyState())
 					}
-					little := min(64, bound/(4*conns)) * conns // if the system stops one that is counting; nearly always it is nothing
+					little := min(64, bound/(4*conns)) * conns // if the system stops a goroutine while it counts; nearly always it is 0
 					assert.LessOrEqual(t, delivered.Load(), bound+little)
-					assert.GreaterOrEqual(t, delivered.Load(), bound-conns, "no less than may be")
+					assert.GreaterOrEqual(t, delivered.Load(), bound-conns, "no less than the quota allows")
 					assert.LessOrEqual(t, m.Usage().MessagesIn, bound+little+conns)
 					_, _, err := edgews.Dial(t.Context(), "ws://nowhere.test", &edgews.DialOptions{Options: edgews.Options{Meter: m.Tenant("acme")}})
 					assert.ErrorIs(t, err, edgews.ErrQuota)
@@ -341,7 +341,7 @@ func TestQuotaOfManyConnections(t *testing.T) {
 	}
 }
 
-// Connections that have counted some messages and fallen silent are looked at before the bound is reached.
+// Messages that silent connections have counted, and not booked, are booked before the bound is reached.
 func TestQuotaOfSilentConnections(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Interval: time.Hour})
@@ -373,7 +373,7 @@ func TestQuotaOfSilentConnections(t *testing.T) {
 	})
 }
 
-// What an object gets, and what it broadcasts.
+// Messages that an object receives, and that it broadcasts.
 func TestQuotaOfObjectsMessages(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
@@ -399,7 +399,7 @@ func TestQuotaOfObjectsMessages(t *testing.T) {
 	})
 }
 
-// The clock is set back across midnight, or was years ahead.
+// The clock is set back across midnight, or had been years ahead.
 func TestQuotaDayWhenTheClockIsSet(t *testing.T) {
 	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for days, want := range map[int]bool{1: true, 5: true, 0: false, -1: false, -2: true, -4000: true} {
@@ -407,7 +407,7 @@ func TestQuotaDayWhenTheClockIsSet(t *testing.T) {
 	}
 }
 
-// A day ends in the middle of a connection: what was used before midnight does not count after it.
+// A day ends while a connection is open: what was used before midnight does not count after it.
 func TestQuotaAtMidnight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
@@ -423,7 +423,7 @@ func TestQuotaAtMidnight(t *testing.T) {
 				p.sends(text("x"))
 			}
 			time.Sleep(time.Second)
-			assert.Equal(t, edgews.Open, s.ReadyState(), "all that may be, each day")
+			assert.Equal(t, edgews.Open, s.ReadyState(), "the quota of each day, exactly")
 		}
 		time.Sleep(time.Second)
 		for range 11 {
@@ -434,7 +434,7 @@ func TestQuotaAtMidnight(t *testing.T) {
 	})
 }
 
-// The ledger cannot be read when the day's first request comes. When it can, what other days have used is no matter of this one.
+// The ledger cannot be read when the day's first request comes. Once it can, usage of earlier days does not count for this day.
 func TestQuotaWhenTheLedgerIsLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		memory := edgews.NewMemoryStore()
@@ -452,20 +452,20 @@ func TestQuotaWhenTheLedgerIsLate(t *testing.T) {
 		require.NoError(t, m.Flush(t.Context()))
 		time.Sleep(24 * time.Hour)
 
-		store := &mortalStore{Store: memory, commits: 100}
-		store.die()
+		store := &crashingStore{Store: memory, commits: 100}
+		store.crash()
 		m = edgews.NewMeter(&edgews.MeterOptions{Store: store, Logger: quiet})
 		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 4}})
 		assert.Equal(t, 1, serve(m, 1))
-		store.heal()
+		store.restart()
 		time.Sleep(5 * time.Minute)
-		assert.Equal(t, 3, serve(m, 10), "of four")
+		assert.Equal(t, 3, serve(m, 10), "one of the four was used before")
 		require.NoError(t, m.Flush(t.Context()))
 		assert.EqualValues(t, 24, total(t, m).HTTPRequests)
 	})
 }
 
-// A quota that is taken away, or made greater, closes nothing more.
+// A quota that has been removed, or raised, closes no more sockets.
 func TestQuotaThatIsGone(t *testing.T) {
 	for _, then := range []edgews.Plan{{}, {MessagesIn: edgews.Rate{Included: 1000}}} {
 		bubble(t, func(t *testing.T) {
@@ -478,7 +478,7 @@ func TestQuotaThatIsGone(t *testing.T) {
 			for range 10 {
 				p.sends(text("x"))
 			}
-			synctest.Wait() // the next one would be too many
+			synctest.Wait() // the next message would exceed the quota
 			m.SetQuota(then)
 			for range 100 {
 				p.sends(text("x"))

@@ -18,37 +18,37 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// journal keeps the records of a meter, and what each payer has used.
-type journal struct {
+// recordLog keeps the records of a meter, and what each tenant has used.
+type recordLog struct {
 	mu      sync.Mutex
 	records []edgews.Record
 	used    map[string]edgews.Usage
 }
 
-func (j *journal) keep(r edgews.Record) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.used == nil {
-		j.used = make(map[string]edgews.Usage)
+func (log *recordLog) add(r edgews.Record) {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if log.used == nil {
+		log.used = make(map[string]edgews.Usage)
 	}
-	j.records = append(j.records, r)
-	j.used[meterFor(r.Tenant)] = j.used[meterFor(r.Tenant)].Add(r.Usage)
+	log.records = append(log.records, r)
+	log.used[tenantPath(r.Tenant)] = log.used[tenantPath(r.Tenant)].Add(r.Usage)
 }
 
-func meterFor(tenant []string) string { return "/" + strings.Join(tenant, "/") }
+func tenantPath(tenant []string) string { return "/" + strings.Join(tenant, "/") }
 
-func (j *journal) all() []edgews.Record {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.records[:len(j.records):len(j.records)]
+func (log *recordLog) all() []edgews.Record {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	return log.records[:len(log.records):len(log.records)]
 }
 
 // of returns the sum of what a tenant and its tenants have used.
-func (j *journal) of(tenant ...string) (sum edgews.Usage) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for name, u := range j.used {
-		if len(tenant) == 0 || name == meterFor(tenant) || strings.HasPrefix(name, meterFor(tenant)+"/") {
+func (log *recordLog) of(tenant ...string) (sum edgews.Usage) {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	for name, u := range log.used {
+		if len(tenant) == 0 || name == tenantPath(tenant) || strings.HasPrefix(name, tenantPath(tenant)+"/") {
 			sum = sum.Add(u)
 		}
 	}
@@ -56,27 +56,27 @@ func (j *journal) of(tenant ...string) (sum edgews.Usage) {
 }
 
 // own returns what a tenant has used without its tenants.
-func (j *journal) own(tenant ...string) edgews.Usage {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.used[meterFor(tenant)]
+func (log *recordLog) own(tenant ...string) edgews.Usage {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	return log.used[tenantPath(tenant)]
 }
 
-// checks that the records make sense by themselves.
-func (j *journal) checks(t *testing.T) {
+// check checks that the records are consistent among themselves.
+func (log *recordLog) check(t *testing.T) {
 	t.Helper()
 	until := make(map[uint64]time.Time) // by connection
-	for i, r := range j.all() {
-		require.EqualValues(t, i+1, r.Number, "each once, in order")
+	for i, r := range log.all() {
+		require.EqualValues(t, i+1, r.Number, "once each, in order")
 		require.False(t, r.To.Before(r.From), "%v", r)
 		for _, n := range []int64{r.Usage.MessagesIn, r.Usage.BytesOut, int64(r.Usage.Active), int64(r.Usage.Connected), int64(r.Usage.Busy)} {
 			require.GreaterOrEqual(t, n, int64(0), "%v", r)
 		}
-		require.True(t, r.Fact == edgews.FactClosed || r.Usage != edgews.Usage{}, "it says nothing: %v", r)
+		require.True(t, r.Fact == edgews.FactClosed || r.Usage != edgews.Usage{}, "empty record: %v", r)
 		require.Equal(t, r.Fact == edgews.FactOpened, r.Usage.Connections == 1, "%v", r)
 		require.Equal(t, r.Fact == edgews.FactRequest, r.Usage.HTTPRequests == 1, "%v", r)
 		if last, ok := until[r.Connection]; ok && r.Connection != 0 && r.Usage.Connected > 0 {
-			require.True(t, last.Equal(r.From), "no time between the records of a connection, and none twice: %v", r)
+			require.True(t, last.Equal(r.From), "the records of a connection neither overlap nor leave gaps: %v", r)
 		}
 		until[r.Connection] = r.To
 	}
@@ -84,8 +84,8 @@ func (j *journal) checks(t *testing.T) {
 
 func TestRecords(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var j journal
-		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep})
+		var j recordLog
+		m := edgews.NewMeter(&edgews.MeterOptions{Record: j.add})
 		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Tenant: func(edgews.ID) string { return "acme" }}, func(r *room) {
 			r.serve = func(w http.ResponseWriter, req *http.Request) {
 				if !edgews.IsUpgrade(req) {
@@ -126,17 +126,17 @@ func TestRecords(t *testing.T) {
 			{edgews.FactActive, 20 * time.Second, 21 * time.Second, edgews.Usage{Active: time.Second, Busy: time.Second}},
 			{edgews.FactClosed, 0, 21 * time.Second, edgews.Usage{MessagesIn: 2, BytesIn: 8, Connected: 21 * time.Second}},
 		}, got)
-		j.checks(t)
+		j.check(t)
 	})
 }
 
-// Record may do what it likes with its meter, except to wait for itself.
+// Record may use its meter, except for Flush.
 func TestRecordMayUseTheMeter(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var m *edgews.Meter
-		var j journal
+		var j recordLog
 		m = edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Record: func(r edgews.Record) {
-			j.keep(r)
+			j.add(r)
 			if m.Tenant("x").Usage(); m.Usage().Connections != 1 {
 				t.Error("it counts before it tells")
 			}
@@ -158,11 +158,11 @@ func TestRecordMayUseTheMeter(t *testing.T) {
 		require.NoError(t, m.Flush(t.Context()))
 		assert.Equal(t, m.Usage(), j.of())
 		assert.Len(t, j.all(), 1+3+1, "opened, each minute, closed")
-		j.checks(t)
+		j.check(t)
 	})
 }
 
-// The sum of the records is the usage, and a meter's usage is what it has and what its tenants have, whatever happens.
+// The sum of the records is the usage, and a meter's usage is its own and its tenants', under random traffic.
 func TestUsageIsTheSumOfTheRecords(t *testing.T) {
 	var all edgews.Usage
 	for seed := range uint64(10) {
@@ -174,9 +174,9 @@ func TestUsageIsTheSumOfTheRecords(t *testing.T) {
 }
 
 func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
-	var j journal
-	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: 10 * time.Second})
-	var runs atomic.Int32 // of alarms
+	var j recordLog
+	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.add, Interval: 10 * time.Second})
+	var runs atomic.Int32 // of the alarm handler
 	tenants := [][]string{{}, {"a"}, {"b"}, {"b", "x"}}
 	meterOf := func(path []string) *edgews.Meter {
 		to := m
@@ -245,7 +245,7 @@ func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
 			peers = append(peers, p)
 			p.ignores()
 		case k == 1:
-			p := asks(t, n.Get(ids[r.IntN(3)]), []string{"", "pin"}[r.IntN(2)])
+			p := dialPath(t, n.Get(ids[r.IntN(3)]), []string{"", "pin"}[r.IntN(2)])
 			peers = append(peers, p)
 			p.ignores()
 		case k == 2:
@@ -256,27 +256,27 @@ func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
 			i := r.IntN(len(peers))
 			peers[i].hangsUp()
 			peers = append(peers[:i], peers[i+1:]...)
-		case k == 12 && len(peers) > 0: // and takes no more
+		case k == 12 && len(peers) > 0: // and reads no more
 			i := r.IntN(len(peers))
 			peers[i].pours(peers[i].encode(closing(1000, "")))
 			peers = append(peers[:i], peers[i+1:]...)
 		case k == 5:
-			checkBooks(t, m, &j, tenants, meterOf)
+			checkRecords(t, m, &j, tenants, meterOf)
 		case len(peers) > 0:
 			p := peers[r.IntN(len(peers))]
 			p.pours(p.encode(text([]string{"ping", "1", "22", "333", "4444", "55555", "666666", strings.Repeat("7", 1000)}[r.IntN(8)])))
 			received++
 		}
 	}
-	checkBooks(t, m, &j, tenants, meterOf)
+	checkRecords(t, m, &j, tenants, meterOf)
 	for _, p := range peers {
 		p.hangsUp()
 	}
 	time.Sleep(10 * time.Minute)
-	settled := j.of()
-	assert.Equal(t, settled, m.Usage(), "when all is over it needs nobody who asks")
-	checkBooks(t, m, &j, tenants, meterOf)
-	j.checks(t)
+	recorded := j.of()
+	assert.Equal(t, recorded, m.Usage(), "when everything is over, the records are complete without a reading")
+	checkRecords(t, m, &j, tenants, meterOf)
+	j.check(t)
 	u := m.Usage()
 	assert.Greater(t, u.MessagesIn+u.AutoResponses, int64(received/3))
 	assert.Positive(t, u.HTTPRequests)
@@ -284,25 +284,25 @@ func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
 	return u
 }
 
-func checkBooks(t *testing.T, m *edgews.Meter, j *journal, tenants [][]string, meterOf func([]string) *edgews.Meter) {
+func checkRecords(t *testing.T, m *edgews.Meter, log *recordLog, tenants [][]string, meterOf func([]string) *edgews.Meter) {
 	t.Helper()
 	synctest.Wait()
 	for _, path := range tenants {
 		to := meterOf(path)
 		u := to.Usage()
-		require.Equal(t, j.of(path...), u, "%v", path)
+		require.Equal(t, log.of(path...), u, "%v", path)
 		for _, sub := range to.Tenants() {
 			u = u.Sub(sub)
 		}
-		require.Equal(t, j.own(path...), u, "what %v has without its tenants", path)
+		require.Equal(t, log.own(path...), u, "what %v has without its tenants", path)
 	}
 	require.Equal(t, m.Usage(), m.Usage(), "no time has passed")
 }
 
-// Readers and writers meet, in real time.
+// Readings while usage grows, in real time.
 func TestUsageIsReadWhileItGrows(t *testing.T) {
-	var j journal
-	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.keep, Interval: time.Millisecond})
+	var j recordLog
+	m := edgews.NewMeter(&edgews.MeterOptions{Record: j.add, Interval: time.Millisecond})
 	n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}}, func(r *room) {
 		r.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error { return s.SendBytes(m.Data) }
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -362,5 +362,5 @@ func TestUsageIsReadWhileItGrows(t *testing.T) {
 	assert.EqualValues(t, sockets*messages, u.MessagesIn)
 	assert.EqualValues(t, sockets*messages, u.MessagesOut)
 	assert.EqualValues(t, 4*sockets*messages, u.BytesIn)
-	j.checks(t)
+	j.check(t)
 }

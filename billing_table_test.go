@@ -44,7 +44,7 @@ total                                                                           
 `), b.String())
 }
 
-// A correction that someone else has written, with less than nothing.
+// A bill of corrections, with negative amounts.
 func TestBillTableOfCorrections(t *testing.T) {
 	b := edgews.Bill{Plan: "credit", Lines: []edgews.Line{{Item: "messages", Quantity: -123_456, Billed: -123}}, Total: -edgews.Dollar}
 	assert.Contains(t, b.String(), " -123,456 ")
@@ -74,5 +74,5 @@ func TestBillInJSON(t *testing.T) {
 
 	text, err = json.Marshal(edgews.Plan{}.Bill(edgews.Usage{}))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"plan": "", "lines": [], "total": "0.00"}`, string(text), "an array, though an empty one")
+	assert.JSONEq(t, `{"plan": "", "lines": [], "total": "0.00"}`, string(text), "lines is an array, even when it is empty")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// usageOf puts value(i) into the i-th figure, so that no figure is forgotten when one is added.
+// usageOf returns a Usage with value(i) as its i-th field. It covers fields that are added later.
 func usageOf(value func(i int) int64) (u edgews.Usage) {
 	v := reflect.ValueOf(&u).Elem()
 	for i := range v.NumField() {
@@ -26,7 +26,7 @@ func TestUsageAddSub(t *testing.T) {
 	assert.Equal(t, a, a.Add(edgews.Usage{}))
 	assert.Zero(t, a.Sub(a))
 
-	// A counter that has run over between two readings: what was used in between is right.
+	// A field has wrapped around between two readings: the difference is still right.
 	before := usageOf(func(int) int64 { return 1<<63 - 10 })
 	assert.Equal(t, b, before.Add(b).Sub(before))
 }

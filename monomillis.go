@@ -23,4 +23,6 @@ func (t monoMillis) after(d time.Duration) monoMillis {
 }
 
 // sub returns the duration t-u. It is negative if t is before u.
-func (t monoMillis) sub(u monoMillis) time.Duration { return time.Duration(int32(t-u)) * time.Millisecond }
+func (t monoMillis) sub(u monoMillis) time.Duration {
+	return time.Duration(int32(t-u)) * time.Millisecond
+}

@@ -232,7 +232,7 @@ func (n *Namespace) object(id ID) *object {
 	return o
 }
 
-// payer returns the meter that counts what an object uses, or nil.
+// meterOf returns the meter that counts what an object uses, or nil.
 func (n *Namespace) meterOf(id ID) *Meter {
 	if n.opts.Meter == nil || n.opts.Tenant == nil {
 		return n.opts.Meter
