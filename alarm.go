@@ -125,7 +125,7 @@ func (o *object) alarmTurn() {
 			return nil
 		}
 		defer o.alarmHandling(false)
-		o.account(FactAlarm, Usage{Alarms: 1})
+		o.bookFact(FactAlarm, Usage{Alarms: 1})
 		return h.Alarm(e)
 	})
 }

@@ -105,7 +105,7 @@ func (s *Socket) respond(reply *Prepared) {
 	l := s.link
 	m, _ := s.owner.(*member)
 	s.mu.Unlock()
-	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, as: asAutoResponse, ungated: true}) != nil {
+	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
 		return // we have said Close, or the peer does not read
 	}
 	l.transmit()
@@ -128,7 +128,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	m.creditLocked(it)
 	it.buf.free()
 	back := peer.link.(*memory)
-	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
+	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.queueLocked(&out)
 		peer.owner.(*member).answered = time.Now()

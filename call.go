@@ -158,7 +158,7 @@ func (o *object) warnOfStall(c *call) {
 	if stalled {
 		o.warned = true
 	}
-	event, waiting := o.doing.what, o.waiting
+	event, waiting := o.current.handler, o.waiting
 	o.mu.Unlock()
 	if stalled {
 		o.ns.logger().Warn("edgews: object's handler takes long, or waits for what waits for it", "namespace", o.ns.name,

@@ -33,7 +33,7 @@ func (m *member) deliverMessage() {
 		m.arrivedLocked(s)
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
-	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.b)), s.link
+	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.b)), s.link
 	s.in.lentBuffer = it.buf // it is being worked on
 	s.mu.Unlock()
 	defer s.objectDone(it.buf)

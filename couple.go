@@ -47,12 +47,12 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
-	as := asMessage
-	if server.tab != nil {
-		as = asNothing // its object's meter knows what it has sent
+	as := countAsMessage
+	if server.counter != nil {
+		as = countAsNothing // its object's meter knows what it has sent
 	}
 	w := newWire(server, c)
-	m.handOver(server, w, as)
+	m.handOverLocked(server, w, as)
 	server.link = w
 	if o, ok := ctx.Value(objectOf{}).(*object); ok {
 		server.keepAwakeLocked(o, acceptedSocket)
@@ -65,7 +65,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 
 // handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
 // says. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire, as counting) {
+func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -97,7 +97,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = now()
+		server.accepted = nowMillis()
 		w.startLocked()
 	}
 	if server.waiters == nil {
@@ -109,8 +109,8 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 }
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
-	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
+func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
+	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
 	w.queueLocked(&out, it.buf.b, false)
 	it.buf.free()
 }

@@ -33,7 +33,7 @@ func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 		s.respond(reply)
 		return true
 	}
-	t, ok := s.arrivedOnTabLocked(len(data))
+	c, ok := s.countArrivalLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
 		buf.free()
@@ -42,9 +42,9 @@ func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
-		t.enter()
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, kind, data, buf)
+		return w.dispatch(onMessage, c, kind, data, buf)
 	}
 	defer s.mu.Unlock()
 	if buf == nil {
@@ -55,9 +55,9 @@ func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], t *tab, kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, buf *buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
-	t.leave()
+	c.handlerReturned()
 	buf.free()
 	if err != nil {
 		w.s.panicked(err)
@@ -70,10 +70,10 @@ func (w *wire) redeliver(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
-		t := s.tab
-		t.enter()
+		c := s.counter
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, c, it.kind, it.buf.b, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.storeLocked(it)
@@ -153,7 +153,7 @@ func (w *wire) streamPiece() bool {
 	if !w.limiter.allow(0, len(w.message.b)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	if !s.tab.inLocked(0, len(w.message.b)) {
+	if !s.counter.countReceivedLocked(0, len(w.message.b)) {
 		go w.transmit() // the Close, when mu is free
 		return false
 	}

@@ -59,7 +59,7 @@ func (s *Socket) endLocked(e *closeResult, why status) {
 	}
 	s.extraLocked().result = e
 	s.status |= ended | why
-	s.tab.endLocked()
+	s.counter.socketEndedLocked()
 	s.consumerChangedLocked()
 	s.link.endedLocked()
 }
@@ -90,14 +90,14 @@ func (s *Socket) finish() {
 	}
 	onClose := s.closeListenersLocked()
 	onError := snapshotLocked(s, pickError)
-	t := s.tab
-	t.enter()
+	c := s.counter
+	c.handlerStarted()
 	s.mu.Unlock()
 
 	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
 	// closing.
 	defer s.finished()
-	defer t.leave()
+	defer c.handlerReturned()
 	defer func() {
 		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
 		s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)

@@ -240,7 +240,7 @@ func removeLocked[E any](head **listener[E], entry *listener[E]) {
 const listenerGrace = 10 * time.Millisecond
 
 // awaitListenersLocked gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
-// must be held; it is released while waiting.
+// must be held; it is released meanwhile.
 func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
 	for {
 		if a := snapshotLocked(s, pick); !a.empty() {
@@ -264,7 +264,7 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 
 // graceLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
 // that is over. mu must be held.
-func (s *Socket) graceLeftLocked() time.Duration { return listenerGrace - now().sub(s.accepted) }
+func (s *Socket) graceLeftLocked() time.Duration { return listenerGrace - nowMillis().sub(s.accepted) }
 
 // redeliverLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
 func (s *Socket) redeliverLocked() {
@@ -353,7 +353,7 @@ func protect[E any](s *Socket, fn func(E), event E) (err error) {
 
 // recovered logs a listener's panic and returns it as an error. The panicking calls must still be on the stack.
 func (s *Socket) recovered(value any) error {
-	if !s.canBeLocked() { // a panic in this goroutine would have deferred functions wait for mu
+	if !s.isUnlocked() { // a panic in this goroutine would have deferred functions wait for mu
 		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
 		select {}
 	}
@@ -361,13 +361,13 @@ func (s *Socket) recovered(value any) error {
 	return &panicError{value}
 }
 
-// lockPatience is how long canBeLocked waits. mu is never held for more than microseconds.
+// lockPatience is how long isUnlocked waits. mu is never held for more than microseconds.
 const lockPatience = 5 * time.Second
 
-// canBeLocked reports whether mu is free, or becomes free. If it does not, the panic that has just been recovered came from a function
+// isUnlocked reports whether mu is free, or becomes free. If it does not, the panic that has just been recovered came from a function
 // that holds mu: a fault of this package, not of a listener. Then the process has to end, because all that uses the socket
 // would wait for ever, without a word.
-func (s *Socket) canBeLocked() bool {
+func (s *Socket) isUnlocked() bool {
 	locked := make(chan struct{})
 	go func() {
 		s.mu.Lock()

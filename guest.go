@@ -191,17 +191,17 @@ func (s *Socket) keepUnheardLocked() {
 func (g *guest) runAndUnlock(what string, listeners func() error) {
 	s, o := g.s, g.o
 	g.running = true
-	t := s.tab
-	if t != nil && t.object == o { // the object's own counts how long it takes
-		t = nil
+	c := s.counter
+	if c != nil && c.object == o { // the object's own counts how long it takes
+		c = nil
 	}
 	s.mu.Unlock()
 	failure := errGoexit
 	defer func() { g.ran(failure) }()
 	o.begin(nil, what)
-	defer o.tab.leave()
-	t.enter()
-	defer t.leave()
+	defer o.counter.handlerReturned()
+	c.handlerStarted()
+	defer c.handlerReturned()
 	failure = listeners()
 }
 

@@ -185,7 +185,7 @@ var errHibernated = errors.New("object is not in memory any more")
 // forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
 func (o *object) forgetLocked() {
 	o.gone = true
-	o.tab.forgetLocked()
+	o.counter.objectForgottenLocked()
 	n := o.ns
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -13,7 +13,7 @@ func (w *wire) setTimerLocked(d time.Duration) { w.conn.SetTimer(d) }
 // setPeerDeadlineLocked gives the peer d for what is to come. mu must be held.
 func (w *wire) setPeerDeadlineLocked(d time.Duration) {
 	w.s.status &^= pinged
-	w.peerDeadline = now().after(d)
+	w.peerDeadline = nowMillis().after(d)
 	w.setTimerLocked(d)
 }
 
@@ -23,7 +23,7 @@ func (w *wire) peerTimeLeftLocked() (left time.Duration, limited bool) {
 	if w.peerDeadline == 0 || w.s.is(pinged) {
 		return 0, false
 	}
-	return w.peerDeadline.sub(now()), true
+	return w.peerDeadline.sub(nowMillis()), true
 }
 
 // TimerFired implements [park.Handler].
@@ -79,7 +79,7 @@ const (
 // checkKeepAliveLocked pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
 // gone for that long is pinged as well, because proxies cut a connection when one direction is silent. mu must be held.
 func (w *wire) checkKeepAliveLocked() {
-	opts, now := w.s.opts, now()
+	opts, now := w.s.opts, nowMillis()
 	if opts.KeepAlive <= 0 { // the alarm was for something else
 		return
 	}
@@ -91,7 +91,7 @@ func (w *wire) checkKeepAliveLocked() {
 		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
 		return
 	}
-	keepAlive := min(opts.KeepAlive, farthest)
+	keepAlive := min(opts.KeepAlive, maxSpan)
 	switch unheard := w.silentForLocked(now); {
 	case unheard >= keepAlive && !w.s.is(pinged):
 		w.expectPongLocked(now)
@@ -109,7 +109,7 @@ func (w *wire) checkKeepAliveLocked() {
 
 // silentForLocked returns for how long the peer has been silent: not at all while what it sends waits for the application. mu must
 // be held.
-func (w *wire) silentForLocked(now instant) time.Duration {
+func (w *wire) silentForLocked(now monoMillis) time.Duration {
 	if w.lastReceived == 0 {
 		return 0
 	}
@@ -118,17 +118,17 @@ func (w *wire) silentForLocked(now instant) time.Duration {
 
 // answeredLocked reports whether something has come since the ping that w.until belongs to, or may have. mu must be held.
 func (w *wire) answeredLocked() bool {
-	return w.lastReceived == 0 || w.lastReceived.sub(w.peerDeadline)+min(w.s.opts.KeepAliveTimeout, farthest) >= 0
+	return w.lastReceived == 0 || w.lastReceived.sub(w.peerDeadline)+min(w.s.opts.KeepAliveTimeout, maxSpan) >= 0
 }
 
 // expectPongLocked sends a ping that is to be answered within KeepAliveTimeout. mu must be held.
-func (w *wire) expectPongLocked(now instant) {
+func (w *wire) expectPongLocked(now monoMillis) {
 	w.keepAlivePingLocked(now)
 	w.s.status |= pinged
 	w.peerDeadline = now.after(w.s.opts.KeepAliveTimeout)
 }
 
-func (w *wire) keepAlivePingLocked(now instant) {
+func (w *wire) keepAlivePingLocked(now monoMillis) {
 	w.outboxLocked().addControl(w.header(frame.Ping), nil)
 	w.lastSent = now
 }
@@ -136,7 +136,7 @@ func (w *wire) keepAlivePingLocked(now instant) {
 // extendPongDeadlineLocked gives a peer more time that seems not to have answered, and reports whether it did: when the ping has not left,
 // when the peer's system is still taking what is before the ping, when the answer may be there unread, and when it was this process that
 // did not run. mu must be held.
-func (w *wire) extendPongDeadlineLocked(now instant) bool {
+func (w *wire) extendPongDeadlineLocked(now monoMillis) bool {
 	timeout := w.s.opts.KeepAliveTimeout
 	switch {
 	case w.pingWaitsLocked(): // WriteTimeout watches that
@@ -153,7 +153,7 @@ func (w *wire) extendPongDeadlineLocked(now instant) bool {
 }
 
 // didNotRunLocked reports whether the tick that watches a ping came so late that the process must have been stopped. mu must be held.
-func (w *wire) didNotRunLocked(now instant) bool {
+func (w *wire) didNotRunLocked(now monoMillis) bool {
 	late := now.sub(w.peerDeadline)
 	return late >= pausedTick || late >= lateTick && w.mayExtendLocked(now)
 }
@@ -163,13 +163,13 @@ func (w *wire) didNotRunLocked(now instant) bool {
 const maxPongExtensions = 4
 
 // mayExtendLocked reports whether the peer has not used up all reprieves. mu must be held.
-func (w *wire) mayExtendLocked(now instant) bool {
+func (w *wire) mayExtendLocked(now monoMillis) bool {
 	return w.silentForLocked(now)-w.s.opts.KeepAlive < maxPongExtensions*w.s.opts.KeepAliveTimeout
 }
 
 // takesDataLocked reports whether the peer's system has been taking what is before the ping, or the peer reading it from there. mu must
 // be held.
-func (w *wire) takesDataLocked(now instant) bool {
+func (w *wire) takesDataLocked(now monoMillis) bool {
 	opts := w.s.opts
 	since, pending, ok := w.conn.SinceAck()
 	if !ok || pending {
@@ -193,11 +193,11 @@ func (w *wire) noteSentLocked(afterFull bool) {
 }
 
 // coarseNowLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
-func (w *wire) coarseNowLocked() instant {
-	if t := instant(w.conn.CoarseNow()); w.lastReceived == 0 || w.lastReceived == t {
+func (w *wire) coarseNowLocked() monoMillis {
+	if t := monoMillis(w.conn.CoarseNow()); w.lastReceived == 0 || w.lastReceived == t {
 		return t
 	}
-	return now()
+	return nowMillis()
 }
 
 // brokenLocked reports whether a write has failed. mu must be held.

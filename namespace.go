@@ -218,7 +218,7 @@ func (n *Namespace) object(id ID) *object {
 	if o := n.known(id); o != nil {
 		return o
 	}
-	payer := n.payer(id)
+	payer := n.meterOf(id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if o := n.objects[id]; o != nil {
@@ -226,14 +226,14 @@ func (n *Namespace) object(id ID) *object {
 	}
 	o := &object{ns: n, id: id, since: time.Now()}
 	if payer != nil {
-		o.tab = newTab(payer, o, nil)
+		o.counter = newUsageCounter(payer, o, nil)
 	}
 	n.objects[id] = o
 	return o
 }
 
-// payer returns the meter that counts what an object uses, or nil.
-func (n *Namespace) payer(id ID) *Meter {
+// meterOf returns the meter that counts what an object uses, or nil.
+func (n *Namespace) meterOf(id ID) *Meter {
 	if n.opts.Meter == nil || n.opts.Tenant == nil {
 		return n.opts.Meter
 	}

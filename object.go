@@ -14,11 +14,11 @@ import (
 // object is what a namespace knows of one object: its sockets and settings always, its value while it is awake. Events
 // wait in a queue; a goroutine that runs them is there only while there are any.
 type object struct {
-	ns   *Namespace
-	id   ID
-	auto atomic.Pointer[autoResponses]
-	tab  *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
-	used Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
+	ns      *Namespace
+	id      ID
+	auto    atomic.Pointer[autoResponses]
+	counter *usageCounter // nil: nobody counts; immutable, what is in it is guarded by mu
+	used    Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
 	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
 
@@ -35,12 +35,12 @@ type object struct {
 	value   Object // nil while hibernated
 	state   *State // of value, or of the construction that is going on
 	conns   roster
-	waiting int32                // calls in the queue that are still wanted
-	left    int32                // … and calls that nobody wants any more
-	turns   uint32               // counts the turns
-	limit   time.Duration        // SetEventTimeout
-	workers map[*worker]struct{} // WaitUntil functions that run
-	doing   doing
+	waiting int32                        // calls in the queue that are still wanted
+	left    int32                        // … and calls that nobody wants any more
+	turns   uint32                       // counts the turns
+	limit   time.Duration                // SetEventTimeout
+	workers map[*backgroundFunc]struct{} // WaitUntil functions that run
+	current currentEvent
 	guests  map[*Socket]*guest
 	serving bool      // the event is a request
 	pairs   []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
@@ -273,8 +273,8 @@ func (o *object) eventFor(ctx context.Context, st *State, what string, failure *
 		*failure = ErrAborted
 		return
 	}
-	if o.tab != nil {
-		defer o.tab.leave()
+	if o.counter != nil {
+		defer o.counter.handlerReturned()
 	}
 	value, err := o.wake(e, st)
 	if err != nil {
@@ -345,7 +345,7 @@ func (o *object) begin(st *State, what string) bool {
 	was := o.stateLocked()
 	o.busy = true
 	o.turnedLocked(was)
-	o.doing = doing{what, o.tab.enter()}
+	o.current = currentEvent{what, o.counter.handlerStarted()}
 	return true
 }
 
@@ -354,7 +354,7 @@ func (o *object) begin(st *State, what string) bool {
 func (o *object) turnedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
 		o.since = time.Now()
-		o.tab.turnedLocked(was, is, o.since)
+		o.counter.objectStateChangedLocked(was, is, o.since)
 	}
 }
 

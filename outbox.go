@@ -30,7 +30,7 @@ type outbox struct {
 	size        int         // the same, as it counts against SendBuffer
 	err         error       // why it is broken
 
-	writeDeadline instant // until when the peer has to take something, while blocked or draining; 0: not limited
+	writeDeadline monoMillis // until when the peer has to take something, while blocked or draining; 0: not limited
 
 	pongAt       int32 // where in control the newest frame begins, if that is a pong; else -1
 	writing      bool  // somebody writes; everybody else only appends

@@ -64,7 +64,7 @@ func (m *memory) queueLocked(out *outgoing) {
 		m.self.status |= streamingOut
 		return
 	}
-	m.self.tab.outLocked(out)
+	m.self.counter.countSentLocked(out)
 	if m.self.is(owned) && !out.ungated {
 		m.self.gateLocked()
 	}

@@ -22,11 +22,13 @@ import (
 // returns the *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that
 // cause. Only one goroutine may receive at a time: ErrReceiving.
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
-	if err := s.beginReceive(ctx); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.beginReceiveLocked(ctx); err != nil {
 		return Message{}, err
 	}
-	defer s.endReceive()
-	if err := s.awaitArrival(ctx, wantMessage); err != nil {
+	defer s.endReceiveLocked()
+	if err := s.awaitArrivalLocked(ctx, wantMessage); err != nil {
 		return Message{}, err
 	}
 	it := s.takeLocked()
@@ -67,10 +69,8 @@ func endedWell(err error) bool {
 	return false
 }
 
-// beginReceive claims the inbox and takes back what the last call lent.
-func (s *Socket) beginReceive(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// beginReceiveLocked marks the inbox as used by one receiver and frees the buffer that the last call lent. mu must be held.
+func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
@@ -93,11 +93,8 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 	return nil
 }
 
-// endReceive releases the inbox and the mutex that awaitArrival left locked.
-func (s *Socket) endReceive() {
-	s.in.receiving = false
-	s.mu.Unlock()
-}
+// endReceiveLocked lets another receiver use the inbox. mu must be held.
+func (s *Socket) endReceiveLocked() { s.in.receiving = false }
 
 // startPullingLocked turns the socket over to the pull style, and accepts it if nobody has. mu must be held.
 func (s *Socket) startPullingLocked() {
@@ -126,10 +123,8 @@ func (s *Socket) acceptForPull() bool {
 	return s.is(accepted) && !s.is(used)
 }
 
-// awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
-// returns.
-func (s *Socket) awaitArrival(ctx context.Context, want receiveDemand) error {
-	s.mu.Lock()
+// awaitArrivalLocked waits until what is wanted is at the front of the inbox. mu must be held; it is released meanwhile.
+func (s *Socket) awaitArrivalLocked(ctx context.Context, want receiveDemand) error {
 	for {
 		if want != wantRest {
 			s.dropRestLocked()

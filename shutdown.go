@@ -110,7 +110,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 // sockets returns all that objects have, accepted either way.
 func (n *Namespace) sockets() (all []*Socket) {
 	for _, o := range n.all() {
-		all = append(all, o.sockets()...)
+		all = append(all, o.allSockets()...)
 	}
 	return all
 }

@@ -51,21 +51,21 @@ type Socket struct {
 	link         link
 	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise all are in socketExtra.listeners
 	*socketExtra                    // what a silent socket does without: a shared one until it is needed, then replaced once
-	accepted     instant            // when; it comes round after 50 days, and the first 10 ms of that time with it
+	accepted     monoMillis         // when; it comes round after 50 days, and the first 10 ms of that time with it
 	status       status
 }
 
 // socketExtra is what a socket that has fallen silent mostly does not have.
 type socketExtra struct {
-	about     *identity    // nil: there is nothing to tell
-	listeners *listeners   // nil: none but onMessage
-	in        *inbox       // always there in a pair, and once a receive method has been called
-	waiters   *waiters     // what others wait for
-	result    *closeResult // how the socket ends, from when that is certain
-	owner     owner        // nil, or the object that the socket belongs to or keeps awake
-	attached  *attachment  // nil: none
-	tab       *tab         // nil, or where it is counted what the socket uses
-	shared    bool         // by several sockets: to be read only
+	about     *identity     // nil: there is nothing to tell
+	listeners *listeners    // nil: none but onMessage
+	in        *inbox        // always there in a pair, and once a receive method has been called
+	waiters   *waiters      // what others wait for
+	result    *closeResult  // how the socket ends, from when that is certain
+	owner     owner         // nil, or the object that the socket belongs to or keeps awake
+	attached  *attachment   // nil: none
+	counter   *usageCounter // nil, or where what the socket uses is counted
+	shared    bool          // by several sockets: to be read only
 }
 
 // noExtra is shared by all sockets that have none.
@@ -217,7 +217,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
-	as          counting  // what a meter counts it as
+	countAs     countRule // what a meter counts it as
 	ungated     bool      // it need not wait for a commit
 }
 
@@ -296,7 +296,7 @@ func (s *Socket) acceptLocked(how status) {
 		return
 	}
 	s.status |= accepted | how
-	s.accepted = now()
+	s.accepted = nowMillis()
 	s.noticeAcceptLocked()
 	if by := s.owner; by != nil {
 		by.acceptedLocked(s)
@@ -352,7 +352,7 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(len(p))
+	s.counter.countWholeSentLocked(len(p))
 	w.outboxLocked().addMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()
@@ -370,7 +370,7 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(n)
+	s.counter.countWholeSentLocked(n)
 	w.outboxLocked().addShared(encoded, n)
 	w.transmitAndUnlock()
 	return true
@@ -382,7 +382,7 @@ func (s *Socket) plainWireLocked(n int) *wire {
 	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
 	w, ok := s.link.(*wire)
 	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
-		s.tab != nil && s.tab.barred != nil ||
+		s.counter != nil && s.counter.quotaErr != nil ||
 		w.deflater != nil && n >= s.opts.Compression.Threshold ||
 		w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer {
 		return nil
@@ -448,8 +448,8 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.writableLocked(); err != nil {
 		return err
 	}
-	if s.tab.barredLocked() != nil {
-		s.tab.obeyLocked()
+	if s.counter.quotaErrLocked() != nil {
+		s.counter.failOverQuotaLocked()
 		return ErrClosed
 	}
 	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {

@@ -133,7 +133,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	s.extraLocked().owner = m
-	s.joinLocked(st.o)
+	s.countForObjectLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
@@ -243,18 +243,18 @@ func (o *object) eventTimeout() time.Duration {
 // if that has happened before. After ErrAborted there is nothing left to do for the value. After ErrShutdown there is time
 // to save something, until the ctx of Shutdown ends: Do and Storage work, with [context.WithoutCancel] of fn's context.
 func (st *State) WaitUntil(fn func(context.Context)) {
-	o, w := st.o, newWorker()
+	o, f := st.o, newBackgroundFunc()
 	o.mu.Lock()
 	was := o.stateLocked()
 	if o.workers == nil {
-		o.workers = make(map[*worker]struct{})
+		o.workers = make(map[*backgroundFunc]struct{})
 	}
-	o.workers[w] = struct{}{}
+	o.workers[f] = struct{}{}
 	st.workLocked().running++
 	o.turnedLocked(was)
 	ctx := st.lifetimeLocked()
 	o.mu.Unlock()
-	go st.work(ctx, w, fn)
+	go st.work(ctx, f, fn)
 }
 
 // lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
@@ -272,31 +272,31 @@ func (st *State) lifetimeLocked() context.Context {
 	return ctx
 }
 
-func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) {
+func (st *State) work(ctx context.Context, f *backgroundFunc, fn func(context.Context)) {
 	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
-			err := &handlerPanic{o, "WaitUntil function (" + w.place() + ")", cause}
+			err := &handlerPanic{o, "WaitUntil function (" + f.caller() + ")", cause}
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
-				"function", w.place(), "panic", err.Error(), "stack", string(debug.Stack()))
+				"function", f.caller(), "panic", err.Error(), "stack", string(debug.Stack()))
 			o.mu.Lock()
 			if !st.goneLocked() {
 				o.dropValueLocked(err)
 			}
 			o.mu.Unlock()
 		}
-		st.worked(w)
+		st.worked(f)
 	}()
 	fn(ctx)
 }
 
 // worked lets go of what one WaitUntil function held.
-func (st *State) worked(w *worker) {
+func (st *State) worked(f *backgroundFunc) {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	delete(o.workers, w)
+	delete(o.workers, f)
 	if st.begun.running--; st.begun.running == 0 {
 		st.begun.endLocked(context.Canceled)
 	}

@@ -39,7 +39,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 		w.s.status |= streamingOut
 		return
 	}
-	w.s.tab.outLocked(m)
+	w.s.counter.countSentLocked(m)
 	if w.s.is(owned) && !m.ungated {
 		w.s.gateLocked()
 	}
@@ -258,10 +258,10 @@ func (w *wire) blockAndUnlock(n int) {
 	switch {
 	case timeout <= 0:
 	case n > 0 || o.writeDeadline == 0:
-		o.writeDeadline = now().after(timeout)
+		o.writeDeadline = nowMillis().after(timeout)
 		w.setTimerLocked(timeout)
 	default:
-		left := o.writeDeadline.sub(now())
+		left := o.writeDeadline.sub(nowMillis())
 		if left <= 0 {
 			w.failWriteAndUnlock(lateError(timeout))
 			return
@@ -304,13 +304,13 @@ func (w *wire) drainIsLateLocked() bool {
 	if o == nil || !o.draining || o.writeDeadline == 0 {
 		return false
 	}
-	left := o.writeDeadline.sub(now())
+	left := o.writeDeadline.sub(nowMillis())
 	switch {
 	case left > 0:
 	case !o.overdue:
 		o.overdue = true
 		left = drainGrace
-		o.writeDeadline = now().after(left)
+		o.writeDeadline = nowMillis().after(left)
 	default:
 		err := lateError(w.s.opts.WriteTimeout)
 		o.fail(err)
@@ -333,15 +333,15 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
 	for p := w.out.next(); len(p) > 0; p = w.out.front.unwritten() {
 		if w.out.overdue = false; timeout > 0 {
-			w.out.writeDeadline = now().after(timeout)
+			w.out.writeDeadline = nowMillis().after(timeout)
 		}
 		w.s.mu.Unlock()
 		if timeout > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // if that does not work, tick ends the write
 		}
-		began := now()
+		began := nowMillis()
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
-		waited := now().sub(began) >= waitedWrite
+		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
 		w.out.wrote(n)
 		if n > 0 {

@@ -154,7 +154,7 @@ func (w *wire) skipCompressed() bool {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	w.s.mu.Lock()
-	_, ok := w.s.arrivedOnTabLocked(n)
+	_, ok := w.s.countArrivalLocked(n)
 	w.s.mu.Unlock()
 	if !ok {
 		w.transmit()

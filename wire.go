@@ -23,7 +23,7 @@ type wireConfig struct {
 	deflate  *deflate.Params // nil: no compression
 	meter    *Meter          // nil: none
 	object   *object         // the one that pays, if one does
-	pass     pass            // of the quotas
+	pass     quotaPass       // of the quotas
 
 	url, protocol, extensions string
 }
@@ -34,7 +34,7 @@ func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.
 // turn, delivers it there, and whoever finds the outbox idle writes it.
 //
 // Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
-// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three instants 12, incoming 8, the
+// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three monoMillis 12, incoming 8, the
 // flags 4. With the Socket and the mutex, which are allocated together with it (mu 8, opts 8, link 16, onMessage 8, extra 8,
 // accepted 4, status 4; the mutex itself 8), that makes 160. One listener for messages is in there; the loop's table has 12
 // for each connection. With them Go holds about 35 more after a collection: ends of spans, their books, stacks that goroutines of
@@ -51,9 +51,9 @@ type wire struct {
 	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	peerDeadline instant // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
-	lastReceived instant // when bytes last arrived; 0: we wait for the application, not for the peer
-	lastSent     instant // when the connection last took bytes
+	peerDeadline monoMillis // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
+	lastReceived monoMillis // when bytes last arrived; 0: we wait for the application, not for the peer
+	lastSent     monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
 	readingPaused bool // nothing is read until the application has done something
@@ -92,7 +92,7 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
-	s.openTabLocked(c.meter, c.object, !c.client)
+	s.startCounterLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
 		w.keepEarly(c.buffered, c.opts.MaxMessageSize)
 	}
@@ -114,9 +114,9 @@ func newFilters(c wireConfig) *filters {
 
 // startLocked begins to read.
 func (w *wire) startLocked() {
-	w.lastReceived = now()
+	w.lastReceived = nowMillis()
 	w.lastSent = w.lastReceived
-	w.s.tab.listLocked()
+	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && w.s.result == nil { // a Close may have been faster
@@ -176,7 +176,7 @@ func (w *wire) Received(p []byte, spare *any) {
 // finishRead ends the turn's share of work. ok says whether all that was there has been dealt with.
 func (w *wire) finishRead(ok bool, spare *any) {
 	w.s.mu.Lock()
-	at := instant(w.conn.CoarseNow())
+	at := monoMillis(w.conn.CoarseNow())
 	if ok {
 		w.lastReceived = at
 	}
@@ -388,7 +388,7 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, held,
 			if left = 0; !w.deliver(kind, data, nil) {
 				return i, held, false
 			}
-		case s.tab != nil:
+		case s.counter != nil:
 			if left, ok = w.countAndUnlock(listener, kind, data, left, spare); !ok {
 				return i, held, false
 			}
@@ -410,18 +410,18 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, held,
 // countAndUnlock calls the listener and has the meter count the message and the time that the listener takes. before is when it saw the listener
 // return from the message before this one, or 0, and left is that of this one. It reports whether to go on reading. mu must be held; it is released.
 func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (left time.Duration, ok bool) {
-	s, t := w.s, w.s.tab
+	s, c := w.s, w.s.counter
 	w.beginHandlerLocked()
 	w.takeSpareLocked(spare)
-	if !t.inLocked(1, len(data)) {
+	if !c.countReceivedLocked(1, len(data)) {
 		s.mu.Unlock()
 		w.transmit()
 		return 0, false
 	}
-	t.enterAgain(before)
+	c.handlerStartedAgain(before)
 	s.mu.Unlock()
 	listener(MessageEvent{s, Message{kind, data}})
-	return t.leave(), true
+	return c.handlerReturned(), true
 }
 
 // handleFrame deals with a frame, or a piece of one.
