@@ -78,7 +78,7 @@ func (st *State) AutoResponses() []AutoResponse {
 // AutoResponseTimestamp returns when s last answered by itself, and false if it has not, or is not a socket that this
 // object has accepted. It is kept when the pairs change.
 func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
-	m, err := st.member(s)
+	m, err := st.objectSocket(s)
 	if err != nil {
 		return time.Time{}, false
 	}
@@ -92,7 +92,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.owner.(*member).o.auto.Load()
+	set := s.owner.(*objectSocket).o.auto.Load()
 	if set == nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 func (s *Socket) respond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
-	m, _ := s.owner.(*member)
+	m, _ := s.owner.(*objectSocket)
 	s.mu.Unlock()
 	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, as: asAutoResponse, ungated: true}) != nil {
 		return // we have said Close, or the peer does not read
@@ -131,7 +131,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.sendLocked(&out)
-		peer.owner.(*member).answered = time.Now()
+		peer.owner.(*objectSocket).answered = time.Now()
 	}
 	return true
 }

@@ -6,27 +6,27 @@ import (
 )
 
 // turn delivers what is next of m: a message, or its end.
-func (m *member) turn() {
+func (m *objectSocket) deliverNext() {
 	s := m.s
 	s.mu.Lock()
 	switch {
 	case s.owner != owner(m): // it was cut off
 		s.mu.Unlock()
 	case s.in != nil && s.in.whole():
-		m.deliverMessage()
+		m.deliverMessageAndUnlock()
 	case s.is(finishing) && !s.is(finished):
 		fate := s.fate
 		s.mu.Unlock()
 		m.deliverEnd(fate)
 	case s.in != nil && s.in.asks != wantNothing:
-		m.invite()
+		m.inviteAndUnlock()
 	default:
 		s.mu.Unlock()
 	}
 }
 
 // deliverMessage takes the first message. The socket's mu must be held; it is released.
-func (m *member) deliverMessage() {
+func (m *objectSocket) deliverMessageAndUnlock() {
 	s := m.s
 	it := s.takeLocked()
 	if s.in.whole() || s.is(finishing) || s.in.asks != wantNothing { // again, behind the others
@@ -43,7 +43,7 @@ func (m *member) deliverMessage() {
 	case reply != nil:
 		s.respond(reply)
 	case m.o.ns.ctx.Err() == nil && m.o.wants(takesMessages): // or Shutdown has cut
-		m.notice("WebSocketMessage", func(ctx context.Context, value Object) error {
+		m.runHandler("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
 				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})
 			}
@@ -53,13 +53,13 @@ func (m *member) deliverMessage() {
 }
 
 // deliverEnd delivers the last events, and answers the peer's Close if nobody has.
-func (m *member) deliverEnd(fate *ending) {
+func (m *objectSocket) deliverEnd(fate *ending) {
 	s := m.s
-	defer m.leave()
+	defer m.finish()
 	if fate.err != nil {
 		s.warn("edgews: socket failed", fate.err)
 		if m.o.wants(takesErrors) {
-			m.notice("WebSocketError", func(ctx context.Context, value Object) error {
+			m.runHandler("WebSocketError", func(ctx context.Context, value Object) error {
 				if h, ok := value.(ErrorHandler); ok {
 					return h.WebSocketError(ctx, s, fate.err)
 				}
@@ -70,7 +70,7 @@ func (m *member) deliverEnd(fate *ending) {
 	if !m.o.wants(takesCloses) {
 		return
 	}
-	m.notice("WebSocketClose", func(ctx context.Context, value Object) error {
+	m.runHandler("WebSocketClose", func(ctx context.Context, value Object) error {
 		if h, ok := value.(CloseHandler); ok {
 			return h.WebSocketClose(ctx, s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
 		}
@@ -79,7 +79,7 @@ func (m *member) deliverEnd(fate *ending) {
 }
 
 // notice runs fn as an event of the object, within its event timeout.
-func (m *member) notice(what string, fn func(context.Context, Object) error) {
+func (m *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
 	limit := m.o.eventTimeout()
 	if limit == 0 {
 		_ = m.o.notice(m.o.ns.ctx, what, fn)
@@ -93,7 +93,7 @@ func (m *member) notice(what string, fn func(context.Context, Object) error) {
 }
 
 // leave ends what m was to the object, and with it the socket.
-func (m *member) leave() {
+func (m *objectSocket) finish() {
 	s, o := m.s, m.o
 	s.mu.Lock()
 	if s.owner != owner(m) { // it was cut off meanwhile
@@ -106,8 +106,8 @@ func (m *member) leave() {
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
 	o.mu.Lock()
-	if !m.gone {
-		o.conns.remove(m)
+	if !m.removed {
+		o.registry.remove(m)
 	}
 	o.mu.Unlock()
 	s.finished()
@@ -115,7 +115,7 @@ func (m *member) leave() {
 
 // answerLocked answers the peer's Close, if nobody has: with c, or with what the peer said. The socket's mu must be
 // held.
-func (m *member) answerLocked(c *closeFrame) {
+func (m *objectSocket) answerLocked(c *closeFrame) {
 	s := m.s
 	if s.is(sentClose|lost) || !s.is(gotClose) {
 		return
@@ -130,7 +130,7 @@ func (m *member) answerLocked(c *closeFrame) {
 }
 
 // cutOff closes the socket of a member that its object has lost. It has no more events.
-func (m *member) cutOff(err error, reason string) {
+func (m *objectSocket) abort(err error, reason string) {
 	s := m.s
 	s.mu.Lock()
 	if s.owner != owner(m) {
@@ -148,7 +148,7 @@ func (m *member) cutOff(err error, reason string) {
 		reason = "internal error"
 	}
 	c := closeFrame{StatusInternalError, clip(reason)}
-	if m.gateBroken() {
+	if m.isOutputFailed() {
 		s.dropHeldLocked(c)
 	}
 	m.answerLocked(&c)

@@ -128,7 +128,7 @@ func (o *object) usedSoFar() Usage {
 func (o *object) sockets() (all []*Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, m := range o.conns.all {
+	for _, m := range o.registry.all {
 		all = append(all, m.s)
 	}
 	for s := range o.guests {

@@ -68,7 +68,7 @@ func (s *Socket) dropHeldLocked(c closeFrame) {
 // gateLocked has what an object is about to send on s wait for the commit that is under way, if one is. mu must be held, and
 // the socket owned.
 func (s *Socket) gateLocked() {
-	st := s.extra.owner.(*member).o.session.Load()
+	st := s.extra.owner.(*objectSocket).o.session.Load()
 	if st != nil && st.gate.state.Load() != gateOpen {
 		st.gate.holdLocked(s)
 	}
@@ -84,7 +84,7 @@ func (g *gate) holdLocked(s *Socket) {
 }
 
 // gateBroken says whether what the sockets of m's object hold back is never to leave.
-func (m *member) gateBroken() bool {
+func (m *objectSocket) isOutputFailed() bool {
 	st := m.o.session.Load()
 	return st != nil && st.gate.state.Load() == gateBroken
 }

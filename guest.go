@@ -89,7 +89,7 @@ func (g *guest) lateDueLocked() bool { return len(g.late) > 0 && g.s.turnLeftLoc
 func (g *guest) busyLocked() bool { return g.running || g.opened || g.messageDueLocked() }
 
 // turn delivers what is next.
-func (g *guest) turn() {
+func (g *guest) deliverNext() {
 	s := g.s
 	s.mu.Lock()
 	switch {

@@ -106,7 +106,7 @@ func (o *object) restLocked(was ObjectState) {
 	if o.running || o.queue.len() > 0 || o.pinnedLocked() {
 		return
 	}
-	if len(o.conns.all) == 0 {
+	if len(o.registry.all) == 0 {
 		o.quiet.broadcast()
 	}
 	if o.ns.closing.at() == cutOff { // nobody will look after it
@@ -134,7 +134,7 @@ func (o *object) patienceLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
 		return o.since.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.conns.all) == 0 && !o.fenced && o.session.Load() == nil:
+	case len(o.registry.all) == 0 && !o.fenced && o.session.Load() == nil:
 		return o.since.Add(forgetAfter), true
 	}
 	return time.Time{}, false

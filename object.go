@@ -25,28 +25,28 @@ type object struct {
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue   fifo[task]
-	running bool // a goroutine takes the turns, or puts the object to sleep
-	busy    bool // … and one of them is an event
-	gone    bool // the namespace has forgotten it
-	fenced  bool // another owner has it: it has stopped for ever
-	warned  bool // the log has said that the turn takes long
-	handles abilities
-	value   Object // nil while hibernated
-	state   *State // of value, or of the construction that is going on
-	conns   roster
-	waiting int32                // calls in the queue that are still wanted
-	left    int32                // … and calls that nobody wants any more
-	turns   uint32               // counts the turns
-	limit   time.Duration        // SetEventTimeout
-	workers map[*worker]struct{} // WaitUntil functions that run
-	doing   doing
-	guests  map[*Socket]*guest
-	serving bool      // the event is a request
-	pairs   []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
-	since   time.Time // when it got into its present state
-	dueAt   time.Time // when the clock looks after it; zero: it does not
-	quiet   signal    // nothing is left to do, or to keep
+	queue    fifo[task]
+	running  bool // a goroutine takes the turns, or puts the object to sleep
+	busy     bool // … and one of them is an event
+	gone     bool // the namespace has forgotten it
+	fenced   bool // another owner has it: it has stopped for ever
+	warned   bool // the log has said that the turn takes long
+	handles  abilities
+	value    Object // nil while hibernated
+	state    *State // of value, or of the construction that is going on
+	registry socketRegistry
+	waiting  int32                // calls in the queue that are still wanted
+	left     int32                // … and calls that nobody wants any more
+	turns    uint32               // counts the turns
+	limit    time.Duration        // SetEventTimeout
+	workers  map[*worker]struct{} // WaitUntil functions that run
+	doing    doing
+	guests   map[*Socket]*guest
+	serving  bool      // the event is a request
+	pairs    []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
+	since    time.Time // when it got into its present state
+	dueAt    time.Time // when the clock looks after it; zero: it does not
+	quiet    signal    // nothing is left to do, or to keep
 }
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
@@ -60,7 +60,7 @@ type eventSource interface {
 	// dequeuedLocked: it does not wait for a turn any more. The object's mu is held.
 	dequeuedLocked()
 	// turn delivers what is next.
-	turn()
+	deliverNext()
 }
 
 // abilities says what a value handles, so that what nobody wants wakes nobody.
@@ -133,7 +133,7 @@ func (o *object) turn() bool {
 	}
 	o.mu.Unlock()
 	if t.conn != nil {
-		t.conn.turn()
+		t.conn.deliverNext()
 	} else if t.call != nil {
 		defer close(t.call.done)
 		t.call.run()
@@ -455,5 +455,5 @@ func (o *object) stateLocked() ObjectState {
 func (o *object) info() (ObjectInfo, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return ObjectInfo{o.id, o.stateLocked(), o.since, len(o.conns.all), o.pinsLocked()}, !o.gone
+	return ObjectInfo{o.id, o.stateLocked(), o.since, len(o.registry.all), o.pinsLocked()}, !o.gone
 }

@@ -25,67 +25,67 @@ func (s *Socket) arrivedForOwnerLocked() {
 }
 
 // connID is an object's handle for a connection. Later connections have larger ones.
-type connID uint64
+type socketHandle uint64
 
 // member is a connection as its object knows it.
-type member struct {
+type objectSocket struct {
 	o  *object
 	s  *Socket
-	id connID
+	id socketHandle
 
 	// Guarded by o.mu.
-	tags   []string
-	queued bool // it waits in o.queue for its turn
-	gone   bool // it is not in the roster any more
+	tags    []string
+	queued  bool // it waits in o.queue for its turn
+	removed bool // it is not in the roster any more
 
 	// Guarded by the socket's mu.
 	answered time.Time // when the last auto-response went out
 }
 
 // memberOf returns the member that s is to an object, or nil.
-func memberOf(s *Socket) *member {
+func objectSocketOf(s *Socket) *objectSocket {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, _ := s.owner.(*member)
+	m, _ := s.owner.(*objectSocket)
 	return m
 }
 
 // arrivedLocked gives m a turn, unless it waits for one already.
-func (m *member) arrivedLocked(*Socket) {
+func (m *objectSocket) arrivedLocked(*Socket) {
 	o := m.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if m.queued || m.gone {
+	if m.queued || m.removed {
 		return
 	}
 	m.queued = true
 	o.pushLocked(task{conn: m})
 }
 
-func (m *member) dequeuedLocked() { m.queued = false }
+func (m *objectSocket) dequeuedLocked() { m.queued = false }
 
-func (m *member) acceptedLocked(*Socket) {}
-func (m *member) finishedLocked(*Socket) {}
+func (m *objectSocket) acceptedLocked(*Socket) {}
+func (m *objectSocket) finishedLocked(*Socket) {}
 
 // roster holds the connections of an object by handle and by tag, each list oldest first. It is guarded by the
 // object's mu.
-type roster struct {
-	all   crew
-	byTag map[string]crew
-	last  connID
+type socketRegistry struct {
+	all   orderedSet
+	byTag map[string]orderedSet
+	last  socketHandle
 }
 
 // crew is a list of members in the order of their handles.
-type crew []*member
+type orderedSet []*objectSocket
 
-func (c crew) find(id connID) (int, bool) {
-	return slices.BinarySearchFunc(c, id, func(m *member, id connID) int { return cmp.Compare(m.id, id) })
+func (c orderedSet) find(id socketHandle) (int, bool) {
+	return slices.BinarySearchFunc(c, id, func(m *objectSocket, id socketHandle) int { return cmp.Compare(m.id, id) })
 }
 
-func (c crew) with(m *member) crew {
+func (c orderedSet) with(m *objectSocket) orderedSet {
 	i, found := c.find(m.id)
 	if found {
 		return c
@@ -93,7 +93,7 @@ func (c crew) with(m *member) crew {
 	return slices.Insert(c, i, m)
 }
 
-func (c crew) without(m *member) crew {
+func (c orderedSet) without(m *objectSocket) orderedSet {
 	i, found := c.find(m.id)
 	if !found {
 		return c
@@ -104,23 +104,23 @@ func (c crew) without(m *member) crew {
 	return slices.Delete(c, i, i+1)
 }
 
-func (r *roster) add(m *member, tags []string) {
+func (r *socketRegistry) add(m *objectSocket, tags []string) {
 	r.last++
 	m.id = r.last
 	r.all = r.all.with(m)
 	r.tag(m, tags)
 }
 
-func (r *roster) remove(m *member) {
+func (r *socketRegistry) remove(m *objectSocket) {
 	r.untag(m)
 	r.all = r.all.without(m)
-	m.gone = true
+	m.removed = true
 }
 
 // tag puts m, which has no tags, into the index.
-func (r *roster) tag(m *member, tags []string) {
+func (r *socketRegistry) tag(m *objectSocket, tags []string) {
 	if len(tags) > 0 && r.byTag == nil {
-		r.byTag = make(map[string]crew)
+		r.byTag = make(map[string]orderedSet)
 	}
 	m.tags = tags
 	for _, t := range tags {
@@ -128,7 +128,7 @@ func (r *roster) tag(m *member, tags []string) {
 	}
 }
 
-func (r *roster) untag(m *member) {
+func (r *socketRegistry) untag(m *objectSocket) {
 	for _, t := range m.tags {
 		if left := r.byTag[t].without(m); left != nil {
 			r.byTag[t] = left
@@ -139,12 +139,12 @@ func (r *roster) untag(m *member) {
 }
 
 // carrying returns those that carry all tags, as a list of the caller's own. It looks at those that carry the rarest.
-func (r *roster) carrying(tags []string) crew {
+func (r *socketRegistry) withTags(tags []string) orderedSet {
 	if len(tags) == 0 {
 		return slices.Clone(r.all)
 	}
 	rarest := slices.MinFunc(tags, func(a, b string) int { return cmp.Compare(len(r.byTag[a]), len(r.byTag[b])) })
-	var found crew
+	var found orderedSet
 	for _, m := range r.byTag[rarest] {
 		if m.carries(tags) {
 			found = append(found, m)
@@ -153,7 +153,7 @@ func (r *roster) carrying(tags []string) crew {
 	return found
 }
 
-func (m *member) carries(tags []string) bool {
+func (m *objectSocket) carries(tags []string) bool {
 	for _, t := range tags {
 		if !slices.Contains(m.tags, t) {
 			return false

@@ -197,7 +197,7 @@ func (o *object) unfinished() string {
 	if waiting := o.queue.len() - int(o.left); waiting > 0 {
 		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
 	}
-	if sockets := len(o.conns.all); sockets > 0 {
+	if sockets := len(o.registry.all); sockets > 0 {
 		kept = append(kept, fmt.Sprintf("%d sockets", sockets))
 	}
 	return fmt.Sprintf("object %s has %s", o.id, strings.Join(kept, ", "))
@@ -224,7 +224,7 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.conns.all) == 0
+	return !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.registry.all) == 0
 }
 
 func (o *object) quiesce(ctx context.Context) (waited bool, err error) {

@@ -128,7 +128,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	case s.is(accepted | connecting):
 		return fmt.Errorf("%w: cannot call AcceptWebSocket if the WebSocket was already accepted", ErrAccepted)
 	}
-	m := &member{o: st.o, s: s}
+	m := &objectSocket{o: st.o, s: s}
 	if err := st.enlist(m, tags); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 }
 
 // enlist puts m into the roster.
-func (st *State) enlist(m *member, tags []string) error {
+func (st *State) enlist(m *objectSocket, tags []string) error {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,10 +153,10 @@ func (st *State) enlist(m *member, tags []string) error {
 		return ErrShutdown
 	case st.goneLocked():
 		return ErrAborted
-	case len(o.conns.all) >= maxSockets:
+	case len(o.registry.all) >= maxSockets:
 		return ErrTooManySockets
 	}
-	o.conns.add(m, tags)
+	o.registry.add(m, tags)
 	o.notePairLocked(m.s)
 	return nil
 }
@@ -168,7 +168,7 @@ func (st *State) enlist(m *member, tags []string) error {
 // Deviation: Workers list them newest first without a tag, and leave a closing one out as soon as its webSocketClose
 // awaits something.
 func (st *State) WebSockets(tags ...string) []*Socket {
-	found := st.carrying(tags)
+	found := st.withTags(tags)
 	sockets := make([]*Socket, len(found))
 	for i, m := range found {
 		sockets[i] = m.s
@@ -176,13 +176,13 @@ func (st *State) WebSockets(tags ...string) []*Socket {
 	return sockets
 }
 
-func (st *State) carrying(tags []string) crew {
+func (st *State) withTags(tags []string) orderedSet {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
 	if st.goneLocked() {
 		return nil
 	}
-	return st.o.conns.carrying(tags)
+	return st.o.registry.withTags(tags)
 }
 
 // Broadcast sends m to all sockets of the object; with tags, to those that carry all of them. It returns how many took
@@ -192,7 +192,7 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	if m.check() != nil {
 		return 0
 	}
-	for _, to := range st.carrying(tags) {
+	for _, to := range st.withTags(tags) {
 		if to.s.SendPrepared(m) == nil {
 			took++
 		}
@@ -342,15 +342,15 @@ func (o *object) resetFor(st *State, err error, reason string) bool {
 	}
 	was := o.stateLocked()
 	o.dropValueLocked(err)
-	members, guests := o.conns.all, maps.Clone(o.guests)
+	members, guests := o.registry.all, maps.Clone(o.guests)
 	for _, m := range members {
-		m.gone = true
+		m.removed = true
 	}
-	o.conns = roster{last: o.conns.last}
+	o.registry = socketRegistry{last: o.registry.last}
 	o.restLocked(was)
 	o.mu.Unlock()
 	for _, m := range members {
-		m.cutOff(err, reason)
+		m.abort(err, reason)
 	}
 	for _, g := range guests {
 		g.fail(reason, err)

@@ -46,13 +46,13 @@ func checkTags(tags []string) ([]string, error) {
 // Tags returns the tags of a socket that this object has accepted, in the order in which they were given; the slice is
 // the caller's. It works until WebSocketClose has returned, and is ErrNotOwned for any other socket.
 func (st *State) Tags(s *Socket) ([]string, error) {
-	m, err := st.member(s)
+	m, err := st.objectSocket(s)
 	if err != nil {
 		return nil, err
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if m.gone {
+	if m.removed {
 		return nil, ErrNotOwned
 	}
 	return slices.Clone(m.tags), nil
@@ -67,26 +67,26 @@ func (st *State) SetTags(s *Socket, tags ...string) error {
 	if err != nil {
 		return err
 	}
-	m, err := st.member(s)
+	m, err := st.objectSocket(s)
 	if err != nil {
 		return err
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if m.gone {
+	if m.removed {
 		return ErrNotOwned
 	}
-	st.o.conns.untag(m)
-	st.o.conns.tag(m, tags)
+	st.o.registry.untag(m)
+	st.o.registry.tag(m, tags)
 	return nil
 }
 
 // member returns the member that s is to this object.
-func (st *State) member(s *Socket) (*member, error) {
+func (st *State) objectSocket(s *Socket) (*objectSocket, error) {
 	if err := st.check(); err != nil {
 		return nil, err
 	}
-	if m := memberOf(s); m != nil && m.o == st.o {
+	if m := objectSocketOf(s); m != nil && m.o == st.o {
 		return m, nil
 	}
 	return nil, ErrNotOwned

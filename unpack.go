@@ -193,7 +193,7 @@ func (w *wire) inflateError(err error) error {
 
 // invite lets a large message come, now that it is its socket's turn. One that is only to be inflated is delivered in this turn, so that
 // an object never has more than one of them. The socket's mu must be held; it is released.
-func (m *member) invite() {
+func (m *objectSocket) inviteAndUnlock() {
 	s, in := m.s, m.s.in
 	in.want, in.asks = in.asks, wantNothing
 	if in.want == wantRest {
@@ -212,7 +212,7 @@ func (m *member) invite() {
 	}
 	in.want = wantNothing
 	if in.whole() && s.owner == owner(m) {
-		m.deliverMessage()
+		m.deliverMessageAndUnlock()
 		return
 	}
 	s.mu.Unlock()
