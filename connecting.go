@@ -55,9 +55,9 @@ func (s *Socket) opened(c wireConfig) {
 		onOpen = awaitListener(s, pickOpen)
 	}
 	s.roomLocked()
-	g := s.guestLocked()
+	g := s.pinnedSocketLocked()
 	if g != nil {
-		g.openedLocked()
+		g.openEventDueLocked()
 	}
 	s.mu.Unlock()
 	cancel()

@@ -54,8 +54,8 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	w := newWire(server, c)
 	m.handOver(server, w, as)
 	server.link = w
-	if o, ok := ctx.Value(objectOf{}).(*object); ok {
-		server.keepAwakeLocked(o, acceptedSocket)
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		server.pinToLocked(o, pinAccepted)
 	}
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()

@@ -131,7 +131,7 @@ func (o *object) sockets() (all []*Socket) {
 	for _, m := range o.registry.all {
 		all = append(all, m.s)
 	}
-	for s := range o.guests {
+	for s := range o.pinned {
 		all = append(all, s)
 	}
 	return all
@@ -140,8 +140,8 @@ func (o *object) sockets() (all []*Socket) {
 // reasons returns what keeps the object active, the oldest first.
 func (o *object) reasons() []Reason {
 	reasons := o.ownReasons()
-	for s, g := range o.guestsNow() {
-		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: maskPassword(s.URL()), Socket: s})
+	for s, g := range o.pinnedSockets() {
+		reasons = append(reasons, Reason{Pin: pinNames[g.kind], Since: g.acceptedAt, By: maskPassword(s.URL()), Socket: s})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int { return a.Since.Compare(b.Since) })
 	return reasons
@@ -157,7 +157,7 @@ func (o *object) ownReasons() (reasons []Reason) {
 	for w := range o.workers {
 		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.place()})
 	}
-	if o.storingLocked() {
+	if o.isStorageInUseLocked() {
 		reasons = append(reasons, Reason{Pin: "storage"})
 	}
 	return reasons

@@ -5,61 +5,61 @@ import "time"
 // guest is the owner of a socket that an object has come by without AcceptWebSocket: it has upgraded or dialed the socket, or holds
 // it. Once the socket is accepted its listeners are part of the object's value: they keep the object awake, and they run as events
 // of the object, one at a time with all its others. What arrives for them waits in the socket's inbox.
-type guest struct {
-	o   *object
-	s   *Socket
-	pin pin
+type pinnedSocket struct {
+	o    *object
+	s    *Socket
+	kind pinKind
 
 	// Guarded by o.mu.
-	since  time.Time // when the socket was accepted
-	queued bool      // it waits in o.queue for its turn
+	acceptedAt time.Time // when the socket was accepted
+	queued     bool      // it waits in o.queue for its turn
 
 	// Guarded by the socket's mu.
-	opened   bool // the open event is to be delivered
-	running  bool // a listener runs
-	ending   bool // the last events are to be delivered, after the messages in the inbox
-	lookedAt bool // a timer will look whether a listener has been added
-	late     []*listener[CloseEvent]
+	openDue            bool // the open event is to be delivered
+	listenerRunning    bool // a listener runs
+	endDue             bool // the last events are to be delivered, after the messages in the inbox
+	recheckSet         bool // a timer will look whether a listener has been added
+	lateCloseListeners []*listener[CloseEvent]
 }
 
 // guestLocked returns what s is to the object whose events its listeners are, or nil. mu must be held.
-func (s *Socket) guestLocked() *guest {
+func (s *Socket) pinnedSocketLocked() *pinnedSocket {
 	if !s.is(hosted) {
 		return nil
 	}
-	return s.owner.(*guest)
+	return s.owner.(*pinnedSocket)
 }
 
-func (g *guest) acceptedLocked(s *Socket) {
+func (g *pinnedSocket) acceptedLocked(s *Socket) {
 	s.status |= hosted
 	o := g.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	if o.guests == nil {
-		o.guests = make(map[*Socket]*guest)
+	if o.pinned == nil {
+		o.pinned = make(map[*Socket]*pinnedSocket)
 	}
-	g.since = time.Now()
-	o.guests[s] = g
+	g.acceptedAt = time.Now()
+	o.pinned[s] = g
 	o.notePairLocked(s)
 	o.turnedLocked(was)
 }
 
-func (g *guest) finishedLocked(s *Socket) {
+func (g *pinnedSocket) finishedLocked(s *Socket) {
 	o := g.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	delete(o.guests, s)
-	if len(o.guests) == 0 {
-		o.guests = nil
+	delete(o.pinned, s)
+	if len(o.pinned) == 0 {
+		o.pinned = nil
 	}
 	o.restLocked(was)
 }
 
 // arrivedLocked gives g a turn if an event is to be delivered, unless it waits for one already.
-func (g *guest) arrivedLocked(s *Socket) {
-	if s.is(delivering) || !g.dueLocked() { // memory.deliver calls again at its end
+func (g *pinnedSocket) arrivedLocked(s *Socket) {
+	if s.is(delivering) || !g.hasEventLocked() { // memory.deliver calls again at its end
 		return
 	}
 	o := g.o
@@ -71,33 +71,37 @@ func (g *guest) arrivedLocked(s *Socket) {
 	}
 }
 
-func (g *guest) dequeuedLocked() { g.queued = false }
+func (g *pinnedSocket) dequeuedLocked() { g.queued = false }
 
 // dueLocked says whether an event is to be delivered. The socket's mu must be held.
-func (g *guest) dueLocked() bool {
-	return g.opened || g.ending || g.messageDueLocked() || g.lateDueLocked()
+func (g *pinnedSocket) hasEventLocked() bool {
+	return g.openDue || g.endDue || g.messageDueLocked() || g.lateDueLocked()
 }
 
-func (g *guest) messageDueLocked() bool {
+func (g *pinnedSocket) messageDueLocked() bool {
 	in := g.s.in
 	return in != nil && !g.s.is(pulling) && in.wholeAfter(in.unheard)
 }
 
-func (g *guest) lateDueLocked() bool { return len(g.late) > 0 && g.s.turnLeftLocked() <= 0 }
+func (g *pinnedSocket) lateDueLocked() bool {
+	return len(g.lateCloseListeners) > 0 && g.s.turnLeftLocked() <= 0
+}
 
 // busyLocked says whether a listener runs, or has events before it that come before the end. The socket's mu must be held.
-func (g *guest) busyLocked() bool { return g.running || g.opened || g.messageDueLocked() }
+func (g *pinnedSocket) isBusyLocked() bool {
+	return g.listenerRunning || g.openDue || g.messageDueLocked()
+}
 
 // turn delivers what is next.
-func (g *guest) deliverNext() {
+func (g *pinnedSocket) deliverNext() {
 	s := g.s
 	s.mu.Lock()
 	switch {
-	case g.opened:
+	case g.openDue:
 		g.deliverOpenAndUnlock()
 	case g.messageDueLocked():
 		g.deliverMessageAndUnlock()
-	case g.ending:
+	case g.endDue:
 		g.deliverEndAndUnlock()
 	case g.lateDueLocked():
 		g.deliverLateAndUnlock()
@@ -107,28 +111,28 @@ func (g *guest) deliverNext() {
 }
 
 // openedLocked has the open event delivered. The socket's mu must be held.
-func (g *guest) openedLocked() {
-	g.opened = true
+func (g *pinnedSocket) openEventDueLocked() {
+	g.openDue = true
 	g.arrivedLocked(g.s)
 }
 
-func (g *guest) deliverOpenAndUnlock() {
+func (g *pinnedSocket) deliverOpenAndUnlock() {
 	s := g.s
 	onOpen := audienceLocked(s, pickOpen)
 	if onOpen.empty() && g.waitsForListenerLocked() {
 		s.mu.Unlock()
 		return
 	}
-	g.opened = false
+	g.openDue = false
 	g.arrivedLocked(s)
 	if onOpen.empty() {
 		s.mu.Unlock()
 		return
 	}
-	g.runAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
+	g.runListenersAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
 }
 
-func (g *guest) deliverMessageAndUnlock() {
+func (g *pinnedSocket) deliverMessageAndUnlock() {
 	s := g.s
 	onMessage := s.messageAudienceLocked()
 	if onMessage.empty() {
@@ -146,24 +150,24 @@ func (g *guest) deliverMessageAndUnlock() {
 		s.mu.Unlock()
 		return
 	}
-	g.runAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
+	g.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
 }
 
 // waitsForListenerLocked says whether the program that has just accepted the socket may still be adding listeners: then an event
 // that finds none is looked at again. The socket's mu must be held.
-func (g *guest) waitsForListenerLocked() bool {
+func (g *pinnedSocket) waitsForListenerLocked() bool {
 	left := g.s.turnLeftLocked()
-	if left > 0 && !g.lookedAt {
-		g.lookedAt = true
-		time.AfterFunc(left, g.lookAgain)
+	if left > 0 && !g.recheckSet {
+		g.recheckSet = true
+		time.AfterFunc(left, g.recheck)
 	}
 	return left > 0
 }
 
-func (g *guest) lookAgain() {
+func (g *pinnedSocket) recheck() {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
-	g.lookedAt = false
+	g.recheckSet = false
 	g.arrivedLocked(g.s)
 }
 
@@ -188,16 +192,16 @@ func (s *Socket) keepUnheardLocked() {
 
 // runAndUnlock calls listeners, as an event of the object that needs no value of it. A panic fails the socket and not the object. The
 // socket's mu must be held; it is released.
-func (g *guest) runAndUnlock(what string, listeners func() error) {
+func (g *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
 	s, o := g.s, g.o
-	g.running = true
+	g.listenerRunning = true
 	t := s.tab
 	if t != nil && t.object == o { // the object's own counts how long it takes
 		t = nil
 	}
 	s.mu.Unlock()
 	failure := errGoexit
-	defer func() { g.ran(failure) }()
+	defer func() { g.listenersReturned(failure) }()
 	o.begin(nil, what)
 	defer o.tab.leave()
 	t.enter()
@@ -206,10 +210,10 @@ func (g *guest) runAndUnlock(what string, listeners func() error) {
 }
 
 // ran fails the socket if one of its listeners has panicked.
-func (g *guest) ran(failure error) {
+func (g *pinnedSocket) listenersReturned(failure error) {
 	s := g.s
 	s.mu.Lock()
-	g.running = false
+	g.listenerRunning = false
 	if failure == nil {
 		s.mu.Unlock()
 		return
@@ -218,14 +222,14 @@ func (g *guest) ran(failure error) {
 }
 
 // fail ends the socket of an object that has been reset.
-func (g *guest) fail(reason string, err error) {
+func (g *pinnedSocket) fail(reason string, err error) {
 	g.s.mu.Lock()
 	g.failAndUnlock(reason, err)
 }
 
 // failAndUnlock drops the messages that wait and closes the socket with 1011. If the end has arrived already, but waits behind those
 // messages, this one takes its place. The socket's mu must be held; it is released.
-func (g *guest) failAndUnlock(reason string, err error) {
+func (g *pinnedSocket) failAndUnlock(reason string, err error) {
 	s := g.s
 	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
@@ -235,9 +239,9 @@ func (g *guest) failAndUnlock(reason string, err error) {
 	switch {
 	case s.fate == nil:
 		s.failLocked(StatusInternalError, reason, err)
-	case g.ending || !s.is(finishing):
+	case g.endDue || !s.is(finishing):
 		s.fate = &ending{CloseError{Code: StatusInternalError, Reason: reason}, err}
-		if s.isUnansweredLocked() {
+		if s.closeUnansweredLocked() {
 			s.status |= sentClose
 			s.link.closeLocked(closeFrame{StatusInternalError, reason})
 		}
@@ -252,28 +256,28 @@ func (s *Socket) endsInObjectLocked() bool {
 	if s.is(owned) {
 		return true
 	}
-	g := s.guestLocked()
+	g := s.pinnedSocketLocked()
 	if g == nil {
 		return false
 	}
 	if _, failed := s.link.(*opening); failed { // as soon as it began, perhaps
 		awaitListener(s, pickClose)
 	}
-	unanswered := s.isUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran
-	g.ending = unanswered || g.busyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
-	return g.ending
+	unanswered := s.closeUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran
+	g.endDue = unanswered || g.isBusyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
+	return g.endDue
 }
 
 // deliverEndAndUnlock delivers the last events, and answers the peer's Close: before the close event on a wire, and after it in a pair,
 // whose ends see their events in the same order.
-func (g *guest) deliverEndAndUnlock() {
+func (g *pinnedSocket) deliverEndAndUnlock() {
 	s := g.s
-	g.ending = false
+	g.endDue = false
 	fate, onError, onClose := s.fate, audienceLocked(s, pickError), audienceLocked(s, pickClose)
 	if onClose.empty() {
 		s.status |= endUnheard
 	}
-	if s.isUnansweredLocked() && !s.is(manualClose) {
+	if s.closeUnansweredLocked() && !s.is(manualClose) {
 		s.status |= sentClose
 		if m, pair := s.link.(*memory); pair {
 			defer m.closeDelivered(true)
@@ -283,7 +287,7 @@ func (g *guest) deliverEndAndUnlock() {
 	}
 	l := s.link
 	defer s.finished()
-	g.runAndUnlock("OnClose", func() error {
+	g.runListenersAndUnlock("OnClose", func() error {
 		l.transmit()
 		defer func() {
 			onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
@@ -299,16 +303,16 @@ func (g *guest) deliverEndAndUnlock() {
 
 // replayLocked has the close event delivered to a listener that was added after it, but in the turn of Accept. The socket's mu must be
 // held.
-func (g *guest) replayLocked(entry *listener[CloseEvent], left time.Duration) {
-	g.late = append(g.late, entry)
-	time.AfterFunc(left, g.lookAgain)
+func (g *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
+	g.lateCloseListeners = append(g.lateCloseListeners, entry)
+	time.AfterFunc(left, g.recheck)
 }
 
-func (g *guest) deliverLateAndUnlock() {
-	s, late := g.s, g.late
-	g.late = nil
+func (g *pinnedSocket) deliverLateAndUnlock() {
+	s, late := g.s, g.lateCloseListeners
+	g.lateCloseListeners = nil
 	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
-	g.runAndUnlock("OnClose", func() error {
+	g.runListenersAndUnlock("OnClose", func() error {
 		for _, l := range late {
 			l.hear(s, event)
 		}
@@ -320,19 +324,19 @@ func (g *guest) deliverLateAndUnlock() {
 // too long it is answered before: after half of CloseTimeout, since a peer with the same options gives up after the whole. mu must be
 // held.
 func (s *Socket) answersLaterLocked() bool {
-	g := s.guestLocked()
-	if g == nil || !g.busyLocked() {
+	g := s.pinnedSocketLocked()
+	if g == nil || !g.isBusyLocked() {
 		return false
 	}
-	time.AfterFunc(s.opts.CloseTimeout/2, g.answer)
+	time.AfterFunc(s.opts.CloseTimeout/2, g.answerClose)
 	return true
 }
 
 // answer answers the peer's Close if that has not been done.
-func (g *guest) answer() {
+func (g *pinnedSocket) answerClose() {
 	s := g.s
 	s.mu.Lock()
-	if !s.isUnansweredLocked() {
+	if !s.closeUnansweredLocked() {
 		s.mu.Unlock()
 		return
 	}
@@ -345,7 +349,7 @@ func (g *guest) answer() {
 }
 
 // isUnansweredLocked says whether the peer's Close has arrived and can still be answered. mu must be held.
-func (s *Socket) isUnansweredLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
+func (s *Socket) closeUnansweredLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
 
 // reply is the Close that answers the peer's.
 func (e *ending) reply() closeFrame {

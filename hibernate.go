@@ -103,7 +103,7 @@ func (c *clock) stop() {
 // mu must be held.
 func (o *object) restLocked(was ObjectState) {
 	o.turnedLocked(was)
-	if o.running || o.queue.len() > 0 || o.pinnedLocked() {
+	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
 		return
 	}
 	if len(o.registry.all) == 0 {
@@ -148,7 +148,7 @@ func (o *object) lookAfter(at time.Time) {
 		return
 	}
 	o.dueAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.pinnedLocked() || o.gone {
+	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.gone {
 		return
 	}
 	until, ok := o.patienceLocked()
@@ -204,7 +204,7 @@ func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 	switch {
 	case o == nil:
 		return n.checkID(id)
-	case ctx.Value(eventOf{o}) != nil:
+	case ctx.Value(eventContextKey{o}) != nil:
 		return ErrReentrant
 	}
 	var pinned error
@@ -221,7 +221,7 @@ func (o *object) hibernateNow() error {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	o.busy = false
-	if o.pinnedLocked() {
+	if o.isPinnedLocked() {
 		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
 	}
 	o.dropLocked()

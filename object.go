@@ -41,7 +41,7 @@ type object struct {
 	limit    time.Duration        // SetEventTimeout
 	workers  map[*worker]struct{} // WaitUntil functions that run
 	doing    doing
-	guests   map[*Socket]*guest
+	pinned   map[*Socket]*pinnedSocket
 	serving  bool      // the event is a request
 	pairs    []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
 	since    time.Time // when it got into its present state
@@ -163,7 +163,7 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case ctx.Value(eventOf{o}) != nil:
+	case ctx.Value(eventContextKey{o}) != nil:
 		return ErrReentrant
 	}
 	var failure error
@@ -240,17 +240,17 @@ func (c *cutContext) end() {
 }
 
 type (
-	eventOf  struct{ o *object } // the key of the event of o that is running, if the context is of one
-	objectOf struct{}            // the key of the object that a context belongs to
+	eventContextKey  struct{ o *object } // the key of the event of o that is running, if the context is of one
+	objectContextKey struct{}            // the key of the object that a context belongs to
 )
 
 func (e *eventContext) Value(key any) any {
 	switch key := key.(type) {
-	case eventOf:
+	case eventContextKey:
 		if key.o == e.o && !e.over.Load() {
 			return e
 		}
-	case objectOf:
+	case objectContextKey:
 		return e.o
 	}
 	if c := e.cut.Load(); c != nil { // so that context.Cause finds the cause
@@ -443,7 +443,7 @@ func (o *object) wants(a abilities) bool {
 // stateLocked says what of the object is in memory. mu must be held.
 func (o *object) stateLocked() ObjectState {
 	switch {
-	case o.busy || o.pinnedLocked():
+	case o.busy || o.isPinnedLocked():
 		return ObjectActive
 	case o.value != nil:
 		return ObjectIdle

@@ -277,7 +277,7 @@ func (m *memory) startLocked() {
 	}
 	m.peer.pongLocked(math.MaxUint64)
 	s.mindPiecesLocked()
-	if g := s.guestLocked(); g != nil {
+	if g := s.pinnedSocketLocked(); g != nil {
 		g.arrivedLocked(s)
 	}
 	m.runLocked()
@@ -375,7 +375,7 @@ func (m *memory) deliver() {
 			m.deliverLateClose()
 		default:
 			s.status &^= delivering
-			if g := s.guestLocked(); g != nil {
+			if g := s.pinnedSocketLocked(); g != nil {
 				g.arrivedLocked(s)
 			}
 			s.mu.Unlock()

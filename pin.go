@@ -6,51 +6,51 @@ import (
 )
 
 // pin is a way in which a socket keeps an object awake.
-type pin uint8
+type pinKind uint8
 
 const (
-	acceptedSocket pin = iota
-	outboundSocket
-	heldSocket
+	pinAccepted pinKind = iota
+	pinOutbound
+	pinHeld
 	pinKinds
 )
 
 var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held socket"}
 
 // belong notes that s was made in an event of an object, if ctx is the context of one.
-func (s *Socket) belong(ctx context.Context, how pin) {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok {
-		s.keepAwake(o, how)
+func (s *Socket) bindToObject(ctx context.Context, how pinKind) {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		s.pinTo(o, how)
 	}
 }
 
 // guestsNow returns the sockets that keep the object awake.
-func (o *object) guestsNow() map[*Socket]*guest {
+func (o *object) pinnedSockets() map[*Socket]*pinnedSocket {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return maps.Clone(o.guests)
+	return maps.Clone(o.pinned)
 }
 
 // optionsFor returns the options of a socket that is made with none: those of the namespace, in an event of an object.
-func optionsFor(ctx context.Context) Options {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok {
+func defaultOptions(ctx context.Context) Options {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
 		return o.ns.opts.Options
 	}
 	return Options{}
 }
 
-func (s *Socket) keepAwake(o *object, how pin) {
+func (s *Socket) pinTo(o *object, how pinKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keepAwakeLocked(o, how)
+	s.pinToLocked(o, how)
 }
 
 // keepAwakeLocked is keepAwake with mu held.
-func (s *Socket) keepAwakeLocked(o *object, how pin) {
+func (s *Socket) pinToLocked(o *object, how pinKind) {
 	if s.owner != nil || s.is(finished|used) {
 		return
 	}
-	g := &guest{o: o, s: s, pin: how}
+	g := &pinnedSocket{o: o, s: s, kind: how}
 	s.extraLocked().owner = g
 	if s.is(accepted) {
 		g.acceptedLocked(s)
@@ -64,7 +64,7 @@ func (s *Socket) keepAwakeLocked(o *object, how pin) {
 // does nothing for a socket that keeps an object awake already, or that an object has accepted.
 func (st *State) Hold(s *Socket) {
 	if s != nil && st.check() == nil {
-		s.keepAwake(st.o, heldSocket)
+		s.pinTo(st.o, pinHeld)
 	}
 }
 
@@ -76,12 +76,12 @@ func (o *object) pinsLocked() (names []string) {
 	if len(o.workers) > 0 {
 		names = append(names, "WaitUntil")
 	}
-	if o.storingLocked() {
+	if o.isStorageInUseLocked() {
 		names = append(names, "storage")
 	}
 	var there [pinKinds]bool
-	for _, g := range o.guests {
-		there[g.pin] = true
+	for _, g := range o.pinned {
+		there[g.kind] = true
 	}
 	for p, ok := range there {
 		if ok {
@@ -92,12 +92,12 @@ func (o *object) pinsLocked() (names []string) {
 }
 
 // pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
-func (o *object) pinnedLocked() bool {
-	return len(o.workers) > 0 || len(o.guests) > 0 || o.storingLocked()
+func (o *object) isPinnedLocked() bool {
+	return len(o.workers) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
 }
 
 // storingLocked says whether a call uses the storage. mu must be held.
-func (o *object) storingLocked() bool {
+func (o *object) isStorageInUseLocked() bool {
 	s := o.session.Load()
 	return s != nil && s.calls > 0
 }

@@ -115,7 +115,7 @@ func (s *session) lock(ctx context.Context) (ObjectStore, error) {
 
 // awaitTurn takes the turn when it is free. It fails with ErrReentrant if it would wait for the Update in which it is called.
 func (s *session) awaitTurn(ctx context.Context) error {
-	if s.updating.Load() && ctx.Value(objectOf{}) == s.o && insideUpdate() {
+	if s.updating.Load() && ctx.Value(objectContextKey{}) == s.o && insideUpdate() {
 		return fmt.Errorf("%w: what writes inside Storage.Update has to write with its Tx", ErrReentrant)
 	}
 	timer := time.NewTimer(stallWarning)

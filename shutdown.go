@@ -224,7 +224,7 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.registry.all) == 0
+	return !o.running && o.queue.len() == 0 && !o.isPinnedLocked() && len(o.registry.all) == 0
 }
 
 func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
@@ -255,7 +255,7 @@ func (n *Namespace) cutSockets() {
 func (n *Namespace) dropAll() {
 	for _, o := range n.all() {
 		o.mu.Lock()
-		if !o.running && !o.pinnedLocked() {
+		if !o.running && !o.isPinnedLocked() {
 			o.hibernateLocked()
 		}
 		o.mu.Unlock()

@@ -263,7 +263,7 @@ func (st *State) lifetimeLocked() context.Context {
 	if w.lifetime != nil {
 		return w.lifetime
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectOf{}, st.o))
+	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectContextKey{}, st.o))
 	if st.goneLocked() {
 		cancel(ErrAborted)
 	} else {
@@ -342,7 +342,7 @@ func (o *object) resetFor(st *State, err error, reason string) bool {
 	}
 	was := o.stateLocked()
 	o.dropValueLocked(err)
-	members, guests := o.registry.all, maps.Clone(o.guests)
+	members, guests := o.registry.all, maps.Clone(o.pinned)
 	for _, m := range members {
 		m.removed = true
 	}

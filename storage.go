@@ -142,7 +142,7 @@ func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 
 // update calls fn, and notes meanwhile that it runs. The turn must be held.
 func (s *session) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
-	if ctx.Value(objectOf{}) == s.o {
+	if ctx.Value(objectContextKey{}) == s.o {
 		s.updating.Store(true)
 		defer s.updating.Store(false)
 	}

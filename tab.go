@@ -64,7 +64,7 @@ const (
 
 // payer returns who pays for a connection that is opened in ctx: the object that opens it, if it has a meter, or m.
 func payer(ctx context.Context, m *Meter) (*Meter, *object) {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.tab != nil {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok && o.tab != nil {
 		return o.tab.meter, o
 	}
 	return m, nil
