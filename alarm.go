@@ -33,7 +33,7 @@ var errNoHandler = errors.New("edgews: object is not an AlarmHandler")
 // checkAlarm says whether an alarm can be set to t.
 func (o *object) checkAlarm(t time.Time) error {
 	switch {
-	case !o.wants(takesAlarms):
+	case !o.mayHandle(handlesAlarms):
 		return ErrNoAlarmHandler
 	case t.IsZero():
 		return errors.New("edgews: alarm set to the zero time; DeleteAlarm removes it")
@@ -114,9 +114,9 @@ func (o *object) alarmTurn() {
 	if !ok {
 		return
 	}
-	failure := errGone
+	failure := errGoexitInHandler
 	defer func() { o.alarmRang(entry, failure) }()
-	o.event(o.ns.ctx, "Alarm", &failure, func(e *eventContext, value Object) error {
+	o.runEvent(o.ns.ctx, "Alarm", &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:

@@ -211,7 +211,7 @@ func (a *alarms) postponeLocked(err error) {
 func (a *alarms) see(id ID) {
 	for ok := false; !ok; {
 		o := a.n.object(id)
-		ok, _ = o.await(a.n.ctx, o.alarmTurn)
+		ok, _ = o.runQueued(a.n.ctx, o.alarmTurn)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -51,7 +51,7 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 	if st.goneLocked() {
 		return ErrAborted
 	}
-	st.o.auto.Store(set)
+	st.o.autoResponses.Store(set)
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (p AutoResponse) check() error {
 
 // AutoResponses returns what SetAutoResponse has set; the slice is the caller's.
 func (st *State) AutoResponses() []AutoResponse {
-	if set := st.o.auto.Load(); set != nil && st.check() == nil {
+	if set := st.o.autoResponses.Load(); set != nil && st.check() == nil {
 		return slices.Clone(set.pairs)
 	}
 	return nil
@@ -92,7 +92,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.owner.(*objectSocket).o.auto.Load()
+	set := s.owner.(*objectSocket).o.autoResponses.Load()
 	if set == nil {
 		return nil
 	}

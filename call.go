@@ -13,15 +13,15 @@ import (
 type call struct {
 	what    string // for the log
 	st      *State // the turn is for its value alone; nil: for whichever is there
-	limited bool   // it counts for NamespaceOptions.MaxWaiting
+	counted bool   // it counts for NamespaceOptions.MaxWaiting
 	done    chan struct{}
 
 	// Guarded by the object's mu.
-	run   func()
-	taken bool            // the turn has come
-	left  bool            // nobody waits any more
-	gone  <-chan struct{} // closed when the value of st has gone; nil without st
-	turn  uint32          // the turn that was running when the call was queued; 0: none
+	run          func()
+	begun        bool            // the turn has come
+	abandoned    bool            // nobody waits any more
+	valueDropped <-chan struct{} // closed when the value of st has gone; nil without st
+	queuedDuring uint32          // the turn that was running when the call was queued; 0: none
 }
 
 const (
@@ -40,8 +40,8 @@ var errForgotten = errors.New("edgews: object is forgotten")
 
 // await queues run as a turn and waits until it is over. If ctx ends before the turn comes, it never comes. It returns
 // false for an object that the namespace has forgotten.
-func (o *object) await(ctx context.Context, run func()) (ok bool, err error) {
-	err = o.wait(ctx, &call{run: run})
+func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
+	err = o.runCall(ctx, &call{run: run})
 	if err == errForgotten {
 		return false, nil
 	}
@@ -50,7 +50,7 @@ func (o *object) await(ctx context.Context, run func()) (ok bool, err error) {
 
 // wait queues c and waits until its turn is over. With an error the turn has not come, and never will: when ctx or the
 // namespace ends, or the value for which it is.
-func (o *object) wait(ctx context.Context, c *call) error {
+func (o *object) runCall(ctx context.Context, c *call) error {
 	c.done = make(chan struct{})
 	running, err := o.enqueue(c)
 	if err != nil {
@@ -71,12 +71,12 @@ func (o *object) wait(ctx context.Context, c *call) error {
 			continue
 		case <-ctx.Done():
 			err = ctx.Err()
-		case <-c.gone:
+		case <-c.valueDropped:
 		case <-o.ns.ctx.Done():
 			err = ErrShutdown
 		}
-		if o.leave(c) {
-			return o.whyLeft(c, err)
+		if o.abandon(c) {
+			return o.abandonedError(c, err)
 		}
 		<-c.done
 		return nil
@@ -91,53 +91,53 @@ func (o *object) enqueue(c *call) (running bool, err error) {
 		if err := o.usableLocked(c.st); err != nil {
 			return false, err
 		}
-		c.gone = c.st.workLocked().gone.wait()
+		c.valueDropped = c.st.workLocked().gone.wait()
 	}
 	most := o.ns.opts.MaxWaiting
 	switch {
-	case o.gone:
+	case o.forgotten:
 		return false, errForgotten
-	case c.limited && most > 0 && int(o.waiting) >= most:
-		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waiting, most)
+	case c.counted && most > 0 && int(o.waitingCalls) >= most:
+		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
 	}
 	running = o.running
 	if running {
-		c.turn = o.turns
+		c.queuedDuring = o.eventsBegun
 	}
-	o.waiting++
-	o.pushLocked(task{call: c})
+	o.waitingCalls++
+	o.enqueueLocked(queuedEvent{call: c})
 	return running, nil
 }
 
 // takeLocked is told that the turn of c has come. It returns false if nobody waits for it any more. mu must be held.
-func (o *object) takeLocked(c *call) bool {
-	if c.left {
-		o.left--
+func (o *object) beginCallLocked(c *call) bool {
+	if c.abandoned {
+		o.abandonedCalls--
 		return false
 	}
-	c.taken = true
-	o.waiting--
+	c.begun = true
+	o.waitingCalls--
 	return true
 }
 
 // leave takes c, and all that it refers to, out of the queue. It returns false if its turn has come.
-func (o *object) leave(c *call) bool {
+func (o *object) abandon(c *call) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if c.taken {
+	if c.begun {
 		return false
 	}
-	c.left, c.run = true, nil
-	o.waiting--
-	o.left++
-	if int(o.left) > o.queue.len()/2 { // at a constant cost for each call
-		o.tidyLocked()
+	c.abandoned, c.run = true, nil
+	o.waitingCalls--
+	o.abandonedCalls++
+	if int(o.abandonedCalls) > o.queue.len()/2 { // at a constant cost for each call
+		o.removeAbandonedLocked()
 	}
 	return true
 }
 
 // whyLeft returns the error of a call that has left because of err: rather that its value has gone, which cancels contexts.
-func (o *object) whyLeft(c *call, err error) error {
+func (o *object) abandonedError(c *call, err error) error {
 	if c.st == nil {
 		return err
 	}
@@ -145,20 +145,20 @@ func (o *object) whyLeft(c *call, err error) error {
 }
 
 // tidyLocked takes the calls out of the queue that nobody wants any more. mu must be held.
-func (o *object) tidyLocked() {
-	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(t task) bool { return t.call != nil && t.call.left })
-	o.queue = fifo[task]{items: slices.Clip(slices.Clone(wanted))}
-	o.left = 0
+func (o *object) removeAbandonedLocked() {
+	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(t queuedEvent) bool { return t.call != nil && t.call.abandoned })
+	o.queue = fifo[queuedEvent]{items: slices.Clip(slices.Clone(wanted))}
+	o.abandonedCalls = 0
 }
 
 // warnOfStall logs that c has been waiting all the time for one event, which may be waiting for c.
 func (o *object) warnOfStall(c *call) {
 	o.mu.Lock()
-	stalled := !c.taken && o.busy && c.turn == o.turns && !o.warned
+	stalled := !c.begun && o.eventRunning && c.queuedDuring == o.eventsBegun && !o.warned
 	if stalled {
 		o.warned = true
 	}
-	event, waiting := o.doing.what, o.waiting
+	event, waiting := o.current.handler, o.waitingCalls
 	o.mu.Unlock()
 	if stalled {
 		o.ns.logger().Warn("edgews: object's handler takes long, or waits for what waits for it", "namespace", o.ns.name,

@@ -42,7 +42,7 @@ func (m *objectSocket) deliverMessageAndUnlock() {
 		l.transmit()
 	case reply != nil:
 		s.respond(reply)
-	case m.o.ns.ctx.Err() == nil && m.o.wants(takesMessages): // or Shutdown has cut
+	case m.o.ns.ctx.Err() == nil && m.o.mayHandle(handlesMessages): // or Shutdown has cut
 		m.runHandler("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
 				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})
@@ -58,7 +58,7 @@ func (m *objectSocket) deliverEnd(fate *ending) {
 	defer m.finish()
 	if fate.err != nil {
 		s.warn("edgews: socket failed", fate.err)
-		if m.o.wants(takesErrors) {
+		if m.o.mayHandle(handlesErrors) {
 			m.runHandler("WebSocketError", func(ctx context.Context, value Object) error {
 				if h, ok := value.(ErrorHandler); ok {
 					return h.WebSocketError(ctx, s, fate.err)
@@ -67,7 +67,7 @@ func (m *objectSocket) deliverEnd(fate *ending) {
 			})
 		}
 	}
-	if !m.o.wants(takesCloses) {
+	if !m.o.mayHandle(handlesCloses) {
 		return
 	}
 	m.runHandler("WebSocketClose", func(ctx context.Context, value Object) error {
@@ -82,10 +82,10 @@ func (m *objectSocket) deliverEnd(fate *ending) {
 func (m *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
 	limit := m.o.eventTimeout()
 	if limit == 0 {
-		_ = m.o.notice(m.o.ns.ctx, what, fn)
+		_ = m.o.runHandler(m.o.ns.ctx, what, fn)
 		return
 	}
-	_ = m.o.notice(m.o.ns.ctx, what, func(ctx context.Context, value Object) error {
+	_ = m.o.runHandler(m.o.ns.ctx, what, func(ctx context.Context, value Object) error {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		return fn(ctx, value)

@@ -152,12 +152,12 @@ func (s *Socket) hideRefusalLocked() {
 func (o *object) beginServing() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.serving, o.pairs = true, nil
+	o.inRequest, o.pairs = true, nil
 }
 
 // notePairLocked notes that the object has taken s. The mu of s and that of the object must be held.
 func (o *object) notePairLocked(s *Socket) {
-	if !o.serving {
+	if !o.inRequest {
 		return
 	}
 	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
@@ -169,7 +169,7 @@ func (o *object) notePairLocked(s *Socket) {
 func (o *object) endServing() {
 	o.mu.Lock()
 	pairs := o.pairs
-	o.serving, o.pairs = false, nil
+	o.inRequest, o.pairs = false, nil
 	o.mu.Unlock()
 	for _, s := range pairs {
 		if m, pair := s.currentLink().(*memory); pair {

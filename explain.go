@@ -151,8 +151,8 @@ func (o *object) reasons() []Reason {
 func (o *object) ownReasons() (reasons []Reason) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy {
-		reasons = append(reasons, Reason{Pin: "event", Since: wall(o.doing.since), By: o.doing.what})
+	if o.eventRunning {
+		reasons = append(reasons, Reason{Pin: "event", Since: wall(o.current.since), By: o.current.handler})
 	}
 	for w := range o.workers {
 		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.place()})
@@ -164,9 +164,9 @@ func (o *object) ownReasons() (reasons []Reason) {
 }
 
 // doing is the event that runs, or ran last.
-type doing struct {
-	what  string
-	since time.Duration // since epoch; 0: nobody counts
+type currentEvent struct {
+	handler string
+	since   time.Duration // since epoch; 0: nobody counts
 }
 
 // wall is the time that was so long since epoch. 0 is not known.

@@ -42,7 +42,7 @@ func (g *pinnedSocket) acceptedLocked(s *Socket) {
 	g.acceptedAt = time.Now()
 	o.pinned[s] = g
 	o.notePairLocked(s)
-	o.turnedLocked(was)
+	o.stateChangedLocked(was)
 }
 
 func (g *pinnedSocket) finishedLocked(s *Socket) {
@@ -67,7 +67,7 @@ func (g *pinnedSocket) arrivedLocked(s *Socket) {
 	defer o.mu.Unlock()
 	if !g.queued {
 		g.queued = true
-		o.pushLocked(task{conn: g})
+		o.enqueueLocked(queuedEvent{socket: g})
 	}
 }
 
@@ -202,7 +202,7 @@ func (g *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 	s.mu.Unlock()
 	failure := errGoexit
 	defer func() { g.listenersReturned(failure) }()
-	o.begin(nil, what)
+	o.beginEvent(nil, what)
 	defer o.tab.leave()
 	t.enter()
 	defer t.leave()

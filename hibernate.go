@@ -102,7 +102,7 @@ func (c *clock) stop() {
 // restLocked begins to wait for hibernation, or oblivion, if nothing is left to do. was is the state that may have ended.
 // mu must be held.
 func (o *object) restLocked(was ObjectState) {
-	o.turnedLocked(was)
+	o.stateChangedLocked(was)
 	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
 		return
 	}
@@ -121,10 +121,10 @@ func (o *object) restLocked(was ObjectState) {
 // waitLocked has the clock look after o when its present state has lasted long enough. mu must be held.
 func (o *object) waitLocked() {
 	at, ok := o.patienceLocked()
-	if !ok || !o.dueAt.IsZero() && !at.Before(o.dueAt) { // then it is looked after early, and waits again
+	if !ok || !o.idleTimerAt.IsZero() && !at.Before(o.idleTimerAt) { // then it is looked after early, and waits again
 		return
 	}
-	o.dueAt = at
+	o.idleTimerAt = at
 	o.ns.clock.add(due{at, o})
 }
 
@@ -133,9 +133,9 @@ func (o *object) waitLocked() {
 func (o *object) patienceLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
-		return o.since.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
+		return o.stateSince.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
 	case len(o.registry.all) == 0 && !o.fenced && o.session.Load() == nil:
-		return o.since.Add(forgetAfter), true
+		return o.stateSince.Add(forgetAfter), true
 	}
 	return time.Time{}, false
 }
@@ -144,11 +144,11 @@ func (o *object) patienceLocked() (until time.Time, ok bool) {
 func (o *object) lookAfter(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.dueAt.Equal(at) {
+	if !o.idleTimerAt.Equal(at) {
 		return
 	}
-	o.dueAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.gone {
+	o.idleTimerAt = time.Time{}
+	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.forgotten {
 		return
 	}
 	until, ok := o.patienceLocked()
@@ -173,7 +173,7 @@ func (o *object) hibernateLocked() {
 // dropLocked drops the value, and what the queue has grown to. No event may be running. mu must be held.
 func (o *object) dropLocked() {
 	o.dropValueLocked(errHibernated)
-	o.queue = fifo[task]{o.queue.items[o.queue.head:], 0}
+	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
 	if o.queue.len() == 0 {
 		o.queue.items = nil
 	}
@@ -184,7 +184,7 @@ var errHibernated = errors.New("object is not in memory any more")
 
 // forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
 func (o *object) forgetLocked() {
-	o.gone = true
+	o.forgotten = true
 	o.tab.forgetLocked()
 	n := o.ns
 	n.mu.Lock()
@@ -208,7 +208,7 @@ func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 		return ErrReentrant
 	}
 	var pinned error
-	_, err := o.await(ctx, func() { pinned = o.hibernateNow() })
+	_, err := o.runQueued(ctx, func() { pinned = o.hibernateNow() })
 	if err != nil {
 		return err
 	}
@@ -220,11 +220,11 @@ func (o *object) hibernateNow() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	o.busy = false
+	o.eventRunning = false
 	if o.isPinnedLocked() {
 		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
 	}
 	o.dropLocked()
-	o.turnedLocked(was)
+	o.stateChangedLocked(was)
 	return nil
 }

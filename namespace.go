@@ -224,7 +224,7 @@ func (n *Namespace) object(id ID) *object {
 	if o := n.objects[id]; o != nil {
 		return o
 	}
-	o := &object{ns: n, id: id, since: time.Now()}
+	o := &object{ns: n, id: id, stateSince: time.Now()}
 	if payer != nil {
 		o.tab = newTab(payer, o, nil)
 	}

@@ -14,45 +14,45 @@ import (
 // object is what a namespace knows of one object: its sockets and settings always, its value while it is awake. Events
 // wait in a queue; a goroutine that runs them is there only while there are any.
 type object struct {
-	ns   *Namespace
-	id   ID
-	auto atomic.Pointer[autoResponses]
-	tab  *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
-	used Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
+	ns            *Namespace
+	id            ID
+	autoResponses atomic.Pointer[autoResponses]
+	tab           *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
+	used          Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
 	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
 
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue    fifo[task]
-	running  bool // a goroutine takes the turns, or puts the object to sleep
-	busy     bool // … and one of them is an event
-	gone     bool // the namespace has forgotten it
-	fenced   bool // another owner has it: it has stopped for ever
-	warned   bool // the log has said that the turn takes long
-	handles  abilities
-	value    Object // nil while hibernated
-	state    *State // of value, or of the construction that is going on
-	registry socketRegistry
-	waiting  int32                // calls in the queue that are still wanted
-	left     int32                // … and calls that nobody wants any more
-	turns    uint32               // counts the turns
-	limit    time.Duration        // SetEventTimeout
-	workers  map[*worker]struct{} // WaitUntil functions that run
-	doing    doing
-	pinned   map[*Socket]*pinnedSocket
-	serving  bool      // the event is a request
-	pairs    []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
-	since    time.Time // when it got into its present state
-	dueAt    time.Time // when the clock looks after it; zero: it does not
-	quiet    signal    // nothing is left to do, or to keep
+	queue          fifo[queuedEvent]
+	running        bool // a goroutine takes the turns, or puts the object to sleep
+	eventRunning   bool // … and one of them is an event
+	forgotten      bool // the namespace has forgotten it
+	fenced         bool // another owner has it: it has stopped for ever
+	warned         bool // the log has said that the turn takes long
+	handlers       handlerSet
+	value          Object // nil while hibernated
+	state          *State // of value, or of the construction that is going on
+	registry       socketRegistry
+	waitingCalls   int32                // calls in the queue that are still wanted
+	abandonedCalls int32                // … and calls that nobody wants any more
+	eventsBegun    uint32               // counts the turns
+	timeout        time.Duration        // SetEventTimeout
+	workers        map[*worker]struct{} // WaitUntil functions that run
+	current        currentEvent
+	pinned         map[*Socket]*pinnedSocket
+	inRequest      bool      // the event is a request
+	pairs          []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
+	stateSince     time.Time // when it got into its present state
+	idleTimerAt    time.Time // when the clock looks after it; zero: it does not
+	quiet          signal    // nothing is left to do, or to keep
 }
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
-type task struct {
-	conn eventSource
-	call *call
+type queuedEvent struct {
+	socket eventSource
+	call   *call
 }
 
 // eventSource is a socket of an object: a *member or a *guest.
@@ -64,35 +64,35 @@ type eventSource interface {
 }
 
 // abilities says what a value handles, so that what nobody wants wakes nobody.
-type abilities uint8
+type handlerSet uint8
 
 const (
-	knownAbilities abilities = 1 << iota
-	takesMessages
-	takesCloses
-	takesErrors
-	takesAlarms
+	handlersKnown handlerSet = 1 << iota
+	handlesMessages
+	handlesCloses
+	handlesErrors
+	handlesAlarms
 )
 
-func abilitiesOf(value Object) abilities {
-	can := knownAbilities
+func handlersOf(value Object) handlerSet {
+	can := handlersKnown
 	if _, ok := value.(MessageHandler); ok {
-		can |= takesMessages
+		can |= handlesMessages
 	}
 	if _, ok := value.(CloseHandler); ok {
-		can |= takesCloses
+		can |= handlesCloses
 	}
 	if _, ok := value.(ErrorHandler); ok {
-		can |= takesErrors
+		can |= handlesErrors
 	}
 	if _, ok := value.(AlarmHandler); ok {
-		can |= takesAlarms
+		can |= handlesAlarms
 	}
 	return can
 }
 
 // pushLocked queues t and sees to it that somebody takes the turns. mu must be held.
-func (o *object) pushLocked(t task) {
+func (o *object) enqueueLocked(t queuedEvent) {
 	o.queue.push(t)
 	if !o.running {
 		o.running = true
@@ -108,32 +108,32 @@ func (o *object) run() {
 			go o.run()
 		}
 	}()
-	for o.turn() {
+	for o.runNext() {
 	}
 	over = true
 }
 
-func (o *object) turn() bool {
+func (o *object) runNext() bool {
 	o.mu.Lock()
 	if o.queue.len() == 0 {
 		was := o.stateLocked()
-		o.running, o.busy = false, false
+		o.running, o.eventRunning = false, false
 		o.restLocked(was)
 		o.mu.Unlock()
 		return false
 	}
 	t := o.queue.pop()
-	o.turns++
+	o.eventsBegun++
 	o.warned = false
 	switch {
-	case t.conn != nil:
-		t.conn.dequeuedLocked()
-	case !o.takeLocked(t.call):
+	case t.socket != nil:
+		t.socket.dequeuedLocked()
+	case !o.beginCallLocked(t.call):
 		t.call = nil
 	}
 	o.mu.Unlock()
-	if t.conn != nil {
-		t.conn.deliverNext()
+	if t.socket != nil {
+		t.socket.deliverNext()
 	} else if t.call != nil {
 		defer close(t.call.done)
 		t.call.run()
@@ -167,32 +167,32 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 		return ErrReentrant
 	}
 	var failure error
-	c := &call{what: what, st: st, limited: true, run: func() {
+	c := &call{what: what, st: st, counted: true, run: func() {
 		if failure = ErrShutdown; o.ns.ctx.Err() == nil {
-			failure = errGone
-			o.eventFor(ctx, st, what, &failure, fn)
+			failure = errGoexitInHandler
+			o.runEventFor(ctx, st, what, &failure, fn)
 		}
 	}}
-	if err := o.wait(ctx, c); err != nil {
+	if err := o.runCall(ctx, c); err != nil {
 		return err
 	}
 	return failure
 }
 
 // errGone is the error of an event whose handler has called runtime.Goexit.
-var errGone = errors.New("edgews: object's handler ended its goroutine")
+var errGoexitInHandler = errors.New("edgews: object's handler ended its goroutine")
 
 // eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. It knows the object, and
 // whether the event is still running.
 type eventContext struct {
 	context.Context
-	o    *object
-	over atomic.Bool
-	cut  atomic.Pointer[cutContext] // nil until the handler asks for Done
+	o     *object
+	over  atomic.Bool
+	early atomic.Pointer[earlyEnd] // nil until the handler asks for Done
 }
 
 // cutContext is the context of an event with what ends it early.
-type cutContext struct {
+type earlyEnd struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	stop   func() bool
@@ -200,24 +200,24 @@ type cutContext struct {
 
 // Done is made when it is first asked for: most handlers never do.
 func (e *eventContext) Done() <-chan struct{} {
-	if c := e.cut.Load(); c != nil {
+	if c := e.early.Load(); c != nil {
 		return c.Done()
 	}
 	if e.Context == e.o.ns.ctx || e.over.Load() {
 		return e.Context.Done()
 	}
-	c := new(cutContext)
+	c := new(earlyEnd)
 	c.Context, c.cancel = context.WithCancelCause(e.Context)
 	c.stop = context.AfterFunc(e.o.ns.ctx, func() { c.cancel(ErrShutdown) })
-	if !e.cut.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
+	if !e.early.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
 		c.end()
 	}
-	return e.cut.Load().Done()
+	return e.early.Load().Done()
 }
 
 // Err is nil until Done is closed, or would be.
 func (e *eventContext) Err() error {
-	if c := e.cut.Load(); c != nil {
+	if c := e.early.Load(); c != nil {
 		return c.Err()
 	}
 	if err := e.Context.Err(); err != nil || e.over.Load() {
@@ -229,12 +229,12 @@ func (e *eventContext) Err() error {
 // end is called when the event is over.
 func (e *eventContext) end() {
 	e.over.Store(true)
-	if c := e.cut.Load(); c != nil {
+	if c := e.early.Load(); c != nil {
 		c.end()
 	}
 }
 
-func (c *cutContext) end() {
+func (c *earlyEnd) end() {
 	c.stop()
 	c.cancel(nil)
 }
@@ -253,7 +253,7 @@ func (e *eventContext) Value(key any) any {
 	case objectContextKey:
 		return e.o
 	}
-	if c := e.cut.Load(); c != nil { // so that context.Cause finds the cause
+	if c := e.early.Load(); c != nil { // so that context.Cause finds the cause
 		return c.Value(key)
 	}
 	return e.Context.Value(key)
@@ -261,15 +261,15 @@ func (e *eventContext) Value(key any) any {
 
 // event wakes the object and runs fn with its value. The error is in failure when it is over, also when fn has ended the
 // goroutine; it has been logged, unless it is fn's own.
-func (o *object) event(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
-	o.eventFor(ctx, nil, what, failure, fn)
+func (o *object) runEvent(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
+	o.runEventFor(ctx, nil, what, failure, fn)
 }
 
 // eventFor is event for the value of st alone; nil: for whichever is there.
-func (o *object) eventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
+func (o *object) runEventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
 	defer e.end()
-	if !o.begin(st, what) {
+	if !o.beginEvent(st, what) {
 		*failure = ErrAborted
 		return
 	}
@@ -297,7 +297,7 @@ func (o *object) crashed(handler string, cause any) error {
 	if cause == http.ErrAbortHandler { // no fault, but net/http's way to cut a connection
 		return http.ErrAbortHandler
 	}
-	err := errGone
+	err := errGoexitInHandler
 	if cause != nil {
 		err = &handlerPanic{o, handler, cause}
 	}
@@ -336,25 +336,25 @@ func (o *object) dropValueLocked(cause error) {
 
 // begin notes that the turn is an event, and with it that the object is active. It returns false, and notes nothing, if
 // the event is for the value of st and that has gone.
-func (o *object) begin(st *State, what string) bool {
+func (o *object) beginEvent(st *State, what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if st != nil && o.state != st {
 		return false
 	}
 	was := o.stateLocked()
-	o.busy = true
-	o.turnedLocked(was)
-	o.doing = doing{what, o.tab.enter()}
+	o.eventRunning = true
+	o.stateChangedLocked(was)
+	o.current = currentEvent{what, o.tab.enter()}
 	return true
 }
 
 // turnedLocked notes the time if the object is not in the state any more in which it was. This is where intervals in
 // which it is active begin and end. mu must be held.
-func (o *object) turnedLocked(was ObjectState) {
+func (o *object) stateChangedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
-		o.since = time.Now()
-		o.tab.turnedLocked(was, is, o.since)
+		o.stateSince = time.Now()
+		o.tab.turnedLocked(was, is, o.stateSince)
 	}
 }
 
@@ -381,7 +381,7 @@ func (o *object) wake(e *eventContext, old *State) (Object, error) {
 	o.mu.Lock()
 	aborted = o.state != st
 	if err == nil && !aborted {
-		o.value, o.handles = value, abilitiesOf(value)
+		o.value, o.handlers = value, handlersOf(value)
 	}
 	o.mu.Unlock()
 	switch {
@@ -417,8 +417,8 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 }
 
 // notice runs fn as an event that nobody waits for: the error is logged and changes nothing.
-func (o *object) notice(ctx context.Context, what string, fn func(context.Context, Object) error) (failure error) {
-	o.event(ctx, what, &failure, func(e *eventContext, value Object) error {
+func (o *object) runHandler(ctx context.Context, what string, fn func(context.Context, Object) error) (failure error) {
+	o.runEvent(ctx, what, &failure, func(e *eventContext, value Object) error {
 		err := fn(e, value)
 		switch peersFault := errors.Is(err, ErrBadMessage) || errors.Is(err, ErrUnknownType); {
 		case err == nil:
@@ -434,16 +434,16 @@ func (o *object) notice(ctx context.Context, what string, fn func(context.Contex
 }
 
 // wants says whether the object's value handles that, as far as is known.
-func (o *object) wants(a abilities) bool {
+func (o *object) mayHandle(a handlerSet) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.handles&knownAbilities == 0 || o.handles&a != 0
+	return o.handlers&handlersKnown == 0 || o.handlers&a != 0
 }
 
 // stateLocked says what of the object is in memory. mu must be held.
 func (o *object) stateLocked() ObjectState {
 	switch {
-	case o.busy || o.isPinnedLocked():
+	case o.eventRunning || o.isPinnedLocked():
 		return ObjectActive
 	case o.value != nil:
 		return ObjectIdle
@@ -455,5 +455,5 @@ func (o *object) stateLocked() ObjectState {
 func (o *object) info() (ObjectInfo, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return ObjectInfo{o.id, o.stateLocked(), o.since, len(o.registry.all), o.pinsLocked()}, !o.gone
+	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked()}, !o.forgotten
 }

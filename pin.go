@@ -12,10 +12,10 @@ const (
 	pinAccepted pinKind = iota
 	pinOutbound
 	pinHeld
-	pinKinds
+	pinKindCount
 )
 
-var pinNames = [pinKinds]string{"accepted socket", "outbound socket", "held socket"}
+var pinNames = [pinKindCount]string{"accepted socket", "outbound socket", "held socket"}
 
 // belong notes that s was made in an event of an object, if ctx is the context of one.
 func (s *Socket) bindToObject(ctx context.Context, how pinKind) {
@@ -70,7 +70,7 @@ func (st *State) Hold(s *Socket) {
 
 // pinsLocked names what keeps the object awake. mu must be held.
 func (o *object) pinsLocked() (names []string) {
-	if o.busy {
+	if o.eventRunning {
 		names = append(names, "event")
 	}
 	if len(o.workers) > 0 {
@@ -79,7 +79,7 @@ func (o *object) pinsLocked() (names []string) {
 	if o.isStorageInUseLocked() {
 		names = append(names, "storage")
 	}
-	var there [pinKinds]bool
+	var there [pinKindCount]bool
 	for _, g := range o.pinned {
 		there[g.kind] = true
 	}

@@ -62,7 +62,7 @@ func (m *objectSocket) arrivedLocked(*Socket) {
 		return
 	}
 	m.queued = true
-	o.pushLocked(task{conn: m})
+	o.enqueueLocked(queuedEvent{socket: m})
 }
 
 func (m *objectSocket) dequeuedLocked() { m.queued = false }

@@ -42,7 +42,7 @@ func (o *object) use(ctx context.Context, st *State) (*session, error) {
 		o.session.Store(s)
 	}
 	s.calls++
-	o.turnedLocked(was)
+	o.stateChangedLocked(was)
 	return s, nil
 }
 

@@ -194,7 +194,7 @@ func (o *object) unfinished() string {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if waiting := o.queue.len() - int(o.left); waiting > 0 {
+	if waiting := o.queue.len() - int(o.abandonedCalls); waiting > 0 {
 		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
 	}
 	if sockets := len(o.registry.all); sockets > 0 {

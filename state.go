@@ -214,7 +214,7 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 	if st.goneLocked() {
 		return ErrAborted
 	}
-	st.o.limit = d
+	st.o.timeout = d
 	return nil
 }
 
@@ -225,14 +225,14 @@ func (st *State) EventTimeout() time.Duration {
 	if st.goneLocked() {
 		return 0
 	}
-	return st.o.limit
+	return st.o.timeout
 }
 
 // eventTimeout returns what SetEventTimeout has set.
 func (o *object) eventTimeout() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.limit
+	return o.timeout
 }
 
 // WaitUntil runs fn in a goroutine of its own, beside the object's events, and keeps the object awake until it returns.
@@ -251,7 +251,7 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 	}
 	o.workers[w] = struct{}{}
 	st.workLocked().running++
-	o.turnedLocked(was)
+	o.stateChangedLocked(was)
 	ctx := st.lifetimeLocked()
 	o.mu.Unlock()
 	go st.work(ctx, w, fn)
