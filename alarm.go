@@ -116,7 +116,7 @@ func (o *object) alarmTurn() {
 	}
 	failure := errGoexitInHandler
 	defer func() { o.alarmRang(entry, failure) }()
-	o.runEvent(o.ns.ctx, "Alarm", &failure, func(e *eventContext, value Object) error {
+	o.runEvent(o.ns.eventsContext, "Alarm", &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
@@ -133,15 +133,15 @@ func (o *object) alarmTurn() {
 // alarmRings returns the alarm that goes off, if there is one and it is due.
 func (o *object) alarmRings() (entry alarmEntry, ok bool) {
 	n := o.ns
-	if n.closing.begun() { // it will go off in the next process
+	if n.shutdown.hasBegun() { // it will go off in the next process
 		return entry, false
 	}
 	s, store, err := o.own()
 	if err == nil {
 		defer s.done()
 		defer s.unlock()
-		if entry, err = readAlarm(n.ctx, store); err == nil && entry.at.IsZero() {
-			err = s.commitLocked(n.ctx, nil, store, noAlarm()) // the engine knows of one
+		if entry, err = readAlarm(n.eventsContext, store); err == nil && entry.at.IsZero() {
+			err = s.commitLocked(n.eventsContext, nil, store, noAlarm()) // the engine knows of one
 		}
 	}
 	switch {
@@ -179,7 +179,7 @@ func (o *object) alarmRang(entry alarmEntry, failure error) {
 	defer s.unlock()
 	if s.isRinging() {
 		next := o.afterAlarm(entry, failure)
-		if err := s.commitLocked(n.ctx, nil, store, next.batch()); err != nil {
+		if err := s.commitLocked(n.eventsContext, nil, store, next.batch()); err != nil {
 			o.alarmStuck(err)
 			return
 		}
@@ -209,11 +209,11 @@ func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
 
 // own begins to write for edgews itself. The session's unlock and done end it.
 func (o *object) own() (*session, ObjectStore, error) {
-	s, err := o.use(o.ns.ctx, nil)
+	s, err := o.use(o.ns.eventsContext, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.lock(o.ns.ctx)
+	store, err := s.lock(o.ns.eventsContext)
 	if err != nil {
 		s.done()
 		return nil, nil, err
@@ -227,7 +227,7 @@ func (o *object) alarmStuck(err error) {
 	switch {
 	case errors.Is(err, ErrFenced):
 		n.alarms.rest(o.id, endOfTime)
-	case n.closing.at() != cutOff:
+	case n.shutdown.currentPhase() != eventsCutOff:
 		n.logger().Error("edgews: storage does not work for an alarm", "namespace", n.name, "object", o.id.String(), "error", err)
 		n.alarms.rest(o.id, time.Now().Add(alarmRetry))
 	}

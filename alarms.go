@@ -140,7 +140,7 @@ func (a *alarms) look() {
 // page starts the alarms that are due, of those that the store names first. It returns whether to go on with another.
 func (a *alarms) page() bool {
 	limit := a.limit()
-	found, err := a.n.opts.Store.DueAlarms(a.n.ctx, a.n.name, endOfTime, limit)
+	found, err := a.n.opts.Store.DueAlarms(a.n.eventsContext, a.n.name, endOfTime, limit)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	more := a.startLocked(found) && len(found) >= limit
@@ -210,8 +210,8 @@ func (a *alarms) postponeLocked(err error) {
 // see has an alarm go off as a turn of its object.
 func (a *alarms) see(id ID) {
 	for ok := false; !ok; {
-		o := a.n.object(id)
-		ok, _ = o.runQueued(a.n.ctx, o.alarmTurn)
+		o := a.n.objectFor(id)
+		ok, _ = o.runQueued(a.n.eventsContext, o.alarmTurn)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -48,7 +48,7 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
 	st.o.autoResponses.Store(set)
@@ -69,7 +69,7 @@ func (p AutoResponse) check() error {
 
 // AutoResponses returns what SetAutoResponse has set; the slice is the caller's.
 func (st *State) AutoResponses() []AutoResponse {
-	if set := st.o.autoResponses.Load(); set != nil && st.check() == nil {
+	if set := st.o.autoResponses.Load(); set != nil && st.checkNotDropped() == nil {
 		return slices.Clone(set.pairs)
 	}
 	return nil

@@ -72,7 +72,7 @@ func (o *object) runCall(ctx context.Context, c *call) error {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-c.valueDropped:
-		case <-o.ns.ctx.Done():
+		case <-o.ns.eventsContext.Done():
 			err = ErrShutdown
 		}
 		if o.abandon(c) {
@@ -91,7 +91,7 @@ func (o *object) enqueue(c *call) (running bool, err error) {
 		if err := o.usableLocked(c.st); err != nil {
 			return false, err
 		}
-		c.valueDropped = c.st.workLocked().gone.wait()
+		c.valueDropped = c.st.backgroundLocked().valueDropped.wait()
 	}
 	most := o.ns.opts.MaxWaiting
 	switch {

@@ -42,7 +42,7 @@ func (m *objectSocket) deliverMessageAndUnlock() {
 		l.transmit()
 	case reply != nil:
 		s.respond(reply)
-	case m.o.ns.ctx.Err() == nil && m.o.mayHandle(handlesMessages): // or Shutdown has cut
+	case m.o.ns.eventsContext.Err() == nil && m.o.mayHandle(handlesMessages): // or Shutdown has cut
 		m.runHandler("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
 				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})
@@ -82,10 +82,10 @@ func (m *objectSocket) deliverEnd(fate *ending) {
 func (m *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
 	limit := m.o.eventTimeout()
 	if limit == 0 {
-		_ = m.o.runHandler(m.o.ns.ctx, what, fn)
+		_ = m.o.runHandler(m.o.ns.eventsContext, what, fn)
 		return
 	}
-	_ = m.o.runHandler(m.o.ns.ctx, what, func(ctx context.Context, value Object) error {
+	_ = m.o.runHandler(m.o.ns.eventsContext, what, func(ctx context.Context, value Object) error {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		return fn(ctx, value)

@@ -38,7 +38,7 @@ func (n *Namespace) Explain(p Plan) iter.Seq[Explanation] {
 	return func(yield func(Explanation) bool) {
 		p := p.unit()
 		var all []Explanation
-		for _, o := range n.all() {
+		for _, o := range n.allObjects() {
 			if e, ok := o.explain(p); ok {
 				all = append(all, e)
 			}
@@ -112,7 +112,7 @@ func (o *object) explain(p Plan) (e Explanation, ok bool) {
 // usedSoFar returns what the object and its sockets have used.
 func (o *object) usedSoFar() Usage {
 	o.tab.settle(false)
-	for _, s := range o.sockets() {
+	for _, s := range o.allSockets() {
 		s.mu.Lock()
 		if t := s.tab; t != nil && t.object == o {
 			t.bookLocked(FactTraffic, false)
@@ -125,7 +125,7 @@ func (o *object) usedSoFar() Usage {
 }
 
 // sockets returns all that the object has, accepted either way.
-func (o *object) sockets() (all []*Socket) {
+func (o *object) allSockets() (all []*Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, m := range o.registry.all {

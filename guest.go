@@ -54,7 +54,7 @@ func (g *pinnedSocket) finishedLocked(s *Socket) {
 	if len(o.pinned) == 0 {
 		o.pinned = nil
 	}
-	o.restLocked(was)
+	o.checkIdleLocked(was)
 }
 
 // arrivedLocked gives g a turn if an event is to be delivered, unless it waits for one already.
@@ -146,7 +146,7 @@ func (g *pinnedSocket) deliverMessageAndUnlock() {
 	it := s.takeLocked()
 	g.arrivedLocked(s) // again, behind the others
 	defer it.buf.free()
-	if g.o.ns.ctx.Err() != nil { // Shutdown has cut
+	if g.o.ns.eventsContext.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
 		return
 	}

@@ -16,35 +16,35 @@ import (
 const forgetAfter = 70 * time.Second
 
 // clock knows when which object is to be looked after.
-type clock struct {
+type idleTimers struct {
 	mu      sync.Mutex // below an object's
-	due     dues
+	due     idleTimerHeap
 	timer   *time.Timer
 	timerAt time.Time // when timer fires; zero: it is not set
 }
 
 // due is a time at which o is to be looked after, by the monotonic clock, unless it has another by then.
-type due struct {
+type idleTimer struct {
 	at time.Time
 	o  *object
 }
 
 // dues is a heap, the earliest first.
-type dues []due
+type idleTimerHeap []idleTimer
 
-func (d dues) Len() int           { return len(d) }
-func (d dues) Less(i, j int) bool { return d[i].at.Before(d[j].at) }
-func (d dues) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *dues) Push(x any)        { *d = append(*d, x.(due)) }
-func (d *dues) Pop() any {
+func (d idleTimerHeap) Len() int           { return len(d) }
+func (d idleTimerHeap) Less(i, j int) bool { return d[i].at.Before(d[j].at) }
+func (d idleTimerHeap) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+func (d *idleTimerHeap) Push(x any)        { *d = append(*d, x.(idleTimer)) }
+func (d *idleTimerHeap) Pop() any {
 	last := len(*d) - 1
 	x := (*d)[last]
-	(*d)[last] = due{}
+	(*d)[last] = idleTimer{}
 	*d = (*d)[:last]
 	return x
 }
 
-func (c *clock) add(d due) {
+func (c *idleTimers) add(d idleTimer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	heap.Push(&c.due, d)
@@ -52,45 +52,45 @@ func (c *clock) add(d due) {
 }
 
 // armLocked sets the timer to what is due first. mu must be held.
-func (c *clock) armLocked() {
+func (c *idleTimers) armLocked() {
 	if len(c.due) == 0 || !c.timerAt.IsZero() && !c.due[0].at.Before(c.timerAt) {
 		return
 	}
 	c.timerAt = c.due[0].at
 	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(c.timerAt), c.tick)
+		c.timer = time.AfterFunc(time.Until(c.timerAt), c.fire)
 	} else {
 		c.timer.Reset(time.Until(c.timerAt))
 	}
 }
 
 // tick looks after everything that is due.
-func (c *clock) tick() {
+func (c *idleTimers) fire() {
 	for {
 		d, ok := c.next()
 		if !ok {
 			return
 		}
-		d.o.lookAfter(d.at)
+		d.o.idleTimerFired(d.at)
 	}
 }
 
 // next takes what is due, and sets the timer when nothing more is.
-func (c *clock) next() (due, bool) {
+func (c *idleTimers) next() (idleTimer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.due) > 0 && !c.due[0].at.After(time.Now()) {
-		return heap.Pop(&c.due).(due), true
+		return heap.Pop(&c.due).(idleTimer), true
 	}
 	if len(c.due) == 0 {
 		c.due = nil
 	}
 	c.timerAt = time.Time{}
 	c.armLocked()
-	return due{}, false
+	return idleTimer{}, false
 }
 
-func (c *clock) stop() {
+func (c *idleTimers) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = nil
@@ -101,7 +101,7 @@ func (c *clock) stop() {
 
 // restLocked begins to wait for hibernation, or oblivion, if nothing is left to do. was is the state that may have ended.
 // mu must be held.
-func (o *object) restLocked(was ObjectState) {
+func (o *object) checkIdleLocked(was ObjectState) {
 	o.stateChangedLocked(was)
 	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
 		return
@@ -109,28 +109,28 @@ func (o *object) restLocked(was ObjectState) {
 	if len(o.registry.all) == 0 {
 		o.quiet.broadcast()
 	}
-	if o.ns.closing.at() == cutOff { // nobody will look after it
-		o.dropLocked()
+	if o.ns.shutdown.currentPhase() == eventsCutOff { // nobody will look after it
+		o.unloadLocked()
 	}
 	if o.value == nil {
 		o.releaseLocked()
 	}
-	o.waitLocked()
+	o.setIdleTimerLocked()
 }
 
 // waitLocked has the clock look after o when its present state has lasted long enough. mu must be held.
-func (o *object) waitLocked() {
-	at, ok := o.patienceLocked()
+func (o *object) setIdleTimerLocked() {
+	at, ok := o.idleDeadlineLocked()
 	if !ok || !o.idleTimerAt.IsZero() && !at.Before(o.idleTimerAt) { // then it is looked after early, and waits again
 		return
 	}
 	o.idleTimerAt = at
-	o.ns.clock.add(due{at, o})
+	o.ns.idleTimers.add(idleTimer{at, o})
 }
 
 // patienceLocked says until when an object that rests stays as it is; not ok: for as long as nothing happens. mu must
 // be held.
-func (o *object) patienceLocked() (until time.Time, ok bool) {
+func (o *object) idleDeadlineLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
 		return o.stateSince.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
@@ -141,7 +141,7 @@ func (o *object) patienceLocked() (until time.Time, ok bool) {
 }
 
 // lookAfter hibernates or forgets o, if it is time.
-func (o *object) lookAfter(at time.Time) {
+func (o *object) idleTimerFired(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.idleTimerAt.Equal(at) {
@@ -151,11 +151,11 @@ func (o *object) lookAfter(at time.Time) {
 	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.forgotten {
 		return
 	}
-	until, ok := o.patienceLocked()
+	until, ok := o.idleDeadlineLocked()
 	switch {
 	case !ok:
 	case until.After(time.Now()):
-		o.waitLocked()
+		o.setIdleTimerLocked()
 	case o.value != nil:
 		o.hibernateLocked()
 	default:
@@ -166,12 +166,12 @@ func (o *object) lookAfter(at time.Time) {
 // hibernateLocked drops the value of an object that rests. mu must be held.
 func (o *object) hibernateLocked() {
 	was := o.stateLocked()
-	o.dropLocked()
-	o.restLocked(was)
+	o.unloadLocked()
+	o.checkIdleLocked(was)
 }
 
 // dropLocked drops the value, and what the queue has grown to. No event may be running. mu must be held.
-func (o *object) dropLocked() {
+func (o *object) unloadLocked() {
 	o.dropValueLocked(errHibernated)
 	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
 	if o.queue.len() == 0 {
@@ -200,7 +200,7 @@ var ErrPinned = errors.New("edgews: object cannot hibernate now")
 // it fail with ErrPinned, and with ErrReentrant it fails in an event of that object. An ID of another namespace is
 // ErrInvalidID. An object that is not awake is left as it is.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
-	o := n.known(id)
+	o := n.lookup(id)
 	switch {
 	case o == nil:
 		return n.checkID(id)
@@ -224,7 +224,7 @@ func (o *object) hibernateNow() error {
 	if o.isPinnedLocked() {
 		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
 	}
-	o.dropLocked()
+	o.unloadLocked()
 	o.stateChangedLocked(was)
 	return nil
 }

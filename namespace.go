@@ -100,17 +100,17 @@ const defaultHibernateAfter = 10 * time.Second
 // Namespace is a set of objects of one kind, each of which lives at most once. All methods may be called from any
 // goroutine.
 type Namespace struct {
-	name      string
-	construct func(context.Context, *State) (Object, error)
-	opts      NamespaceOptions
-	ctx       context.Context // of every event; cancelled when Shutdown cuts
-	cut       context.CancelCauseFunc
-	working   context.Context // of all that WaitUntil runs; cancelled when Shutdown has closed the sockets
-	tell      context.CancelCauseFunc
-	claimed   bool // its name, on its Store
-	clock     clock
-	closing   shutdown
-	alarms    alarms
+	name              string
+	construct         func(context.Context, *State) (Object, error)
+	opts              NamespaceOptions
+	eventsContext     context.Context // of every event; cancelled when Shutdown cuts
+	cancelEvents      context.CancelCauseFunc
+	backgroundContext context.Context // of all that WaitUntil runs; cancelled when Shutdown has closed the sockets
+	cancelBackground  context.CancelCauseFunc
+	nameRegistered    bool // its name, on its Store
+	idleTimers        idleTimers
+	shutdown          shutdownProgress
+	alarms            alarms
 
 	mu      sync.Mutex // below every other
 	objects map[ID]*object
@@ -141,15 +141,15 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
-	n.ctx, n.cut = context.WithCancelCause(context.Background())
-	n.working, n.tell = context.WithCancelCause(n.ctx)
+	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
+	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.alarms.n = n
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
 	}
-	n.claimName()
+	n.registerName()
 	n.alarms.arm(time.Now()) // of the objects that nobody will ask for
 	return n
 }
@@ -160,46 +160,46 @@ func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
 
 // claims are the names of namespaces on Stores that programs have made. A Store of a type that cannot be compared is not
 // among them.
-var claims struct {
+var namespaceNames struct {
 	mu    sync.Mutex // a leaf
-	names map[nameClaim]struct{}
+	names map[namespaceName]struct{}
 }
 
-type nameClaim struct {
+type namespaceName struct {
 	store Store
 	name  string
 }
 
 // claimName claims the name of n on its Store.
-func (n *Namespace) claimName() {
+func (n *Namespace) registerName() {
 	if !reflect.ValueOf(n.opts.Store).Comparable() {
 		return
 	}
-	claims.mu.Lock()
-	defer claims.mu.Unlock()
-	c := nameClaim{n.opts.Store, n.name}
-	if _, taken := claims.names[c]; taken {
+	namespaceNames.mu.Lock()
+	defer namespaceNames.mu.Unlock()
+	c := namespaceName{n.opts.Store, n.name}
+	if _, taken := namespaceNames.names[c]; taken {
 		panic(fmt.Sprintf("edgews: NewNamespace: there is a namespace %q on this Store already; use that one, or shut it down first", n.name))
 	}
-	if claims.names == nil {
-		claims.names = make(map[nameClaim]struct{})
+	if namespaceNames.names == nil {
+		namespaceNames.names = make(map[namespaceName]struct{})
 	}
-	claims.names[c] = struct{}{}
-	n.claimed = true
+	namespaceNames.names[c] = struct{}{}
+	n.nameRegistered = true
 }
 
 // freeName lets another namespace have the name.
-func (n *Namespace) freeName() {
-	if !n.claimed {
+func (n *Namespace) unregisterName() {
+	if !n.nameRegistered {
 		return
 	}
-	claims.mu.Lock()
-	defer claims.mu.Unlock()
-	delete(claims.names, nameClaim{n.opts.Store, n.name})
+	namespaceNames.mu.Lock()
+	defer namespaceNames.mu.Unlock()
+	delete(namespaceNames.names, namespaceName{n.opts.Store, n.name})
 }
 
 // known returns the object with that ID, if there is one in memory.
-func (n *Namespace) known(id ID) *object {
+func (n *Namespace) lookup(id ID) *object {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.objects[id]
@@ -207,18 +207,18 @@ func (n *Namespace) known(id ID) *object {
 
 // checkID returns ErrInvalidID for an ID of another namespace, and for the zero ID.
 func (n *Namespace) checkID(id ID) error {
-	if n.known(id) != nil {
+	if n.lookup(id) != nil {
 		return nil
 	}
 	return n.verifyID(id)
 }
 
 // object returns the object with that ID, which is made if need be.
-func (n *Namespace) object(id ID) *object {
-	if o := n.known(id); o != nil {
+func (n *Namespace) objectFor(id ID) *object {
+	if o := n.lookup(id); o != nil {
 		return o
 	}
-	payer := n.payer(id)
+	payer := n.meterFor(id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if o := n.objects[id]; o != nil {
@@ -233,7 +233,7 @@ func (n *Namespace) object(id ID) *object {
 }
 
 // payer returns the meter that counts what an object uses, or nil.
-func (n *Namespace) payer(id ID) *Meter {
+func (n *Namespace) meterFor(id ID) *Meter {
 	if n.opts.Meter == nil || n.opts.Tenant == nil {
 		return n.opts.Meter
 	}
@@ -241,7 +241,7 @@ func (n *Namespace) payer(id ID) *Meter {
 }
 
 // all returns the objects as they are now.
-func (n *Namespace) all() []*object {
+func (n *Namespace) allObjects() []*object {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := make([]*object, 0, len(n.objects))
@@ -294,7 +294,7 @@ type ObjectInfo struct {
 // and those that had either a minute ago.
 func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 	return func(yield func(ObjectInfo) bool) {
-		for _, o := range n.all() {
+		for _, o := range n.allObjects() {
 			if info, ok := o.info(); ok && !yield(info) {
 				return
 			}

@@ -118,7 +118,7 @@ func (o *object) runNext() bool {
 	if o.queue.len() == 0 {
 		was := o.stateLocked()
 		o.running, o.eventRunning = false, false
-		o.restLocked(was)
+		o.checkIdleLocked(was)
 		o.mu.Unlock()
 		return false
 	}
@@ -144,10 +144,10 @@ func (o *object) runNext() bool {
 // do runs fn as an event of the object with that ID and returns its error. what says what the event is.
 func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
 	for {
-		if n.closing.at() == cutOff {
+		if n.shutdown.currentPhase() == eventsCutOff {
 			return ErrShutdown
 		}
-		if err := n.object(id).do(ctx, nil, what, fn); err != errForgotten {
+		if err := n.objectFor(id).do(ctx, nil, what, fn); err != errForgotten {
 			return err
 		}
 	}
@@ -168,7 +168,7 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 	}
 	var failure error
 	c := &call{what: what, st: st, counted: true, run: func() {
-		if failure = ErrShutdown; o.ns.ctx.Err() == nil {
+		if failure = ErrShutdown; o.ns.eventsContext.Err() == nil {
 			failure = errGoexitInHandler
 			o.runEventFor(ctx, st, what, &failure, fn)
 		}
@@ -203,12 +203,12 @@ func (e *eventContext) Done() <-chan struct{} {
 	if c := e.early.Load(); c != nil {
 		return c.Done()
 	}
-	if e.Context == e.o.ns.ctx || e.over.Load() {
+	if e.Context == e.o.ns.eventsContext || e.over.Load() {
 		return e.Context.Done()
 	}
 	c := new(earlyEnd)
 	c.Context, c.cancel = context.WithCancelCause(e.Context)
-	c.stop = context.AfterFunc(e.o.ns.ctx, func() { c.cancel(ErrShutdown) })
+	c.stop = context.AfterFunc(e.o.ns.eventsContext, func() { c.cancel(ErrShutdown) })
 	if !e.early.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
 		c.end()
 	}
@@ -223,7 +223,7 @@ func (e *eventContext) Err() error {
 	if err := e.Context.Err(); err != nil || e.over.Load() {
 		return err
 	}
-	return e.o.ns.ctx.Err()
+	return e.o.ns.eventsContext.Err()
 }
 
 // end is called when the event is over.
@@ -329,7 +329,7 @@ func (e *handlerPanic) Unwrap() error {
 // why. mu must be held.
 func (o *object) dropValueLocked(cause error) {
 	if o.state != nil {
-		o.state.endLocked(cause)
+		o.state.dropLocked(cause)
 	}
 	o.value, o.state = nil, nil
 }

@@ -63,7 +63,7 @@ func (s *Socket) pinToLocked(o *object, how pinKind) {
 // NewWebSocket, NewPair or somewhere else. Call it before adding listeners: one that runs already goes on where it is. It
 // does nothing for a socket that keeps an object awake already, or that an object has accepted.
 func (st *State) Hold(s *Socket) {
-	if s != nil && st.check() == nil {
+	if s != nil && st.checkNotDropped() == nil {
 		s.pinTo(st.o, pinHeld)
 	}
 }

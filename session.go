@@ -58,9 +58,9 @@ func (o *object) usableLocked(st *State) error {
 	switch {
 	case o.fenced:
 		return ErrFenced
-	case o.ns.closing.at() == cutOff:
+	case o.ns.shutdown.currentPhase() == eventsCutOff:
 		return ErrShutdown
-	case st != nil && st.goneLocked():
+	case st != nil && st.isDroppedLocked():
 		return ErrAborted
 	}
 	return nil
@@ -73,7 +73,7 @@ func (s *session) done() {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	s.calls--
-	o.restLocked(was)
+	o.checkIdleLocked(was)
 }
 
 func (s *session) current() ObjectStore {
@@ -180,7 +180,7 @@ func (s *session) commitLocked(ctx context.Context, st *State, store ObjectStore
 		}
 		s.gate.open()
 	}()
-	err = store.Commit(commitContext{s.o.ns.ctx, ctx}, b)
+	err = store.Commit(commitContext{s.o.ns.eventsContext, ctx}, b)
 	if err == nil && b.Alarm != nil {
 		s.alarmChanged(b.Alarm.Time)
 	}
@@ -255,7 +255,7 @@ func (s *session) release(store ObjectStore) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.unlock()
-	o.restLocked(o.stateLocked())
+	o.checkIdleLocked(o.stateLocked())
 }
 
 // awaitRelease waits until nobody uses the storage of an object that rests.
@@ -272,6 +272,6 @@ func (o *object) awaitRelease(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.unlock()
-	o.restLocked(o.stateLocked()) // the last call may just have ended, and found the turn taken
+	o.checkIdleLocked(o.stateLocked()) // the last call may just have ended, and found the turn taken
 	return nil
 }

@@ -12,50 +12,50 @@ import (
 )
 
 // shutdown is how far a namespace's end has come.
-type shutdown struct {
+type shutdownProgress struct {
 	mu    sync.Mutex // a leaf
-	state shutdownState
+	phase shutdownPhase
 	done  chan struct{}
 }
 
-type shutdownState uint8
+type shutdownPhase uint8
 
 const (
-	serving shutdownState = iota
-	closing               // no new sockets
-	cutOff                // no events but the ends of sockets
+	notShuttingDown shutdownPhase = iota
+	closingSockets                // no new sockets
+	eventsCutOff                  // no events but the ends of sockets
 )
 
-func (s *shutdown) at() shutdownState {
+func (s *shutdownProgress) currentPhase() shutdownPhase {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state
+	return s.phase
 }
 
-func (s *shutdown) begun() bool { return s.at() != serving }
+func (s *shutdownProgress) hasBegun() bool { return s.currentPhase() != notShuttingDown }
 
 // refuses says whether r comes too late.
-func (s *shutdown) refuses(r *http.Request) bool {
-	state := s.at()
-	return state == cutOff || state == closing && IsUpgrade(r)
+func (s *shutdownProgress) refuses(r *http.Request) bool {
+	state := s.currentPhase()
+	return state == eventsCutOff || state == closingSockets && IsUpgrade(r)
 }
 
 // begin reports whether the caller is the first.
-func (s *shutdown) begin() (first bool) {
+func (s *shutdownProgress) begin() (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != serving {
+	if s.phase != notShuttingDown {
 		return false
 	}
-	s.state, s.done = closing, make(chan struct{})
+	s.phase, s.done = closingSockets, make(chan struct{})
 	return true
 }
 
 // cut lets no more events in.
-func (s *shutdown) cut() {
+func (s *shutdownProgress) cutOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = cutOff
+	s.phase = eventsCutOff
 }
 
 // closeSpread is over how long the sockets are closed, so that not all clients come back in the same moment.
@@ -82,35 +82,35 @@ const closeSpread = time.Second
 //
 // net/http does not wait for that function: call Shutdown once more before the process ends.
 func (n *Namespace) Shutdown(ctx context.Context) error {
-	if !n.closing.begin() {
+	if !n.shutdown.begin() {
 		select {
-		case <-n.closing.done:
+		case <-n.shutdown.done:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	defer close(n.closing.done)
-	defer n.freeName()
+	defer close(n.shutdown.done)
+	defer n.unregisterName()
 	n.alarms.stop()
 	n.closeSockets(ctx)
-	n.tell(ErrShutdown)
+	n.cancelBackground(ErrShutdown)
 	err := n.quiesce(ctx)
 	if err != nil {
 		err = n.unfinished(err)
 	}
-	n.closing.cut()
-	n.cut(ErrShutdown)
+	n.shutdown.cutOff()
+	n.cancelEvents(ErrShutdown)
 	n.cutSockets()
-	n.clock.stop()
-	n.dropAll()
+	n.idleTimers.stop()
+	n.unloadAll()
 	return cmp.Or(err, n.releaseAll(ctx), n.opts.Meter.Flush(ctx))
 }
 
 // sockets returns all that objects have, accepted either way.
 func (n *Namespace) sockets() (all []*Socket) {
-	for _, o := range n.all() {
-		all = append(all, o.sockets()...)
+	for _, o := range n.allObjects() {
+		all = append(all, o.allSockets()...)
 	}
 	return all
 }
@@ -148,7 +148,7 @@ func waitForTimer(ctx context.Context, timer *time.Timer) error {
 func (n *Namespace) quiesce(ctx context.Context) error {
 	for again := true; again; {
 		again = false
-		for _, o := range n.all() {
+		for _, o := range n.allObjects() {
 			waited, err := o.quiesce(ctx)
 			if err != nil {
 				return err
@@ -168,7 +168,7 @@ const (
 func (n *Namespace) unfinished(err error) error {
 	var names []string
 	count := 0
-	for _, o := range n.all() {
+	for _, o := range n.allObjects() {
 		if o.isQuiet() {
 			continue
 		}
@@ -252,8 +252,8 @@ func (n *Namespace) cutSockets() {
 }
 
 // dropAll drops the values of all objects in which no handler is stuck.
-func (n *Namespace) dropAll() {
-	for _, o := range n.all() {
+func (n *Namespace) unloadAll() {
+	for _, o := range n.allObjects() {
 		o.mu.Lock()
 		if !o.running && !o.isPinnedLocked() {
 			o.hibernateLocked()
@@ -264,7 +264,7 @@ func (n *Namespace) dropAll() {
 
 // releaseAll waits until nobody uses the store any more.
 func (n *Namespace) releaseAll(ctx context.Context) error {
-	for _, o := range n.all() {
+	for _, o := range n.allObjects() {
 		if err := o.awaitRelease(ctx); err != nil {
 			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}

@@ -19,55 +19,55 @@ import (
 type State struct {
 	o *object
 
-	begun *work // nil: nothing yet. Guarded by the object's mu
+	background *backgroundWork // nil: nothing yet. Guarded by the object's mu
 }
 
 // work is what a value has begun with Do and WaitUntil. It is guarded by the object's mu.
-type work struct {
-	gone     signal          // the value has gone
-	running  int             // WaitUntil functions
-	lifetime context.Context // of those; made when the first needs it
-	cancel   context.CancelCauseFunc
+type backgroundWork struct {
+	valueDropped signal          // the value has gone
+	running      int             // WaitUntil functions
+	ctx          context.Context // of those; made when the first needs it
+	cancel       context.CancelCauseFunc
 }
 
 // workLocked returns what the value has begun. The object's mu must be held.
-func (st *State) workLocked() *work {
-	if st.begun == nil {
-		st.begun = new(work)
+func (st *State) backgroundLocked() *backgroundWork {
+	if st.background == nil {
+		st.background = new(backgroundWork)
 	}
-	return st.begun
+	return st.background
 }
 
 // goneLocked reports whether the value has gone. The object's mu must be held.
-func (st *State) goneLocked() bool { return st.o.state != st }
+func (st *State) isDroppedLocked() bool { return st.o.state != st }
 
 // check returns ErrAborted if the value has gone.
-func (st *State) check() error {
+func (st *State) checkNotDropped() error {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
 	return nil
 }
 
 // endLocked is told that the value is about to go, and why. The object's mu must be held.
-func (st *State) endLocked(cause error) {
-	if st.begun == nil {
+func (st *State) dropLocked(cause error) {
+	if st.background == nil {
 		return
 	}
-	st.begun.gone.broadcast()
+	st.background.valueDropped.broadcast()
 	if !errors.Is(cause, ErrAborted) {
 		cause = fmt.Errorf("%w: %w", ErrAborted, cause)
 	}
-	st.begun.endLocked(cause)
+	st.background.cancelLocked(cause)
 }
 
 // endLocked cancels the context of the WaitUntil functions, if there is one. The object's mu must be held.
-func (w *work) endLocked(cause error) {
+func (w *backgroundWork) cancelLocked(cause error) {
 	if w.cancel != nil {
 		w.cancel(cause)
-		w.lifetime, w.cancel = nil, nil
+		w.ctx, w.cancel = nil, nil
 	}
 }
 
@@ -149,9 +149,9 @@ func (st *State) enlist(m *objectSocket, tags []string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.ns.closing.begun():
+	case o.ns.shutdown.hasBegun():
 		return ErrShutdown
-	case st.goneLocked():
+	case st.isDroppedLocked():
 		return ErrAborted
 	case len(o.registry.all) >= maxSockets:
 		return ErrTooManySockets
@@ -179,7 +179,7 @@ func (st *State) WebSockets(tags ...string) []*Socket {
 func (st *State) withTags(tags []string) orderedSet {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return nil
 	}
 	return st.o.registry.withTags(tags)
@@ -211,7 +211,7 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
 	st.o.timeout = d
@@ -222,7 +222,7 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 func (st *State) EventTimeout() time.Duration {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return 0
 	}
 	return st.o.timeout
@@ -250,29 +250,29 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 		o.workers = make(map[*worker]struct{})
 	}
 	o.workers[w] = struct{}{}
-	st.workLocked().running++
+	st.backgroundLocked().running++
 	o.stateChangedLocked(was)
-	ctx := st.lifetimeLocked()
+	ctx := st.backgroundContextLocked()
 	o.mu.Unlock()
-	go st.work(ctx, w, fn)
+	go st.runWorker(ctx, w, fn)
 }
 
 // lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
-func (st *State) lifetimeLocked() context.Context {
-	w := st.workLocked()
-	if w.lifetime != nil {
-		return w.lifetime
+func (st *State) backgroundContextLocked() context.Context {
+	w := st.backgroundLocked()
+	if w.ctx != nil {
+		return w.ctx
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectContextKey{}, st.o))
-	if st.goneLocked() {
+	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.backgroundContext, objectContextKey{}, st.o))
+	if st.isDroppedLocked() {
 		cancel(ErrAborted)
 	} else {
-		w.lifetime, w.cancel = ctx, cancel
+		w.ctx, w.cancel = ctx, cancel
 	}
 	return ctx
 }
 
-func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) {
+func (st *State) runWorker(ctx context.Context, w *worker, fn func(context.Context)) {
 	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -280,27 +280,27 @@ func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) 
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
 				"function", w.place(), "panic", err.Error(), "stack", string(debug.Stack()))
 			o.mu.Lock()
-			if !st.goneLocked() {
+			if !st.isDroppedLocked() {
 				o.dropValueLocked(err)
 			}
 			o.mu.Unlock()
 		}
-		st.worked(w)
+		st.workerDone(w)
 	}()
 	fn(ctx)
 }
 
 // worked lets go of what one WaitUntil function held.
-func (st *State) worked(w *worker) {
+func (st *State) workerDone(w *worker) {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	delete(o.workers, w)
-	if st.begun.running--; st.begun.running == 0 {
-		st.begun.endLocked(context.Canceled)
+	if st.background.running--; st.background.running == 0 {
+		st.background.cancelLocked(context.Canceled)
 	}
-	o.restLocked(was)
+	o.checkIdleLocked(was)
 }
 
 // Do runs fn as an event of the object, when its turn comes, and returns fn's error. If ctx ends before fn's turn comes,
@@ -336,7 +336,7 @@ func (o *object) reset(err error, reason string) { o.resetFor(nil, err, reason) 
 // resetFor is reset if the value of st is there; nil: in any case. It reports whether it was.
 func (o *object) resetFor(st *State, err error, reason string) bool {
 	o.mu.Lock()
-	if st != nil && st.goneLocked() {
+	if st != nil && st.isDroppedLocked() {
 		o.mu.Unlock()
 		return false
 	}
@@ -347,7 +347,7 @@ func (o *object) resetFor(st *State, err error, reason string) bool {
 		m.removed = true
 	}
 	o.registry = socketRegistry{last: o.registry.last}
-	o.restLocked(was)
+	o.checkIdleLocked(was)
 	o.mu.Unlock()
 	for _, m := range members {
 		m.abort(err, reason)

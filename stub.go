@@ -35,7 +35,7 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // an ID of another namespace, or the zero ID, answers 500 and says so: check IDs that come from clients with ParseID. A panic
 // with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.n.closing.refuses(r) {
+	if s.n.shutdown.refuses(r) {
 		closeUpgradeAfter(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
@@ -61,7 +61,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if reached(err, r) && !rw.switched {
-		s.n.object(s.id).account(FactRequest, Usage{HTTPRequests: 1})
+		s.n.objectFor(s.id).account(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.used()
 	}
 	if err != nil && r.Context().Err() == nil {
@@ -83,9 +83,9 @@ func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
 	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
 		return pass{}, nil
 	case IsUpgrade(r):
-		return n.payer(id).admit(Usage{Connections: 1})
+		return n.meterFor(id).admit(Usage{Connections: 1})
 	}
-	return n.payer(id).admit(Usage{HTTPRequests: 1})
+	return n.meterFor(id).admit(Usage{HTTPRequests: 1})
 }
 
 // reached reports whether a request has come to its object, which may have failed with err.

@@ -83,7 +83,7 @@ func (st *State) SetTags(s *Socket, tags ...string) error {
 
 // member returns the member that s is to this object.
 func (st *State) objectSocket(s *Socket) (*objectSocket, error) {
-	if err := st.check(); err != nil {
+	if err := st.checkNotDropped(); err != nil {
 		return nil, err
 	}
 	if m := objectSocketOf(s); m != nil && m.o == st.o {
