@@ -20,7 +20,7 @@ type AlarmHandler interface {
 }
 
 const (
-	alarmRetry      = 2 * time.Second // before the first retry; it doubles
+	alarmRetryDelay = 2 * time.Second // before the first retry; it doubles
 	maxAlarmRetries = 6               // as in Workers
 )
 
@@ -28,7 +28,7 @@ const (
 var ErrNoAlarmHandler = errors.New("edgews: object must be an AlarmHandler to have an alarm")
 
 // errNoHandler is the same, when it is too late to tell anybody.
-var errNoHandler = errors.New("edgews: object is not an AlarmHandler")
+var errAlarmWithoutHandler = errors.New("edgews: object is not an AlarmHandler")
 
 // checkAlarm says whether an alarm can be set to t.
 func (o *object) checkAlarm(t time.Time) error {
@@ -53,7 +53,7 @@ type alarmEntry struct {
 const alarmEntryKey = "\x00alarm"
 
 // wholeMilli rounds up, so that no alarm is early.
-func wholeMilli(t time.Time) time.Time {
+func ceilToMillisecond(t time.Time) time.Time {
 	whole := time.UnixMilli(t.UnixMilli())
 	if whole.Before(t) {
 		whole = whole.Add(time.Millisecond)
@@ -88,20 +88,20 @@ func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error)
 
 // afterFailure returns the alarm that takes the place of one that has failed.
 func (a alarmEntry) afterFailure(now time.Time) alarmEntry {
-	return alarmEntry{wholeMilli(now.Add(alarmRetry << a.retries)), a.retries + 1}
+	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1}
 }
 
 // isHandling reports whether the alarm that is stored is the one of which the handler runs.
-func (s *session) isHandling() bool {
+func (s *storageLease) isAlarmHandlerRunning() bool {
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
-	return s.ringing && s.handling
+	return s.alarmFiring && s.alarmHandlerRunning
 }
 
 // alarmChanged notes that another alarm has been stored, or none.
-func (s *session) alarmChanged(at time.Time) {
+func (s *storageLease) alarmChanged(at time.Time) {
 	s.o.mu.Lock()
-	s.ringing, s.next = false, at
+	s.alarmFiring, s.alarmSetMeanwhile = false, at
 	s.o.mu.Unlock()
 	if !at.IsZero() {
 		s.o.ns.alarms.arm(at)
@@ -109,49 +109,49 @@ func (s *session) alarmChanged(at time.Time) {
 }
 
 // alarmTurn is the turn of an alarm.
-func (o *object) alarmTurn() {
-	entry, ok := o.alarmRings()
+func (o *object) fireAlarm() {
+	entry, ok := o.beginAlarm()
 	if !ok {
 		return
 	}
 	failure := errGoexitInHandler
-	defer func() { o.alarmRang(entry, failure) }()
+	defer func() { o.finishAlarm(entry, failure) }()
 	o.runEvent(o.ns.eventsContext, "Alarm", &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
-			return errNoHandler
-		case !o.alarmHandling(true): // the constructor has set another, or none
+			return errAlarmWithoutHandler
+		case !o.setAlarmHandlerRunning(true): // the constructor has set another, or none
 			return nil
 		}
-		defer o.alarmHandling(false)
+		defer o.setAlarmHandlerRunning(false)
 		o.account(FactAlarm, Usage{Alarms: 1})
 		return h.Alarm(e)
 	})
 }
 
 // alarmRings returns the alarm that goes off, if there is one and it is due.
-func (o *object) alarmRings() (entry alarmEntry, ok bool) {
+func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	n := o.ns
 	if n.shutdown.hasBegun() { // it will go off in the next process
 		return entry, false
 	}
-	s, store, err := o.own()
+	s, store, err := o.acquireForAlarm()
 	if err == nil {
-		defer s.done()
-		defer s.unlock()
+		defer s.release()
+		defer s.unlockWrites()
 		if entry, err = readAlarm(n.eventsContext, store); err == nil && entry.at.IsZero() {
 			err = s.commitLocked(n.eventsContext, nil, store, noAlarm()) // the engine knows of one
 		}
 	}
 	switch {
 	case err != nil:
-		o.alarmStuck(err)
+		o.postponeAlarm(err)
 	case entry.at.IsZero() || entry.at.After(n.alarms.wall()):
 		n.alarms.settle(o.id, entry.at)
 	default:
 		o.mu.Lock()
-		s.ringing, s.next = true, time.Time{}
+		s.alarmFiring, s.alarmSetMeanwhile = true, time.Time{}
 		o.mu.Unlock()
 		return entry, true
 	}
@@ -159,44 +159,44 @@ func (o *object) alarmRings() (entry alarmEntry, ok bool) {
 }
 
 // alarmHandling notes that the handler of the alarm that is stored begins, or ends. It returns whether it is still that one.
-func (o *object) alarmHandling(begins bool) bool {
+func (o *object) setAlarmHandlerRunning(begins bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.session.Load()
-	s.handling = begins
-	return s.ringing
+	s := o.storage.Load()
+	s.alarmHandlerRunning = begins
+	return s.alarmFiring
 }
 
 // alarmRang removes an alarm that has been handled, or sets it anew if that has failed.
-func (o *object) alarmRang(entry alarmEntry, failure error) {
+func (o *object) finishAlarm(entry alarmEntry, failure error) {
 	n := o.ns
-	s, store, err := o.own()
+	s, store, err := o.acquireForAlarm()
 	if err != nil {
-		o.alarmStuck(err)
+		o.postponeAlarm(err)
 		return
 	}
-	defer s.done()
-	defer s.unlock()
-	if s.isRinging() {
-		next := o.afterAlarm(entry, failure)
+	defer s.release()
+	defer s.unlockWrites()
+	if s.isAlarmFiring() {
+		next := o.alarmAfter(entry, failure)
 		if err := s.commitLocked(n.eventsContext, nil, store, next.batch()); err != nil {
-			o.alarmStuck(err)
+			o.postponeAlarm(err)
 			return
 		}
 	} else if failure != nil {
 		n.logger().Error("edgews: alarm failed; another has been set, or none", "namespace", n.name, "object", o.id.String(), "error", failure)
 	}
-	n.alarms.settle(o.id, s.nextAlarm())
+	n.alarms.settle(o.id, s.newAlarm())
 }
 
 // afterAlarm returns the alarm that follows one that has gone off.
-func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
+func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 	if failure == nil {
 		return alarmEntry{}
 	}
 	args := []any{"namespace", o.ns.name, "object", o.id.String(), "error", failure}
 	switch {
-	case failure == errNoHandler:
+	case failure == errAlarmWithoutHandler:
 		o.ns.logger().Error("edgews: alarm dropped, for which the object has no handler", args...)
 	case entry.retries >= maxAlarmRetries:
 		o.ns.logger().Error("edgews: alarm dropped after its last retry", args...)
@@ -208,40 +208,40 @@ func (o *object) afterAlarm(entry alarmEntry, failure error) (next alarmEntry) {
 }
 
 // own begins to write for edgews itself. The session's unlock and done end it.
-func (o *object) own() (*session, ObjectStore, error) {
-	s, err := o.use(o.ns.eventsContext, nil)
+func (o *object) acquireForAlarm() (*storageLease, ObjectStore, error) {
+	s, err := o.acquireStorage(o.ns.eventsContext, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.lock(o.ns.eventsContext)
+	store, err := s.lockWrites(o.ns.eventsContext)
 	if err != nil {
-		s.done()
+		s.release()
 		return nil, nil, err
 	}
 	return s, store, nil
 }
 
 // alarmStuck leaves an alarm of which the storage does not work for a while, or for ever if it is another's.
-func (o *object) alarmStuck(err error) {
+func (o *object) postponeAlarm(err error) {
 	n := o.ns
 	switch {
 	case errors.Is(err, ErrFenced):
 		n.alarms.rest(o.id, endOfTime)
 	case n.shutdown.currentPhase() != eventsCutOff:
 		n.logger().Error("edgews: storage does not work for an alarm", "namespace", n.name, "object", o.id.String(), "error", err)
-		n.alarms.rest(o.id, time.Now().Add(alarmRetry))
+		n.alarms.rest(o.id, time.Now().Add(alarmRetryDelay))
 	}
 }
 
-func (s *session) isRinging() bool {
+func (s *storageLease) isAlarmFiring() bool {
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
-	return s.ringing
+	return s.alarmFiring
 }
 
 // nextAlarm returns when the alarm is due that was set last, if one was.
-func (s *session) nextAlarm() time.Time {
+func (s *storageLease) newAlarm() time.Time {
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
-	return s.next
+	return s.alarmSetMeanwhile
 }

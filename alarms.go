@@ -201,7 +201,7 @@ func (a *alarms) postponeLocked(err error) {
 	if a.stopped {
 		return
 	}
-	wait := min(alarmRetry<<min(a.failed, 8), maxLookWait)
+	wait := min(alarmRetryDelay<<min(a.failed, 8), maxLookWait)
 	a.failed++
 	a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
 	a.retryLocked(time.Now().Add(wait))
@@ -211,7 +211,7 @@ func (a *alarms) postponeLocked(err error) {
 func (a *alarms) see(id ID) {
 	for ok := false; !ok; {
 		o := a.n.objectFor(id)
-		ok, _ = o.runQueued(a.n.eventsContext, o.alarmTurn)
+		ok, _ = o.runQueued(a.n.eventsContext, o.fireAlarm)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -88,7 +88,7 @@ func (o *object) enqueue(c *call) (running bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c.st != nil {
-		if err := o.usableLocked(c.st); err != nil {
+		if err := o.checkUsableLocked(c.st); err != nil {
 			return false, err
 		}
 		c.valueDropped = c.st.backgroundLocked().valueDropped.wait()
@@ -141,7 +141,7 @@ func (o *object) abandonedError(c *call, err error) error {
 	if c.st == nil {
 		return err
 	}
-	return cmp.Or(o.usable(c.st), err)
+	return cmp.Or(o.checkUsable(c.st), err)
 }
 
 // tidyLocked takes the calls out of the queue that nobody wants any more. mu must be held.

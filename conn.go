@@ -149,7 +149,7 @@ func (m *objectSocket) abort(err error, reason string) {
 	}
 	c := closeFrame{StatusInternalError, clip(reason)}
 	if m.isOutputFailed() {
-		s.dropHeldLocked(c)
+		s.dropHeldOutputLocked(c)
 	}
 	m.answerLocked(&c)
 	s.failLocked(StatusInternalError, reason, err)

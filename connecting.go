@@ -98,9 +98,9 @@ func (o *opening) failLocked()                         {}
 func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *opening) stirLocked()                         {}
-func (o *opening) holdLocked() bool                    { return false } // no object has it
-func (o *opening) letGoLocked()                        {}
-func (o *opening) dropHeldLocked() (closing bool)      { return false }
+func (o *opening) holdOutputLocked() bool              { return false } // no object has it
+func (o *opening) releaseOutputLocked()                {}
+func (o *opening) dropOutputLocked() (closing bool)    { return false }
 func (o *opening) transmit()                           {}
 
 func (o *opening) send(m outgoing) error {

@@ -78,7 +78,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	}
 	closing := in.closing
 	if g := sender.gated; g != nil {
-		w.holdLocked()
+		w.holdOutputLocked()
 		for _, it := range g.items {
 			w.takeOverLocked(it, true, as)
 		}

@@ -113,7 +113,7 @@ func (o *object) checkIdleLocked(was ObjectState) {
 		o.unloadLocked()
 	}
 	if o.value == nil {
-		o.releaseLocked()
+		o.releaseStorageLocked()
 	}
 	o.setIdleTimerLocked()
 }
@@ -134,7 +134,7 @@ func (o *object) idleDeadlineLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
 		return o.stateSince.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.registry.all) == 0 && !o.fenced && o.session.Load() == nil:
+	case len(o.registry.all) == 0 && !o.fenced && o.storage.Load() == nil:
 		return o.stateSince.Add(forgetAfter), true
 	}
 	return time.Time{}, false

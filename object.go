@@ -20,7 +20,7 @@ type object struct {
 	tab           *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
 	used          Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
-	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
+	storage atomic.Pointer[storageLease] // nil: its storage is not in use. It is changed with mu held
 
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
@@ -156,7 +156,7 @@ func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventCo
 // do runs fn as an event of the object and returns its error. With st it does so only as long as the value of st is there.
 func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventContext, Object) error) error {
 	if st != nil {
-		if err := o.usable(st); err != nil {
+		if err := o.checkUsable(st); err != nil {
 			return err
 		}
 	}

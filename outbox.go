@@ -40,7 +40,7 @@ type outbox struct {
 	deferred bool  // Flush will come
 	broken   bool  // a write has failed: nothing more goes out
 
-	behind *gatedFrames // nil: no gate holds anything back
+	gated *gatedFrames // nil: no gate holds anything back
 }
 
 // batch is a run of whole frames that is written at once.
@@ -64,7 +64,7 @@ func (b *batch) none() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.sh
 func (o *outbox) empty() bool { return o.waiting == 0 }
 
 // flushed reports whether everything has been written.
-func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.behind == nil }
+func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.gated == nil }
 
 // ready reports whether somebody ought to write.
 func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
@@ -72,7 +72,7 @@ func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
 // idle reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
 // counts.
 func (o *outbox) idle() bool {
-	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.borrowed && o.held == nil && o.behind == nil
+	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.borrowed && o.held == nil && o.gated == nil
 }
 
 // add appends a frame.
@@ -81,8 +81,8 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 		return
 	}
 	n := frame.Size(len(p), h.Masked)
-	if o.behind != nil {
-		o.behind.add(h, p, payload)
+	if o.gated != nil {
+		o.gated.add(h, p, payload)
 		o.count(payload, n)
 		return
 	}
@@ -150,8 +150,8 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
 		return
 	}
-	if o.behind != nil {
-		o.behind.addShared(encoded, payload)
+	if o.gated != nil {
+		o.gated.addShared(encoded, payload)
 		o.count(payload, len(encoded))
 		return
 	}
@@ -184,8 +184,8 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 func (o *outbox) release() {
 	o.endBatch()
 	for _, b := range o.held {
-		if o.behind != nil {
-			o.behind.push(b)
+		if o.gated != nil {
+			o.gated.push(b)
 		} else {
 			o.frames.push(b)
 			o.waiting += len(b.rest())
@@ -294,8 +294,8 @@ func (o *outbox) discard() {
 	for o.frames.len() > 0 {
 		o.frames.pop().buf.free()
 	}
-	if o.behind != nil {
-		o.behind.discard()
+	if o.gated != nil {
+		o.gated.discard()
 	}
 	for _, b := range o.held {
 		b.buf.free()

@@ -32,7 +32,7 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 				p := data(80 << 10)
 				o.add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
 			case 1:
-				if o.behind == nil {
+				if o.gated == nil {
 					o.addMessage(frame.Text, data(300))
 				}
 			case 2:
@@ -45,14 +45,14 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 			case 6:
 				o.release()
 			case 7:
-				if o.behind == nil {
-					o.behind = new(gatedFrames)
+				if o.gated == nil {
+					o.gated = new(gatedFrames)
 				}
 			case 8:
-				if o.behind != nil && r.IntN(2) == 0 {
-					o.dropHeld()
-				} else if o.behind != nil {
-					o.letGo()
+				if o.gated != nil && r.IntN(2) == 0 {
+					o.dropGated()
+				} else if o.gated != nil {
+					o.releaseGated()
 				}
 			case 9:
 				if r.IntN(20) == 0 {
@@ -69,7 +69,7 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 		for o.release(); !o.empty(); {
 			o.wrote(len(o.next()))
 		}
-		if o.behind == nil && !o.broken {
+		if o.gated == nil && !o.broken {
 			require.Zero(t, o.payload, "seed %d", seed)
 			require.Zero(t, o.size, "seed %d", seed)
 		}

@@ -66,7 +66,7 @@ func (m *memory) sendLocked(out *outgoing) {
 	}
 	m.self.tab.outLocked(out)
 	if m.self.is(owned) && !out.ungated {
-		m.self.gateLocked()
+		m.self.holdOutputLocked()
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	it.buf.spoil = true
@@ -127,7 +127,7 @@ type gatedItems struct {
 	closing *closeFrame // behind them; nil: no Close was sent
 }
 
-func (m *memory) holdLocked() bool {
+func (m *memory) holdOutputLocked() bool {
 	if m.gated != nil {
 		return false
 	}
@@ -135,7 +135,7 @@ func (m *memory) holdLocked() bool {
 	return true
 }
 
-func (m *memory) letGoLocked() {
+func (m *memory) releaseOutputLocked() {
 	g := m.gated
 	if g == nil {
 		return
@@ -149,7 +149,7 @@ func (m *memory) letGoLocked() {
 	}
 }
 
-func (m *memory) dropHeldLocked() (closing bool) {
+func (m *memory) dropOutputLocked() (closing bool) {
 	g := m.gated
 	if g == nil {
 		return false

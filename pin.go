@@ -98,6 +98,6 @@ func (o *object) isPinnedLocked() bool {
 
 // storingLocked says whether a call uses the storage. mu must be held.
 func (o *object) isStorageInUseLocked() bool {
-	s := o.session.Load()
+	s := o.storage.Load()
 	return s != nil && s.calls > 0
 }

@@ -13,33 +13,33 @@ import (
 
 // session is the storage of an object while it is in use: from the first call until the object has no value and nothing
 // to do.
-type session struct {
-	o    *object
-	turn chan struct{} // holds a token while somebody opens, commits or releases: one at a time
-	gate gate
+type storageLease struct {
+	o         *object
+	writeLock chan struct{} // holds a token while somebody opens, commits or releases: one at a time
+	gate      outputGate
 
 	updating atomic.Bool // the function of an Update runs that was called with a context of the object
 
 	// Guarded by o.mu.
-	store    ObjectStore // nil: not open
-	calls    int         // that are under way
-	ringing  bool        // the alarm that is stored is the one that is going off
-	handling bool        // … and its handler runs
-	next     time.Time   // when the alarm is due that was set last; zero: none was
+	store               ObjectStore // nil: not open
+	calls               int         // that are under way
+	alarmFiring         bool        // the alarm that is stored is the one that is going off
+	alarmHandlerRunning bool        // … and its handler runs
+	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last; zero: none was
 }
 
 // use begins a call, which keeps the session, and o awake, until done. st tells for which value; nil: edgews itself.
-func (o *object) use(ctx context.Context, st *State) (*session, error) {
+func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := cmp.Or(o.usableLocked(st), ctx.Err()); err != nil {
+	if err := cmp.Or(o.checkUsableLocked(st), ctx.Err()); err != nil {
 		return nil, err
 	}
 	was := o.stateLocked()
-	s := o.session.Load()
+	s := o.storage.Load()
 	if s == nil {
-		s = &session{o: o, turn: make(chan struct{}, 1)}
-		o.session.Store(s)
+		s = &storageLease{o: o, writeLock: make(chan struct{}, 1)}
+		o.storage.Store(s)
 	}
 	s.calls++
 	o.stateChangedLocked(was)
@@ -47,14 +47,14 @@ func (o *object) use(ctx context.Context, st *State) (*session, error) {
 }
 
 // usable is usableLocked.
-func (o *object) usable(st *State) error {
+func (o *object) checkUsable(st *State) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.usableLocked(st)
+	return o.checkUsableLocked(st)
 }
 
 // usableLocked says whether the value of st may still use the storage, and call Do. mu must be held.
-func (o *object) usableLocked(st *State) error {
+func (o *object) checkUsableLocked(st *State) error {
 	switch {
 	case o.fenced:
 		return ErrFenced
@@ -67,7 +67,7 @@ func (o *object) usableLocked(st *State) error {
 }
 
 // done ends a call.
-func (s *session) done() {
+func (s *storageLease) release() {
 	o := s.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,45 +76,45 @@ func (s *session) done() {
 	o.checkIdleLocked(was)
 }
 
-func (s *session) current() ObjectStore {
+func (s *storageLease) openStore() ObjectStore {
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
 	return s.store
 }
 
 // opened returns what the engine has opened, and has it do so if need be.
-func (s *session) opened(ctx context.Context) (ObjectStore, error) {
-	if store := s.current(); store != nil {
+func (s *storageLease) openForReading(ctx context.Context) (ObjectStore, error) {
+	if store := s.openStore(); store != nil {
 		return store, nil
 	}
-	store, err := s.lock(ctx)
+	store, err := s.lockWrites(ctx)
 	if err == nil {
-		s.unlock()
+		s.unlockWrites()
 	}
 	return store, err
 }
 
 // lock waits for the turn to commit, in which the storage is open.
-func (s *session) lock(ctx context.Context) (ObjectStore, error) {
+func (s *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
 	select {
-	case s.turn <- struct{}{}:
+	case s.writeLock <- struct{}{}:
 	default:
-		if err := s.awaitTurn(ctx); err != nil {
+		if err := s.waitForWriteLock(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if store := s.current(); store != nil {
+	if store := s.openStore(); store != nil {
 		return store, nil
 	}
 	store, err := s.open(ctx)
 	if err != nil {
-		s.unlock()
+		s.unlockWrites()
 	}
 	return store, err
 }
 
 // awaitTurn takes the turn when it is free. It fails with ErrReentrant if it would wait for the Update in which it is called.
-func (s *session) awaitTurn(ctx context.Context) error {
+func (s *storageLease) waitForWriteLock(ctx context.Context) error {
 	if s.updating.Load() && ctx.Value(objectContextKey{}) == s.o && insideUpdate() {
 		return fmt.Errorf("%w: what writes inside Storage.Update has to write with its Tx", ErrReentrant)
 	}
@@ -122,7 +122,7 @@ func (s *session) awaitTurn(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		select {
-		case s.turn <- struct{}{}:
+		case s.writeLock <- struct{}{}:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -134,7 +134,7 @@ func (s *session) awaitTurn(ctx context.Context) error {
 }
 
 // updateFunction is how a stack names the caller of the functions of Updates.
-var updateFunction = runtime.FuncForPC(reflect.ValueOf((*session).update).Pointer()).Name()
+var updateFunction = runtime.FuncForPC(reflect.ValueOf((*storageLease).update).Pointer()).Name()
 
 // insideUpdate reports whether the function of an Update has called, at most a hundred calls above. Contexts do not tell:
 // two goroutines of one event may well write at the same time.
@@ -152,13 +152,13 @@ func insideUpdate() bool {
 	}
 }
 
-func (s *session) unlock() { <-s.turn }
+func (s *storageLease) unlockWrites() { <-s.writeLock }
 
-func (s *session) open(ctx context.Context) (ObjectStore, error) {
+func (s *storageLease) open(ctx context.Context) (ObjectStore, error) {
 	o := s.o
 	store, err := o.ns.opts.Store.Open(ctx, ObjectKey{o.ns.name, o.id}, Fence{Epoch: firstEpoch})
 	if err != nil {
-		return nil, s.heed(fmt.Errorf("edgews: storage cannot be opened: %w", err))
+		return nil, s.stopIfFenced(fmt.Errorf("edgews: storage cannot be opened: %w", err))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -167,16 +167,16 @@ func (s *session) open(ctx context.Context) (ObjectStore, error) {
 }
 
 // commitLocked commits b for the value of st, with what is sent meanwhile held back. The turn must be held.
-func (s *session) commitLocked(ctx context.Context, st *State, store ObjectStore, b Batch) (err error) {
-	if err := s.mayCommit(ctx, st); err != nil {
+func (s *storageLease) commitLocked(ctx context.Context, st *State, store ObjectStore, b Batch) (err error) {
+	if err := s.checkMayCommit(ctx, st); err != nil {
 		return err
 	}
-	s.gate.shut()
+	s.gate.close()
 	err = errEnginePanicked
 	defer func() {
 		if err != nil && !errors.Is(err, ErrValueTooBig) {
-			s.gate.breakUp()
-			err = s.failed(err)
+			s.gate.fail()
+			err = s.commitFailed(err)
 		}
 		s.gate.open()
 	}()
@@ -190,8 +190,8 @@ func (s *session) commitLocked(ctx context.Context, st *State, store ObjectStore
 var errEnginePanicked = errors.New("edgews: storage engine panicked")
 
 // mayCommit says whether a commit may begin: much may have happened while it has waited for its turn.
-func (s *session) mayCommit(ctx context.Context, st *State) error {
-	return cmp.Or(s.o.usable(st), ctx.Err())
+func (s *storageLease) checkMayCommit(ctx context.Context, st *State) error {
+	return cmp.Or(s.o.checkUsable(st), ctx.Err())
 }
 
 // commitContext is what a commit runs under: it has the values of the caller's context, but ends with the namespace.
@@ -203,10 +203,10 @@ type commitContext struct {
 func (c commitContext) Value(key any) any { return c.values.Value(key) }
 
 // failed resets the object after a commit that has failed.
-func (s *session) failed(err error) error {
+func (s *storageLease) commitFailed(err error) error {
 	o := s.o
 	if errors.Is(err, ErrFenced) {
-		return s.heed(err)
+		return s.stopIfFenced(err)
 	}
 	o.ns.logger().Error("edgews: commit failed, object is reset", "namespace", o.ns.name, "object", o.id.String(), "error", err)
 	err = fmt.Errorf("edgews: commit failed, and the object was reset: %w", err)
@@ -218,7 +218,7 @@ func (s *session) failed(err error) error {
 const storageFailed = "storage failed"
 
 // heed returns the error of an engine, after it has stopped the object for ever if that is what it asks for.
-func (s *session) heed(err error) error {
+func (s *storageLease) stopIfFenced(err error) error {
 	if !errors.Is(err, ErrFenced) {
 		return err
 	}
@@ -235,43 +235,43 @@ func (s *session) heed(err error) error {
 }
 
 // releaseLocked gives the storage of an object that rests without a value back to the engine. mu must be held.
-func (o *object) releaseLocked() {
-	s := o.session.Load()
+func (o *object) releaseStorageLocked() {
+	s := o.storage.Load()
 	switch {
-	case s == nil || len(s.turn) > 0: // it is being released already
+	case s == nil || len(s.writeLock) > 0: // it is being released already
 	case s.store == nil:
-		o.session.Store(nil)
+		o.storage.Store(nil)
 	default:
-		s.turn <- struct{}{} // there is room: no call is under way
+		s.writeLock <- struct{}{} // there is room: no call is under way
 		store := s.store
 		s.store = nil
-		go s.release(store)
+		go s.releaseStore(store)
 	}
 }
 
-func (s *session) release(store ObjectStore) {
+func (s *storageLease) releaseStore(store ObjectStore) {
 	store.Release()
 	o := s.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.unlock()
+	s.unlockWrites()
 	o.checkIdleLocked(o.stateLocked())
 }
 
 // awaitRelease waits until nobody uses the storage of an object that rests.
-func (o *object) awaitRelease(ctx context.Context) error {
-	s := o.session.Load()
+func (o *object) waitForStorageRelease(ctx context.Context) error {
+	s := o.storage.Load()
 	if s == nil {
 		return nil
 	}
 	select {
-	case s.turn <- struct{}{}:
+	case s.writeLock <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.unlock()
+	s.unlockWrites()
 	o.checkIdleLocked(o.stateLocked()) // the last call may just have ended, and found the turn taken
 	return nil
 }

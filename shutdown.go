@@ -265,7 +265,7 @@ func (n *Namespace) unloadAll() {
 // releaseAll waits until nobody uses the store any more.
 func (n *Namespace) releaseAll(ctx context.Context) error {
 	for _, o := range n.allObjects() {
-		if err := o.awaitRelease(ctx); err != nil {
+		if err := o.waitForStorageRelease(ctx); err != nil {
 			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}
 	}

@@ -199,10 +199,10 @@ type link interface {
 	bufferedLocked() (payload, size int)
 	// holdLocked holds back what is sent from now on, until letGoLocked or dropHeldLocked. It returns false if it does
 	// so already. mu is held.
-	holdLocked() bool
-	letGoLocked()
+	holdOutputLocked() bool
+	releaseOutputLocked()
 	// dropHeldLocked says whether a Close was among it.
-	dropHeldLocked() (closing bool)
+	dropOutputLocked() (closing bool)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()
 }
@@ -529,7 +529,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 // sayCloseLocked sends the application's Close. mu must be held.
 func (s *Socket) sayCloseLocked(c closeFrame) {
 	if s.is(owned) {
-		s.gateLocked()
+		s.holdOutputLocked()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)

@@ -65,9 +65,9 @@ func (st *Storage) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer s.release()
 	value, err := store.Get(ctx, key)
-	return value, s.heed(err)
+	return value, s.stopIfFenced(err)
 }
 
 // Put sets the value of key. It does not retain value.
@@ -95,9 +95,9 @@ func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, err
 			yield(Entry{}, err)
 			return
 		}
-		defer s.done()
+		defer s.release()
 		for e, err := range visible(store.List(ctx, prefix), prefix) {
-			if !yield(e, s.heed(err)) {
+			if !yield(e, s.stopIfFenced(err)) {
 				return
 			}
 		}
@@ -130,8 +130,8 @@ func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer s.done()
-	defer s.unlock()
+	defer s.release()
+	defer s.unlockWrites()
 	tx := &Tx{ctx: ctx, o: st.st.o, store: store}
 	defer tx.end()
 	if err := s.update(ctx, tx, fn); err != nil {
@@ -141,7 +141,7 @@ func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 // update calls fn, and notes meanwhile that it runs. The turn must be held.
-func (s *session) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
+func (s *storageLease) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
 	if ctx.Value(objectContextKey{}) == s.o {
 		s.updating.Store(true)
 		defer s.updating.Store(false)
@@ -161,7 +161,7 @@ func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	if err := st.st.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return st.commit(ctx, alarmEntry{at: wholeMilli(t)}.batch())
+	return st.commit(ctx, alarmEntry{at: ceilToMillisecond(t)}.batch())
 }
 
 // Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that
@@ -171,12 +171,12 @@ func (st *Storage) Alarm(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer s.done()
-	if s.isHandling() {
+	defer s.release()
+	if s.isAlarmHandlerRunning() {
 		return time.Time{}, nil
 	}
 	entry, err := readAlarm(ctx, store)
-	return entry.at, s.heed(err)
+	return entry.at, s.stopIfFenced(err)
 }
 
 // DeleteAlarm makes it that no alarm is set. In the handler it means that this one is not retried.
@@ -185,28 +185,28 @@ func (st *Storage) DeleteAlarm(ctx context.Context) error {
 }
 
 // read begins to read. The session's done ends it.
-func (st *Storage) read(ctx context.Context) (*session, ObjectStore, error) {
-	s, err := st.st.o.use(ctx, st.st)
+func (st *Storage) read(ctx context.Context) (*storageLease, ObjectStore, error) {
+	s, err := st.st.o.acquireStorage(ctx, st.st)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.opened(ctx)
+	store, err := s.openForReading(ctx)
 	if err != nil {
-		s.done()
+		s.release()
 		return nil, nil, err
 	}
 	return s, store, nil
 }
 
 // write begins to write. The session's unlock and done end it.
-func (st *Storage) write(ctx context.Context) (*session, ObjectStore, error) {
-	s, err := st.st.o.use(ctx, st.st)
+func (st *Storage) write(ctx context.Context) (*storageLease, ObjectStore, error) {
+	s, err := st.st.o.acquireStorage(ctx, st.st)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.lock(ctx)
+	store, err := s.lockWrites(ctx)
 	if err != nil {
-		s.done()
+		s.release()
 		return nil, nil, err
 	}
 	return s, store, nil
@@ -217,8 +217,8 @@ func (st *Storage) commit(ctx context.Context, b Batch) error {
 	if err != nil {
 		return err
 	}
-	defer s.done()
-	defer s.unlock()
+	defer s.release()
+	defer s.unlockWrites()
 	return s.commitLocked(ctx, st.st, store, b)
 }
 

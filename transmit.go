@@ -41,7 +41,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	w.s.tab.outLocked(m)
 	if w.s.is(owned) && !m.ungated {
-		w.s.gateLocked()
+		w.s.holdOutputLocked()
 	}
 	h := w.header(frame.Continuation)
 	h.Fin = m.last
@@ -82,7 +82,7 @@ func (w *wire) streamingLocked(on bool) {
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outLocked().add(w.header(frame.Close), payload, 0)
-	if behind := w.out.behind; behind != nil {
+	if behind := w.out.gated; behind != nil {
 		behind.closing = true
 	}
 	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the second half of a half-open close, or one that waited for an object
@@ -371,31 +371,31 @@ func (w *wire) saidCloseLocked() {
 
 // closeLeftLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
 func (w *wire) closeLeftLocked() bool {
-	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.behind.closing)
+	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.gated.closing)
 }
 
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.behind != nil }
+func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated != nil }
 
-func (w *wire) holdLocked() bool {
+func (w *wire) holdOutputLocked() bool {
 	if w.gatedLocked() {
 		return false
 	}
-	w.outLocked().behind = new(gatedFrames)
+	w.outLocked().gated = new(gatedFrames)
 	return true
 }
 
-func (w *wire) letGoLocked() {
+func (w *wire) releaseOutputLocked() {
 	if w.gatedLocked() {
-		w.out.letGo()
+		w.out.releaseGated()
 		w.dropOutLocked(nil)
 	}
 }
 
-func (w *wire) dropHeldLocked() (closing bool) {
+func (w *wire) dropOutputLocked() (closing bool) {
 	if !w.gatedLocked() {
 		return false
 	}
-	closing = w.out.dropHeld()
+	closing = w.out.dropGated()
 	w.dropOutLocked(nil)
 	return closing
 }

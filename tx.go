@@ -103,7 +103,7 @@ func (tx *Tx) SetAlarm(t time.Time) error {
 	if err := tx.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return tx.do(func() { tx.alarm = &alarmEntry{at: wholeMilli(t)} })
+	return tx.do(func() { tx.alarm = &alarmEntry{at: ceilToMillisecond(t)} })
 }
 
 // DeleteAlarm is Storage.DeleteAlarm.
