@@ -99,12 +99,12 @@ func (s *storageLease) isAlarmHandlerRunning() bool {
 }
 
 // alarmChanged notes that another alarm has been stored, or none.
-func (s *storageLease) alarmChanged(at time.Time) {
+func (s *storageLease) alarmCommitted(at time.Time) {
 	s.o.mu.Lock()
 	s.alarmFiring, s.alarmSetMeanwhile = false, at
 	s.o.mu.Unlock()
 	if !at.IsZero() {
-		s.o.ns.alarms.arm(at)
+		s.o.ns.alarms.schedule(at)
 	}
 }
 
@@ -147,8 +147,8 @@ func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	switch {
 	case err != nil:
 		o.postponeAlarm(err)
-	case entry.at.IsZero() || entry.at.After(n.alarms.wall()):
-		n.alarms.settle(o.id, entry.at)
+	case entry.at.IsZero() || entry.at.After(n.alarms.wallNow()):
+		n.alarms.finished(o.id, entry.at)
 	default:
 		o.mu.Lock()
 		s.alarmFiring, s.alarmSetMeanwhile = true, time.Time{}
@@ -186,7 +186,7 @@ func (o *object) finishAlarm(entry alarmEntry, failure error) {
 	} else if failure != nil {
 		n.logger().Error("edgews: alarm failed; another has been set, or none", "namespace", n.name, "object", o.id.String(), "error", failure)
 	}
-	n.alarms.settle(o.id, s.newAlarm())
+	n.alarms.finished(o.id, s.newAlarm())
 }
 
 // afterAlarm returns the alarm that follows one that has gone off.
@@ -201,7 +201,7 @@ func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 	case entry.retries >= maxAlarmRetries:
 		o.ns.logger().Error("edgews: alarm dropped after its last retry", args...)
 	default:
-		next = entry.afterFailure(o.ns.alarms.wall())
+		next = entry.afterFailure(o.ns.alarms.wallNow())
 		o.ns.logger().Error("edgews: alarm failed, and will be retried", append(args, "retry", next.retries, "at", next.at)...)
 	}
 	return next
@@ -226,10 +226,10 @@ func (o *object) postponeAlarm(err error) {
 	n := o.ns
 	switch {
 	case errors.Is(err, ErrFenced):
-		n.alarms.rest(o.id, endOfTime)
+		n.alarms.ignoreUntil(o.id, endOfTime)
 	case n.shutdown.currentPhase() != eventsCutOff:
 		n.logger().Error("edgews: storage does not work for an alarm", "namespace", n.name, "object", o.id.String(), "error", err)
-		n.alarms.rest(o.id, time.Now().Add(alarmRetryDelay))
+		n.alarms.ignoreUntil(o.id, time.Now().Add(alarmRetryDelay))
 	}
 }
 

@@ -11,44 +11,44 @@ import (
 //
 // Alarms are due by the wall clock, which may be set, and timers run by the monotonic clock, which stands still on some systems
 // while the machine is suspended. So while an alarm is set, the timer looks at the wall clock at least every wallCheck.
-type alarms struct {
+type alarmScheduler struct {
 	n *Namespace
 
-	mu      sync.Mutex
-	now     func() time.Time // nil: time.Now, which only tests change
-	at      time.Time        // when the first alarm is due, by the wall clock; zero: none is known
-	retry   time.Time        // when to look anyway, by the monotonic clock; zero: not
-	timer   *time.Timer
-	wakeAt  time.Time        // when timer fires, by the monotonic clock; zero: it is not set
-	busy    map[ID]time.Time // those which the store says are due and which are not to be started; zero: until settled, else: until then
-	running int              // goroutines that each see to one
-	full    bool             // more are due than may run
-	looking bool             // a goroutine asks the store
-	again   bool             // … and has to do so once more
-	stopped bool
-	failed  int    // how often the store could not be asked, in a row
-	looked  signal // no goroutine asks any more
+	mu        sync.Mutex
+	now       func() time.Time // nil: time.Now, which only tests change
+	nextDue   time.Time        // when the first alarm is due, by the wall clock; zero: none is known
+	pollAt    time.Time        // when to look anyway, by the monotonic clock; zero: not
+	timer     *time.Timer
+	timerAt   time.Time        // when timer fires, by the monotonic clock; zero: it is not set
+	busy      map[ID]time.Time // those which the store says are due and which are not to be started; zero: until settled, else: until then
+	firing    int              // goroutines that each see to one
+	saturated bool             // more are due than may run
+	polling   bool             // a goroutine asks the store
+	pollAgain bool             // … and has to do so once more
+	stopped   bool
+	failures  int    // how often the store could not be asked, in a row
+	pollEnded signal // no goroutine asks any more
 }
 
 const (
-	alarmPage   = 256             // how many the store is asked for at a time, besides those that are known
-	maxAlarms   = 1024            // that go off at a time: those beyond wait for their turn
-	maxLookWait = time.Minute     // after the store has failed
-	wallCheck   = 5 * time.Second // how late an alarm may be after the wall clock has been set
+	alarmPageSize   = 256             // how many the store is asked for at a time, besides those that are known
+	maxFiringAlarms = 1024            // that go off at a time: those beyond wait for their turn
+	maxPollDelay    = time.Minute     // after the store has failed
+	wallClockCheck  = 5 * time.Second // how late an alarm may be after the wall clock has been set
 )
 
 // endOfTime is later than any alarm, and still a time that engines can count in nanoseconds.
 var endOfTime = time.Unix(0, math.MaxInt64)
 
 // wall returns the time by the wall clock, with nothing of the monotonic one.
-func (a *alarms) wall() time.Time {
+func (a *alarmScheduler) wallNow() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.wallLocked()
+	return a.wallNowLocked()
 }
 
 // wallLocked is wall. mu must be held.
-func (a *alarms) wallLocked() time.Time {
+func (a *alarmScheduler) wallNowLocked() time.Time {
 	now := time.Now
 	if a.now != nil {
 		now = a.now
@@ -57,110 +57,110 @@ func (a *alarms) wallLocked() time.Time {
 }
 
 // arm sees to it that an alarm goes off at t by the wall clock, or a moment later.
-func (a *alarms) arm(t time.Time) {
+func (a *alarmScheduler) schedule(t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.armLocked(t)
+	a.scheduleLocked(t)
 }
 
 // armLocked is arm. mu must be held.
-func (a *alarms) armLocked(t time.Time) {
-	if t = t.Round(0); a.at.IsZero() || t.Before(a.at) {
-		a.at = t
-		a.wakeLocked()
+func (a *alarmScheduler) scheduleLocked(t time.Time) {
+	if t = t.Round(0); a.nextDue.IsZero() || t.Before(a.nextDue) {
+		a.nextDue = t
+		a.setTimerLocked()
 	}
 }
 
 // retryLocked looks for alarms then, by the monotonic clock, whatever happens to the wall clock. mu must be held.
-func (a *alarms) retryLocked(at time.Time) {
-	if !at.Equal(endOfTime) && (a.retry.IsZero() || at.Before(a.retry)) {
-		a.retry = at
-		a.wakeLocked()
+func (a *alarmScheduler) schedulePollLocked(at time.Time) {
+	if !at.Equal(endOfTime) && (a.pollAt.IsZero() || at.Before(a.pollAt)) {
+		a.pollAt = at
+		a.setTimerLocked()
 	}
 }
 
 // wakeLocked sets the timer, unless it fires early enough. mu must be held.
-func (a *alarms) wakeLocked() {
+func (a *alarmScheduler) setTimerLocked() {
 	if a.stopped {
 		return
 	}
 	now := time.Now()
-	at := a.retry
-	if !a.at.IsZero() {
-		if next := now.Add(min(a.at.Sub(a.wallLocked()), wallCheck)); at.IsZero() || next.Before(at) {
+	at := a.pollAt
+	if !a.nextDue.IsZero() {
+		if next := now.Add(min(a.nextDue.Sub(a.wallNowLocked()), wallClockCheck)); at.IsZero() || next.Before(at) {
 			at = next
 		}
 	}
 	switch {
-	case at.IsZero() || !a.wakeAt.IsZero() && !at.Before(a.wakeAt):
+	case at.IsZero() || !a.timerAt.IsZero() && !at.Before(a.timerAt):
 		return
 	case a.timer == nil:
-		a.timer = time.AfterFunc(at.Sub(now), a.wake)
+		a.timer = time.AfterFunc(at.Sub(now), a.timerFired)
 	default:
 		a.timer.Reset(at.Sub(now))
 	}
-	a.wakeAt = at
+	a.timerAt = at
 }
 
 // wake is called when the timer fires.
-func (a *alarms) wake() {
+func (a *alarmScheduler) timerFired() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.wakeAt = time.Time{}
-	due := !a.at.IsZero() && !a.at.After(a.wallLocked())
+	a.timerAt = time.Time{}
+	due := !a.nextDue.IsZero() && !a.nextDue.After(a.wallNowLocked())
 	if due {
-		a.at = time.Time{}
+		a.nextDue = time.Time{}
 	}
-	if !a.retry.IsZero() && !a.retry.After(time.Now()) {
-		a.retry, due = time.Time{}, true
+	if !a.pollAt.IsZero() && !a.pollAt.After(time.Now()) {
+		a.pollAt, due = time.Time{}, true
 	}
 	if due {
-		a.lookLocked()
+		a.pollLocked()
 	}
-	a.wakeLocked()
+	a.setTimerLocked()
 }
 
 // lookLocked has a goroutine look for alarms that are due. mu must be held.
-func (a *alarms) lookLocked() {
+func (a *alarmScheduler) pollLocked() {
 	switch {
 	case a.stopped:
-	case a.looking:
-		a.again = true
+	case a.polling:
+		a.pollAgain = true
 	default:
-		a.looking = true
-		go a.look()
+		a.polling = true
+		go a.poll()
 	}
 }
 
-func (a *alarms) look() {
-	for a.page() {
+func (a *alarmScheduler) poll() {
+	for a.pollPage() {
 	}
 }
 
 // page starts the alarms that are due, of those that the store names first. It returns whether to go on with another.
-func (a *alarms) page() bool {
-	limit := a.limit()
+func (a *alarmScheduler) pollPage() bool {
+	limit := a.pageSize()
 	found, err := a.n.opts.Store.DueAlarms(a.n.eventsContext, a.n.name, endOfTime, limit)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	more := a.startLocked(found) && len(found) >= limit
+	more := a.startDueLocked(found) && len(found) >= limit
 	if err != nil {
-		a.postponeLocked(err)
+		a.pollFailedLocked(err)
 		more = false
 	} else {
-		a.failed = 0
+		a.failures = 0
 	}
-	more = (more || a.again) && !a.stopped
-	a.again = false
+	more = (more || a.pollAgain) && !a.stopped
+	a.pollAgain = false
 	if !more {
-		a.looking = false
-		a.looked.broadcast()
+		a.polling = false
+		a.pollEnded.broadcast()
 	}
 	return more
 }
 
 // limit returns how many alarms the store has to be asked for to hear of new ones.
-func (a *alarms) limit() int {
+func (a *alarmScheduler) pageSize() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, until := range a.busy {
@@ -168,80 +168,80 @@ func (a *alarms) limit() int {
 			delete(a.busy, id)
 		}
 	}
-	return len(a.busy) + alarmPage
+	return len(a.busy) + alarmPageSize
 }
 
 // startLocked starts those of found that are due. It returns whether those that were not found may be due. mu must be held.
-func (a *alarms) startLocked(found []DueAlarm) bool {
+func (a *alarmScheduler) startDueLocked(found []DueAlarm) bool {
 	for _, d := range found {
 		until, known := a.busy[d.ID]
 		switch {
 		case a.stopped:
 			return false
-		case d.Time.After(a.wallLocked()):
-			a.armLocked(d.Time)
+		case d.Time.After(a.wallNowLocked()):
+			a.scheduleLocked(d.Time)
 			return false
 		case known && !until.IsZero():
-			a.retryLocked(until)
+			a.schedulePollLocked(until)
 		case known:
-		case a.running >= maxAlarms:
-			a.full = true
+		case a.firing >= maxFiringAlarms:
+			a.saturated = true
 			return false
 		default:
 			a.markLocked(d.ID, time.Time{})
-			a.running++
-			go a.see(d.ID)
+			a.firing++
+			go a.fire(d.ID)
 		}
 	}
 	return true
 }
 
 // postponeLocked looks again later. mu must be held.
-func (a *alarms) postponeLocked(err error) {
+func (a *alarmScheduler) pollFailedLocked(err error) {
 	if a.stopped {
 		return
 	}
-	wait := min(alarmRetryDelay<<min(a.failed, 8), maxLookWait)
-	a.failed++
+	wait := min(alarmRetryDelay<<min(a.failures, 8), maxPollDelay)
+	a.failures++
 	a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
-	a.retryLocked(time.Now().Add(wait))
+	a.schedulePollLocked(time.Now().Add(wait))
 }
 
 // see has an alarm go off as a turn of its object.
-func (a *alarms) see(id ID) {
+func (a *alarmScheduler) fire(id ID) {
 	for ok := false; !ok; {
 		o := a.n.objectFor(id)
 		ok, _ = o.runQueued(a.n.eventsContext, o.fireAlarm)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.running--
-	if a.full && a.running <= maxAlarms/2 {
-		a.full = false
-		a.lookLocked()
+	a.firing--
+	if a.saturated && a.firing <= maxFiringAlarms/2 {
+		a.saturated = false
+		a.pollLocked()
 	}
 }
 
 // settle says that an alarm has been dealt with, and when the next of its object is due, if there is one. Its object's
 // storage is locked meanwhile, so that none is set unnoticed.
-func (a *alarms) settle(id ID, next time.Time) {
+func (a *alarmScheduler) finished(id ID, next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.busy, id)
 	if !next.IsZero() {
-		a.armLocked(next)
+		a.scheduleLocked(next)
 	}
 }
 
 // rest leaves an alarm alone until then, by the monotonic clock.
-func (a *alarms) rest(id ID, until time.Time) {
+func (a *alarmScheduler) ignoreUntil(id ID, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.markLocked(id, until)
-	a.retryLocked(until)
+	a.schedulePollLocked(until)
 }
 
-func (a *alarms) markLocked(id ID, until time.Time) {
+func (a *alarmScheduler) markLocked(id ID, until time.Time) {
 	if a.busy == nil {
 		a.busy = make(map[ID]time.Time)
 	}
@@ -249,7 +249,7 @@ func (a *alarms) markLocked(id ID, until time.Time) {
 }
 
 // stop has no more alarms go off.
-func (a *alarms) stop() {
+func (a *alarmScheduler) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
@@ -259,11 +259,11 @@ func (a *alarms) stop() {
 }
 
 // stoppedLooking returns a channel that is closed when the store is not asked any more; nil: it is not.
-func (a *alarms) stoppedLooking() <-chan struct{} {
+func (a *alarmScheduler) pollDone() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.looking {
+	if !a.polling {
 		return nil
 	}
-	return a.looked.wait()
+	return a.pollEnded.wait()
 }

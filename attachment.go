@@ -21,17 +21,17 @@ var (
 
 // attachment is a value as it was when it was attached.
 type attachment struct {
-	form form
+	form attachmentForm
 	data []byte
 }
 
 // form is how a value became bytes, since only the same way leads back.
-type form uint8
+type attachmentForm uint8
 
 const (
-	rawForm form = iota
-	binaryForm
-	jsonForm
+	rawBytes attachmentForm = iota
+	marshaledBinary
+	marshaledJSON
 )
 
 // SetAttachment keeps a copy of v with the socket, in place of what was there: serializeAttachment. It survives the
@@ -59,19 +59,19 @@ func (s *Socket) SetAttachment(v any) error {
 func newAttachment(v any) (*attachment, error) {
 	switch v := v.(type) {
 	case []byte:
-		return &attachment{rawForm, bytes.Clone(v)}, nil
+		return &attachment{rawBytes, bytes.Clone(v)}, nil
 	case encoding.BinaryMarshaler:
 		data, err := v.MarshalBinary()
 		if err != nil {
 			return nil, fmt.Errorf("edgews: cannot attach a %T: %w", v, err)
 		}
-		return &attachment{binaryForm, bytes.Clone(data)}, nil
+		return &attachment{marshaledBinary, bytes.Clone(data)}, nil
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("edgews: cannot attach a %T: %w", v, err)
 	}
-	return &attachment{jsonForm, data}, nil
+	return &attachment{marshaledJSON, data}, nil
 }
 
 func (s *Socket) setAttached(a *attachment) {
@@ -95,7 +95,7 @@ func (s *Socket) Attachment(v any) error {
 	if a == nil {
 		return ErrNoAttachment
 	}
-	if a.form == jsonForm {
+	if a.form == marshaledJSON {
 		if err := json.Unmarshal(a.data, v); err != nil {
 			return fmt.Errorf("edgews: attachment does not fit into a %T: %w", v, err)
 		}

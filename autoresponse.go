@@ -19,8 +19,8 @@ var ErrAutoResponseTooBig = errors.New("edgews: auto-response is too big")
 
 // autoResponses are what an object has set. They are never changed, only replaced.
 type autoResponses struct {
-	pairs []AutoResponse
-	reply map[string]*Prepared // by request
+	pairs   []AutoResponse
+	replies map[string]*Prepared // by request
 }
 
 // SetAutoResponse sets which text messages all sockets of this object answer by themselves, in place of what was set
@@ -41,7 +41,7 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 		if err := p.check(); err != nil {
 			return err
 		}
-		set.reply[p.Request] = Prepare(Text, []byte(p.Response))
+		set.replies[p.Request] = Prepare(Text, []byte(p.Response))
 	}
 	if len(pairs) == 0 {
 		set = nil
@@ -84,7 +84,7 @@ func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return m.answered, !m.answered.IsZero()
+	return m.lastAutoResponse, !m.lastAutoResponse.IsZero()
 }
 
 // autoResponseLocked returns the answer to a message that s answers by itself, or nil. mu must be held.
@@ -96,11 +96,11 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if set == nil {
 		return nil
 	}
-	return set.reply[string(data)]
+	return set.replies[string(data)]
 }
 
 // respond sends the answer.
-func (s *Socket) respond(reply *Prepared) {
+func (s *Socket) autoRespond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
 	m, _ := s.owner.(*objectSocket)
@@ -110,7 +110,7 @@ func (s *Socket) respond(reply *Prepared) {
 	}
 	l.transmit()
 	s.mu.Lock()
-	m.answered = time.Now()
+	m.lastAutoResponse = time.Now()
 	s.mu.Unlock()
 }
 
@@ -131,7 +131,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.sendLocked(&out)
-		peer.owner.(*objectSocket).answered = time.Now()
+		peer.owner.(*objectSocket).lastAutoResponse = time.Now()
 	}
 	return true
 }

@@ -4,32 +4,32 @@ import "sync"
 
 // inflateTogether bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to.
 // A single one may be larger.
-const inflateTogether = 64 << 20
+const maxInflating = 64 << 20
 
-var inflating = budget{most: inflateTogether}
+var processInflateBudget = inflateBudget{limit: maxInflating}
 
 // budget is what is there to be shared by those who claim a part of it, first come, first served.
-type budget struct {
-	most int
+type inflateBudget struct {
+	limit int
 
 	mu      sync.Mutex // below all others
 	used    int
-	waiting fifo[*claim]
+	waiting fifo[*inflateReservation]
 }
 
 // claim is a part of a budget, for which its owner may have to wait.
-type claim struct {
-	of   *budget
-	n    int
-	wake func() // called when it is granted, if it was not at once
+type inflateReservation struct {
+	budget *inflateBudget
+	n      int
+	wake   func() // called when it is granted, if it was not at once
 
 	// Guarded by of.mu.
 	granted, released bool
 }
 
 // claim returns a claim to n, which may have been granted. Whatever n is, it is granted in the end.
-func (b *budget) claim(n int, wake func()) *claim {
-	c := &claim{of: b, n: n, wake: wake}
+func (b *inflateBudget) reserve(n int, wake func()) *inflateReservation {
+	c := &inflateReservation{budget: b, n: n, wake: wake}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting.len() == 0 && b.fitsLocked(c) {
@@ -40,22 +40,24 @@ func (b *budget) claim(n int, wake func()) *claim {
 	return c
 }
 
-func (b *budget) fitsLocked(c *claim) bool { return b.used == 0 || b.used+c.n <= b.most }
+func (b *inflateBudget) fitsLocked(c *inflateReservation) bool {
+	return b.used == 0 || b.used+c.n <= b.limit
+}
 
-func (b *budget) grantLocked(c *claim) {
+func (b *inflateBudget) grantLocked(c *inflateReservation) {
 	c.granted = true
 	b.used += c.n
 }
 
-func (c *claim) isGranted() bool {
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
+func (c *inflateReservation) isGranted() bool {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
 	return c.granted
 }
 
 // release gives up a claim, granted or not, and grants those that have waited for it.
-func (c *claim) release() {
-	b := c.of
+func (c *inflateReservation) release() {
+	b := c.budget
 	b.mu.Lock()
 	if c.released {
 		b.mu.Unlock()
@@ -65,7 +67,7 @@ func (c *claim) release() {
 	if c.granted {
 		b.used -= c.n
 	}
-	var next []*claim
+	var next []*inflateReservation
 	for b.waiting.len() > 0 {
 		first := *b.waiting.front()
 		if !first.released {

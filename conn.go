@@ -41,7 +41,7 @@ func (m *objectSocket) deliverMessageAndUnlock() {
 	case !ok:
 		l.transmit()
 	case reply != nil:
-		s.respond(reply)
+		s.autoRespond(reply)
 	case m.o.ns.eventsContext.Err() == nil && m.o.mayHandle(handlesMessages): // or Shutdown has cut
 		m.runHandler("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {

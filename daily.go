@@ -274,7 +274,7 @@ const quotaReason = "daily quota exceeded"
 const quotaDetail = "the daily quota of this service is used up: it begins anew at 00:00 UTC"
 
 // tooMany answers a request that a quota does not let in.
-func tooMany(w http.ResponseWriter) {
+func x(w http.ResponseWriter) {
 	tellTomorrow(w.Header())
 	http.Error(w, quotaDetail, http.StatusTooManyRequests)
 }

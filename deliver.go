@@ -30,7 +30,7 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
 		buf.free()
-		s.respond(reply)
+		s.autoRespond(reply)
 		return true
 	}
 	t, ok := s.arrivedOnTabLocked(len(data))

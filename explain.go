@@ -154,8 +154,8 @@ func (o *object) ownReasons() (reasons []Reason) {
 	if o.eventRunning {
 		reasons = append(reasons, Reason{Pin: "event", Since: wall(o.current.since), By: o.current.handler})
 	}
-	for w := range o.workers {
-		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.place()})
+	for w := range o.backgroundFuncs {
+		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: w.since, By: w.caller()})
 	}
 	if o.isStorageInUseLocked() {
 		reasons = append(reasons, Reason{Pin: "storage"})
@@ -178,21 +178,21 @@ func wall(sinceThen time.Duration) time.Time {
 }
 
 // worker is a WaitUntil function that runs.
-type worker struct {
-	since time.Time
-	pc    [1]uintptr // where WaitUntil was called
+type backgroundFunc struct {
+	since    time.Time
+	callerPC [1]uintptr // where WaitUntil was called
 }
 
 // newWorker is called by WaitUntil.
-func newWorker() *worker {
-	w := &worker{since: time.Now()}
-	runtime.Callers(3, w.pc[:])
+func newBackgroundFunc() *backgroundFunc {
+	w := &backgroundFunc{since: time.Now()}
+	runtime.Callers(3, w.callerPC[:])
 	return w
 }
 
 // place says where WaitUntil was called.
-func (w *worker) place() string {
-	frame, _ := runtime.CallersFrames(w.pc[:]).Next()
+func (w *backgroundFunc) caller() string {
+	frame, _ := runtime.CallersFrames(w.callerPC[:]).Next()
 	if frame.File == "" {
 		return ""
 	}

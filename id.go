@@ -14,7 +14,7 @@ type ID struct{ b [32]byte }
 
 // An ID is its own part and, behind it, a check over that part and the namespace's name, so that a mistyped ID and one
 // of another namespace are found out. It keeps nobody from guessing; the length of a unique ID's own part does.
-const idOwn = 24
+const idOwnSize = 24
 
 // ErrInvalidID: a string, or an ID, that is not an ID of the namespace.
 var ErrInvalidID = errors.New("edgews: invalid object ID")
@@ -46,14 +46,14 @@ func (id *ID) UnmarshalText(text []byte) error {
 // The name cannot be found out from it, except by trying names. Any string is a name, also "".
 func (n *Namespace) IDFromName(name string) ID {
 	sum := sha256.Sum256([]byte(n.name + "\x00" + name))
-	return n.sealID(sum[:idOwn])
+	return n.withCheck(sum[:idOwnSize])
 }
 
 // NewUniqueID returns an ID that nobody has and nobody can guess: 192 random bits.
 func (n *Namespace) NewUniqueID() ID {
-	var own [idOwn]byte
+	var own [idOwnSize]byte
 	rand.Read(own[:]) // it never fails
-	return n.sealID(own[:])
+	return n.withCheck(own[:])
 }
 
 // ParseID takes what ID.String returned, in this process or another, of this namespace. Anything else is ErrInvalidID:
@@ -75,17 +75,17 @@ func (n *Namespace) verifyID(id ID) error {
 	switch {
 	case id == ID{}:
 		return fmt.Errorf("%w: it is the zero ID, which names no object", ErrInvalidID)
-	case id != n.sealID(id.b[:idOwn]):
+	case id != n.withCheck(id.b[:idOwnSize]):
 		return fmt.Errorf("%w: it is not one of namespace %q", ErrInvalidID, n.name)
 	}
 	return nil
 }
 
-func (n *Namespace) sealID(own []byte) (id ID) {
+func (n *Namespace) withCheck(own []byte) (id ID) {
 	copy(id.b[:], own)
 	h := sha256.New()
 	h.Write(own)
 	h.Write([]byte(n.name))
-	copy(id.b[idOwn:], h.Sum(nil))
+	copy(id.b[idOwnSize:], h.Sum(nil))
 	return id
 }

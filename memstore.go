@@ -71,7 +71,7 @@ func (s *memoryStore) lookup(ctx context.Context, key ObjectKey) (memoryObject, 
 	return s.lookupLocked(ctx, key)
 }
 
-func (s *memoryStore) keepLocked(key ObjectKey, o memoryObject) {
+func (s *memoryStore) setLocked(key ObjectKey, o memoryObject) {
 	if o.entries == nil && o.alarm.IsZero() && o.epoch == 0 {
 		delete(s.objects, key)
 	} else {
@@ -201,7 +201,7 @@ func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 		o.s.moveAlarmLocked(o.key, known.alarm, b.Alarm.Time)
 		known.alarm = b.Alarm.Time
 	}
-	o.s.keepLocked(o.key, known)
+	o.s.setLocked(o.key, known)
 	return nil
 }
 

@@ -110,7 +110,7 @@ type Namespace struct {
 	nameRegistered    bool // its name, on its Store
 	idleTimers        idleTimers
 	shutdown          shutdownProgress
-	alarms            alarms
+	alarms            alarmScheduler
 
 	mu      sync.Mutex // below every other
 	objects map[ID]*object
@@ -150,7 +150,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 		return n
 	}
 	n.registerName()
-	n.alarms.arm(time.Now()) // of the objects that nobody will ask for
+	n.alarms.schedule(time.Now()) // of the objects that nobody will ask for
 	return n
 }
 

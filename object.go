@@ -25,28 +25,28 @@ type object struct {
 	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue          fifo[queuedEvent]
-	running        bool // a goroutine takes the turns, or puts the object to sleep
-	eventRunning   bool // … and one of them is an event
-	forgotten      bool // the namespace has forgotten it
-	fenced         bool // another owner has it: it has stopped for ever
-	warned         bool // the log has said that the turn takes long
-	handlers       handlerSet
-	value          Object // nil while hibernated
-	state          *State // of value, or of the construction that is going on
-	registry       socketRegistry
-	waitingCalls   int32                // calls in the queue that are still wanted
-	abandonedCalls int32                // … and calls that nobody wants any more
-	eventsBegun    uint32               // counts the turns
-	timeout        time.Duration        // SetEventTimeout
-	workers        map[*worker]struct{} // WaitUntil functions that run
-	current        currentEvent
-	pinned         map[*Socket]*pinnedSocket
-	inRequest      bool      // the event is a request
-	pairs          []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
-	stateSince     time.Time // when it got into its present state
-	idleTimerAt    time.Time // when the clock looks after it; zero: it does not
-	quiet          signal    // nothing is left to do, or to keep
+	queue           fifo[queuedEvent]
+	running         bool // a goroutine takes the turns, or puts the object to sleep
+	eventRunning    bool // … and one of them is an event
+	forgotten       bool // the namespace has forgotten it
+	fenced          bool // another owner has it: it has stopped for ever
+	warned          bool // the log has said that the turn takes long
+	handlers        handlerSet
+	value           Object // nil while hibernated
+	state           *State // of value, or of the construction that is going on
+	registry        socketRegistry
+	waitingCalls    int32                        // calls in the queue that are still wanted
+	abandonedCalls  int32                        // … and calls that nobody wants any more
+	eventsBegun     uint32                       // counts the turns
+	timeout         time.Duration                // SetEventTimeout
+	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
+	current         currentEvent
+	pinned          map[*Socket]*pinnedSocket
+	inRequest       bool      // the event is a request
+	pairs           []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
+	stateSince      time.Time // when it got into its present state
+	idleTimerAt     time.Time // when the clock looks after it; zero: it does not
+	quiet           signal    // nothing is left to do, or to keep
 }
 
 // task is what waits for a turn: a socket, of which the first message or the end is next, or a call.

@@ -73,7 +73,7 @@ func (o *object) pinsLocked() (names []string) {
 	if o.eventRunning {
 		names = append(names, "event")
 	}
-	if len(o.workers) > 0 {
+	if len(o.backgroundFuncs) > 0 {
 		names = append(names, "WaitUntil")
 	}
 	if o.isStorageInUseLocked() {
@@ -93,7 +93,7 @@ func (o *object) pinsLocked() (names []string) {
 
 // pinnedLocked says whether something other than an event keeps the object awake. mu must be held.
 func (o *object) isPinnedLocked() bool {
-	return len(o.workers) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
+	return len(o.backgroundFuncs) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
 }
 
 // storingLocked says whether a call uses the storage. mu must be held.

@@ -39,7 +39,7 @@ type objectSocket struct {
 	removed bool // it is not in the roster any more
 
 	// Guarded by the socket's mu.
-	answered time.Time // when the last auto-response went out
+	lastAutoResponse time.Time // when the last auto-response went out
 }
 
 // memberOf returns the member that s is to an object, or nil.

@@ -182,7 +182,7 @@ func (s *storageLease) commitLocked(ctx context.Context, st *State, store Object
 	}()
 	err = store.Commit(commitContext{s.o.ns.eventsContext, ctx}, b)
 	if err == nil && b.Alarm != nil {
-		s.alarmChanged(b.Alarm.Time)
+		s.alarmCommitted(b.Alarm.Time)
 	}
 	return err
 }

@@ -269,7 +269,7 @@ func (n *Namespace) releaseAll(ctx context.Context) error {
 			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}
 	}
-	if looked := n.alarms.stoppedLooking(); looked != nil {
+	if looked := n.alarms.pollDone(); looked != nil {
 		return waitFor(ctx, looked)
 	}
 	return nil

@@ -243,18 +243,18 @@ func (o *object) eventTimeout() time.Duration {
 // if that has happened before. After ErrAborted there is nothing left to do for the value. After ErrShutdown there is time
 // to save something, until the ctx of Shutdown ends: Do and Storage work, with [context.WithoutCancel] of fn's context.
 func (st *State) WaitUntil(fn func(context.Context)) {
-	o, w := st.o, newWorker()
+	o, w := st.o, newBackgroundFunc()
 	o.mu.Lock()
 	was := o.stateLocked()
-	if o.workers == nil {
-		o.workers = make(map[*worker]struct{})
+	if o.backgroundFuncs == nil {
+		o.backgroundFuncs = make(map[*backgroundFunc]struct{})
 	}
-	o.workers[w] = struct{}{}
+	o.backgroundFuncs[w] = struct{}{}
 	st.backgroundLocked().running++
 	o.stateChangedLocked(was)
 	ctx := st.backgroundContextLocked()
 	o.mu.Unlock()
-	go st.runWorker(ctx, w, fn)
+	go st.runBackgroundFunc(ctx, w, fn)
 }
 
 // lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
@@ -272,31 +272,31 @@ func (st *State) backgroundContextLocked() context.Context {
 	return ctx
 }
 
-func (st *State) runWorker(ctx context.Context, w *worker, fn func(context.Context)) {
+func (st *State) runBackgroundFunc(ctx context.Context, w *backgroundFunc, fn func(context.Context)) {
 	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
-			err := &handlerPanic{o, "WaitUntil function (" + w.place() + ")", cause}
+			err := &handlerPanic{o, "WaitUntil function (" + w.caller() + ")", cause}
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
-				"function", w.place(), "panic", err.Error(), "stack", string(debug.Stack()))
+				"function", w.caller(), "panic", err.Error(), "stack", string(debug.Stack()))
 			o.mu.Lock()
 			if !st.isDroppedLocked() {
 				o.dropValueLocked(err)
 			}
 			o.mu.Unlock()
 		}
-		st.workerDone(w)
+		st.backgroundFuncDone(w)
 	}()
 	fn(ctx)
 }
 
 // worked lets go of what one WaitUntil function held.
-func (st *State) workerDone(w *worker) {
+func (st *State) backgroundFuncDone(w *backgroundFunc) {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	delete(o.workers, w)
+	delete(o.backgroundFuncs, w)
 	if st.background.running--; st.background.running == 0 {
 		st.background.cancelLocked(context.Canceled)
 	}

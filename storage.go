@@ -96,7 +96,7 @@ func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, err
 			return
 		}
 		defer s.release()
-		for e, err := range visible(store.List(ctx, prefix), prefix) {
+		for e, err := range withoutReserved(store.List(ctx, prefix), prefix) {
 			if !yield(e, s.stopIfFenced(err)) {
 				return
 			}
@@ -105,13 +105,13 @@ func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, err
 }
 
 // visible leaves out of what an engine lists what is reserved.
-func visible(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, error] {
-	if prefix != "" && !reserved(prefix) {
+func withoutReserved(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, error] {
+	if prefix != "" && !isReserved(prefix) {
 		return entries
 	}
 	return func(yield func(Entry, error) bool) {
 		for e, err := range entries {
-			if (err != nil || !reserved(e.Key)) && !yield(e, err) {
+			if (err != nil || !isReserved(e.Key)) && !yield(e, err) {
 				return
 			}
 		}
@@ -223,7 +223,7 @@ func (st *Storage) commit(ctx context.Context, b Batch) error {
 }
 
 // reserved says whether a key is edgews' own.
-func reserved(key string) bool { return strings.HasPrefix(key, "\x00") }
+func isReserved(key string) bool { return strings.HasPrefix(key, "\x00") }
 
 func checkKey(key string) error {
 	switch {
@@ -231,7 +231,7 @@ func checkKey(key string) error {
 		return fmt.Errorf("%w: it is empty", ErrInvalidKey)
 	case len(key) > maxKey:
 		return fmt.Errorf("%w: it has %d bytes; the limit is %d", ErrInvalidKey, len(key), maxKey)
-	case reserved(key):
+	case isReserved(key):
 		return fmt.Errorf("%w: %q begins with a zero byte, which is reserved", ErrInvalidKey, key)
 	}
 	return nil

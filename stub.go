@@ -36,7 +36,7 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.shutdown.refuses(r) {
-		closeUpgradeAfter(w, r)
+		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
 		return
@@ -48,8 +48,8 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	pass, err := s.n.admit(s.id, r)
 	if err != nil {
-		closeUpgradeAfter(w, r)
-		tooMany(w)
+		closeAfterUpgradeRequest(w, r)
+		x(w)
 		return
 	}
 	rw := &responseWriter{ResponseWriter: w, pass: pass}
@@ -60,18 +60,18 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
-	if reached(err, r) && !rw.switched {
+	if reachedObject(err, r) && !rw.switched {
 		s.n.objectFor(s.id).account(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.used()
 	}
 	if err != nil && r.Context().Err() == nil {
-		closeUpgradeAfter(w, r)
-		rw.fail(err)
+		closeAfterUpgradeRequest(w, r)
+		rw.writeError(err)
 	}
 }
 
 // closeUpgradeAfter is closeAfter for a request that may be any.
-func closeUpgradeAfter(w http.ResponseWriter, r *http.Request) {
+func closeAfterUpgradeRequest(w http.ResponseWriter, r *http.Request) {
 	if IsUpgrade(r) {
 		closeAfter(w, r)
 	}
@@ -89,7 +89,7 @@ func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
 }
 
 // reached reports whether a request has come to its object, which may have failed with err.
-func reached(err error, r *http.Request) bool {
+func reachedObject(err error, r *http.Request) bool {
 	switch {
 	case err == nil:
 		return true
@@ -100,7 +100,7 @@ func reached(err error, r *http.Request) bool {
 }
 
 // fail answers a request that no handler has answered.
-func (w *responseWriter) fail(err error) {
+func (w *responseWriter) writeError(err error) {
 	status := http.StatusInternalServerError
 	text := ""
 	switch {

@@ -20,7 +20,7 @@ type Tx struct {
 	store ObjectStore
 
 	mu      sync.Mutex // a leaf
-	over    bool
+	done    bool
 	cleared bool              // DeleteAll came before all writes
 	writes  map[string][]byte // nil: deleted
 	alarm   *alarmEntry       // nil: as it was; one without a time: none
@@ -34,7 +34,7 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	value, known, err := tx.written(key)
+	value, known, err := tx.writtenValue(key)
 	switch {
 	case err != nil:
 		return nil, err
@@ -47,10 +47,10 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 }
 
 // written returns what the transaction has made of key, if it has; nil: it is not there any more.
-func (tx *Tx) written(key string) (value []byte, known bool, err error) {
+func (tx *Tx) writtenValue(key string) (value []byte, known bool, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if tx.over {
+	if tx.done {
 		return nil, false, ErrTxDone
 	}
 	value, known = tx.writes[key]
@@ -62,7 +62,7 @@ func (tx *Tx) Put(key string, value []byte) error {
 	if err := checkEntry(key, value); err != nil {
 		return err
 	}
-	return tx.write(key, append([]byte{}, value...)) // not nil
+	return tx.setValue(key, append([]byte{}, value...)) // not nil
 }
 
 // Delete removes key. If it is not there, that is no error.
@@ -70,11 +70,11 @@ func (tx *Tx) Delete(key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	return tx.write(key, nil)
+	return tx.setValue(key, nil)
 }
 
-func (tx *Tx) write(key string, value []byte) error {
-	return tx.do(func() {
+func (tx *Tx) setValue(key string, value []byte) error {
+	return tx.ifOpen(func() {
 		if tx.writes == nil {
 			tx.writes = make(map[string][]byte)
 		}
@@ -83,10 +83,10 @@ func (tx *Tx) write(key string, value []byte) error {
 }
 
 // do runs fn unless the transaction is over.
-func (tx *Tx) do(fn func()) error {
+func (tx *Tx) ifOpen(fn func()) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if tx.over {
+	if tx.done {
 		return ErrTxDone
 	}
 	fn()
@@ -95,7 +95,7 @@ func (tx *Tx) do(fn func()) error {
 
 // DeleteAll removes everything, what the transaction has written before and the alarm included.
 func (tx *Tx) DeleteAll() error {
-	return tx.do(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
+	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
 }
 
 // SetAlarm is Storage.SetAlarm.
@@ -103,12 +103,12 @@ func (tx *Tx) SetAlarm(t time.Time) error {
 	if err := tx.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return tx.do(func() { tx.alarm = &alarmEntry{at: ceilToMillisecond(t)} })
+	return tx.ifOpen(func() { tx.alarm = &alarmEntry{at: ceilToMillisecond(t)} })
 }
 
 // DeleteAlarm is Storage.DeleteAlarm.
 func (tx *Tx) DeleteAlarm() error {
-	return tx.do(func() { tx.alarm = &alarmEntry{} })
+	return tx.ifOpen(func() { tx.alarm = &alarmEntry{} })
 }
 
 // List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop
@@ -118,25 +118,25 @@ func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var writes map[string][]byte
 		var cleared bool
-		if err := tx.do(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
+		if err := tx.ifOpen(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		own := keysOf(writes, prefix)
 		if !cleared {
-			for e, err := range visible(tx.store.List(tx.ctx, prefix), prefix) {
+			for e, err := range withoutReserved(tx.store.List(tx.ctx, prefix), prefix) {
 				n, found := slices.BinarySearch(own, e.Key)
 				if err != nil {
 					yield(e, err)
 					return
 				}
-				if !yieldOwn(yield, own[:n], writes) || !found && !yield(e, nil) {
+				if !yieldWrites(yield, own[:n], writes) || !found && !yield(e, nil) {
 					return
 				}
 				own = own[n:]
 			}
 		}
-		yieldOwn(yield, own, writes)
+		yieldWrites(yield, own, writes)
 	}
 }
 
@@ -149,7 +149,7 @@ func keysOf(writes map[string][]byte, prefix string) []string {
 }
 
 // yieldOwn yields those of keys that have not been deleted. It returns whether to go on.
-func yieldOwn(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
+func yieldWrites(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
 	for _, key := range keys {
 		if value := writes[key]; value != nil && !yield(Entry{key, slices.Clone(value)}, nil) {
 			return false
@@ -162,14 +162,14 @@ func yieldOwn(yield func(Entry, error) bool, keys []string, writes map[string][]
 func (tx *Tx) end() {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.over = true
+	tx.done = true
 }
 
 // batch returns what is to be committed, and ends the transaction.
 func (tx *Tx) batch() Batch {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.over = true
+	tx.done = true
 	var b Batch
 	if tx.alarm != nil {
 		b = tx.alarm.batch()

@@ -116,7 +116,7 @@ func (w *wire) inflateLarge(limit int64) (*buffer, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.claim = inflating.claim(n, w.conn.Wake)
+		w.claim = processInflateBudget.reserve(n, w.conn.Wake)
 	}
 	if !w.claim.isGranted() {
 		return nil, errNotYet
