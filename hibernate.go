@@ -1,230 +1,303 @@
 package edgews
 
 import (
-	"container/heap"
 	"context"
-	"errors"
 	"fmt"
-	"strings"
+	"iter"
+	"log/slog"
+	"net/http"
+	"reflect"
 	"sync"
 	"time"
 )
 
-// An object with nothing to do costs no timer of its own: the namespace has one, for whatever is due first.
+// Object is what a namespace's constructor returns: a value that answers requests, one event at a time. It may also
+// implement MessageHandler, CloseHandler, ErrorHandler and AlarmHandler; messages and ends that it does not handle are
+// dropped without a word, and without waking it.
+//
+// No two events of an object run at the same time, so its fields need no mutex. Events of one socket come in the order
+// in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
+// object and nothing else: slow work belongs into State.WaitUntil, and comes back with State.Do.
+//
+// Events are also the listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of sockets that the object takes otherwise
+// than with State.AcceptWebSocket: that it upgrades or dials with the context of an event and accepts with Accept, or
+// holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has to wait. A
+// handler that waits for what only such a listener can bring waits in vain, since that comes after it: for Done of a
+// socket that has a close listener, or for Flush on one end of a pair of which the object has both.
+//
+// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted
+// any more; the next event constructs it again, and the sockets stay, with their listeners. A panic in a listener is
+// logged and ends its socket with 1011, as elsewhere; the value stays.
+//
+// Deviation: in Workers the events of an object interleave wherever one awaits something.
+type Object interface{ http.Handler }
 
-// forgetAfter is how long an object without sockets is remembered after it has hibernated, and its settings with it.
-const forgetAfter = 70 * time.Second
-
-// clock knows when which object is to be looked after.
-type idleTimers struct {
-	mu      sync.Mutex // below an object's
-	due     idleTimerHeap
-	timer   *time.Timer
-	timerAt time.Time // when timer fires; zero: it is not set
+// MessageHandler gets the messages of the sockets that the object has accepted: webSocketMessage. The data of m are
+// valid until it returns; Clone keeps them.
+type MessageHandler interface {
+	WebSocketMessage(ctx context.Context, s *Socket, m Message) error
 }
 
-// due is a time at which o is to be looked after, by the monotonic clock, unless it has another by then.
-type idleTimer struct {
-	at time.Time
-	o  *object
+// CloseHandler is told, exactly once for each socket and after everything else, that it has ended: webSocketClose. If
+// the peer has said Close it may still send and answer with a Close of its own; when it has not done so by its return,
+// the peer's Close is sent back. The socket's tags and attachment are there until then, and State.WebSockets lists it: leave
+// it out where it does not count any more.
+//
+// Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
+type CloseHandler interface {
+	WebSocketClose(ctx context.Context, s *Socket, e CloseEvent) error
 }
 
-// dues is a heap, the earliest first.
-type idleTimerHeap []idleTimer
-
-func (d idleTimerHeap) Len() int           { return len(d) }
-func (d idleTimerHeap) Less(i, j int) bool { return d[i].at.Before(d[j].at) }
-func (d idleTimerHeap) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *idleTimerHeap) Push(x any)        { *d = append(*d, x.(idleTimer)) }
-func (d *idleTimerHeap) Pop() any {
-	last := len(*d) - 1
-	x := (*d)[last]
-	(*d)[last] = idleTimer{}
-	*d = (*d)[:last]
-	return x
+// ErrorHandler is told, before CloseHandler is, that something other than a Close has ended a socket: webSocketError.
+type ErrorHandler interface {
+	WebSocketError(ctx context.Context, s *Socket, err error) error
 }
 
-func (c *idleTimers) add(d idleTimer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	heap.Push(&c.due, d)
-	c.armLocked()
+// NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
+type NamespaceOptions struct {
+	// Options are those of sockets that objects of the namespace upgrade with nil options. Logger also gets what goes
+	// wrong in objects; if it is nil, slog.Default does.
+	Options
+
+	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake;
+	// default 10 s, as in Workers; negative: for ever.
+	HibernateAfter time.Duration
+
+	// MaxWaiting bounds how many requests and calls of Do may wait at a time for one object that is busy; default 4096;
+	// negative: no bound. Those beyond are answered with 503 and fail with ErrOverloaded. What sockets deliver does not
+	// count: it waits in the sockets.
+	MaxWaiting int
+
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil is a NewMemoryStore of its
+	// own. Whoever has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can have a
+	// name on a Store; Shutdown ends that.
+	//
+	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
+	Store Store
+
+	// Tenant names who pays for an object: what it uses counts in Meter.Tenant of that name, and thereby in Meter. Nil,
+	// or "", is Meter itself; without Meter nothing is counted. It must be quick and always give the same answer for
+	// the same ID.
+	Tenant func(ID) string
+
+	// ShutdownCode is the code with which Shutdown closes sockets; default StatusServiceRestart, 1012, which tells a client that it
+	// may connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation
+	// of the protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. To them, set StatusGoingAway, 1001, which all
+	// know; it also stands for an end without return, so clients may not connect again by themselves.
+	ShutdownCode StatusCode
 }
 
-// armLocked sets the timer to what is due first. mu must be held.
-func (c *idleTimers) armLocked() {
-	if len(c.due) == 0 || !c.timerAt.IsZero() && !c.due[0].at.Before(c.timerAt) {
-		return
+// check refuses what can never work.
+func (o *NamespaceOptions) check(of string) error {
+	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
+		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
 	}
-	c.timerAt = c.due[0].at
-	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(c.timerAt), c.fire)
-	} else {
-		c.timer.Reset(time.Until(c.timerAt))
-	}
+	return o.Options.check(of)
 }
 
-// tick looks after everything that is due.
-func (c *idleTimers) fire() {
-	for {
-		d, ok := c.next()
-		if !ok {
-			return
-		}
-		d.o.idleTimerFired(d.at)
-	}
+const defaultHibernateAfter = 10 * time.Second
+
+// Namespace is a set of objects of one kind, each of which lives at most once. All methods may be called from any
+// goroutine.
+type Namespace struct {
+	name              string
+	construct         func(context.Context, *State) (Object, error)
+	opts              NamespaceOptions
+	eventsContext     context.Context // of every event; cancelled when Shutdown cuts
+	cancelEvents      context.CancelCauseFunc
+	backgroundContext context.Context // of all that WaitUntil runs; cancelled when Shutdown has closed the sockets
+	cancelBackground  context.CancelCauseFunc
+	nameRegistered    bool // its name, on its Store
+	idleTimers        idleTimers
+	shutdown          shutdownProgress
+	alarms            alarmScheduler
+
+	mu      sync.Mutex // below every other
+	objects map[ID]*object
 }
 
-// next takes what is due, and sets the timer when nothing more is.
-func (c *idleTimers) next() (idleTimer, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.due) > 0 && !c.due[0].at.After(time.Now()) {
-		return heap.Pop(&c.due).(idleTimer), true
-	}
-	if len(c.due) == 0 {
-		c.due = nil
-	}
-	c.timerAt = time.Time{}
-	c.armLocked()
-	return idleTimer{}, false
-}
-
-func (c *idleTimers) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.due = nil
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-}
-
-// restLocked begins to wait for hibernation, or oblivion, if nothing is left to do. was is the state that may have ended.
-// mu must be held.
-func (o *object) checkIdleLocked(was ObjectState) {
-	o.stateChangedLocked(was)
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
-		return
-	}
-	if len(o.registry.all) == 0 {
-		o.quiet.broadcast()
-	}
-	if o.ns.shutdown.currentPhase() == eventsCutOff { // nobody will look after it
-		o.unloadLocked()
-	}
-	if o.value == nil {
-		o.releaseStorageLocked()
-	}
-	o.setIdleTimerLocked()
-}
-
-// waitLocked has the clock look after o when its present state has lasted long enough. mu must be held.
-func (o *object) setIdleTimerLocked() {
-	at, ok := o.idleDeadlineLocked()
-	if !ok || !o.idleTimerAt.IsZero() && !at.Before(o.idleTimerAt) { // then it is looked after early, and waits again
-		return
-	}
-	o.idleTimerAt = at
-	o.ns.idleTimers.add(idleTimer{at, o})
-}
-
-// patienceLocked says until when an object that rests stays as it is; not ok: for as long as nothing happens. mu must
-// be held.
-func (o *object) idleDeadlineLocked() (until time.Time, ok bool) {
+// NewNamespace returns a namespace. construct makes an object's value when the first event comes and none is in memory;
+// its context ends with the event, its State does not. It may use State.WebSockets, since sockets outlive values. If it
+// fails the event fails, all sockets of the object close with 1011, and the next event tries again.
+//
+// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if there is a namespace of
+// that name on the same Store already that has not been shut down: their objects would be the same and not know of each other.
+func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
 	switch {
-	case o.value != nil:
-		return o.stateSince.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.registry.all) == 0 && !o.fenced && o.storage.Load() == nil:
-		return o.stateSince.Add(forgetAfter), true
+	case name == "":
+		panic("edgews: NewNamespace: the name is empty; IDs and storage belong to a namespace by its name")
+	case construct == nil:
+		panic(fmt.Sprintf("edgews: NewNamespace: the constructor of %q is nil, so it could not have any objects", name))
 	}
-	return time.Time{}, false
+	n := &Namespace{name: name, construct: construct, objects: make(map[ID]*object)}
+	if opts != nil {
+		n.opts = *opts
+	}
+	if err := n.opts.check("NamespaceOptions"); err != nil {
+		panic("edgews: NewNamespace: " + err.Error())
+	}
+	meter := n.opts.Meter
+	n.opts.Options = *n.opts.resolve()
+	n.opts.Meter = meter
+	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
+	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
+	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
+	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
+	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
+	n.alarms.n = n
+	if n.opts.Store == nil {
+		n.opts.Store = NewMemoryStore()
+		return n
+	}
+	n.registerName()
+	n.alarms.schedule(time.Now()) // of the objects that nobody will ask for
+	return n
 }
 
-// lookAfter hibernates or forgets o, if it is time.
-func (o *object) idleTimerFired(at time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.idleTimerAt.Equal(at) {
+// Get returns the stub through which an object is reached. The object need not exist; nothing is constructed yet. With an
+// ID of another namespace, or the zero ID, there is none: such a stub answers every request with 500, and says why.
+func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
+
+// claims are the names of namespaces on Stores that programs have made. A Store of a type that cannot be compared is not
+// among them.
+var namespaceNames struct {
+	mu    sync.Mutex // a leaf
+	names map[namespaceName]struct{}
+}
+
+type namespaceName struct {
+	store Store
+	name  string
+}
+
+// claimName claims the name of n on its Store.
+func (n *Namespace) registerName() {
+	if !reflect.ValueOf(n.opts.Store).Comparable() {
 		return
 	}
-	o.idleTimerAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.forgotten {
+	namespaceNames.mu.Lock()
+	defer namespaceNames.mu.Unlock()
+	c := namespaceName{n.opts.Store, n.name}
+	if _, taken := namespaceNames.names[c]; taken {
+		panic(fmt.Sprintf("edgews: NewNamespace: there is a namespace %q on this Store already; use that one, or shut it down first", n.name))
+	}
+	if namespaceNames.names == nil {
+		namespaceNames.names = make(map[namespaceName]struct{})
+	}
+	namespaceNames.names[c] = struct{}{}
+	n.nameRegistered = true
+}
+
+// freeName lets another namespace have the name.
+func (n *Namespace) unregisterName() {
+	if !n.nameRegistered {
 		return
 	}
-	until, ok := o.idleDeadlineLocked()
-	switch {
-	case !ok:
-	case until.After(time.Now()):
-		o.setIdleTimerLocked()
-	case o.value != nil:
-		o.hibernateLocked()
-	default:
-		o.forgetLocked()
-	}
+	namespaceNames.mu.Lock()
+	defer namespaceNames.mu.Unlock()
+	delete(namespaceNames.names, namespaceName{n.opts.Store, n.name})
 }
 
-// hibernateLocked drops the value of an object that rests. mu must be held.
-func (o *object) hibernateLocked() {
-	was := o.stateLocked()
-	o.unloadLocked()
-	o.checkIdleLocked(was)
-}
-
-// dropLocked drops the value, and what the queue has grown to. No event may be running. mu must be held.
-func (o *object) unloadLocked() {
-	o.dropValueLocked(errHibernated)
-	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
-	if o.queue.len() == 0 {
-		o.queue.items = nil
-	}
-}
-
-// errHibernated is why work is cancelled that a value has started which is not in memory any more.
-var errHibernated = errors.New("object is not in memory any more")
-
-// forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
-func (o *object) forgetLocked() {
-	o.forgotten = true
-	o.tab.forgetLocked()
-	n := o.ns
+// known returns the object with that ID, if there is one in memory.
+func (n *Namespace) lookup(id ID) *object {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.objects, o.id)
+	return n.objects[id]
 }
 
-// ErrPinned: something keeps the object awake; the message says what.
-var ErrPinned = errors.New("edgews: object cannot hibernate now")
-
-// Hibernate drops the value of an object now, as HibernateAfter would do it later: for tests and operators. It waits
-// until the events that wait for their turn now are over, or for the end of ctx. What else keeps an object awake makes
-// it fail with ErrPinned, and with ErrReentrant it fails in an event of that object. An ID of another namespace is
-// ErrInvalidID. An object that is not awake is left as it is.
-func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
-	o := n.lookup(id)
-	switch {
-	case o == nil:
-		return n.checkID(id)
-	case ctx.Value(eventContextKey{o}) != nil:
-		return ErrReentrant
+// checkID returns ErrInvalidID for an ID of another namespace, and for the zero ID.
+func (n *Namespace) checkID(id ID) error {
+	if n.lookup(id) != nil {
+		return nil
 	}
-	var pinned error
-	_, err := o.runQueued(ctx, func() { pinned = o.hibernateNow() })
-	if err != nil {
-		return err
-	}
-	return pinned
+	return n.verifyID(id)
 }
 
-// hibernateNow hibernates, as a turn, unless something is in the way.
-func (o *object) hibernateNow() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	o.eventRunning = false
-	if o.isPinnedLocked() {
-		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
+// object returns the object with that ID, which is made if need be.
+func (n *Namespace) objectFor(id ID) *object {
+	if o := n.lookup(id); o != nil {
+		return o
 	}
-	o.unloadLocked()
-	o.stateChangedLocked(was)
-	return nil
+	payer := n.meterFor(id)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if o := n.objects[id]; o != nil {
+		return o
+	}
+	o := &object{ns: n, id: id, stateSince: time.Now()}
+	if payer != nil {
+		o.tab = newTab(payer, o, nil)
+	}
+	n.objects[id] = o
+	return o
+}
+
+// payer returns the meter that counts what an object uses, or nil.
+func (n *Namespace) meterFor(id ID) *Meter {
+	if n.opts.Meter == nil || n.opts.Tenant == nil {
+		return n.opts.Meter
+	}
+	return n.opts.Meter.Tenant(n.opts.Tenant(id))
+}
+
+// all returns the objects as they are now.
+func (n *Namespace) allObjects() []*object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*object, 0, len(n.objects))
+	for _, o := range n.objects {
+		all = append(all, o)
+	}
+	return all
+}
+
+// logger is where errors in objects go even when nothing else is logged.
+func (n *Namespace) logger() *slog.Logger {
+	if n.opts.Logger != nil {
+		return n.opts.Logger
+	}
+	return slog.Default()
+}
+
+// ObjectState says what of an object is in memory.
+type ObjectState uint8
+
+const (
+	ObjectHibernated ObjectState = iota // only its sockets
+	ObjectIdle                          // its value too; it will hibernate
+	ObjectActive                        // and something keeps it there
+)
+
+// String returns "hibernated", "idle" or "active".
+func (s ObjectState) String() string {
+	switch s {
+	case ObjectHibernated:
+		return "hibernated"
+	case ObjectIdle:
+		return "idle"
+	case ObjectActive:
+		return "active"
+	}
+	return fmt.Sprintf("ObjectState(%d)", uint8(s))
+}
+
+// ObjectInfo describes an object at one moment.
+type ObjectInfo struct {
+	ID      ID
+	State   ObjectState
+	Since   time.Time // when it got into State
+	Sockets int       // accepted with AcceptWebSocket
+	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
+}
+
+// Objects returns an iterator over the objects that are in memory, in no order: those with a value, those with sockets,
+// and those that had either a minute ago.
+func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
+	return func(yield func(ObjectInfo) bool) {
+		for _, o := range n.allObjects() {
+			if info, ok := o.info(); ok && !yield(info) {
+				return
+			}
+		}
+	}
 }
