@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/treap"
 )
 
 var errStoreClosed = errors.New("edgews: store is closed")
@@ -17,19 +19,19 @@ var errStoreClosed = errors.New("edgews: store is closed")
 // namespace without a Store uses is one of its own. Objects that have neither entries nor an alarm cost nothing.
 // After Close everything that it kept is gone, and its methods return an error.
 func NewMemoryStore() Store {
-	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*tree)}
+	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*treap.Tree)}
 }
 
 type memoryStore struct {
 	mu      sync.RWMutex
 	closed  bool
 	objects map[ObjectKey]memoryObject // those about which there is something to know
-	alarms  map[string]*tree           // by namespace; the keys are those of alarmKey, the values nil
+	alarms  map[string]*treap.Tree     // by namespace; the keys are those of alarmKey, the values nil
 }
 
 // memoryObject is what is known about an object. The zero value is that of one that nobody has heard of.
 type memoryObject struct {
-	entries *tree
+	entries *treap.Tree
 	alarm   time.Time // zero: none
 	epoch   uint64    // the newest that it was opened with; 0: an ordinary one, which is not remembered
 }
@@ -90,7 +92,7 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 		return nil, errStoreClosed
 	}
 	var due []DueAlarm
-	alarms.from("", func(key string, _ []byte) bool {
+	alarms.Ascend("", func(key string, _ []byte) bool {
 		a := parseAlarmKey(key)
 		if len(due) >= limit || a.Time.After(until) {
 			return false
@@ -105,10 +107,10 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 	alarms := s.alarms[key.Namespace]
 	if !from.IsZero() {
-		alarms = alarms.remove(alarmKey(from, key.ID))
+		alarms = alarms.Remove(alarmKey(from, key.ID))
 	}
 	if !to.IsZero() {
-		alarms = alarms.put(alarmKey(to, key.ID), nil)
+		alarms = alarms.Put(alarmKey(to, key.ID), nil)
 	}
 	if alarms == nil {
 		delete(s.alarms, key.Namespace)
@@ -149,7 +151,7 @@ func (o *memoryObjectStore) Get(ctx context.Context, key string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	value, ok := known.entries.get(key)
+	value, ok := known.entries.Get(key)
 	if !ok {
 		return nil, ErrKeyNotFound
 	}
@@ -160,7 +162,7 @@ func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[E
 	return func(yield func(Entry, error) bool) {
 		known, err := o.s.lookup(ctx, o.key)
 		if err == nil {
-			known.entries.from(prefix, func(key string, value []byte) bool {
+			known.entries.Ascend(prefix, func(key string, value []byte) bool {
 				if err = ctx.Err(); err != nil || !strings.HasPrefix(key, prefix) {
 					return false
 				}
@@ -192,10 +194,10 @@ func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 		known.entries = nil
 	}
 	for _, key := range b.Deletes {
-		known.entries = known.entries.remove(key)
+		known.entries = known.entries.Remove(key)
 	}
 	for i, e := range b.Puts {
-		known.entries = known.entries.put(e.Key, values[i])
+		known.entries = known.entries.Put(e.Key, values[i])
 	}
 	if b.Alarm != nil {
 		o.s.moveAlarmLocked(o.key, known.alarm, b.Alarm.Time)
