@@ -2,92 +2,96 @@ package edgews
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"net/http"
-	"reflect"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/timerheap"
 )
 
-// Object is what a namespace's constructor returns: a value that answers requests, one event at a time. It may also
-// implement MessageHandler, CloseHandler, ErrorHandler and AlarmHandler; messages and ends that it does not handle are
-// dropped without a word, and without waking it.
+// This file is the front door to objects: what an object is, which handlers it may have, the namespace that its objects live in, and how an
+// object hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what it
+// stores. The mechanism is in object.go: an object is a queue of events, each of which runs with the object's value; the value may be dropped
+// between two events, and is then constructed again by the next one. The files object_*.go are one part of that mechanism each.
+
+// Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement MessageHandler,
+// CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently, and do not wake it.
 //
-// No two events of an object run at the same time, so its fields need no mutex. Events of one socket come in the order
-// in which they arrived; sockets and requests take turns, one event each. An event that takes long holds up its own
-// object and nothing else: slow work belongs into State.WaitUntil, and comes back with State.Do.
+// No two events of an object run at the same time, so its fields need no mutex. The events of one socket run in the order in which they
+// arrived; sockets and requests alternate, one event each. An event that takes long delays its own object and nothing else: do slow work in
+// State.WaitUntil, and report its result with State.Do.
 //
-// Events are also the listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of sockets that the object takes otherwise
-// than with State.AcceptWebSocket: that it upgrades or dials with the context of an event and accepts with Accept, or
-// holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has to wait. A
-// handler that waits for what only such a listener can bring waits in vain, since that comes after it: for Done of a
-// socket that has a close listener, or for Flush on one end of a pair of which the object has both.
+// The listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of a socket that the object takes in another way than with
+// State.AcceptWebSocket also run as events: those of a socket that it upgrades or dials with the context of an event and accepts with Accept,
+// and of one that it holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has to wait. A
+// handler must not wait for what only such a listener can bring, because the listener runs after the handler: for Done of a socket that has a
+// close listener, or for Flush on one end of a pair of which the object has both.
 //
-// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted
-// any more; the next event constructs it again, and the sockets stay, with their listeners. A panic in a listener is
-// logged and ends its socket with 1011, as elsewhere; the value stays.
+// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted any more; the next event
+// constructs it again, and the sockets stay, with their listeners. A panic in a listener is logged and ends its socket with 1011, as in other
+// sockets; the value stays.
 //
-// Deviation: in Workers the events of an object interleave wherever one awaits something.
+// Deviation: in Workers the events of an object interleave wherever one of them awaits something.
 type Object interface{ http.Handler }
 
-// MessageHandler gets the messages of the sockets that the object has accepted: webSocketMessage. The data of m are
+// MessageHandler gets the messages of the sockets that the object has accepted with State.AcceptWebSocket: webSocketMessage. The data of m are
 // valid until it returns; Clone keeps them.
 type MessageHandler interface {
 	WebSocketMessage(ctx context.Context, s *Socket, m Message) error
 }
 
-// CloseHandler is told, exactly once for each socket and after everything else, that it has ended: webSocketClose. If
-// the peer has said Close it may still send and answer with a Close of its own; when it has not done so by its return,
-// the peer's Close is sent back. The socket's tags and attachment are there until then, and State.WebSockets lists it: leave
-// it out where it does not count any more.
+// CloseHandler is called when a socket has ended, exactly once for each socket and after all its other events: webSocketClose. If the peer has
+// sent a Close, the handler may still send messages and answer with a Close of its own; if it has not done so when it returns, the peer's Close
+// is sent back. The socket keeps its tags and its attachment until then, and State.WebSockets still lists it: skip it where it must not count.
 //
 // Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
 type CloseHandler interface {
 	WebSocketClose(ctx context.Context, s *Socket, e CloseEvent) error
 }
 
-// ErrorHandler is told, before CloseHandler is, that something other than a Close has ended a socket: webSocketError.
+// ErrorHandler is called, before CloseHandler is, when something other than a Close has ended a socket: webSocketError.
 type ErrorHandler interface {
 	WebSocketError(ctx context.Context, s *Socket, err error) error
 }
 
 // NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
 type NamespaceOptions struct {
-	// Options are those of sockets that objects of the namespace upgrade with nil options. Logger also gets what goes
-	// wrong in objects; if it is nil, slog.Default does.
+	// Options apply to sockets that objects of the namespace upgrade with nil options. Logger also gets the errors of objects; if it is nil,
+	// slog.Default gets them.
 	Options
 
-	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake;
-	// default 10 s, as in Workers; negative: for ever.
+	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake. The default is 10 s, as in
+	// Workers; negative means for ever.
 	HibernateAfter time.Duration
 
-	// MaxWaiting bounds how many requests and calls of Do may wait at a time for one object that is busy; default 4096;
-	// negative: no bound. Those beyond are answered with 503 and fail with ErrOverloaded. What sockets deliver does not
-	// count: it waits in the sockets.
+	// MaxWaiting bounds how many requests and calls of Do may wait for one object at a time. The default is 4096; negative means no bound.
+	// Requests beyond it are answered with 503, and Do fails with ErrOverloaded. Messages do not count: they wait in their sockets.
 	MaxWaiting int
 
-	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil is a NewMemoryStore of its
-	// own. Whoever has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can have a
-	// name on a Store; Shutdown ends that.
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil means a NewMemoryStore of its own. The program that
+	// has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can use a name on a Store; Shutdown frees
+	// the name.
 	//
 	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
 	Store Store
 
-	// Tenant names who pays for an object: what it uses counts in Meter.Tenant of that name, and thereby in Meter. Nil,
-	// or "", is Meter itself; without Meter nothing is counted. It must be quick and always give the same answer for
-	// the same ID.
+	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If Tenant
+	// is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always return the same
+	// name for the same ID.
 	Tenant func(ID) string
 
-	// ShutdownCode is the code with which Shutdown closes sockets; default StatusServiceRestart, 1012, which tells a client that it
-	// may connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation
-	// of the protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. To them, set StatusGoingAway, 1001, which all
-	// know; it also stands for an end without return, so clients may not connect again by themselves.
+	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it may
+	// connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation of the protocol:
+	// Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. For those, set StatusGoingAway, 1001, which every peer knows; it does not
+	// promise that the server returns, so clients may not connect again by themselves.
 	ShutdownCode StatusCode
 }
 
-// check refuses what can never work.
+// check refuses options that can never work. of is what the error calls the options.
 func (o *NamespaceOptions) check(of string) error {
 	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
 		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
@@ -97,31 +101,32 @@ func (o *NamespaceOptions) check(of string) error {
 
 const defaultHibernateAfter = 10 * time.Second
 
-// Namespace is a set of objects of one kind, each of which lives at most once. All methods may be called from any
-// goroutine.
+// Namespace is a set of objects of one kind. At most one object exists for each ID. All methods may be called from any goroutine.
 type Namespace struct {
+	// Immutable after NewNamespace.
 	name              string
 	construct         func(context.Context, *State) (Object, error)
 	opts              NamespaceOptions
-	eventsContext     context.Context // of every event; cancelled when Shutdown cuts
+	eventsContext     context.Context // parent of every event's context; cancelled when Shutdown cuts
 	cancelEvents      context.CancelCauseFunc
-	backgroundContext context.Context // of all that WaitUntil runs; cancelled when Shutdown has closed the sockets
+	backgroundContext context.Context // parent of the contexts of WaitUntil; cancelled when Shutdown has closed the sockets
 	cancelBackground  context.CancelCauseFunc
-	nameRegistered    bool // its name, on its Store
-	idleTimers        idleTimers
-	shutdown          shutdownProgress
-	alarms            alarmScheduler
+	nameRegistered    bool // in namespaceNames
 
-	mu      sync.Mutex // below every other
+	idleTimers timerheap.Timers[*object] // when to look whether an object may hibernate or be forgotten
+	shutdown   shutdownProgress
+	alarms     alarmScheduler
+
+	mu      sync.Mutex // may be locked with any other mutex held, and no other mutex is locked under it
 	objects map[ID]*object
 }
 
-// NewNamespace returns a namespace. construct makes an object's value when the first event comes and none is in memory;
-// its context ends with the event, its State does not. It may use State.WebSockets, since sockets outlive values. If it
-// fails the event fails, all sockets of the object close with 1011, and the next event tries again.
+// NewNamespace returns a namespace. It calls construct to make an object's value when an event comes and no value is in memory. The context of
+// construct ends with the event; its State lasts as long as the value. construct may use State.WebSockets, because sockets outlive values. If
+// construct fails, the event fails, all sockets of the object close with 1011, and the next event calls it again.
 //
-// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if there is a namespace of
-// that name on the same Store already that has not been shut down: their objects would be the same and not know of each other.
+// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if another namespace of that name uses the
+// same Store and has not been shut down: each would run the same objects without knowing of the other.
 func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
 	switch {
 	case name == "":
@@ -141,131 +146,31 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
+	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
 	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
-	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
+	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
 	n.alarms.n = n
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n
 	}
 	n.registerName()
-	n.alarms.schedule(time.Now()) // of the objects that nobody will ask for
+	n.alarms.schedule(time.Now()) // the Store may know alarms of objects that get no other event
 	return n
 }
 
-// Get returns the stub through which an object is reached. The object need not exist; nothing is constructed yet. With an
-// ID of another namespace, or the zero ID, there is none: such a stub answers every request with 500, and says why.
+// Get returns the stub of the object with that ID. The object need not exist, and Get constructs nothing. There is no object for the zero ID or
+// for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
 func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
-
-// claims are the names of namespaces on Stores that programs have made. A Store of a type that cannot be compared is not
-// among them.
-var namespaceNames struct {
-	mu    sync.Mutex // a leaf
-	names map[namespaceName]struct{}
-}
-
-type namespaceName struct {
-	store Store
-	name  string
-}
-
-// claimName claims the name of n on its Store.
-func (n *Namespace) registerName() {
-	if !reflect.ValueOf(n.opts.Store).Comparable() {
-		return
-	}
-	namespaceNames.mu.Lock()
-	defer namespaceNames.mu.Unlock()
-	c := namespaceName{n.opts.Store, n.name}
-	if _, taken := namespaceNames.names[c]; taken {
-		panic(fmt.Sprintf("edgews: NewNamespace: there is a namespace %q on this Store already; use that one, or shut it down first", n.name))
-	}
-	if namespaceNames.names == nil {
-		namespaceNames.names = make(map[namespaceName]struct{})
-	}
-	namespaceNames.names[c] = struct{}{}
-	n.nameRegistered = true
-}
-
-// freeName lets another namespace have the name.
-func (n *Namespace) unregisterName() {
-	if !n.nameRegistered {
-		return
-	}
-	namespaceNames.mu.Lock()
-	defer namespaceNames.mu.Unlock()
-	delete(namespaceNames.names, namespaceName{n.opts.Store, n.name})
-}
-
-// known returns the object with that ID, if there is one in memory.
-func (n *Namespace) lookup(id ID) *object {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.objects[id]
-}
-
-// checkID returns ErrInvalidID for an ID of another namespace, and for the zero ID.
-func (n *Namespace) checkID(id ID) error {
-	if n.lookup(id) != nil {
-		return nil
-	}
-	return n.verifyID(id)
-}
-
-// object returns the object with that ID, which is made if need be.
-func (n *Namespace) objectFor(id ID) *object {
-	if o := n.lookup(id); o != nil {
-		return o
-	}
-	payer := n.meterFor(id)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if o := n.objects[id]; o != nil {
-		return o
-	}
-	o := &object{ns: n, id: id, stateSince: time.Now()}
-	if payer != nil {
-		o.tab = newTab(payer, o, nil)
-	}
-	n.objects[id] = o
-	return o
-}
-
-// payer returns the meter that counts what an object uses, or nil.
-func (n *Namespace) meterFor(id ID) *Meter {
-	if n.opts.Meter == nil || n.opts.Tenant == nil {
-		return n.opts.Meter
-	}
-	return n.opts.Meter.Tenant(n.opts.Tenant(id))
-}
-
-// all returns the objects as they are now.
-func (n *Namespace) allObjects() []*object {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all := make([]*object, 0, len(n.objects))
-	for _, o := range n.objects {
-		all = append(all, o)
-	}
-	return all
-}
-
-// logger is where errors in objects go even when nothing else is logged.
-func (n *Namespace) logger() *slog.Logger {
-	if n.opts.Logger != nil {
-		return n.opts.Logger
-	}
-	return slog.Default()
-}
 
 // ObjectState says what of an object is in memory.
 type ObjectState uint8
 
 const (
-	ObjectHibernated ObjectState = iota // only its sockets
-	ObjectIdle                          // its value too; it will hibernate
-	ObjectActive                        // and something keeps it there
+	ObjectHibernated ObjectState = iota // its sockets and settings only
+	ObjectIdle                          // its value too; the object will hibernate
+	ObjectActive                        // its value too, and something keeps it there
 )
 
 // String returns "hibernated", "idle" or "active".
@@ -285,13 +190,13 @@ func (s ObjectState) String() string {
 type ObjectInfo struct {
 	ID      ID
 	State   ObjectState
-	Since   time.Time // when it got into State
+	Since   time.Time // when the object got into State
 	Sockets int       // accepted with AcceptWebSocket
 	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
 }
 
-// Objects returns an iterator over the objects that are in memory, in no order: those with a value, those with sockets,
-// and those that had either a minute ago.
+// Objects returns an iterator over the objects that are in memory, in no order: those that have a value or sockets, and those that had either
+// within about the last minute.
 func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 	return func(yield func(ObjectInfo) bool) {
 		for _, o := range n.allObjects() {
@@ -299,5 +204,60 @@ func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 				return
 			}
 		}
+	}
+}
+
+// ErrPinned: something keeps the object awake; the message says what.
+var ErrPinned = errors.New("edgews: object cannot hibernate now")
+
+// Hibernate drops the value of an object now, as HibernateAfter would do later: for tests and operators. It first waits until the events that
+// are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in an event of
+// that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
+func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
+	o := n.lookup(id)
+	switch {
+	case o == nil:
+		return n.checkID(id)
+	case ctx.Value(eventContextKey{o}) != nil:
+		return ErrReentrant
+	}
+	var pinned error
+	_, err := o.runQueued(ctx, func() { pinned = o.hibernateNow() })
+	if err != nil {
+		return err
+	}
+	return pinned
+}
+
+// hibernateNow hibernates, unless something keeps the object awake. The object's queue runs it, so no event is running.
+func (o *object) hibernateNow() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	o.eventRunning = false
+	if o.isPinnedLocked() {
+		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
+	}
+	o.unloadLocked()
+	o.stateChangedLocked(was)
+	return nil
+}
+
+// hibernateLocked drops the value of an object that has nothing to do. mu must be held.
+func (o *object) hibernateLocked() {
+	was := o.stateLocked()
+	o.unloadLocked()
+	o.checkIdleLocked(was)
+}
+
+// errHibernated is why the contexts of WaitUntil end when their value is dropped because of hibernation.
+var errHibernated = errors.New("object is not in memory any more")
+
+// unloadLocked drops the value, and the memory to which the queue has grown. No event may be running. mu must be held.
+func (o *object) unloadLocked() {
+	o.dropValueLocked(errHibernated)
+	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
+	if o.queue.len() == 0 {
+		o.queue.items = nil
 	}
 }

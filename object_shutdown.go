@@ -102,7 +102,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.shutdown.cutOff()
 	n.cancelEvents(ErrShutdown)
 	n.cutSockets()
-	n.idleTimers.stop()
+	n.idleTimers.Stop()
 	n.unloadAll()
 	return cmp.Or(err, n.releaseAll(ctx), n.opts.Meter.Flush(ctx))
 }
