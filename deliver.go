@@ -98,7 +98,7 @@ func (w *wire) keepLocked(it item) bool {
 			in.want = wantNothing // it has got what it has asked for
 		}
 		in.push(it)
-		s.arrivedForOwnerLocked()
+		s.queueObjectEventLocked()
 		w.conn.WorkHandedOff()
 		return !in.full() || w.haltLocked()
 	}
@@ -174,7 +174,7 @@ func (w *wire) haltForOwnerLocked() bool {
 // askLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
 func (s *Socket) askLocked(what demand) {
 	s.inboxLocked().asks = what
-	s.arrivedForOwnerLocked()
+	s.queueObjectEventLocked()
 }
 
 // alive reports whether the socket goes on.

@@ -206,7 +206,7 @@ func (s *Socket) heardLocked() {
 	s.heedLocked()
 	s.link.stirLocked()
 	if g := s.pinnedSocketLocked(); g != nil { // messages may have waited for it
-		g.arrivedLocked(s)
+		g.queueIfDueLocked()
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.owner.(*objectSocket).o.autoResponses.Load()
+	set := s.object.o.autoResponses.Load()
 	if set == nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 func (s *Socket) autoRespond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
-	m, _ := s.owner.(*objectSocket)
+	m := s.object
 	s.mu.Unlock()
 	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, as: asAutoResponse, ungated: true}) != nil {
 		return // we have said Close, or the peer does not read
@@ -131,7 +131,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.sendLocked(&out)
-		peer.owner.(*objectSocket).lastAutoResponse = time.Now()
+		peer.object.lastAutoResponse = time.Now()
 	}
 	return true
 }

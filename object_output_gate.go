@@ -5,26 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// gate holds back what an object sends while a commit of it is under way. It costs a socket nothing until it sends
-// something then: there is no list of all sockets to go through, only one of those that hold something back.
+// outputGate holds back what an object sends while one of its commits is under way. Sockets are not told when the gate closes: a socket looks at the
+// gate when it sends something, and then holds that back. So a commit costs nothing for sockets that send nothing meanwhile.
 type outputGate struct {
-	state atomic.Uint32 // a gateState; changed with mu held
+	state atomic.Uint32 // an outputGateState; changed with mu held
 
-	mu      sync.Mutex // below the mu of sockets
-	sockets []*Socket
+	mu      sync.Mutex // may be locked with a socket's mu held; no other mutex is locked under it
+	sockets []*Socket  // those that hold output back
 }
 
 type outputGateState = uint32
 
 const (
 	gateOpen   outputGateState = iota
-	gateClosed                 // what is sent is held back
-	gateFailed                 // … and will never leave
+	gateClosed                 // output is held back
+	gateFailed                 // output is held back, and will be dropped
 )
 
 func (g *outputGate) close() { g.set(gateClosed) }
 
-// breakUp has what is held back dropped, by reset and by open.
+// fail has the output that is held back dropped: by the reset of the object that follows, and by open.
 func (g *outputGate) fail() { g.set(gateFailed) }
 
 func (g *outputGate) set(state outputGateState) {
@@ -33,21 +33,22 @@ func (g *outputGate) set(state outputGateState) {
 	g.state.Store(state)
 }
 
-// open lets go of what is held back. What is sent meanwhile goes behind it.
+// open releases the output that is held back, or drops it after fail. What a socket sends meanwhile goes behind it.
 func (g *outputGate) open() {
 	g.mu.Lock()
-	broken := g.state.Swap(gateOpen) == gateFailed
-	holding := g.sockets
+	failed := g.state.Swap(gateOpen) == gateFailed
+	sockets := g.sockets
 	g.sockets = nil
 	g.mu.Unlock()
-	for _, s := range holding {
-		s.releaseOutput(broken)
+	for _, s := range sockets {
+		s.releaseOutput(failed)
 	}
 }
 
-func (s *Socket) releaseOutput(broken bool) {
+// releaseOutput lets the output leave that s holds back, or drops it after a commit that has failed.
+func (s *Socket) releaseOutput(failed bool) {
 	s.mu.Lock()
-	if broken {
+	if failed {
 		s.dropHeldOutputLocked(closeFrame{StatusInternalError, storageFailed})
 	} else {
 		s.link.releaseOutputLocked()
@@ -57,7 +58,7 @@ func (s *Socket) releaseOutput(broken bool) {
 	l.transmit()
 }
 
-// dropHeldLocked drops what s holds back. If a Close was among it, c takes its place. mu must be held.
+// dropHeldOutputLocked drops the output that s holds back. If a Close was among it, c takes its place. mu must be held.
 func (s *Socket) dropHeldOutputLocked(c closeFrame) {
 	if s.link.dropOutputLocked() {
 		s.link.closeLocked(c)
@@ -65,16 +66,16 @@ func (s *Socket) dropHeldOutputLocked(c closeFrame) {
 	s.roomLocked()
 }
 
-// gateLocked has what an object is about to send on s wait for the commit that is under way, if one is. mu must be held, and
-// the socket owned.
+// holdOutputLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must have accepted
+// s.
 func (s *Socket) holdOutputLocked() {
-	st := s.extra.owner.(*objectSocket).o.storage.Load()
-	if st != nil && st.gate.state.Load() != gateOpen {
-		st.gate.holdLocked(s)
+	lease := s.object.o.storage.Load()
+	if lease != nil && lease.gate.state.Load() != gateOpen {
+		lease.gate.holdLocked(s)
 	}
 }
 
-// holdLocked has s hold back what it sends until open. The socket's mu must be held.
+// holdLocked has s hold back what it sends until open, unless the gate has opened meanwhile. The socket's mu must be held.
 func (g *outputGate) holdLocked(s *Socket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,13 +84,13 @@ func (g *outputGate) holdLocked(s *Socket) {
 	}
 }
 
-// gateBroken says whether what the sockets of m's object hold back is never to leave.
-func (m *objectSocket) isOutputFailed() bool {
-	st := m.o.storage.Load()
-	return st != nil && st.gate.state.Load() == gateFailed
+// hasOutputFailed reports whether the output that the object's sockets hold back is about to be dropped.
+func (sock *objectSocket) hasOutputFailed() bool {
+	lease := sock.o.storage.Load()
+	return lease != nil && lease.gate.state.Load() == gateFailed
 }
 
-// gatedFrames are frames that a gate holds back: an outbox of their own, that waits behind the one that it belongs to, which
+// gatedFrames are the frames of an outbox that an outputGate holds back. They are an outbox of their own, which waits behind the first one; the first one
 // counts them as its own.
 type gatedFrames struct {
 	outbox
@@ -105,23 +106,23 @@ func (g *gatedFrames) push(b batch) {
 	g.size += b.size
 }
 
-// letGo has what a gate has held back follow the rest.
+// releaseGated appends the frames that a gate has held back.
 func (o *outbox) releaseGated() {
-	behind := o.gated
+	gated := o.gated
 	o.gated = nil
 	o.endBatch()
-	for behind.endBatch(); behind.frames.len() > 0; {
-		o.frames.push(behind.frames.pop())
+	for gated.endBatch(); gated.frames.len() > 0; {
+		o.frames.push(gated.frames.pop())
 	}
-	o.waiting += behind.waiting
+	o.waiting += gated.waiting
 }
 
-// dropHeld forgets what a gate has held back. It reports whether a Close was among it.
+// dropGated drops the frames that a gate has held back. It reports whether a Close was among them.
 func (o *outbox) dropGated() (closing bool) {
-	behind := o.gated
+	gated := o.gated
 	o.gated = nil
-	o.payload -= behind.payload
-	o.size -= behind.size
-	behind.discard()
-	return behind.closing
+	o.payload -= gated.payload
+	o.size -= gated.size
+	gated.discard()
+	return gated.closing
 }

@@ -27,12 +27,12 @@ func (s *Socket) pinnedSocketLocked() *pinnedSocket {
 	if !s.is(hosted) {
 		return nil
 	}
-	return s.owner.(*pinnedSocket)
+	return s.pinned
 }
 
-func (g *pinnedSocket) acceptedLocked(s *Socket) {
+func (g *pinnedSocket) acceptedLocked() {
+	s, o := g.s, g.o
 	s.status |= hosted
-	o := g.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
@@ -45,8 +45,8 @@ func (g *pinnedSocket) acceptedLocked(s *Socket) {
 	o.stateChangedLocked(was)
 }
 
-func (g *pinnedSocket) finishedLocked(s *Socket) {
-	o := g.o
+func (g *pinnedSocket) finishedLocked() {
+	s, o := g.s, g.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
@@ -58,8 +58,8 @@ func (g *pinnedSocket) finishedLocked(s *Socket) {
 }
 
 // arrivedLocked gives g a turn if an event is to be delivered, unless it waits for one already.
-func (g *pinnedSocket) arrivedLocked(s *Socket) {
-	if s.is(delivering) || !g.hasEventLocked() { // memory.deliver calls again at its end
+func (g *pinnedSocket) queueIfDueLocked() {
+	if g.s.is(delivering) || !g.hasEventLocked() { // memory.deliver calls again at its end
 		return
 	}
 	o := g.o
@@ -113,7 +113,7 @@ func (g *pinnedSocket) deliverNext() {
 // openedLocked has the open event delivered. The socket's mu must be held.
 func (g *pinnedSocket) openEventDueLocked() {
 	g.openDue = true
-	g.arrivedLocked(g.s)
+	g.queueIfDueLocked()
 }
 
 func (g *pinnedSocket) deliverOpenAndUnlock() {
@@ -124,7 +124,7 @@ func (g *pinnedSocket) deliverOpenAndUnlock() {
 		return
 	}
 	g.openDue = false
-	g.arrivedLocked(s)
+	g.queueIfDueLocked()
 	if onOpen.empty() {
 		s.mu.Unlock()
 		return
@@ -138,13 +138,13 @@ func (g *pinnedSocket) deliverMessageAndUnlock() {
 	if onMessage.empty() {
 		if !g.waitsForListenerLocked() {
 			s.keepUnheardLocked()
-			g.arrivedLocked(s)
+			g.queueIfDueLocked()
 		}
 		s.mu.Unlock()
 		return
 	}
 	it := s.takeLocked()
-	g.arrivedLocked(s) // again, behind the others
+	g.queueIfDueLocked() // again, behind the others
 	defer it.buf.free()
 	if g.o.ns.eventsContext.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
@@ -168,7 +168,7 @@ func (g *pinnedSocket) recheck() {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
 	g.recheckSet = false
-	g.arrivedLocked(g.s)
+	g.queueIfDueLocked()
 }
 
 // keepUnheardLocked keeps the first message that no listener wants for a receive method that may still be called, within bounds. To

@@ -117,7 +117,7 @@ func (m *memory) passLocked(it item) {
 	}
 	m.peer.in.push(it)
 	m.peer.mindPiecesLocked()
-	m.peer.arrivedForOwnerLocked()
+	m.peer.queueObjectEventLocked()
 	m.peer.link.startLocked()
 }
 
@@ -278,7 +278,7 @@ func (m *memory) startLocked() {
 	m.peer.pongLocked(math.MaxUint64)
 	s.mindPiecesLocked()
 	if g := s.pinnedSocketLocked(); g != nil {
-		g.arrivedLocked(s)
+		g.queueIfDueLocked()
 	}
 	m.runLocked()
 }
@@ -376,7 +376,7 @@ func (m *memory) deliver() {
 		default:
 			s.status &^= delivering
 			if g := s.pinnedSocketLocked(); g != nil {
-				g.arrivedLocked(s)
+				g.queueIfDueLocked()
 			}
 			s.mu.Unlock()
 			done = true // another goroutine may be delivering already

@@ -47,14 +47,14 @@ func (s *Socket) pinTo(o *object, how pinKind) {
 
 // keepAwakeLocked is keepAwake with mu held.
 func (s *Socket) pinToLocked(o *object, how pinKind) {
-	if s.owner != nil || s.is(finished|used) {
+	if s.object != nil || s.pinned != nil || s.is(finished|used) {
 		return
 	}
 	g := &pinnedSocket{o: o, s: s, kind: how}
-	s.extraLocked().owner = g
+	s.extraLocked().pinned = g
 	if s.is(accepted) {
-		g.acceptedLocked(s)
-		g.arrivedLocked(s)
+		g.acceptedLocked()
+		g.queueIfDueLocked()
 	}
 }
 

@@ -57,15 +57,16 @@ type Socket struct {
 
 // extra is what a socket that has fallen silent mostly does not have.
 type extra struct {
-	about     *identity   // nil: there is nothing to tell
-	listeners *listeners  // nil: none but onMessage
-	in        *inbox      // always there in a pair, and once a receive method has been called
-	waits     *waits      // what others wait for
-	fate      *ending     // how the socket ends, from when that is certain
-	owner     owner       // nil, or the object that the socket belongs to or keeps awake
-	attached  *attachment // nil: none
-	tab       *tab        // nil, or where it is counted what the socket uses
-	shared    bool        // by several sockets: to be read only
+	about     *identity     // nil: there is nothing to tell
+	listeners *listeners    // nil: none but onMessage
+	in        *inbox        // always there in a pair, and once a receive method has been called
+	waits     *waits        // what others wait for
+	fate      *ending       // how the socket ends, from when that is certain
+	object    *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
+	pinned    *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
+	attached  *attachment   // nil: none
+	tab       *tab          // nil, or where it is counted what the socket uses
+	shared    bool          // by several sockets: to be read only
 }
 
 // noExtra is shared by all sockets that have none.
@@ -238,9 +239,9 @@ const (
 	delivering                      // a goroutine is delivering events (pairs)
 	streamingOut                    // a NextWriter is in the middle of its message
 	endUnheard                      // there was no listener for the close event when it came
-	owned                           // messages and events go to an object: extra.owner is a *member
+	owned                           // messages and events go to an object: extra.object is set
 	awaited                         // a warning is logged if the socket is not accepted soon
-	hosted                          // listeners run as events of an object: extra.owner is a *guest
+	hosted                          // listeners run as events of an object: extra.pinned is set
 	paused                          // the wire is halted, and stirLocked has not been called since
 	uncompressed                    // the message of a NextWriter, which is not finished, goes out as it is
 	pinged                          // the wire's keep-alive ping is not answered yet
@@ -298,8 +299,8 @@ func (s *Socket) acceptLocked(how status) {
 	s.status |= accepted | how
 	s.accepted = now()
 	s.noticeAcceptLocked()
-	if by := s.owner; by != nil {
-		by.acceptedLocked(s)
+	if p := s.pinned; p != nil {
+		p.acceptedLocked()
 	}
 	s.link.startLocked()
 }

@@ -132,13 +132,13 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	if err := st.enlist(m, tags); err != nil {
 		return err
 	}
-	s.extraLocked().owner = m
+	s.extraLocked().object, s.pinned = m, nil
 	s.joinLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {
-		m.arrivedLocked(s)
+		m.queueLocked()
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func (st *State) WebSockets(tags ...string) []*Socket {
 	return sockets
 }
 
-func (st *State) withTags(tags []string) orderedSet {
+func (st *State) withTags(tags []string) []*objectSocket {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
 	if st.isDroppedLocked() {

@@ -190,30 +190,3 @@ func (w *wire) inflateError(err error) error {
 	}
 	return err
 }
-
-// invite lets a large message come, now that it is its socket's turn. One that is only to be inflated is delivered in this turn, so that
-// an object never has more than one of them. The socket's mu must be held; it is released.
-func (m *objectSocket) inviteAndUnlock() {
-	s, in := m.s, m.s.in
-	in.want, in.asks = in.asks, wantNothing
-	if in.want == wantRest {
-		s.link.stirLocked()
-		s.mu.Unlock()
-		return
-	}
-	if in.ready == nil {
-		in.ready = make(chan struct{}, 1)
-	}
-	s.link.stirLocked()
-	for !in.whole() && !s.is(finishing) && s.owner == owner(m) {
-		s.mu.Unlock()
-		<-in.ready
-		s.mu.Lock()
-	}
-	in.want = wantNothing
-	if in.whole() && s.owner == owner(m) {
-		m.deliverMessageAndUnlock()
-		return
-	}
-	s.mu.Unlock()
-}
