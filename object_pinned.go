@@ -1,28 +1,89 @@
 package edgews
 
-import "time"
+import (
+	"context"
+	"maps"
+	"time"
+)
 
-// guest is the owner of a socket that an object has come by without AcceptWebSocket: it has upgraded or dialed the socket, or holds
-// it. Once the socket is accepted its listeners are part of the object's value: they keep the object awake, and they run as events
-// of the object, one at a time with all its others. What arrives for them waits in the socket's inbox.
+// pinnedSocket is what an object knows of a socket that it has in another way than by AcceptWebSocket: it has upgraded or dialed the socket, or holds
+// it. Once such a socket is accepted, its listeners belong to the object's value: they keep the object awake, and they run as events of the object,
+// one at a time with all others. What arrives for them waits in the socket's inbox.
 type pinnedSocket struct {
+	// Immutable.
 	o    *object
 	s    *Socket
 	kind pinKind
 
 	// Guarded by o.mu.
-	acceptedAt time.Time // when the socket was accepted
-	queued     bool      // it waits in o.queue for its turn
+	acceptedAt time.Time
+	queued     bool // it is in o.queue
 
 	// Guarded by the socket's mu.
 	openDue            bool // the open event is to be delivered
-	listenerRunning    bool // a listener runs
 	endDue             bool // the last events are to be delivered, after the messages in the inbox
-	recheckSet         bool // a timer will look whether a listener has been added
+	listenerRunning    bool
+	recheckSet         bool // a timer calls recheck when the time for adding listeners is over
 	lateCloseListeners []*listener[CloseEvent]
 }
 
-// guestLocked returns what s is to the object whose events its listeners are, or nil. mu must be held.
+// pinKind is how an object has come by a socket that keeps it awake.
+type pinKind uint8
+
+const (
+	pinAccepted pinKind = iota // upgraded in an event, and accepted with Accept or by receiving
+	pinOutbound                // dialed in an event
+	pinHeld                    // State.Hold
+	pinKindCount
+)
+
+var pinNames = [pinKindCount]string{"accepted socket", "outbound socket", "held socket"}
+
+// bindToObject pins s to the object to whose event ctx belongs, if it belongs to one.
+func (s *Socket) bindToObject(ctx context.Context, kind pinKind) {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		s.pinTo(o, kind)
+	}
+}
+
+// defaultOptions returns the options of a socket that is made with nil options in ctx: in an event of an object those of the namespace.
+func defaultOptions(ctx context.Context) Options {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		return o.ns.opts.Options
+	}
+	return Options{}
+}
+
+// Hold makes the listeners of s events of the object and keeps the object awake until s ends, if s is accepted with Accept or by receiving from it.
+// It is for a socket that the object cannot know otherwise, because it comes from NewWebSocket, from NewPair or from outside the object. Call it before
+// adding listeners: one that is running is not interrupted. Hold does nothing for a nil socket, for one that keeps an object awake already, and for one
+// that an object has accepted.
+func (st *State) Hold(s *Socket) {
+	if s != nil && st.checkNotDropped() == nil {
+		s.pinTo(st.o, pinHeld)
+	}
+}
+
+func (s *Socket) pinTo(o *object, kind pinKind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinToLocked(o, kind)
+}
+
+// pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
+func (s *Socket) pinToLocked(o *object, kind pinKind) {
+	if s.object != nil || s.pinned != nil || s.is(finished|used) {
+		return
+	}
+	p := &pinnedSocket{o: o, s: s, kind: kind}
+	s.extraLocked().pinned = p
+	if s.is(accepted) {
+		p.acceptedLocked()
+		p.queueIfDueLocked()
+	}
+}
+
+// pinnedSocketLocked returns s.pinned if the listeners run as events of an object: if s is also accepted. mu must be held.
 func (s *Socket) pinnedSocketLocked() *pinnedSocket {
 	if !s.is(hosted) {
 		return nil
@@ -30,8 +91,50 @@ func (s *Socket) pinnedSocketLocked() *pinnedSocket {
 	return s.pinned
 }
 
-func (g *pinnedSocket) acceptedLocked() {
-	s, o := g.s, g.o
+// pinnedSockets returns the sockets that keep the object awake.
+func (o *object) pinnedSockets() map[*Socket]*pinnedSocket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.pinned)
+}
+
+// pinsLocked names what keeps the object awake. mu must be held.
+func (o *object) pinsLocked() (names []string) {
+	if o.eventRunning {
+		names = append(names, "event")
+	}
+	if len(o.backgroundFuncs) > 0 {
+		names = append(names, "WaitUntil")
+	}
+	if o.isStorageInUseLocked() {
+		names = append(names, "storage")
+	}
+	var has [pinKindCount]bool
+	for _, p := range o.pinned {
+		has[p.kind] = true
+	}
+	for kind, ok := range has {
+		if ok {
+			names = append(names, pinNames[kind])
+		}
+	}
+	return names
+}
+
+// isPinnedLocked reports whether something other than an event keeps the object awake. mu must be held.
+func (o *object) isPinnedLocked() bool {
+	return len(o.backgroundFuncs) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
+}
+
+// isStorageInUseLocked reports whether a call uses the storage. mu must be held.
+func (o *object) isStorageInUseLocked() bool {
+	lease := o.storage.Load()
+	return lease != nil && lease.calls > 0
+}
+
+// acceptedLocked is called when the socket is being accepted. The socket's mu must be held.
+func (p *pinnedSocket) acceptedLocked() {
+	s, o := p.s, p.o
 	s.status |= hosted
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -39,140 +142,147 @@ func (g *pinnedSocket) acceptedLocked() {
 	if o.pinned == nil {
 		o.pinned = make(map[*Socket]*pinnedSocket)
 	}
-	g.acceptedAt = time.Now()
-	o.pinned[s] = g
+	p.acceptedAt = time.Now()
+	o.pinned[s] = p
 	o.notePairLocked(s)
 	o.stateChangedLocked(was)
 }
 
-func (g *pinnedSocket) finishedLocked() {
-	s, o := g.s, g.o
+// finishedLocked is called when the close event has been delivered. The socket's mu must be held.
+func (p *pinnedSocket) finishedLocked() {
+	o := p.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	delete(o.pinned, s)
+	delete(o.pinned, p.s)
 	if len(o.pinned) == 0 {
 		o.pinned = nil
 	}
 	o.checkIdleLocked(was)
 }
 
-// arrivedLocked gives g a turn if an event is to be delivered, unless it waits for one already.
-func (g *pinnedSocket) queueIfDueLocked() {
-	if g.s.is(delivering) || !g.hasEventLocked() { // memory.deliver calls again at its end
+// queueIfDueLocked puts p into the object's queue if an event is to be delivered, unless it is there. The socket's mu must be held.
+func (p *pinnedSocket) queueIfDueLocked() {
+	if p.s.is(delivering) || !p.hasEventLocked() { // memory.deliver calls again at its end
 		return
 	}
-	o := g.o
+	o := p.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !g.queued {
-		g.queued = true
-		o.enqueueLocked(queuedEvent{socket: g})
+	if !p.queued {
+		p.queued = true
+		o.enqueueLocked(queuedEvent{socket: p})
 	}
 }
 
-func (g *pinnedSocket) dequeuedLocked() { g.queued = false }
+func (p *pinnedSocket) dequeuedLocked() { p.queued = false }
 
-// dueLocked says whether an event is to be delivered. The socket's mu must be held.
-func (g *pinnedSocket) hasEventLocked() bool {
-	return g.openDue || g.endDue || g.messageDueLocked() || g.lateDueLocked()
+// hasEventLocked reports whether an event is to be delivered. The socket's mu must be held.
+func (p *pinnedSocket) hasEventLocked() bool {
+	return p.openDue || p.endDue || p.messageDueLocked() || p.lateDueLocked()
 }
 
-func (g *pinnedSocket) messageDueLocked() bool {
-	in := g.s.in
-	return in != nil && !g.s.is(pulling) && in.wholeAfter(in.unheard)
+// messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
+func (p *pinnedSocket) messageDueLocked() bool {
+	in := p.s.in
+	return in != nil && !p.s.is(pulling) && in.wholeAfter(in.unheard)
 }
 
-func (g *pinnedSocket) lateDueLocked() bool {
-	return len(g.lateCloseListeners) > 0 && g.s.turnLeftLocked() <= 0
+// lateDueLocked reports whether listeners that were added after the close event are to get it. The socket's mu must be held.
+func (p *pinnedSocket) lateDueLocked() bool {
+	return len(p.lateCloseListeners) > 0 && p.s.turnLeftLocked() <= 0
 }
 
-// busyLocked says whether a listener runs, or has events before it that come before the end. The socket's mu must be held.
-func (g *pinnedSocket) isBusyLocked() bool {
-	return g.listenerRunning || g.openDue || g.messageDueLocked()
+// isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
+func (p *pinnedSocket) isBusyLocked() bool {
+	return p.listenerRunning || p.openDue || p.messageDueLocked()
 }
 
-// turn delivers what is next.
-func (g *pinnedSocket) deliverNext() {
-	s := g.s
+// deliverNext delivers the first event that is due.
+func (p *pinnedSocket) deliverNext() {
+	s := p.s
 	s.mu.Lock()
 	switch {
-	case g.openDue:
-		g.deliverOpenAndUnlock()
-	case g.messageDueLocked():
-		g.deliverMessageAndUnlock()
-	case g.endDue:
-		g.deliverEndAndUnlock()
-	case g.lateDueLocked():
-		g.deliverLateAndUnlock()
+	case p.openDue:
+		p.deliverOpenAndUnlock()
+	case p.messageDueLocked():
+		p.deliverMessageAndUnlock()
+	case p.endDue:
+		p.deliverEndAndUnlock()
+	case p.lateDueLocked():
+		p.deliverLateAndUnlock()
 	default:
 		s.mu.Unlock()
 	}
 }
 
-// openedLocked has the open event delivered. The socket's mu must be held.
-func (g *pinnedSocket) openEventDueLocked() {
-	g.openDue = true
-	g.queueIfDueLocked()
+// openEventDueLocked has the open event delivered. The socket's mu must be held.
+func (p *pinnedSocket) openEventDueLocked() {
+	p.openDue = true
+	p.queueIfDueLocked()
 }
 
-func (g *pinnedSocket) deliverOpenAndUnlock() {
-	s := g.s
+// deliverOpenAndUnlock delivers the open event. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverOpenAndUnlock() {
+	s := p.s
 	onOpen := audienceLocked(s, pickOpen)
-	if onOpen.empty() && g.waitsForListenerLocked() {
+	if onOpen.empty() && p.waitsForListenerLocked() {
 		s.mu.Unlock()
 		return
 	}
-	g.openDue = false
-	g.queueIfDueLocked()
+	p.openDue = false
+	p.queueIfDueLocked()
 	if onOpen.empty() {
 		s.mu.Unlock()
 		return
 	}
-	g.runListenersAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
+	p.runListenersAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
 }
 
-func (g *pinnedSocket) deliverMessageAndUnlock() {
-	s := g.s
+// deliverMessageAndUnlock delivers the first message, and queues the socket again, behind all others, if another event is due. A message without a
+// listener is kept for a receive method. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverMessageAndUnlock() {
+	s := p.s
 	onMessage := s.messageAudienceLocked()
 	if onMessage.empty() {
-		if !g.waitsForListenerLocked() {
+		if !p.waitsForListenerLocked() {
 			s.keepUnheardLocked()
-			g.queueIfDueLocked()
+			p.queueIfDueLocked()
 		}
 		s.mu.Unlock()
 		return
 	}
 	it := s.takeLocked()
-	g.queueIfDueLocked() // again, behind the others
+	p.queueIfDueLocked()
 	defer it.buf.free()
-	if g.o.ns.eventsContext.Err() != nil { // Shutdown has cut
+	if p.o.ns.eventsContext.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
 		return
 	}
-	g.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
+	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
 }
 
-// waitsForListenerLocked says whether the program that has just accepted the socket may still be adding listeners: then an event
-// that finds none is looked at again. The socket's mu must be held.
-func (g *pinnedSocket) waitsForListenerLocked() bool {
-	left := g.s.turnLeftLocked()
-	if left > 0 && !g.recheckSet {
-		g.recheckSet = true
-		time.AfterFunc(left, g.recheck)
+// waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event that has found
+// no listener waits until that time is over. The socket's mu must be held.
+func (p *pinnedSocket) waitsForListenerLocked() bool {
+	left := p.s.turnLeftLocked()
+	if left > 0 && !p.recheckSet {
+		p.recheckSet = true
+		time.AfterFunc(left, p.recheck)
 	}
 	return left > 0
 }
 
-func (g *pinnedSocket) recheck() {
-	g.s.mu.Lock()
-	defer g.s.mu.Unlock()
-	g.recheckSet = false
-	g.queueIfDueLocked()
+// recheck is called when the time for adding listeners is over.
+func (p *pinnedSocket) recheck() {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.recheckSet = false
+	p.queueIfDueLocked()
 }
 
-// keepUnheardLocked keeps the first message that no listener wants for a receive method that may still be called, within bounds. To
-// the sender it is taken. mu must be held.
+// keepUnheardLocked keeps the first message, for which there is no listener, for a receive method that may still be called, within bounds. It counts as
+// taken for the sender. mu must be held.
 func (s *Socket) keepUnheardLocked() {
 	in := s.in
 	for last := false; !last; in.unheard++ {
@@ -190,18 +300,18 @@ func (s *Socket) keepUnheardLocked() {
 	s.link.stirLocked()
 }
 
-// runAndUnlock calls listeners, as an event of the object that needs no value of it. A panic fails the socket and not the object. The
-// socket's mu must be held; it is released.
-func (g *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
-	s, o := g.s, g.o
-	g.listenerRunning = true
+// runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves the object's
+// value alone. The socket's mu must be held; it is released.
+func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
+	s, o := p.s, p.o
+	p.listenerRunning = true
 	t := s.tab
-	if t != nil && t.object == o { // the object's own counts how long it takes
+	if t != nil && t.object == o { // o.tab counts how long the event takes
 		t = nil
 	}
 	s.mu.Unlock()
 	failure := errGoexit
-	defer func() { g.listenersReturned(failure) }()
+	defer func() { p.listenersReturned(failure) }()
 	o.beginEvent(nil, what)
 	defer o.tab.leave()
 	t.enter()
@@ -209,28 +319,28 @@ func (g *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 	failure = listeners()
 }
 
-// ran fails the socket if one of its listeners has panicked.
-func (g *pinnedSocket) listenersReturned(failure error) {
-	s := g.s
+// listenersReturned fails the socket if a listener has panicked or ended its goroutine.
+func (p *pinnedSocket) listenersReturned(failure error) {
+	s := p.s
 	s.mu.Lock()
-	g.listenerRunning = false
+	p.listenerRunning = false
 	if failure == nil {
 		s.mu.Unlock()
 		return
 	}
-	g.failAndUnlock("internal error", failure)
+	p.failAndUnlock("internal error", failure)
 }
 
 // fail ends the socket of an object that has been reset.
-func (g *pinnedSocket) fail(reason string, err error) {
-	g.s.mu.Lock()
-	g.failAndUnlock(reason, err)
+func (p *pinnedSocket) fail(reason string, err error) {
+	p.s.mu.Lock()
+	p.failAndUnlock(reason, err)
 }
 
-// failAndUnlock drops the messages that wait and closes the socket with 1011. If the end has arrived already, but waits behind those
-// messages, this one takes its place. The socket's mu must be held; it is released.
-func (g *pinnedSocket) failAndUnlock(reason string, err error) {
-	s := g.s
+// failAndUnlock drops the messages that wait, and closes the socket with 1011. If the socket has ended already, and the last events wait behind those
+// messages, they report this failure instead. The socket's mu must be held; it is released.
+func (p *pinnedSocket) failAndUnlock(reason string, err error) {
+	s := p.s
 	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.free()
@@ -239,9 +349,9 @@ func (g *pinnedSocket) failAndUnlock(reason string, err error) {
 	switch {
 	case s.fate == nil:
 		s.failLocked(StatusInternalError, reason, err)
-	case g.endDue || !s.is(finishing):
+	case p.endDue || !s.is(finishing):
 		s.fate = &ending{CloseError{Code: StatusInternalError, Reason: reason}, err}
-		if s.closeUnansweredLocked() {
+		if s.awaitsCloseReplyLocked() {
 			s.status |= sentClose
 			s.link.closeLocked(closeFrame{StatusInternalError, reason})
 		}
@@ -251,33 +361,33 @@ func (g *pinnedSocket) failAndUnlock(reason string, err error) {
 	l.transmit()
 }
 
-// endsInObjectLocked says whether s ends with an event of an object. mu must be held; it may be released meanwhile.
+// endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held; it may be released meanwhile.
 func (s *Socket) endsInObjectLocked() bool {
 	if s.is(owned) {
 		return true
 	}
-	g := s.pinnedSocketLocked()
-	if g == nil {
+	p := s.pinnedSocketLocked()
+	if p == nil {
 		return false
 	}
-	if _, failed := s.link.(*opening); failed { // as soon as it began, perhaps
+	if _, failed := s.link.(*opening); failed { // perhaps as soon as it began
 		awaitListener(s, pickClose)
 	}
-	unanswered := s.closeUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran
-	g.endDue = unanswered || g.isBusyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
-	return g.endDue
+	unanswered := s.awaitsCloseReplyLocked() && !s.is(manualClose) // the Close came while a listener ran
+	p.endDue = unanswered || p.isBusyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
+	return p.endDue
 }
 
-// deliverEndAndUnlock delivers the last events, and answers the peer's Close: before the close event on a wire, and after it in a pair,
-// whose ends see their events in the same order.
-func (g *pinnedSocket) deliverEndAndUnlock() {
-	s := g.s
-	g.endDue = false
+// deliverEndAndUnlock delivers the last events and answers the peer's Close: on a wire before the close event, in a pair after it, so that both ends of
+// a pair see their events in the same order. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverEndAndUnlock() {
+	s := p.s
+	p.endDue = false
 	fate, onError, onClose := s.fate, audienceLocked(s, pickError), audienceLocked(s, pickClose)
 	if onClose.empty() {
 		s.status |= endUnheard
 	}
-	if s.closeUnansweredLocked() && !s.is(manualClose) {
+	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
 		s.status |= sentClose
 		if m, pair := s.link.(*memory); pair {
 			defer m.closeDelivered(true)
@@ -287,7 +397,7 @@ func (g *pinnedSocket) deliverEndAndUnlock() {
 	}
 	l := s.link
 	defer s.finished()
-	g.runListenersAndUnlock("OnClose", func() error {
+	p.runListenersAndUnlock("OnClose", func() error {
 		l.transmit()
 		defer func() {
 			onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
@@ -301,18 +411,19 @@ func (g *pinnedSocket) deliverEndAndUnlock() {
 	})
 }
 
-// replayLocked has the close event delivered to a listener that was added after it, but in the turn of Accept. The socket's mu must be
-// held.
-func (g *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
-	g.lateCloseListeners = append(g.lateCloseListeners, entry)
-	time.AfterFunc(left, g.recheck)
+// addLateCloseListenerLocked has the close event delivered to a listener that was added after it, but while the program might still be adding listeners:
+// for left more. The socket's mu must be held.
+func (p *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
+	p.lateCloseListeners = append(p.lateCloseListeners, entry)
+	time.AfterFunc(left, p.recheck)
 }
 
-func (g *pinnedSocket) deliverLateAndUnlock() {
-	s, late := g.s, g.lateCloseListeners
-	g.lateCloseListeners = nil
+// deliverLateAndUnlock delivers the close event to the listeners that were added after it. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverLateAndUnlock() {
+	s, late := p.s, p.lateCloseListeners
+	p.lateCloseListeners = nil
 	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
-	g.runListenersAndUnlock("OnClose", func() error {
+	p.runListenersAndUnlock("OnClose", func() error {
 		for _, l := range late {
 			l.hear(s, event)
 		}
@@ -320,23 +431,22 @@ func (g *pinnedSocket) deliverLateAndUnlock() {
 	})
 }
 
-// answersLaterLocked says whether the peer's Close waits behind events of the object, and is answered after them. If the object takes
-// too long it is answered before: after half of CloseTimeout, since a peer with the same options gives up after the whole. mu must be
-// held.
+// answersLaterLocked reports whether the peer's Close waits behind events of the object, and is answered after them. If the object takes longer than half
+// of CloseTimeout, the Close is answered before them, because a peer with the same options gives up after CloseTimeout. mu must be held.
 func (s *Socket) answersLaterLocked() bool {
-	g := s.pinnedSocketLocked()
-	if g == nil || !g.isBusyLocked() {
+	p := s.pinnedSocketLocked()
+	if p == nil || !p.isBusyLocked() {
 		return false
 	}
-	time.AfterFunc(s.opts.CloseTimeout/2, g.answerClose)
+	time.AfterFunc(s.opts.CloseTimeout/2, p.answerClose)
 	return true
 }
 
-// answer answers the peer's Close if that has not been done.
-func (g *pinnedSocket) answerClose() {
-	s := g.s
+// answerClose answers the peer's Close, if it still can be answered.
+func (p *pinnedSocket) answerClose() {
+	s := p.s
 	s.mu.Lock()
-	if !s.closeUnansweredLocked() {
+	if !s.awaitsCloseReplyLocked() {
 		s.mu.Unlock()
 		return
 	}
@@ -348,8 +458,8 @@ func (g *pinnedSocket) answerClose() {
 	l.transmit()
 }
 
-// isUnansweredLocked says whether the peer's Close has arrived and can still be answered. mu must be held.
-func (s *Socket) closeUnansweredLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
+// awaitsCloseReplyLocked reports whether the peer's Close has arrived, has not been answered and can still be. mu must be held.
+func (s *Socket) awaitsCloseReplyLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
 
 // reply is the Close that answers the peer's.
 func (e *ending) reply() closeFrame {
