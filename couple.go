@@ -147,33 +147,3 @@ func (s *Socket) hideRefusalLocked() {
 		s.fate.err = nil
 	}
 }
-
-// beginServing notes that the event which runs is a request.
-func (o *object) beginServing() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.inRequest, o.pairs = true, nil
-}
-
-// notePairLocked notes that the object has taken s. The mu of s and that of the object must be held.
-func (o *object) notePairLocked(s *Socket) {
-	if !o.inRequest {
-		return
-	}
-	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
-		o.pairs = append(o.pairs, s)
-	}
-}
-
-// endServing ends the pairs that the handler has begun and not given to Respond.
-func (o *object) endServing() {
-	o.mu.Lock()
-	pairs := o.pairs
-	o.inRequest, o.pairs = false, nil
-	o.mu.Unlock()
-	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
-			m.peer.abandon(errUnanswered)
-		}
-	}
-}

@@ -124,19 +124,6 @@ func (o *object) usedSoFar() Usage {
 	return o.used
 }
 
-// sockets returns all that the object has, accepted either way.
-func (o *object) allSockets() (all []*Socket) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, m := range o.registry.all {
-		all = append(all, m.s)
-	}
-	for s := range o.pinned {
-		all = append(all, s)
-	}
-	return all
-}
-
 // reasons returns what keeps the object active, the oldest first.
 func (o *object) reasons() []Reason {
 	reasons := o.ownReasons()
@@ -161,12 +148,6 @@ func (o *object) ownReasons() (reasons []Reason) {
 		reasons = append(reasons, Reason{Pin: "storage"})
 	}
 	return reasons
-}
-
-// doing is the event that runs, or ran last.
-type currentEvent struct {
-	handler string
-	since   time.Duration // since epoch; 0: nobody counts
 }
 
 // wall is the time that was so long since epoch. 0 is not known.

@@ -178,10 +178,10 @@ func (sock *objectSocket) runHandler(what string, fn func(context.Context, Objec
 	o := sock.o
 	timeout := o.eventTimeout()
 	if timeout == 0 {
-		_ = o.runHandler(o.ns.eventsContext, what, fn)
+		o.runHandler(o.ns.eventsContext, what, fn)
 		return
 	}
-	_ = o.runHandler(o.ns.eventsContext, what, func(ctx context.Context, value Object) error {
+	o.runHandler(o.ns.eventsContext, what, func(ctx context.Context, value Object) error {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		return fn(ctx, value)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"time"
 )
@@ -325,35 +324,7 @@ func (st *State) Abort(reason error) {
 	if reason == nil {
 		reason = errors.New("object was aborted")
 	}
-	if st.o.resetFor(st, fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error()) {
+	if st.o.resetValueOf(st, fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error()) {
 		st.o.ns.logger().Warn("edgews: object aborted", "namespace", st.o.ns.name, "object", st.o.id.String(), "reason", reason)
 	}
-}
-
-// reset drops the value and closes all sockets, which nobody is told about any more.
-func (o *object) reset(err error, reason string) { o.resetFor(nil, err, reason) }
-
-// resetFor is reset if the value of st is there; nil: in any case. It reports whether it was.
-func (o *object) resetFor(st *State, err error, reason string) bool {
-	o.mu.Lock()
-	if st != nil && st.isDroppedLocked() {
-		o.mu.Unlock()
-		return false
-	}
-	was := o.stateLocked()
-	o.dropValueLocked(err)
-	members, guests := o.registry.all, maps.Clone(o.pinned)
-	for _, m := range members {
-		m.removed = true
-	}
-	o.registry = socketRegistry{last: o.registry.last}
-	o.checkIdleLocked(was)
-	o.mu.Unlock()
-	for _, m := range members {
-		m.abort(err, reason)
-	}
-	for _, g := range guests {
-		g.fail(reason, err)
-	}
-	return true
 }

@@ -55,8 +55,8 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &responseWriter{ResponseWriter: w, pass: pass}
 	defer rw.pass.unused()
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
-		e.o.beginServing()
-		defer e.o.endServing()
+		e.o.beginRequest()
+		defer e.o.endRequest()
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
