@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -156,26 +155,4 @@ func wall(sinceThen time.Duration) time.Time {
 		return time.Time{}
 	}
 	return time.Now().Add(sinceThen - sinceEpoch())
-}
-
-// worker is a WaitUntil function that runs.
-type backgroundFunc struct {
-	since    time.Time
-	callerPC [1]uintptr // where WaitUntil was called
-}
-
-// newWorker is called by WaitUntil.
-func newBackgroundFunc() *backgroundFunc {
-	w := &backgroundFunc{since: time.Now()}
-	runtime.Callers(3, w.callerPC[:])
-	return w
-}
-
-// place says where WaitUntil was called.
-func (w *backgroundFunc) caller() string {
-	frame, _ := runtime.CallersFrames(w.callerPC[:]).Next()
-	if frame.File == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s:%d", frame.File[strings.LastIndexByte(frame.File, '/')+1:], frame.Line)
 }

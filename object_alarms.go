@@ -8,51 +8,50 @@ import (
 	"time"
 )
 
-// AlarmHandler is called when the object's alarm is due (Storage.SetAlarm), as an event of its own, never before its time
-// and never twice at once. Whatever happens to the process, the handler is called until it has returned nil, which
-// means: at least once.
+// AlarmHandler is called when the object's alarm is due (Storage.SetAlarm), as an event of its own, never before its time and never twice at once. It is
+// called until it has returned nil, also after the process has ended and another one uses the Store: at least once.
 //
-// If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then
-// after 4, 8, 16, 32 and 64 s; then it is given up, which is logged. An alarm that the handler itself has set stays
-// instead, and none goes off again if it has called DeleteAlarm.
+// If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then after 4, 8, 16, 32 and 64 s; then it
+// is dropped, which is logged. If the handler itself has set another alarm, that one takes its place, and if it has called DeleteAlarm, none goes off
+// again.
 type AlarmHandler interface {
 	Alarm(ctx context.Context) error
 }
 
 const (
-	alarmRetryDelay = 2 * time.Second // before the first retry; it doubles
+	alarmRetryDelay = 2 * time.Second // before the first retry; it doubles with each
 	maxAlarmRetries = 6               // as in Workers
 )
 
-// ErrNoAlarmHandler: the object has no method for its alarm to call.
+// ErrNoAlarmHandler: an alarm was set for an object that has no Alarm method.
 var ErrNoAlarmHandler = errors.New("edgews: object must be an AlarmHandler to have an alarm")
 
-// errNoHandler is the same, when it is too late to tell anybody.
+// errAlarmWithoutHandler is the error of an alarm that goes off in an object without a handler. It is logged.
 var errAlarmWithoutHandler = errors.New("edgews: object is not an AlarmHandler")
 
-// checkAlarm says whether an alarm can be set to t.
+// checkAlarm returns an error if an alarm cannot be set to t.
 func (o *object) checkAlarm(t time.Time) error {
 	switch {
 	case !o.mayHandle(handlesAlarms):
 		return ErrNoAlarmHandler
 	case t.IsZero():
 		return errors.New("edgews: alarm set to the zero time; DeleteAlarm removes it")
-	case t.Sub(time.UnixMilli(t.UnixMilli())).Abs() > time.Millisecond: // it has wrapped, and would go off at once
+	case t.Sub(time.UnixMilli(t.UnixMilli())).Abs() > time.Millisecond: // the milliseconds have wrapped, and the alarm would go off at once
 		return errors.New("edgews: alarm set to a time that no clock will reach; DeleteAlarm removes it")
 	}
 	return nil
 }
 
-// alarmEntry is what is stored of an object's alarm.
+// alarmEntry is what is stored of an object's alarm, under alarmEntryKey.
 type alarmEntry struct {
-	at      time.Time // whole milliseconds; zero: there is none
+	at      time.Time // whole milliseconds; zero: no alarm is set
 	retries uint8     // how often it has failed
 }
 
-// alarmEntryKey is where. The engine knows the time too, for all objects together.
+// alarmEntryKey is a key of the object's storage. The engine also keeps the time in its index of all alarms, see Store.DueAlarms.
 const alarmEntryKey = "\x00alarm"
 
-// wholeMilli rounds up, so that no alarm is early.
+// ceilToMillisecond rounds up, so that no alarm goes off early.
 func ceilToMillisecond(t time.Time) time.Time {
 	whole := time.UnixMilli(t.UnixMilli())
 	if whole.Before(t) {
@@ -61,7 +60,7 @@ func ceilToMillisecond(t time.Time) time.Time {
 	return whole
 }
 
-// batch sets the alarm to a.
+// batch returns the commit that sets the alarm to a.
 func (a alarmEntry) batch() Batch {
 	if a.at.IsZero() {
 		return noAlarm()
@@ -70,9 +69,10 @@ func (a alarmEntry) batch() Batch {
 	return Batch{Puts: []Entry{{alarmEntryKey, append(value, a.retries)}}, Alarm: &AlarmChange{a.at}}
 }
 
+// noAlarm returns the commit that removes the alarm.
 func noAlarm() Batch { return Batch{Deletes: []string{alarmEntryKey}, Alarm: &AlarmChange{}} }
 
-// readAlarm returns the zero entry if no alarm is set.
+// readAlarm returns the alarm that is stored; the zero entry if none is set.
 func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error) {
 	value, err := store.Get(ctx, alarmEntryKey)
 	switch {
@@ -86,29 +86,22 @@ func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error)
 	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8]}, nil
 }
 
-// afterFailure returns the alarm that takes the place of one that has failed.
+// afterFailure returns the next attempt of an alarm that has failed.
 func (a alarmEntry) afterFailure(now time.Time) alarmEntry {
 	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1}
 }
 
-// isHandling reports whether the alarm that is stored is the one of which the handler runs.
-func (s *storageLease) isAlarmHandlerRunning() bool {
-	s.o.mu.Lock()
-	defer s.o.mu.Unlock()
-	return s.alarmFiring && s.alarmHandlerRunning
-}
-
-// alarmChanged notes that another alarm has been stored, or none.
-func (s *storageLease) alarmCommitted(at time.Time) {
-	s.o.mu.Lock()
-	s.alarmFiring, s.alarmSetMeanwhile = false, at
-	s.o.mu.Unlock()
+// alarmCommitted is called when a commit has set the object's alarm to at, or has removed it if at is zero.
+func (l *storageLease) alarmCommitted(at time.Time) {
+	l.o.mu.Lock()
+	l.alarmFiring, l.alarmSetMeanwhile = false, at
+	l.o.mu.Unlock()
 	if !at.IsZero() {
-		s.o.ns.alarms.schedule(at)
+		l.o.ns.alarms.schedule(at)
 	}
 }
 
-// alarmTurn is the turn of an alarm.
+// fireAlarm has the object's alarm go off, if it is due. The object's queue runs it.
 func (o *object) fireAlarm() {
 	entry, ok := o.beginAlarm()
 	if !ok {
@@ -121,7 +114,7 @@ func (o *object) fireAlarm() {
 		switch {
 		case !ok:
 			return errAlarmWithoutHandler
-		case !o.setAlarmHandlerRunning(true): // the constructor has set another, or none
+		case !o.setAlarmHandlerRunning(true): // the constructor has set another alarm, or has deleted this one
 			return nil
 		}
 		defer o.setAlarmHandlerRunning(false)
@@ -130,18 +123,18 @@ func (o *object) fireAlarm() {
 	})
 }
 
-// alarmRings returns the alarm that goes off, if there is one and it is due.
+// beginAlarm returns the stored alarm if it is due. If none is due, or the storage fails, it tells the scheduler so and returns false.
 func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	n := o.ns
 	if n.shutdown.hasBegun() { // it will go off in the next process
 		return entry, false
 	}
-	s, store, err := o.acquireForAlarm()
+	lease, store, err := o.acquireForAlarm()
 	if err == nil {
-		defer s.release()
-		defer s.unlockWrites()
+		defer lease.release()
+		defer lease.unlockWrites()
 		if entry, err = readAlarm(n.eventsContext, store); err == nil && entry.at.IsZero() {
-			err = s.commitLocked(n.eventsContext, nil, store, noAlarm()) // the engine knows of one
+			err = lease.commitLocked(n.eventsContext, nil, store, noAlarm()) // the engine's index has one that the object has not
 		}
 	}
 	switch {
@@ -151,45 +144,45 @@ func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 		n.alarms.finished(o.id, entry.at)
 	default:
 		o.mu.Lock()
-		s.alarmFiring, s.alarmSetMeanwhile = true, time.Time{}
+		lease.alarmFiring, lease.alarmSetMeanwhile = true, time.Time{}
 		o.mu.Unlock()
 		return entry, true
 	}
 	return entry, false
 }
 
-// alarmHandling notes that the handler of the alarm that is stored begins, or ends. It returns whether it is still that one.
-func (o *object) setAlarmHandlerRunning(begins bool) bool {
+// setAlarmHandlerRunning notes that the handler of the stored alarm begins or ends. It returns whether that alarm is still the one that goes off.
+func (o *object) setAlarmHandlerRunning(running bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.storage.Load()
-	s.alarmHandlerRunning = begins
-	return s.alarmFiring
+	lease := o.storage.Load()
+	lease.alarmHandlerRunning = running
+	return lease.alarmFiring
 }
 
-// alarmRang removes an alarm that has been handled, or sets it anew if that has failed.
+// finishAlarm removes an alarm that has been handled, or sets its next attempt if failure is not nil. An alarm that was set meanwhile stays.
 func (o *object) finishAlarm(entry alarmEntry, failure error) {
 	n := o.ns
-	s, store, err := o.acquireForAlarm()
+	lease, store, err := o.acquireForAlarm()
 	if err != nil {
 		o.postponeAlarm(err)
 		return
 	}
-	defer s.release()
-	defer s.unlockWrites()
-	if s.isAlarmFiring() {
+	defer lease.release()
+	defer lease.unlockWrites()
+	if lease.isAlarmFiring() {
 		next := o.alarmAfter(entry, failure)
-		if err := s.commitLocked(n.eventsContext, nil, store, next.batch()); err != nil {
+		if err := lease.commitLocked(n.eventsContext, nil, store, next.batch()); err != nil {
 			o.postponeAlarm(err)
 			return
 		}
 	} else if failure != nil {
 		n.logger().Error("edgews: alarm failed; another has been set, or none", "namespace", n.name, "object", o.id.String(), "error", failure)
 	}
-	n.alarms.finished(o.id, s.newAlarm())
+	n.alarms.finished(o.id, lease.newAlarm())
 }
 
-// afterAlarm returns the alarm that follows one that has gone off.
+// alarmAfter returns the alarm that follows one that has gone off: the zero entry unless it is to be retried.
 func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 	if failure == nil {
 		return alarmEntry{}
@@ -207,21 +200,22 @@ func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 	return next
 }
 
-// own begins to write for edgews itself. The session's unlock and done end it.
+// acquireForAlarm opens the storage for writes of edgews itself, which are for no particular value. The lease's unlockWrites and release end them.
 func (o *object) acquireForAlarm() (*storageLease, ObjectStore, error) {
-	s, err := o.acquireStorage(o.ns.eventsContext, nil)
+	lease, err := o.acquireStorage(o.ns.eventsContext, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.lockWrites(o.ns.eventsContext)
+	store, err := lease.lockWrites(o.ns.eventsContext)
 	if err != nil {
-		s.release()
+		lease.release()
 		return nil, nil, err
 	}
-	return s, store, nil
+	return lease, store, nil
 }
 
-// alarmStuck leaves an alarm of which the storage does not work for a while, or for ever if it is another's.
+// postponeAlarm tells the scheduler to leave an alarm alone because the storage has failed with err: for a while, or for ever if the object belongs to
+// another owner.
 func (o *object) postponeAlarm(err error) {
 	n := o.ns
 	switch {
@@ -233,15 +227,23 @@ func (o *object) postponeAlarm(err error) {
 	}
 }
 
-func (s *storageLease) isAlarmFiring() bool {
-	s.o.mu.Lock()
-	defer s.o.mu.Unlock()
-	return s.alarmFiring
+// isAlarmHandlerRunning reports whether the alarm that is stored is the one whose handler is running.
+func (l *storageLease) isAlarmHandlerRunning() bool {
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	return l.alarmFiring && l.alarmHandlerRunning
 }
 
-// nextAlarm returns when the alarm is due that was set last, if one was.
-func (s *storageLease) newAlarm() time.Time {
-	s.o.mu.Lock()
-	defer s.o.mu.Unlock()
-	return s.alarmSetMeanwhile
+// isAlarmFiring reports whether the alarm that is stored is the one that is going off.
+func (l *storageLease) isAlarmFiring() bool {
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	return l.alarmFiring
+}
+
+// newAlarm returns the time of the alarm that was set while one was going off; zero: none was.
+func (l *storageLease) newAlarm() time.Time {
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	return l.alarmSetMeanwhile
 }

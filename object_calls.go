@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// call is a turn of an object that a goroutine waits for.
+// call is an entry of an object's queue for which a goroutine waits.
 type call struct {
 	what    string // for the log
-	st      *State // the turn is for its value alone; nil: for whichever is there
+	st      *State // the call is for the value of st alone; nil: for any
 	counted bool   // it counts for NamespaceOptions.MaxWaiting
 	done    chan struct{}
 
 	// Guarded by the object's mu.
 	run          func()
-	begun        bool            // the turn has come
-	abandoned    bool            // nobody waits any more
-	valueDropped <-chan struct{} // closed when the value of st has gone; nil without st
-	queuedDuring uint32          // the turn that was running when the call was queued; 0: none
+	begun        bool            // the object has taken it from the queue
+	abandoned    bool            // no goroutine waits for it any more
+	valueDropped <-chan struct{} // closed when the value of st has been dropped; nil without st
+	queuedDuring uint32          // object.eventsBegun if an event was running when the call was queued; 0: none was
 }
 
 const (
@@ -32,14 +32,14 @@ const (
 	stallWarning = 5 * time.Second
 )
 
-// ErrOverloaded: more wait for an object already than NamespaceOptions.MaxWaiting lets.
+// ErrOverloaded: as many requests and calls wait for an object as NamespaceOptions.MaxWaiting allows.
 var ErrOverloaded = errors.New("edgews: object is overloaded")
 
-// errForgotten is for a call to an object that the namespace does not know any more: there may be another.
+// errForgotten is the error of a call to an object that the namespace has forgotten. There may be another one with its ID.
 var errForgotten = errors.New("edgews: object is forgotten")
 
-// await queues run as a turn and waits until it is over. If ctx ends before the turn comes, it never comes. It returns
-// false for an object that the namespace has forgotten.
+// runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for an object that
+// the namespace has forgotten.
 func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
 	err = o.runCall(ctx, &call{run: run})
 	if err == errForgotten {
@@ -48,11 +48,11 @@ func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error)
 	return true, err
 }
 
-// wait queues c and waits until its turn is over. With an error the turn has not come, and never will: when ctx or the
-// namespace ends, or the value for which it is.
+// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the value that
+// it is for has been dropped.
 func (o *object) runCall(ctx context.Context, c *call) error {
 	c.done = make(chan struct{})
-	running, err := o.enqueue(c)
+	running, err := o.enqueueCall(c)
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func (o *object) runCall(ctx context.Context, c *call) error {
 	}
 }
 
-// enqueue returns whether another turn is running.
-func (o *object) enqueue(c *call) (running bool, err error) {
+// enqueueCall queues c. It returns whether something else is running.
+func (o *object) enqueueCall(c *call) (running bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c.st != nil {
@@ -109,7 +109,7 @@ func (o *object) enqueue(c *call) (running bool, err error) {
 	return running, nil
 }
 
-// takeLocked is told that the turn of c has come. It returns false if nobody waits for it any more. mu must be held.
+// beginCallLocked is called when c has left the queue. It returns false if no goroutine waits for c any more. mu must be held.
 func (o *object) beginCallLocked(c *call) bool {
 	if c.abandoned {
 		o.abandonedCalls--
@@ -120,7 +120,7 @@ func (o *object) beginCallLocked(c *call) bool {
 	return true
 }
 
-// leave takes c, and all that it refers to, out of the queue. It returns false if its turn has come.
+// abandon gives up waiting for c, and frees what it refers to. It returns false if the object has begun with c.
 func (o *object) abandon(c *call) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -130,13 +130,13 @@ func (o *object) abandon(c *call) bool {
 	c.abandoned, c.run = true, nil
 	o.waitingCalls--
 	o.abandonedCalls++
-	if int(o.abandonedCalls) > o.queue.len()/2 { // at a constant cost for each call
+	if int(o.abandonedCalls) > o.queue.len()/2 { // so that the cost for each call is constant
 		o.removeAbandonedLocked()
 	}
 	return true
 }
 
-// whyLeft returns the error of a call that has left because of err: rather that its value has gone, which cancels contexts.
+// abandonedError returns the error of a call that was abandoned because of err. That its value has been dropped comes first, because it cancels contexts.
 func (o *object) abandonedError(c *call, err error) error {
 	if c.st == nil {
 		return err
@@ -144,24 +144,24 @@ func (o *object) abandonedError(c *call, err error) error {
 	return cmp.Or(o.checkUsable(c.st), err)
 }
 
-// tidyLocked takes the calls out of the queue that nobody wants any more. mu must be held.
+// removeAbandonedLocked removes the calls from the queue for which no goroutine waits any more. mu must be held.
 func (o *object) removeAbandonedLocked() {
-	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(t queuedEvent) bool { return t.call != nil && t.call.abandoned })
+	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(e queuedEvent) bool { return e.call != nil && e.call.abandoned })
 	o.queue = fifo[queuedEvent]{items: slices.Clip(slices.Clone(wanted))}
 	o.abandonedCalls = 0
 }
 
-// warnOfStall logs that c has been waiting all the time for one event, which may be waiting for c.
+// warnOfStall logs that c has been waiting for one and the same event all the time. That event may be waiting for c.
 func (o *object) warnOfStall(c *call) {
 	o.mu.Lock()
 	stalled := !c.begun && o.eventRunning && c.queuedDuring == o.eventsBegun && !o.warned
 	if stalled {
 		o.warned = true
 	}
-	event, waiting := o.current.handler, o.waitingCalls
+	handler, waiting := o.current.handler, o.waitingCalls
 	o.mu.Unlock()
 	if stalled {
 		o.ns.logger().Warn("edgews: object's handler takes long, or waits for what waits for it", "namespace", o.ns.name,
-			"object", o.id.String(), "handler", event, "waits", c.what, "for", stallWarning, "waiting", waiting)
+			"object", o.id.String(), "handler", handler, "waits", c.what, "for", stallWarning, "waiting", waiting)
 	}
 }
