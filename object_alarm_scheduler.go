@@ -6,64 +6,65 @@ import (
 	"time"
 )
 
-// alarms has those of a namespace go off. The store knows when each is due; here is only when the first is, so that a
-// hundred thousand alarms cost no more than one. No goroutine is there while none is due.
+// alarmScheduler has the alarms of a namespace go off. The Store knows when each is due; the scheduler remembers only when the first is, so that a hundred
+// thousand alarms cost no more than one. A poll asks the Store which alarms are due, and starts them. No goroutine exists while none is due.
 //
-// Alarms are due by the wall clock, which may be set, and timers run by the monotonic clock, which stands still on some systems
-// while the machine is suspended. So while an alarm is set, the timer looks at the wall clock at least every wallCheck.
+// Alarms are due by the wall clock, which may be set. Timers run by the monotonic clock, which stands still on some systems while the machine is suspended.
+// So while an alarm is set, the timer fires at least every wallClockCheck, to look at the wall clock.
 type alarmScheduler struct {
-	n *Namespace
+	n *Namespace // immutable
 
-	mu        sync.Mutex
-	now       func() time.Time // nil: time.Now, which only tests change
-	nextDue   time.Time        // when the first alarm is due, by the wall clock; zero: none is known
-	pollAt    time.Time        // when to look anyway, by the monotonic clock; zero: not
-	timer     *time.Timer
-	timerAt   time.Time        // when timer fires, by the monotonic clock; zero: it is not set
-	busy      map[ID]time.Time // those which the store says are due and which are not to be started; zero: until settled, else: until then
-	firing    int              // goroutines that each see to one
-	saturated bool             // more are due than may run
-	polling   bool             // a goroutine asks the store
-	pollAgain bool             // … and has to do so once more
-	stopped   bool
-	failures  int    // how often the store could not be asked, in a row
-	pollEnded signal // no goroutine asks any more
+	mu         sync.Mutex       // no other mutex is locked under it
+	now        func() time.Time // nil: time.Now; only tests change it
+	nextDue    time.Time        // when the first alarm is due, by the wall clock; zero: none is known
+	pollAt     time.Time        // when to poll in any case, by the monotonic clock; zero: never
+	timer      *time.Timer
+	timerAt    time.Time        // when timer fires, by the monotonic clock; zero: it is not set
+	inProgress map[ID]struct{}  // alarms that are going off: polls skip them
+	ignored    map[ID]time.Time // alarms whose storage has failed: polls skip them until then, by the monotonic clock
+	goroutines int              // that each run fire
+	saturated  bool             // more alarms are due than may go off at a time
+	polling    bool             // a goroutine runs poll
+	pollAgain  bool             // that goroutine has to poll once more
+	stopped    bool
+	failures   int    // how many polls in a row have failed
+	pollEnded  signal // poll has returned
 }
 
 const (
-	alarmPageSize   = 256             // how many the store is asked for at a time, besides those that are known
-	maxFiringAlarms = 1024            // that go off at a time: those beyond wait for their turn
-	maxPollDelay    = time.Minute     // after the store has failed
+	alarmPageSize   = 256             // how many new alarms a poll asks the Store for
+	maxFiringAlarms = 1024            // how many go off at a time; the others wait
+	maxPollDelay    = time.Minute     // the longest wait after a poll that has failed
 	wallClockCheck  = 5 * time.Second // how late an alarm may be after the wall clock has been set
 )
 
 // endOfTime is later than any alarm, and still a time that engines can count in nanoseconds.
 var endOfTime = time.Unix(0, math.MaxInt64)
 
-// wall returns the time by the wall clock, with nothing of the monotonic one.
+// wallNow returns the time by the wall clock, without a reading of the monotonic clock.
 func (a *alarmScheduler) wallNow() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.wallNowLocked()
 }
 
-// wallLocked is wall. mu must be held.
+// wallNowLocked is wallNow. mu must be held.
 func (a *alarmScheduler) wallNowLocked() time.Time {
 	now := time.Now
-	if a.now != nil {
+	if a.now != nil { // a test has set the clock
 		now = a.now
 	}
 	return now().Round(0)
 }
 
-// arm sees to it that an alarm goes off at t by the wall clock, or a moment later.
+// schedule notes that an alarm is due at t, by the wall clock.
 func (a *alarmScheduler) schedule(t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.scheduleLocked(t)
 }
 
-// armLocked is arm. mu must be held.
+// scheduleLocked is schedule. mu must be held.
 func (a *alarmScheduler) scheduleLocked(t time.Time) {
 	if t = t.Round(0); a.nextDue.IsZero() || t.Before(a.nextDue) {
 		a.nextDue = t
@@ -71,7 +72,7 @@ func (a *alarmScheduler) scheduleLocked(t time.Time) {
 	}
 }
 
-// retryLocked looks for alarms then, by the monotonic clock, whatever happens to the wall clock. mu must be held.
+// schedulePollLocked has the Store polled at that time by the monotonic clock, even if the wall clock is set meanwhile. mu must be held.
 func (a *alarmScheduler) schedulePollLocked(at time.Time) {
 	if !at.Equal(endOfTime) && (a.pollAt.IsZero() || at.Before(a.pollAt)) {
 		a.pollAt = at
@@ -79,7 +80,7 @@ func (a *alarmScheduler) schedulePollLocked(at time.Time) {
 	}
 }
 
-// wakeLocked sets the timer, unless it fires early enough. mu must be held.
+// setTimerLocked sets the timer, unless it fires early enough. mu must be held.
 func (a *alarmScheduler) setTimerLocked() {
 	if a.stopped {
 		return
@@ -102,7 +103,7 @@ func (a *alarmScheduler) setTimerLocked() {
 	a.timerAt = at
 }
 
-// wake is called when the timer fires.
+// timerFired polls if it is time, and sets the timer again.
 func (a *alarmScheduler) timerFired() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -120,7 +121,7 @@ func (a *alarmScheduler) timerFired() {
 	a.setTimerLocked()
 }
 
-// lookLocked has a goroutine look for alarms that are due. mu must be held.
+// pollLocked starts a goroutine that polls, or has the one that polls do so once more. mu must be held.
 func (a *alarmScheduler) pollLocked() {
 	switch {
 	case a.stopped:
@@ -137,17 +138,17 @@ func (a *alarmScheduler) poll() {
 	}
 }
 
-// page starts the alarms that are due, of those that the store names first. It returns whether to go on with another.
+// pollPage asks the Store for the alarms that are due first, and starts those that are. It returns whether to go on with another page.
 func (a *alarmScheduler) pollPage() bool {
-	limit := a.pageSize()
-	found, err := a.n.opts.Store.DueAlarms(a.n.eventsContext, a.n.name, endOfTime, limit)
+	size := a.pageSize()
+	found, err := a.n.opts.Store.DueAlarms(a.n.eventsContext, a.n.name, endOfTime, size)
+	if err != nil {
+		a.pollFailed(err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	more := a.startDueLocked(found) && len(found) >= limit
-	if err != nil {
-		a.pollFailedLocked(err)
-		more = false
-	} else {
+	more := a.startDueLocked(found) && len(found) >= size && err == nil
+	if err == nil {
 		a.failures = 0
 	}
 	more = (more || a.pollAgain) && !a.stopped
@@ -159,55 +160,74 @@ func (a *alarmScheduler) pollPage() bool {
 	return more
 }
 
-// limit returns how many alarms the store has to be asked for to hear of new ones.
+// pageSize returns how many alarms the Store has to be asked for, so that there are new ones among them.
 func (a *alarmScheduler) pageSize() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, until := range a.busy {
-		if !until.IsZero() && !until.After(time.Now()) {
-			delete(a.busy, id)
+	now := time.Now()
+	for id, until := range a.ignored {
+		if !until.After(now) {
+			delete(a.ignored, id)
 		}
 	}
-	return len(a.busy) + alarmPageSize
+	return len(a.inProgress) + len(a.ignored) + alarmPageSize
 }
 
-// startLocked starts those of found that are due. It returns whether those that were not found may be due. mu must be held.
+// startDueLocked starts the alarms of found that are due. It returns whether alarms that are not in found may be due as well. mu must be held.
 func (a *alarmScheduler) startDueLocked(found []DueAlarm) bool {
 	for _, d := range found {
-		until, known := a.busy[d.ID]
+		until, ignored := a.ignored[d.ID]
+		_, inProgress := a.inProgress[d.ID]
 		switch {
 		case a.stopped:
 			return false
 		case d.Time.After(a.wallNowLocked()):
 			a.scheduleLocked(d.Time)
 			return false
-		case known && !until.IsZero():
+		case ignored:
 			a.schedulePollLocked(until)
-		case known:
-		case a.firing >= maxFiringAlarms:
+		case inProgress:
+		case a.goroutines >= maxFiringAlarms:
 			a.saturated = true
 			return false
 		default:
-			a.markLocked(d.ID, time.Time{})
-			a.firing++
-			go a.fire(d.ID)
+			a.startLocked(d.ID)
 		}
 	}
 	return true
 }
 
-// postponeLocked looks again later. mu must be held.
-func (a *alarmScheduler) pollFailedLocked(err error) {
+// startLocked has an alarm go off. mu must be held.
+func (a *alarmScheduler) startLocked(id ID) {
+	if a.inProgress == nil {
+		a.inProgress = make(map[ID]struct{})
+	}
+	a.inProgress[id] = struct{}{}
+	a.goroutines++
+	go a.fire(id)
+}
+
+// pollFailed schedules the next poll, and logs that the Store has failed with err.
+func (a *alarmScheduler) pollFailed(err error) {
+	if wait := a.delayPoll(); wait > 0 {
+		a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
+	}
+}
+
+// delayPoll schedules the poll after one that has failed. It returns how long that waits; 0: there will be none.
+func (a *alarmScheduler) delayPoll() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.stopped {
-		return
+		return 0
 	}
 	wait := min(alarmRetryDelay<<min(a.failures, 8), maxPollDelay)
 	a.failures++
-	a.n.logger().Error("edgews: store does not tell which alarms are due", "namespace", a.n.name, "error", err, "again in", wait)
 	a.schedulePollLocked(time.Now().Add(wait))
+	return wait
 }
 
-// see has an alarm go off as a turn of its object.
+// fire queues an alarm in its object, and waits until it has been dealt with.
 func (a *alarmScheduler) fire(id ID) {
 	for ok := false; !ok; {
 		o := a.n.objectFor(id)
@@ -215,40 +235,38 @@ func (a *alarmScheduler) fire(id ID) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.firing--
-	if a.saturated && a.firing <= maxFiringAlarms/2 {
+	a.goroutines--
+	if a.saturated && a.goroutines <= maxFiringAlarms/2 {
 		a.saturated = false
 		a.pollLocked()
 	}
 }
 
-// settle says that an alarm has been dealt with, and when the next of its object is due, if there is one. Its object's
-// storage is locked meanwhile, so that none is set unnoticed.
+// finished is called when an alarm has been dealt with. next is when the next one of its object is due; zero: none is set. The caller holds the write lock
+// of the object's storage, so that no alarm is set unnoticed.
 func (a *alarmScheduler) finished(id ID, next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.busy, id)
+	delete(a.inProgress, id)
+	delete(a.ignored, id)
 	if !next.IsZero() {
 		a.scheduleLocked(next)
 	}
 }
 
-// rest leaves an alarm alone until then, by the monotonic clock.
+// ignoreUntil leaves an alarm alone until then, by the monotonic clock.
 func (a *alarmScheduler) ignoreUntil(id ID, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.markLocked(id, until)
+	if a.ignored == nil {
+		a.ignored = make(map[ID]time.Time)
+	}
+	a.ignored[id] = until
+	delete(a.inProgress, id)
 	a.schedulePollLocked(until)
 }
 
-func (a *alarmScheduler) markLocked(id ID, until time.Time) {
-	if a.busy == nil {
-		a.busy = make(map[ID]time.Time)
-	}
-	a.busy[id] = until
-}
-
-// stop has no more alarms go off.
+// stop has no more alarms go off. Those that are going off go on.
 func (a *alarmScheduler) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -258,7 +276,7 @@ func (a *alarmScheduler) stop() {
 	}
 }
 
-// stoppedLooking returns a channel that is closed when the store is not asked any more; nil: it is not.
+// pollDone returns a channel that is closed when no poll uses the Store any more; nil: none does.
 func (a *alarmScheduler) pollDone() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
