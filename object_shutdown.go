@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// shutdown is how far a namespace's end has come.
+// shutdownProgress is how far Shutdown has come.
 type shutdownProgress struct {
-	mu    sync.Mutex // a leaf
+	mu    sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
 	phase shutdownPhase
-	done  chan struct{}
+	done  chan struct{} // made by the first Shutdown, closed when it returns
 }
 
 type shutdownPhase uint8
@@ -34,13 +34,13 @@ func (s *shutdownProgress) currentPhase() shutdownPhase {
 
 func (s *shutdownProgress) hasBegun() bool { return s.currentPhase() != notShuttingDown }
 
-// refuses says whether r comes too late.
+// refuses reports whether r comes too late.
 func (s *shutdownProgress) refuses(r *http.Request) bool {
-	state := s.currentPhase()
-	return state == eventsCutOff || state == closingSockets && IsUpgrade(r)
+	phase := s.currentPhase()
+	return phase == eventsCutOff || phase == closingSockets && IsUpgrade(r)
 }
 
-// begin reports whether the caller is the first.
+// begin enters the phase closingSockets. It returns false for every call but the first.
 func (s *shutdownProgress) begin() (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,32 +51,35 @@ func (s *shutdownProgress) begin() (first bool) {
 	return true
 }
 
-// cut lets no more events in.
+// cutOff enters the phase eventsCutOff.
 func (s *shutdownProgress) cutOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = eventsCutOff
 }
 
-// closeSpread is over how long the sockets are closed, so that not all clients come back in the same moment.
+// closeSpread is over how long Shutdown spreads the closing of sockets, so that not all clients connect again in the same moment.
 const closeSpread = time.Second
 
-// Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
-// close with ShutdownCode (by default 1012, service restart), each at a moment of its own within a second, or within half the
-// time that ctx leaves; then the contexts of WaitUntil functions are cancelled, with the cause ErrShutdown; and events that are running or
-// waiting, the close events of those sockets and WaitUntil functions finish, which may save what they have. When they have,
-// or when ctx ends, everything that is left is cut: contexts of events are cancelled too, connections closed, requests
-// refused, also those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
+// Shutdown ends the namespace in three steps:
 //
-// No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
-// nil. When Shutdown returns, another namespace may have the name on that Store; if it has returned an error, a commit
-// that was cut may still be under way there.
+// From now on requests to upgrade are answered with 503. The sockets of all objects close with ShutdownCode (by default 1012, service restart), each at a
+// random moment within a second, or within half the time until the deadline of ctx if that is less. Then the contexts of WaitUntil functions are cancelled,
+// with the cause ErrShutdown.
 //
-// What the namespace's meter knows goes to its records and its ledger, if ctx has not ended by then: Meter.Flush, with
-// another context, makes up for it.
+// Shutdown waits until the events that are running or waiting, the close events of those sockets and the WaitUntil functions have finished. They may use
+// the storage.
 //
-// It returns nil when all had the time, or an error that wraps ctx.Err() and names the objects that were cut, with what
-// kept them busy, or why the ledger could not be written. Further calls wait for the first to end. With net/http:
+// When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are refused, also those
+// that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
+//
+// No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the name on that Store.
+// If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still be under way there.
+//
+// Shutdown flushes the namespace's meter to its records and its ledger, if ctx has not ended by then; if it has, call Meter.Flush with another context.
+//
+// It returns nil if all had the time to finish; otherwise an error that wraps ctx.Err() and names the objects that were cut, with what kept them busy, or
+// says why the ledger could not be written. A call while another is under way waits until that one ends. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -107,7 +110,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	return cmp.Or(err, n.releaseAll(ctx), n.opts.Meter.Flush(ctx))
 }
 
-// sockets returns all that objects have, accepted either way.
+// sockets returns the sockets that objects have accepted and those that keep them awake.
 func (n *Namespace) sockets() (all []*Socket) {
 	for _, o := range n.allObjects() {
 		all = append(all, o.allSockets()...)
@@ -115,7 +118,7 @@ func (n *Namespace) sockets() (all []*Socket) {
 	return all
 }
 
-// closeSockets closes all sockets, one by one in random order, spread over time.
+// closeSockets closes all sockets in random order, spread over closeSpread. When ctx ends it closes the rest at once.
 func (n *Namespace) closeSockets(ctx context.Context) {
 	sockets := n.sockets()
 	spread := closeSpread
@@ -131,7 +134,7 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(n.opts.ShutdownCode, "service restart") // or it has ended
+		_ = s.Close(n.opts.ShutdownCode, "service restart") // an error means that it has ended
 	}
 }
 
@@ -144,7 +147,7 @@ func waitForTimer(ctx context.Context, timer *time.Timer) error {
 	}
 }
 
-// quiesce waits until no object has anything left to do. An object that is done may be given more by another.
+// quiesce waits until no object has anything left to do. Objects may call each other, so it looks at all again until it has not had to wait for any.
 func (n *Namespace) quiesce(ctx context.Context) error {
 	for again := true; again; {
 		again = false
@@ -161,10 +164,10 @@ func (n *Namespace) quiesce(ctx context.Context) error {
 
 const (
 	maxUnfinished = 8 // objects that the error of Shutdown names
-	maxReasons    = 4 // … and what keeps each of them
+	maxReasons    = 4 // reasons that it gives for each
 )
 
-// unfinished returns the error of a Shutdown that has given up because of err. It says why.
+// unfinished returns the error of a Shutdown that has stopped waiting because of err. It names the objects that have not finished.
 func (n *Namespace) unfinished(err error) error {
 	var names []string
 	count := 0
@@ -182,7 +185,7 @@ func (n *Namespace) unfinished(err error) error {
 	return fmt.Errorf("edgews: namespace %q was shut down before %d of its objects had finished: %w: %s", n.name, count, err, strings.Join(names, "; "))
 }
 
-// unfinished says what keeps o from being quiet.
+// unfinished describes what o still has to do, for the error of Shutdown.
 func (o *object) unfinished() string {
 	var kept []string
 	reasons := o.reasons()
@@ -203,7 +206,7 @@ func (o *object) unfinished() string {
 	return fmt.Sprintf("object %s has %s", o.id, strings.Join(kept, ", "))
 }
 
-// brief is r in a few words.
+// brief describes r in a few words.
 func (r Reason) brief() string {
 	text := r.Pin
 	if r.By != "" {
@@ -215,7 +218,7 @@ func (r Reason) brief() string {
 	return text
 }
 
-// isQuiet reports whether nothing is left to do, or to keep.
+// isQuiet reports whether o has nothing to do, no sockets, and nothing that keeps it awake.
 func (o *object) isQuiet() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -227,6 +230,7 @@ func (o *object) isQuietLocked() bool {
 	return !o.running && o.queue.len() == 0 && !o.isPinnedLocked() && len(o.registry.all) == 0
 }
 
+// quiesce waits until o is quiet. It returns whether it had to wait.
 func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 	for ; ; waited = true {
 		o.mu.Lock()
@@ -242,7 +246,7 @@ func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 	}
 }
 
-// cutSockets ends what is left, without waiting for anybody.
+// cutSockets closes the connections that are left, without a closing handshake.
 func (n *Namespace) cutSockets() {
 	for _, s := range n.sockets() {
 		s.mu.Lock()
@@ -251,7 +255,7 @@ func (n *Namespace) cutSockets() {
 	}
 }
 
-// dropAll drops the values of all objects in which no handler is stuck.
+// unloadAll drops the values of all objects except those in which a handler is still running.
 func (n *Namespace) unloadAll() {
 	for _, o := range n.allObjects() {
 		o.mu.Lock()
@@ -262,15 +266,15 @@ func (n *Namespace) unloadAll() {
 	}
 }
 
-// releaseAll waits until nobody uses the store any more.
+// releaseAll waits until neither an object nor the alarm scheduler uses the Store any more.
 func (n *Namespace) releaseAll(ctx context.Context) error {
 	for _, o := range n.allObjects() {
 		if err := o.waitForStorageRelease(ctx); err != nil {
 			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}
 	}
-	if looked := n.alarms.pollDone(); looked != nil {
-		return waitFor(ctx, looked)
+	if done := n.alarms.pollDone(); done != nil {
+		return waitFor(ctx, done)
 	}
 	return nil
 }

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// session is the storage of an object while it is in use: from the first call until the object has no value and nothing
-// to do.
+// storageLease is the storage of an object while it is in use: from the first call until the object has no value and nothing to do. Then the storage goes
+// back to the engine.
 type storageLease struct {
 	o         *object
-	writeLock chan struct{} // holds a token while somebody opens, commits or releases: one at a time
+	writeLock chan struct{} // has a token while one goroutine opens, commits or releases; a channel, because waiting for it ends with a context
 	gate      outputGate
 
 	updating atomic.Bool // the function of an Update runs that was called with a context of the object
@@ -24,11 +24,11 @@ type storageLease struct {
 	store               ObjectStore // nil: not open
 	calls               int         // that are under way
 	alarmFiring         bool        // the alarm that is stored is the one that is going off
-	alarmHandlerRunning bool        // … and its handler runs
-	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last; zero: none was
+	alarmHandlerRunning bool        // its handler runs
+	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last while one was going off; zero: none was
 }
 
-// use begins a call, which keeps the session, and o awake, until done. st tells for which value; nil: edgews itself.
+// acquireStorage begins a call, which keeps the lease, and o awake, until release. It is for the value of st; nil: for edgews itself.
 func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -36,24 +36,34 @@ func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, 
 		return nil, err
 	}
 	was := o.stateLocked()
-	s := o.storage.Load()
-	if s == nil {
-		s = &storageLease{o: o, writeLock: make(chan struct{}, 1)}
-		o.storage.Store(s)
+	l := o.storage.Load()
+	if l == nil {
+		l = &storageLease{o: o, writeLock: make(chan struct{}, 1)}
+		o.storage.Store(l)
 	}
-	s.calls++
+	l.calls++
 	o.stateChangedLocked(was)
-	return s, nil
+	return l, nil
 }
 
-// usable is usableLocked.
+// release ends a call.
+func (l *storageLease) release() {
+	o := l.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	l.calls--
+	o.checkIdleLocked(was)
+}
+
+// checkUsable is checkUsableLocked for callers that do not hold mu.
 func (o *object) checkUsable(st *State) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.checkUsableLocked(st)
 }
 
-// usableLocked says whether the value of st may still use the storage, and call Do. mu must be held.
+// checkUsableLocked returns an error if the value of st may not use the storage and call Do any more; nil: if edgews itself may not. mu must be held.
 func (o *object) checkUsableLocked(st *State) error {
 	switch {
 	case o.fenced:
@@ -66,78 +76,69 @@ func (o *object) checkUsableLocked(st *State) error {
 	return nil
 }
 
-// done ends a call.
-func (s *storageLease) release() {
-	o := s.o
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was := o.stateLocked()
-	s.calls--
-	o.checkIdleLocked(was)
+// openStore returns what the engine has opened, or nil.
+func (l *storageLease) openStore() ObjectStore {
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	return l.store
 }
 
-func (s *storageLease) openStore() ObjectStore {
-	s.o.mu.Lock()
-	defer s.o.mu.Unlock()
-	return s.store
-}
-
-// opened returns what the engine has opened, and has it do so if need be.
-func (s *storageLease) openForReading(ctx context.Context) (ObjectStore, error) {
-	if store := s.openStore(); store != nil {
+// openForReading returns what the engine has opened. It has the engine open the storage if that has not been done.
+func (l *storageLease) openForReading(ctx context.Context) (ObjectStore, error) {
+	if store := l.openStore(); store != nil {
 		return store, nil
 	}
-	store, err := s.lockWrites(ctx)
+	store, err := l.lockWrites(ctx)
 	if err == nil {
-		s.unlockWrites()
+		l.unlockWrites()
 	}
 	return store, err
 }
 
-// lock waits for the turn to commit, in which the storage is open.
-func (s *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
+// lockWrites takes the write lock and opens the storage if need be. With an error the lock is free.
+func (l *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
 	select {
-	case s.writeLock <- struct{}{}:
+	case l.writeLock <- struct{}{}:
 	default:
-		if err := s.waitForWriteLock(ctx); err != nil {
+		if err := l.waitForWriteLock(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if store := s.openStore(); store != nil {
+	if store := l.openStore(); store != nil {
 		return store, nil
 	}
-	store, err := s.open(ctx)
+	store, err := l.open(ctx)
 	if err != nil {
-		s.unlockWrites()
+		l.unlockWrites()
 	}
 	return store, err
 }
 
-// awaitTurn takes the turn when it is free. It fails with ErrReentrant if it would wait for the Update in which it is called.
-func (s *storageLease) waitForWriteLock(ctx context.Context) error {
-	if s.updating.Load() && ctx.Value(objectContextKey{}) == s.o && insideUpdate() {
+// waitForWriteLock takes the write lock when it is free. It fails with ErrReentrant if the function of the Update that has it waits for this call.
+func (l *storageLease) waitForWriteLock(ctx context.Context) error {
+	if l.updating.Load() && ctx.Value(objectContextKey{}) == l.o && insideUpdate() {
 		return fmt.Errorf("%w: what writes inside Storage.Update has to write with its Tx", ErrReentrant)
 	}
 	timer := time.NewTimer(stallWarning)
 	defer timer.Stop()
 	for {
 		select {
-		case s.writeLock <- struct{}{}:
+		case l.writeLock <- struct{}{}:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			s.o.ns.logger().Warn("edgews: storage is busy: a commit or an Update takes long, or waits for what waits for it",
-				"namespace", s.o.ns.name, "object", s.o.id.String(), "for", stallWarning, "updating", s.updating.Load())
+			l.o.ns.logger().Warn("edgews: storage is busy: a commit or an Update takes long, or waits for what waits for it",
+				"namespace", l.o.ns.name, "object", l.o.id.String(), "for", stallWarning, "updating", l.updating.Load())
 		}
 	}
 }
 
-// updateFunction is how a stack names the caller of the functions of Updates.
+// updateFunction is the name of storageLease.update in a stack trace.
 var updateFunction = runtime.FuncForPC(reflect.ValueOf((*storageLease).update).Pointer()).Name()
 
-// insideUpdate reports whether the function of an Update has called, at most a hundred calls above. Contexts do not tell:
-// two goroutines of one event may well write at the same time.
+// insideUpdate reports whether storageLease.update is among the hundred innermost calls of this goroutine. A context cannot tell: two goroutines of one event
+// may well write at the same time.
 func insideUpdate() bool {
 	var stack [100]uintptr
 	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
@@ -152,49 +153,50 @@ func insideUpdate() bool {
 	}
 }
 
-func (s *storageLease) unlockWrites() { <-s.writeLock }
+func (l *storageLease) unlockWrites() { <-l.writeLock }
 
-func (s *storageLease) open(ctx context.Context) (ObjectStore, error) {
-	o := s.o
+// open has the engine open the storage. The write lock must be held.
+func (l *storageLease) open(ctx context.Context) (ObjectStore, error) {
+	o := l.o
 	store, err := o.ns.opts.Store.Open(ctx, ObjectKey{o.ns.name, o.id}, Fence{Epoch: firstEpoch})
 	if err != nil {
-		return nil, s.stopIfFenced(fmt.Errorf("edgews: storage cannot be opened: %w", err))
+		return nil, l.stopIfFenced(fmt.Errorf("edgews: storage cannot be opened: %w", err))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.store = store
+	l.store = store
 	return store, nil
 }
 
-// commitLocked commits b for the value of st, with what is sent meanwhile held back. The turn must be held.
-func (s *storageLease) commitLocked(ctx context.Context, st *State, store ObjectStore, b Batch) (err error) {
-	if err := s.checkMayCommit(ctx, st); err != nil {
+// commitLocked commits b for the value of st, or for edgews itself if st is nil. What the object sends meanwhile is held back. The write lock must be held.
+func (l *storageLease) commitLocked(ctx context.Context, st *State, store ObjectStore, b Batch) (err error) {
+	if err := l.checkMayCommit(ctx, st); err != nil {
 		return err
 	}
-	s.gate.close()
+	l.gate.close()
 	err = errEnginePanicked
 	defer func() {
 		if err != nil && !errors.Is(err, ErrValueTooBig) {
-			s.gate.fail()
-			err = s.commitFailed(err)
+			l.gate.fail()
+			err = l.commitFailed(err)
 		}
-		s.gate.open()
+		l.gate.open()
 	}()
-	err = store.Commit(commitContext{s.o.ns.eventsContext, ctx}, b)
+	err = store.Commit(commitContext{l.o.ns.eventsContext, ctx}, b)
 	if err == nil && b.Alarm != nil {
-		s.alarmCommitted(b.Alarm.Time)
+		l.alarmCommitted(b.Alarm.Time)
 	}
 	return err
 }
 
 var errEnginePanicked = errors.New("edgews: storage engine panicked")
 
-// mayCommit says whether a commit may begin: much may have happened while it has waited for its turn.
-func (s *storageLease) checkMayCommit(ctx context.Context, st *State) error {
-	return cmp.Or(s.o.checkUsable(st), ctx.Err())
+// checkMayCommit returns an error if a commit may not begin any more, because of what has happened while it waited for the write lock.
+func (l *storageLease) checkMayCommit(ctx context.Context, st *State) error {
+	return cmp.Or(l.o.checkUsable(st), ctx.Err())
 }
 
-// commitContext is what a commit runs under: it has the values of the caller's context, but ends with the namespace.
+// commitContext is the context of a commit: it has the values of the caller's context, but ends with the namespace.
 type commitContext struct {
 	context.Context
 	values context.Context
@@ -202,11 +204,11 @@ type commitContext struct {
 
 func (c commitContext) Value(key any) any { return c.values.Value(key) }
 
-// failed resets the object after a commit that has failed.
-func (s *storageLease) commitFailed(err error) error {
-	o := s.o
+// commitFailed resets the object, whose value believes what is not stored. It returns the error of the commit.
+func (l *storageLease) commitFailed(err error) error {
+	o := l.o
 	if errors.Is(err, ErrFenced) {
-		return s.stopIfFenced(err)
+		return l.stopIfFenced(err)
 	}
 	o.ns.logger().Error("edgews: commit failed, object is reset", "namespace", o.ns.name, "object", o.id.String(), "error", err)
 	err = fmt.Errorf("edgews: commit failed, and the object was reset: %w", err)
@@ -214,15 +216,15 @@ func (s *storageLease) commitFailed(err error) error {
 	return err
 }
 
-// storageFailed is what peers are told about that.
+// storageFailed is the reason with which sockets close when a commit has failed.
 const storageFailed = "storage failed"
 
-// heed returns the error of an engine, after it has stopped the object for ever if that is what it asks for.
-func (s *storageLease) stopIfFenced(err error) error {
+// stopIfFenced returns err, which an engine has returned. If it is ErrFenced, the object stops for ever first.
+func (l *storageLease) stopIfFenced(err error) error {
 	if !errors.Is(err, ErrFenced) {
 		return err
 	}
-	o := s.o
+	o := l.o
 	o.mu.Lock()
 	first := !o.fenced
 	o.fenced = true
@@ -234,44 +236,45 @@ func (s *storageLease) stopIfFenced(err error) error {
 	return err
 }
 
-// releaseLocked gives the storage of an object that rests without a value back to the engine. mu must be held.
+// releaseStorageLocked gives the storage of an object without a value and with nothing to do back to the engine. mu must be held.
 func (o *object) releaseStorageLocked() {
-	s := o.storage.Load()
+	l := o.storage.Load()
 	switch {
-	case s == nil || len(s.writeLock) > 0: // it is being released already
-	case s.store == nil:
+	case l == nil || len(l.writeLock) > 0: // it is being released already
+	case l.store == nil:
 		o.storage.Store(nil)
 	default:
-		s.writeLock <- struct{}{} // there is room: no call is under way
-		store := s.store
-		s.store = nil
-		go s.releaseStore(store)
+		l.writeLock <- struct{}{} // does not block: no call is under way
+		store := l.store
+		l.store = nil
+		go l.releaseStore(store)
 	}
 }
 
-func (s *storageLease) releaseStore(store ObjectStore) {
+// releaseStore calls the engine without the object's mu. The write lock must be held; it is released.
+func (l *storageLease) releaseStore(store ObjectStore) {
 	store.Release()
-	o := s.o
+	o := l.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.unlockWrites()
+	l.unlockWrites()
 	o.checkIdleLocked(o.stateLocked())
 }
 
-// awaitRelease waits until nobody uses the storage of an object that rests.
+// waitForStorageRelease waits until no call and no release uses the storage of an object that has nothing to do.
 func (o *object) waitForStorageRelease(ctx context.Context) error {
-	s := o.storage.Load()
-	if s == nil {
+	l := o.storage.Load()
+	if l == nil {
 		return nil
 	}
 	select {
-	case s.writeLock <- struct{}{}:
+	case l.writeLock <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.unlockWrites()
-	o.checkIdleLocked(o.stateLocked()) // the last call may just have ended, and found the turn taken
+	l.unlockWrites()
+	o.checkIdleLocked(o.stateLocked()) // the last call may have ended just now, and found the write lock taken
 	return nil
 }
