@@ -2,72 +2,80 @@ package edgews
 
 import "sync"
 
-// inflateTogether bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to.
-// A single one may be larger.
+// maxInflating bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to. A single message may be
+// larger.
 const maxInflating = 64 << 20
 
 var processInflateBudget = inflateBudget{limit: maxInflating}
 
-// budget is what is there to be shared by those who claim a part of it, first come, first served.
+// inflateBudget is a number of bytes that messages reserve while they are inflated, first come, first served.
 type inflateBudget struct {
 	limit int
 
-	mu      sync.Mutex // below all others
+	mu      sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
 	used    int
 	waiting fifo[*inflateReservation]
 }
 
-// claim is a part of a budget, for which its owner may have to wait.
+// inflateReservation is a part of a budget. It may have to wait until it is granted.
 type inflateReservation struct {
 	budget *inflateBudget
 	n      int
-	wake   func() // called when it is granted, if it was not at once
+	wake   func() // called when it is granted, unless it was granted at once
 
-	// Guarded by of.mu.
+	// Guarded by budget.mu.
 	granted, released bool
 }
 
-// claim returns a claim to n, which may have been granted. Whatever n is, it is granted in the end.
+// reserve returns a reservation of n bytes, which may be granted already. It is granted at the latest when nothing else is reserved, also if n is more than
+// the limit.
 func (b *inflateBudget) reserve(n int, wake func()) *inflateReservation {
-	c := &inflateReservation{budget: b, n: n, wake: wake}
+	r := &inflateReservation{budget: b, n: n, wake: wake}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting.len() == 0 && b.fitsLocked(c) {
-		b.grantLocked(c)
+	if b.waiting.len() == 0 && b.fitsLocked(r) {
+		b.grantLocked(r)
 	} else {
-		b.waiting.push(c)
+		b.waiting.push(r)
 	}
-	return c
+	return r
 }
 
-func (b *inflateBudget) fitsLocked(c *inflateReservation) bool {
-	return b.used == 0 || b.used+c.n <= b.limit
+// fitsLocked reports whether r can be granted now. mu must be held.
+func (b *inflateBudget) fitsLocked(r *inflateReservation) bool {
+	return b.used == 0 || b.used+r.n <= b.limit
 }
 
-func (b *inflateBudget) grantLocked(c *inflateReservation) {
-	c.granted = true
-	b.used += c.n
+// grantLocked grants r. mu must be held.
+func (b *inflateBudget) grantLocked(r *inflateReservation) {
+	r.granted = true
+	b.used += r.n
 }
 
-func (c *inflateReservation) isGranted() bool {
-	c.budget.mu.Lock()
-	defer c.budget.mu.Unlock()
-	return c.granted
+func (r *inflateReservation) isGranted() bool {
+	r.budget.mu.Lock()
+	defer r.budget.mu.Unlock()
+	return r.granted
 }
 
-// release gives up a claim, granted or not, and grants those that have waited for it.
-func (c *inflateReservation) release() {
-	b := c.budget
+// release gives up a reservation, granted or not, and grants those that have waited for it. A second call does nothing.
+func (r *inflateReservation) release() {
+	for _, next := range r.budget.free(r) {
+		next.wake()
+	}
+}
+
+// free takes r out of the budget. It returns the reservations that are granted instead.
+func (b *inflateBudget) free(r *inflateReservation) (granted []*inflateReservation) {
 	b.mu.Lock()
-	if c.released {
-		b.mu.Unlock()
-		return
+	defer b.mu.Unlock()
+	if r.released {
+		return nil
 	}
-	c.released = true
-	if c.granted {
-		b.used -= c.n
+	r.released = true
+	if r.granted {
+		b.used -= r.n
 	}
-	var next []*inflateReservation
 	for b.waiting.len() > 0 {
 		first := *b.waiting.front()
 		if !first.released {
@@ -75,12 +83,9 @@ func (c *inflateReservation) release() {
 				break
 			}
 			b.grantLocked(first)
-			next = append(next, first)
+			granted = append(granted, first)
 		}
 		b.waiting.pop()
 	}
-	b.mu.Unlock()
-	for _, c := range next {
-		c.wake()
-	}
+	return granted
 }

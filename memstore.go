@@ -15,28 +15,28 @@ import (
 
 var errStoreClosed = errors.New("edgews: store is closed")
 
-// NewMemoryStore returns a Store that lives as long as the process: for tests, and for objects that may forget. What a
-// namespace without a Store uses is one of its own. Objects that have neither entries nor an alarm cost nothing.
-// After Close everything that it kept is gone, and its methods return an error.
+// NewMemoryStore returns a Store that keeps everything in memory: for tests, and for objects that may lose their storage when the process ends. A namespace
+// without a Store has one of its own. Objects that have neither entries nor an alarm cost nothing. Close drops everything; afterwards its methods return an
+// error.
 func NewMemoryStore() Store {
 	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*treap.Tree)}
 }
 
 type memoryStore struct {
-	mu      sync.RWMutex
+	mu      sync.RWMutex // no other mutex is locked under it
 	closed  bool
-	objects map[ObjectKey]memoryObject // those about which there is something to know
-	alarms  map[string]*treap.Tree     // by namespace; the keys are those of alarmKey, the values nil
+	objects map[ObjectKey]memoryObject // without those whose memoryObject is zero
+	alarms  map[string]*treap.Tree     // by namespace; the keys are alarmKeys, the values nil
 }
 
-// memoryObject is what is known about an object. The zero value is that of one that nobody has heard of.
+// memoryObject is what is stored of an object.
 type memoryObject struct {
 	entries *treap.Tree
 	alarm   time.Time // zero: none
-	epoch   uint64    // the newest that it was opened with; 0: an ordinary one, which is not remembered
+	epoch   uint64    // the newest that it was opened with; 0: none newer than firstEpoch
 }
 
-// firstEpoch is what all objects are opened with that never move. There is none before it, so it need not be kept.
+// firstEpoch is the epoch of objects that never move between machines. No epoch is older, so it need not be remembered.
 const firstEpoch = 1
 
 func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectStore, error) {
@@ -56,7 +56,7 @@ func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectS
 	return &memoryObjectStore{s, key, f.Epoch}, nil
 }
 
-// lookupLocked returns what is known about an object, unless the call is one that may not go on.
+// lookupLocked returns what is stored of an object, or an error if ctx has ended or the store is closed. mu must be held.
 func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryObject, error) {
 	if err := ctx.Err(); err != nil {
 		return memoryObject{}, err
@@ -67,12 +67,14 @@ func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryOb
 	return s.objects[key], nil
 }
 
+// lookup is lookupLocked for callers that do not hold mu.
 func (s *memoryStore) lookup(ctx context.Context, key ObjectKey) (memoryObject, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.lookupLocked(ctx, key)
 }
 
+// setLocked stores o, and removes it if there is nothing to store. mu must be held for writing.
 func (s *memoryStore) setLocked(key ObjectKey, o memoryObject) {
 	if o.entries == nil && o.alarm.IsZero() && o.epoch == 0 {
 		delete(s.objects, key)
@@ -103,7 +105,7 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 	return due, nil
 }
 
-// moveAlarmLocked keeps the index of alarms in step with an object.
+// moveAlarmLocked changes the index of alarms; a zero time means no alarm. mu must be held for writing.
 func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 	alarms := s.alarms[key.Namespace]
 	if !from.IsZero() {
@@ -119,7 +121,7 @@ func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 	}
 }
 
-// alarmKey is ordered by time, then by ID.
+// alarmKey returns a key of the index of alarms. The order of the keys is by time, then by ID.
 func alarmKey(t time.Time, id ID) string {
 	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(id.b)), uint64(t.Unix())^1<<63) // those before 1970 first
 	key = binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond()))
@@ -178,7 +180,7 @@ func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[E
 func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 	values := make([][]byte, len(b.Puts))
 	for i, e := range b.Puts {
-		values[i] = append([]byte{}, e.Value...) // not nil, whatever came
+		values[i] = append([]byte{}, e.Value...) // not nil, even if e.Value is
 	}
 
 	o.s.mu.Lock()

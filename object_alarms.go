@@ -129,7 +129,7 @@ func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	if n.shutdown.hasBegun() { // it will go off in the next process
 		return entry, false
 	}
-	lease, store, err := o.acquireForAlarm()
+	lease, store, err := o.lockStorage(n.eventsContext, nil)
 	if err == nil {
 		defer lease.release()
 		defer lease.unlockWrites()
@@ -163,7 +163,7 @@ func (o *object) setAlarmHandlerRunning(running bool) bool {
 // finishAlarm removes an alarm that has been handled, or sets its next attempt if failure is not nil. An alarm that was set meanwhile stays.
 func (o *object) finishAlarm(entry alarmEntry, failure error) {
 	n := o.ns
-	lease, store, err := o.acquireForAlarm()
+	lease, store, err := o.lockStorage(n.eventsContext, nil)
 	if err != nil {
 		o.postponeAlarm(err)
 		return
@@ -198,20 +198,6 @@ func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 		o.ns.logger().Error("edgews: alarm failed, and will be retried", append(args, "retry", next.retries, "at", next.at)...)
 	}
 	return next
-}
-
-// acquireForAlarm opens the storage for writes of edgews itself, which are for no particular value. The lease's unlockWrites and release end them.
-func (o *object) acquireForAlarm() (*storageLease, ObjectStore, error) {
-	lease, err := o.acquireStorage(o.ns.eventsContext, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := lease.lockWrites(o.ns.eventsContext)
-	if err != nil {
-		lease.release()
-		return nil, nil, err
-	}
-	return lease, store, nil
 }
 
 // postponeAlarm tells the scheduler to leave an alarm alone because the storage has failed with err: for a while, or for ever if the object belongs to

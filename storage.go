@@ -121,7 +121,7 @@ func withoutReserved(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[E
 // With a context of the object, which events and WaitUntil functions have, they fail with ErrReentrant; with another context they wait until that ends, and
 // a warning is logged after 5 seconds.
 func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	lease, store, err := st.beginWrite(ctx)
+	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
 		return err
 	}
@@ -192,22 +192,8 @@ func (st *Storage) beginRead(ctx context.Context) (*storageLease, ObjectStore, e
 	return lease, store, nil
 }
 
-// beginWrite opens the storage and takes its write lock. The lease's unlockWrites and release end it.
-func (st *Storage) beginWrite(ctx context.Context) (*storageLease, ObjectStore, error) {
-	lease, err := st.st.o.acquireStorage(ctx, st.st)
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := lease.lockWrites(ctx)
-	if err != nil {
-		lease.release()
-		return nil, nil, err
-	}
-	return lease, store, nil
-}
-
 func (st *Storage) commit(ctx context.Context, b Batch) error {
-	lease, store, err := st.beginWrite(ctx)
+	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
 		return err
 	}

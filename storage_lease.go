@@ -25,7 +25,7 @@ type storageLease struct {
 	calls               int         // that are under way
 	alarmFiring         bool        // the alarm that is stored is the one that is going off
 	alarmHandlerRunning bool        // its handler runs
-	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last while one was going off; zero: none was
+	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last since one went off; zero: none was
 }
 
 // acquireStorage begins a call, which keeps the lease, and o awake, until release. It is for the value of st; nil: for edgews itself.
@@ -44,6 +44,20 @@ func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, 
 	l.calls++
 	o.stateChangedLocked(was)
 	return l, nil
+}
+
+// lockStorage is acquireStorage for a call that writes: it also opens the storage and takes its write lock. The lease's unlockWrites and release end the call.
+func (o *object) lockStorage(ctx context.Context, st *State) (*storageLease, ObjectStore, error) {
+	lease, err := o.acquireStorage(ctx, st)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := lease.lockWrites(ctx)
+	if err != nil {
+		lease.release()
+		return nil, nil, err
+	}
+	return lease, store, nil
 }
 
 // release ends a call.
