@@ -129,14 +129,14 @@ func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	defer lease.unlockWrites()
 	tx := &Tx{ctx: ctx, o: st.st.o, store: store}
 	defer tx.end()
-	if err := lease.update(ctx, tx, fn); err != nil {
+	if err := lease.updateLocked(ctx, tx, fn); err != nil {
 		return err
 	}
 	return lease.commitLocked(ctx, st.st, store, tx.batch())
 }
 
-// update calls fn, and sets updating meanwhile. The write lock must be held.
-func (l *storageLease) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
+// updateLocked calls fn, and sets updating meanwhile. The write lock must be held.
+func (l *storageLease) updateLocked(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
 	if ctx.Value(objectContextKey{}) == l.o {
 		l.updating.Store(true)
 		defer l.updating.Store(false)

@@ -121,7 +121,7 @@ func (l *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
 	if store := l.openStore(); store != nil {
 		return store, nil
 	}
-	store, err := l.open(ctx)
+	store, err := l.openLocked(ctx)
 	if err != nil {
 		l.unlockWrites()
 	}
@@ -148,10 +148,10 @@ func (l *storageLease) waitForWriteLock(ctx context.Context) error {
 	}
 }
 
-// updateFunction is the name of storageLease.update in a stack trace.
-var updateFunction = runtime.FuncForPC(reflect.ValueOf((*storageLease).update).Pointer()).Name()
+// updateFunction is the name of storageLease.updateLocked in a stack trace.
+var updateFunction = runtime.FuncForPC(reflect.ValueOf((*storageLease).updateLocked).Pointer()).Name()
 
-// insideUpdate reports whether storageLease.update is among the hundred innermost calls of this goroutine. A context cannot tell: two goroutines of one event
+// insideUpdate reports whether storageLease.updateLocked is among the hundred innermost calls of this goroutine. A context cannot tell: two goroutines of one event
 // may well write at the same time.
 func insideUpdate() bool {
 	var stack [100]uintptr
@@ -169,8 +169,8 @@ func insideUpdate() bool {
 
 func (l *storageLease) unlockWrites() { <-l.writeLock }
 
-// open has the engine open the storage. The write lock must be held.
-func (l *storageLease) open(ctx context.Context) (ObjectStore, error) {
+// openLocked has the engine open the storage. The write lock must be held.
+func (l *storageLease) openLocked(ctx context.Context) (ObjectStore, error) {
 	o := l.o
 	store, err := o.ns.opts.Store.Open(ctx, ObjectKey{o.ns.name, o.id}, Fence{Epoch: firstEpoch})
 	if err != nil {
@@ -261,12 +261,12 @@ func (o *object) releaseStorageLocked() {
 		l.writeLock <- struct{}{} // does not block: no call is under way
 		store := l.store
 		l.store = nil
-		go l.releaseStore(store)
+		go l.releaseStoreAndUnlock(store)
 	}
 }
 
-// releaseStore calls the engine without the object's mu. The write lock must be held; it is released.
-func (l *storageLease) releaseStore(store ObjectStore) {
+// releaseStoreAndUnlock calls the engine without the object's mu. The write lock must be held; it is released.
+func (l *storageLease) releaseStoreAndUnlock(store ObjectStore) {
 	store.Release()
 	o := l.o
 	o.mu.Lock()
