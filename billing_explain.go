@@ -37,7 +37,7 @@ func (n *Namespace) Explain(p Plan) iter.Seq[Explanation] {
 	return func(yield func(Explanation) bool) {
 		p := p.unitPrices()
 		var all []Explanation
-		for _, o := range n.all() {
+		for _, o := range n.allObjects() {
 			if e, ok := o.explain(p); ok {
 				all = append(all, e)
 			}

@@ -49,8 +49,8 @@ func (o *object) explain(p Plan) (e Explanation, ok bool) {
 // reasons returns what keeps the object active, the oldest first.
 func (o *object) reasons() []Reason {
 	reasons := o.ownReasons()
-	for s, g := range o.guestsNow() {
-		reasons = append(reasons, Reason{Pin: pinNames[g.pin], Since: g.since, By: maskPassword(s.URL()), Socket: s})
+	for s, g := range o.pinnedSockets() {
+		reasons = append(reasons, Reason{Pin: pinNames[g.kind], Since: g.acceptedAt, By: maskPassword(s.URL()), Socket: s})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int { return a.Since.Compare(b.Since) })
 	return reasons
@@ -60,13 +60,13 @@ func (o *object) reasons() []Reason {
 func (o *object) ownReasons() (reasons []Reason) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy {
+	if o.eventRunning {
 		reasons = append(reasons, Reason{Pin: "event", Since: wallTime(o.current.since), By: o.current.handler})
 	}
-	for f := range o.workers {
+	for f := range o.backgroundFuncs {
 		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: f.since, By: f.caller()})
 	}
-	if o.storingLocked() {
+	if o.isStorageInUseLocked() {
 		reasons = append(reasons, Reason{Pin: "storage"})
 	}
 	return reasons

@@ -5,7 +5,7 @@ import "context"
 // meterFor returns the meter, and the object if it is one's, for which a connection counts that is opened in ctx: the object that
 // opens it, if that object has a meter, otherwise m.
 func meterFor(ctx context.Context, m *Meter) (*Meter, *object) {
-	if o, ok := ctx.Value(objectOf{}).(*object); ok && o.counter != nil {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok && o.counter != nil {
 		return o.counter.meter, o
 	}
 	return m, nil

@@ -55,9 +55,9 @@ func (s *Socket) opened(c wireConfig) {
 		onOpen = awaitListenersLocked(s, pickOpen)
 	}
 	s.notifyRoomLocked()
-	g := s.guestLocked()
+	g := s.pinnedSocketLocked()
 	if g != nil {
-		g.openedLocked()
+		g.openEventDueLocked()
 	}
 	s.mu.Unlock()
 	cancel()
@@ -98,9 +98,9 @@ func (o *opening) endedLocked()                        {}
 func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *opening) resumeReadingLocked()                {}
-func (o *opening) gateLocked() bool                    { return false } // no object has it
-func (o *opening) openGateLocked()                     {}
-func (o *opening) dropGatedLocked() (closing bool)     { return false }
+func (o *opening) holdOutputLocked() bool              { return false } // no object has it
+func (o *opening) releaseOutputLocked()                {}
+func (o *opening) dropOutputLocked() (closing bool)    { return false }
 func (o *opening) transmit()                           {}
 
 func (o *opening) send(m outgoing) error {

@@ -54,8 +54,8 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	w := newWire(server, c)
 	m.handOverLocked(server, w, as)
 	server.link = w
-	if o, ok := ctx.Value(objectOf{}).(*object); ok {
-		server.keepAwakeLocked(o, acceptedSocket)
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		server.pinToLocked(o, pinAccepted)
 	}
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
@@ -78,7 +78,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	}
 	closing := in.closing
 	if g := sender.gated; g != nil {
-		w.gateLocked()
+		w.holdOutputLocked()
 		for _, it := range g.items {
 			w.takeOverLocked(it, true, as)
 		}
@@ -145,35 +145,5 @@ func (s *Socket) abandon(cause error) {
 func (s *Socket) hideRefusalLocked() {
 	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
 		s.result.err = nil
-	}
-}
-
-// beginServing notes that the event which runs is a request.
-func (o *object) beginServing() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.serving, o.pairs = true, nil
-}
-
-// notePairLocked notes that the object has taken s. The mu of s and that of the object must be held.
-func (o *object) notePairLocked(s *Socket) {
-	if !o.serving {
-		return
-	}
-	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
-		o.pairs = append(o.pairs, s)
-	}
-}
-
-// endServing ends the pairs that the handler has begun and not given to Respond.
-func (o *object) endServing() {
-	o.mu.Lock()
-	pairs := o.pairs
-	o.serving, o.pairs = false, nil
-	o.mu.Unlock()
-	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
-			m.peer.abandon(errUnanswered)
-		}
 	}
 }

@@ -30,7 +30,7 @@ func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
 		buf.free()
-		s.respond(reply)
+		s.autoRespond(reply)
 		return true
 	}
 	c, ok := s.countArrivalLocked(len(data))
@@ -98,7 +98,7 @@ func (w *wire) storeLocked(it item) bool {
 			in.want = wantNothing // it has got what it has asked for
 		}
 		in.push(it)
-		s.arrivedForOwnerLocked()
+		s.queueObjectEventLocked()
 		w.conn.WorkHandedOff()
 		return !in.full() || w.pauseReadingLocked()
 	}
@@ -174,7 +174,7 @@ func (w *wire) pauseForObjectLocked() bool {
 // askObjectLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
 func (s *Socket) askObjectLocked(what receiveDemand) {
 	s.inboxLocked().wantFromObject = what
-	s.arrivedForOwnerLocked()
+	s.queueObjectEventLocked()
 }
 
 // alive reports whether the socket goes on.

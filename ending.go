@@ -84,7 +84,7 @@ func (s *Socket) finish() {
 	fate := s.result
 	s.wakeAllLocked()
 	if s.endsInObjectLocked() { // the object gets the last events, after every message, and then calls finished
-		s.owner.arrivedLocked(s)
+		s.queueObjectEventLocked()
 		s.mu.Unlock()
 		return
 	}
@@ -112,8 +112,8 @@ func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status |= finished
-	if by := s.owner; by != nil {
-		by.finishedLocked(s)
+	if p := s.pinned; p != nil {
+		p.finishedLocked()
 	}
 	if s.waiters != nil && s.waiters.done != nil {
 		close(s.waiters.done)

@@ -205,8 +205,8 @@ func (s *Socket) listenerAddedLocked() {
 	}
 	s.consumerChangedLocked()
 	s.link.resumeReadingLocked()
-	if g := s.guestLocked(); g != nil { // messages may have waited for it
-		g.arrivedLocked(s)
+	if g := s.pinnedSocketLocked(); g != nil { // messages may have waited for it
+		g.queueIfDueLocked()
 	}
 }
 
@@ -296,8 +296,8 @@ func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
 // replayLocked gives the close event to a listener that was added after it, but in the turn of Accept: when that is
 // over, so that it comes after all messages, whose listener may be added later still. mu must be held.
 func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
-	if g := s.guestLocked(); g != nil {
-		g.replayLocked(entry, left)
+	if g := s.pinnedSocketLocked(); g != nil {
+		g.addLateCloseListenerLocked(entry, left)
 		return
 	}
 	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}

@@ -9,15 +9,15 @@ import (
 // incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
 type incoming struct {
 	decoder      frame.Decoder
-	kind         Kind         // of the message
-	deflated     bool         // … and whether it is compressed
-	streamed     bool         // … and whether pieces of it are in the inbox already
-	message      *buffer      // … and what is there of it
-	undelivered  *item        // a message that waits for a listener
-	inflateWaits bool         // … which is complete, compressed, and has to wait
-	triedSize    int64        // … and which has been found to inflate to more than so many bytes
-	inflateClaim *budgetClaim // what it has to wait for; nil: the application
-	unparsed     *buffer      // bytes that were read and wait behind what halted us
+	kind         Kind                // of the message
+	deflated     bool                // … and whether it is compressed
+	streamed     bool                // … and whether pieces of it are in the inbox already
+	message      *buffer             // … and what is there of it
+	undelivered  *item               // a message that waits for a listener
+	inflateWaits bool                // … which is complete, compressed, and has to wait
+	triedSize    int64               // … and which has been found to inflate to more than so many bytes
+	inflateClaim *inflateReservation // what it has to wait for; nil: the application
+	unparsed     *buffer             // bytes that were read and wait behind what halted us
 	pending      *pendingEnd
 }
 

@@ -67,7 +67,7 @@ var rootRules = []layerRule{
 	{from: "wire", not: []string{"objects"}, through: []string{"gatedFrames"}, except: []string{
 		"Socket.askObjectLocked", "wire.deliver", "wire.storeLocked", "wire.queueLocked", "wireConfig",
 	}},
-	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"owner", "attachment"}, except: []string{
+	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"objectSocket", "pinnedSocket", "attachment"}, except: []string{
 		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.finish", "Socket.listenerAddedLocked",
 		"Socket.plainWireLocked", "Socket.replayLocked", "Socket.sendCloseLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
 		"Socket.redeliverLocked", "netConn.addrs",
@@ -182,7 +182,8 @@ func TestLayers(t *testing.T) {
 		allowed   func(path string) bool
 	}{
 		{"root: std and the internal packages", ".", func(path string) bool {
-			return standard(path) || slices.Contains([]string{internal("frame"), internal("deflate"), internal("park")}, path)
+			return standard(path) || slices.Contains([]string{internal("frame"), internal("deflate"), internal("park"),
+				internal("orderedset"), internal("timerheap"), internal("treap")}, path)
 		}},
 		{"frame: bytes only", "internal/frame", func(path string) bool {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/gobwas/"))
@@ -191,6 +192,9 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate")
 		}},
 		{"park: connections only", "internal/park", standard},
+		{"orderedset: the standard library", "internal/orderedset", standard},
+		{"timerheap: the standard library", "internal/timerheap", standard},
+		{"treap: the standard library", "internal/treap", standard},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},

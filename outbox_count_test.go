@@ -52,7 +52,7 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 				if o.gated != nil && r.IntN(2) == 0 {
 					o.dropGated()
 				} else if o.gated != nil {
-					o.openGate()
+					o.releaseGated()
 				}
 			case 9:
 				if r.IntN(20) == 0 {

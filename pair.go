@@ -66,7 +66,7 @@ func (m *memory) queueLocked(out *outgoing) {
 	}
 	m.self.counter.countSentLocked(out)
 	if m.self.is(owned) && !out.ungated {
-		m.self.gateLocked()
+		m.self.holdOutputLocked()
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	it.buf.spoil = true
@@ -117,7 +117,7 @@ func (m *memory) toPeerLocked(it item) {
 	}
 	m.peer.in.push(it)
 	m.peer.joinPiecesLocked()
-	m.peer.arrivedForOwnerLocked()
+	m.peer.queueObjectEventLocked()
 	m.peer.link.startLocked()
 }
 
@@ -127,7 +127,7 @@ type gatedItems struct {
 	closing *closeFrame // behind them; nil: no Close was sent
 }
 
-func (m *memory) gateLocked() bool {
+func (m *memory) holdOutputLocked() bool {
 	if m.gated != nil {
 		return false
 	}
@@ -135,7 +135,7 @@ func (m *memory) gateLocked() bool {
 	return true
 }
 
-func (m *memory) openGateLocked() {
+func (m *memory) releaseOutputLocked() {
 	g := m.gated
 	if g == nil {
 		return
@@ -149,7 +149,7 @@ func (m *memory) openGateLocked() {
 	}
 }
 
-func (m *memory) dropGatedLocked() (closing bool) {
+func (m *memory) dropOutputLocked() (closing bool) {
 	g := m.gated
 	if g == nil {
 		return false
@@ -277,8 +277,8 @@ func (m *memory) startLocked() {
 	}
 	m.peer.pongLocked(math.MaxUint64)
 	s.joinPiecesLocked()
-	if g := s.guestLocked(); g != nil {
-		g.arrivedLocked(s)
+	if g := s.pinnedSocketLocked(); g != nil {
+		g.queueIfDueLocked()
 	}
 	m.runLocked()
 }
@@ -375,8 +375,8 @@ func (m *memory) deliver() {
 			m.deliverLateCloseAndUnlock()
 		default:
 			s.status &^= delivering
-			if g := s.guestLocked(); g != nil {
-				g.arrivedLocked(s)
+			if g := s.pinnedSocketLocked(); g != nil {
+				g.queueIfDueLocked()
 			}
 			s.mu.Unlock()
 			done = true // another goroutine may be delivering already

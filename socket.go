@@ -62,7 +62,8 @@ type socketExtra struct {
 	in        *inbox        // always there in a pair, and once a receive method has been called
 	waiters   *waiters      // what others wait for
 	result    *closeResult  // how the socket ends, from when that is certain
-	owner     owner         // nil, or the object that the socket belongs to or keeps awake
+	object    *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
+	pinned    *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
 	attached  *attachment   // nil: none
 	counter   *usageCounter // nil, or where what the socket uses is counted
 	shared    bool          // by several sockets: to be read only
@@ -199,10 +200,10 @@ type link interface {
 	bufferedLocked() (payload, size int)
 	// gateLocked holds back what is sent from now on, until openGateLocked or dropGatedLocked. It returns false if it does
 	// so already. mu is held.
-	gateLocked() bool
-	openGateLocked()
-	// dropGatedLocked says whether a Close was among it.
-	dropGatedLocked() (closing bool)
+	holdOutputLocked() bool
+	releaseOutputLocked()
+	// dropHeldLocked says whether a Close was among it.
+	dropOutputLocked() (closing bool)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()
 }
@@ -238,9 +239,9 @@ const (
 	delivering                          // a goroutine is delivering events (pairs)
 	streamingOut                        // a NextWriter is in the middle of its message
 	closeUndelivered                    // there was no listener for the close event when it came
-	owned                               // messages and events go to an object: socketExtra.owner is a *member
+	owned                               // messages and events go to an object: socketExtra.object is set
 	awaited                             // a warning is logged if the socket is not accepted soon
-	hosted                              // listeners run as events of an object: socketExtra.owner is a *guest
+	hosted                              // listeners run as events of an object: socketExtra.pinned is set
 	readPaused                          // the wire is halted, and resumeReadingLocked has not been called since
 	uncompressed                        // the message of a NextWriter, which is not finished, goes out as it is
 	pinged                              // the wire's keep-alive ping is not answered yet
@@ -298,8 +299,8 @@ func (s *Socket) acceptLocked(how status) {
 	s.status |= accepted | how
 	s.accepted = nowMillis()
 	s.noticeAcceptLocked()
-	if by := s.owner; by != nil {
-		by.acceptedLocked(s)
+	if p := s.pinned; p != nil {
+		p.acceptedLocked()
 	}
 	s.link.startLocked()
 }
@@ -525,7 +526,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 // sendCloseLocked sends the application's Close. mu must be held.
 func (s *Socket) sendCloseLocked(c closeFrame) {
 	if s.is(owned) {
-		s.gateLocked()
+		s.holdOutputLocked()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)

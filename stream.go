@@ -35,11 +35,11 @@ func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 
 // messageReader reads one message piece by piece.
 type messageReader struct {
-	s    *Socket
-	ctx  context.Context
+	s       *Socket
+	ctx     context.Context
 	callSeq uint64 // the receive call that it belongs to
-	rest []byte // of the piece that the inbox has lent
-	last bool
+	rest    []byte // of the piece that the inbox has lent
+	last    bool
 }
 
 var errStaleReader = errors.New("edgews: reader used after another receive on its socket")

@@ -41,7 +41,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	w.s.counter.countSentLocked(m)
 	if w.s.is(owned) && !m.ungated {
-		w.s.gateLocked()
+		w.s.holdOutputLocked()
 	}
 	h := w.header(frame.Continuation)
 	h.Fin = m.last
@@ -411,7 +411,7 @@ func (w *wire) closeSentLocked() bool {
 
 func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated != nil }
 
-func (w *wire) gateLocked() bool {
+func (w *wire) holdOutputLocked() bool {
 	if w.gatedLocked() {
 		return false
 	}
@@ -419,14 +419,14 @@ func (w *wire) gateLocked() bool {
 	return true
 }
 
-func (w *wire) openGateLocked() {
+func (w *wire) releaseOutputLocked() {
 	if w.gatedLocked() {
-		w.out.openGate()
+		w.out.releaseGated()
 		w.releaseOutboxLocked(nil)
 	}
 }
 
-func (w *wire) dropGatedLocked() (closing bool) {
+func (w *wire) dropOutputLocked() (closing bool) {
 	if !w.gatedLocked() {
 		return false
 	}

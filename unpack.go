@@ -116,7 +116,7 @@ func (w *wire) inflateLarge(limit int64) (*buffer, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.inflateClaim = inflating.claim(n, w.conn.Wake)
+		w.inflateClaim = processInflateBudget.reserve(n, w.conn.Wake)
 	}
 	if !w.inflateClaim.isGranted() {
 		return nil, errInflateLater
@@ -189,31 +189,4 @@ func (w *wire) inflateError(err error) error {
 		return &frame.Error{Code: uint16(StatusProtocolError), Section: "RFC 7692 §7.2.2", Detail: "invalid compressed data"}
 	}
 	return err
-}
-
-// invite lets a large message come, now that it is its socket's turn. One that is only to be inflated is delivered in this turn, so that
-// an object never has more than one of them. The socket's mu must be held; it is released.
-func (m *member) invite() {
-	s, in := m.s, m.s.in
-	in.want, in.wantFromObject = in.wantFromObject, wantNothing
-	if in.want == wantRest {
-		s.link.resumeReadingLocked()
-		s.mu.Unlock()
-		return
-	}
-	if in.ready == nil {
-		in.ready = make(chan struct{}, 1)
-	}
-	s.link.resumeReadingLocked()
-	for !in.whole() && !s.is(finishing) && s.owner == owner(m) {
-		s.mu.Unlock()
-		<-in.ready
-		s.mu.Lock()
-	}
-	in.want = wantNothing
-	if in.whole() && s.owner == owner(m) {
-		m.deliverMessage()
-		return
-	}
-	s.mu.Unlock()
 }

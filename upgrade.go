@@ -86,7 +86,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	}
 	s := newSocket(c)
 	c.pass.release()
-	s.belong(r.Context(), acceptedSocket)
+	s.bindToObject(r.Context(), pinAccepted)
 	s.warnIfUnaccepted()
 	return s, nil
 }
@@ -132,7 +132,7 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 // upgrade is the handshake: check, agree, take the connection over, answer.
 func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wireConfig, err error) {
 	if opts == nil {
-		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
+		opts = &UpgradeOptions{Options: defaultOptions(r.Context())}
 	}
 	if begun := answered(w); begun != nil {
 		return wireConfig{}, begun

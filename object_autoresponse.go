@@ -8,31 +8,30 @@ import (
 	"unicode/utf8"
 )
 
-// AutoResponse is a text message that an object's sockets answer by themselves: WebSocketRequestResponsePair.
+// AutoResponse is a text message, and the text with which an object's sockets answer it without the object: WebSocketRequestResponsePair.
 type AutoResponse struct{ Request, Response string }
 
-// maxAutoResponse bounds requests and responses, in bytes.
+// maxAutoResponse bounds requests and responses, in bytes, as in Workers.
 const maxAutoResponse = 2048
 
 // ErrAutoResponseTooBig: a request or response of an AutoResponse has at most 2 048 bytes.
 var ErrAutoResponseTooBig = errors.New("edgews: auto-response is too big")
 
-// autoResponses are what an object has set. They are never changed, only replaced.
+// autoResponses is what SetAutoResponse has set. It is immutable.
 type autoResponses struct {
-	pairs []AutoResponse
-	reply map[string]*Prepared // by request
+	pairs   []AutoResponse
+	replies map[string]*Prepared // by request
 }
 
-// SetAutoResponse sets which text messages all sockets of this object answer by themselves, in place of what was set
-// before; without pairs, none. The new pairs count at once, for all sockets that there are and will be.
+// SetAutoResponse sets which text messages the sockets of this object answer without it, in place of what was set before; without pairs, none. The pairs apply at
+// once, to all sockets that the object has accepted or will accept with AcceptWebSocket.
 //
-// A text message that equals a request byte for byte is answered as it arrives: the object neither sees it nor wakes
-// nor stays awake for it, also not while an event is running or messages before it wait. After Close it is dropped
-// without an answer. The pairs survive hibernation as long as the object has sockets; the constructor is the place to
-// set them.
+// A text message that equals a request byte for byte is answered when it arrives, also while an event is running or messages before it wait. The object does
+// not get it, is not woken and is not kept awake. After Close such a message is dropped without an answer. The pairs survive hibernation as long as the object
+// has sockets; set them in the constructor.
 //
-// Each side has at most 2 048 bytes (ErrAutoResponseTooBig) and is UTF-8 (ErrInvalidUTF8); "" is allowed. With an error
-// nothing changes. Of two pairs with the same request the later counts.
+// Request and response have at most 2 048 bytes each (ErrAutoResponseTooBig) and are UTF-8 (ErrInvalidUTF8); "" is allowed. With an error nothing changes. Of two
+// pairs with the same request the later applies.
 //
 // Deviation: Workers have one pair for each object, and answer when the events before the request have begun.
 func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
@@ -41,17 +40,17 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 		if err := p.check(); err != nil {
 			return err
 		}
-		set.reply[p.Request] = Prepare(Text, []byte(p.Response))
+		set.replies[p.Request] = Prepare(Text, []byte(p.Response))
 	}
 	if len(pairs) == 0 {
 		set = nil
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
-	st.o.auto.Store(set)
+	st.o.autoResponses.Store(set)
 	return nil
 }
 
@@ -69,53 +68,53 @@ func (p AutoResponse) check() error {
 
 // AutoResponses returns what SetAutoResponse has set; the slice is the caller's.
 func (st *State) AutoResponses() []AutoResponse {
-	if set := st.o.auto.Load(); set != nil && st.check() == nil {
+	if set := st.o.autoResponses.Load(); set != nil && st.checkNotDropped() == nil {
 		return slices.Clone(set.pairs)
 	}
 	return nil
 }
 
-// AutoResponseTimestamp returns when s last answered by itself, and false if it has not, or is not a socket that this
-// object has accepted. It is kept when the pairs change.
+// AutoResponseTimestamp returns when s last sent an auto-response. It returns false if s has sent none, or is not a socket that this object has accepted. The time
+// is kept when the pairs change.
 func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
-	m, err := st.member(s)
+	sock, err := st.objectSocket(s)
 	if err != nil {
 		return time.Time{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return m.answered, !m.answered.IsZero()
+	return sock.lastAutoResponse, !sock.lastAutoResponse.IsZero()
 }
 
-// autoResponseLocked returns the answer to a message that s answers by itself, or nil. mu must be held.
+// autoResponseLocked returns the auto-response to a message that has arrived on s, or nil. mu must be held.
 func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.owner.(*member).o.auto.Load()
+	set := s.object.o.autoResponses.Load()
 	if set == nil {
 		return nil
 	}
-	return set.reply[string(data)]
+	return set.replies[string(data)]
 }
 
-// respond sends the answer.
-func (s *Socket) respond(reply *Prepared) {
+// autoRespond sends an auto-response.
+func (s *Socket) autoRespond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
-	m, _ := s.owner.(*member)
+	sock := s.object
 	s.mu.Unlock()
-	if m == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
-		return // we have said Close, or the peer does not read
+	if sock == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
+		return // after our Close, or without room because the peer does not read
 	}
 	l.transmit()
 	s.mu.Lock()
-	m.answered = time.Now()
+	sock.lastAutoResponse = time.Now()
 	s.mu.Unlock()
 }
 
-// autoRespondLocked answers a message that self sends, if peer answers it by itself: then the message is never in its
-// inbox. The pair's mu is held.
+// autoRespondLocked answers a message that self sends, if peer has an auto-response to it. Then the message does not get into peer's inbox, and the result is
+// true. The pair's mu must be held.
 func (m *memory) autoRespondLocked(it *item) bool {
 	if !it.first || !it.last {
 		return false
@@ -131,7 +130,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.queueLocked(&out)
-		peer.owner.(*member).answered = time.Now()
+		peer.object.lastAutoResponse = time.Now()
 	}
 	return true
 }

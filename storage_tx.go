@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// Tx is what Storage.Update commits at its end. It reads what is stored with what it has written itself. It is good
-// until the function that got it returns, and may be used from several goroutines until then; afterwards its methods return
-// ErrTxDone. An error of theirs changes nothing: whether it is the end of the Update is for the function to decide.
+// Tx is what Storage.Update commits at its end. It reads what is stored together with what has been written with it. It may be used from several goroutines
+// until the function that got it returns; afterwards its methods return ErrTxDone. A method that returns an error has changed nothing, and does not fail the
+// Update: the function decides what to return.
 type Tx struct {
 	ctx   context.Context // of Update
 	o     *object
 	store ObjectStore
 
-	mu      sync.Mutex // a leaf
-	over    bool
-	cleared bool              // DeleteAll came before all writes
-	writes  map[string][]byte // nil: deleted
-	alarm   *alarmEntry       // nil: as it was; one without a time: none
+	mu      sync.Mutex        // no other mutex is locked under it
+	done    bool              // the function has returned
+	cleared bool              // DeleteAll was called, before all writes that are in writes
+	writes  map[string][]byte // by key; nil: deleted
+	alarm   *alarmEntry       // nil: unchanged; the zero entry: removed
 }
 
-// ErrTxDone: a Tx was used after the function that got it has returned.
+// ErrTxDone: a Tx was used after the function that got it had returned.
 var ErrTxDone = errors.New("edgews: transaction is over")
 
 // Get returns the value of key, or ErrKeyNotFound. The value is the caller's.
@@ -34,7 +34,7 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	value, known, err := tx.written(key)
+	value, known, err := tx.writtenValue(key)
 	switch {
 	case err != nil:
 		return nil, err
@@ -46,11 +46,11 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	return slices.Clone(value), nil
 }
 
-// written returns what the transaction has made of key, if it has; nil: it is not there any more.
-func (tx *Tx) written(key string) (value []byte, known bool, err error) {
+// writtenValue returns the value that the transaction has given key; nil: it has removed key. known is false if it has not touched key.
+func (tx *Tx) writtenValue(key string) (value []byte, known bool, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if tx.over {
+	if tx.done {
 		return nil, false, ErrTxDone
 	}
 	value, known = tx.writes[key]
@@ -62,19 +62,20 @@ func (tx *Tx) Put(key string, value []byte) error {
 	if err := checkEntry(key, value); err != nil {
 		return err
 	}
-	return tx.write(key, append([]byte{}, value...)) // not nil
+	return tx.setValue(key, append([]byte{}, value...)) // not nil
 }
 
-// Delete removes key. If it is not there, that is no error.
+// Delete removes key. It is not an error if there is no such key.
 func (tx *Tx) Delete(key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	return tx.write(key, nil)
+	return tx.setValue(key, nil)
 }
 
-func (tx *Tx) write(key string, value []byte) error {
-	return tx.do(func() {
+// setValue notes a write; a nil value removes key.
+func (tx *Tx) setValue(key string, value []byte) error {
+	return tx.ifOpen(func() {
 		if tx.writes == nil {
 			tx.writes = make(map[string][]byte)
 		}
@@ -82,20 +83,20 @@ func (tx *Tx) write(key string, value []byte) error {
 	})
 }
 
-// do runs fn unless the transaction is over.
-func (tx *Tx) do(fn func()) error {
+// ifOpen runs fn with mu held, unless the transaction is over.
+func (tx *Tx) ifOpen(fn func()) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if tx.over {
+	if tx.done {
 		return ErrTxDone
 	}
 	fn()
 	return nil
 }
 
-// DeleteAll removes everything, what the transaction has written before and the alarm included.
+// DeleteAll removes all entries, including those that the transaction has written before, and the alarm.
 func (tx *Tx) DeleteAll() error {
-	return tx.do(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
+	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
 }
 
 // SetAlarm is Storage.SetAlarm.
@@ -103,40 +104,39 @@ func (tx *Tx) SetAlarm(t time.Time) error {
 	if err := tx.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return tx.do(func() { tx.alarm = &alarmEntry{at: wholeMilli(t)} })
+	return tx.ifOpen(func() { tx.alarm = &alarmEntry{at: ceilToMillisecond(t)} })
 }
 
 // DeleteAlarm is Storage.DeleteAlarm.
 func (tx *Tx) DeleteAlarm() error {
-	return tx.do(func() { tx.alarm = &alarmEntry{} })
+	return tx.ifOpen(func() { tx.alarm = &alarmEntry{} })
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop
-// began, what the transaction has written included. An error is the last thing that it yields. The entries are the
-// caller's, who may write meanwhile.
+// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began, including what the transaction had
+// written by then. An error is the last thing that it yields. The entries are the caller's, and the loop may write.
 func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var writes map[string][]byte
 		var cleared bool
-		if err := tx.do(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
+		if err := tx.ifOpen(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		own := keysOf(writes, prefix)
 		if !cleared {
-			for e, err := range visible(tx.store.List(tx.ctx, prefix), prefix) {
+			for e, err := range withoutReserved(tx.store.List(tx.ctx, prefix), prefix) {
 				n, found := slices.BinarySearch(own, e.Key)
 				if err != nil {
 					yield(e, err)
 					return
 				}
-				if !yieldOwn(yield, own[:n], writes) || !found && !yield(e, nil) {
+				if !yieldWrites(yield, own[:n], writes) || !found && !yield(e, nil) {
 					return
 				}
 				own = own[n:]
 			}
 		}
-		yieldOwn(yield, own, writes)
+		yieldWrites(yield, own, writes)
 	}
 }
 
@@ -148,8 +148,8 @@ func keysOf(writes map[string][]byte, prefix string) []string {
 	return keys
 }
 
-// yieldOwn yields those of keys that have not been deleted. It returns whether to go on.
-func yieldOwn(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
+// yieldWrites yields the values of keys, except of those that were removed. It returns whether to go on.
+func yieldWrites(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
 	for _, key := range keys {
 		if value := writes[key]; value != nil && !yield(Entry{key, slices.Clone(value)}, nil) {
 			return false
@@ -158,18 +158,18 @@ func yieldOwn(yield func(Entry, error) bool, keys []string, writes map[string][]
 	return true
 }
 
-// end says that the function has returned.
+// end is called when the function has returned.
 func (tx *Tx) end() {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.over = true
+	tx.done = true
 }
 
-// batch returns what is to be committed, and ends the transaction.
+// batch ends the transaction and returns what is to be committed.
 func (tx *Tx) batch() Batch {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.over = true
+	tx.done = true
 	var b Batch
 	if tx.alarm != nil {
 		b = tx.alarm.batch()

@@ -19,13 +19,13 @@ var (
 	// ErrTagTooLong: a tag has at most 256 bytes.
 	ErrTagTooLong = errors.New("edgews: tag is too long")
 
-	// ErrNotOwned: the socket is not one that this object has accepted with AcceptWebSocket and that has not ended.
+	// ErrNotOwned: the object has not accepted the socket with AcceptWebSocket, or the socket has ended.
 	ErrNotOwned = errors.New("edgews: you must call AcceptWebSocket before using the socket with its object")
 )
 
-// checkTags returns tags without repetitions, in the order in which they first appear, as copies.
+// checkTags returns copies of tags without repetitions, in the order in which they first appear.
 //
-// Deviation: Workers refuse a repetition behind the tenth tag; the message says characters there and means bytes.
+// Deviation: Workers also refuse a repetition behind the tenth tag. Their message says characters and means bytes.
 func checkTags(tags []string) ([]string, error) {
 	var distinct []string
 	for _, t := range tags {
@@ -43,51 +43,50 @@ func checkTags(tags []string) ([]string, error) {
 	return distinct, nil
 }
 
-// Tags returns the tags of a socket that this object has accepted, in the order in which they were given; the slice is
-// the caller's. It works until WebSocketClose has returned, and is ErrNotOwned for any other socket.
+// Tags returns the tags of a socket that this object has accepted with AcceptWebSocket, in the order in which they were given. The slice is the caller's. The
+// error is ErrNotOwned for any other socket, and once WebSocketClose has returned.
 func (st *State) Tags(s *Socket) ([]string, error) {
-	m, err := st.member(s)
+	sock, err := st.objectSocket(s)
 	if err != nil {
 		return nil, err
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if m.gone {
+	if sock.removed {
 		return nil, ErrNotOwned
 	}
-	return slices.Clone(m.tags), nil
+	return slices.Clone(sock.tags), nil
 }
 
-// SetTags gives a socket other tags in place of all that it had; none removes them. The rules are those of
-// AcceptWebSocket. With an error the old ones stay.
+// SetTags replaces all tags of a socket; without tags it removes them. The rules are those of AcceptWebSocket. With an error the old tags stay.
 //
-// Workers cannot change tags.
+// Deviation: Workers cannot change tags.
 func (st *State) SetTags(s *Socket, tags ...string) error {
 	tags, err := checkTags(tags)
 	if err != nil {
 		return err
 	}
-	m, err := st.member(s)
+	sock, err := st.objectSocket(s)
 	if err != nil {
 		return err
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if m.gone {
+	if sock.removed {
 		return ErrNotOwned
 	}
-	st.o.conns.untag(m)
-	st.o.conns.tag(m, tags)
+	st.o.registry.untag(sock)
+	st.o.registry.tag(sock, tags)
 	return nil
 }
 
-// member returns the member that s is to this object.
-func (st *State) member(s *Socket) (*member, error) {
-	if err := st.check(); err != nil {
+// objectSocket returns what this object knows of s, or ErrNotOwned if it has not accepted s.
+func (st *State) objectSocket(s *Socket) (*objectSocket, error) {
+	if err := st.checkNotDropped(); err != nil {
 		return nil, err
 	}
-	if m := memberOf(s); m != nil && m.o == st.o {
-		return m, nil
+	if sock := objectSocketOf(s); sock != nil && sock.o == st.o {
+		return sock, nil
 	}
 	return nil, ErrNotOwned
 }

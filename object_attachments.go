@@ -8,38 +8,37 @@ import (
 	"fmt"
 )
 
-// maxAttachment is Workers' limit since 2026-02-23, in bytes.
+// maxAttachment is the limit of Workers since 2026-02-23, in bytes.
 const maxAttachment = 16384
 
 var (
-	// ErrNoAttachment: nothing has been attached to the socket, or nil.
+	// ErrNoAttachment: the socket has no attachment, or nil was attached.
 	ErrNoAttachment = errors.New("edgews: socket has no attachment")
 
 	// ErrAttachmentTooBig: an attachment has at most 16 384 bytes.
 	ErrAttachmentTooBig = errors.New("edgews: attachment is too big")
 )
 
-// attachment is a value as it was when it was attached.
+// attachment is a value, encoded when it was attached.
 type attachment struct {
-	form form
+	form attachmentForm
 	data []byte
 }
 
-// form is how a value became bytes, since only the same way leads back.
-type form uint8
+// attachmentForm is how a value was encoded. It is decoded in the same way.
+type attachmentForm uint8
 
 const (
-	rawForm form = iota
-	binaryForm
-	jsonForm
+	rawBytes attachmentForm = iota
+	marshaledBinary
+	marshaledJSON
 )
 
-// SetAttachment keeps a copy of v with the socket, in place of what was there: serializeAttachment. It survives the
-// hibernation of the object that has accepted the socket, and goes with the socket; it is never stored on disk. []byte
-// is kept as it is, an [encoding.BinaryMarshaler] as what it returns, everything else as JSON; nil removes.
+// SetAttachment keeps a copy of v with the socket, in place of the attachment that it had: serializeAttachment. The attachment survives the hibernation of the
+// object that has accepted the socket. It is never stored on disk, and is lost with the socket. []byte is kept as it is, an [encoding.BinaryMarshaler] as what
+// MarshalBinary returns, everything else as JSON; nil removes the attachment.
 //
-// An attachment has at most 16 384 bytes (ErrAttachmentTooBig). With an error the old one stays. Any socket takes one,
-// accepted or not, until it is garbage.
+// An attachment has at most 16 384 bytes (ErrAttachmentTooBig). With an error the old one stays. Any socket may have one, at any time, accepted or not.
 func (s *Socket) SetAttachment(v any) error {
 	if v == nil {
 		s.setAttached(nil)
@@ -59,21 +58,22 @@ func (s *Socket) SetAttachment(v any) error {
 func newAttachment(v any) (*attachment, error) {
 	switch v := v.(type) {
 	case []byte:
-		return &attachment{rawForm, bytes.Clone(v)}, nil
+		return &attachment{rawBytes, bytes.Clone(v)}, nil
 	case encoding.BinaryMarshaler:
 		data, err := v.MarshalBinary()
 		if err != nil {
 			return nil, fmt.Errorf("edgews: cannot attach a %T: %w", v, err)
 		}
-		return &attachment{binaryForm, bytes.Clone(data)}, nil
+		return &attachment{marshaledBinary, bytes.Clone(data)}, nil
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("edgews: cannot attach a %T: %w", v, err)
 	}
-	return &attachment{jsonForm, data}, nil
+	return &attachment{marshaledJSON, data}, nil
 }
 
+// setAttached replaces the attachment; nil removes it.
 func (s *Socket) setAttached(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,16 +86,15 @@ func (s *Socket) attachment() *attachment {
 	return s.attached
 }
 
-// Attachment puts what was attached into v, a pointer: deserializeAttachment. Bytes go into a *[]byte, a copy each
-// time, or an [encoding.BinaryUnmarshaler]; what a BinaryMarshaler returned goes into either of the two; JSON goes
-// wherever [json.Unmarshal] puts it. It is still there in the close event. ErrNoAttachment, when there is nothing; v
-// is then untouched.
+// Attachment decodes the attachment into v, a pointer: deserializeAttachment. []byte, and what a BinaryMarshaler has returned, go into a *[]byte, as a copy, or
+// an [encoding.BinaryUnmarshaler]; JSON goes into what [json.Unmarshal] accepts. The attachment is still there in the close event. The error is ErrNoAttachment
+// if there is none; v is then unchanged.
 func (s *Socket) Attachment(v any) error {
 	a := s.attachment()
 	if a == nil {
 		return ErrNoAttachment
 	}
-	if a.form == jsonForm {
+	if a.form == marshaledJSON {
 		if err := json.Unmarshal(a.data, v); err != nil {
 			return fmt.Errorf("edgews: attachment does not fit into a %T: %w", v, err)
 		}
