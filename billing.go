@@ -14,15 +14,15 @@ import (
 
 // How usage becomes a bill:
 //
-//	usageCounter    counts what one connection or one object uses, under the mutex of that socket or object    billing_count.go
-//	Meter           adds up what its counters, and those of its tenants, have counted                          billing_meter.go
-//	Record          tells the program each fact that counts, once                                              billing_record.go
-//	Store's ledger  keeps the usage over all runs of the program                                               billing_ledger.go
-//	quota           refuses and closes connections when a daily Plan is used up                                billing_quota.go
-//	Usage           is the result: plain data
-//	Plan            is a price list, and turns a Usage into a Bill                   billing_charge.go, billing_plans.go
-//	Expectation     is a Usage that a service expects, for Plan.Estimate                                    billing_estimate.go
-//	Explanation     says why an object is billed at this moment                                              billing_explain.go
+//	usageCounter  billing_count.go     counts what one connection or one object uses, under the mutex of that socket or object
+//	Meter         billing_meter.go     adds up what its counters and its tenants have counted
+//	Record        billing_record.go    tells the program each fact that counts, once
+//	ledger        billing_ledger.go    keeps the usage in a Store, over all runs of the program
+//	quota         billing_quota.go     refuses and closes connections when a daily Plan is used up
+//	Usage         billing.go           is the result, as plain data
+//	Plan          billing_charge.go    is a price list, and turns a Usage into a Bill; the published ones are in billing_plans.go
+//	Expectation   billing_estimate.go  is the load that a service expects, for Plan.Estimate
+//	Explanation   billing_explain.go   says why an object is billed at this moment
 //
 // "To count" means to add to a usageCounter, "to book" to move what a counter has into its meter. Plan, Usage, Bill, USD and
 // Expectation know neither meters nor sockets nor objects.
