@@ -327,9 +327,9 @@ func (s *Span) UnmarshalText(text []byte) error {
 
 // Bill returns what u costs, where u is everything that was used in one billing period.
 //
-// The arithmetic is exact up to the cost of each line, which is rounded to the nearest billionth of a dollar. Nothing
-// overflows: a cost or a quantity beyond the range of its type becomes the greatest or the least value of that type. A negative figure
-// of u, a negative included amount and a negative ratio count as zero.
+// The arithmetic is exact up to the cost of each line, which is rounded to the nearest billionth of a dollar. Nothing overflows:
+// a cost or a quantity beyond the range of its type becomes the greatest or the least value of that type. A negative figure of u,
+// a negative included amount and a negative ratio count as zero.
 func (p Plan) Bill(u Usage) Bill { return p.bill(usageCountsOf(u)) }
 
 // BillSum is Bill for the sum of the parts, such as the days of a month. The sum may exceed the range of a Usage.
