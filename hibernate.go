@@ -256,8 +256,5 @@ var errHibernated = errors.New("object is not in memory any more")
 // unloadLocked drops the value, and the memory to which the queue has grown. No event may be running. mu must be held.
 func (o *object) unloadLocked() {
 	o.dropValueLocked(errHibernated)
-	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
-	if o.queue.len() == 0 {
-		o.queue.items = nil
-	}
+	o.queue.Shrink()
 }

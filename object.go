@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgews/edgews/internal/serial"
 )
 
 // object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a goroutine that runs
@@ -22,8 +24,7 @@ type object struct {
 	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue           fifo[queuedEvent]
-	running         bool // a goroutine runs the queue
+	queue           serial.Queue[queuedEvent]
 	eventRunning    bool // an event runs, or has run and the goroutine has not looked at the queue since
 	forgotten       bool // it is not in the namespace any more
 	fenced          bool // another owner has the object's storage: nothing runs here any more
@@ -97,37 +98,22 @@ func (o *object) mayHandle(h handlerSet) bool {
 
 // enqueueLocked appends e to the queue, and starts the goroutine that runs it. mu must be held.
 func (o *object) enqueueLocked(e queuedEvent) {
-	o.queue.push(e)
-	if !o.running {
-		o.running = true
-		go o.run()
+	if o.queue.Push(e) {
+		go serial.Run(o)
 	}
 }
 
-// run runs the queue until it is empty.
-func (o *object) run() {
-	over := false
-	defer func() {
-		if !over { // a handler has called runtime.Goexit, as failing tests do
-			go o.run()
-		}
-	}()
-	for o.runNext() {
-	}
-	over = true
-}
-
-// runNext runs the first entry of the queue. It returns false, and the object rests, if there is none.
-func (o *object) runNext() bool {
+// RunNext is for serial.Run: it runs the first entry of the queue. If there is none it returns false, and the object has nothing to do.
+func (o *object) RunNext() bool {
 	o.mu.Lock()
-	if o.queue.len() == 0 {
+	e, ok := o.queue.Pop()
+	if !ok {
 		was := o.stateLocked()
-		o.running, o.eventRunning = false, false
+		o.eventRunning = false
 		o.checkIdleLocked(was)
 		o.mu.Unlock()
 		return false
 	}
-	e := o.queue.pop()
 	o.eventsBegun++
 	o.warned = false
 	switch {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -100,7 +99,7 @@ func (o *object) enqueueCall(c *call) (running bool, err error) {
 	case c.counted && most > 0 && int(o.waitingCalls) >= most:
 		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
 	}
-	running = o.running
+	running = !o.queue.Idle()
 	if running {
 		c.queuedDuring = o.eventsBegun
 	}
@@ -130,7 +129,7 @@ func (o *object) abandon(c *call) bool {
 	c.abandoned, c.run = true, nil
 	o.waitingCalls--
 	o.abandonedCalls++
-	if int(o.abandonedCalls) > o.queue.len()/2 { // so that the cost for each call is constant
+	if int(o.abandonedCalls) > o.queue.Len()/2 { // so that the cost for each call is constant
 		o.removeAbandonedLocked()
 	}
 	return true
@@ -146,8 +145,7 @@ func (o *object) abandonedError(c *call, err error) error {
 
 // removeAbandonedLocked removes the calls from the queue for which no goroutine waits any more. mu must be held.
 func (o *object) removeAbandonedLocked() {
-	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(e queuedEvent) bool { return e.call != nil && e.call.abandoned })
-	o.queue = fifo[queuedEvent]{items: slices.Clip(slices.Clone(wanted))}
+	o.queue.DeleteFunc(func(e queuedEvent) bool { return e.call != nil && e.call.abandoned })
 	o.abandonedCalls = 0
 }
 

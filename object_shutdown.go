@@ -197,7 +197,7 @@ func (o *object) unfinished() string {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if waiting := o.queue.len() - int(o.abandonedCalls); waiting > 0 {
+	if waiting := o.queue.Len() - int(o.abandonedCalls); waiting > 0 {
 		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
 	}
 	if sockets := len(o.registry.all); sockets > 0 {
@@ -227,7 +227,7 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return !o.running && o.queue.len() == 0 && !o.isPinnedLocked() && len(o.registry.all) == 0
+	return o.queue.Idle() && !o.isPinnedLocked() && len(o.registry.all) == 0
 }
 
 // quiesce waits until o is quiet. It returns whether it had to wait.
@@ -259,7 +259,7 @@ func (n *Namespace) cutSockets() {
 func (n *Namespace) unloadAll() {
 	for _, o := range n.allObjects() {
 		o.mu.Lock()
-		if !o.running && !o.isPinnedLocked() {
+		if o.queue.Idle() && !o.isPinnedLocked() {
 			o.hibernateLocked()
 		}
 		o.mu.Unlock()

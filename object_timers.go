@@ -11,7 +11,7 @@ const forgetAfter = 70 * time.Second
 // object begins to wait until it hibernates or is forgotten. mu must be held.
 func (o *object) checkIdleLocked(was ObjectState) {
 	o.stateChangedLocked(was)
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
+	if !o.queue.Idle() || o.isPinnedLocked() {
 		return
 	}
 	if len(o.registry.all) == 0 {
@@ -55,7 +55,7 @@ func (o *object) idleTimerFired(at time.Time) {
 		return
 	}
 	o.idleTimerAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.forgotten {
+	if !o.queue.Idle() || o.isPinnedLocked() || o.forgotten {
 		return
 	}
 	until, ok := o.idleDeadlineLocked()
