@@ -10,8 +10,8 @@ import (
 	"github.com/edgews/edgews/internal/serial"
 )
 
-// object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a goroutine that runs
-// them exists only while there are any.
+// object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a
+// goroutine that runs them exists only while there are any.
 type object struct {
 	ns            *Namespace
 	id            ID
@@ -138,8 +138,8 @@ type currentEvent struct {
 	since   time.Duration // since epoch; 0: no meter counts
 }
 
-// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the value of st
-// alone and that has been dropped.
+// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the
+// value of st alone and that has been dropped.
 func (o *object) beginEvent(st *State, what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -164,8 +164,8 @@ func (o *object) stateLocked() ObjectState {
 	return ObjectHibernated
 }
 
-// stateChangedLocked notes the time if the object's state is not was any more. Intervals in which the object is active begin and end here. mu must be
-// held.
+// stateChangedLocked notes the time if the object's state is not was any more. Intervals in which the object is active begin and end here.
+// mu must be held.
 func (o *object) stateChangedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
 		o.stateSince = time.Now()
@@ -180,8 +180,8 @@ func (o *object) info() (ObjectInfo, bool) {
 	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked()}, !o.forgotten
 }
 
-// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a time, so no
-// two constructions are under way.
+// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
+// time, so no two constructions are under way.
 func (o *object) wake(e *eventContext, st *State) (Object, error) {
 	value, fresh, err := o.valueOrState(st)
 	if fresh == nil {
@@ -242,7 +242,8 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 	return value, err
 }
 
-// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be held.
+// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be
+// held.
 func (o *object) dropValueLocked(cause error) {
 	if o.state != nil {
 		o.state.dropLocked(cause)
@@ -302,8 +303,8 @@ func (o *object) beginRequest() {
 	o.inRequest, o.pairs = true, nil
 }
 
-// notePairLocked notes that a request has accepted s, if s is an end of a pair whose other end may still be given to Respond. The mu of s and that of the
-// object must be held.
+// notePairLocked notes that a request has accepted s, if s is an end of a pair whose other end may still be given to Respond. The mu of s
+// and that of the object must be held.
 func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return

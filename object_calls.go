@@ -37,8 +37,8 @@ var ErrOverloaded = errors.New("edgews: object is overloaded")
 // errForgotten is the error of a call to an object that the namespace has forgotten. There may be another one with its ID.
 var errForgotten = errors.New("edgews: object is forgotten")
 
-// runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for an object that
-// the namespace has forgotten.
+// runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for
+// an object that the namespace has forgotten.
 func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
 	err = o.runCall(ctx, &call{run: run})
 	if err == errForgotten {
@@ -47,8 +47,8 @@ func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error)
 	return true, err
 }
 
-// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the value that
-// it is for has been dropped.
+// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the
+// value that it is for has been dropped.
 func (o *object) runCall(ctx context.Context, c *call) error {
 	c.done = make(chan struct{})
 	running, err := o.enqueueCall(c)
@@ -135,7 +135,8 @@ func (o *object) abandon(c *call) bool {
 	return true
 }
 
-// abandonedError returns the error of a call that was abandoned because of err. That its value has been dropped comes first, because it cancels contexts.
+// abandonedError returns the error of a call that was abandoned because of err. That its value has been dropped comes first, because it
+// cancels contexts.
 func (o *object) abandonedError(c *call, err error) error {
 	if c.st == nil {
 		return err

@@ -3,8 +3,8 @@ package serial
 
 import "slices"
 
-// Queue holds the tasks of one owner. It has no mutex: all its methods need the mutex that guards the owner, so that the owner can decide under one mutex what
-// follows from an empty queue. The zero value is empty.
+// Queue holds the tasks of one owner. It has no mutex: all its methods need the mutex that guards the owner, so that the owner can decide
+// under one mutex what follows from an empty queue. The zero value is empty.
 //
 // The owner calls Run in a goroutine when Push returns true. Run then calls the owner's RunNext until Pop has returned false.
 type Queue[T any] struct {
@@ -19,7 +19,8 @@ type Runner interface {
 	RunNext() bool
 }
 
-// Run calls RunNext until it returns false. If a task ends its goroutine with runtime.Goexit, as failing tests do, Run goes on in another goroutine.
+// Run calls RunNext until it returns false. If a task ends its goroutine with runtime.Goexit, as failing tests do, Run goes on in another
+// goroutine.
 func Run(r Runner) {
 	over := false
 	defer func() {
@@ -45,7 +46,8 @@ func (q *Queue[T]) Push(task T) (start bool) {
 	return start
 }
 
-// Pop removes and returns the first task. Only RunNext may call it. When it returns false, the queue is idle and RunNext has to return false.
+// Pop removes and returns the first task. Only RunNext may call it. When it returns false, the queue is idle and RunNext has to return
+// false.
 func (q *Queue[T]) Pop() (task T, ok bool) {
 	if q.Len() == 0 {
 		q.running = false
