@@ -51,6 +51,9 @@ func (r *messageReader) pieceLocked() {
 }
 
 func (r *messageReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
 	for len(r.rest) == 0 {
 		if r.last {
 			return 0, io.EOF

@@ -315,6 +315,7 @@ func (w *wire) drainIsLateLocked() bool {
 		err := lateError(w.s.opts.WriteTimeout)
 		o.fail(err)
 		w.s.loseLocked(err)
+		w.s.status |= lost // also if it has ended already, half open
 		return true
 	}
 	w.armLocked(left)
@@ -365,9 +366,13 @@ func (w *wire) writeNextLocked(conn net.Conn) error {
 func (w *wire) failWriteLocked(err error) {
 	w.out.writing, w.out.draining = false, false
 	w.out.fail(err)
-	if errors.Is(err, ErrWriteTimeout) {
+	switch late := errors.Is(err, ErrWriteTimeout); {
+	case late && w.s.fate == nil:
 		w.s.loseLocked(err)
-	} else {
+	case late: // it has ended already: tick cuts the connection, which may be half open
+		w.s.status |= lost
+		w.armLocked(0)
+	default:
 		w.s.status |= lost
 		w.limitLocked(lastWords)
 	}
