@@ -62,18 +62,23 @@ func (r *messageReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if r.stale() { // what is left has been given back
+	return r.copyRest(p[:min(len(p), maxCopied)])
+}
+
+// maxCopied is how many bytes are copied under the mutex at most.
+const maxCopied = 64 << 10
+
+// copyRest copies what is left of the piece. It does so under mu, so that another receive, also one of another goroutine, cannot give
+// the bytes back meanwhile.
+func (r *messageReader) copyRest(p []byte) (int, error) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.s.in.turn != r.turn {
 		return 0, errStaleReader
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
-}
-
-func (r *messageReader) stale() bool {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	return r.s.in.turn != r.turn
 }
 
 func (r *messageReader) next() error {

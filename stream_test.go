@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -573,5 +574,35 @@ func TestReaderWhoseContextHasEnded(t *testing.T) {
 		m, err := b.Receive(within(t))
 		require.NoError(t, err)
 		assert.Equal(t, "next", m.Text())
+	})
+}
+
+// A reader that is used although another goroutine receives returns its own bytes or an error, and never what those have become.
+func TestReaderWhileAnotherGoroutineReceives(t *testing.T) {
+	overTCP.run(t, func(t *testing.T, where place) {
+		a, b := where.connect(t, uncompressed)
+		require.NoError(t, a.Accept())
+		ctx := within(t)
+		said := strings.Repeat("a", 4<<10)
+		var sending, reading sync.WaitGroup
+		sending.Go(func() {
+			for a.Write(ctx, edgews.Text, []byte(said)) == nil {
+			}
+		})
+		for until := time.Now().Add(300 * time.Millisecond); time.Now().Before(until); {
+			_, r, err := b.NextReader(ctx)
+			require.NoError(t, err)
+			reading.Go(func() {
+				p := make([]byte, len(said))
+				n, err := r.Read(p)
+				assert.True(t, err != nil || string(p[:n]) == said[:n], "other bytes")
+			})
+			runtime.Gosched()
+		}
+		reading.Wait()
+		require.NoError(t, a.Close(1000, ""))
+		sending.Wait()
+		for range b.Messages(ctx) {
+		}
 	})
 }
