@@ -11,8 +11,9 @@ type guest struct {
 	pin pin
 
 	// Guarded by o.mu.
-	since  time.Time // when the socket was accepted
-	queued bool      // it waits in o.queue for its turn
+	since         time.Time // when the socket was accepted
+	afterShutdown bool      // … and that was after Shutdown had closed all sockets
+	queued        bool      // it waits in o.queue for its turn
 
 	// Guarded by the socket's mu.
 	opened   bool // the open event is to be delivered
@@ -39,7 +40,7 @@ func (g *guest) acceptedLocked(s *Socket) {
 	if o.guests == nil {
 		o.guests = make(map[*Socket]*guest)
 	}
-	g.since = time.Now()
+	g.since, g.afterShutdown = time.Now(), o.ns.working.Err() != nil
 	o.guests[s] = g
 	o.notePairLocked(s)
 	o.turnedLocked(was)

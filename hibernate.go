@@ -103,11 +103,11 @@ func (c *clock) stop() {
 // mu must be held.
 func (o *object) restLocked(was ObjectState) {
 	o.turnedLocked(was)
+	if o.isQuietLocked() {
+		o.quiet.broadcast()
+	}
 	if o.running || o.queue.len() > 0 || o.pinnedLocked() {
 		return
-	}
-	if len(o.conns.all) == 0 {
-		o.quiet.broadcast()
 	}
 	if o.ns.closing.at() == cutOff { // nobody will look after it
 		o.dropLocked()

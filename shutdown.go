@@ -40,6 +40,15 @@ func (s *shutdown) refuses(r *http.Request) bool {
 	return state == cutOff || state == closing && IsUpgrade(r)
 }
 
+// shutdownDetail is what a client is told.
+const shutdownDetail = "the server is shutting down"
+
+// isShuttingDown reports whether ctx belongs to an object of a namespace that is shutting down.
+func isShuttingDown(ctx context.Context) bool {
+	o, ok := ctx.Value(objectOf{}).(*object)
+	return ok && o.ns.closing.begun()
+}
+
 // begin reports whether the caller is the first.
 func (s *shutdown) begin() (first bool) {
 	s.mu.Lock()
@@ -61,12 +70,18 @@ func (s *shutdown) cut() {
 // closeSpread is over how long the sockets are closed, so that not all clients come back in the same moment.
 const closeSpread = time.Second
 
+// shutdownReason is what the peers of sockets are told.
+const shutdownReason = "service restart"
+
 // Shutdown ends the namespace: requests to upgrade are answered with 503 from now on; the sockets of all objects
 // close with ShutdownCode (by default 1012, service restart), each at a moment of its own within a second, or within half the
 // time that ctx leaves; then the contexts of WaitUntil functions are cancelled, with the cause ErrShutdown; and events that are running or
 // waiting, the close events of those sockets and WaitUntil functions finish, which may save what they have. When they have,
 // or when ctx ends, everything that is left is cut: contexts of events are cancelled too, connections closed, requests
 // refused, also those that wait for their turn, and messages dropped. WebSocketClose is still called for each socket.
+//
+// Upgrade and Respond answer with 503 too, when the object has the request already. A socket that an object dials or holds after
+// its sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
 //
 // No alarms go off any more; those that are set stay in the Store, which is not used any more once Shutdown has returned
 // nil. When Shutdown returns, another namespace may have the name on that Store; if it has returned an error, a commit
@@ -95,10 +110,12 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.alarms.stop()
 	n.closeSockets(ctx)
 	n.tell(ErrShutdown)
+	n.closeLate()
 	err := n.quiesce(ctx)
 	if err != nil {
 		err = n.unfinished(err)
 	}
+	n.closeLate()
 	n.closing.cut()
 	n.cut(ErrShutdown)
 	n.cutSockets()
@@ -131,7 +148,14 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(n.opts.ShutdownCode, "service restart") // or it has ended
+		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // or it has ended
+	}
+}
+
+// closeLate closes the sockets that objects have accepted after closeSockets.
+func (n *Namespace) closeLate() {
+	for _, s := range n.sockets() {
+		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // or it is closing, or has ended
 	}
 }
 
@@ -224,7 +248,18 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return !o.running && o.queue.len() == 0 && !o.pinnedLocked() && len(o.conns.all) == 0
+	return !o.running && o.queue.len() == 0 && len(o.conns.all) == 0 && len(o.workers) == 0 && !o.storingLocked() && o.onlyLateGuestsLocked()
+}
+
+// onlyLateGuestsLocked reports whether all sockets that keep the object awake were accepted after Shutdown had closed those that there were. mu
+// must be held.
+func (o *object) onlyLateGuestsLocked() bool {
+	for _, g := range o.guests {
+		if !g.afterShutdown {
+			return false
+		}
+	}
+	return true
 }
 
 func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
