@@ -41,7 +41,8 @@ const (
 // lease is what a connection may still count before it has to book.
 type lease struct {
 	messages, bytes int64
-	term            uint32 // that of books for which it is good
+	term            uint32  // that of books for which it is good
+	until           instant // … and how long
 }
 
 // dayMark is what a meter and its tenants had used when a day began.
@@ -65,8 +66,8 @@ func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 // Upgrades and requests stop at the bound; those that are on their way count. What goes over sockets that are open, in and out, is
 // looked at the more often the nearer the bound is, at last with each message. The first message beyond the bound is counted, and not
 // delivered if it came in. So a little more may be used: of messages and bytes about a message for each open socket, and never more than 64 for each that the
-// system has stopped while it was counting; of time what passes until the next look, which comes with traffic and upgrades after a second, and otherwise at each
-// MeterOptions.Interval. The day is that of the system's clock. One that is set back by less than a day does not begin
+// system has stopped while it was counting; of requests those that are on their way while messages use up what is left; of time what passes until the next look,
+// which comes with traffic and upgrades after a second, and otherwise at each MeterOptions.Interval. The day is that of the system's clock. One that is set back by less than a day does not begin
 // a day anew.
 //
 // With a ledger, what was used earlier in the day counts when the program begins anew. Several processes that share a ledger, by
@@ -139,6 +140,7 @@ func (m *Meter) letIn(u Usage) error {
 		q.lookIfStale()
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		q.callInLocked(nil, q.shareLocked()) // u may be what is left
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -253,7 +255,7 @@ func (q *quota) shareLocked() lease {
 }
 
 // callInLocked ends all leases when they have become half as large, since those from before may be more than is left, and has what has been
-// counted booked, except on t, where it is. It returns whether it has. mu must be held.
+// counted booked, except on t, where it is; nil: on all. It returns whether it has. mu must be held.
 func (q *quota) callInLocked(t *tab, l lease) bool {
 	was := q.largest
 	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
@@ -314,7 +316,7 @@ func isNewDay(was, day time.Time) bool {
 // lease returns the least that the quotas of m and of those above it let a connection count, or why it may not go on. The
 // mutex of its tab must be held.
 func (m *Meter) lease(t *tab) (lease, error) {
-	l := lease{maxLease, maxLeaseBytes, m.books.term.Load()}
+	l := lease{maxLease, maxLeaseBytes, m.books.term.Load(), now().after(quotaStale)}
 	for ; m != nil; m = m.parent {
 		if q := m.quota.Load(); q != nil {
 			own, err := q.lease(t)
@@ -327,8 +329,8 @@ func (m *Meter) lease(t *tab) (lease, error) {
 	return l, nil
 }
 
-// bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held. So it cannot wait for those
-// that are counting at this moment: it returns whether there were none.
+// bookOthers books what m and its tenants have counted on other tabs than own, the mutex of which must be held, unless it is nil. So it cannot
+// wait for those that are counting at this moment: it returns whether there were none.
 func (m *Meter) bookOthers(own *tab) (all bool) {
 	all = true
 	m.mu.Lock()
@@ -336,7 +338,7 @@ func (m *Meter) bookOthers(own *tab) (all bool) {
 	m.mu.Unlock()
 	for _, t := range tabs {
 		switch {
-		case t.mu == own.mu:
+		case own != nil && t.mu == own.mu:
 		case t.mu.TryLock():
 			fact := FactTraffic
 			if t.isObjects() {

@@ -1,6 +1,9 @@
 package edgews
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // minutes are those of a connection, of which each counts for the bytes that it carried, or a floor if that is more. The
 // moment between two belongs to the earlier.
@@ -26,11 +29,15 @@ func (m *minutes) count(n int, at time.Duration, floor int64) (added int64) {
 	return added + due
 }
 
-// carryLocked counts bytes that a connection carries. mu must be held.
-func (t *tab) carryLocked(n int) {
+// carryLocked counts bytes that a connection carries. It returns how many a quota has to count, which are more if a minute has begun that
+// counts for a floor. mu must be held.
+func (t *tab) carryLocked(n int) int {
 	if floor := t.meter.books.opts.MinuteFloor; floor > 0 && t.running {
-		t.used.MinuteBytes += t.minutes.count(n, sinceEpoch(), floor)
+		added := t.minutes.count(n, sinceEpoch(), floor)
+		t.used.MinuteBytes += added
+		return max(n, int(min(added, math.MaxInt)))
 	}
+	return n
 }
 
 // carryToLocked counts the minutes up to at. mu must be held.

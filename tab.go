@@ -135,8 +135,7 @@ func (t *tab) inLocked(messages, n int) (ok bool) {
 	}
 	t.used.MessagesIn += int64(messages)
 	t.used.BytesIn += int64(n)
-	t.carryLocked(n)
-	t.mindLocked(messages, n)
+	t.mindLocked(messages, t.carryLocked(n))
 	t.lateLocked()
 	return t.barred == nil || t.obeyLocked()
 }
@@ -165,7 +164,7 @@ func (t *tab) mindLocked(messages, n int) {
 	}
 	t.lease.messages -= int64(messages)
 	t.lease.bytes -= int64(n)
-	if t.lease.messages < 0 || t.lease.bytes < 0 || t.lease.term != t.meter.books.term.Load() {
+	if t.lease.messages < 0 || t.lease.bytes < 0 || t.lease.term != t.meter.books.term.Load() || now().sub(t.lease.until) > 0 {
 		t.bookLocked(FactTraffic, false)
 		t.lease, t.barred = t.meter.lease(t)
 	}
@@ -181,8 +180,7 @@ func (t *tab) sentLocked(n int) {
 func (t *tab) sent(n int) {
 	t.used.MessagesOut++
 	t.used.BytesOut += int64(n)
-	t.carryLocked(n)
-	t.mindLocked(1, n)
+	t.mindLocked(1, t.carryLocked(n))
 	t.lateLocked()
 }
 
@@ -201,8 +199,7 @@ func (t *tab) outLocked(m *outgoing) {
 		}
 		t.used.MessagesOut += int64(messages)
 		t.used.BytesOut += int64(len(m.data))
-		t.carryLocked(len(m.data))
-		t.mindLocked(messages, len(m.data))
+		t.mindLocked(messages, t.carryLocked(len(m.data)))
 	}
 	t.lateLocked()
 }
