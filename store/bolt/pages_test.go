@@ -305,3 +305,40 @@ func TestCheckAgrees(t *testing.T) {
 	}))
 	require.NoError(t, Check(path))
 }
+
+// bbolt reads all pages of a file that has no freelist, as `bbolt surgery freelist abandon` leaves it, in a goroutine that nobody
+// guards: Open checks them before, however large the file is.
+func TestLargeFileWithoutFreelist(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	path := filepath.Join(t.TempDir(), "large.db")
+	s, err := open(path, defaultFileMode, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	require.NoError(t, err)
+	for n := range 40 {
+		b := edgews.Batch{}
+		for i := range 50 {
+			b.Puts = append(b.Puts, edgews.Entry{Key: fmt.Sprintf("key%03d", i), Value: make([]byte, 10*i)})
+		}
+		require.NoError(t, openObject(t, s, "room0", n).Commit(t.Context(), b))
+	}
+	require.NoError(t, s.Close())
+	sound, err := os.ReadFile(path)
+	require.NoError(t, err)
+	size := os.Getpagesize()
+	write := func(content []byte) {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		require.NoError(t, os.Truncate(path, checkedAtOpen+int64(size)))
+	}
+	write(sound)
+	_, err = openAndClose(path)
+	require.NoError(t, err)
+	for at := 2 * size; at < len(sound); at += size {
+		if sound[at+8] == branchFlag {
+			native.PutUint64(sound[at+pageHeaderSize+8:], 1<<40)
+		}
+	}
+	write(sound)
+	_, err = openAndClose(path)
+	wantDamaged(t, path, err)
+}

@@ -78,7 +78,8 @@ var _ edgews.Store = (*Store)(nil)
 // Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
 // can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and so is one that is
 // damaged, with ErrDamaged: up to 1 GiB all of its pages are checked, of larger files only what bbolt begins with; see [Check]. Whatever
-// else is wrong with the file, or becomes so, is an error of the call that meets it.
+// else is wrong with the file, or becomes so, is an error of the call that meets it; but a page of a file that was not checked which leads back to
+// itself ends the process, as the stack does that follows it. A file that was being made when its disk became full is made anew.
 //
 // The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
