@@ -44,6 +44,9 @@ func (g *guest) acceptedLocked(s *Socket) {
 	o.guests[s] = g
 	o.notePairLocked(s)
 	o.turnedLocked(was)
+	if o.ns.closing.at() == cutOff { // Shutdown has not seen it
+		go o.ns.cutSocket(s)
+	}
 }
 
 func (g *guest) finishedLocked(s *Socket) {

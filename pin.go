@@ -47,7 +47,7 @@ func (s *Socket) keepAwake(o *object, how pin) {
 
 // keepAwakeLocked is keepAwake with mu held.
 func (s *Socket) keepAwakeLocked(o *object, how pin) {
-	if s.owner != nil || s.is(finished|used) {
+	if s.owner != nil || s.is(finished|used) || o.ns.closing.at() == cutOff {
 		return
 	}
 	g := &guest{o: o, s: s, pin: how}
@@ -61,7 +61,7 @@ func (s *Socket) keepAwakeLocked(o *object, how pin) {
 // Hold makes the listeners of s events of the object, and keeps the object awake until s ends, if s is accepted with
 // Accept or by receiving from it: for a socket of which the object cannot know by itself, because it comes from
 // NewWebSocket, NewPair or somewhere else. Call it before adding listeners: one that runs already goes on where it is. It
-// does nothing for a socket that keeps an object awake already, or that an object has accepted.
+// does nothing for a socket that keeps an object awake already, or that an object has accepted, nor when Shutdown has cut.
 func (st *State) Hold(s *Socket) {
 	if s != nil && st.check() == nil {
 		s.keepAwake(st.o, heldSocket)

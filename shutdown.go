@@ -115,7 +115,6 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	if err != nil {
 		err = n.unfinished(err)
 	}
-	n.closeLate()
 	n.closing.cut()
 	n.cut(ErrShutdown)
 	n.cutSockets()
@@ -280,10 +279,16 @@ func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 // cutSockets ends what is left, without waiting for anybody.
 func (n *Namespace) cutSockets() {
 	for _, s := range n.sockets() {
-		s.mu.Lock()
-		s.loseLocked(ErrShutdown)
-		s.mu.Unlock()
+		n.cutSocket(s)
 	}
+}
+
+// cutSocket ends s without waiting for its peer, which is told if it has not been.
+func (n *Namespace) cutSocket(s *Socket) {
+	_ = s.Close(n.opts.ShutdownCode, shutdownReason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseLocked(ErrShutdown)
 }
 
 // dropAll drops the values of all objects in which no handler is stuck.

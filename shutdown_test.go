@@ -269,3 +269,36 @@ func TestShutdownOfReconnectingObjects(t *testing.T) {
 		assert.Contains(t, last, closed(1012, "service restart", true))
 	})
 }
+
+// What an object takes after Shutdown has cut keeps nothing awake: a socket that it holds only then is as any other, and one that it has
+// held before and accepts only then is cut.
+func TestShutdownIsTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		held, other := edgews.NewPair()
+		late, theirs := edgews.NewPair()
+		n := newRooms(t, nil, func(r *room) {
+			r.close = func(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+				r.st.Hold(late)
+				return late.Accept()
+			}
+		})
+		id := n.NewUniqueID()
+		n.joins(id)
+		n.state.Hold(held)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = n.Shutdown(ctx) // which cuts at once
+		synctest.Wait()
+		acceptBoth(t, held, other)
+		waitDone(t, held)
+		assert.ErrorContains(t, held.Err(), "1006")
+		waitDone(t, other)
+		require.NoError(t, theirs.Accept())
+		assert.Equal(t, edgews.Open, late.ReadyState())
+		synctest.Wait()
+		o, _ := n.info(id)
+		assert.Equal(t, edgews.ObjectHibernated, o.State, "%v", o.Pins)
+		late.Close(1000, "")
+		waitDone(t, theirs)
+	})
+}
