@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,8 +110,7 @@ func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	}
 	c.used.MessagesIn += int64(messages)
 	c.used.BytesIn += int64(n)
-	c.addMinuteBytesLocked(n)
-	c.chargeLeaseLocked(messages, n)
+	c.chargeLeaseLocked(messages, c.addMinuteBytesLocked(n))
 	c.bookIfEndedLocked()
 	return c.quotaErr == nil || c.failOverQuotaLocked()
 }
@@ -126,8 +126,7 @@ func (c *usageCounter) countWholeSentLocked(n int) {
 func (c *usageCounter) addWholeSentLocked(n int) {
 	c.used.MessagesOut++
 	c.used.BytesOut += int64(n)
-	c.addMinuteBytesLocked(n)
-	c.chargeLeaseLocked(1, n)
+	c.chargeLeaseLocked(1, c.addMinuteBytesLocked(n))
 	c.bookIfEndedLocked()
 }
 
@@ -146,17 +145,20 @@ func (c *usageCounter) countSentLocked(m *outgoing) {
 		}
 		c.used.MessagesOut += int64(messages)
 		c.used.BytesOut += int64(len(m.data))
-		c.addMinuteBytesLocked(len(m.data))
-		c.chargeLeaseLocked(messages, len(m.data))
+		c.chargeLeaseLocked(messages, c.addMinuteBytesLocked(len(m.data)))
 	}
 	c.bookIfEndedLocked()
 }
 
-// addMinuteBytesLocked counts the minute bytes of n bytes that the connection carries. mu must be held.
-func (c *usageCounter) addMinuteBytesLocked(n int) {
+// addMinuteBytesLocked counts the minute bytes of n bytes that the connection carries. It returns how many bytes a lease is charged
+// for, which are more than n if a minute has begun that counts for the floor. mu must be held.
+func (c *usageCounter) addMinuteBytesLocked(n int) int {
 	if floor := c.meter.accounting.opts.MinuteFloor; floor > 0 && c.timing {
-		c.used.MinuteBytes += c.minuteFloor.add(n, sinceStart(), floor)
+		added := c.minuteFloor.add(n, sinceStart(), floor)
+		c.used.MinuteBytes += added
+		return max(n, int(min(added, math.MaxInt)))
 	}
+	return n
 }
 
 // addMinutesUntilLocked counts the minutes that have begun up to at. mu must be held.
@@ -174,7 +176,8 @@ func (c *usageCounter) chargeLeaseLocked(messages, n int) {
 	}
 	c.lease.messages -= int64(messages)
 	c.lease.bytes -= int64(n)
-	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() {
+	if c.lease.messages < 0 || c.lease.bytes < 0 || c.lease.generation != c.meter.accounting.leaseGeneration.Load() ||
+		nowMillis().sub(c.lease.expires) > 0 {
 		c.bookLocked(FactTraffic, false)
 		c.lease, c.quotaErr = c.meter.grantLeaseLocked(c)
 	}

@@ -26,7 +26,7 @@ var ErrQuota = errors.New("edgews: quota exceeded")
 // out, is compared with the bound the more often the nearer the bound is, in the end with each message. The first message
 // beyond the bound is counted; it is not delivered if it came in. So a little more than the bound may be used. Of messages and
 // bytes it is about one message for each open socket, and never more than 64 for each socket whose goroutine the system
-// has stopped while it was counting. Of time it is what passes until the next check: checks come with traffic and upgrades
+// has stopped while it was counting. Of requests it is those that have begun while messages use up what is left. Of time it is what passes until the next check: checks come with traffic and upgrades
 // at least one second apart, and otherwise at each MeterOptions.Interval. The day is that of the system's clock. A clock that
 // is set back by less than a day does not start a new day.
 //
@@ -89,7 +89,8 @@ const (
 // lease is what a connection may still count before it has to book.
 type lease struct {
 	messages, bytes int64
-	generation      uint32 // accounting.leaseGeneration when it was granted; void in any other
+	generation      uint32     // accounting.leaseGeneration when it was granted; void in any other
+	expires         monoMillis // void after that
 }
 
 // dayStart is what a meter and its tenants had used, in all runs of the program, when a day began.
@@ -157,6 +158,7 @@ func (m *Meter) reserve(u Usage) error {
 		q.refreshIfStale()
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		q.revokeLeasesLocked(nil, q.leaseSizeLocked()) // u may be what is left
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -269,8 +271,8 @@ func (q *quota) leaseSizeLocked() lease {
 }
 
 // revokeLeasesLocked revokes all leases if l is less than half of the largest one granted, since the larger ones may together
-// exceed what is left. It then has everything booked that counters other than c have counted, and returns true. mu and c's mutex
-// must be held.
+// exceed what is left. It then has everything booked that counters other than c have counted, and returns true. c may be nil: then
+// everything is booked. mu and c's mutex must be held.
 func (q *quota) revokeLeasesLocked(c *usageCounter, l lease) bool {
 	was := q.largestLease
 	if l.messages >= was.messages/2+was.messages%2 && l.bytes >= was.bytes/2+was.bytes%2 {
@@ -287,7 +289,7 @@ func (q *quota) revokeLeasesLocked(c *usageCounter, l lease) bool {
 // grantLeaseLocked returns the smallest of the leases that the quotas of m and its parents grant to c, or why c may not go on.
 // c's mutex must be held.
 func (m *Meter) grantLeaseLocked(c *usageCounter) (lease, error) {
-	l := lease{maxLeaseMessages, maxLeaseBytes, m.accounting.leaseGeneration.Load()}
+	l := lease{maxLeaseMessages, maxLeaseBytes, m.accounting.leaseGeneration.Load(), nowMillis().after(quotaMaxAge)}
 	for ; m != nil; m = m.parent {
 		if q := m.quota.Load(); q != nil {
 			own, err := q.grantLeaseLocked(c)
@@ -301,13 +303,13 @@ func (m *Meter) grantLeaseLocked(c *usageCounter) (lease, error) {
 }
 
 // bookOthersLocked books what counters of m and its tenants have counted, except for those under the mutex of c, which must be
-// held. It skips counters whose mutex is locked by another goroutine, since waiting for them could deadlock, and returns false if
+// held, unless c is nil. It skips counters whose mutex is locked by another goroutine, since waiting for them could deadlock, and returns false if
 // there were any.
 func (m *Meter) bookOthersLocked(c *usageCounter) (all bool) {
 	all = true
 	for _, other := range m.counterList() {
 		switch {
-		case other.mu == c.mu:
+		case c != nil && other.mu == c.mu:
 		case other.mu.TryLock():
 			other.bookLocked(other.intervalFact(), false)
 			other.mu.Unlock()

@@ -489,3 +489,60 @@ func TestQuotaThatIsGone(t *testing.T) {
 		})
 	}
 }
+
+// Connections that have counted messages and fallen silent are looked at before requests reach the bound.
+func TestQuotaOfRequestsBesideSilentConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, Interval: time.Hour})
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 105}, MessagesPerRequest: 10})
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m.Tenant("acme")}}, nil)
+		for range 5 {
+			s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1})
+			s.OnMessage(func(edgews.MessageEvent) {})
+			require.NoError(t, s.Accept())
+			p.ignores()
+			for range 50 {
+				p.sends(text("x"))
+			}
+		}
+		synctest.Wait()
+		served := 0
+		for range 200 {
+			if n.get(n.NewUniqueID()).Code == http.StatusOK {
+				served++
+			}
+		}
+		assert.Equal(t, 105-5-25, served, "besides the connections and their messages")
+		assert.EqualValues(t, served, m.Usage().HTTPRequests)
+	})
+}
+
+// What time uses is looked at after a second with traffic, however little, although a connection may count many messages by itself.
+func TestQuotaOfTimeWithTraffic(t *testing.T) {
+	for _, every := range []time.Duration{20 * time.Millisecond, time.Second, 10 * time.Second} {
+		for name, plan := range map[string]edgews.Plan{
+			"connected": {ConnectedTime: edgews.Rate{Included: 300}},
+			"minutes":   {MinuteBytes: edgews.Rate{Included: 5_000_000}}, // five of them
+		} {
+			t.Run(fmt.Sprint(name, every), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet, MinuteFloor: 1_000_000, Interval: time.Hour})
+					m.SetQuota(plan)
+					s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m.Tenant("acme"), KeepAlive: -1})
+					s.OnMessage(func(edgews.MessageEvent) {})
+					begin := time.Now()
+					require.NoError(t, s.Accept())
+					p.ignores()
+					tick := p.encode(text("x"))
+					for s.ReadyState() == edgews.Open && time.Since(begin) < time.Hour {
+						time.Sleep(every)
+						p.pours(tick)
+						synctest.Wait()
+					}
+					assert.GreaterOrEqual(t, time.Since(begin), 5*time.Minute)
+					assert.LessOrEqual(t, time.Since(begin), 5*time.Minute+2*time.Second+2*every)
+				})
+			})
+		}
+	}
+}

@@ -16,8 +16,9 @@ type pinnedSocket struct {
 	kind pinKind
 
 	// Guarded by o.mu.
-	acceptedAt time.Time
-	queued     bool // it is in o.queue
+	acceptedAt    time.Time
+	afterShutdown bool // it was accepted after Shutdown had closed all sockets
+	queued        bool // it is in o.queue
 
 	// Guarded by the socket's mu.
 	openDue            bool // the open event is to be delivered
@@ -72,7 +73,7 @@ func (s *Socket) pinTo(o *object, kind pinKind) {
 
 // pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
 func (s *Socket) pinToLocked(o *object, kind pinKind) {
-	if s.objectSocket != nil || s.pinned != nil || s.is(finished|used) {
+	if s.objectSocket != nil || s.pinned != nil || s.is(finished|used) || o.ns.shutdown.currentPhase() == eventsCutOff {
 		return
 	}
 	p := &pinnedSocket{o: o, s: s, kind: kind}
@@ -142,10 +143,13 @@ func (p *pinnedSocket) acceptedLocked() {
 	if o.pinned == nil {
 		o.pinned = make(map[*Socket]*pinnedSocket)
 	}
-	p.acceptedAt = time.Now()
+	p.acceptedAt, p.afterShutdown = time.Now(), o.ns.backgroundContext.Err() != nil
 	o.pinned[s] = p
 	o.notePairLocked(s)
 	o.stateChangedLocked(was)
+	if o.ns.shutdown.currentPhase() == eventsCutOff { // Shutdown has not seen it
+		go o.ns.cutSocket(s)
+	}
 }
 
 // finishedLocked is called when the close event has been delivered. The socket's mu must be held.

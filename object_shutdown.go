@@ -40,6 +40,15 @@ func (s *shutdownProgress) refuses(r *http.Request) bool {
 	return phase == eventsCutOff || phase == closingSockets && IsUpgrade(r)
 }
 
+// shutdownDetail is what the client of a refused request is told.
+const shutdownDetail = "the server is shutting down"
+
+// isShuttingDown reports whether ctx belongs to an object of a namespace that is shutting down.
+func isShuttingDown(ctx context.Context) bool {
+	o, ok := ctx.Value(objectContextKey{}).(*object)
+	return ok && o.ns.shutdown.hasBegun()
+}
+
 // begin enters the phase closingSockets. It returns false for every call but the first.
 func (s *shutdownProgress) begin() (first bool) {
 	s.mu.Lock()
@@ -61,6 +70,9 @@ func (s *shutdownProgress) cutOff() {
 // closeSpread is over how long Shutdown spreads the closing of sockets, so that not all clients connect again in the same moment.
 const closeSpread = time.Second
 
+// shutdownReason is what the peers of sockets are told.
+const shutdownReason = "service restart"
+
 // Shutdown ends the namespace in three steps:
 //
 // From now on requests to upgrade are answered with 503. The sockets of all objects close with ShutdownCode (by default 1012, service
@@ -72,6 +84,9 @@ const closeSpread = time.Second
 //
 // When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are
 // refused, also those that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
+//
+// Upgrade and Respond answer with 503 too, when the object has got the request before. A socket that an object dials or holds after its
+// sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
 //
 // No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the
 // name on that Store. If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still
@@ -100,6 +115,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.alarms.stop()
 	n.closeSockets(ctx)
 	n.cancelBackground(ErrShutdown)
+	n.closeLateSockets()
 	err := n.quiesce(ctx)
 	if err != nil {
 		err = n.unfinished(err)
@@ -136,7 +152,14 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(n.opts.ShutdownCode, "service restart") // an error means that it has ended
+		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it has ended
+	}
+}
+
+// closeLateSockets closes the sockets that objects have accepted after closeSockets.
+func (n *Namespace) closeLateSockets() {
+	for _, s := range n.sockets() {
+		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it is closing, or has ended
 	}
 }
 
@@ -230,7 +253,18 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return o.queue.Idle() && !o.isPinnedLocked() && len(o.registry.all) == 0
+	return o.queue.Idle() && len(o.registry.all) == 0 && len(o.backgroundFuncs) == 0 && !o.isStorageInUseLocked() && o.onlyLatePinsLocked()
+}
+
+// onlyLatePinsLocked reports whether all sockets that keep the object awake were accepted after Shutdown had closed those that there
+// were. mu must be held.
+func (o *object) onlyLatePinsLocked() bool {
+	for _, p := range o.pinned {
+		if !p.afterShutdown {
+			return false
+		}
+	}
+	return true
 }
 
 // quiesce waits until o is quiet. It returns whether it had to wait.
@@ -252,10 +286,16 @@ func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 // cutSockets closes the connections that are left, without a closing handshake.
 func (n *Namespace) cutSockets() {
 	for _, s := range n.sockets() {
-		s.mu.Lock()
-		s.loseLocked(ErrShutdown)
-		s.mu.Unlock()
+		n.cutSocket(s)
 	}
+}
+
+// cutSocket ends s without waiting for its peer, which is told if it has not been.
+func (n *Namespace) cutSocket(s *Socket) {
+	_ = s.Close(n.opts.ShutdownCode, shutdownReason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseLocked(ErrShutdown)
 }
 
 // unloadAll drops the values of all objects except those in which a handler is still running.

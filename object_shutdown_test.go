@@ -343,3 +343,110 @@ func TestShutdownCutsRequests(t *testing.T) {
 		})
 	}
 }
+
+// A request to upgrade that was there before Shutdown, and comes to its upgrade after the sockets have been closed, is refused: its socket
+// would keep the object awake until the time is over.
+func TestShutdownRefusesLateUpgrades(t *testing.T) {
+	for name, upgrade := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+		"Upgrade": func(w http.ResponseWriter, r *http.Request) error {
+			s, err := edgews.Upgrade(w, r, nil)
+			if err == nil {
+				s.OnMessage(func(edgews.MessageEvent) {})
+				err = s.Accept()
+			}
+			return err
+		},
+		"Respond": func(w http.ResponseWriter, r *http.Request) error {
+			client, server := edgews.NewPair()
+			server.OnMessage(func(edgews.MessageEvent) {})
+			if err := server.Accept(); err != nil {
+				return err
+			}
+			return edgews.Respond(w, r, client, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var late error
+				n := newRooms(t, nil, func(r *room) {
+					r.serve = func(w http.ResponseWriter, r *http.Request) {
+						time.Sleep(3 * time.Second)
+						late = upgrade(w, r)
+					}
+				})
+				answer := make(chan *http.Response, 1)
+				go func() { answer <- requestUpgrade(t, n.Get(n.NewUniqueID()).ServeHTTP) }()
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+				require.NoError(t, n.Shutdown(ctx))
+				assert.Less(t, time.Since(start), 5*time.Second)
+				resp := <-answer
+				assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+				assert.ErrorIs(t, late, edgews.ErrShutdown)
+			})
+		})
+	}
+}
+
+// An object that takes another socket for each that ends, before and after Shutdown has closed all, does not hold it up. The last one is
+// told too.
+func TestShutdownOfReconnectingObjects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, nil, nil)
+		st := n.wake(n.NewUniqueID())
+		var last []string
+		var connect func()
+		connect = func() {
+			own, other := edgews.NewPair()
+			st.Hold(own)
+			own.OnMessage(func(edgews.MessageEvent) {})
+			own.OnClose(func(edgews.CloseEvent) { connect() })
+			other.OnClose(func(e edgews.CloseEvent) { last = append(last, closed(int(e.Code), e.Reason, e.WasClean)) })
+			acceptBoth(t, own, other)
+		}
+		_ = st.Do(t.Context(), func() error { connect(); return nil })
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, n.Shutdown(ctx))
+		assert.Less(t, time.Since(start), 2*time.Second)
+		synctest.Wait()
+		assert.Contains(t, last, closed(1012, "service restart", true))
+	})
+}
+
+// What an object takes after Shutdown has cut keeps nothing awake: a socket that it holds only then is as any other, and one that it has
+// held before and accepts only then is cut.
+func TestShutdownIsTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		held, other := edgews.NewPair()
+		late, theirs := edgews.NewPair()
+		n := newRooms(t, nil, func(r *room) {
+			r.close = func(ctx context.Context, _ *edgews.Socket, _ edgews.CloseEvent) error {
+				<-ctx.Done() // Shutdown has cut
+				r.st.Hold(late)
+				return late.Accept()
+			}
+		})
+		id := n.NewUniqueID()
+		n.joins(id)
+		n.state.Hold(held)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = n.Shutdown(ctx) // which cuts at once
+		synctest.Wait()
+		acceptBoth(t, held, other)
+		waitDone(t, held)
+		assert.ErrorContains(t, held.Err(), "1006")
+		waitDone(t, other)
+		require.NoError(t, theirs.Accept())
+		assert.Equal(t, edgews.Open, late.ReadyState())
+		synctest.Wait()
+		o, _ := n.info(id)
+		assert.Equal(t, edgews.ObjectHibernated, o.State, "%v", o.Pins)
+		late.Close(1000, "")
+		waitDone(t, theirs)
+	})
+}

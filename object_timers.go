@@ -12,11 +12,11 @@ const forgetAfter = 70 * time.Second
 // the object begins to wait until it hibernates or is forgotten. mu must be held.
 func (o *object) checkIdleLocked(was ObjectState) {
 	o.stateChangedLocked(was)
+	if o.isQuietLocked() {
+		o.quiet.broadcast()
+	}
 	if !o.queue.Idle() || o.isPinnedLocked() {
 		return
-	}
-	if len(o.registry.all) == 0 {
-		o.quiet.broadcast()
 	}
 	if o.ns.shutdown.currentPhase() == eventsCutOff { // the idle timers have stopped
 		o.unloadLocked()

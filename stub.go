@@ -38,7 +38,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.shutdown.refuses(r) {
 		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
 		return
 	}
 	if s.err != nil {

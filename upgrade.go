@@ -140,6 +140,9 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
+	if isShuttingDown(r.Context()) { // the request has waited for its object since before
+		return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
+	}
 	meter, object := meterFor(r.Context(), opts.Meter)
 	var admitted quotaPass
 	if object == nil { // or its Stub has asked
@@ -317,6 +320,8 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 		w.Header().Set("Allow", http.MethodGet)
 	case http.StatusTooManyRequests: // RFC 6585 §4
 		setRetryAfter(w.Header())
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")
