@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
@@ -20,6 +21,8 @@ const (
 	collect                  // at a fixed rate, with garbage collections and HTTP requests meanwhile
 	broadcast                // one to all
 	connect                  // connections, with one message each
+	flood                    // a quiet connection, while others send as fast as the server reads
+	blockers                 // a quiet connection, while the handlers of others sleep
 	idle                     // connections that say nothing any more
 	instructions             // under callgrind
 )
@@ -30,13 +33,16 @@ type Cell struct {
 	Name  string
 	Kind  kind
 
-	Size    int // of a message, in bytes; compressed ones are JSON documents of 1 KiB
-	Conns   int // in each process
-	Window  int // messages that wait for an answer on each connection
-	Rate    int // messages per second
+	Size    int          // of a message, in bytes; compressed ones are JSON documents of 1 KiB
+	Conns   int          // in each process; in a flood without the quiet one
+	Window  int          // messages that wait for an answer on each connection
+	Rate    int          // messages per second
+	Content load.Content // of a flood
 	Deflate server.Deflate
 	Level   int // of compression, which only edgews can be told; 0: the server's own
 	TLS     bool
+
+	AtLeast time.Duration // of the measured time, if the plan has less
 
 	Processes int // of an idle cell: a process may have too few descriptors for all connections
 	Messages  int // of an idle cell: on each connection, before it falls silent
@@ -66,6 +72,9 @@ func (c Cell) offer() string {
 	return ""
 }
 
+// floodTime is enough for two hundred echoes on the quiet connection, of which the slowest two are beyond p99.
+const floodTime = 2 * time.Second
+
 // cells are all there are. Forty compressed messages fill every window. Where the descriptor limit is 20 000, as is common, a hundred thousand connections take six
 // processes.
 var cells = []Cell{
@@ -88,6 +97,12 @@ var cells = []Cell{
 	{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
 	{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
 	{Group: "deflate", Name: "takeover, level 6", Conns: 64, Window: 1, Deflate: server.Takeover, Level: 6},
+	{Group: "flood", Name: "no flood", Kind: flood, AtLeast: floodTime},
+	{Group: "flood", Name: "128 B", Kind: flood, Conns: 100, Content: load.Small, AtLeast: floodTime},
+	{Group: "flood", Name: "100 fragments", Kind: flood, Conns: 100, Content: load.Fragments, AtLeast: floodTime},
+	{Group: "flood", Name: "deflate", Kind: flood, Conns: 100, Content: load.Compressed, Deflate: server.Reset, AtLeast: floodTime},
+	{Group: "flood", Name: "1 MiB in 1 KiB", Kind: flood, Conns: 100, Content: load.Bombs, Deflate: server.Reset, AtLeast: floodTime},
+	{Group: "blockers", Name: "500 handlers sleep 20 ms", Kind: blockers, Conns: 500, Content: load.Answered, AtLeast: floodTime},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
 	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},

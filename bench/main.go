@@ -38,6 +38,8 @@ func dispatch(args []string) error {
 			return server.Main(args[1:])
 		case "hold":
 			return load.HoldMain(args[1:])
+		case "flood":
+			return load.FloodMain(args[1:])
 		}
 	}
 	return compareAll(args)

@@ -39,6 +39,8 @@ type bench struct {
 // visit measures one server in one cell.
 func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sample, error) {
 	switch c.Kind {
+	case flood, blockers:
+		return b.flood(ctx, c, s)
 	case idle:
 		return b.idle(ctx, c, s)
 	case instructions:
@@ -49,8 +51,12 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	if c.Kind == ping {
 		script = load.Pings(s.Raw, c.Size, c.Window)
 	}
+	work := server.Echo
+	if c.Kind == broadcast {
+		work = server.Broadcast
+	}
 	p, err := startServer(ctx, b.serverCore, s, server.Config{
-		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
+		Peer: s.Name, Work: work, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
 	})
 	if err != nil {
 		return nil, err
@@ -81,10 +87,10 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	if c.Kind == collect {
 		return b.collect(e, c, p)
 	}
-	work := worker(e, c)
-	result, err := b.window(c, s, p, work)
+	run := worker(e, c)
+	result, err := b.window(c, s, p, run)
 	if err == nil && first && b.syscalls && c.Conns <= 1000 {
-		err = countCalls(p.pid(), result, work)
+		err = countCalls(p.pid(), result, run)
 	}
 	return result, err
 }

@@ -22,7 +22,7 @@ func nodeWS() subject {
 		orders:  true,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			args := []string{"--expose-gc", filepath.Join(nodeDir(), "ws.js")}
-			if c.Broadcast {
+			if c.Work == server.Broadcast {
 				args = append(args, "broadcast")
 			}
 			if c.Deflate != server.Plain {
@@ -52,6 +52,8 @@ func goOnly(c Cell) string {
 		return "no callgrind with a just-in-time compiler"
 	case collect:
 		return "a collector of another kind"
+	case flood, blockers:
+		return "no such handler"
 	}
 	return ""
 }

@@ -23,6 +23,8 @@ const (
 	asleep                   // % of a core that a server uses whose connections are idle
 	instr                    // user instructions per message
 	requestP50               // ms that an HTTP request takes that collects garbage
+	slowest                  // µs, of all latencies
+	flooded                  // messages per second that a flood gets through
 	requestMax               // ms, the slowest of them
 )
 

@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
 // TestMain lets the servers run in processes of this very program, as they do outside of tests.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "hold") {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "hold" || os.Args[1] == "flood") {
 		main()
 		return
 	}
@@ -34,6 +35,12 @@ var smoke = []Cell{
 	{Group: "deflate", Name: "reset", Conns: 2, Window: 1, Deflate: "reset"},
 	{Group: "deflate", Name: "takeover", Conns: 2, Window: 1, Deflate: "takeover"},
 	{Group: "deflate", Name: "level", Conns: 2, Window: 1, Deflate: "takeover", Level: 6},
+	{Group: "flood", Name: "none", Kind: flood},
+	{Group: "flood", Name: "small", Kind: flood, Conns: 3, Content: load.Small},
+	{Group: "flood", Name: "fragments", Kind: flood, Conns: 3, Content: load.Fragments},
+	{Group: "flood", Name: "compressed", Kind: flood, Conns: 3, Content: load.Compressed, Deflate: "reset"},
+	{Group: "flood", Name: "bombs", Kind: flood, Conns: 3, Content: load.Bombs, Deflate: "reset"},
+	{Group: "blockers", Name: "3 handlers", Kind: blockers, Conns: 3, Content: load.Answered},
 	{Group: "connect", Name: "connect", Kind: connect},
 }
 
@@ -54,8 +61,15 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 				t.Error(n)
 			}
 			for _, c := range smoke {
+				if s.skip(c) != "" {
+					continue
+				}
 				got := b.results[at(c, s)]
-				if s.skip(c) == "" && (len(got) != 1 || got[0][p50] <= 0) {
+				if len(got) != 1 || got[0][p50] <= 0 {
+					t.Errorf("%s: %v", c, got)
+					continue
+				}
+				if _, ok := got[0][flooded]; ok != (c.Content != "") {
 					t.Errorf("%s: %v", c, got)
 				}
 			}

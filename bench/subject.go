@@ -57,6 +57,8 @@ func goSubject(p server.Peer) subject {
 				return levelOfItsOwn
 			case c.TLS && p.NoTLS:
 				return "no TLS"
+			case c.Kind == flood && !p.CanCount, c.Kind == blockers && !p.CanBlock:
+				return "no such handler"
 			}
 			return ""
 		},

@@ -27,6 +27,8 @@ var tables = []table{
 	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
 	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
 	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
+	{"A quiet connection beside 100 that send as fast as the server reads, ms: p50 / p99 / slowest; messages/s of the 100", "flood", quietLatency},
+	{"A quiet connection beside 500 whose handlers sleep, ms: p50 / p99 / slowest; messages/s of the 500", "blockers", quietLatency},
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
 	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections (callgrind)", "instructions", one(instr, "%.0f")},

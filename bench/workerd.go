@@ -22,7 +22,7 @@ func workerd() subject {
 		missing: missing,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			socket := "http"
-			if c.Broadcast {
+			if c.Work == server.Broadcast {
 				socket = "broadcast"
 			}
 			addr, err := freeAddr()

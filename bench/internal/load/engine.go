@@ -39,6 +39,9 @@ type conn struct {
 	check  checker
 }
 
+// waiting reports whether answers to the batch are outstanding.
+func (c *conn) waiting() bool { return c.batch != nil && c.check.messages < len(c.batch.want) }
+
 // timerID is the number under which the timer's events arrive.
 const timerID = -1
 

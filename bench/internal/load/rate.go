@@ -90,7 +90,7 @@ func (r *rate) idle() *conn {
 	for range r.e.conns {
 		c := &r.e.conns[r.next]
 		r.next = (r.next + 1) % len(r.e.conns)
-		if c.batch == nil || c.check.messages == len(c.batch.want) {
+		if !c.waiting() {
 			return c
 		}
 	}

@@ -35,6 +35,22 @@ func Echo(raw bool, size, window int) *Script {
 	return s
 }
 
+// Texts returns a script of text messages of one size, in ASCII.
+func Texts(size int) *Script {
+	s := &Script{}
+	random := rand.New(rand.NewPCG(uint64(size), 0))
+	for range variants {
+		p := bytesOf(random, size)
+		for i := range p {
+			p[i] = 'a' + p[i]%26
+		}
+		var b Batch
+		b.add(text, p, random.Uint32(), false)
+		s.Batches = append(s.Batches, b)
+	}
+	return s
+}
+
 // Pings returns a script of pings of one size, up to 125 bytes, a number of them at a time. With more than
 // one, a server may answer the last and leave out the rest (RFC 6455 §5.5.3).
 func Pings(raw bool, size, window int) *Script {

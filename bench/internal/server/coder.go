@@ -15,8 +15,11 @@ func serveCoderTuned(l net.Listener, c Config) error { return coder(l, c, coderE
 
 func coder(l net.Listener, c Config, serve func(context.Context, *websocket.Conn)) error {
 	opts := &websocket.AcceptOptions{CompressionMode: coderCompression(c.Deflate)}
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		serve = coderBroadcast(new(hub[*websocket.Conn]))
+	case c.Work.mixed():
+		serve = coderMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, opts)
@@ -63,6 +66,23 @@ func coderEchoTuned(ctx context.Context, conn *websocket.Conn) {
 		}
 		if err := conn.Write(ctx, typ, kept); err != nil {
 			return
+		}
+	}
+}
+
+func coderMixed(w Work) func(context.Context, *websocket.Conn) {
+	return func(ctx context.Context, conn *websocket.Conn) {
+		for {
+			typ, p, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			if !w.answers(typ == websocket.MessageText) {
+				continue
+			}
+			if err := conn.Write(ctx, typ, p); err != nil {
+				return
+			}
 		}
 	}
 }

@@ -12,13 +12,19 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// Stats is what a Go server says about its memory.
+// Stats is what a Go server reports about its memory and its messages.
 type Stats struct {
-	Mallocs uint64 // objects allocated so far
-	Bytes   uint64 // and their size
+	Mallocs  uint64 // objects allocated so far
+	Bytes    uint64 // and their size
+	Messages int64  // binary messages handled so far, with Count or Block
+
+	At time.Duration // since the process started
 }
+
+var started = time.Now()
 
 // control answers one line of orders with one line, until there are no more:
 //
@@ -84,6 +90,6 @@ func collectOnRequest() (string, error) {
 func stats() (string, error) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	line, err := json.Marshal(Stats{Mallocs: m.Mallocs, Bytes: m.TotalAlloc})
+	line, err := json.Marshal(Stats{Mallocs: m.Mallocs, Bytes: m.TotalAlloc, Messages: received.Load(), At: time.Since(started)})
 	return string(line), err
 }

@@ -11,8 +11,11 @@ import (
 func serveEdgews(l net.Listener, c Config) error {
 	opts := edgewsOptions(c)
 	listen := edgewsEcho
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		listen = edgewsBroadcast(new(hub[*edgews.Socket]))
+	case c.Work.mixed():
+		listen = edgewsMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, opts)
@@ -35,6 +38,16 @@ func edgewsEcho(s *edgews.Socket) {
 	s.OnMessage(func(e edgews.MessageEvent) {
 		_ = e.Target.Write(context.Background(), e.Kind, e.Data)
 	})
+}
+
+func edgewsMixed(w Work) func(*edgews.Socket) {
+	return func(s *edgews.Socket) {
+		s.OnMessage(func(e edgews.MessageEvent) {
+			if w.answers(e.Kind == edgews.Text) {
+				_ = e.Target.Write(context.Background(), e.Kind, e.Data)
+			}
+		})
+	}
 }
 
 func edgewsBroadcast(all *hub[*edgews.Socket]) func(*edgews.Socket) {

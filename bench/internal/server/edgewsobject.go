@@ -13,11 +13,11 @@ import (
 func serveEdgewsObject(l net.Listener, c Config) error {
 	opts := edgewsOptions(c)
 	n := edgews.NewNamespace("bench", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
-		return &edgewsObject{opts, c.Broadcast, st}, nil
+		return &edgewsObject{opts, c.Work, st}, nil
 	}, nil)
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		id := n.IDFromName("everybody")
-		if !c.Broadcast {
+		if c.Work != Broadcast {
 			id = n.NewUniqueID()
 		}
 		n.Get(id).ServeHTTP(w, r)
@@ -25,9 +25,9 @@ func serveEdgewsObject(l net.Listener, c Config) error {
 }
 
 type edgewsObject struct {
-	opts      *edgews.UpgradeOptions
-	broadcast bool
-	st        *edgews.State
+	opts *edgews.UpgradeOptions
+	work Work
+	st   *edgews.State
 }
 
 func (o *edgewsObject) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -39,8 +39,14 @@ func (o *edgewsObject) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *edgewsObject) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
-	if o.broadcast {
+	switch {
+	case o.work == Broadcast:
 		o.st.Broadcast(edgews.Prepare(m.Kind, m.Data))
+		return nil
+	case o.work.mixed():
+		if o.work.answers(m.Kind == edgews.Text) {
+			_ = s.Write(ctx, m.Kind, m.Data) // fails when the flood ends while this handler sleeps
+		}
 		return nil
 	}
 	return s.Write(ctx, m.Kind, m.Data)

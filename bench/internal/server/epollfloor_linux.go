@@ -39,7 +39,7 @@ func serveEpollFloor(l net.Listener, c Config) error {
 	}
 	e := &epollFloor{
 		poll: poll, listen: int(f.Fd()), buf: make([]byte, max(512<<10, c.Buffer)),
-		unsent: map[int][]byte{}, broadcast: c.Broadcast, in: map[int]*splitter{},
+		unsent: map[int][]byte{}, broadcast: c.Work == Broadcast, in: map[int]*splitter{},
 	}
 	if err := e.watch(e.listen, unix.EPOLLIN); err != nil {
 		return err

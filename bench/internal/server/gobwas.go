@@ -13,8 +13,12 @@ import (
 func serveGobwas(l net.Listener, c Config) error {
 	serve := gobwasEcho
 	switch {
-	case c.Broadcast:
+	case c.Work == Broadcast:
 		serve = gobwasBroadcast(new(hub[net.Conn]))
+	case c.Work.mixed() && c.Deflate == Plain:
+		serve = gobwasMixed(c.Work)
+	case c.Work.mixed():
+		serve = gobwasMixedDeflate(c.Work)
 	case c.Deflate != Plain:
 		serve = gobwasEchoDeflate
 	}
@@ -64,6 +68,48 @@ func gobwasEchoDeflate(conn net.Conn) {
 		}
 		if err := ws.WriteFrame(conn, answer); err != nil {
 			return
+		}
+	}
+}
+
+func gobwasMixed(w Work) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			p, op, err := wsutil.ReadClientData(conn)
+			if err != nil {
+				return
+			}
+			if !w.answers(op == ws.OpText) {
+				continue
+			}
+			if err := wsutil.WriteServerMessage(conn, op, p); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// gobwasMixedDeflate sends nothing back compressed: the text messages come from a connection without compression.
+func gobwasMixedDeflate(w Work) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			//lint:ignore SA1019 it is what the library's README has for compression, and the load is ours
+			f, err := ws.ReadFrame(conn)
+			if err != nil || f.Header.OpCode.IsControl() {
+				return
+			}
+			f = ws.UnmaskFrameInPlace(f)
+			if f.Header.Rsv1() {
+				if f, err = wsflate.DecompressFrame(f); err != nil {
+					return
+				}
+			}
+			if !w.answers(f.Header.OpCode == ws.OpText) {
+				continue
+			}
+			if err := wsutil.WriteServerMessage(conn, f.Header.OpCode, f.Payload); err != nil {
+				return
+			}
 		}
 	}
 }

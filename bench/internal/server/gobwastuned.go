@@ -19,7 +19,7 @@ func serveGobwasTuned(l net.Listener, c Config) error {
 	serve := (*gobwasConn).echo
 	var everybody hub[net.Conn]
 	switch {
-	case c.Broadcast:
+	case c.Work == Broadcast:
 		serve = func(g *gobwasConn) error { gobwasBroadcast(&everybody)(g.conn); return nil }
 	case c.Deflate != Plain:
 		serve = (*gobwasConn).echoDeflate

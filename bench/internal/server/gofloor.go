@@ -7,7 +7,7 @@ import (
 )
 
 func serveGoFloor(l net.Listener, c Config) error {
-	if c.Broadcast {
+	if c.Work == Broadcast {
 		return accept(l, goFloorBroadcast(new(hub[net.Conn])))
 	}
 	return accept(l, func(conn net.Conn) {

@@ -21,8 +21,11 @@ func serveGorillaTuned(l net.Listener, c Config) error {
 
 func gorilla(l net.Listener, c Config, upgrader websocket.Upgrader, serve func(*websocket.Conn)) error {
 	upgrader.EnableCompression = c.Deflate == Reset
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		serve = gorillaBroadcast(new(hub[*websocket.Conn]))
+	case c.Work.mixed():
+		serve = gorillaMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
@@ -58,6 +61,23 @@ func gorillaEchoTuned(conn *websocket.Conn) {
 		}
 		if err := conn.WriteMessage(typ, kept); err != nil {
 			return
+		}
+	}
+}
+
+func gorillaMixed(w Work) func(*websocket.Conn) {
+	return func(conn *websocket.Conn) {
+		for {
+			typ, p, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			if !w.answers(typ == websocket.TextMessage) {
+				continue
+			}
+			if err := conn.WriteMessage(typ, p); err != nil {
+				return
+			}
 		}
 	}
 }

@@ -9,8 +9,11 @@ import (
 
 func serveGws(l net.Listener, c Config) error {
 	var handler gws.Event = gwsEcho{}
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		handler = &gwsBroadcast{}
+	case c.Work.mixed():
+		handler = gwsMixed{work: c.Work}
 	}
 	upgrader := gws.NewUpgrader(handler, &gws.ServerOption{PermessageDeflate: gws.PermessageDeflate{
 		Enabled:               c.Deflate != Plain,
@@ -35,6 +38,18 @@ func (gwsEcho) OnMessage(conn *gws.Conn, m *gws.Message) {
 
 // OnPing says what the ping said, which the built-in handler does not.
 func (gwsEcho) OnPing(conn *gws.Conn, p []byte) { _ = conn.WritePong(p) }
+
+type gwsMixed struct {
+	gws.BuiltinEventHandler
+	work Work
+}
+
+func (h gwsMixed) OnMessage(conn *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	if h.work.answers(m.Opcode == gws.OpcodeText) {
+		_ = conn.WriteMessage(m.Opcode, m.Bytes())
+	}
+}
 
 type gwsBroadcast struct {
 	gws.BuiltinEventHandler

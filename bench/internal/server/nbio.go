@@ -21,9 +21,16 @@ func nbio(l net.Listener, c Config, executor func(func())) error {
 	logging.SetLevel(logging.LevelError)
 	upgrader := websocket.NewUpgrader()
 	upgrader.EnableCompression(c.Deflate == Reset)
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		nbioBroadcast(upgrader)
-	} else {
+	case c.Work.mixed():
+		upgrader.OnMessage(func(conn *websocket.Conn, typ websocket.MessageType, p []byte) {
+			if c.Work.answers(typ == websocket.TextMessage) {
+				_ = conn.WriteMessage(typ, p)
+			}
+		})
+	default:
 		upgrader.OnMessage(func(conn *websocket.Conn, typ websocket.MessageType, p []byte) {
 			_ = conn.WriteMessage(typ, p)
 		})
