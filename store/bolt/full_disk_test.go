@@ -16,7 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// writer puts what a request names.
+// writer puts the key that a request names.
 type writer struct{ storage *edgews.Storage }
 
 func (wr writer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -25,7 +25,7 @@ func (wr writer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// What objects were told to be stored is there, although the disk became full and Shutdown cut what was under way.
+// Keys whose Put has returned nil are in the file, although the disk became full and Shutdown interrupted running requests.
 func TestPutWhileShutdownCutsOnAFullDisk(t *testing.T) {
 	for round := range 10 {
 		path := filepath.Join(t.TempDir(), "objects.db")
