@@ -12,15 +12,15 @@ type extension struct {
 	params []param
 }
 
-// param is "name" or "name=value"; a value is never empty, with or without quotes.
+// param is "name" or "name=value". A given value is never empty, with or without quotes.
 type param struct {
 	name, value string
 }
 
 var errSyntax = errors.New("not in the form of RFC 6455 §9.1")
 
-// extensions goes through the elements of all header lines, which are one list (RFC 9110 §5.3). A malformed
-// element comes with an error and does not keep the next from being read.
+// extensions yields the elements of all header lines, which are one list (RFC 9110 §5.3). A malformed element is yielded with an
+// error, and the iteration goes on.
 func extensions(lines []string) iter.Seq2[extension, error] {
 	return func(yield func(extension, error) bool) {
 		for _, line := range lines {
@@ -64,7 +64,7 @@ func parseParam(s string) (p param, ok bool) {
 	return p, isToken(p.name) && isToken(p.value)
 }
 
-// split cuts s at every sep that is not inside a quoted string, and trims the parts.
+// split cuts s at every sep outside quoted strings, and trims the parts.
 func split(s string, sep byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for {
@@ -81,8 +81,8 @@ func split(s string, sep byte) iter.Seq[string] {
 	}
 }
 
-// unquotedIndex is the place of the first c in s outside quoted strings, or -1. A quoted string that is never
-// closed takes the rest of s.
+// unquotedIndex returns the index of the first c in s outside quoted strings, or -1. A quoted string without an end is as long as the
+// rest of s.
 func unquotedIndex(s string, c byte) int {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -98,7 +98,7 @@ func unquotedIndex(s string, c byte) int {
 	return -1
 }
 
-// unquote reads a quoted-string (RFC 9110 §5.6.4) that is all of s.
+// unquote parses s, which must be one quoted-string (RFC 9110 §5.6.4).
 func unquote(s string) (value string, ok bool) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -118,7 +118,7 @@ func unquote(s string) (value string, ok bool) {
 // trim removes the optional whitespace of RFC 9110 §5.6.3.
 func trim(s string) string { return strings.Trim(s, " \t") }
 
-// isToken says whether s is a token (RFC 9110 §5.6.2).
+// isToken reports whether s is a token (RFC 9110 §5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {

@@ -5,20 +5,19 @@ import (
 	"strconv"
 )
 
-// terms are the parameters of one offer, or of the answer to one.
-type terms struct {
+// extensionParams are the parameters of an offer or of an answer.
+type extensionParams struct {
 	Params
 
-	// ClientMaxWindowBits is stated, with a value or (in an offer only) without.
+	// clientWindow: client_max_window_bits is present, with a value or (in an offer only) without.
 	clientWindow bool
 }
 
-// readTerms reads the parameters of a permessage-deflate element. The names are compared as they are, upper
-// and lower case, as the Workers runtime does.
-func readTerms(params []param) (t terms, err error) {
+// parseExtensionParams parses the parameters of a permessage-deflate element. Names are case-sensitive, as in the Workers runtime.
+func parseExtensionParams(params []param) (t extensionParams, err error) {
 	seen := make(map[string]bool, len(params))
 	for _, p := range params {
-		// RFC 7692 §7.1: multiple parameters with the same name decline the offer, or fail the answer.
+		// RFC 7692 §7.1: an offer with a repeated parameter is declined, an answer with one fails the connection.
 		if seen[p.name] {
 			return t, fmt.Errorf("%s is there twice", p.name)
 		}
@@ -30,7 +29,7 @@ func readTerms(params []param) (t terms, err error) {
 	return t, nil
 }
 
-func (t *terms) set(p param) (ok bool) {
+func (t *extensionParams) set(p param) (ok bool) {
 	switch p.name {
 	case serverNoContextTakeover:
 		t.ServerNoContextTakeover = true
@@ -49,7 +48,7 @@ func (t *terms) set(p param) (ok bool) {
 	return false
 }
 
-// parseBits reads a decimal integer without leading zeroes between 8 and 15 (RFC 7692 §7.1.2).
+// parseBits parses a decimal integer from 8 to 15 without leading zeros (RFC 7692 §7.1.2).
 func parseBits(s string) (bits int, ok bool) {
 	bits, err := strconv.Atoi(s)
 	if err != nil || bits < minBits || bits > maxBits || strconv.Itoa(bits) != s {

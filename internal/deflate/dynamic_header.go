@@ -1,11 +1,11 @@
 package deflate
 
-// preamble is what a block with codes of its own begins with: the lengths of the codes, from which the peer makes
-// them (RFC 1951 §3.2.7). The lengths of literals and distances are one row, in which runs are symbols too;
-// their code comes first.
-type preamble struct {
-	row          [numLiterals + numDistances]uint8
-	numLiterals  int // in the row, the distances follow
+// dynamicHeader is the header of a block with dynamic codes: the lengths of the codewords, from which the peer makes the codes
+// (RFC 1951 §3.2.7). The lengths of the literal code and of the distance code are one sequence, in which runs are symbols. It is
+// written with a Huffman code of its own, whose lengths come first.
+type dynamicHeader struct {
+	codeLens     [numLiterals + numDistances]uint8
+	numLiterals  int // in codeLens, before the distances
 	numDistances int
 
 	runs    [numLiterals + numDistances]run
@@ -13,13 +13,13 @@ type preamble struct {
 	counts  [numLengths]uint16 // of the symbols of runs
 	lens    [numLengths]uint8  // of their codewords
 	words   [numLengths]codeword
-	numLens int // that are written, in lengthOrder
+	numLens int // how many lens are written, in lengthOrder
 }
 
-// run is a symbol for lengths, with how often, if it is one of those that repeat.
+// run is a symbol of codeLens. more is the value of its extra bits if it is one that repeats.
 type run struct{ symbol, more uint8 }
 
-// The symbols that repeat, and how many bits say how often.
+// The symbols that repeat a length. repeatExtra is the number of their extra bits.
 const (
 	repeatLast  = 16 // 3 to 6 times
 	repeatZero  = 17 // 3 to 10 times
@@ -28,18 +28,18 @@ const (
 
 var repeatExtra = [numLengths]uint8{repeatLast: 2, repeatZero: 3, repeatZeros: 7}
 
-// plan makes codes for what was counted, and returns how many bits both the symbols and the preamble take.
-func (p *preamble) plan(c *coder, dynamic *codes, n *counts) int {
-	size := c.code(dynamic.literals[:], p.row[:numLiterals], n.literals[:], maxLiteralBits)
-	p.numLiterals = used(p.row[:numLiterals], endOfBlock+1)
-	distances := p.row[p.numLiterals:][:numDistances]
+// plan makes codes for the counted symbols, and returns the size of the symbols and the header in bits.
+func (p *dynamicHeader) plan(c *huffmanCoder, dynamic *codes, n *symbolCounts) int {
+	size := c.code(dynamic.literals[:], p.codeLens[:numLiterals], n.literals[:], maxLiteralBits)
+	p.numLiterals = used(p.codeLens[:numLiterals], endOfBlock+1)
+	distances := p.codeLens[p.numLiterals:][:numDistances]
 	size += c.code(dynamic.distances[:], distances, n.distances[:], maxDistanceBits)
 	p.numDistances = used(distances, 0)
 	if p.numDistances == 0 {
-		// Not every inflater knows a block without distances.
+		// Some inflaters refuse a block without a distance code.
 		distances[0], p.numDistances = 1, 1
 	}
-	p.fold()
+	p.findRuns()
 	size += c.code(p.words[:], p.lens[:], p.counts[:], maxLengthBits)
 	p.numLens = numLengths
 	for p.numLens > 4 && p.lens[lengthOrder[p.numLens-1]] == 0 {
@@ -51,7 +51,7 @@ func (p *preamble) plan(c *coder, dynamic *codes, n *counts) int {
 	return size + 5 + 5 + 4 + 3*p.numLens
 }
 
-// used returns the number of lens without the zeros behind, but at least least.
+// used returns the number of lens without trailing zeros, but at least least.
 func used(lens []uint8, least int) int {
 	n := len(lens)
 	for n > least && lens[n-1] == 0 {
@@ -60,16 +60,16 @@ func used(lens []uint8, least int) int {
 	return n
 }
 
-// fold finds the runs of the row.
-func (p *preamble) fold() {
+// findRuns turns codeLens into runs.
+func (p *dynamicHeader) findRuns() {
 	p.counts, p.numRuns = [numLengths]uint16{}, 0
-	row := p.row[:p.numLiterals+p.numDistances]
-	for len(row) > 0 {
-		length, n := row[0], 1
-		for n < len(row) && row[n] == length {
+	lens := p.codeLens[:p.numLiterals+p.numDistances]
+	for len(lens) > 0 {
+		length, n := lens[0], 1
+		for n < len(lens) && lens[n] == length {
 			n++
 		}
-		row = row[n:]
+		lens = lens[n:]
 		if length == 0 {
 			p.zeros(n)
 		} else {
@@ -78,7 +78,7 @@ func (p *preamble) fold() {
 	}
 }
 
-func (p *preamble) zeros(n int) {
+func (p *dynamicHeader) zeros(n int) {
 	for ; n >= 11; n -= min(n, 138) {
 		p.add(repeatZeros, min(n, 138)-11)
 	}
@@ -91,7 +91,7 @@ func (p *preamble) zeros(n int) {
 	}
 }
 
-func (p *preamble) repeat(length uint8, n int) {
+func (p *dynamicHeader) repeat(length uint8, n int) {
 	p.add(length, 0)
 	for n--; n >= 3; n -= min(n, 6) {
 		p.add(repeatLast, min(n, 6)-3)
@@ -101,14 +101,14 @@ func (p *preamble) repeat(length uint8, n int) {
 	}
 }
 
-func (p *preamble) add(symbol uint8, more int) {
+func (p *dynamicHeader) add(symbol uint8, more int) {
 	p.runs[p.numRuns] = run{symbol, uint8(more)}
 	p.numRuns++
 	p.counts[symbol]++
 }
 
-// write writes what was planned.
-func (p *preamble) write(w *bitWriter) {
+// write writes the header that plan has made.
+func (p *dynamicHeader) write(w *bitWriter) {
 	w.put(uint64(p.numLiterals-(endOfBlock+1)), 5)
 	w.put(uint64(p.numDistances-1), 5)
 	w.put(uint64(p.numLens-4), 4)

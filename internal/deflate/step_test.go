@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// large are messages of many steps, of all kinds of blocks.
+// large returns messages of many steps, with blocks of all types.
 func large() map[string][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 300<<10)
@@ -55,7 +55,7 @@ func TestSteps(t *testing.T) {
 				decompressor := func() *Decompressor {
 					var d Decompressor
 					d.Init(15, true)
-					d.hist.roll(hist, maxWindow)
+					d.hist.add(hist, maxWindow)
 					return &d
 				}
 				d := decompressor()
@@ -111,7 +111,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// FuzzSteps: whatever the payload is, the ways to inflate it agree.
+// FuzzSteps: all ways to inflate a payload agree.
 func FuzzSteps(f *testing.F) {
 	for _, text := range large() {
 		f.Add(flated(text, nil))
@@ -126,7 +126,7 @@ func FuzzSteps(f *testing.F) {
 		var got []byte
 		_, skipErr := e.Skip(make([]byte, 0, step), payload, limit, func(p []byte) error { got = append(got, p...); return nil })
 		require.Equal(t, err == nil, skipErr == nil, "%v, %v", err, skipErr)
-		if err == nil { // otherwise a distance may be wrong, which Size does not see
+		if err == nil { // otherwise a distance may be wrong, which Size does not check
 			require.NoError(t, sizeErr)
 			require.Equal(t, len(want), n)
 			require.True(t, bytes.Equal(want, got))
