@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flood is what a process does that keeps a server busy while another process measures the latency of a quiet connection.
+// Flood configures a process that keeps a server busy while another process measures the latency of a quiet connection.
 type Flood struct {
 	Target  Target
 	Conns   int
@@ -58,8 +58,8 @@ func ParseFlood(args []string) (Flood, error) {
 	return f, s.Parse(args)
 }
 
-// FloodMain is that process: it prints "ready" when all connections are open, floods the server, and ends with its standard
-// input. If a connection ends earlier, it prints why and fails.
+// FloodMain runs that process. It prints "ready" when all connections are open, floods the server, and exits at the end of its standard
+// input. It returns an error if a connection fails before.
 func FloodMain(args []string) error {
 	f, err := ParseFlood(args)
 	if err != nil {
@@ -195,7 +195,7 @@ func newFlooder(c *Conns, p []byte) (*flooder, error) {
 // run returns when a connection fails.
 func (f *flooder) run() error {
 	for {
-		events, err := f.poll.wait(forever)
+		events, err := f.poll.wait(noTimeout)
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // Probe sends one batch on the first connection at each tick of a timer, for a time, and skips a tick while an answer is
-// outstanding. The first batch leaves at once. Latency counts from when a batch was sent. An answer that is still outstanding at
-// the end counts with the time it has taken so far; the next Probe goes on waiting for it.
+// outstanding. The first batch is sent at once. Latency counts from when a batch was sent. An answer that is still outstanding at
+// the end counts with the time it has taken so far; the next Probe continues to wait for it.
 func (e *Engine) Probe(period, d time.Duration) (Report, error) {
 	if err := e.startTimer(period); err != nil {
 		return Report{}, err
@@ -19,7 +19,7 @@ func (e *Engine) Probe(period, d time.Duration) (Report, error) {
 	deadline := e.now() + d
 	e.finished = func(*conn) error { return nil }
 	e.ticked = func(int) error { return e.probe(deadline) }
-	e.busy = 1 // the run itself, until the deadline
+	e.busy = 1 // counts as a connection until the deadline, so that the run goes on
 	if e.conns[0].waiting() {
 		e.busy++
 	}

@@ -10,14 +10,14 @@ import (
 
 func serveCoder(l net.Listener, c Config) error { return coder(l, c, coderEcho) }
 
-// serveCoderTuned keeps its read buffer.
+// serveCoderTuned reuses its read buffer.
 func serveCoderTuned(l net.Listener, c Config) error { return coder(l, c, coderEchoTuned) }
 
 func coder(l net.Listener, c Config, serve func(context.Context, *websocket.Conn)) error {
 	opts := &websocket.AcceptOptions{CompressionMode: coderCompression(c.Deflate)}
 	switch {
 	case c.Work == Broadcast:
-		serve = coderBroadcast(new(hub[*websocket.Conn]))
+		serve = coderBroadcast(new(broadcastGroup[*websocket.Conn]))
 	case c.Work.mixed():
 		serve = coderMixed(c.Work)
 	}
@@ -87,15 +87,15 @@ func coderMixed(w Work) func(context.Context, *websocket.Conn) {
 	}
 }
 
-func coderBroadcast(all *hub[*websocket.Conn]) func(context.Context, *websocket.Conn) {
+func coderBroadcast(all *broadcastGroup[*websocket.Conn]) func(context.Context, *websocket.Conn) {
 	return func(ctx context.Context, conn *websocket.Conn) {
-		all.join(conn)
+		all.add(conn)
 		for {
 			typ, p, err := conn.Read(ctx)
 			if err != nil {
 				return
 			}
-			all.each(func(conn *websocket.Conn) { _ = conn.Write(ctx, typ, p) })
+			all.send(func(conn *websocket.Conn) { _ = conn.Write(ctx, typ, p) })
 		}
 	}
 }

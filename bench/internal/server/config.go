@@ -5,12 +5,12 @@ import (
 	"strconv"
 )
 
-// Deflate says what a server agrees to when it is offered permessage-deflate.
+// Deflate says to which parameters of permessage-deflate a server agrees.
 type Deflate string
 
-// The three ways a cell can be compressed.
+// The compression of a cell.
 const (
-	Plain    Deflate = ""         // not at all
+	Plain    Deflate = ""         // none
 	Reset    Deflate = "reset"    // without context takeover, in both directions
 	Takeover Deflate = "takeover" // with context takeover, in both directions
 )
@@ -27,7 +27,7 @@ const (
 	Block     Work = "block"     // sleep for blockTime in the handler of a binary message, and then send it back
 )
 
-// Config is how one server is to be run. It travels to the server's process as flags.
+// Config configures a server. It is passed to the server's process as flags.
 type Config struct {
 	Peer    string
 	Work    Work
@@ -53,11 +53,11 @@ func (c Config) Args() []string {
 func Parse(args []string) (Config, error) {
 	var c Config
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	f.StringVar(&c.Peer, "peer", "", "which server to be")
+	f.StringVar(&c.Peer, "peer", "", "name of the server")
 	f.StringVar((*string)(&c.Work), "work", "", "what to do with messages, if not to send them back: broadcast, count or block")
-	f.BoolVar(&c.TLS, "tls", false, "serve TLS with a certificate made on the spot")
-	f.StringVar((*string)(&c.Deflate), "deflate", "", "what to agree to: reset or takeover")
-	f.IntVar(&c.Level, "level", 0, "of edgews' compression")
+	f.BoolVar(&c.TLS, "tls", false, "serve TLS with a new certificate")
+	f.StringVar((*string)(&c.Deflate), "deflate", "", "compression to agree to: reset or takeover")
+	f.IntVar(&c.Level, "level", 0, "level of edgews' compression")
 	f.IntVar(&c.Buffer, "buffer", 0, "read buffer of the servers that do not parse")
 	return c, f.Parse(args)
 }

@@ -13,7 +13,7 @@ func serveEdgews(l net.Listener, c Config) error {
 	listen := edgewsEcho
 	switch {
 	case c.Work == Broadcast:
-		listen = edgewsBroadcast(new(hub[*edgews.Socket]))
+		listen = edgewsBroadcast(new(broadcastGroup[*edgews.Socket]))
 	case c.Work.mixed():
 		listen = edgewsMixed(c.Work)
 	}
@@ -50,12 +50,12 @@ func edgewsMixed(w Work) func(*edgews.Socket) {
 	}
 }
 
-func edgewsBroadcast(all *hub[*edgews.Socket]) func(*edgews.Socket) {
+func edgewsBroadcast(all *broadcastGroup[*edgews.Socket]) func(*edgews.Socket) {
 	return func(s *edgews.Socket) {
-		all.join(s)
+		all.add(s)
 		s.OnMessage(func(e edgews.MessageEvent) {
 			p := edgews.Prepare(e.Kind, e.Data)
-			all.each(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
+			all.send(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
 		})
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// serveGobwas is the README's way: wsutil, and wsflate's helper, on the connection itself.
+// serveGobwas is the server of the README: wsutil, and wsflate's helper, on the connection itself.
 func serveGobwas(l net.Listener, c Config) error {
 	serve := gobwasEcho
 	switch {
 	case c.Work == Broadcast:
-		serve = gobwasBroadcast(new(hub[net.Conn]))
+		serve = gobwasBroadcast(new(broadcastGroup[net.Conn]))
 	case c.Work.mixed() && c.Deflate == Plain:
 		serve = gobwasMixed(c.Work)
 	case c.Work.mixed():
@@ -53,7 +53,7 @@ func gobwasEcho(conn net.Conn) {
 
 func gobwasEchoDeflate(conn net.Conn) {
 	for {
-		//lint:ignore SA1019 it is what the library's README has for compression, and the load is ours
+		//lint:ignore SA1019 the library's README uses it for compression, and the load is trusted
 		f, err := ws.ReadFrame(conn)
 		if err != nil || f.Header.OpCode.IsControl() {
 			return
@@ -93,7 +93,7 @@ func gobwasMixed(w Work) func(net.Conn) {
 func gobwasMixedDeflate(w Work) func(net.Conn) {
 	return func(conn net.Conn) {
 		for {
-			//lint:ignore SA1019 it is what the library's README has for compression, and the load is ours
+			//lint:ignore SA1019 the library's README uses it for compression, and the load is trusted
 			f, err := ws.ReadFrame(conn)
 			if err != nil || f.Header.OpCode.IsControl() {
 				return
@@ -114,9 +114,9 @@ func gobwasMixedDeflate(w Work) func(net.Conn) {
 	}
 }
 
-func gobwasBroadcast(all *hub[net.Conn]) func(net.Conn) {
+func gobwasBroadcast(all *broadcastGroup[net.Conn]) func(net.Conn) {
 	return func(conn net.Conn) {
-		all.join(conn)
+		all.add(conn)
 		for {
 			p, op, err := wsutil.ReadClientData(conn)
 			if err != nil {
@@ -126,7 +126,7 @@ func gobwasBroadcast(all *hub[net.Conn]) func(net.Conn) {
 			if err != nil {
 				return
 			}
-			all.each(func(conn net.Conn) { _, _ = conn.Write(frame) })
+			all.send(func(conn net.Conn) { _, _ = conn.Write(frame) })
 		}
 	}
 }

@@ -13,8 +13,8 @@ func serveGorilla(l net.Listener, c Config) error {
 	return gorilla(l, c, websocket.Upgrader{}, gorillaEcho)
 }
 
-// serveGorillaTuned keeps its read buffer and shares the write buffers, as gorilla's documentation suggests for servers
-// with many connections.
+// serveGorillaTuned reuses its read buffer and pools write buffers, as gorilla's documentation suggests for servers with many
+// connections.
 func serveGorillaTuned(l net.Listener, c Config) error {
 	return gorilla(l, c, websocket.Upgrader{WriteBufferPool: &sync.Pool{}}, gorillaEchoTuned)
 }
@@ -23,7 +23,7 @@ func gorilla(l net.Listener, c Config, upgrader websocket.Upgrader, serve func(*
 	upgrader.EnableCompression = c.Deflate == Reset
 	switch {
 	case c.Work == Broadcast:
-		serve = gorillaBroadcast(new(hub[*websocket.Conn]))
+		serve = gorillaBroadcast(new(broadcastGroup[*websocket.Conn]))
 	case c.Work.mixed():
 		serve = gorillaMixed(c.Work)
 	}
@@ -82,9 +82,9 @@ func gorillaMixed(w Work) func(*websocket.Conn) {
 	}
 }
 
-func gorillaBroadcast(all *hub[*websocket.Conn]) func(*websocket.Conn) {
+func gorillaBroadcast(all *broadcastGroup[*websocket.Conn]) func(*websocket.Conn) {
 	return func(conn *websocket.Conn) {
-		all.join(conn)
+		all.add(conn)
 		for {
 			typ, p, err := conn.ReadMessage()
 			if err != nil {
@@ -94,12 +94,12 @@ func gorillaBroadcast(all *hub[*websocket.Conn]) func(*websocket.Conn) {
 			if err != nil {
 				return
 			}
-			all.each(func(conn *websocket.Conn) { _ = conn.WritePreparedMessage(m) })
+			all.send(func(conn *websocket.Conn) { _ = conn.WritePreparedMessage(m) })
 		}
 	}
 }
 
-// readInto is io.ReadAll into a buffer that is used again.
+// readInto is io.ReadAll into a buffer that is reused.
 func readInto(p []byte, r io.Reader) ([]byte, error) {
 	p = p[:0]
 	for {

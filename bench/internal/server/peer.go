@@ -9,13 +9,13 @@ import (
 // Peer is one server.
 type Peer struct {
 	Name   string
-	Module string // the library it measures; "" for the floors
+	Module string // the measured library; "" for the floors
 
-	// Raw servers know no WebSocket: there is no handshake, and what comes back is what was sent.
+	// Raw servers do not implement WebSocket: there is no handshake, and they send back the same bytes.
 	Raw bool
 
-	Deflate  bool // can agree to permessage-deflate
-	Takeover bool // and keep the context between messages
+	Deflate  bool // supports permessage-deflate
+	Takeover bool // and context takeover
 	NoTLS    bool // cannot serve TLS, or not with crypto/tls
 	CanCount bool // has a handler for Count
 	CanBlock bool // has a handler for Block
@@ -49,7 +49,7 @@ const (
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
 
-// Edgews is the server that all this is about.
+// Edgews is the name of the server that uses this library.
 const Edgews = "edgews"
 
 func find(name string) (Peer, error) {

@@ -13,14 +13,14 @@ import (
 	fast "github.com/klauspost/compress/flate"
 )
 
-// serveGobwasTuned is what a programmer can do with gobwas's low-level package: no net/http, a buffered reader, a kept
-// buffer, and one write for all the answers to what one read brought.
+// serveGobwasTuned uses gobwas's low-level package: no net/http, a buffered reader, a reused buffer, and one write for all answers to
+// the messages of one read.
 func serveGobwasTuned(l net.Listener, c Config) error {
 	serve := (*gobwasConn).echo
-	var everybody hub[net.Conn]
+	var all broadcastGroup[net.Conn]
 	switch {
 	case c.Work == Broadcast:
-		serve = func(g *gobwasConn) error { gobwasBroadcast(&everybody)(g.conn); return nil }
+		serve = func(g *gobwasConn) error { gobwasBroadcast(&all)(g.conn); return nil }
 	case c.Deflate != Plain:
 		serve = (*gobwasConn).echoDeflate
 	}
@@ -94,8 +94,8 @@ func (g *gobwasConn) echo() error {
 	}
 }
 
-// codec is a compressor and a decompressor, which are costly to make and large, and so are shared. The decompressor is the
-// standard library's, because wsflate's Reader ends klauspost's with an unexpected EOF.
+// codec is a compressor and a decompressor. They are large and costly to make, and so are pooled. The decompressor is the standard
+// library's, because wsflate's Reader returns an unexpected EOF with klauspost's.
 type codec struct {
 	deflater *wsflate.Writer
 	inflater *wsflate.Reader

@@ -8,27 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epollFloor is one loop for all connections, with one buffer.
+// epollFloor is one loop with one buffer for all connections.
 type epollFloor struct {
 	poll   int
 	listen int
 	events [256]unix.EpollEvent
 	buf    []byte
 
-	// unsent is what the kernel did not take, by descriptor; such a connection is not read until it has.
+	// unsent has the bytes that the kernel has not accepted, by descriptor. Such a connection is not read until they are written.
 	unsent map[int][]byte
 
 	broadcast bool
 	all       []int
-	in        map[int]*splitter // of those who broadcast
+	in        map[int]*splitter // of the connections that broadcast
 }
 
-// rawWait is how long, in milliseconds, the loop sleeps in a system call that the scheduler does not know about. That is
-// what makes a loop in Go cost what one in C costs; after that it waits as Go programs do.
+// rawWait is the time, in milliseconds, for which the loop sleeps in a system call that the scheduler does not know about. That makes
+// a loop in Go as cheap as one in C. After it the loop waits in an ordinary system call.
 const rawWait = 2
 
 func serveEpollFloor(l net.Listener, c Config) error {
-	f, err := l.(*net.TCPListener).File() // blocking from here on, which is nothing to a loop that accepts when told to
+	f, err := l.(*net.TCPListener).File() // blocking from here on: the loop accepts only when the listener is readable
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (e *epollFloor) wait() (int, error) {
 		return int(n), nil
 	}
 	if errno == unix.EINTR {
-		runtime.Gosched() // the scheduler sent a signal because it wants this thread
+		runtime.Gosched() // the scheduler has sent a signal to preempt this thread
 		return 0, nil
 	}
 	got, err := unix.EpollWait(e.poll, e.events[:], -1)

@@ -8,7 +8,7 @@ import (
 
 func serveGoFloor(l net.Listener, c Config) error {
 	if c.Work == Broadcast {
-		return accept(l, goFloorBroadcast(new(hub[net.Conn])))
+		return accept(l, goFloorBroadcast(new(broadcastGroup[net.Conn])))
 	}
 	return accept(l, func(conn net.Conn) {
 		buf := make([]byte, c.buffer())
@@ -24,11 +24,10 @@ func serveGoFloor(l net.Listener, c Config) error {
 	})
 }
 
-// goFloorBroadcast does look at the frames' lengths, since the floor of a broadcast is one write for each message to each
-// connection.
-func goFloorBroadcast(all *hub[net.Conn]) func(net.Conn) {
+// goFloorBroadcast parses the lengths of frames, since a broadcast is one write for each message to each connection.
+func goFloorBroadcast(all *broadcastGroup[net.Conn]) func(net.Conn) {
 	return func(conn net.Conn) {
-		all.join(conn)
+		all.add(conn)
 		var in splitter
 		buf := make([]byte, 4<<10)
 		for {
@@ -37,13 +36,13 @@ func goFloorBroadcast(all *hub[net.Conn]) func(net.Conn) {
 				return
 			}
 			in.split(buf[:n], func(frame []byte) {
-				all.each(func(conn net.Conn) { _, _ = conn.Write(frame) })
+				all.send(func(conn net.Conn) { _, _ = conn.Write(frame) })
 			})
 		}
 	}
 }
 
-// splitter cuts a stream into frames of up to 125 bytes or up to 64 KiB.
+// splitter cuts a stream into frames of less than 64 KiB.
 type splitter struct{ rest []byte }
 
 func (s *splitter) split(p []byte, each func(frame []byte)) {
@@ -59,7 +58,7 @@ func (s *splitter) split(p []byte, each func(frame []byte)) {
 	s.rest = append(s.rest[:0], p...)
 }
 
-// frameSize returns the size of the masked frame that p begins with, 0 if p is too short to say.
+// frameSize returns the size of the masked frame at the beginning of p, or 0 if p is too short for its header.
 func frameSize(p []byte) int {
 	if len(p) < ws.MinHeaderSize+2 {
 		return 0

@@ -17,9 +17,9 @@ func nodeWS() subject {
 		missing = "Node's ws is not measured: there is no node, or `npm ci` has not been run in bench/node"
 	}
 	return subject{
-		Peer:    server.Peer{Name: "Node ws", Deflate: true, Takeover: true},
-		missing: missing,
-		orders:  true,
+		Peer:         server.Peer{Name: "Node ws", Deflate: true, Takeover: true},
+		missing:      missing,
+		controllable: true,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			args := []string{"--expose-gc", filepath.Join(nodeDir(), "ws.js")}
 			if c.Work == server.Broadcast {
@@ -39,19 +39,19 @@ func nodeWS() subject {
 	}
 }
 
-// levelOfItsOwn is why a server is left out of a cell with a level of compression.
-const levelOfItsOwn = "a level of its own"
+// ownLevels is the reason why a server is left out of a cell with a level of compression.
+const ownLevels = "no setting for the level"
 
-// goOnly leaves out what other runtimes cannot do.
+// goOnly returns why a server of another runtime is left out of a cell, or "".
 func goOnly(c Cell) string {
 	if c.Level != 0 {
-		return levelOfItsOwn
+		return ownLevels
 	}
 	switch c.Kind {
 	case instructions:
 		return "no callgrind with a just-in-time compiler"
 	case collect:
-		return "a collector of another kind"
+		return "another kind of garbage collector"
 	case flood, blockers:
 		return "no such handler"
 	}

@@ -10,34 +10,34 @@ import (
 	"sync"
 )
 
-// tlsAtOnce is how many TLS handshakes are under way at a time.
+// tlsAtOnce is the number of concurrent TLS handshakes.
 const tlsAtOnce = 8
 
-// kept keeps the TLS connections from being collected.
-var kept []*tls.Conn
+// tlsConns has the TLS connections, so that they are not garbage.
+var tlsConns []*tls.Conn
 
 func (h Hold) openTLS(last bool) error {
-	kept = make([]*tls.Conn, h.Conns)
+	tlsConns = make([]*tls.Conn, h.Conns)
 	var (
 		group sync.WaitGroup
 		once  sync.Once
 		first error
-		turn  = make(chan struct{}, tlsAtOnce)
+		slots = make(chan struct{}, tlsAtOnce)
 	)
-	for i := range kept {
-		turn <- struct{}{}
+	for i := range tlsConns {
+		slots <- struct{}{}
 		group.Go(func() {
-			defer func() { <-turn }()
+			defer func() { <-slots }()
 			c, err := h.dialTLS()
 			if err != nil {
 				once.Do(func() { first = fmt.Errorf("TLS connection %d: %w", i+1, err) })
 			}
-			kept[i] = c
+			tlsConns[i] = c
 		})
 	}
 	group.Wait()
 	if !last {
-		for _, c := range kept {
+		for _, c := range tlsConns {
 			if c != nil {
 				_ = c.Close()
 			}
@@ -46,11 +46,11 @@ func (h Hold) openTLS(last bool) error {
 	return first
 }
 
-// dialTLS opens one connection and has its echo.
+// dialTLS opens one connection and waits for its first echo.
 func (h Hold) dialTLS() (*tls.Conn, error) {
 	c, err := tls.Dial("tcp", h.Target.Addr, &tls.Config{
 		InsecureSkipVerify: true,                      // the certificate is made on the spot
-		CurvePreferences:   []tls.CurveID{tls.X25519}, // others take more time, and no more memory
+		CurvePreferences:   []tls.CurveID{tls.X25519}, // others take more time and no more memory
 	})
 	if err != nil {
 		return nil, err

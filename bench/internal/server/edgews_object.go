@@ -8,15 +8,14 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// serveEdgewsObject serves the same work through objects: an echo has an object for each connection, a broadcast one
-// for all.
+// serveEdgewsObject does the same with objects: one for each connection, or one for all connections of a broadcast.
 func serveEdgewsObject(l net.Listener, c Config) error {
 	opts := edgewsOptions(c)
 	n := edgews.NewNamespace("bench", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return &edgewsObject{opts, c.Work, st}, nil
 	}, nil)
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
-		id := n.IDFromName("everybody")
+		id := n.IDFromName("all")
 		if c.Work != Broadcast {
 			id = n.NewUniqueID()
 		}
