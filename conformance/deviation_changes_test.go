@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The vocabulary of the table of deviations: ways to turn what was recorded into what edgews does.
+// Functions of the table of deviations. They turn the recorded transcript into the one of edgews.
 
-// swap replaces the first line of a stream that reads old by others of the same phase.
+// swap replaces the first line of a stream that equals old by other lines of the same phase.
 func swap(stream, old string, lines ...string) func(transcript) {
 	return func(t transcript) {
 		i := slices.IndexFunc(t[stream], func(l line) bool { return l.text == old })
@@ -16,7 +16,7 @@ func swap(stream, old string, lines ...string) func(transcript) {
 			return
 		}
 		by := inPhase(t[stream][i].phase, lines)
-		if len(by) > 0 { // in the place of the line that was recorded
+		if len(by) > 0 { // with the index of the recorded line
 			by[0].seq, by[0].others = t[stream][i].seq, t[stream][i].others
 		}
 		t[stream] = slices.Replace(slices.Clone(t[stream]), i, i+1, by...)
@@ -34,7 +34,7 @@ func inPhase(phase int, texts []string) []line {
 // becomes replaces the lines of a stream from the nth on.
 func becomes(stream string, n int, lines ...string) func(transcript) {
 	return func(t transcript) {
-		kept, phase := t[stream], atLast
+		kept, phase := t[stream], lastPhase
 		if n < len(kept) {
 			kept, phase = kept[:n], kept[n].phase
 		}
@@ -44,7 +44,7 @@ func becomes(stream string, n int, lines ...string) func(transcript) {
 
 // also appends lines to a stream.
 func also(stream string, lines ...string) func(transcript) {
-	return func(t transcript) { t[stream] = append(slices.Clone(t[stream]), inPhase(atLast, lines)...) }
+	return func(t transcript) { t[stream] = append(slices.Clone(t[stream]), inPhase(lastPhase, lines)...) }
 }
 
 func all(changes ...func(transcript)) func(transcript) {
@@ -55,30 +55,30 @@ func all(changes ...func(transcript)) func(transcript) {
 	}
 }
 
-// answered is a handshake with another outcome: nothing but the answer, and an accept, happen. If it is a refusal the pair ends.
+// answered is a handshake with another answer. The transcript then has only the answer and an accept. A refusal ends the pair.
 func answered(how string) func(transcript) {
 	var status int
-	_, _ = fmt.Sscanf(how, "http %d", &status) // "how" is one of ours
+	_, _ = fmt.Sscanf(how, "http %d", &status) // how is a constant of the table
 	if status == 101 {
 		return all(becomes("client", 0, how), becomes("b", 1))
 	}
 	return all(becomes("client", 0, how), becomes("b", 1), refusedPairEnds(status))
 }
 
-// refusedPairEnds: the end of a pair whose other end was refused in a response.
+// refusedPairEnds is the end of a pair whose other end was refused in a response.
 func refusedPairEnds(status int) func(transcript) {
 	return also("b", fmt.Sprintf("error: handshake %d rs=3", status),
 		`close 1006 "WebSocket disconnected without sending Close frame." unclean rs=3`)
 }
 
-// failsWith is a connection that fails with a code as soon as the client has broken a rule.
+// failsWith is a connection that fails with a code at the client's first violation.
 func failsWith(code int) func(transcript) {
 	return all(
 		becomes("b", 1, fmt.Sprintf("error: protocol %d rs=3", code)),
 		becomes("client", 1, fmt.Sprintf(`recv close %d "…"`, code), "connection ended"))
 }
 
-// deadFrom makes a socket CLOSED after a line: its state, and what calls return.
+// deadFrom makes a socket CLOSED after a line: its state, and the results of calls.
 func deadFrom(stream, after string) func(transcript) {
 	return func(t transcript) {
 		dead := false
@@ -114,7 +114,7 @@ func notDeflated(t transcript) {
 	}
 }
 
-// panicCloses: the socket whose listener has panicked gets its close event, the other side a Close with 1011.
+// panicCloses adds a close event for the socket whose listener has panicked, and a Close with 1011 for the other side.
 func panicCloses(t transcript) {
 	for stream, lines := range t {
 		i := slices.IndexFunc(lines, func(l line) bool { return strings.HasPrefix(l.text, "error: listener: ") })
@@ -126,12 +126,12 @@ func panicCloses(t transcript) {
 		case stream == "origin":
 			swap(stream, "connection ended", `recv close 1011 "internal error" masked`, "connection ended")(t)
 		default:
-			toldOfPanic(t, stream)
+			peerClosedByPanic(t, stream)
 		}
 	}
 }
 
-// closedByPanic puts the close event behind what the error listener did.
+// closedByPanic inserts the close event after the calls of the error listener.
 func closedByPanic(lines []line, i int) []line {
 	end := i + 1
 	for end < len(lines) && !strings.HasPrefix(lines[end].text, "then ") && !closeEvent.MatchString(lines[end].text) {
@@ -144,8 +144,8 @@ func closedByPanic(lines []line, i int) []line {
 	return slices.Concat(lines[:end], []line{{phase: lines[i].phase, text: `close 1011 "internal error" unclean rs=3`}}, rest)
 }
 
-// toldOfPanic is the pair's other end.
-func toldOfPanic(t transcript, stream string) {
+// peerClosedByPanic changes the stream of the pair's other end.
+func peerClosedByPanic(t transcript, stream string) {
 	for _, l := range t[stream] {
 		switch {
 		case strings.HasPrefix(l.text, "error: connection lost "):
@@ -157,7 +157,7 @@ func toldOfPanic(t transcript, stream string) {
 	deadFrom(stream, `close 1011 "internal error" clean rs=3`)(t)
 }
 
-// goneWhileHalfOpen is the end, half open, of a pair whose other end has failed: its close event finds it CLOSING, and then it is CLOSED.
-func goneWhileHalfOpen(t transcript) {
+// closedWhileHalfOpen is a half-open end of a pair whose other end has failed: it is CLOSING in its close event, and CLOSED after it.
+func closedWhileHalfOpen(t transcript) {
 	swap("a", `close 1011 "internal error" clean rs=3`, `close 1011 "internal error" clean rs=2`)(t)
 }

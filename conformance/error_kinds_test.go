@@ -9,7 +9,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// The two sides word their errors differently; transcripts contain kinds of errors, named after the Go ones.
+// The runtime and edgews have different error texts. Transcripts contain kinds of errors, named after those of edgews.
 
 // jsKinds maps texts of the runtime to the errors that edgews returns for the same mistake.
 var jsKinds = []struct{ text, kind string }{
@@ -62,7 +62,7 @@ func (e *entry) outcome() string {
 	return e.Error.Message
 }
 
-// outcome names the result of a call of ours.
+// outcome names the result of a call of edgews.
 func outcome(err error) string {
 	if err == nil {
 		return "ok"
@@ -80,7 +80,7 @@ var (
 	jsHandshakeError = regexp.MustCompile(`Failed to establish.* but received (\d+) instead`)
 )
 
-// jsCause names what a recorded error event reports. connecting: the socket has not been open yet.
+// jsCause names the error of a recorded error event. connecting: the socket was never open.
 func jsCause(message string, connecting bool) string {
 	message = strings.TrimPrefix(message, "Uncaught ")
 	if m := jsProtocolError.FindStringSubmatch(message); m != nil {
@@ -98,7 +98,7 @@ func jsCause(message string, connecting bool) string {
 	return "listener: " + strings.TrimPrefix(message, "Error: ")
 }
 
-// cause names what an error event of ours reports.
+// cause names the error of an error event of edgews.
 func cause(err error) string {
 	if e, ok := errors.AsType[*edgews.ProtocolError](err); ok {
 		return fmt.Sprintf("protocol %d", uint16(e.Code))

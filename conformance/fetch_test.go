@@ -10,10 +10,10 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Scenarios of group a in which a worker fetches from itself, or from an object's stub. In Go that is a Dial, here to a server
-// in the same process; c is the socket that it returns.
+// Scenarios of group a in which a worker fetches from itself or from an object's stub. In Go that is a Dial to a server in the same
+// process. c is the socket that Dial returns.
 
-// fetchHandlers are what answers.
+// fetchHandlers are the handlers that answer, by scenario.
 var fetchHandlers = map[string]func(*fetchPlayer) http.Handler{
 	"a-return-accepted-end":              returnsAccepted,
 	"a-end-used-in-response-then-accept": usesAgain,
@@ -30,7 +30,7 @@ func expectFetched(s *scenario) transcript {
 		e := &s.Trace[i]
 		switch {
 		case e.Lane == "do":
-			t.expectObject(s, e, atLast)
+			t.expectObject(s, e, lastPhase)
 		case e.Op == "response":
 			t.add("fetch", phase, "response %d", e.Status)
 		case e.Op == "wait":
@@ -51,7 +51,7 @@ type fetchPlayer struct {
 	s    *scenario
 	rec  *recorder
 	want transcript
-	room *objectPlayer // whose object answers, if one does
+	room *objectPlayer // with the object that answers, or nil
 	c    *actor
 }
 
@@ -60,7 +60,7 @@ func playFetched(t *testing.T, s *scenario, want transcript, rec *recorder) map[
 	srv := serve(t, fetchHandlers[s.ID](p))
 	defer srv.Close()
 	if p.room != nil {
-		defer p.room.hangUp()
+		defer p.room.closeAll()
 	}
 	p.play("http://" + srv.Addr)
 	got := p.rec.result()
@@ -91,12 +91,12 @@ func (p *fetchPlayer) play(url string) {
 			e.unknownStep(p.t)
 		}
 	}
-	p.rec.await(p.want, atLast, patience)
+	p.rec.await(p.want, lastPhase, waitTimeout)
 }
 
 func (p *fetchPlayer) options() *edgews.UpgradeOptions { return serverScript{}.options(p.s) }
 
-// returnsAccepted gives Respond an end that was accepted.
+// returnsAccepted calls Respond with an end that was accepted.
 func returnsAccepted(p *fetchPlayer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, _ := edgews.NewPair()
@@ -105,7 +105,7 @@ func returnsAccepted(p *fetchPlayer) http.Handler {
 	})
 }
 
-// usesAgain goes on with an end that it has given to Respond.
+// usesAgain uses an end after passing it to Respond.
 func usesAgain(p *fetchPlayer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, server := edgews.NewPair()
@@ -122,7 +122,7 @@ func usesAgain(p *fetchPlayer) http.Handler {
 	})
 }
 
-// returnsHibernated is an object that gives Respond the end that it has accepted.
+// returnsHibernated is an object that calls Respond with an end that it has accepted.
 func returnsHibernated(p *fetchPlayer) http.Handler {
 	rooms := edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -134,7 +134,7 @@ func returnsHibernated(p *fetchPlayer) http.Handler {
 	return rooms.Get(rooms.IDFromName(p.s.ID))
 }
 
-// closingStub is an object that sends something and says Close before it answers.
+// closingStub is an object that sends a message and closes before it answers.
 func closingStub(p *fetchPlayer) http.Handler {
 	p.room = newObjectPlayer(p.t, p.s, p.rec, onlyInWait)
 	p.room.prepare(serverScript{Tags: []string{"s"}, Pre: []operation{{"send", "one"}, {"close", 4005.0, "from the object"}}})

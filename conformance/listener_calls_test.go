@@ -2,16 +2,15 @@ package conformance_test
 
 import "fmt"
 
-// reactions are the calls that a scenario makes inside its listeners, by the event they react to: "b/close/1" is the
-// first close event of b.
+// listenerCalls are the calls that a scenario makes in its listeners, by event: "b/close/1" is the first close event of b.
 //
-// In JavaScript events are delivered between turns only. So a call that was recorded after an event, with no wait
-// since, was made by that event's listener.
-type reactions map[string][]*entry
+// JavaScript delivers events only between turns of the event loop. So a call that was recorded after an event, without a wait in
+// between, was made by a listener of that event.
+type listenerCalls map[string][]*entry
 
-// separate splits a worker's trace into what the scenario does itself, turn by turn, and what its listeners do.
-func separate(trace []*entry) (script []*entry, inside reactions) {
-	inside = make(reactions)
+// splitTrace splits a worker's trace into the entries of the scenario itself, in order, and those of its listeners.
+func splitTrace(trace []*entry) (script []*entry, inside listenerCalls) {
+	inside = make(listenerCalls)
 	seen := make(map[string]int)
 	last := ""
 	for _, e := range trace {
@@ -34,8 +33,8 @@ func separate(trace []*entry) (script []*entry, inside reactions) {
 	return script, inside
 }
 
-// of returns the function that makes the actor's listeners react. Extra reactions, in Go, come after the recorded ones.
-func (r reactions) of(a *actor, extra map[string]func(*actor)) func(kind string) {
+// of returns a function that makes the recorded calls of the actor's listeners, and then the extra ones.
+func (r listenerCalls) of(a *actor, extra map[string]func(*actor)) func(kind string) {
 	seen := make(map[string]int) // only the goroutine that delivers the socket's events uses it
 	return func(kind string) {
 		seen[kind]++

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// What the table of deviations does to the streams of objects, in which sockets are told apart by their names.
+// Functions of the table of deviations for the streams of objects, whose lines name the sockets.
 
 var (
 	objectLine    = regexp.MustCompile(`^(\w+): (.*)$`)
@@ -15,7 +15,7 @@ var (
 	objectFailure = regexp.MustCompile(`^(\w+: )error: protocol (\d+) rs=\d$`)
 )
 
-// swapLast is swap for the last line that reads old.
+// swapLast is swap for the last line that equals old.
 func swapLast(stream, old, text string) func(transcript) {
 	return func(t transcript) {
 		for i, l := range slices.Backward(t[stream]) {
@@ -27,7 +27,7 @@ func swapLast(stream, old, text string) func(transcript) {
 	}
 }
 
-// objectFailsWith is a socket that fails with a code instead of what its third line says it did.
+// objectFailsWith is a socket that fails with a code, instead of its recorded third line.
 func objectFailsWith(code int) func(transcript) {
 	return func(t transcript) {
 		lines := t["object"]
@@ -37,7 +37,7 @@ func objectFailsWith(code int) func(transcript) {
 	}
 }
 
-// closeAnswered: a Close to which the handler has not replied goes back as it came.
+// closeAnswered adds the answer to a Close that the handler has not answered: the same Close.
 func closeAnswered(t transcript) {
 	lines := t["object"]
 	i := slices.IndexFunc(lines, func(l line) bool { return peerClosed.MatchString(l.text) })
@@ -48,7 +48,7 @@ func closeAnswered(t transcript) {
 	t.endClient(lines[i].phase, closeOnWire(m[1], m[2]))
 }
 
-// closeOnWire is the Close that goes back for one that was seen with this code: 1005 stands for an empty one.
+// closeOnWire returns the answer to a Close with this code. 1005 stands for an empty Close.
 func closeOnWire(code, reason string) string {
 	if code == "1005" {
 		return `recv close ""`
@@ -60,13 +60,13 @@ func (t transcript) has(stream, prefix string) bool {
 	return slices.ContainsFunc(t[stream], func(l line) bool { return strings.HasPrefix(l.text, prefix) })
 }
 
-// endClient has the client's stream end with these lines, and the connection.
+// endClient ends the client's stream with these lines and the end of the connection.
 func (t transcript) endClient(phase int, texts ...string) {
 	kept := slices.DeleteFunc(t["client"], func(l line) bool { return l.text == "connection ended" })
 	t["client"] = append(kept, inPhase(phase, append(texts, "connection ended"))...)
 }
 
-// objectFailureCloses puts a close event behind what the error handler did.
+// objectFailureCloses inserts a close event after the calls of the error handler.
 func objectFailureCloses(t transcript) {
 	lines := t["object"]
 	i := slices.IndexFunc(lines, func(l line) bool { return objectFailure.MatchString(l.text) })
@@ -83,7 +83,7 @@ func objectFailureCloses(t transcript) {
 	t.endClient(lines[i].phase)
 }
 
-// objectLostIsClosed corrects the ready states of a socket that has failed or was lost, also in lists.
+// objectLostIsClosed corrects the ready states of a socket that has failed or whose connection was lost, also in lists.
 func objectLostIsClosed(t transcript) {
 	lost := ""
 	for i, l := range t["object"] {
@@ -101,8 +101,8 @@ func objectLostIsClosed(t transcript) {
 	}
 }
 
-// objectDeadCallsFail is deadCallsFail.
-func objectDeadCallsFail(t transcript) {
+// objectClosedCallsFail is closedCallsFail for objects.
+func objectClosedCallsFail(t transcript) {
 	dead := make(map[string]bool)
 	for i, l := range t["object"] {
 		m := objectLine.FindStringSubmatch(l.text)

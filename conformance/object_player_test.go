@@ -27,30 +27,30 @@ type objectPlayer struct {
 	server  *http.Server
 	clients map[string]*rawClient
 	idle    idleTime
-	bubble  bool     // no clients, and time passes as it did
-	inClose []func() // what WebSocketClose does
+	bubble  bool     // without clients; the replay takes the recorded time
+	inClose []func() // calls of WebSocketClose
 
 	mu        sync.Mutex
-	script    serverScript // of the socket that comes next
-	actions   []operation  // of the plain request that comes next
+	script    serverScript // of the next socket
+	actions   []operation  // of the next plain request
 	scripts   map[*edgews.Socket]serverScript
 	names     map[*edgews.Socket]string
 	kept      *edgews.Socket
 	instances int
 	latest    *edgews.State
-	ends      map[string]*actor // whose states are recorded with everything, without clients
+	ends      map[string]*actor // whose states are recorded with each line, in scenarios without clients
 }
 
-// objectQuirk is what a scenario needs beyond its trace.
+// objectQuirk has the parameters of a scenario that its trace does not contain.
 type objectQuirk struct {
-	early   []string       // texts whose frames come in the segment of the handshake
-	deaf    bool           // the client does not read
-	burst   int            // messages, of which only the number was recorded
-	hears   map[string]int // lines that there have to be before a handler goes on, or the client resets the connection
-	second  map[string]int // lines of the object before a client sends something, where another has just done so
-	lost    bool           // a handler goes on when it has seen its socket leave OPEN
-	empty   bool           // a plain request comes when the object has no sockets any more
-	options func(*edgews.UpgradeOptions)
+	early        []string       // texts whose frames are in the TCP segment of the handshake
+	doesNotRead  bool           // the client does not read
+	burst        int            // number of messages, which were not recorded one by one
+	awaitedLines map[string]int // number of lines, by stream, before a handler goes on or the client resets the connection
+	second       map[string]int // number of lines of the object before a client sends, if another client has just sent
+	lost         bool           // a handler goes on when its socket is no longer OPEN
+	empty        bool           // a plain request is made when the object has no sockets any more
+	options      func(*edgews.UpgradeOptions)
 }
 
 func playObject(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
@@ -58,7 +58,7 @@ func playObject(t *testing.T, s *scenario, want transcript, rec *recorder) map[s
 	p.want = want
 	p.server = serve(t, p.ns.Get(p.id))
 	defer p.server.Close()
-	defer p.hangUp()
+	defer p.closeAll()
 	p.drive()
 	return objectQuirks[s.ID].fold(p.rec.result())
 }
@@ -76,8 +76,8 @@ func newObjectPlayer(t *testing.T, s *scenario, rec *recorder, hibernateAfter ti
 	return p
 }
 
-// hangUp ends what the scenario has left open.
-func (p *objectPlayer) hangUp() {
+// closeAll closes everything that the scenario has left open.
+func (p *objectPlayer) closeAll() {
 	for _, c := range p.clients {
 		c.conn.Close()
 	}
@@ -86,7 +86,7 @@ func (p *objectPlayer) hangUp() {
 	_ = p.ns.Shutdown(over)
 }
 
-// drive plays the sides of the clients and the driver, phase by phase, until something differs.
+// drive replays the clients and the driver, phase by phase, until a line differs.
 func (p *objectPlayer) drive() {
 	phase := 0
 	for i := range p.s.Trace {
@@ -97,7 +97,7 @@ func (p *objectPlayer) drive() {
 		}
 		switch {
 		case e.Op == "settle":
-			if !p.rec.await(p.want, phase, patience) {
+			if !p.rec.await(p.want, phase, waitTimeout) {
 				return
 			}
 			phase++
@@ -113,26 +113,26 @@ func (p *objectPlayer) drive() {
 			e.unknownStep(p.t)
 		}
 	}
-	p.rec.await(p.want, atLast, patience)
+	p.rec.await(p.want, lastPhase, waitTimeout)
 }
 
-// client returns the client that does what was recorded, if one does something. It is new when it connects.
+// client returns the client of an entry, or nil. It is a new one if the entry is a connect.
 func (p *objectPlayer) client(e *entry) *rawClient {
 	switch e.Op {
 	case "connect":
-		c := &rawClient{t: p.t, rec: p.rec, name: e.Lane, early: p.quirk.early, deaf: p.quirk.deaf}
+		c := &rawClient{t: p.t, rec: p.rec, name: e.Lane, early: p.quirk.early, doesNotRead: p.quirk.doesNotRead}
 		c.dial(p.server.Addr)
 		p.clients[e.Lane] = c
 	case "tcp":
 		if e.Event == "RST sent" {
-			p.listenFor("object")
+			p.awaitStream("object")
 		}
 	case "send-frame":
 		p.rec.awaitLines("object", p.quirk.second[e.Lane])
 	case "send-raw":
 	case "settle":
 		for _, c := range p.clients {
-			c.input(e) // what was to come in one segment is complete
+			c.input(e) // all frames of the segment have been added
 		}
 		return nil
 	default:
@@ -141,12 +141,14 @@ func (p *objectPlayer) client(e *entry) *rawClient {
 	return p.clients[e.Lane]
 }
 
-// listenFor waits until a stream has as many lines as the scenario's quirk says.
-func (p *objectPlayer) listenFor(stream string) { p.rec.awaitLines(stream, p.quirk.hears[stream]) }
+// awaitStream waits until a stream has the number of lines that the scenario's quirk requires.
+func (p *objectPlayer) awaitStream(stream string) {
+	p.rec.awaitLines(stream, p.quirk.awaitedLines[stream])
+}
 
-func (p *objectPlayer) listenToAll() {
-	for stream := range p.quirk.hears {
-		p.listenFor(stream)
+func (p *objectPlayer) awaitAllStreams() {
+	for stream := range p.quirk.awaitedLines {
+		p.awaitStream(stream)
 	}
 }
 
@@ -156,12 +158,12 @@ func (p *objectPlayer) prepare(script serverScript) {
 	p.script = script
 }
 
-// fetch is a plain request to the object.
+// fetch makes a plain request to the object.
 func (p *objectPlayer) fetch(actions []operation) {
 	p.mu.Lock()
 	p.actions = actions
 	p.mu.Unlock()
-	for deadline := time.Now().Add(patience); p.quirk.empty && p.info().Sockets > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitTimeout); p.quirk.empty && p.info().Sockets > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	w := httptest.NewRecorder()
@@ -178,26 +180,26 @@ func (p *objectPlayer) info() edgews.ObjectInfo {
 	return edgews.ObjectInfo{}
 }
 
-// rested waits until no event runs.
-func (p *objectPlayer) rested() edgews.ObjectInfo {
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+// waitUntilIdle waits until no event runs.
+func (p *objectPlayer) waitUntilIdle() edgews.ObjectInfo {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		if info := p.info(); !slices.Contains(info.Pins, "event") || time.Now().After(deadline) {
 			return info
 		}
 	}
 }
 
-// idleTime is how long the object had been idle in the recording.
+// idleTime is the time for which the object was idle in the recording.
 type idleTime struct {
-	since time.Time // when it became so, in this replay
+	since time.Time // the time of this replay at which it became idle
 	total time.Duration
 }
 
-// evictAfter is how long an object stays in memory, in the runtime and by default here.
+// evictAfter is the time after which an idle object is evicted, in the runtime and by default in edgews.
 const evictAfter = 10 * time.Second
 
-// wait lets so much time pass, in the recording. Only what would have come of it happens here: an object that has been idle
-// for long enough hibernates, and a peer that has not answered a Close is given up.
+// wait replays a wait of d in the recording. It takes less time here, and only causes what the wait would have caused: an object that
+// was idle for long enough hibernates, and a connection whose peer has not answered a Close is cut.
 func (p *objectPlayer) wait(d time.Duration) {
 	switch {
 	case p.bubble:
@@ -207,7 +209,7 @@ func (p *objectPlayer) wait(d time.Duration) {
 		time.Sleep(2 * p.options().CloseTimeout)
 		return
 	}
-	info := p.rested()
+	info := p.waitUntilIdle()
 	if !info.Since.Equal(p.idle.since) {
 		p.idle = idleTime{since: info.Since}
 	}
@@ -219,7 +221,7 @@ func (p *objectPlayer) wait(d time.Duration) {
 	}
 }
 
-// options are those of the sockets that the object accepts.
+// options returns the options of the sockets that the object accepts.
 func (p *objectPlayer) options() *edgews.UpgradeOptions {
 	p.mu.Lock()
 	defer p.mu.Unlock()

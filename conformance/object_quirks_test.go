@@ -9,28 +9,28 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// objectQuirks is what scenarios of group d with clients need beyond their traces.
+// objectQuirks has the quirks of scenarios of group d with clients.
 var objectQuirks = map[string]objectQuirk{
 	"d-net-early-frames": {early: []string{"early"}},
 	"d-net-order-100":    {burst: 100},
 
-	// Handlers that were seen to be overtaken go on when they have been.
-	"d-ping-while-blocked":      {hears: map[string]int{"client": 3}},
-	"d-auto-during-handler":     {hears: map[string]int{"client": 2}},
-	"d-auto-other-socket-busy":  {hears: map[string]int{"client:2": 2}},
-	"d-auto-order":              {hears: map[string]int{"client": 3}},
-	"d-conc-timer":              {hears: map[string]int{"object": 5}},
+	// Handlers that were overtaken in the recording wait until they are overtaken here.
+	"d-ping-while-blocked":      {awaitedLines: map[string]int{"client": 3}},
+	"d-auto-during-handler":     {awaitedLines: map[string]int{"client": 2}},
+	"d-auto-other-socket-busy":  {awaitedLines: map[string]int{"client:2": 2}},
+	"d-auto-order":              {awaitedLines: map[string]int{"client": 3}},
+	"d-conc-timer":              {awaitedLines: map[string]int{"object": 5}},
 	"d-conc-fin-during-handler": {lost: true},
 
 	"d-auto-timestamp":            {second: map[string]int{"client:2": 8}},
-	"d-client-rst-pending-send":   {deaf: true, hears: map[string]int{"object": 5}, options: unbounded},
+	"d-client-rst-pending-send":   {doesNotRead: true, awaitedLines: map[string]int{"object": 5}, options: unbounded},
 	"d-handler-missing-close":     {empty: true},
 	"d-handler-missing-close-fin": {empty: true},
 	"d-handler-missing-error":     {empty: true},
 	"d-server-close-no-reply":     {options: func(o *edgews.UpgradeOptions) { o.CloseTimeout = 300 * time.Millisecond }},
 }
 
-// burst sends texts "0", "1", … in one segment, and waits for the echoes.
+// burst sends consecutive numbers as texts in one segment, and waits for the echoes.
 func (p *objectPlayer) burst() {
 	n := p.quirk.burst
 	p.quirk.burst = 0
@@ -42,7 +42,7 @@ func (p *objectPlayer) burst() {
 	p.rec.awaitLines("client", 1+n)
 }
 
-// fold replaces the lines of a burst by what was recorded of it.
+// fold replaces the lines of a burst by the recorded summary.
 func (q objectQuirk) fold(got map[string][]string) map[string][]string {
 	if q.burst == 0 {
 		return got

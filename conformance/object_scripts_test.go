@@ -8,13 +8,13 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// nothing is what null and undefined are in transcripts.
-const nothing = rawText("nothing")
+// undefined is how null and undefined appear in transcripts.
+const undefined = rawText("nothing")
 
-// rawText is shown as it is.
+// rawText is printed without quotes.
 type rawText string
 
-// stateCalls are the calls that many scenarios make.
+// stateCalls are calls that many scenarios make.
 var stateCalls = map[string]func(*scriptedObject) any{
 	"ctx.getWebSockets() in a fresh object": func(p *scriptedObject) any { return len(p.st.WebSockets()) },
 	"acceptWebSocket(b)":                    func(p *scriptedObject) any { return p.accept(p.b()) },
@@ -31,11 +31,11 @@ var stateCalls = map[string]func(*scriptedObject) any{
 	"in webSocketClose: deserialize":        (*scriptedObject).attached,
 }
 
-// objectScripts says what the scenarios of group d without clients do.
+// objectScripts are the scripts of the scenarios of group d without clients.
 var objectScripts = map[string]objectScript{
-	"d-accept-basic":              {omit: []string{"new Response with a"}}, // as every scenario with a client does
-	"d-accept-inproc-peer":        {heard: true},
-	"d-accept-inproc-peer@manual": {heard: true},
+	"d-accept-basic":              {omit: []string{"new Response with a"}}, // every scenario with a client does that
+	"d-accept-inproc-peer":        {eventsRecorded: true},
+	"d-accept-inproc-peer@manual": {eventsRecorded: true},
 	"d-inproc-close-both":         closeBoth(),
 	"d-inproc-close-both@manual":  closeBoth(),
 	"d-tags-count":                tagCounts(),
@@ -52,7 +52,7 @@ var objectScripts = map[string]objectScript{
 }
 
 func closeBoth() objectScript {
-	return objectScript{heard: true, tags: []string{}, do: map[string]func(*scriptedObject) any{
+	return objectScript{eventsRecorded: true, tags: []string{}, do: map[string]func(*scriptedObject) any{
 		`ws.close(4002,"reply") in webSocketClose`: func(p *scriptedObject) any { return noError(p.b().Close(4002, "reply")) },
 	}}
 }
@@ -183,7 +183,7 @@ func autoResponses() objectScript {
 		if pair, ok := firstAuto(p.st).(edgews.AutoResponse); ok {
 			return []string{"WebSocketRequestResponsePair", pair.Request, pair.Response}
 		}
-		return nothing
+		return undefined
 	}
 	return objectScript{
 		do: map[string]func(*scriptedObject) any{
@@ -217,7 +217,7 @@ func autoResponses() objectScript {
 
 func orNothing(v any) any {
 	if v == nil {
-		return nothing
+		return undefined
 	}
 	return v
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// TestOutboundCompression replays the scenarios of group c in which the runtime compressed what it sent. new WebSocket has no
-// options here, and does not compress short messages; Dial does when it is told to.
+// TestOutboundCompression replays the scenarios of group c in which the runtime compressed its messages. NewWebSocket has no options
+// and does not compress short messages; Dial does with an option.
 func TestOutboundCompression(t *testing.T) {
 	replayed := 0
 	for _, s := range loadScenarios(t, "c") {

@@ -11,19 +11,19 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// pairScripts says what scenarios of group a do beyond the calls that were recorded.
+// pairScripts are the scripts of scenarios of group a.
 var pairScripts = map[string]pairScript{
 	"a-buffered-1000-until-peer-accept":   bufferedThousand(),
-	"a-listener-added-late":               {late: map[string]int{"b": 1}},
-	"a-listener-added-after-microtask":    {late: map[string]int{"b": 0}},
-	"a-close-validation-order":            {unheard: map[string]bool{"a": true, "b": true}},
-	"a-delivery-after-response":           {unheard: map[string]bool{"a": true}},
-	"a-delivery-after-response-waituntil": {unheard: map[string]bool{"a": true}},
+	"a-listener-added-late":               {listenAfter: map[string]int{"b": 1}},
+	"a-listener-added-after-microtask":    {listenAfter: map[string]int{"b": 0}},
+	"a-close-validation-order":            {unrecorded: map[string]bool{"a": true, "b": true}},
+	"a-delivery-after-response":           {unrecorded: map[string]bool{"a": true}},
+	"a-delivery-after-response-waituntil": {unrecorded: map[string]bool{"a": true}},
 	"a-close-reason-length":               closeReasons(),
 	"a-reentrant-send":                    pingPong(),
 	"a-handler-throws-close":              panics("b/close/1", errors.New("close boom")),
 	"a-handler-throws-close@manual":       panics("b/close/1", errors.New("close boom")),
-	"a-handler-throws-error": {inside: map[string]func(*actor){
+	"a-handler-throws-error": {inListeners: map[string]func(*actor){
 		"b/message/1": throw(errors.New("message boom")),
 		"b/error/1":   throw(errors.New("error boom")),
 	}},
@@ -38,7 +38,7 @@ var pairScripts = map[string]pairScript{
 func throw(v any) func(*actor) { return func(*actor) { panic(v) } }
 
 func panics(at string, v any) pairScript {
-	return pairScript{inside: map[string]func(*actor){at: throw(v)}}
+	return pairScript{inListeners: map[string]func(*actor){at: throw(v)}}
 }
 
 // twoPanics adds a second listener, which also runs and also panics.
@@ -53,7 +53,7 @@ func twoPanics() pairScript {
 func bufferedThousand() pairScript {
 	var got []string
 	return pairScript{
-		unheard: map[string]bool{"b": true},
+		unrecorded: map[string]bool{"b": true},
 		start: func(p *pairPlayer) {
 			got = nil
 			p.actors["b"].s.OnMessage(func(e edgews.MessageEvent) { got = append(got, e.Text()) })
@@ -89,7 +89,7 @@ func pingPong() pairScript {
 		}
 	}
 	return pairScript{
-		unheard: map[string]bool{"a": true, "b": true},
+		unrecorded: map[string]bool{"a": true, "b": true},
 		start: func(p *pairPlayer) {
 			p.actors["a"].s.OnMessage(answer)
 			p.actors["b"].s.OnMessage(answer)
@@ -103,12 +103,12 @@ func noting(p *pairPlayer, name string) func(edgews.MessageEvent) {
 	return func(e edgews.MessageEvent) { p.rec.add("notes", "%s", fmt.Sprint(name, " ", e.Text())) }
 }
 
-// noNotes: every note of the scenario was written by a listener.
+// noNotes is for scenarios in which listeners wrote all notes.
 var noNotes = map[string]func(*pairPlayer){}
 
 // removeLater: at the second message l1 removes l2, which comes after it, and itself.
 func removeLater() pairScript {
-	return pairScript{notes: noNotes, unheard: map[string]bool{"b": true}, start: func(p *pairPlayer) {
+	return pairScript{notes: noNotes, unrecorded: map[string]bool{"b": true}, start: func(p *pairPlayer) {
 		b, l1 := p.actors["b"].s, noting(p, "l1")
 		var remove1, remove2 func()
 		remove1 = b.OnMessage(func(e edgews.MessageEvent) {
@@ -124,7 +124,7 @@ func removeLater() pairScript {
 
 // removeEarlier: at every message l2 removes l1, which came before it, and adds it again.
 func removeEarlier() pairScript {
-	return pairScript{notes: noNotes, unheard: map[string]bool{"b": true}, start: func(p *pairPlayer) {
+	return pairScript{notes: noNotes, unrecorded: map[string]bool{"b": true}, start: func(p *pairPlayer) {
 		b, l1, l2 := p.actors["b"].s, noting(p, "l1"), noting(p, "l2")
 		remove1 := b.OnMessage(l1)
 		b.OnMessage(func(e edgews.MessageEvent) {
@@ -135,8 +135,8 @@ func removeEarlier() pairScript {
 	}}
 }
 
-// closeReasons closes a pair with each of these reasons, and shows how the peer saw it. JavaScript counts in UTF-16,
-// and shows the first three units.
+// closeReasons closes a pair with each of these reasons and describes the peer's close event. JavaScript counts in UTF-16, and the
+// traces have the first three units.
 func closeReasons() pairScript {
 	reasons := map[string]string{
 		`close(1000, 123 x "a")`:                      strings.Repeat("a", 123),
@@ -169,7 +169,7 @@ func closeReasons() pairScript {
 	}
 }
 
-// utf16Head returns the first three units. Half a character is written as in the traces.
+// utf16Head returns the first three units. Half a character is printed as in the traces.
 func utf16Head(units []uint16) string {
 	head := string(utf16.Decode(units[:3]))
 	if before, half := strings.CutSuffix(head, "\ufffd"); half {

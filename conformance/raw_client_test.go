@@ -16,17 +16,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rawClient is a TCP client that sends what was recorded, right or wrong, and records what comes back.
+// rawClient is a TCP client that sends the recorded bytes, valid or not, and records the answers.
 type rawClient struct {
 	t    *testing.T
 	rec  *recorder
 	name string // of its stream
 	conn *net.TCPConn
 
-	early    []string // texts whose frames come in the segment of the handshake
-	deaf     bool     // it reads no frames
-	noHost   bool     // its request has no Host header
-	anyWords bool     // the body of an ordinary answer is the library's
+	early       []string // texts whose frames are in the TCP segment of the handshake
+	doesNotRead bool     // it reads no frames
+	noHost      bool     // its request has no Host header
+	ignoreBody  bool     // the body of a plain answer is not compared
 
 	together []byte // frames for one TCP segment
 }
@@ -39,7 +39,7 @@ func (c *rawClient) dial(addr string) {
 
 const sameSegment = "same TCP segment"
 
-// input does what the client did. It reports whether the entry is something a client does.
+// input makes a recorded action of the client. It reports whether the entry is one.
 func (c *rawClient) input(e *entry) bool {
 	if len(c.together) > 0 && e.Note != sameSegment {
 		c.conn.Write(c.together)
@@ -68,7 +68,7 @@ func (c *rawClient) hangUp(how string) {
 	case "FIN sent":
 		c.conn.CloseWrite()
 	case "RST sent":
-		time.Sleep(silence) // for what was sent before to be read: a reset may overtake it
+		time.Sleep(quietTime) // the server reads the earlier bytes meanwhile: a reset may overtake them
 		c.conn.SetLinger(0)
 		c.conn.Close()
 	}
@@ -78,7 +78,7 @@ func maskedText(text string) []byte {
 	return (&entry{Opcode: "text", Fin: true, Masked: true, Text: text, textGiven: true}).encode()
 }
 
-// handshake sends the request and starts to record what comes back.
+// handshake sends the request and starts to record the answer.
 func (c *rawClient) handshake(r request) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s /b HTTP/%s\r\n", r.Method, r.Version)
@@ -111,11 +111,11 @@ func (c *rawClient) receive(r request) {
 	headers := headerLines(resp.Header, key)
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(resp.Body)
-		c.rec.add(c.name, "%s", describeAnswer(resp.StatusCode, headers, string(body), c.anyWords))
+		c.rec.add(c.name, "%s", describeAnswer(resp.StatusCode, headers, string(body), c.ignoreBody))
 		return
 	}
 	c.rec.add(c.name, "%s", describeAnswer(resp.StatusCode, headers, "", false))
-	if c.deaf {
+	if c.doesNotRead {
 		return
 	}
 	forget := strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "server_no_context_takeover")

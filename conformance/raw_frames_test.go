@@ -15,7 +15,7 @@ import (
 	"syscall"
 )
 
-// A second, naive frame codec: it writes what no library would, and reads without judging.
+// A second, naive frame codec: it can write invalid frames, and reads without checks.
 
 var opcodes = map[string]byte{"continuation": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
 
@@ -72,7 +72,7 @@ func (e *entry) encode() []byte {
 	return append(b, payload...)
 }
 
-// payload returns a recorded frame's payload, made up again when only its length was recorded.
+// payload returns a recorded frame's payload, generated if only its length was recorded.
 func (e *entry) payload() []byte {
 	switch {
 	case e.reasonGiven:
@@ -92,7 +92,7 @@ func (e *entry) payload() []byte {
 	return make([]byte, e.Length)
 }
 
-// describeFrame writes a received frame of a trace.
+// describeFrame describes a received frame of a trace.
 func (e *entry) describeFrame() string {
 	data := e.payload()
 	if e.Inflated != nil {
@@ -105,7 +105,7 @@ func (e *entry) describeFrame() string {
 	return f.String()
 }
 
-// How a compressed frame is marked, and one that compression did not make shorter.
+// Marks of a compressed frame, and of one that compression did not make shorter.
 const (
 	deflated       = " deflated"
 	deflatedInVain = " deflated in vain"
@@ -140,7 +140,7 @@ func (f rawFrame) String() string {
 	return b.String()
 }
 
-// frameReader reads frames and inflates what is compressed.
+// frameReader reads frames and inflates compressed ones.
 type frameReader struct {
 	r       *bufio.Reader
 	forget  bool // the sender compresses each message on its own
@@ -191,7 +191,7 @@ func (r *frameReader) length(short byte) (uint64, error) {
 	return uint64(short), nil
 }
 
-// inflate is RFC 7692 §7.2.2, word by word.
+// inflate follows RFC 7692 §7.2.2 literally.
 func (r *frameReader) inflate(p []byte) ([]byte, error) {
 	if r.forget {
 		r.history = nil
@@ -228,11 +228,11 @@ func (r *frameReader) record(rec *recorder, stream string, plain func(*rawFrame)
 	}
 }
 
-// describeEnd tells a FIN from a RST, which may destroy what was sent before it.
+// describeEnd distinguishes a FIN from a RST, which may destroy bytes that were sent before it.
 func describeEnd(err error) string {
 	switch {
 	case errors.Is(err, net.ErrClosed):
-		return "" // by us
+		return "" // closed by the client itself
 	case errors.Is(err, io.EOF):
 		return connectionEnded
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -249,7 +249,7 @@ const (
 	connectionReset = "connection reset"
 )
 
-// describeTCP writes the received end of a connection in a trace.
+// describeTCP describes the received end of a connection in a trace.
 func (e *entry) describeTCP() string {
 	if strings.HasPrefix(e.Event, "RST") {
 		return connectionReset

@@ -13,7 +13,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// awaits are the verbs that end a JavaScript function's turn.
+// awaits are the verbs that are asynchronous in JavaScript.
 var awaits = map[string]bool{"wait": true, "block": true, "putWait": true, "alarm": true}
 
 type verb func(r *room, ctx context.Context, s *edgews.Socket, op operation) error
@@ -26,7 +26,7 @@ func plain(do func(r *room, s *edgews.Socket, op operation)) verb {
 	}
 }
 
-// roomVerbs is what a room can be told to do.
+// roomVerbs are the operations of a room.
 var roomVerbs map[string]verb
 
 func init() {
@@ -44,14 +44,14 @@ func init() {
 			}
 		}),
 		"listen":    plain((*room).listen),
-		"set":       plain(func(*room, *edgews.Socket, operation) {}), // binaryType: Go has none
-		"keepWs":    plain((*room).keep),
+		"set":       plain(func(*room, *edgews.Socket, operation) {}), // binaryType, which does not exist in Go
+		"keepWs":    plain((*room).keepSocket),
 		"closeKept": plain((*room).closeKept),
 
 		"sockets": plain((*room).sockets),
 		"tags": plain(func(r *room, s *edgews.Socket, op operation) {
 			tags, _ := r.st.Tags(s)
-			r.did("getTags("+r.p.nameOf(s)+")", tags)
+			r.recordResult("getTags("+r.p.nameOf(s)+")", tags)
 		}),
 		"same": plain(func(r *room, s *edgews.Socket, op operation) {
 			r.note("handler socket is one of getWebSockets(): %v", slices.Contains(r.st.WebSockets(), s))
@@ -62,18 +62,18 @@ func init() {
 		"attached": plain(func(r *room, s *edgews.Socket, op operation) {
 			var v json.RawMessage
 			_ = s.Attachment(&v)
-			r.did(r.p.nameOf(s)+".deserializeAttachment()", v)
+			r.recordResult(r.p.nameOf(s)+".deserializeAttachment()", v)
 		}),
 		"attach": plain(func(r *room, s *edgews.Socket, op operation) {
-			r.did(fmt.Sprintf("%s.serializeAttachment(%v)", r.p.nameOf(s), op[1]), s.SetAttachment(op[1]))
+			r.recordResult(fmt.Sprintf("%s.serializeAttachment(%v)", r.p.nameOf(s), op[1]), s.SetAttachment(op[1]))
 		}),
 
 		"auto": plain(func(r *room, s *edgews.Socket, op operation) {
 			err := r.st.SetAutoResponse(edgews.AutoResponse{Request: op.text(1), Response: op.text(2)})
-			r.did(fmt.Sprintf("setWebSocketAutoResponse(%q, %q)", op.text(1), op.text(2)), err)
+			r.recordResult(fmt.Sprintf("setWebSocketAutoResponse(%q, %q)", op.text(1), op.text(2)), err)
 		}),
 		"autoUnset": plain(func(r *room, s *edgews.Socket, op operation) {
-			r.did("setWebSocketAutoResponse()", r.st.SetAutoResponse())
+			r.recordResult("setWebSocketAutoResponse()", r.st.SetAutoResponse())
 		}),
 		"autoGet": plain(func(r *room, s *edgews.Socket, op operation) {
 			r.note("getWebSocketAutoResponse() → %s", show(firstAuto(r.st)))
@@ -83,10 +83,10 @@ func init() {
 		}),
 		"timeout": plain(func(r *room, s *edgews.Socket, op operation) {
 			err := r.st.SetEventTimeout(time.Duration(op.number(1)) * time.Millisecond)
-			r.did(fmt.Sprintf("setHibernatableWebSocketEventTimeout(%d)", op.number(1)), err)
+			r.recordResult(fmt.Sprintf("setHibernatableWebSocketEventTimeout(%d)", op.number(1)), err)
 		}),
 		"timeoutGet": plain(func(r *room, s *edgews.Socket, op operation) {
-			r.did("getHibernatableWebSocketEventTimeout()", r.st.EventTimeout().Milliseconds())
+			r.recordResult("getHibernatableWebSocketEventTimeout()", r.st.EventTimeout().Milliseconds())
 		}),
 
 		"mem":   plain((*room).remember),
@@ -155,7 +155,7 @@ func (r *room) listen(s *edgews.Socket, _ operation) {
 	r.note("listeners added to %s", r.p.nameOf(s))
 }
 
-func (r *room) keep(s *edgews.Socket, _ operation) {
+func (r *room) keepSocket(s *edgews.Socket, _ operation) {
 	r.p.kept = s
 	r.note("kept a reference to %s", r.p.nameOf(s))
 }
@@ -191,7 +191,7 @@ func (r *room) outbound(*edgews.Socket, operation) {
 	r.note("opened an in-memory pair, both ends accepted")
 }
 
-// block is blockConcurrencyWhile, which in Go is an event that takes its time.
+// block is blockConcurrencyWhile, which in Go is an event that takes some time.
 func (r *room) block(ctx context.Context, s *edgews.Socket, op operation) error {
 	name := "block"
 	if !r.built {
@@ -203,7 +203,7 @@ func (r *room) block(ctx context.Context, s *edgews.Socket, op operation) error 
 	return err
 }
 
-// put is storage.put, with or without await. What is sent afterwards leaves after it either way.
+// put is storage.put, with or without await. Later messages are sent after the commit in both cases.
 func (r *room) put(ctx context.Context, _ *edgews.Socket, op operation) error {
 	value, _ := json.Marshal(op[2])
 	if op.verb() == "putWait" {

@@ -13,27 +13,27 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Scenarios of group d without clients happen in a bubble. In most of them a script calls the methods of an object's state and
-// of the ends of a pair.
+// Scenarios of group d without clients run in a bubble. In most of them a script calls the methods of an object's state and of the ends
+// of a pair.
 
-// objectScript is what such a scenario does.
+// objectScript is the script of such a scenario.
 type objectScript struct {
-	tags  []string                             // of b, when it is accepted before the trace begins; nil: it is not
-	heard bool                                 // the events of a were recorded
-	start func(p *scriptedObject)              // before the trace begins
-	do    map[string]func(*scriptedObject) any // what was tried, where it is not one of stateCalls
-	omit  []string                             // what was tried and means nothing in Go
+	tags           []string                             // of b, when it is accepted before the trace begins; nil: it is not
+	eventsRecorded bool                                 // the events of a were recorded
+	start          func(p *scriptedObject)              // before the trace begins
+	do             map[string]func(*scriptedObject) any // calls by name that are not in stateCalls
+	omit           []string                             // names of calls that have no counterpart in Go
 }
 
 func (s objectScript) omits(what string) bool { return slices.Contains(s.omit, what) }
 
-// scriptedObject is an object that a script has in its hand, with the ends of a pair: b is for the object.
+// scriptedObject is an object that a script controls, with the ends of a pair, of which b is for the object.
 type scriptedObject struct {
 	*objectPlayer
 	script objectScript
 	st     *edgews.State
 	actors map[string]*actor
-	last   *edgews.Socket            // that acceptWebSocket was tried with
+	last   *edgews.Socket            // the last argument of acceptWebSocket
 	named  map[string]*edgews.Socket // others that the script has accepted
 }
 
@@ -42,14 +42,14 @@ func playBubble(t *testing.T, s *scenario, want transcript, rec *recorder) map[s
 	synctest.Test(t, func(t *testing.T) {
 		p := newObjectPlayer(t, s, rec, 0) // as by default
 		p.want, p.bubble = want, true
-		defer p.hangUp()
+		defer p.closeAll()
 		if s.does("do-fetch") {
 			p.drive()
 			return
 		}
 		script := &scriptedObject{objectPlayer: p, script: objectScripts[s.ID], named: make(map[string]*edgews.Socket)}
 		script.play()
-		script.hangUp()
+		script.closeAll()
 	})
 	return rec.result()
 }
@@ -70,11 +70,11 @@ func (p *scriptedObject) play() {
 	for i := range p.s.Trace {
 		p.step(&p.s.Trace[i])
 	}
-	time.Sleep(afterwards)
+	time.Sleep(quietEnd)
 	synctest.Wait()
 }
 
-// begin wakes the object, which was not recorded, and makes the pair.
+// begin constructs the object, which was not recorded, and makes the pair.
 func (p *scriptedObject) begin() {
 	rec := p.rec
 	p.rec = newRecorder()
@@ -84,7 +84,7 @@ func (p *scriptedObject) begin() {
 	p.names[a], p.names[b] = "a", "b"
 	p.actors = map[string]*actor{"a": p.actor(a), "b": p.actor(b)}
 	p.ends = p.actors
-	if p.script.heard {
+	if p.script.eventsRecorded {
 		p.actors["a"].listen()
 	}
 	if p.script.tags != nil {
@@ -116,18 +116,18 @@ func (p *scriptedObject) step(e *entry) {
 	case e.Method == "deserializeAttachment":
 		p.actors["b"].note("attached: %s", show(p.attached()))
 	case (e.Op == "call" || e.Op == "get") && p.actors[e.Target] != nil && (e.inexpressible() || p.actors[e.Target].do(e)):
-	case e.Op == "do": // in a handler, or it means nothing in Go
+	case e.Op == "do": // made by a handler, or without a counterpart in Go
 	case !e.isOutcome():
 		e.unknownStep(p.t)
 	}
 }
 
-// try records what comes of a call.
-func (p *scriptedObject) try(what string) { p.room().did(what, p.call(what)) }
+// try makes a call and records the result.
+func (p *scriptedObject) try(what string) { p.room().recordResult(what, p.call(what)) }
 
 func (p *scriptedObject) room() *room { return &room{p: p.objectPlayer, st: p.st} }
 
-// call does what was tried.
+// call makes the call with a name.
 func (p *scriptedObject) call(what string) any {
 	do := p.script.do[what]
 	if do == nil {
@@ -139,7 +139,7 @@ func (p *scriptedObject) call(what string) any {
 	return do(p)
 }
 
-// accept tries acceptWebSocket.
+// accept calls AcceptWebSocket.
 func (p *scriptedObject) accept(s *edgews.Socket, tags ...string) any {
 	p.last = s
 	return noError(p.st.AcceptWebSocket(s, tags...))
@@ -153,7 +153,7 @@ func noError(err error) any {
 	return err
 }
 
-// acceptAnother tries acceptWebSocket with an end of a new pair.
+// acceptAnother calls AcceptWebSocket with an end of a new pair.
 func (p *scriptedObject) acceptAnother(tags ...string) any {
 	_, s := edgews.NewPair()
 	return p.accept(s, tags...)
@@ -172,15 +172,15 @@ func (p *scriptedObject) tagsOf(s *edgews.Socket) any {
 func (p *scriptedObject) attached() any {
 	var v json.RawMessage
 	if err := p.b().Attachment(&v); errors.Is(err, edgews.ErrNoAttachment) {
-		return nothing
+		return undefined
 	} else if err != nil {
 		return err
 	}
 	return v
 }
 
-// hangUp closes what the script has left open, so that no timer is left to the bubble.
-func (p *scriptedObject) hangUp() {
+// closeAll closes everything that the script has left open, so that no timer is left in the bubble.
+func (p *scriptedObject) closeAll() {
 	p.rec = newRecorder()
 	for _, a := range p.actors {
 		a.rec = p.rec

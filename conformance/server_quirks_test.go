@@ -8,28 +8,28 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// serverQuirks is what scenarios of group b need beyond their traces.
+// serverQuirks has the quirks of scenarios of group b.
 var serverQuirks = map[string]serverQuirk{
 	"b-hs-early-frames":       {early: []string{"early 1", "early 2"}},
 	"b-byte-by-byte":          {slow: "slow"},
 	"b-deflate-bomb":          {payload: bomb},
 	"b-size-fragmented-33mib": {raw: fragments},
 
-	// Our queue is bounded unless an option says otherwise (deviation 10); how much of it the kernel takes at once varies.
-	"b-client-rst-while-server-sends-much": {deaf: true, options: unbounded, hears: 4},
+	// The send queue is bounded by an option (deviation 10), and the number of bytes that the kernel accepts at once varies.
+	"b-client-rst-while-server-sends-much": {doesNotRead: true, options: unbounded, awaitedLines: 4},
 	"b-size-server-33mib":                  {options: unbounded},
 
-	// A half-open socket whose peer has ended its side is cut after CloseTimeout, if the program does not say Close by then.
+	// The connection of a half-open socket whose peer has sent a FIN is cut after CloseTimeout, unless the program closes it before.
 	"b-client-close-halfopen-never": {options: shortCloseTimeout},
 	"b-client-close-1000@manual":    {options: shortCloseTimeout},
 	"b-client-close-empty@manual":   {options: shortCloseTimeout},
 
-	// In Workers the Response's Sec-WebSocket-Extensions header says what to agree to; in Go the options do.
+	// In Workers the Sec-WebSocket-Extensions header of the Response selects the parameters, in Go the options do.
 	"b-ext-worker-header-cmwb-10": {options: func(o *edgews.UpgradeOptions) { o.Compression.PeerWindowBits = 10 }},
 	"b-ext-worker-header-garbage": {options: func(o *edgews.UpgradeOptions) { o.Compression.Disable = true }},
 }
 
-// shortCloseTimeout is longer than the replay takes to get there, and shorter than it waits for the end.
+// shortCloseTimeout sets a time-out that is longer than the replay up to the Close, and shorter than its wait for the end.
 func shortCloseTimeout(o *edgews.UpgradeOptions) { o.CloseTimeout = 300 * time.Millisecond }
 
 func unbounded(o *edgews.UpgradeOptions) { o.SendBuffer = 64 << 20 }

@@ -1,6 +1,6 @@
 package conformance_test
 
-// javascriptOnly are the scenarios that have no meaning in Go, with the reason.
+// javascriptOnly are the scenarios that have no counterpart in Go, with the reason.
 var javascriptOnly = map[string]string{
 	"a-structured-clone":             "structuredClone and JSON.stringify of a socket",
 	"a-accept-options":               "conversion of accept()'s argument",
@@ -42,8 +42,8 @@ var javascriptOnly = map[string]string{
 	"c-ext-accepted@nocomp":          "a mode in which new WebSocket() offers no compression; in Go that is Dial with options",
 }
 
-// notYet are the scenarios of capabilities that are still to come.
-var notYet = map[string]string{
+// unimplemented are the scenarios of features that edgews does not have.
+var unimplemented = map[string]string{
 	"c-pass-echo":           "pass-through",
 	"c-pass-server-close":   "pass-through",
 	"c-pass-client-rst":     "pass-through",
