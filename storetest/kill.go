@@ -62,7 +62,7 @@ func kill(t *testing.T, dir string, last [writers]int, after int) [writers]int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait() // its error is no news: the process was killed, or its output says why it ended
+	defer cmd.Wait() // the error is ignored: the process was killed, or its output says why it ended
 	defer cmd.Process.Kill()
 
 	output := bufio.NewReader(stdout)

@@ -55,7 +55,7 @@ func TestFlushOnAFullDisk(t *testing.T) {
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, total.HTTPRequests, saved)
 		require.LessOrEqual(t, total.HTTPRequests, used)
-		used, saved = total.HTTPRequests, total.HTTPRequests // what was not saved is lost with its process
+		used, saved = total.HTTPRequests, total.HTTPRequests // uses that were not saved are lost with their process
 		require.NoError(t, s.Close())
 	}
 }
