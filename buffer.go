@@ -101,7 +101,7 @@ func (b *buffer) fit() *buffer {
 	return b
 }
 
-// Grow moves p, which b holds, to where there is room for n more bytes (see deflate.Room).
+// Grow moves p, which b holds, to where there is room for n more bytes (see deflate.Grower).
 func (b *buffer) Grow(p []byte, n int) []byte {
 	larger := newBuffer(len(p) + n)
 	b.b, larger.b = append(larger.b, p...), b.b

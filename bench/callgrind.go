@@ -16,35 +16,35 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// Messages on each connection in the two runs under callgrind. What the runs have in common, such as start and handshakes,
-// falls out of their difference.
+// Batches on each connection in the two runs under callgrind. The difference of the runs does not contain the start and the
+// handshakes.
 const (
-	fewRounds  = 20
-	manyRounds = 170
+	fewerRounds = 20
+	moreRounds  = 170
 )
 
-// instructions counts what a server executes in user space for one message. Unlike times, that does not depend on who else
-// uses the machine.
+// instructions counts the user-space instructions of a server for one message. Unlike times, they do not depend on other load on the
+// machine.
 func (b *bench) instructions(ctx context.Context, c Cell, s subject) (sample, error) {
-	few, err := b.executed(ctx, c, s, fewRounds)
+	few, err := b.executed(ctx, c, s, fewerRounds)
 	if err != nil {
 		return nil, err
 	}
-	many, err := b.executed(ctx, c, s, manyRounds)
+	many, err := b.executed(ctx, c, s, moreRounds)
 	if err != nil {
 		return nil, err
 	}
-	messages := c.Conns * c.Window * (manyRounds - fewRounds)
+	messages := c.Conns * c.Window * (moreRounds - fewerRounds)
 	return sample{instr: float64(many-few) / float64(messages)}, nil
 }
 
 var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 
-// executed returns the instructions of a whole life of a server with a number of batches on each connection.
+// executed returns the instructions of a server from start to end, with a number of batches on each connection.
 func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
-	var said bytes.Buffer
-	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &said, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
+	var output bytes.Buffer
+	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &output, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
 	if err != nil {
 		return 0, err
 	}
@@ -65,15 +65,15 @@ func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (in
 	if err := p.end(); err != nil {
 		return 0, err
 	}
-	m := executedLine.FindSubmatch(said.Bytes())
+	m := executedLine.FindSubmatch(output.Bytes())
 	if m == nil {
-		return 0, fmt.Errorf("callgrind counts nothing: %s", said.Bytes())
+		return 0, fmt.Errorf("callgrind counts nothing: %s", output.Bytes())
 	}
 	return strconv.ParseInt(string(m[1]), 10, 64)
 }
 
-// underCallgrind returns s with a command that callgrind runs. What callgrind says goes to said, and its profile to file.
-func underCallgrind(s subject, said *bytes.Buffer, file string) subject {
+// underCallgrind returns s with a command that runs under callgrind. output receives callgrind's output, and file its profile.
+func underCallgrind(s subject, output *bytes.Buffer, file string) subject {
 	command := s.command
 	s.command = func(c server.Config) (*exec.Cmd, string, error) {
 		cmd, addr, err := command(c)
@@ -82,7 +82,7 @@ func underCallgrind(s subject, said *bytes.Buffer, file string) subject {
 		}
 		args := append([]string{"--tool=callgrind", "--callgrind-out-file=" + file}, cmd.Args...)
 		outer := exec.Command("valgrind", args...)
-		outer.Stderr = said
+		outer.Stderr = output
 		// Callgrind 3.19 gives up when one of the signals that preempt goroutines comes inside another.
 		outer.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 		return outer, addr, nil
@@ -90,7 +90,7 @@ func underCallgrind(s subject, said *bytes.Buffer, file string) subject {
 	return s
 }
 
-// findCallgrind returns an error that says why instructions cannot be counted.
+// findCallgrind returns an error if instructions cannot be counted.
 func findCallgrind() error {
 	if exec.Command("valgrind", "--tool=callgrind", "--callgrind-out-file="+os.DevNull, "true").Run() != nil {
 		return errors.New("instructions are not counted: there is no valgrind")

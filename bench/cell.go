@@ -7,47 +7,53 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// kind is what is done in a cell.
+// kind is the kind of load in a cell.
 type kind uint8
 
 const (
-	echo         kind = iota // as much as the server can take
+	echo         kind = iota // as fast as the server answers
 	ping                     // pings instead of messages
 	steady                   // at a fixed rate
 	collect                  // at a fixed rate, with garbage collections and HTTP requests meanwhile
-	broadcast                // one to all
+	broadcast                // each message is sent to all connections
 	connect                  // connections, with one message each
-	idle                     // connections that say nothing any more
+	flood                    // a quiet connection, while others send as fast as the server reads
+	blockers                 // a quiet connection, while the handlers of others sleep
+	idle                     // connections without traffic, after a few messages
 	instructions             // under callgrind
 )
 
-// Cell is one kind of work: a column of a table.
+// Cell is one load: a column of a table.
 type Cell struct {
-	Group string // what -cells selects, and what shares a table
+	Group string // -cells selects by group, and a table shows one or more groups
 	Name  string
 	Kind  kind
 
-	Size    int // of a message, in bytes; compressed ones are JSON documents of 1 KiB
-	Conns   int // in each process
-	Window  int // messages that wait for an answer on each connection
-	Rate    int // messages per second
+	Size    int          // of a message, in bytes; compressed ones are JSON documents of 1 KiB
+	Conns   int          // in each process; in a flood without the quiet one
+	Window  int          // outstanding messages on each connection
+	Rate    int          // messages per second
+	Content load.Content // of a flood
 	Deflate server.Deflate
-	Level   int // of compression, which only edgews can be told; 0: the server's own
+	Level   int // of compression, which only edgews can set per server; 0: the server's default
 	TLS     bool
 
-	Processes int // of an idle cell: a process may have too few descriptors for all connections
-	Messages  int // of an idle cell: on each connection, before it falls silent
+	AtLeast time.Duration // of the measured time, if the plan has less
 
-	Once bool // in the first round only: it takes long, and comes out the same every time
+	Processes int // of an idle cell: a process may have too few descriptors for all connections
+	Messages  int // of an idle cell: on each connection, before it is idle
+
+	Once bool // in the first round only: it takes long, and the result hardly varies
 }
 
-// String returns the group and the name, by which plans know the cell.
+// String returns the group and the name, with which plans refer to the cell.
 func (c Cell) String() string { return c.Group + "/" + c.Name }
 
-// limit is how long a visit may take before it counts as failed.
+// limit is the time after which a visit has failed.
 func (c Cell) limit() time.Duration {
 	if c.Kind == idle || c.Kind == instructions {
 		return 3 * time.Minute
@@ -55,7 +61,7 @@ func (c Cell) limit() time.Duration {
 	return time.Minute
 }
 
-// offer is the extension that a client asks for.
+// offer returns the extension that a client offers.
 func (c Cell) offer() string {
 	switch c.Deflate {
 	case server.Reset:
@@ -66,8 +72,11 @@ func (c Cell) offer() string {
 	return ""
 }
 
-// cells are all there are. Forty compressed messages fill every window. Where the descriptor limit is 20 000, as is common, a hundred thousand connections take six
-// processes.
+// floodTime is enough for two hundred echoes on the quiet connection, of which the slowest two are beyond p99.
+const floodTime = 2 * time.Second
+
+// cells are all cells. Forty compressed messages fill every window. With the common limit of 20 000 descriptors, a hundred thousand
+// connections take six processes.
 var cells = []Cell{
 	{Group: "echo", Name: "32 B", Size: 32, Conns: 64, Window: 1},
 	{Group: "echo", Name: "128 B", Size: 128, Conns: 64, Window: 1},
@@ -88,6 +97,12 @@ var cells = []Cell{
 	{Group: "deflate", Name: "no takeover", Conns: 64, Window: 1, Deflate: server.Reset},
 	{Group: "deflate", Name: "takeover", Conns: 64, Window: 1, Deflate: server.Takeover},
 	{Group: "deflate", Name: "takeover, level 6", Conns: 64, Window: 1, Deflate: server.Takeover, Level: 6},
+	{Group: "flood", Name: "no flood", Kind: flood, AtLeast: floodTime},
+	{Group: "flood", Name: "128 B", Kind: flood, Conns: 100, Content: load.Small, AtLeast: floodTime},
+	{Group: "flood", Name: "100 fragments", Kind: flood, Conns: 100, Content: load.Fragments, AtLeast: floodTime},
+	{Group: "flood", Name: "deflate", Kind: flood, Conns: 100, Content: load.Compressed, Deflate: server.Reset, AtLeast: floodTime},
+	{Group: "flood", Name: "1 MiB in 1 KiB", Kind: flood, Conns: 100, Content: load.Bombs, Deflate: server.Reset, AtLeast: floodTime},
+	{Group: "blockers", Name: "500 handlers sleep 20 ms", Kind: blockers, Conns: 500, Content: load.Answered, AtLeast: floodTime},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
 	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},
@@ -98,7 +113,7 @@ var cells = []Cell{
 	{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1, Once: true},
 	{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16, Once: true},
 
-	// These are too small to say what many connections cost, and just right for a quick look.
+	// Small cells for -quick. They have too few connections for an exact cost per connection.
 	{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "TLS, 500", Kind: idle, Conns: 500, Processes: 1, Messages: 1, TLS: true},
 	{Group: "idle", Name: "takeover, 200", Kind: idle, Conns: 200, Processes: 1, Messages: 64, Deflate: server.Takeover},
@@ -124,7 +139,7 @@ func groups(cells []Cell) []string {
 	return names
 }
 
-// selected returns the cells of the groups in a list with commas, all if it is empty.
+// selected returns the cells of the groups in a comma-separated list, or all if it is empty.
 func selected(cells []Cell, list string) []Cell {
 	if list == "" {
 		return cells

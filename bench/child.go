@@ -23,17 +23,17 @@ import (
 // startTime is how long a process may take to begin to listen.
 const startTime = 20 * time.Second
 
-// child is a process on a core of its own.
+// child is a process that runs on one core.
 type child struct {
 	cmd  *exec.Cmd
 	addr string
 	in   io.WriteCloser
 	out  *bufio.Reader
 
-	spared func() bool // its time can no longer run out
+	cancelKill func() bool // cancels the kill at the end of the context
 }
 
-// start starts cmd on a core and keeps its standard input and output. The process does not outlive ctx, nor this one.
+// start starts cmd on a core, with pipes for its standard input and output. The process is killed when ctx or this process ends.
 func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
@@ -48,9 +48,9 @@ func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
 		return nil, err
 	}
 	p := &child{cmd: cmd, in: in, out: bufio.NewReader(out)}
-	p.spared = context.AfterFunc(ctx, func() {
+	p.cancelKill = context.AfterFunc(ctx, func() {
 		_ = cmd.Process.Kill()
-		out.Close() // a process that it started may still hold the other end
+		out.Close() // a process that it has started may still have the other end open
 	})
 	return p, nil
 }
@@ -81,7 +81,7 @@ func (p *child) listening() (string, error) {
 	line, err := p.line()
 	addr, ok := strings.CutPrefix(line, "listening ")
 	if err == nil && !ok {
-		err = fmt.Errorf("it says %q", line)
+		err = fmt.Errorf("it prints %q", line)
 	}
 	return addr, err
 }
@@ -105,8 +105,8 @@ func (p *child) line() (string, error) {
 	return strings.TrimSuffix(line, "\n"), err
 }
 
-// order gives an order and returns the answer.
-func (p *child) order(format string, args ...any) (string, error) {
+// control sends a command to the process and returns the answer.
+func (p *child) control(format string, args ...any) (string, error) {
 	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
 		return "", err
 	}
@@ -115,24 +115,24 @@ func (p *child) order(format string, args ...any) (string, error) {
 
 func (p *child) stats() (server.Stats, error) {
 	var s server.Stats
-	line, err := p.order("stats")
+	line, err := p.control("stats")
 	if err != nil {
 		return s, err
 	}
 	return s, json.Unmarshal([]byte(line), &s)
 }
 
-// end lets the process end by itself, which it does when its standard input ends.
+// end closes the standard input of the process, at which it exits, and waits for that.
 func (p *child) end() error {
 	p.in.Close()
 	io.Copy(io.Discard, p.out)
-	defer p.spared()
+	defer p.cancelKill()
 	return p.cmd.Wait()
 }
 
-// kill ends the process and waits until it has.
+// kill kills the process and waits until it has ended.
 func (p *child) kill() {
-	p.spared()
+	p.cancelKill()
 	p.in.Close()
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		fmt.Fprintln(os.Stderr, err)

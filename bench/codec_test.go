@@ -13,7 +13,7 @@ import (
 
 var sizes = []int{32, 128, 1 << 10, 16 << 10, 64 << 10}
 
-// BenchmarkDecode finds a frame in memory and unmasks it where it lies.
+// BenchmarkDecode decodes a frame in memory and unmasks it in place.
 func BenchmarkDecode(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(fmt.Sprintf("lib=edgews/size=%d", size), func(b *testing.B) {

@@ -13,65 +13,65 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 )
 
-// collectFor is the least time for which requests are made: fewer than fifty say nothing of the slowest.
+// collectFor is the shortest time for which requests are made: the slowest of fewer than fifty would mean little.
 const collectFor = time.Second
 
-// collect has a server collect its garbage again and again while it answers messages. Each collection is asked for with an
-// HTTP request in the same process, and needs all of its threads to stop for a moment: a server whose loop sleeps where the
-// runtime does not look holds up both.
+// collect makes a server collect garbage repeatedly while it answers messages. Each collection is triggered by an HTTP request to
+// the same process, and stops all of its threads for a moment. A server whose loop sleeps in a system call that the scheduler
+// does not know about delays the request and the collection.
 func (b *bench) collect(e *load.Engine, c Cell, p *child) (sample, error) {
-	addr, err := p.order("http")
+	addr, err := p.control("http")
 	if err != nil {
 		return nil, err
 	}
-	asker := &asker{url: "http://" + addr, stop: make(chan struct{}), done: make(chan error, 1)}
-	if err := asker.ask(); err != nil { // the connection is there from now on
+	requests := &requester{url: "http://" + addr, stop: make(chan struct{}), done: make(chan error, 1)}
+	if err := requests.ask(); err != nil { // opens the connection
 		return nil, err
 	}
-	asker.took = nil
-	go asker.run()
+	requests.took = nil
+	go requests.run()
 	r, err := e.Rate(c.Rate, max(b.length, collectFor))
-	if failed := asker.end(); failed != nil || err != nil {
+	if failed := requests.end(); failed != nil || err != nil {
 		return nil, cmp.Or(err, failed)
 	}
-	slices.Sort(asker.took)
+	slices.Sort(requests.took)
 	return sample{
-		requestP50: millis(asker.took[len(asker.took)/2]),
-		requestMax: millis(asker.took[len(asker.took)-1]),
+		requestP50: millis(requests.took[len(requests.took)/2]),
+		requestMax: millis(requests.took[len(requests.took)-1]),
 		p50:        micros(r.Latency.Quantile(0.50)),
 		p99:        micros(r.Latency.Quantile(0.99)),
 	}, nil
 }
 
-// asker makes one request after the other. Its fields belong to its goroutine until that has ended.
-type asker struct {
+// requester makes one request after the other. Only its goroutine uses its fields until end has returned.
+type requester struct {
 	url  string
 	took []time.Duration
 	stop chan struct{}
 	done chan error
 }
 
-func (a *asker) run() {
+func (q *requester) run() {
 	const pause = 20 * time.Millisecond
 	for {
 		select {
-		case <-a.stop:
-			a.done <- nil
+		case <-q.stop:
+			q.done <- nil
 			return
 		case <-time.After(pause):
 		}
-		if err := a.ask(); err != nil {
-			<-a.stop
-			a.done <- err
+		if err := q.ask(); err != nil {
+			<-q.stop
+			q.done <- err
 			return
 		}
 	}
 }
 
-func (a *asker) ask() error {
+func (q *requester) ask() error {
 	begin := time.Now()
 	client := http.Client{Timeout: startTime}
-	r, err := client.Get(a.url)
+	r, err := client.Get(q.url)
 	if err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func (a *asker) ask() error {
 	if r.StatusCode != http.StatusOK {
 		return fmt.Errorf("request for a garbage collection: %s", r.Status)
 	}
-	a.took = append(a.took, time.Since(begin))
+	q.took = append(q.took, time.Since(begin))
 	return nil
 }
 
 // end stops the requests and returns why one failed.
-func (a *asker) end() error {
-	a.stop <- struct{}{}
-	return <-a.done
+func (q *requester) end() error {
+	q.stop <- struct{}{}
+	return <-q.done
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -16,8 +16,8 @@ func clientFrame(n int) []byte {
 	return ws.MustCompileFrame(ws.MaskFrameWith(ws.NewBinaryFrame(bytes.Repeat([]byte{'x'}, n)), [4]byte{1, 2, 3, 4}))
 }
 
-// decoder finds a frame in memory and unmasks it where it lies. What the second run unmasks is the first one's payload,
-// masked again: to a decoder of binary messages that makes no difference.
+// decoder decodes a frame in memory and unmasks it in place. So every second run unmasks a payload that is not masked, which makes
+// no difference for binary messages.
 type decoder struct {
 	wire []byte
 	size int
@@ -38,8 +38,7 @@ func (d *decoder) decode() error {
 	return nil
 }
 
-// decodeTime returns how long the decoder takes for a frame, at best: it shares nothing with others but the machine, which
-// may be slow for a while.
+// decodeTime returns the best time of many runs for one frame. Only other load on the machine makes a run slower.
 func decodeTime(size int) (nanoseconds float64, err error) {
 	const runs, length, pause = 100, 1000, 5 * time.Millisecond
 	d := newDecoder(size)

@@ -11,19 +11,19 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// goal is something that edgews sets out to reach.
+// goal is a target for a figure of edgews.
 type goal struct {
-	work  string
-	limit float64
-	least bool   // the limit is what is to be reached, not what is not to be exceeded
-	unit  string // what the limit is in, or relative to
-	cell  string
-	whom  []string // servers that are compared, in the cell
-	value func(results) (float64, error)
+	work    string
+	limit   float64
+	least   bool   // the limit is a minimum, not a maximum
+	unit    string // of the limit, or what it is relative to
+	cell    string
+	servers []string // servers that are measured in the cell
+	value   func(results) (float64, error)
 }
 
-// goals are set against what was measured of other servers before edgews was written: the best there is, in any language,
-// or a little better.
+// The goals come from measurements of other servers before edgews was written: the best result in any language, or slightly
+// better.
 var goals = []goal{
 	floored("echo 32 B", "echo/32 B", 0.92, server.GoFloor),
 	floored("echo 128 B", "echo/128 B", 0.92, server.GoFloor),
@@ -66,31 +66,31 @@ var goals = []goal{
 
 // plain is a goal for a figure itself.
 func plain(work, cell string, f figure, limit float64, unit string) goal {
-	return goal{work: work, limit: limit, unit: unit, cell: cell, whom: []string{server.Edgews}, value: func(r results) (float64, error) {
+	return goal{work: work, limit: limit, unit: unit, cell: cell, servers: []string{server.Edgews}, value: func(r results) (float64, error) {
 		return r.median(visit{cell, server.Edgews}, f), nil
 	}}
 }
 
-// floored is a goal for the CPU time relative to a floor's.
+// floored is a goal for the CPU time relative to that of a floor.
 func floored(work, cell string, limit float64, floor string) goal {
-	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, whom: []string{server.Edgews, floor}, value: func(r results) (float64, error) {
+	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, servers: []string{server.Edgews, floor}, value: func(r results) (float64, error) {
 		return r.over(visit{cell, server.Edgews}, visit{cell, floor}, cpu), nil
 	}}
 }
 
-// beats is a goal for how much more CPU time the best of some peers takes.
+// beats is a goal for the CPU time of the best of some peers, relative to that of edgews.
 func beats(work, cell string, limit float64, peers ...string) goal {
 	return beside(work, cell, cpu, limit, peers...)
 }
 
-// lighter is one for memory.
+// lighter is the same for memory.
 func lighter(work, cell string, limit float64, peers ...string) goal {
 	return beside(work, cell, rss, limit, peers...)
 }
 
 func beside(work, cell string, f figure, limit float64, peers ...string) goal {
-	whom := append([]string{server.Edgews}, peers...)
-	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, whom: whom, value: func(r results) (float64, error) {
+	servers := append([]string{server.Edgews}, peers...)
+	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, servers: servers, value: func(r results) (float64, error) {
 		least := math.Inf(1)
 		for _, p := range peers {
 			least = min(least, r.over(visit{cell, p}, visit{cell, server.Edgews}, f))
@@ -105,8 +105,8 @@ func decodeSpeed(results) (float64, error) {
 	return size / ns, err
 }
 
-// wanted returns the names of the cells that the goals need.
-func wanted() []string {
+// goalCells returns the names of the cells that the goals need.
+func goalCells() []string {
 	var names []string
 	for _, g := range goals {
 		if g.cell != "" && !slices.Contains(names, g.cell) {
@@ -116,9 +116,9 @@ func wanted() []string {
 	return names
 }
 
-// wantedOf says whether a goal needs that server in that cell.
-func wantedOf(c Cell, s subject) bool {
-	return slices.ContainsFunc(goals, func(g goal) bool { return g.cell == c.String() && slices.Contains(g.whom, s.Name) })
+// goalNeeds reports whether a goal needs that server in that cell.
+func goalNeeds(c Cell, s subject) bool {
+	return slices.ContainsFunc(goals, func(g goal) bool { return g.cell == c.String() && slices.Contains(g.servers, s.Name) })
 }
 
 func writeGoals(w io.Writer, b *bench) {
@@ -129,11 +129,11 @@ func writeGoals(w io.Writer, b *bench) {
 			b.note(fmt.Sprintf("%s: %v.", g.work, err))
 			x = math.NaN()
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", g.work, g.wants(), shortest(x), g.verdict(x))
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", g.work, g.limitText(), shortest(x), g.verdict(x))
 	}
 }
 
-func (g goal) wants() string {
+func (g goal) limitText() string {
 	sign := "≤"
 	if g.least {
 		sign = "≥"
@@ -145,7 +145,7 @@ func (g goal) wants() string {
 	return text
 }
 
-// verdict compares what was measured as it is shown.
+// verdict compares the value that is printed with the limit.
 func (g goal) verdict(x float64) string {
 	switch {
 	case math.IsNaN(x):
@@ -156,7 +156,7 @@ func (g goal) verdict(x float64) string {
 	return "not met"
 }
 
-// shortest shows x with as many digits as are worth knowing.
+// shortest formats x with about three significant digits.
 func shortest(x float64) string {
 	switch {
 	case math.IsNaN(x):

@@ -19,7 +19,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/proc"
 )
 
-// write prints everything: where and how it was measured, what the plan shows, and what has to be said about it.
+// write prints the result: machine and settings, the tables of the plan, and the notes.
 func (b *bench) write(w io.Writer, command string) {
 	fmt.Fprint(w, wrapped(b.header(command)))
 	b.plan.write(w, b)
@@ -39,14 +39,14 @@ func (b *bench) header(command string) string {
 	text := fmt.Sprintf("`%s` on %s: %s, %v for each figure; ratios are taken within a round. %s, %s; servers on core %d, load on core %d. %s.",
 		command, time.Now().Format(time.DateOnly), rounds, b.length,
 		proc.CPUModel(), proc.Kernel(), b.serverCore, b.loadCore, strings.Join(b.versions(), ", "))
-	if len(b.foreign) > 0 {
-		text += fmt.Sprintf(" Others used %.0f %% of the servers' core meanwhile (median; %.0f %% at most).",
-			100*median(b.foreign), 100*slices.Max(b.foreign))
+	if len(b.othersShare) > 0 {
+		text += fmt.Sprintf(" Other processes used %.0f %% of the servers' core (median; %.0f %% at most).",
+			100*median(b.othersShare), 100*slices.Max(b.othersShare))
 	}
 	return text
 }
 
-// width is how long lines of text may be.
+// width is the longest line of text, in characters.
 const width = 120
 
 // wrapped breaks text into lines.
@@ -70,7 +70,7 @@ func wrapped(text string) string {
 	return out.String() + "\n"
 }
 
-// quoted returns a command line that a shell reads as these arguments.
+// quoted returns a command line for a shell with these arguments.
 func quoted(args []string) string {
 	var line strings.Builder
 	for i, a := range args {
@@ -85,7 +85,7 @@ func quoted(args []string) string {
 	return line.String()
 }
 
-// versions returns what was compared.
+// versions returns the versions of everything that was compared.
 func (b *bench) versions() []string {
 	list := []string{"Go " + strings.TrimPrefix(runtime.Version(), "go"), "edgews " + revision()}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -96,7 +96,7 @@ func (b *bench) versions() []string {
 		}
 	}
 	if b.has("Node ws") {
-		list = append(list, "Node "+said("node", "--version"), "ws "+packageVersion("ws"))
+		list = append(list, "Node "+commandOutput("node", "--version"), "ws "+packageVersion("ws"))
 	}
 	if b.has("workerd") {
 		list = append(list, "workerd "+packageVersion("workerd"))
@@ -112,13 +112,13 @@ func (b *bench) has(name string) bool {
 	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.Name == name })
 }
 
-// revision is the commit that lies here, with a mark if files were changed since.
+// revision returns the current commit, with a mark if files have changed.
 func revision() string {
-	return said("git", "describe", "--always", "--dirty", "--tags")
+	return commandOutput("git", "describe", "--always", "--dirty", "--tags")
 }
 
-// said returns what a command prints, or "unknown".
-func said(name string, args ...string) string {
+// commandOutput returns the output of a command, or "unknown".
+func commandOutput(name string, args ...string) string {
 	text, err := exec.Command(name, args...).Output()
 	if err != nil {
 		return "unknown"

@@ -14,59 +14,59 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// warmConns connections at a time, and that warmTurns times, come and go before a server counts as empty. By then the code that
-// serves them is in memory, and so is what a process fills once: a heap is not collected before it has 4 MiB in Go, and its
-// books are kept for ever. None of that is the cost of a connection.
+// Before the memory of an empty server is read, warmConns connections are opened and closed, warmRounds times. Then the code is in
+// memory, and so is what a process allocates once: Go collects no garbage before the heap has 4 MiB, and never returns the collector's
+// own memory. None of that is a cost of connections.
 const (
-	warmConns = 16
-	warmTurns = 64
+	warmConns  = 16
+	warmRounds = 64
 )
 
-// idle measures what connections cost that say nothing: the resident memory of a server with them, less that of the same
-// process before.
+// idle measures the memory of connections without traffic: the resident memory of a server with them, less that of the same process
+// without.
 func (b *bench) idle(ctx context.Context, c Cell, s subject) (sample, error) {
-	c.Conns = b.affordable(c, s)
+	c.Conns = b.connsFor(c, s)
 	var grown, kept int64
 	var used float64
 	for range c.Processes {
-		i := &idler{ctx: ctx, bench: b, cell: c, subject: s}
+		i := &idleRun{ctx: ctx, bench: b, cell: c, subject: s}
 		err := i.fill()
 		defer i.end()
 		if err != nil {
 			return nil, err
 		}
 		grown += i.grown
-		kept += i.kept
+		kept += i.grownAfterGC
 		used += i.used
 	}
 	n := float64(c.Conns * c.Processes)
 	result := sample{rss: float64(grown) / n, asleep: 100 * used}
-	if s.orders {
+	if s.controllable {
 		result[collected] = float64(kept) / n
 	}
 	return result, nil
 }
 
-// idler is one server and the process that holds its connections.
-type idler struct {
+// idleRun is one server and the process that has its connections.
+type idleRun struct {
 	ctx     context.Context
 	bench   *bench
 	cell    Cell
 	subject subject
 
-	server, holder *child
-	grown, kept    int64   // bytes; kept compares what two garbage collections leave
-	used           float64 // of a core, while nothing happens
+	server, holder      *child
+	grown, grownAfterGC int64   // bytes; grownAfterGC compares the memory after two garbage collections
+	used                float64 // CPU time of the idle server, as a share of a core
 }
 
-func (i *idler) fill() (err error) {
+func (i *idleRun) fill() (err error) {
 	i.server, err = startServer(i.ctx, i.bench.serverCore, i.subject, server.Config{
 		Peer: i.subject.Name, TLS: i.cell.TLS, Deflate: i.cell.Deflate, Level: i.cell.Level,
 	})
 	if err != nil {
 		return err
 	}
-	warm, err := i.hold(warmConns, warmTurns)
+	warm, err := i.startHolder(warmConns, warmRounds)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (i *idler) fill() (err error) {
 	if err != nil {
 		return err
 	}
-	if i.holder, err = i.hold(i.cell.Conns, 1); err != nil {
+	if i.holder, err = i.startHolder(i.cell.Conns, 1); err != nil {
 		return err
 	}
 	full, err := i.rss()
@@ -93,12 +93,12 @@ func (i *idler) fill() (err error) {
 		return err
 	}
 	left, err := i.collect()
-	i.kept = left - cleared
+	i.grownAfterGC = left - cleared
 	return err
 }
 
-// watch measures what the server uses while nothing happens.
-func (i *idler) watch() error {
+// watch measures the CPU time of the idle server.
+func (i *idleRun) watch() error {
 	before, err := proc.CPU(i.server.pid())
 	if err != nil {
 		return err
@@ -110,25 +110,25 @@ func (i *idler) watch() error {
 	return err
 }
 
-// collect returns the resident memory after a garbage collection, if the server can be asked for one.
-func (i *idler) collect() (int64, error) {
-	if !i.subject.orders {
+// collect returns the resident memory after a garbage collection, or 0 if the server does not accept commands.
+func (i *idleRun) collect() (int64, error) {
+	if !i.subject.controllable {
 		return 0, nil
 	}
-	if _, err := i.server.order("gc"); err != nil {
+	if _, err := i.server.control("gc"); err != nil {
 		return 0, err
 	}
 	return i.rss()
 }
 
-func (i *idler) rss() (int64, error) {
+func (i *idleRun) rss() (int64, error) {
 	time.Sleep(i.bench.settle)
 	return proc.RSS(i.server.pid())
 }
 
-// hold starts a process with n connections that have had their messages. Before them it has as many come and go, until it is
-// the last of its turns.
-func (i *idler) hold(n, turns int) (*child, error) {
+// startHolder starts a process that opens n connections and sends the cell's messages on them, rounds times. It closes the connections
+// of all rounds but the last.
+func (i *idleRun) startHolder(n, rounds int) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (i *idler) hold(n, turns int) (*child, error) {
 		Target:   load.Target{Addr: i.server.addr, Raw: i.subject.Raw, Offer: i.cell.offer()},
 		Conns:    n,
 		TLS:      i.cell.TLS,
-		Turns:    turns,
+		Rounds:   rounds,
 		Messages: i.cell.Messages,
 		Deflated: i.cell.Deflate != server.Plain,
 		Takeover: i.cell.Deflate == server.Takeover,
@@ -155,7 +155,7 @@ func (i *idler) hold(n, turns int) (*child, error) {
 	return p, nil
 }
 
-func (i *idler) end() {
+func (i *idleRun) end() {
 	for _, p := range []*child{i.holder, i.server} {
 		if p != nil {
 			p.kill()

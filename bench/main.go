@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// dispatch plays the part that the first argument names: this program is also the servers, and what holds connections.
+// dispatch runs what the first argument names. The servers and the load generators are further processes of this program.
 func dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -38,6 +38,8 @@ func dispatch(args []string) error {
 			return server.Main(args[1:])
 		case "hold":
 			return load.HoldMain(args[1:])
+		case "flood":
+			return load.FloodMain(args[1:])
 		}
 	}
 	return compareAll(args)
@@ -48,11 +50,11 @@ func compareAll(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.place(); err != nil {
+	if err := b.chooseCores(); err != nil {
 		return err
 	}
-	debug.SetGCPercent(1000) // nothing is allocated per message; what is left need not be collected on time
-	b.prepare()
+	debug.SetGCPercent(1000) // nothing is allocated per message, so the collector has little to do
+	b.checkTools()
 	b.run()
 	var out bytes.Buffer
 	b.write(&out, quoted(append([]string{"go", "run", "./bench"}, args...)))
@@ -71,9 +73,9 @@ func parse(args []string) (*bench, error) {
 	}
 	list := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(cells), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
-	f.IntVar(&b.rounds, "rounds", 0, "rounds, if not as many as the plan has")
-	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, if not as long as in the plan")
-	f.StringVar(&b.update, "update", "", "file that gets the result between its lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])
+	f.IntVar(&b.rounds, "rounds", 0, "number of rounds, instead of the plan's")
+	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, instead of the plan's")
+	f.StringVar(&b.update, "update", "", "file in which the result replaces the text between the lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])
 	f.StringVar(&b.profiles, "profile", "", "directory for profiles of the Go servers")
 	f.BoolVar(&b.syscalls, "syscalls", true, "count system calls where the plan shows them")
 	if err := f.Parse(args); err != nil {
@@ -88,22 +90,23 @@ func parse(args []string) (*bench, error) {
 		}
 	}
 	i := slices.IndexFunc(plans[1:], func(p plan) bool { return *chosen[p.name] })
-	b.follow(plans[i+1])
+	b.applyPlan(plans[i+1])
 	if b.cells = selected(b.plan.cells, *list); len(b.cells) == 0 {
 		return nil, errors.New("no such cells; there are " + strings.Join(groups(b.plan.cells), ", "))
 	}
-	return b, b.invite(*servers)
+	return b, b.chooseServers(*servers)
 }
 
-// follow takes from a plan what was not set by hand.
-func (b *bench) follow(p plan) {
+// applyPlan sets the plan, and from it the values that no flag has set.
+func (b *bench) applyPlan(p plan) {
 	b.plan = p
 	b.rounds = cmp.Or(b.rounds, p.rounds)
 	b.length = cmp.Or(b.length, p.length)
 }
 
-// invite chooses the servers in a list with commas, in its order; if it is empty, those of the plan that can run here.
-func (b *bench) invite(list string) error {
+// chooseServers chooses the servers in a comma-separated list, in its order. If the list is empty, it chooses the servers of the plan
+// that can run here.
+func (b *bench) chooseServers(list string) error {
 	found := subjects()
 	names := b.plan.servers
 	switch {
@@ -130,25 +133,25 @@ func (b *bench) invite(list string) error {
 	return nil
 }
 
-// place chooses a core for the servers and stays on another.
-func (b *bench) place() error {
+// chooseCores chooses a core for the servers and moves this process to another one.
+func (b *bench) chooseCores() error {
 	cores, err := proc.Cores()
 	if err != nil {
 		return err
 	}
 	b.loadCore, b.serverCore = cores[0], cores[len(cores)-1]
 	if len(cores) == 1 {
-		b.note("There is one core only, which the servers share with the load.")
+		b.note("There is only one core, which the servers share with the load generators.")
 	}
 	return proc.Pin(b.loadCore)
 }
 
-// prepare leaves out what needs a tool that is not there.
-func (b *bench) prepare() {
+// checkTools leaves out measurements whose tools are not installed.
+func (b *bench) checkTools() {
 	b.syscalls = b.syscalls && b.plan.traced
 	if b.syscalls && !canTrace() {
 		b.syscalls = false
-		b.note("System calls are not counted: there is no strace, or it may not look.")
+		b.note("System calls are not counted: strace is not installed, or not permitted.")
 	}
 	isInstructions := func(c Cell) bool { return c.Kind == instructions }
 	if !slices.ContainsFunc(b.cells, isInstructions) {

@@ -17,40 +17,46 @@ import (
 
 // bench is one run of the harness.
 type bench struct {
-	plan     plan
-	update   string // a file whose section is to be replaced, or ""
-	subjects []subject
-	cells    []Cell
-	rounds   int
-	length   time.Duration // of what is measured in a cell
-	patience time.Duration // with a visit, if not the cell's
-	settle   time.Duration // what a server gets to put its things in order
-	profiles string        // directory for CPU profiles, or ""
-	syscalls bool          // count system calls, in the first round
+	plan       plan
+	update     string // file whose section is replaced, or ""
+	subjects   []subject
+	cells      []Cell
+	rounds     int
+	length     time.Duration // measured time in a cell
+	visitLimit time.Duration // for a visit, instead of the cell's limit; 0: the cell's
+	settle     time.Duration // pause before the memory of a server is read
+	profiles   string        // directory for CPU profiles, or ""
+	syscalls   bool          // count system calls in the first round
 
 	loadCore, serverCore int
 
-	results results
-	failed  map[visit]bool
-	notes   []string
-	foreign []float64 // share of the server's core that others used, for each visit
+	results     results
+	failed      map[visit]bool
+	notes       []string
+	othersShare []float64 // share of the servers' core that other processes used, for each visit
 }
 
 // visit measures one server in one cell.
 func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sample, error) {
 	switch c.Kind {
+	case flood, blockers:
+		return b.flood(ctx, c, s)
 	case idle:
 		return b.idle(ctx, c, s)
 	case instructions:
 		return b.instructions(ctx, c, s)
 	}
-	c.Conns = b.affordable(c, s)
+	c.Conns = b.connsFor(c, s)
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	if c.Kind == ping {
 		script = load.Pings(s.Raw, c.Size, c.Window)
 	}
+	work := server.Echo
+	if c.Kind == broadcast {
+		work = server.Broadcast
+	}
 	p, err := startServer(ctx, b.serverCore, s, server.Config{
-		Peer: s.Name, Broadcast: c.Kind == broadcast, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
+		Peer: s.Name, Work: work, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
 	})
 	if err != nil {
 		return nil, err
@@ -76,15 +82,15 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	}
 	defer e.Close()
 	if c.Kind == broadcast {
-		time.Sleep(b.settle) // a client's connection may be open before the server has counted it in
+		time.Sleep(b.settle) // a connection may be open for the client before the server has added it to the group
 	}
 	if c.Kind == collect {
 		return b.collect(e, c, p)
 	}
-	work := worker(e, c)
-	result, err := b.window(c, s, p, work)
+	run := worker(e, c)
+	result, err := b.window(c, s, p, run)
 	if err == nil && first && b.syscalls && c.Conns <= 1000 {
-		err = countCalls(p.pid(), result, work)
+		err = countCalls(p.pid(), result, run)
 	}
 	return result, err
 }
@@ -92,7 +98,7 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 // work loads a server for a time.
 type work func(time.Duration) (load.Report, error)
 
-// worker returns what loads the server for a time.
+// worker returns the function that loads the server.
 func worker(e *load.Engine, c Cell) work {
 	switch c.Kind {
 	case steady:
@@ -103,19 +109,19 @@ func worker(e *load.Engine, c Cell) work {
 	return e.Echo
 }
 
-// window warms the server up and then watches it while it works. All that was sent has come back at both ends of the
-// window, so that no message is counted in part.
+// window warms the server up and then measures it under load. No answers are outstanding at the start and at the end of the
+// measurement, so that each message is counted as a whole.
 func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	if _, err := work(b.length / 3); err != nil {
 		return nil, err
 	}
-	if s.counts && b.profiles != "" {
-		if _, err := p.order("profile %s", b.profile(c, s, "")); err != nil {
+	if s.countsAllocs && b.profiles != "" {
+		if _, err := p.control("profile %s", b.profile(c, s, "")); err != nil {
 			return nil, err
 		}
-		defer p.order("stop")
+		defer p.control("stop")
 	}
-	m := meter{child: p, core: b.serverCore, counts: s.counts}
+	m := meter{child: p, core: b.serverCore, countsAllocs: s.countsAllocs}
 	if err := m.begin(); err != nil {
 		return nil, err
 	}
@@ -129,11 +135,11 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	if r.Messages == 0 {
 		return nil, errors.New("no message came back")
 	}
-	b.foreign = append(b.foreign, m.foreign())
+	b.othersShare = append(b.othersShare, m.othersShare())
 	return m.sample(r), nil
 }
 
-// profile returns the file for a profile of this visit; it goes nowhere if none is wanted.
+// profile returns the name of a profile of this visit, or the null device if no profiles were asked for.
 func (b *bench) profile(c Cell, s subject, ending string) string {
 	if b.profiles == "" {
 		return os.DevNull
@@ -142,8 +148,8 @@ func (b *bench) profile(c Cell, s subject, ending string) string {
 	return filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)+ending)
 }
 
-// affordable returns how many connections of a cell a server can hold, and says so if it is not all of them.
-func (b *bench) affordable(c Cell, s subject) int {
+// connsFor returns the number of a cell's connections that a server can have, and adds a note if that is not all of them.
+func (b *bench) connsFor(c Cell, s subject) int {
 	if s.maxConns == 0 || c.Conns <= s.maxConns {
 		return c.Conns
 	}

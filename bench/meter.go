@@ -9,25 +9,25 @@ import (
 	"github.com/edgews/edgews/bench/internal/proc"
 )
 
-// meter watches a server's process between two moments.
+// meter measures a server's process between two moments.
 type meter struct {
-	child  *child
-	core   int
-	counts bool // the process knows how much it allocates
+	child        *child
+	core         int
+	countsAllocs bool // the process can report its allocations
 
-	from, to reading
-	own      uint64 // what asking for the allocations allocates
-	allocs   uint64 // before; afterwards, in between
+	from, to    reading
+	statsAllocs uint64 // allocations of one "stats" command
+	allocs      uint64 // at the begin; after end, of the measured time
 }
 
-// reading is what the kernel knows at one moment.
+// reading has the counters of the kernel at one moment.
 type reading struct {
 	at        time.Time
-	cpu, busy time.Duration // of the process; of its core
+	cpu, busy time.Duration // of the process, and of all processes on its core
 	switches  int64
 }
 
-func (m *meter) look() (r reading, err error) {
+func (m *meter) read() (r reading, err error) {
 	r.at = time.Now()
 	if r.cpu, err = proc.CPU(m.child.pid()); err != nil {
 		return r, err
@@ -39,19 +39,19 @@ func (m *meter) look() (r reading, err error) {
 	return r, err
 }
 
-// begin asks for the allocations before it looks, and end after, so that the answer does not count as work.
+// begin asks for the allocations before it reads the counters, and end after, so that they do not include the "stats" commands.
 func (m *meter) begin() (err error) {
-	if m.counts {
+	if m.countsAllocs {
 		if err := m.begunAllocs(); err != nil {
 			return err
 		}
 	}
-	m.from, err = m.look()
+	m.from, err = m.read()
 	return err
 }
 
 func (m *meter) begunAllocs() error {
-	var n [3]uint64 // the first warms up
+	var n [3]uint64 // the first one is not used
 	for i := range n {
 		s, err := m.child.stats()
 		if err != nil {
@@ -59,26 +59,26 @@ func (m *meter) begunAllocs() error {
 		}
 		n[i] = s.Mallocs
 	}
-	m.own, m.allocs = n[2]-n[1], n[2]
+	m.statsAllocs, m.allocs = n[2]-n[1], n[2]
 	return nil
 }
 
 func (m *meter) end() (err error) {
-	if m.to, err = m.look(); err != nil || !m.counts {
+	if m.to, err = m.read(); err != nil || !m.countsAllocs {
 		return err
 	}
 	s, err := m.child.stats()
-	m.allocs = s.Mallocs - m.allocs - m.own
+	m.allocs = s.Mallocs - m.allocs - m.statsAllocs
 	return err
 }
 
-// foreign returns the share of the core that other processes had.
-func (m *meter) foreign() float64 {
+// othersShare returns the share of the core that other processes used.
+func (m *meter) othersShare() float64 {
 	others := m.to.busy - m.from.busy - (m.to.cpu - m.from.cpu)
 	return min(max(0, float64(others)/float64(m.to.at.Sub(m.from.at))), 1) // the kernel counts hundredths of a second
 }
 
-// sample divides what was used by the messages that came back.
+// sample divides the counters by the number of answered messages.
 func (m *meter) sample(r load.Report) sample {
 	n := float64(r.Messages)
 	s := sample{
@@ -88,7 +88,7 @@ func (m *meter) sample(r load.Report) sample {
 		p50:      micros(r.Latency.Quantile(0.50)),
 		p99:      micros(r.Latency.Quantile(0.99)),
 	}
-	if m.counts {
+	if m.countsAllocs {
 		s[allocs] = max(0, float64(int64(m.allocs))/n)
 	}
 	return s

@@ -10,16 +10,16 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// plan is what to measure, how often and for how long, and how to show it.
+// plan says what to measure, how often, for how long, and how to print it.
 type plan struct {
-	name    string // its flag; "" for the plan without one
+	name    string // the flag that selects it; "" for the default plan
 	about   string
 	cells   []Cell
 	servers []string                 // names; nil for all
-	visits  func(Cell, subject) bool // whom to visit in a cell; nil for all
+	visits  func(Cell, subject) bool // whether a server is measured in a cell; nil: all are
 	rounds  int
 	length  time.Duration
-	traced  bool // system calls are shown
+	traced  bool // system calls are counted
 	write   func(io.Writer, *bench)
 }
 
@@ -40,21 +40,21 @@ var plans = []plan{
 		traced: true, write: writeTables,
 	},
 	{
-		name: "readme", about: "what the README shows, each library as well tuned as it can be, in about ten minutes",
+		name: "readme", about: "the tables of the README, each library as well tuned as possible, in about ten minutes",
 		cells: named(summarized()...), rounds: 3, length: 400 * time.Millisecond,
 		servers: columns,
 		write:   writeSummary,
 	},
 	{
-		name: "goals", about: "what edgews sets out to reach, and whether it does, in about ten minutes",
-		cells: named(wanted()...), rounds: 3, length: 500 * time.Millisecond,
+		name: "goals", about: "the targets of edgews, and whether it reaches them, in about ten minutes",
+		cells: named(goalCells()...), rounds: 3, length: 500 * time.Millisecond,
 		servers: []string{server.GoFloor, server.EpollFloor, server.Edgews, "gws", "gorilla", "coder", "workerd"},
-		visits:  wantedOf,
+		visits:  goalNeeds,
 		write:   writeGoals,
 	},
 }
 
-// everything returns all cells but those for a quick look.
+// everything returns all cells but the small ones of -quick.
 func everything() []Cell {
 	small := []string{"idle/4 000", "idle/TLS, 500", "idle/takeover, 200"}
 	return slices.DeleteFunc(slices.Clone(cells), func(c Cell) bool { return slices.Contains(small, c.String()) })

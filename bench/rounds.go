@@ -14,8 +14,8 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 )
 
-// run visits all servers in each cell, round after round. A cell's servers follow each other closely, in another order each
-// time, so that a disturbance from outside hits neighbours and not always the same one.
+// run measures all servers in each cell, round after round. The servers of a cell follow each other closely, in a different order in
+// each round, so that a disturbance affects several servers, and not always the same one.
 func (b *bench) run() {
 	b.results, b.failed = results{}, map[visit]bool{}
 	for round := range b.rounds {
@@ -27,7 +27,7 @@ func (b *bench) run() {
 			for _, s := range shuffled(b.subjects, order) {
 				if b.visits(c, s) {
 					progress("%d/%d %s: %s", round+1, b.rounds, c, s.Name)
-					b.try(c, s, round)
+					b.visitAndRecord(c, s, round)
 				}
 			}
 		}
@@ -39,9 +39,9 @@ func (b *bench) visits(c Cell, s subject) bool {
 	return s.skip(c) == "" && (b.plan.visits == nil || b.plan.visits(c, s))
 }
 
-// try visits a server and keeps what comes of it. A server that hangs is killed when its time is up, and counts as failed.
-func (b *bench) try(c Cell, s subject, round int) {
-	limit := cmp.Or(b.patience, c.limit())
+// visitAndRecord measures a server in a cell and records the result. A server that hangs is killed at the limit, and has failed.
+func (b *bench) visitAndRecord(c Cell, s subject, round int) {
+	limit := cmp.Or(b.visitLimit, c.limit())
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	result, err := b.visit(ctx, c, s, round == 0)
@@ -70,7 +70,7 @@ func shuffled(s []subject, r *rand.Rand) []subject {
 	return s
 }
 
-// progress replaces what it said before, if somebody is watching.
+// progress overwrites its previous line, if standard error is a terminal.
 func progress(format string, args ...any) {
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)

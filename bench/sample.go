@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// figure is something that is measured.
+// figure is a measured quantity.
 type figure uint8
 
 const (
@@ -17,19 +17,21 @@ const (
 	p99                      // µs
 	switches                 // context switches per message
 	calls                    // system calls per message
-	out                      // payload bytes per message, as they travel
+	out                      // payload bytes per message on the wire
 	rss                      // bytes per connection
 	collected                // bytes per connection after a garbage collection
-	asleep                   // % of a core that a server uses whose connections are idle
+	asleep                   // % of a core that a server with idle connections uses
 	instr                    // user instructions per message
-	requestP50               // ms that an HTTP request takes that collects garbage
+	requestP50               // ms of an HTTP request that collects garbage
+	slowest                  // µs, of all latencies
+	flooded                  // messages per second of a flood that the server has handled
 	requestMax               // ms, the slowest of them
 )
 
-// sample is what one visit to one server gave. What was not measured is missing.
+// sample has the figures of one visit. A figure that was not measured is missing.
 type sample map[figure]float64
 
-// results are the samples, by round. A round that gave nothing has none, or is missing at the end.
+// results are the samples by round. A round without a result has a nil sample, or is missing at the end.
 type results map[visit][]sample
 
 // visit is a cell and the name of a server in it.
@@ -55,8 +57,8 @@ func (r results) median(v visit, f figure) float64 {
 	return median(all)
 }
 
-// over returns the median of a figure's ratio to that of another server, or in another cell. The two are taken from one
-// round, since what disturbs one of them then disturbs the other.
+// over returns the median ratio of a figure of two visits. Each ratio is taken within a round, since a disturbance then affects both
+// visits.
 func (r results) over(v, base visit, f figure) float64 {
 	var all []float64
 	for i := range min(len(r[v]), len(r[base])) {

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// What lies between these lines of a file is replaced.
+// The text between these lines of a file is replaced.
 const (
 	sectionBegin = "<!-- bench:begin -->\n"
 	sectionEnd   = "<!-- bench:end -->\n"
@@ -31,7 +31,7 @@ func replaceSection(file string, text []byte) error {
 	return os.WriteFile(file, bytes.Join([][]byte{head, text, tail}, nil), info.Mode())
 }
 
-// checkSection returns an error if replaceSection would, so that nobody measures for minutes in vain.
+// checkSection returns the error that replaceSection would return. It is called before the measurement, which takes minutes.
 func checkSection(file string) error {
 	p, err := os.ReadFile(file)
 	if err != nil {
@@ -41,7 +41,7 @@ func checkSection(file string) error {
 	return err
 }
 
-// cutSection returns what comes before the section, with the mark that begins it, the section, and the rest.
+// cutSection returns the text up to the section, including the first mark, the section, and the rest.
 func cutSection(file string, p []byte) (head, section, tail []byte, err error) {
 	begin := bytes.Index(p, []byte(sectionBegin))
 	end := bytes.Index(p, []byte(sectionEnd))

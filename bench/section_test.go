@@ -31,7 +31,7 @@ func TestReplaceSection(t *testing.T) {
 	for _, text := range []string{"", sectionBegin, sectionEnd + sectionBegin} {
 		write(text)
 		if checkSection(file) == nil || replaceSection(file, []byte("x")) == nil {
-			t.Errorf("no error for a file that says %q", text)
+			t.Errorf("no error for a file with %q", text)
 		}
 		if got, err := os.ReadFile(file); err != nil || string(got) != text {
 			t.Errorf("the file was touched: %q, %v", got, err)

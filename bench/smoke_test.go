@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// TestMain lets the servers run in processes of this very program, as they do outside of tests.
+// TestMain lets servers and load generators run in processes of the test binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "hold") {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "hold" || os.Args[1] == "flood") {
 		main()
 		return
 	}
@@ -34,10 +35,16 @@ var smoke = []Cell{
 	{Group: "deflate", Name: "reset", Conns: 2, Window: 1, Deflate: "reset"},
 	{Group: "deflate", Name: "takeover", Conns: 2, Window: 1, Deflate: "takeover"},
 	{Group: "deflate", Name: "level", Conns: 2, Window: 1, Deflate: "takeover", Level: 6},
+	{Group: "flood", Name: "none", Kind: flood},
+	{Group: "flood", Name: "small", Kind: flood, Conns: 3, Content: load.Small},
+	{Group: "flood", Name: "fragments", Kind: flood, Conns: 3, Content: load.Fragments},
+	{Group: "flood", Name: "compressed", Kind: flood, Conns: 3, Content: load.Compressed, Deflate: "reset"},
+	{Group: "flood", Name: "bombs", Kind: flood, Conns: 3, Content: load.Bombs, Deflate: "reset"},
+	{Group: "blockers", Name: "3 handlers", Kind: blockers, Conns: 3, Content: load.Answered},
 	{Group: "connect", Name: "connect", Kind: connect},
 }
 
-func TestEverybodyDoesTheWork(t *testing.T) {
+func TestAllServersInAllCells(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
@@ -47,15 +54,22 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 				t.Skip(s.missing)
 			}
 			t.Parallel()
-			b := here(t, smoke)
+			b := smallBench(t, smoke)
 			b.subjects = []subject{s}
 			b.run()
 			for _, n := range b.notes {
 				t.Error(n)
 			}
 			for _, c := range smoke {
+				if s.skip(c) != "" {
+					continue
+				}
 				got := b.results[at(c, s)]
-				if s.skip(c) == "" && (len(got) != 1 || got[0][p50] <= 0) {
+				if len(got) != 1 || got[0][p50] <= 0 {
+					t.Errorf("%s: %v", c, got)
+					continue
+				}
+				if _, ok := got[0][flooded]; ok != (c.Content != "") {
 					t.Errorf("%s: %v", c, got)
 				}
 			}
@@ -68,7 +82,7 @@ func TestIdleAndTLS(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	t.Parallel()
-	b := here(t, []Cell{
+	b := smallBench(t, []Cell{
 		{Group: "idle", Name: "plain", Kind: idle, Conns: 50, Processes: 2, Messages: 1},
 		{Group: "idle", Name: "TLS", Kind: idle, Conns: 20, Processes: 1, Messages: 1, TLS: true},
 	}, server.Edgews)
@@ -80,13 +94,13 @@ func TestIdleAndTLS(t *testing.T) {
 	}
 }
 
-// A request that collects garbage takes some time, and no more than it should while messages go on.
+// Requests that collect garbage are answered while messages are echoed, and their times are recorded.
 func TestCollect(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	t.Parallel()
-	b := here(t, []Cell{{Group: "collect", Name: "500/s", Kind: collect, Size: 128, Conns: 10, Window: 1, Rate: 500}}, server.Edgews, server.GoFloor)
+	b := smallBench(t, []Cell{{Group: "collect", Name: "500/s", Kind: collect, Size: 128, Conns: 10, Window: 1, Rate: 500}}, server.Edgews, server.GoFloor)
 	b.run()
 	for _, s := range b.subjects {
 		got := b.results[at(b.cells[0], s)]
@@ -99,12 +113,12 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// A server that hangs, one that dies and one that talks nonsense count as failed, and hold up nobody.
-func TestFailuresAreSaid(t *testing.T) {
+// A server that hangs, one that exits and one that prints nonsense have failed, and do not delay the others.
+func TestFailuresAreReported(t *testing.T) {
 	t.Parallel()
 	const script = `case $MODE in hang) exec sleep 1000;; die) exit 1;; *) echo nonsense; exec sleep 1000;; esac`
 	c := Cell{Group: "echo", Name: "32 B", Size: 32, Conns: 1, Window: 1}
-	b := here(t, []Cell{c})
+	b := smallBench(t, []Cell{c})
 	for _, mode := range []string{"hang", "die", "talk"} {
 		b.subjects = append(b.subjects, subject{
 			Peer: server.Peer{Name: mode},
@@ -116,7 +130,7 @@ func TestFailuresAreSaid(t *testing.T) {
 			},
 		})
 	}
-	b.patience = time.Second
+	b.visitLimit = time.Second
 	b.run()
 	var out bytes.Buffer
 	b.write(&out, "go test")
@@ -125,8 +139,8 @@ func TestFailuresAreSaid(t *testing.T) {
 	}
 }
 
-// here returns a bench of small cells, and of servers with these names.
-func here(t *testing.T, cells []Cell, names ...string) *bench {
+// smallBench returns a bench of these cells and of the servers with these names.
+func smallBench(t *testing.T, cells []Cell, names ...string) *bench {
 	cores, err := proc.Cores()
 	if err != nil {
 		t.Fatal(err)

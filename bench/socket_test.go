@@ -15,13 +15,13 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// served returns the client's end of a TCP connection to a server that treats its sockets as listen says. The client is a
-// bare connection, so that what is measured is one edgews and not two.
+// served returns the client's end of a TCP connection to a server that calls listen for its socket. The client is a plain
+// connection, so that only the server is measured.
 func served(tb testing.TB, listen func(*edgews.Socket)) net.Conn {
 	return dialed(tb, serve(tb, accepting(tb, listen)))
 }
 
-// accepting returns a handler whose sockets are connections.
+// accepting returns a handler that upgrades the connection to a socket.
 func accepting(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, nil)
@@ -36,7 +36,7 @@ func accepting(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
 	}
 }
 
-// piping returns a handler whose sockets are ends of pairs, the others of which take the place of a connection.
+// piping returns a handler that responds with one end of a pair; listen is called for the other one.
 func piping(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		client, s := edgews.NewPair()
@@ -50,7 +50,7 @@ func piping(tb testing.TB, listen func(*edgews.Socket)) http.HandlerFunc {
 	}
 }
 
-// serve returns the address of a server.
+// serve starts a server and returns its address.
 func serve(tb testing.TB, h http.HandlerFunc) string {
 	server := httptest.NewServer(h)
 	tb.Cleanup(server.Close)
@@ -85,7 +85,7 @@ func dialAndUpgrade(addr string) (net.Conn, error) {
 	return c, err
 }
 
-// BenchmarkUpgrade is a connection, its handshake and its end. The client's share is small but in it.
+// BenchmarkUpgrade opens a connection, makes the handshake and closes it. It includes the small share of the client.
 func BenchmarkUpgrade(b *testing.B) {
 	addr := serve(b, accepting(b, func(*edgews.Socket) {}))
 	b.ReportAllocs()
@@ -94,14 +94,14 @@ func BenchmarkUpgrade(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // or the ports run out
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // otherwise the ports run out
 			b.Fatal(err)
 		}
 		c.Close()
 	}
 }
 
-// BenchmarkEcho is a message, or several in one write, there and back over TCP.
+// BenchmarkEcho sends messages over TCP, one or several in a write, and reads the echoes.
 func BenchmarkEcho(b *testing.B) {
 	for _, size := range []int{32, 128, 1 << 10, 16 << 10} {
 		for _, window := range []int{1, 16} {
@@ -112,7 +112,7 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-// BenchmarkPipe is the same with a pair between the connection and the listener.
+// BenchmarkPipe does the same with a pair between the connection and the listener.
 func BenchmarkPipe(b *testing.B) {
 	for _, window := range []int{1, 16} {
 		b.Run(fmt.Sprintf("size=128/outstanding=%d", window), func(b *testing.B) {
@@ -141,7 +141,7 @@ func echoes(b *testing.B, h http.HandlerFunc, size, window int) {
 	}
 }
 
-// BenchmarkSend is messages from a server whose client just reads.
+// BenchmarkSend sends messages to a client that only reads.
 func BenchmarkSend(b *testing.B) {
 	payload := bytes.Repeat([]byte{'x'}, 128)
 	prepared := edgews.Prepare(edgews.Binary, payload)
@@ -174,7 +174,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkPair is a message there and back between two ends in memory.
+// BenchmarkPair sends a message through a pair in memory and reads the echo.
 func BenchmarkPair(b *testing.B) {
 	for _, size := range []int{32, 1 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {

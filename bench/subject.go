@@ -10,19 +10,19 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// subject is a server that is measured, whatever it is written in: a row of the tables.
+// subject is a server that is measured, written in Go or not: a row of the tables.
 type subject struct {
 	server.Peer
 
-	// command returns what to start. The process says "listening ADDR" and takes orders, unless addr says
-	// where it will listen.
+	// command returns the command that starts the server. The process prints "listening ADDR" and accepts commands on its standard
+	// input, unless addr is the address at which it will listen.
 	command func(c server.Config) (cmd *exec.Cmd, addr string, err error)
 
-	missing  string              // why it cannot run here, or ""
-	skip     func(c Cell) string // why a cell is left out, or ""
-	orders   bool                // it takes orders on standard input
-	counts   bool                // and knows how much it allocates
-	maxConns int                 // what it can hold with the descriptors it has; 0: no limit
+	missing      string              // why the server cannot run here, or ""
+	skip         func(c Cell) string // why a cell is left out, or ""
+	controllable bool                // it accepts commands on standard input
+	countsAllocs bool                // its answer to "stats" has the allocations
+	maxConns     int                 // limit because of its descriptors; 0: none
 }
 
 // subjects returns all servers, also those that cannot run here.
@@ -34,12 +34,12 @@ func subjects() []subject {
 	return append(list, nodeWS(), workerd())
 }
 
-// goSubject runs this very program in the part of a server.
+// goSubject runs a server in another process of this program.
 func goSubject(p server.Peer) subject {
 	return subject{
-		Peer:   p,
-		orders: true,
-		counts: true,
+		Peer:         p,
+		controllable: true,
+		countsAllocs: true,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			self, err := os.Executable()
 			if err != nil {
@@ -54,16 +54,18 @@ func goSubject(p server.Peer) subject {
 			case c.Deflate == server.Reset && !p.Deflate, c.Deflate == server.Takeover && !p.Takeover:
 				return "no such compression"
 			case c.Level != 0 && p.Name != server.Edgews:
-				return levelOfItsOwn
+				return ownLevels
 			case c.TLS && p.NoTLS:
 				return "no TLS"
+			case c.Kind == flood && !p.CanCount, c.Kind == blockers && !p.CanBlock:
+				return "no such handler"
 			}
 			return ""
 		},
 	}
 }
 
-// nodeDir is the directory with the servers for Node, seen from the repository or from here.
+// nodeDir returns the directory of the servers for Node, relative to the root of the repository or to this directory.
 func nodeDir() string {
 	if _, err := os.Stat("bench/node/ws.js"); err == nil {
 		return "bench/node"

@@ -13,23 +13,23 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// columns are the servers of the summary. Of a library that comes in two variants it is the tuned one.
+// columns are the servers of the summary: of a library with two variants, the tuned one.
 var columns = []string{
 	server.Edgews, "gws", "gobwas tuned", "gorilla tuned", "coder tuned", "nbio tuned", "Node ws", "workerd", server.GoFloor,
 }
 
-// summary is one table for people who want to know what a server costs: work in rows, servers in columns.
+// summary is a short table: loads in rows, servers in columns.
 type summary struct {
 	title string
 	rows  []row
 }
 
-// row is one figure of one cell.
+// row shows one figure of one cell.
 type row struct {
 	label string
 	cell  string
 	figure
-	scale float64 // what the figure is divided by; 0 means 1
+	scale float64 // divisor of the figure; 0 means 1
 }
 
 var summaries = []summary{
@@ -73,10 +73,10 @@ func summarized() []string {
 	return names
 }
 
-// tie is how far from the best a value may be and still count as as good.
+// tie is the ratio to the best value up to which a value counts as equally good.
 const tie = 1.05
 
-// nothing is what is shown as 0.
+// nothing is the value below which a figure is printed as 0.
 const nothing = 0.005
 
 func writeSummary(w io.Writer, b *bench) {
@@ -85,8 +85,8 @@ func writeSummary(w io.Writer, b *bench) {
 	}
 	fmt.Fprintln(w)
 	fmt.Fprint(w, wrapped("**Bold**: the best, or within 5 % of it. In brackets: × the floor, a TCP echo in Go that does not parse, "+
-		"with a goroutine for each connection. Libraries are as well tuned as we know how; other ways to use them, latencies, "+
-		"system calls and how to read all this are described above."))
+		"with a goroutine for each connection. Libraries are as well tuned as we could; other variants, latencies, "+
+		"system calls and how to read the figures are described above."))
 }
 
 func (s summary) write(w io.Writer, b *bench) {
@@ -126,7 +126,7 @@ func (r row) value(b *bench, s subject) float64 {
 	return x
 }
 
-// best returns the smallest value of a server that knows WebSocket.
+// best returns the smallest value of a WebSocket server.
 func (r row) best(b *bench) float64 {
 	best := math.Inf(1)
 	for _, s := range b.subjects {
@@ -137,7 +137,7 @@ func (r row) best(b *bench) float64 {
 	return best
 }
 
-// digits shows x with two or three digits that count, which is more than is known of it.
+// digits formats x with two or three significant digits, more than are accurate.
 func digits(x float64) string {
 	switch {
 	case math.IsNaN(x):

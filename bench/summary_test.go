@@ -62,7 +62,7 @@ func TestGoals(t *testing.T) {
 	} {
 		x, err := c.goal.value(r)
 		if got := shortest(x); err != nil || got != c.value || c.goal.verdict(x) != c.verdict {
-			t.Errorf("%s: %s, %s, %v; want %s, %s", c.goal.wants(), got, c.goal.verdict(x), err, c.value, c.verdict)
+			t.Errorf("%s: %s, %s, %v; want %s, %s", c.goal.limitText(), got, c.goal.verdict(x), err, c.value, c.verdict)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// countCalls lets strace count the system calls of a process while it works a little more.
+// countCalls counts the system calls of a process with strace during a further run.
 func countCalls(pid int, s sample, work work) error {
 	file, err := os.CreateTemp("", "strace")
 	if err != nil {
@@ -27,7 +27,7 @@ func countCalls(pid int, s sample, work work) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	time.Sleep(50 * time.Millisecond) // strace says when it has the first thread, not when it has all
+	time.Sleep(50 * time.Millisecond) // strace reports when it has attached to the first thread, not to all
 	r, err := work(100 * time.Millisecond)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func countCalls(pid int, s sample, work work) error {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
-	_ = cmd.Wait() // interrupted, as it should be
+	_ = cmd.Wait() // its error is the interrupt
 	n, err := totalCalls(file.Name())
 	if err != nil {
 		return fmt.Errorf("%w (%s)", err, bytes.TrimSpace(said.Bytes()))
@@ -44,8 +44,8 @@ func countCalls(pid int, s sample, work work) error {
 	return nil
 }
 
-// totalCalls reads strace's summary. It leaves out the calls with which a runtime schedules its threads: most of them are due
-// to strace, which makes every call look like one that blocks.
+// totalCalls reads strace's summary. It leaves out the calls with which a runtime schedules its threads: strace causes most of them,
+// since it makes every call look like one that blocks.
 func totalCalls(file string) (int, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -74,7 +74,7 @@ var schedulerCalls = []string{
 	"futex", "nanosleep", "clock_nanosleep", "sched_yield", "getpid", "tgkill", "rt_sigreturn", "madvise",
 }
 
-// canTrace says whether strace is there and may look.
+// canTrace reports whether strace is installed and permitted.
 func canTrace() bool {
 	return exec.Command("strace", "-c", "-o", os.DevNull, "true").Run() == nil
 }

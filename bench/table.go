@@ -11,10 +11,10 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// table is a set of figures of a group of cells: one row for each server, one column for each cell.
+// table shows figures of groups of cells: one row for each server, one column for each cell.
 type table struct {
 	title  string
-	groups string // of cells, with commas
+	groups string // of cells, comma-separated
 	format func(r results, v visit) string
 }
 
@@ -27,6 +27,8 @@ var tables = []table{
 	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
 	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
 	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
+	{"A quiet connection beside 100 that send as fast as the server reads, ms: p50 / p99 / slowest; messages/s of the 100", "flood", quietLatency},
+	{"A quiet connection beside 500 whose handlers sleep, ms: p50 / p99 / slowest; messages/s of the 500", "blockers", quietLatency},
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
 	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections (callgrind)", "instructions", one(instr, "%.0f")},
@@ -36,10 +38,10 @@ var tables = []table{
 	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
 }
 
-// missing stands for what was not measured.
+// missing is printed for a figure that was not measured.
 const missing = "–"
 
-// shown returns the text for a figure, or that its server failed.
+// shown returns the text for a figure, or "failed" if the server failed.
 func (b *bench) shown(v visit, text string) string {
 	if text == missing && b.failed[v] {
 		return "failed"
@@ -94,7 +96,7 @@ func number(format string, x float64) string {
 	return fmt.Sprintf(format, x)
 }
 
-// write prints the table in Markdown. It prints nothing if nothing of it was measured.
+// write prints the table in Markdown. It prints nothing if the table would have no figures.
 func (t table) write(w io.Writer, b *bench) {
 	cells := selected(b.cells, t.groups)
 	var rows []string
@@ -114,7 +116,7 @@ func (t table) write(w io.Writer, b *bench) {
 	fmt.Fprintf(w, "\n|---|%s\n%s\n", strings.Repeat("---:|", len(cells)), strings.Join(rows, "\n"))
 }
 
-// heading is the cell's name, with its group if the table has several.
+// heading returns the cell's name, with its group if the table has several groups.
 func (t table) heading(c Cell) string {
 	if !strings.Contains(t.groups, ",") || c.Group == "echo" || c.Kind == idle {
 		return c.Name

@@ -26,8 +26,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// Ratios are taken within a round: the median of 2, 2 and 0.5 says more than that of the times. A round in which one of the two
-// is missing does not count.
+// Ratios are taken within a round: the result is the median of 2, 2 and 0.5. A round in which one of the two is missing does not count.
 func TestRatiosAreTakenWithinARound(t *testing.T) {
 	r := results{}
 	floor, other := visit{"echo/32 B", server.GoFloor}, visit{"echo/32 B", "edgews"}
@@ -89,7 +88,7 @@ func TestFlags(t *testing.T) {
 		{"-quick", 1, 200 * time.Millisecond, 14},
 		{"-rounds=3 -quick -time=1s", 3, time.Second, 14},
 		{"-readme", 3, 400 * time.Millisecond, len(summarized())},
-		{"-goals -rounds 1", 1, 500 * time.Millisecond, len(wanted())},
+		{"-goals -rounds 1", 1, 500 * time.Millisecond, len(goalCells())},
 		{"-cells=rate,broadcast", 5, time.Second, 4},
 	} {
 		b, err := parse(strings.Fields(c.args))
@@ -113,7 +112,7 @@ func TestCommandLineIsQuoted(t *testing.T) {
 	}
 }
 
-func TestServersComeInTheOrderAskedFor(t *testing.T) {
+func TestServersKeepTheOrderOfTheFlag(t *testing.T) {
 	b, err := parse([]string{"-servers=gws,Go floor,edgews"})
 	if err != nil {
 		t.Fatal(err)

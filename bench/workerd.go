@@ -22,7 +22,7 @@ func workerd() subject {
 		missing: missing,
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			socket := "http"
-			if c.Broadcast {
+			if c.Work == server.Broadcast {
 				socket = "broadcast"
 			}
 			addr, err := freeAddr()
@@ -42,7 +42,7 @@ func workerd() subject {
 	}
 }
 
-// freeAddr returns an address of the loopback interface that nobody listens on.
+// freeAddr returns an address of the loopback interface with a free port.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

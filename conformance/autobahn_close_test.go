@@ -5,12 +5,12 @@ import "strings"
 // Section 7: closing.
 
 var closeHandling = []autobahnCase{
-	{"7.1.1", 0, frames(text("Hello World!")), frames(text("Hello World!")), ended},
+	{"7.1.1", 0, frames(text("Hello World!")), frames(text("Hello World!")), closedByPeer},
 	{"7.1.2", 0, frames(closeWith(1000, ""), closeWith(1000, "")), nil, closed(1000)},
 	{"7.1.3", 0, frames(closeWith(1000, ""), ping("Hello World!")), nil, closed(1000)},
 	{"7.1.4", 0, frames(closeWith(1000, ""), text("Hello World!")), nil, closed(1000)},
 	{"7.1.5", 0, frames(text("fragment1").more(), closeWith(1000, ""), cont("fragment2")), nil, closed(1000)},
-	// Upstream takes whatever comes here. What was sent before the Close is echoed before it.
+	// Upstream accepts any result. Messages before the Close must be echoed before it.
 	{"7.1.6", 0, frames(text(stars(256<<10)), closeWith(1000, ""), ping("")), frames(text(stars(256 << 10))), closed(1000)},
 
 	{"7.3.1", 0, frames(closing("")), nil, closed(0)},
@@ -46,7 +46,7 @@ var closeHandling = []autobahnCase{
 	{"7.9.8", 0, frames(closeWith(2000, "")), nil, fails(brokenRule)},
 	{"7.9.9", 0, frames(closeWith(2999, "")), nil, fails(brokenRule)},
 
-	// Upstream takes whatever comes here; RFC 6455 §7.4.2 does not know these.
+	// Upstream accepts any result. RFC 6455 §7.4.2 does not define these codes.
 	{"7.13.1", 0, frames(closeWith(5000, "")), nil, fails(brokenRule)},
 	{"7.13.2", 0, frames(closeWith(65535, "")), nil, fails(brokenRule)},
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sections 12 and 13: permessage-deflate. Upstream sends 1000 messages per case and wants each of them back before the
-// next, which takes a long time with the large ones; here it is as many as make up 128 KiB, but not
-// less than five. AUTOBAHN_FULL=1 sends all of them.
+// Sections 12 and 13: permessage-deflate. Upstream sends 1000 messages per case and waits for each echo, which takes long with large
+// messages. The tests here send 128 KiB, but at least five messages. AUTOBAHN_FULL=1 sends 1000.
 
 // compressionSizes are the sizes of the messages and of their fragments; 0: one frame.
 var compressionSizes = []struct{ size, fragment int }{
@@ -24,7 +23,7 @@ var compressionSizes = []struct{ size, fragment int }{
 	{128 * kib, 1 * kib}, {128 * kib, 4 * kib}, {128 * kib, 32 * kib},
 }
 
-// The peer's offer as a client, which always says that it can do what the server may ask for, and its answer as a server.
+// The peer's offer as a client, which supports all parameters that the server may ask for, and its answer as a server.
 const (
 	offers  = "permessage-deflate; client_no_context_takeover; client_max_window_bits"
 	answers = "permessage-deflate; server_max_window_bits=12"
@@ -44,7 +43,7 @@ var compressionParams = []struct{ offer, answer string }{
 	}, ", "), answer8 + "; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=8"},
 }
 
-// compressionCase sends compressed messages, cut from data, and expects each of them back.
+// compressionCase sends compressed messages from data and expects the echo of each.
 type compressionCase struct {
 	id            string
 	first         byte
@@ -75,7 +74,7 @@ func TestAutobahnCompression(t *testing.T) {
 	play(t, subjects(t, everything), scenarios(compressionCases()))
 }
 
-// TestAutobahnCompressionLargeWindow plays section 12 and 13 once more, with edgews using all of 32 KiB where it may.
+// TestAutobahnCompressionLargeWindow runs sections 12 and 13 again, with an edgews that uses a window of 32 KiB where it is allowed.
 func TestAutobahnCompressionLargeWindow(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("the window makes no difference to what -short and -race look for")
@@ -84,8 +83,8 @@ func TestAutobahnCompressionLargeWindow(t *testing.T) {
 	play(t, map[string]subject{"server": newEchoServer(t, echoStyles[0], &edgews.UpgradeOptions{Options: large})}, scenarios(compressionCases()))
 }
 
-// TestAutobahnCompressionLevel plays section 12 and 13 once more, with a level that another compressor has, which takes longer:
-// the messages of up to 32 KiB.
+// TestAutobahnCompressionLevel runs sections 12 and 13 again, with a level that uses another, slower compressor, and messages of up to
+// 32 KiB.
 func TestAutobahnCompressionLevel(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("the level makes no difference to what -short and -race look for")
@@ -114,10 +113,10 @@ func (c compressionCase) run(t *testing.T, s subject) {
 		p.send(fragmented(rawFrame{c.first | rsv1, string(out.message(message))}, c.fragmentSize())...)
 		require.Equal(t, string(message), p.readCompressed(c.first, in))
 	}
-	ended.play(p, socket)
+	closedByPeer.play(p, socket)
 }
 
-// count is how many messages to send.
+// count returns the number of messages to send.
 func (c compressionCase) count() int {
 	switch {
 	case os.Getenv("AUTOBAHN_FULL") != "":
@@ -141,7 +140,7 @@ func (c compressionCase) fragmentSize() int {
 	return c.fragment
 }
 
-// compression returns what the peer compresses and inflates with, as agreed.
+// compression returns the compressor and the inflater of the peer for the negotiated parameters.
 func (p *rawPeer) compression() (*deflater, *inflater) {
 	mine, theirs := "server", "client"
 	if p.client {

@@ -6,30 +6,30 @@ import (
 	"strings"
 )
 
-// dataSet is something to compress. Upstream's files are not free to be copied; these have their kinds and sizes.
+// dataSet is data to compress. The licence of upstream's files does not allow a copy; these are of the same kinds and sizes.
 type dataSet struct {
 	first byte // opcode of the messages
 	data  []byte
 }
 
-// dataSets returns those of 12.1 to 12.5; section 13 uses the first.
+// dataSets returns the data of 12.1 to 12.5. Section 13 uses the first.
 func dataSets() []dataSet {
 	r := rand.New(rand.NewPCG(6455, 7692))
 	return []dataSet{
-		{opText, grown(194056, func() string {
+		{opText, repeatTo(194056, func() string {
 			return fmt.Sprintf(`{"id":%d,"name":"%s %s","score":%.3f,"tags":["%s","%s"]},`, r.IntN(1e6), word(r), word(r), r.Float64(), word(r), word(r))
 		})},
 		{opBinary, bitmap(r, 512)},
-		{opBinary, grown(222218, func() string { return word(r) + " " })},
-		{opText, grown(263527, func() string {
+		{opBinary, repeatTo(222218, func() string { return word(r) + " " })},
+		{opText, repeatTo(263527, func() string {
 			return fmt.Sprintf("<tr class=\"row\"><td><a href=\"/%s/%d\">%s</a></td><td>%s</td></tr>\n", word(r), r.IntN(1e4), word(r), word(r))
 		})},
-		{opBinary, grown(1042328, func() string { return "\nstream\n" + noise(r, 4000) + "\nendstream\nendobj" })},
+		{opBinary, repeatTo(1042328, func() string { return "\nstream\n" + noise(r, 4000) + "\nendstream\nendobj" })},
 	}
 }
 
-// grown repeats piece until there are n bytes.
-func grown(n int, piece func() string) []byte {
+// repeatTo repeats piece up to n bytes.
+func repeatTo(n int, piece func() string) []byte {
 	var b []byte
 	for len(b) < n {
 		b = append(b, piece()...)
@@ -37,7 +37,7 @@ func grown(n int, piece func() string) []byte {
 	return b[:n]
 }
 
-// word makes words up; frequent ones are short.
+// word returns a random word. Frequent words are short.
 func word(r *rand.Rand) string {
 	syllables := []string{"ka", "to", "mi", "ren", "sol", "ver", "ich", "und", "der", "al", "o", "est"}
 	var b strings.Builder

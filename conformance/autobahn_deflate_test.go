@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// deflater compresses messages within a window. Go's own compressor knows one window only, 32 KiB; the smaller ones are left to a
-// simple search with the fixed codes of RFC 1951 §3.2.6.
+// deflater compresses messages with a window. Go's compressor supports only 32 KiB. For smaller windows there is a simple search with
+// the fixed codes of RFC 1951 §3.2.6.
 type deflater struct {
 	window   int
 	takeover bool
@@ -21,7 +21,7 @@ type deflater struct {
 
 const fullWindow = 32 * kib
 
-// message returns plain compressed, as RFC 7692 §7.2.1 has it.
+// message compresses plain as in RFC 7692 §7.2.1.
 func (z *deflater) message(plain []byte) []byte {
 	if z.window < fullWindow {
 		return z.simple(plain)
@@ -43,16 +43,16 @@ func (z *deflater) simple(plain []byte) []byte {
 	w.put(0b010, 3) // not the last block, fixed codes
 	w.search(all, len(z.history), z.window)
 	w.literal(256)
-	w.put(0, 3) // an empty stored block, of which the rest is left out
+	w.put(0, 3) // an empty stored block, whose last bytes are not sent
 	if z.takeover {
 		z.history = bytes.Clone(all[max(0, len(all)-z.window):])
 	}
 	return w.flush()
 }
 
-// search writes all[start:] as literals and matches that reach back window bytes at most, before start included.
+// search writes all[start:] as literals and matches, which reach back at most window bytes, also before start.
 func (w *bitWriter) search(all []byte, start, window int) {
-	var seen [1 << 12]int // 1 + where bytes with this hash were last
+	var seen [1 << 12]int // 1 + the last index of bytes with this hash
 	key := func(i int) uint32 { return binary.LittleEndian.Uint32(all[i:]) * 0x9e3779b1 >> 20 }
 	for i := range min(start, max(0, len(all)-3)) {
 		seen[key(i)] = 1 + i
@@ -74,7 +74,7 @@ func (w *bitWriter) search(all []byte, start, window int) {
 	}
 }
 
-// tryMatch writes what begins at i as a copy of what begins at from, and returns how much that is; 0: not worth it.
+// tryMatch writes the bytes at i as a match of those at from, and returns its length; 0: there is no useful match.
 func (w *bitWriter) tryMatch(all []byte, from, i, window int) int {
 	if from < 0 || i-from > window {
 		return 0
@@ -87,7 +87,7 @@ func (w *bitWriter) tryMatch(all []byte, from, i, window int) int {
 	return n
 }
 
-// common returns how many bytes a and b begin with in common, as far as a match goes.
+// common returns the length of the common prefix of a and b, up to the longest match.
 func common(a, b []byte) (n int) {
 	for n < len(b) && n < 258 && a[n] == b[n] {
 		n++
@@ -109,7 +109,7 @@ func (w *bitWriter) put(v, n int) {
 	}
 }
 
-// code writes a Huffman code, which goes from its highest bit to its lowest.
+// code writes a Huffman code, from its highest bit to its lowest.
 func (w *bitWriter) code(v, n int) { w.put(int(bits.Reverse16(uint16(v))>>(16-n)), n) }
 
 func (w *bitWriter) literal(s int) {

@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// echoStyle is a way to send back what arrives.
+// echoStyle is a way to receive messages and send them back.
 type echoStyle struct {
 	name      string
 	echo      func(s *edgews.Socket) // returns at once
-	fragments bool                   // what it sends is in fragments
+	fragments bool                   // it sends fragments
 }
 
-// echoStyles are all the ways in which an application can receive. Every case has to pass with each of them.
+// echoStyles are all ways in which an application can receive. Every case has to pass with each of them.
 var echoStyles = []echoStyle{
 	{"listener", echoFromListener, false},
 	{"receive", func(s *edgews.Socket) { go echoReceived(s) }, false},
@@ -36,7 +36,7 @@ func echoFromListener(s *edgews.Socket) {
 			_ = s.SendBytes(e.Data)
 		}
 	})
-	s.OnClose(func(edgews.CloseEvent) {}) // or the close event waits a moment for somebody who wants it
+	s.OnClose(func(edgews.CloseEvent) {}) // without a listener the close event would be delayed
 	_ = s.Accept()
 }
 
@@ -64,7 +64,7 @@ func echoStreams(s *edgews.Socket) {
 	}
 }
 
-// echoStream sends one message back while it arrives.
+// echoStream sends a message back while it is received.
 func echoStream(ctx context.Context, s *edgews.Socket) error {
 	kind, r, err := s.NextReader(ctx)
 	if err != nil {
@@ -90,7 +90,7 @@ func subjects(t testing.TB, opts edgews.Options) map[string]subject {
 	return all
 }
 
-// echoServer is an edgews server that echoes. It hands the sockets out, so that a test can see how they end.
+// echoServer is an edgews server that echoes. It provides its sockets, so that a test can check how they end.
 type echoServer struct {
 	*httptest.Server
 	style   echoStyle
@@ -114,9 +114,9 @@ func newEchoServer(t testing.TB, style echoStyle, opts *edgews.UpgradeOptions) *
 
 func (e *echoServer) addr() string { return strings.TrimPrefix(e.URL, "http://") }
 
-// subject is what a raw peer talks to: an edgews echo server, or an edgews client that echoes.
+// subject is the edgews side of a case: an echo server, or a client that echoes.
 type subject interface {
-	// connect returns a peer of a fresh connection and the edgews end of it. extensions is the peer's offer or answer.
+	// connect opens a connection and returns the raw peer and the edgews socket. extensions is the peer's offer or answer.
 	connect(t testing.TB, extensions string) (*rawPeer, *edgews.Socket)
 }
 

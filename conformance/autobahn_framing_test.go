@@ -19,9 +19,9 @@ func bytesFE(n int) string { return strings.Repeat("\xfe", n) }
 
 func frames(f ...rawFrame) []rawFrame { return f }
 
-// echoed is a case in which a message comes back.
+// echoed is a case in which a message is echoed.
 func echoed(id string, chop int, f rawFrame) autobahnCase {
-	return autobahnCase{id, chop, frames(f), frames(f), ended}
+	return autobahnCase{id, chop, frames(f), frames(f), closedByPeer}
 }
 
 var framing = []autobahnCase{
@@ -53,17 +53,17 @@ func tenOf(kind func(string) rawFrame) (f []rawFrame) {
 }
 
 var pings = []autobahnCase{
-	{"2.1", 0, frames(ping("")), frames(pong("")), ended},
-	{"2.2", 0, frames(ping(hello)), frames(pong(hello)), ended},
-	{"2.3", 0, frames(ping(nonUTF8)), frames(pong(nonUTF8)), ended},
-	{"2.4", 0, frames(ping(bytesFE(125))), frames(pong(bytesFE(125))), ended},
+	{"2.1", 0, frames(ping("")), frames(pong("")), closedByPeer},
+	{"2.2", 0, frames(ping(hello)), frames(pong(hello)), closedByPeer},
+	{"2.3", 0, frames(ping(nonUTF8)), frames(pong(nonUTF8)), closedByPeer},
+	{"2.4", 0, frames(ping(bytesFE(125))), frames(pong(bytesFE(125))), closedByPeer},
 	{"2.5", 0, frames(ping(bytesFE(126))), nil, fails(brokenRule)},
-	{"2.6", octets, frames(ping(bytesFE(125))), frames(pong(bytesFE(125))), ended},
-	{"2.7", 0, frames(pong("")), nil, ended},
-	{"2.8", 0, frames(pong("unsolicited")), nil, ended},
-	{"2.9", 0, frames(pong("unsolicited"), ping("solicited")), frames(pong("solicited")), ended},
-	{"2.10", 0, tenPings, tenPongs, ended},
-	{"2.11", octets, tenPings, tenPongs, ended},
+	{"2.6", octets, frames(ping(bytesFE(125))), frames(pong(bytesFE(125))), closedByPeer},
+	{"2.7", 0, frames(pong("")), nil, closedByPeer},
+	{"2.8", 0, frames(pong("unsolicited")), nil, closedByPeer},
+	{"2.9", 0, frames(pong("unsolicited"), ping("solicited")), frames(pong("solicited")), closedByPeer},
+	{"2.10", 0, tenPings, tenPongs, closedByPeer},
+	{"2.11", octets, tenPings, tenPongs, closedByPeer},
 }
 
 var reservedBits = []autobahnCase{
@@ -96,15 +96,15 @@ var (
 	pingInside = frames(text("fragment1").more(), ping("ping payload"), cont("fragment2"))
 	pongFirst  = frames(pong("ping payload"), text("fragment1fragment2"))
 
-	stray     = cont("non-continuation payload") // there is nothing to continue
+	stray     = cont("non-continuation payload") // without a message to continue
 	strayFin  = frames(stray, text(hello))
 	strayMore = frames(stray.more(), text(hello))
 
-	// Twice the same, as 5.16 and 5.17 have it.
+	// Each is sent twice, as in 5.16 and 5.17.
 	strayMoreAndTwo = frames(cont("fragment1").more(), text("fragment2").more(), cont("fragment3"))
 	strayAndTwo     = frames(cont("fragment1"), text("fragment2").more(), cont("fragment3"))
 
-	// With two pings inside. 5.19 waits for the first pong before it goes on.
+	// With two pings in between. 5.19 waits for the first pong before it goes on.
 	inFiveStart = frames(text("fragment1").more(), cont("fragment2").more(), ping("pongme 1!"))
 	inFiveRest  = frames(cont("fragment3").more(), cont("fragment4").more(), ping("pongme 2!"), cont("fragment5"))
 	inFiveBack  = frames(pong("pongme 2!"), text("fragment1fragment2fragment3fragment4fragment5"))
@@ -113,12 +113,12 @@ var (
 var fragmentation = []autobahnCase{
 	{"5.1", 0, frames(ping("fragment1").more(), cont("fragment2")), nil, fails(brokenRule)},
 	{"5.2", 0, frames(pong("fragment1").more(), cont("fragment2")), nil, fails(brokenRule)},
-	{"5.3", 0, inTwo, joined, ended},
-	{"5.4", frameByFrame, inTwo, joined, ended},
-	{"5.5", octets, inTwo, joined, ended},
-	{"5.6", 0, pingInside, pongFirst, ended},
-	{"5.7", frameByFrame, pingInside, pongFirst, ended},
-	{"5.8", octets, pingInside, pongFirst, ended},
+	{"5.3", 0, inTwo, joined, closedByPeer},
+	{"5.4", frameByFrame, inTwo, joined, closedByPeer},
+	{"5.5", octets, inTwo, joined, closedByPeer},
+	{"5.6", 0, pingInside, pongFirst, closedByPeer},
+	{"5.7", frameByFrame, pingInside, pongFirst, closedByPeer},
+	{"5.8", octets, pingInside, pongFirst, closedByPeer},
 	{"5.9", 0, strayFin, nil, fails(brokenRule)},
 	{"5.10", frameByFrame, strayFin, nil, fails(brokenRule)},
 	{"5.11", octets, strayFin, nil, fails(brokenRule)},
@@ -129,7 +129,7 @@ var fragmentation = []autobahnCase{
 	{"5.16", 0, slices.Concat(strayMoreAndTwo, strayMoreAndTwo), nil, fails(brokenRule)},
 	{"5.17", 0, slices.Concat(strayAndTwo, strayAndTwo), nil, fails(brokenRule)},
 	{"5.18", 0, frames(text("fragment1").more(), text("fragment2")), nil, fails(brokenRule)},
-	{"5.20", octets, slices.Concat(inFiveStart, inFiveRest), slices.Concat(frames(pong("pongme 1!")), inFiveBack), ended},
+	{"5.20", octets, slices.Concat(inFiveStart, inFiveRest), slices.Concat(frames(pong("pongme 1!")), inFiveBack), closedByPeer},
 }
 
 var fragmentationWithWait = scripted{"5.19", func(p *rawPeer) {
@@ -140,4 +140,4 @@ var fragmentationWithWait = scripted{"5.19", func(p *rawPeer) {
 	for _, f := range inFiveBack {
 		p.expect(f)
 	}
-}, ended}
+}, closedByPeer}

@@ -2,12 +2,12 @@ package conformance
 
 import "errors"
 
-// inflater is DEFLATE (RFC 1951) read bit by bit. It is slow, and strict about the one thing that others let pass: no match
-// may reach back further than the window that was agreed (RFC 7692 §7.1.2).
+// inflater decodes DEFLATE (RFC 1951) bit by bit. It is slow, and strict where others are not: no match may reach back further than
+// the negotiated window (RFC 7692 §7.1.2).
 type inflater struct {
 	window   int
 	takeover bool
-	history  []byte // at most a window of what came before
+	history  []byte // the end of earlier messages, at most one window
 
 	in   []byte
 	pos  int // in bits
@@ -17,7 +17,7 @@ type inflater struct {
 
 var errInflate = errors.New("invalid compressed data")
 
-// message returns what payload stands for.
+// message returns the plaintext of payload.
 func (z *inflater) message(payload []byte) (plain []byte, err error) {
 	z.in, z.pos = append(payload, 0, 0, 0xff, 0xff), 0 // RFC 7692 §7.2.2
 	z.out, z.base = append([]byte(nil), z.history...), len(z.history)
@@ -65,7 +65,7 @@ func (z *inflater) block(kind int) error {
 	return errInflate
 }
 
-// huffman is a canonical code: how many codes there are of each length, and the symbols in order of their codes.
+// huffman is a canonical code: the number of codes of each length, and the symbols in the order of their codes.
 type huffman struct {
 	count   [16]int
 	symbols []int
@@ -154,7 +154,7 @@ func (z *inflater) match(n, distance int) error {
 	return nil
 }
 
-// dynamic reads a block that brings its own codes: RFC 1951 §3.2.7.
+// dynamic reads a block with dynamic codes: RFC 1951 §3.2.7.
 func (z *inflater) dynamic() error {
 	literals, distances, n := z.bits(5)+257, z.bits(5)+1, z.bits(4)+4
 	order := []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}

@@ -14,7 +14,7 @@ const kib, mib = 1 << 10, 1 << 20
 func limits() (cases []autobahnCase) {
 	add := func(section, i int, kind func(string) rawFrame, size, fragment, chop int) {
 		whole := kind(strings.Repeat("BAsd7&jh23", size/10+1)[:size])
-		cases = append(cases, autobahnCase{fmt.Sprintf("9.%d.%d", section, i+1), chop, fragmented(whole, fragment), frames(whole), ended})
+		cases = append(cases, autobahnCase{fmt.Sprintf("9.%d.%d", section, i+1), chop, fragmented(whole, fragment), frames(whole), closedByPeer})
 	}
 	for text9, kind := range []func(string) rawFrame{text, binry} {
 		for i, size := range []int{64 * kib, 256 * kib, 1 * mib, 4 * mib, 8 * mib, 16 * mib} {
@@ -40,7 +40,7 @@ func fragmented(whole rawFrame, size int) (f []rawFrame) {
 	return append(f, rawFrame{first | fin, rest})
 }
 
-// roundTrip sends a message a thousand times, each time when the one before has come back.
+// roundTrip sends a message a thousand times, each time after the echo of the one before.
 type roundTrip struct {
 	id    string
 	frame rawFrame
@@ -64,9 +64,9 @@ func (c roundTrip) run(t *testing.T, s subject) {
 		p.send(c.frame)
 		p.expect(c.frame)
 	}
-	ended.play(p, socket)
+	closedByPeer.play(p, socket)
 }
 
 var misc = []autobahnCase{
-	{"10.1.1", 0, fragmented(text(stars(65536)), 1300), frames(text(stars(65536))), ended},
+	{"10.1.1", 0, fragmented(text(stars(65536)), 1300), frames(text(stars(65536))), closedByPeer},
 }

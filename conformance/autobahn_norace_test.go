@@ -2,5 +2,5 @@
 
 package conformance
 
-// raceEnabled says whether the race detector slows everything down.
+// raceEnabled reports whether the race detector is on, which slows the tests down.
 const raceEnabled = false

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rawFrame is a frame as it is written, right or wrong: the first octet, with FIN, the reserved bits and the opcode, and the
-// payload before masking.
+// rawFrame is a frame to write, valid or not: the first octet, with FIN, the reserved bits and the opcode, and the payload before
+// masking.
 type rawFrame struct {
 	first   byte
 	payload string
@@ -92,17 +92,17 @@ func (f rawFrame) append(b []byte, masked bool) []byte {
 	return b
 }
 
-// rawPeer is one end of a WebSocket that can say anything, and takes nothing from the other end that is not well formed. It
-// shares no code with edgews.
+// rawPeer is one end of a WebSocket that can send any bytes, and fails the test if it receives an invalid frame. It shares no code with
+// edgews.
 type rawPeer struct {
 	t          testing.TB
 	conn       net.Conn
 	in         *bufio.Reader
 	client     bool   // this peer is the client: it masks
-	extensions string // what was agreed
+	extensions string // the negotiated extensions
 
-	joins   bool      // it takes messages in fragments, and read puts them together
-	partial *rawFrame // what has come of one
+	joins   bool      // it accepts messages in fragments, and read joins them
+	partial *rawFrame // the fragments so far
 }
 
 const timeLimit = 60 * time.Second
@@ -113,7 +113,7 @@ func newRawPeer(t testing.TB, conn net.Conn, in *bufio.Reader, client bool) *raw
 	return &rawPeer{t: t, conn: conn, in: in, client: client}
 }
 
-// dialRaw does a client's opening handshake by hand.
+// dialRaw makes a client's opening handshake.
 func dialRaw(t testing.TB, addr, extensions string) *rawPeer {
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func dialRaw(t testing.TB, addr, extensions string) *rawPeer {
 	return p
 }
 
-// acceptRaw does a server's opening handshake by hand. extensions is the answer whatever the offer was.
+// acceptRaw makes a server's opening handshake. It answers with extensions, without regard to the offer.
 func acceptRaw(t testing.TB, l net.Listener, extensions string) *rawPeer {
 	conn, err := l.Accept()
 	require.NoError(t, err)
@@ -269,7 +269,7 @@ func (p *rawPeer) readLength(short byte) (int, error) {
 	return int(n), nil
 }
 
-// expect reads the next frame and compares all of it.
+// expect reads the next frame and compares it.
 func (p *rawPeer) expect(want rawFrame) {
 	p.t.Helper()
 	got, err := p.read()
@@ -294,7 +294,7 @@ func (p *rawPeer) expectClose(code uint16) (reason string) {
 	return got.payload[2:]
 }
 
-// expectEnd makes sure that nothing but the end of the connection follows.
+// expectEnd checks that only the end of the connection follows.
 func (p *rawPeer) expectEnd() {
 	p.t.Helper()
 	rest, err := io.ReadAll(p.in)
@@ -303,7 +303,7 @@ func (p *rawPeer) expectEnd() {
 	p.conn.Close()
 }
 
-// expectSilence makes sure that nothing comes, as far as a moment can tell.
+// expectSilence checks that nothing is received for a short time.
 func (p *rawPeer) expectSilence() {
 	p.t.Helper()
 	p.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))

@@ -8,42 +8,42 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The Autobahn test suite, as Go tables with its case numbers. Upstream is a Python 2 program, which plays the client against an
-// echo server (fuzzingclient) and the server against an echo client (fuzzingserver); here a rawPeer plays both. What is expected
-// is what upstream reports as OK; its NON-STRICT and INFORMATIONAL count as failures wherever it has something better.
+// The Autobahn test suite, as Go tables with its case numbers. Upstream is a Python 2 program, which is the client of an
+// echo server (fuzzingclient) and the server of an echo client (fuzzingserver). Here a rawPeer is both. The expected results are
+// those that upstream reports as OK; its NON-STRICT and INFORMATIONAL are failures where a better result exists.
 //
-// Not here, as in upstream: 7.2, 7.4, 7.6, 7.8, 7.10–7.12, 8 and 11 have no cases, and 9.9 and 9.10 are never run.
+// As in upstream, 7.2, 7.4, 7.6, 7.8, 7.10–7.12, 8 and 11 have no cases, and 9.9 and 9.10 are never run.
 
-// autobahnCase is what the peer sends and what has to come back.
+// autobahnCase has the frames that the peer sends and the expected ones.
 type autobahnCase struct {
 	id   string
 	chop int        // octets per write; 0: all at once
-	send []rawFrame // …
+	send []rawFrame // by the peer
 	want []rawFrame // exactly these frames, then the end
-	end  ending
+	end  caseEnd
 }
 
-// ending is how a case ends.
-type ending struct {
-	say  bool   // the peer closes with 1000 after it has what it wants; otherwise send has made edgews close
-	code uint16 // what edgews' Close has to carry; 0: nothing
-	// What the edgews end tells its application.
+// caseEnd is the end of a case.
+type caseEnd struct {
+	peerCloses bool   // the peer closes with 1000 after the last expected frame; otherwise the sent frames make edgews close
+	code       uint16 // the code in edgews' Close; 0: none
+	// The close event of the edgews socket.
 	event edgews.StatusCode
 	clean bool
 }
 
-// ended is a closing handshake that the peer begins when it has got everything.
-var ended = ending{true, 1000, 1000, true}
+// closedByPeer is a closing handshake that the peer begins after the last expected frame.
+var closedByPeer = caseEnd{true, 1000, 1000, true}
 
-// fails is a connection that edgews has to fail.
-func fails(code uint16) ending { return ending{false, code, edgews.StatusCode(code), false} }
+// fails is the end of a connection that edgews has to fail.
+func fails(code uint16) caseEnd { return caseEnd{false, code, edgews.StatusCode(code), false} }
 
-// closed is the answer to a Close of the peer's among what it sends.
-func closed(code uint16) ending {
+// closed is the answer to a Close among the frames of the peer.
+func closed(code uint16) caseEnd {
 	if code == 0 {
-		return ending{false, 0, edgews.StatusNoStatusRcvd, true}
+		return caseEnd{false, 0, edgews.StatusNoStatusRcvd, true}
 	}
-	return ending{false, code, edgews.StatusCode(code), true}
+	return caseEnd{false, code, edgews.StatusCode(code), true}
 }
 
 // scenario is a case of any kind.
@@ -60,7 +60,7 @@ func TestAutobahn(t *testing.T) {
 		scenarios(closeHandling), scenarios(limits()), scenarios(roundTrips()), scenarios(misc)))
 }
 
-// play runs each case with edgews in each role.
+// play runs each case with edgews in both roles.
 func play(t *testing.T, subjects map[string]subject, cases []scenario) {
 	for _, c := range cases {
 		t.Run(c.number(), func(t *testing.T) {
@@ -87,17 +87,17 @@ func (c autobahnCase) run(t *testing.T, s subject) {
 	for _, f := range c.want {
 		p.expect(f)
 	}
-	if c.end.say {
+	if c.end.peerCloses {
 		require.NoError(t, <-sent)
 	}
 	c.end.play(p, socket)
 }
 
-// scripted is a case that a table cannot say, for example because it waits in between.
+// scripted is a case that a table cannot express, for example because it waits in between.
 type scripted struct {
 	id     string
 	script func(p *rawPeer)
-	end    ending
+	end    caseEnd
 }
 
 func (c scripted) number() string { return c.id }
@@ -108,10 +108,10 @@ func (c scripted) run(t *testing.T, s subject) {
 	c.end.play(p, socket)
 }
 
-// play ends the connection and looks at both ends of it.
-func (e ending) play(p *rawPeer, s *edgews.Socket) {
+// play ends the connection and checks both ends.
+func (e caseEnd) play(p *rawPeer, s *edgews.Socket) {
 	p.t.Helper()
-	if e.say {
+	if e.peerCloses {
 		p.send(closeWith(1000, ""))
 	}
 	p.expectClose(e.code)

@@ -17,7 +17,7 @@ const (
 	badText = 1007
 )
 
-// octetFrames is a message with one octet in each frame.
+// octetFrames returns a message with one octet in each frame.
 func octetFrames(s string) []rawFrame {
 	f := frames(text(s[:1]).more())
 	for i := range len(s) - 1 {
@@ -29,13 +29,13 @@ func octetFrames(s string) []rawFrame {
 
 func utf8Handling() []autobahnCase {
 	cases := []autobahnCase{
-		{"6.1.1", 0, frames(text("")), frames(text("")), ended},
-		{"6.1.2", 0, frames(text("").more(), cont("").more(), cont("")), frames(text("")), ended},
-		{"6.1.3", 0, frames(text("").more(), cont("middle frame payload").more(), cont("")), frames(text("middle frame payload")), ended},
-		{"6.2.1", 0, frames(text(umlauts)), frames(text(umlauts)), ended},
-		{"6.2.2", 0, frames(text(umlauts[:12]).more(), cont(umlauts[12:])), frames(text(umlauts)), ended},
-		{"6.2.3", 0, octetFrames(umlauts), frames(text(umlauts)), ended},
-		{"6.2.4", 0, octetFrames(kosme), frames(text(kosme)), ended},
+		{"6.1.1", 0, frames(text("")), frames(text("")), closedByPeer},
+		{"6.1.2", 0, frames(text("").more(), cont("").more(), cont("")), frames(text("")), closedByPeer},
+		{"6.1.3", 0, frames(text("").more(), cont("middle frame payload").more(), cont("")), frames(text("middle frame payload")), closedByPeer},
+		{"6.2.1", 0, frames(text(umlauts)), frames(text(umlauts)), closedByPeer},
+		{"6.2.2", 0, frames(text(umlauts[:12]).more(), cont(umlauts[12:])), frames(text(umlauts)), closedByPeer},
+		{"6.2.3", 0, octetFrames(umlauts), frames(text(umlauts)), closedByPeer},
+		{"6.2.4", 0, octetFrames(kosme), frames(text(kosme)), closedByPeer},
 		{"6.3.1", 0, frames(text(kosme + surrogate + edited)), nil, fails(badText)},
 		{"6.3.2", 0, octetFrames(kosme + surrogate + edited), nil, fails(badText)},
 	}
@@ -43,7 +43,7 @@ func utf8Handling() []autobahnCase {
 		for j, s := range group.sequences() {
 			c := autobahnCase{id: fmt.Sprintf("6.%d.%d", i+5, j+1), send: frames(text(s)), end: fails(badText)}
 			if group.valid(j) {
-				c.want, c.end = frames(text(s)), ended
+				c.want, c.end = frames(text(s)), closedByPeer
 			}
 			cases = append(cases, c)
 		}
@@ -51,8 +51,8 @@ func utf8Handling() []autobahnCase {
 	return cases
 }
 
-// utf8FailFast are the cases in which the connection has to be failed as soon as the text cannot become valid any more: the
-// rest is never sent. What comes before has to be taken.
+// utf8FailFast are the cases in which the connection has to be failed as soon as the text cannot be valid any more: the rest is never
+// sent. Octets before the error have to be accepted.
 var utf8FailFast = []scripted{
 	{"6.4.1", invalidFragment(kosme, tooHigh), fails(badText)},
 	{"6.4.2", invalidFragment(kosme+tooHigh[:1], tooHigh[1:2]), fails(badText)},
@@ -60,7 +60,7 @@ var utf8FailFast = []scripted{
 	{"6.4.4", invalidOctets(kosme+tooHigh[:1], tooHigh[1:2]), fails(badText)},
 }
 
-// invalidFragment sends a fragment that is fine so far, and one that is not.
+// invalidFragment sends a fragment that is valid so far, and one that is not.
 func invalidFragment(good, bad string) func(*rawPeer) {
 	return func(p *rawPeer) {
 		p.send(text(good).more(), ping("still there?"))
@@ -69,7 +69,7 @@ func invalidFragment(good, bad string) func(*rawPeer) {
 	}
 }
 
-// invalidOctets sends part of a frame that is fine so far, and octets that are not. The frame is never completed.
+// invalidOctets sends a part of a frame that is valid so far, and octets that are not. The frame is never completed.
 func invalidOctets(good, bad string) func(*rawPeer) {
 	return func(p *rawPeer) {
 		whole := text(good+bad+edited).append(nil, p.client)
@@ -84,7 +84,7 @@ func invalidOctets(good, bad string) func(*rawPeer) {
 type utf8Group struct {
 	isValid bool
 	hex     string
-	except  []int // of these, counted from 1, it is the other way round
+	except  []int // the numbers, from 1, of sequences with the opposite validity
 }
 
 func (g utf8Group) sequences() (list []string) {
@@ -131,11 +131,11 @@ var utf8Sequences = []utf8Group{
 	{false, "ce ceba cebae1 cebae1bd cebae1bdb9 cebae1bdb9cf cebae1bdb9cf83 cebae1bdb9cf83ce cebae1bdb9cf83cebc cebae1bdb9cf83cebcce cebae1bdb9cf83cebcceb5", []int{2, 5, 7, 9, 11}},
 	// 6.7 First sequence of a certain length.
 	{true, "00 c280 e0a080 f0908080", nil},
-	// 6.8 … of length 5 and 6.
+	// 6.8 First sequence of length 5 and 6.
 	{false, "f888808080 fc8480808080", nil},
 	// 6.9 Last sequence of a certain length.
 	{true, "7f dfbf efbfbf f48fbfbf", nil},
-	// 6.10 … of length 4, 5 and 6.
+	// 6.10 Last sequence of length 4, 5 and 6.
 	{false, "f7bfbfbf fbbfbfbfbf fdbfbfbfbfbf", nil},
 	// 6.11 Other boundaries.
 	{true, "ed9fbf ee8080 efbfbd f48fbfbf f4908080", []int{5}},
@@ -145,7 +145,7 @@ var utf8Sequences = []utf8Group{
 	{false, strings.Join([]string{hexRange(0xc0, 0xdf, "20"), hexRange(0xe0, 0xef, "20"), hexRange(0xf0, 0xf7, "20"), hexRange(0xf8, 0xfb, "20"), hexRange(0xfc, 0xfd, "20")}, " "), nil},
 	// 6.14 The last continuation byte is missing.
 	{false, "c0 e080 f08080 f8808080 fc80808080 df efbf f7bfbf fbbfbfbf fdbfbfbfbf", nil},
-	// 6.15 All of these in a row.
+	// 6.15 All sequences of 6.14 together.
 	{false, "c0e080f08080f8808080fc80808080dfefbff7bfbffbbfbfbffdbfbfbfbf", nil},
 	// 6.16 Impossible bytes.
 	{false, "fe ff fefeffff", nil},

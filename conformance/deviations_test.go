@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// licence is the number of the deviation that edgews allows itself.
-type licence int
+// deviationNumber is the index of a deviation in the list of doc.go.
+type deviationNumber int
 
 // The list of doc.go, "Deviations".
 const (
-	atIdentifier licence = iota
+	atIdentifier deviationNumber = iota
 	strictWire
 	errClosed
 	oneCloseEvent
@@ -25,8 +25,8 @@ const (
 	boundedQueues
 )
 
-var licences = [...]string{
-	atIdentifier:     "none of the ten: said at the identifier concerned",
+var deviationTexts = [...]string{
+	atIdentifier:     "none of the ten: documented at the identifier",
 	strictWire:       "the wire is RFC-strict, and so is the handshake",
 	errClosed:        "Send, Write and Close on a dead socket return ErrClosed; nothing is ignored silently",
 	oneCloseEvent:    "exactly one close event, always last; no socket stays CLOSING for ever",
@@ -39,12 +39,12 @@ var licences = [...]string{
 	boundedQueues:    "queues are bounded by bytes",
 }
 
-// deviation is one difference that is meant, for one or several scenarios.
+// deviation is an intended difference in one or more scenarios.
 type deviation struct {
-	ids    string // scenarios: ids or patterns, separated by blanks
-	by     licence
+	ids    string // ids or patterns of scenarios, separated by spaces
+	by     deviationNumber
 	what   string
-	change func(transcript) // turns what was recorded into what edgews does
+	change func(transcript) // turns the recorded transcript into the one of edgews
 }
 
 func (d *deviation) covers(id string) bool {
@@ -56,7 +56,7 @@ func (d *deviation) covers(id string) bool {
 	return false
 }
 
-// named are the ids that are spelled out: those need the deviation.
+// named returns the ids that are not patterns. These scenarios must need the deviation.
 func (d *deviation) named() []string {
 	return slices.DeleteFunc(strings.Fields(d.ids), func(id string) bool { return strings.Contains(id, "*") })
 }
@@ -64,17 +64,17 @@ func (d *deviation) named() []string {
 // deviations are all differences between edgews and the runtime.
 var deviations = slices.Concat(objectDeviations, socketDeviations)
 
-// socketDeviations are those in groups a, b and c, and everywhere. The particular ones come first: what holds for every
-// scenario then applies to what they have made of it.
+// socketDeviations are the deviations in groups a, b and c, and those in all groups. Particular ones come first: those for all
+// scenarios are then applied to their result.
 var socketDeviations = []deviation{
 	// Handshakes.
-	{"b-hs-no-upgrade-but-connection", strictWire, "426 for a request that asks for no upgrade", answered("http 426 for version 13")},
+	{"b-hs-no-upgrade-but-connection", strictWire, "a request without an upgrade is answered with 426", answered("http 426 for version 13")},
 	{"b-hs-upgrade-list", strictWire, "Upgrade is a list, in which websocket may be one of several",
 		answered("http 101 connection: Upgrade | sec-websocket-accept: <correct> | upgrade: websocket")},
 	{"b-hs-key-not-base64 b-hs-key-twice", strictWire, "the key is 16 bytes in base64, once", answered("http 400")},
-	{"b-hs-version-12 b-hs-version-8 b-hs-version-list", oneCloseEvent, "a pair whose end was refused in a response ends", refusedPairEnds(426)},
-	{"b-hs-key-missing", oneCloseEvent, "a pair whose end was refused in a response ends", refusedPairEnds(400)},
-	{"b-hs-post", strictWire, "405 for another method than GET", answered("http 405")},
+	{"b-hs-version-12 b-hs-version-8 b-hs-version-list", oneCloseEvent, "a pair ends if an end of it is refused in a response", refusedPairEnds(426)},
+	{"b-hs-key-missing", oneCloseEvent, "a pair ends if an end of it is refused in a response", refusedPairEnds(400)},
+	{"b-hs-post", strictWire, "a method other than GET is answered with 405", answered("http 405")},
 	{"b-hs-http10", strictWire, "HTTP/1.0 has no Upgrade", answered("http 400")},
 	{"b-hs-proto-not-offered", strictWire, "a subprotocol that the client did not offer is not chosen",
 		swap("client", "http 101 connection: Upgrade | sec-websocket-accept: <correct> | sec-websocket-protocol: other | upgrade: websocket",
@@ -85,44 +85,44 @@ var socketDeviations = []deviation{
 	{"c-fetch-bad-accept", atIdentifier, "Dial returns the answer as it was, with the fault as an error, instead of a 502",
 		becomes("fetch", 0, "response http 101 …")},
 	{"c-fetch-upgrade c-fetch-upgrade@*", atIdentifier, "a socket from Dial has the URL it was dialed with", swap("w", `url ""`, `url "http://…/echo"`)},
-	{"c-fetch-protocol", atIdentifier, "a socket from Dial has the subprotocol that was agreed", swap("w", `protocol ""`, `protocol "chat"`)},
+	{"c-fetch-protocol", atIdentifier, "a socket from Dial has the negotiated subprotocol", swap("w", `protocol ""`, `protocol "chat"`)},
 
 	// Ends that cannot be used.
 	{"a-return-accepted-end a-return-hibernated", atIdentifier, "an end that cannot be used in a response is answered with 500, not with a 101 and the end",
 		all(swap("fetch", "response 101", "response 500"), becomes("c", 0))},
-	{"a-end-used-in-response-then-accept", atIdentifier, "an end that was used up says so", becomes("a", 0,
+	{"a-end-used-in-response-then-accept", atIdentifier, "an end that a response has used returns an error that says so", becomes("a", 0,
 		`send("x") → ErrUsed rs=1`, `close(1000, "") → ErrUsed rs=1`, "accept() → ErrUsed rs=1", "readyState 1", "new Response with it → ErrUsed")},
 
 	{"a-listener-remove-earlier-during-dispatch", atIdentifier, "a function that is removed and added again is a new listener, " +
 		"whose first event is the next one", swap("notes", "l1 2")},
 
 	// The wire.
-	{"b-ping-after-close", strictWire, "a ping is answered until the peer's Close has come", also("client", `recv pong "late"`)},
-	{"b-bad-unmasked", strictWire, "a client masks", failsWith(1002)},
+	{"b-ping-after-close", strictWire, "a ping is answered until the peer's Close has been received", also("client", `recv pong "late"`)},
+	{"b-bad-unmasked", strictWire, "frames of a client must be masked", failsWith(1002)},
 	{"b-bad-ping-126", strictWire, "a control frame has at most 125 bytes", failsWith(1002)},
-	{"b-len-nonminimal-16", strictWire, "a length takes the fewest bytes", failsWith(1002)},
-	{"b-bad-len-high-bit", strictWire, "the most significant bit of a length is 0", failsWith(1002)},
-	{"b-deflate-rsv1-on-continuation", strictWire, "RSV1 is for a message's first frame", failsWith(1002)},
-	{"b-bad-utf8 b-bad-utf8-surrogate b-bad-utf8-overlong b-deflate-bad-utf8", strictWire, "text is UTF-8", failsWith(1007)},
-	{"b-bad-utf8-in-first-fragment", strictWire, "text is UTF-8, which a fragment can already disprove", failsWith(1007)},
+	{"b-len-nonminimal-16", strictWire, "a length must be in its shortest form", failsWith(1002)},
+	{"b-bad-len-high-bit", strictWire, "the most significant bit of a length must be 0", failsWith(1002)},
+	{"b-deflate-rsv1-on-continuation", strictWire, "RSV1 is allowed only on the first frame of a message", failsWith(1002)},
+	{"b-bad-utf8 b-bad-utf8-surrogate b-bad-utf8-overlong b-deflate-bad-utf8", strictWire, "text must be UTF-8", failsWith(1007)},
+	{"b-bad-utf8-in-first-fragment", strictWire, "text must be UTF-8, and a fragment may already be invalid", failsWith(1007)},
 	{"b-client-close-wire-0 b-client-close-wire-1005 b-client-close-wire-1006 b-client-close-wire-1015 b-client-close-wire-1016 " +
 		"b-client-close-wire-2000 b-client-close-wire-2999 b-client-close-wire-65535", strictWire, "these status codes may not be sent", failsWith(1002)},
-	{"b-client-close-1-byte", strictWire, "half a status code is none", failsWith(1002)},
-	{"b-client-close-reason-bad-utf8", strictWire, "a reason is UTF-8", failsWith(1007)},
-	{"b-ping-burst", atIdentifier, "every ping has its pong, not only the last of several (RFC 6455 §5.5.3 permits both)", pongForEveryPing},
-	{"c-server-close-5000", strictWire, "this status code may not be sent", all(
+	{"b-client-close-1-byte", strictWire, "a Close payload of one byte is invalid", failsWith(1002)},
+	{"b-client-close-reason-bad-utf8", strictWire, "a reason must be UTF-8", failsWith(1007)},
+	{"b-ping-burst", atIdentifier, "every ping is answered, not only the last of several (RFC 6455 §5.5.3 permits both)", pongForEveryPing},
+	{"c-server-close-5000", strictWire, "this status code must not be sent", all(
 		swap("w", `close 5000 "x" clean rs=3`, "error: protocol 1002 rs=3"),
 		swap("origin", `recv close 5000 "x" masked`, `recv close 1002 "…" masked`))},
-	{"c-server-bad-utf8", strictWire, "text is UTF-8", all(
+	{"c-server-bad-utf8", strictWire, "text must be UTF-8", all(
 		swap("w", `message "a�" rs=1`, "error: protocol 1007 rs=3"), deadFrom("w", "error: protocol 1007 rs=3"),
 		swap("origin", `recv text "after" masked`, `recv close 1007 "…" masked`, "connection ended"))},
 	{"b-ext-* b-deflate-*", atIdentifier, "a message is sent compressed only if that makes it shorter", notDeflated},
-	{"b-deflate-context-takeover", atIdentifier, "a message that was sent as it is is no history for the next one", all(
-		swap("client", foxDeflated, fox), swap("client", foxDeflated, fox))},
+	{"b-deflate-context-takeover", atIdentifier, "a message that was sent uncompressed is not in the history", all(
+		swap("client", foxTextDeflated, foxText), swap("client", foxTextDeflated, foxText))},
 	{"b-size-33mib-text", strictWire, "the rest of what a failed client sends is read, so that no reset destroys the Close on its way " +
 		"(RFC 6455 §7.1.1)", swap("client", connectionReset, connectionEnded)},
 
-	// The end.
+	// Closing.
 	{"b-server-close-no-reply b-server-close-no-reply@manual b-server-close-no-reply-60s", oneCloseEvent,
 		"a peer that does not answer our Close is cut after CloseTimeout", all(
 			swap("b", `message "still talking" rs=2`),
@@ -130,7 +130,7 @@ var socketDeviations = []deviation{
 			also("client", "connection ended"))},
 	{"b-client-close-halfopen-never b-client-close-empty@manual b-client-close-1000@manual", oneCloseEvent,
 		"a half-open socket whose peer hangs up is cut after CloseTimeout", also("client", "connection ended")},
-	{"b-client-rst-then-server-sends", errClosed, "a handler goes on after the client has gone, and is told", also("b",
+	{"b-client-rst-then-server-sends", errClosed, "a handler goes on after the client has reset the connection, and gets an error", also("b",
 		"readyState 3", `send("anyone?") → ErrClosed rs=3`, "readyState 3", `send("hello?") → ErrClosed rs=3`,
 		`close(1000, "x") → ErrClosed rs=3`, "readyState 3")},
 	{"b-client-rst-while-server-sends-much", errClosed, "a handler goes on after the client has gone, and is told; the error " +
@@ -139,7 +139,7 @@ var socketDeviations = []deviation{
 		also("b", "readyState 3", `send("later") → ErrClosed rs=3`, "readyState 3"))},
 
 	// Panics.
-	{"a-after-error a-after-error@manual", listenerPanic, "the socket is dead in its error event already", all(
+	{"a-after-error a-after-error@manual", listenerPanic, "the socket is CLOSED in its error event already", all(
 		swap("a", `message "in error handler" rs=1`),
 		swap("b", `close(1011, "in error handler") → boom rs=3`, `close(1011, "in error handler") → ErrClosed rs=3`))},
 	{"a-after-error a-after-error@manual", errClosed, "a second Accept is a no-op, also on a dead socket",
@@ -147,33 +147,33 @@ var socketDeviations = []deviation{
 	{"a-handler-throws-error a-handler-throws-nonerror a-two-handlers-throw a-after-error " +
 		"a-after-error@manual b-handler-throws b-handler-throws@manual c-throw-in-open-handler", listenerPanic,
 		"a panic closes with 1011, which the peer is told", panicCloses},
-	{"a-after-error@manual", listenerPanic, "the peer, half open, is told with a Close, and is CLOSED after that event", goneWhileHalfOpen},
+	{"a-after-error@manual", listenerPanic, "the half-open peer receives a Close, and is CLOSED after that event", closedWhileHalfOpen},
 
 	// Everywhere.
 	{"*", oneCloseEvent, "a failed connection has a close event too, with the code that was sent", failureCloses},
-	{"*", errClosed, "send() and close() on a dead socket are not ignored silently", deadCallsFail},
+	{"*", errClosed, "send() and close() on a dead socket return an error", closedCallsFail},
 	{"*", oneCloseEvent, `no "Network connection lost." after the close event`, nothingAfterClose},
-	{"*", oneCloseEvent, "a socket that was lost is CLOSED, in its close event and for ever", lostIsClosed},
+	{"*", oneCloseEvent, "a socket whose connection was lost is CLOSED in its close event and after it", lostIsClosed},
 }
 
-// betweenSockets are scenarios in which the order of events of different sockets is another one than in JavaScript's single thread:
-// each socket's events are delivered by a goroutine of its own. They come in order for each socket, see [edgews.Socket.OnMessage].
+// betweenSockets are scenarios in which the events of different sockets have another order than in JavaScript's single thread, because
+// each socket's events are delivered by a goroutine of its own. The events of one socket are in order, see [edgews.Socket.OnMessage].
 var betweenSockets = map[string]bool{
 	"a-size-1mib-binary": true, "a-size-32mib-binary": true, "a-size-32mib-plus-1-binary": true, "a-size-33mib-text": true,
 	"a-close-crossing": true, "a-close-crossing@manual": true, "a-order-two-pairs": true, "a-stub-plain-echo": true,
 }
 
-// otherStates says in which states other sockets are, where that is not what was recorded.
+// otherStates has the states of other sockets that differ from the recording.
 var otherStates = map[string][]string{
-	// No socket stays CLOSING for ever: an end is CLOSED when the other one has failed, and it has been told.
+	// No socket stays CLOSING: an end is CLOSED after the close event that follows a failure of the other end.
 	"a-after-error": {"a 3 not 2"}, "a-after-error@manual": {"a 3 not 2"},
 	// Their events come in another order.
 	"a-close-crossing": {"a 3 not 2", "b 2 not 3"}, "a-close-crossing@manual": {"a 3 not 2", "b 2 not 3"},
 }
 
 const (
-	fox         = `recv text "the quick brown fox jumps over the lazy dog"`
-	foxDeflated = fox + deflated
+	foxText         = `recv text "the quick brown fox jumps over the lazy dog"`
+	foxTextDeflated = foxText + deflated
 )
 
 var (
@@ -185,8 +185,8 @@ var (
 	stateSuffix = regexp.MustCompile(`(rs=|readyState )\d$`)
 )
 
-// deadCallsFail: after close(), after a close event that left the socket CLOSED, after an error, calls fail.
-func deadCallsFail(t transcript) {
+// closedCallsFail makes calls fail after close(), after a close event that left the socket CLOSED, and after an error.
+func closedCallsFail(t transcript) {
 	for _, lines := range t {
 		dead := false
 		for i, l := range lines {

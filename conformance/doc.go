@@ -1,3 +1,3 @@
-// Package conformance holds edgews against others: traces recorded from the real Cloudflare runtime, the Autobahn case list, and
-// live peers (Node's ws, Python's websockets, Chromium). It has tests only.
+// Package conformance compares edgews with traces recorded from the real Cloudflare runtime, runs the cases of the Autobahn test
+// suite, and tests against other implementations (Node's ws, Python's websockets, Chromium). It has only tests.
 package conformance

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Handshakes are compared in a normal form: names in lower case, sorted, without what differs by nature.
+// Handshakes are compared in a normal form: names in lower case, sorted, without headers that always differ.
 
 func acceptFor(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
@@ -48,7 +48,7 @@ func headerLines(h http.Header, key string) []string {
 	return lines
 }
 
-// sortedParams sorts the parameters of an extension, whose order says nothing (RFC 7692 §5).
+// sortedParams sorts the parameters of an extension, whose order has no meaning (RFC 7692 §5).
 func sortedParams(extension string) string {
 	parts := strings.Split(extension, "; ")
 	if len(parts) > 1 {
@@ -57,8 +57,8 @@ func sortedParams(extension string) string {
 	return strings.Join(parts, "; ")
 }
 
-// describeAnswer writes an answer to an upgrade request. Of a refusal, the status and the versions count: the rest
-// is net/http's and our own words.
+// describeAnswer describes the answer to an upgrade request. Of a refusal it has only the status and the versions, since the rest are
+// texts of net/http and edgews.
 func describeAnswer(status int, headers []string, body string, ours bool) string {
 	if status == http.StatusSwitchingProtocols {
 		return "http 101 " + normalHeaders(headers)

@@ -12,20 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// verdict is how a scenario came out.
-type verdict int
+// replayResult is the result of a replay.
+type replayResult int
 
 const (
-	identical verdict = iota
+	identical replayResult = iota
 	deviating
 	listed
 )
 
-// TestOracle replays what the real runtime was seen to do, and compares.
+// TestOracle replays the traces of the real runtime and compares the results.
 func TestOracle(t *testing.T) {
 	silenceLogs(t)
-	count := make(map[verdict]int)
-	used := make(map[int]int) // how many scenarios needed a deviation
+	count := make(map[replayResult]int)
+	used := make(map[int]int) // number of scenarios that need a deviation, by its index
 	var mu sync.Mutex         // guards both
 	for _, group := range groups {
 		for _, s := range loadScenarios(t, group) {
@@ -34,7 +34,7 @@ func TestOracle(t *testing.T) {
 				continue
 			}
 			t.Run(s.ID, func(t *testing.T) {
-				if s.overNetwork() { // later, and together: they mostly wait to see that nothing else comes
+				if s.overNetwork() { // later and in parallel: they mostly wait to see that no further line comes
 					t.Parallel()
 				}
 				came, needed := replay(t, s)
@@ -54,18 +54,18 @@ func TestOracle(t *testing.T) {
 			}
 		}
 		t.Logf("%d replayed identically, %d with deviations, %d listed", count[identical], count[deviating], count[listed])
-		logLicences(t, used)
+		logDeviations(t, used)
 	})
 }
 
-// logLicences says how many scenarios deviate by which of the ten. Some do by several.
-func logLicences(t *testing.T, used map[int]int) {
-	byLicence := make(map[licence]int)
+// logDeviations logs the number of scenarios for each deviation of doc.go. Some scenarios have several.
+func logDeviations(t *testing.T, used map[int]int) {
+	byLicence := make(map[deviationNumber]int)
 	for i, n := range used {
 		byLicence[deviations[i].by] += n
 	}
-	for l, text := range licences {
-		if n := byLicence[licence(l)]; n > 0 {
+	for l, text := range deviationTexts {
+		if n := byLicence[deviationNumber(l)]; n > 0 {
 			t.Logf("deviation %2d: %3d times: %s", l, n, text)
 		}
 	}
@@ -74,10 +74,10 @@ func logLicences(t *testing.T, used map[int]int) {
 // groups are the files of scenarios.
 var groups = []string{"a", "b", "c", "d"}
 
-// scenarios is how many there are in all of them.
+// scenarios is the number of scenarios in all groups.
 const scenarios = 466
 
-// TestOracleIsComplete: every scenario is replayed or listed, and listed once.
+// TestOracleIsComplete checks that every scenario is either replayed or in one list of skipped ones.
 func TestOracleIsComplete(t *testing.T) {
 	known := make(map[string]bool)
 	for _, group := range groups {
@@ -88,9 +88,9 @@ func TestOracleIsComplete(t *testing.T) {
 	require.Len(t, known, scenarios)
 	for id := range javascriptOnly {
 		require.True(t, known[id], "%s is listed and unknown", id)
-		require.NotContains(t, notYet, id)
+		require.NotContains(t, unimplemented, id)
 	}
-	for id := range notYet {
+	for id := range unimplemented {
 		require.True(t, known[id], "%s is listed and unknown", id)
 	}
 	for _, id := range slices.Concat(keys(objectQuirks), keys(objectScripts), keys(fetchHandlers)) {
@@ -107,24 +107,24 @@ func TestOracleIsComplete(t *testing.T) {
 
 func keys[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
 
-// silenceLogs: panics in listeners are part of the scenarios.
+// silenceLogs discards logs: scenarios contain panics in listeners.
 func silenceLogs(t *testing.T) {
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { slog.SetDefault(before) })
 }
 
-func listedBecause(id string) string { return javascriptOnly[id] + notYet[id] }
+func listedBecause(id string) string { return javascriptOnly[id] + unimplemented[id] }
 
-// replay plays one scenario, and compares what happens with what was recorded. It returns how it came out, and which deviations
-// made a difference.
-func replay(t *testing.T, s *scenario) (came verdict, applied []int) {
+// replay replays one scenario and compares the result with the recording. It returns the result, and the deviations that made a
+// difference.
+func replay(t *testing.T, s *scenario) (came replayResult, applied []int) {
 	recorded := expect(s)
 	require.NotEmpty(t, recorded, "nothing to compare")
 	want, applied := deviate(s, recorded, -1)
 	rec := newRecorder()
 	got := play(t, s, want, rec)
-	if diff := want.differences(got) + want.disorder(s, got, rec); diff != "" {
+	if diff := want.differences(got) + want.orderDifferences(s, got, rec); diff != "" {
 		t.Errorf("%s\n%s", s.Title, diff)
 		return deviating, nil
 	}
@@ -144,7 +144,7 @@ func replay(t *testing.T, s *scenario) (came verdict, applied []int) {
 	return deviating, applied
 }
 
-// overNetwork says whether the scenario has real connections. The others run in a bubble, on one processor.
+// overNetwork reports whether the scenario has real connections. Other scenarios run in a bubble, on one processor.
 func (s *scenario) overNetwork() bool {
 	switch s.group() {
 	case "a":
@@ -155,7 +155,7 @@ func (s *scenario) overNetwork() bool {
 	return true
 }
 
-// deviate applies every deviation to what was recorded, except for one, and returns which made a difference.
+// deviate applies all deviations but one to the recorded transcript, and returns those that made a difference.
 func deviate(s *scenario, recorded transcript, except int) (want transcript, applied []int) {
 	want = recorded.clone()
 	for i := range deviations {
@@ -196,7 +196,7 @@ func play(t *testing.T, s *scenario, want transcript, rec *recorder) map[string]
 		if fetchHandlers[s.ID] != nil {
 			return playFetched(t, s, want, rec)
 		}
-		// One processor: what a scenario does in one turn is over before a delivering goroutine begins, as in JavaScript.
+		// With one processor, the calls of one turn end before a goroutine that delivers events begins, as in JavaScript.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 		return playPair(t, s, rec)
 	case "b":

@@ -16,19 +16,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// origin is the raw server of group c. It answers the first request as it did when the trace was recorded: each
-// recorded action in turn, those that follow a received frame when a frame has been received.
+// origin is the raw server of group c. It answers the first request as in the recording: it makes the recorded actions in order,
+// those that follow a received frame when a frame has been received.
 type origin struct {
-	t      *testing.T
-	trace  []*entry
-	rec    *recorder
-	ln     net.Listener
-	turn   sync.Mutex // held by the worker while it is its turn: nothing happens in the middle of it
-	frames chan struct{}
-	mu     sync.Mutex
-	conns  []net.Conn // guarded by mu
+	t        *testing.T
+	trace    []*entry
+	rec      *recorder
+	ln       net.Listener
+	workerMu sync.Mutex // locked by the worker during a turn, so that the origin does nothing in the middle of it
+	frames   chan struct{}
+	mu       sync.Mutex
+	conns    []net.Conn // guarded by mu
 
-	compressed bool // whether a frame is compressed is recorded
+	compressed bool // the transcript says whether a frame is compressed
 }
 
 func newOrigin(t *testing.T, s *scenario, rec *recorder, compressed bool) *origin {
@@ -68,7 +68,7 @@ func (o *origin) close() {
 	}
 }
 
-// expectOrigin writes what the origin received.
+// expectOrigin adds a frame that the origin received.
 func (t transcript) expectOrigin(e *entry, phase int) {
 	switch e.Op {
 	case "http-request":
@@ -84,7 +84,7 @@ func (t transcript) expectOrigin(e *entry, phase int) {
 	}
 }
 
-// widerOffer lets the offer say more: how large a window we keep for the server is for us to say.
+// widerOffer accepts an offer that also limits the server's window.
 func widerOffer(headers []string) []string {
 	var wider []string
 	for _, h := range headers {
@@ -100,13 +100,13 @@ func (o *origin) handle(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	r, err := http.ReadRequest(in)
 	if err != nil {
-		o.turn.Lock()
-		defer o.turn.Unlock()
+		o.workerMu.Lock()
+		defer o.workerMu.Unlock()
 		conn.Close() // TLS, for example
 		return
 	}
 	o.rec.add("origin", "%s %s HTTP/1.1 %s", r.Method, r.URL.EscapedPath(), normalHeaders(o.requestLines(r)))
-	// Whether a short message is compressed is our choice (Compression.Threshold); see TestOutboundCompression.
+	// The options say whether a short message is compressed (Compression.Threshold); see TestOutboundCompression.
 	plain := func(f *rawFrame) { f.deflated = f.deflated && o.compressed }
 	go (&frameReader{r: in}).record(o.rec, "origin", plain, func(rawFrame) { o.frames <- struct{}{} })
 	for _, e := range o.trace {
@@ -126,17 +126,17 @@ func (o *origin) requestLines(r *http.Request) []string {
 	return append(lines, "Host: "+strings.Replace(r.Host, o.addr(), "127.0.0.1:PORT", 1))
 }
 
-// act does what the origin did. Received frames are waited for, in vain where edgews does not send them.
+// act makes the recorded actions of the origin. It waits for received frames, and fails if edgews does not send them.
 func (o *origin) act(conn *net.TCPConn, r *http.Request, e *entry) {
 	if e.Op == "recv-frame" {
 		select {
 		case <-o.frames:
-		case <-time.After(patience / 3):
+		case <-time.After(waitTimeout / 3):
 		}
 		return
 	}
-	o.turn.Lock()
-	defer o.turn.Unlock()
+	o.workerMu.Lock()
+	defer o.workerMu.Unlock()
 	switch {
 	case e.Op == "http-response-sent":
 		conn.Write(bytes.ReplaceAll(answer(r, e), []byte("127.0.0.1:PORT"), []byte(o.addr())))
@@ -155,7 +155,7 @@ func (o *origin) act(conn *net.TCPConn, r *http.Request, e *entry) {
 	}
 }
 
-// answer returns the recorded answer, and what came in the same segment.
+// answer returns the recorded answer, and the bytes in the same segment.
 func answer(r *http.Request, e *entry) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", e.Status, http.StatusText(e.Status))

@@ -16,7 +16,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Group c: sockets of ours to a raw origin. A phase ends where the worker waited.
+// Group c: edgews sockets that connect to a raw origin. A phase ends where the worker waited.
 
 // expectOutbound returns the recorded transcript.
 func expectOutbound(s *scenario) transcript {
@@ -45,12 +45,12 @@ func expectOutbound(s *scenario) transcript {
 			t.expectSocket(e, phase, connecting)
 		}
 	}
-	t.anyWords(s)
+	t.ignoreReasons(s)
 	return t
 }
 
-// endedWithRequest says whether e is the end of a connection that the runtime dropped together with the request
-// that had opened it. Go programs have no such end.
+// endedWithRequest reports whether e is the end of a connection that the runtime closed at the end of the request that had opened it.
+// Go programs have no such end.
 func (s *scenario) endedWithRequest(e *entry) bool {
 	if e.Op != "tcp" || !strings.HasPrefix(s.ID, "c-fetch") {
 		return false
@@ -84,7 +84,7 @@ type outboundPlayer struct {
 	rec    *recorder
 	want   transcript
 	origin *origin
-	inside reactions
+	inside listenerCalls
 	w      *actor
 	phase  int
 }
@@ -98,14 +98,14 @@ func playOutbound(t *testing.T, s *scenario, want transcript, rec *recorder) map
 			worker = append(worker, &s.Trace[i])
 		}
 	}
-	script, inside := separate(worker)
+	script, inside := splitTrace(worker)
 	p := &outboundPlayer{t: t, s: s, rec: rec, want: want, origin: o, inside: inside}
 	p.play(script)
 	return rec.result()
 }
 
 func (p *outboundPlayer) play(script []*entry) {
-	p.origin.turn.Lock()
+	p.origin.workerMu.Lock()
 	for _, e := range script {
 		if e.Op != "wait" {
 			p.step(e)
@@ -113,17 +113,17 @@ func (p *outboundPlayer) play(script []*entry) {
 			break
 		}
 	}
-	p.origin.turn.Unlock()
-	p.rec.await(p.want, atLast, patience)
-	runtime.KeepAlive(p) // the collector closes the connection of a socket that nobody has any more
+	p.origin.workerMu.Unlock()
+	p.rec.await(p.want, lastPhase, waitTimeout)
+	runtime.KeepAlive(p) // the garbage collector closes the connection of an unreachable socket
 }
 
-// wait lets the others act until everything expected has happened.
+// wait waits until all expected lines have been recorded.
 func (p *outboundPlayer) wait(e *entry) bool {
-	p.origin.turn.Unlock()
-	ok := p.rec.await(p.want, p.phase, patience)
-	p.rec.awaitLines("origin", originHears[p.s.ID])
-	p.origin.turn.Lock()
+	p.origin.workerMu.Unlock()
+	ok := p.rec.await(p.want, p.phase, waitTimeout)
+	p.rec.awaitLines("origin", originLines[p.s.ID])
+	p.origin.workerMu.Lock()
 	p.phase++
 	if p.w != nil && len(e.RS) > 0 {
 		p.w.waited()
@@ -155,7 +155,7 @@ func (p *outboundPlayer) connect(e *entry) {
 	s, err := edgews.NewWebSocket(url, protocols...)
 	require.NoError(p.t, err)
 	p.take(s)
-	p.rec.add("w", "new rs=%d", p.w.rs())
+	p.rec.add("w", "new rs=%d", p.w.readyState())
 }
 
 func (p *outboundPlayer) take(s *edgews.Socket) {
@@ -164,18 +164,18 @@ func (p *outboundPlayer) take(s *edgews.Socket) {
 	p.w.listen()
 }
 
-// originHears is how many lines the origin has before a wait is over, where what answers it of itself would otherwise race
-// with what the worker does next.
-var originHears = map[string]int{"c-server-ping": 2}
+// originLines is the number of lines of the origin before a wait ends, in scenarios in which an automatic answer to the origin would
+// otherwise race with the next action of the worker.
+var originLines = map[string]int{"c-server-ping": 2}
 
-// outboundScripts says what listeners do beyond the calls that were recorded.
+// outboundScripts are the actions of listeners that the traces do not contain.
 var outboundScripts = map[string]map[string]func(*actor){
 	"c-throw-in-open-handler": {"w/open/1": throw(errors.New("open boom"))},
 }
 
 var fetchCall = regexp.MustCompile(`^fetch\(([^,]+), (\{.*\})\)$`)
 
-// fetch is fetch(url, {headers: {Upgrade: "websocket", …}}). Unlike new WebSocket it offers no compression unless asked to.
+// fetch is fetch() with the header "Upgrade: websocket". Unlike new WebSocket it offers no compression unless asked to.
 func (p *outboundPlayer) fetch(what string) {
 	var init struct {
 		Headers  map[string]string
@@ -193,13 +193,13 @@ func (p *outboundPlayer) fetch(what string) {
 	if init.Redirect == "manual" {
 		opts.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	p.origin.turn.Unlock()
+	p.origin.workerMu.Unlock()
 	s, resp, err := edgews.Dial(p.t.Context(), url, opts)
-	p.origin.turn.Lock()
+	p.origin.workerMu.Lock()
 	p.fetched(s, resp, err)
 }
 
-// refusing returns an address at which nobody listens.
+// refusing returns an address that refuses connections.
 func (p *outboundPlayer) refusing() string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(p.t, err)

@@ -9,14 +9,14 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Group a: both ends of a pair in one worker. JavaScript runs a turn to its end before any event is delivered; the
-// players run on one processor (see TestOracle), where a goroutine that does not block does the same.
+// Group a: both ends of a pair in one worker. JavaScript runs a turn to its end before it delivers an event. The players run on one
+// processor (see TestOracle), where a goroutine that does not block does the same.
 
 // pairEnds are the names of the ends in the traces, pair by pair.
 var pairEnds = [][2]string{{"a", "b"}, {"c", "d"}, {"c", "p"}}
 
-// pairTrace returns the worker's entries. What the other side of a service binding did comes first: it
-// happened in the fetch that the worker was waiting for.
+// pairTrace returns the worker's entries. Those of the other side of a service binding come first: they
+// happened during the fetch for which the worker waited.
 func pairTrace(s *scenario) []*entry {
 	var there, here []*entry
 	for i := range s.Trace {
@@ -34,7 +34,7 @@ func pairTrace(s *scenario) []*entry {
 func expectPair(s *scenario) transcript {
 	t := make(transcript)
 	script := pairScripts[s.ID]
-	for _, e := range script.meaningful(pairTrace(s)) {
+	for _, e := range script.withoutOmitted(pairTrace(s)) {
 		switch {
 		case e.Op == "call" && e.inexpressible(), t.expectSocket(e, 0, false):
 		case e.Op == "wait":
@@ -52,25 +52,25 @@ func expectPair(s *scenario) transcript {
 	return t
 }
 
-// inexpressible calls have arguments that Go's types do not allow: a reason, however empty, without a code.
+// inexpressible calls have arguments that Go's types do not allow: a reason without a code.
 func (e *entry) inexpressible() bool {
 	return e.Method == "close" && len(e.Args) == 2 && e.Args[0].Type == "undefined" && e.Args[1].isText() && e.Args[1].text() == ""
 }
 
-// pairScript is what a scenario does beyond the calls that were recorded.
+// pairScript has the actions of a scenario that its trace does not contain.
 type pairScript struct {
-	unheard map[string]bool                    // ends whose events were not recorded
-	late    map[string]int                     // ends that listen only after so many waits
-	inside  map[string]func(*actor)            // what listeners do, by event: see reactions
-	start   func(p *pairPlayer)                // adds listeners of its own
-	notes   map[string]func(p *pairPlayer)     // what a note stands for
-	values  map[string]func(p *pairPlayer) any // what a value was computed from
-	do      func(what string) error            // what else was tried
-	omit    string                             // entries with this in their names, and the values after them, mean nothing in Go
+	unrecorded  map[string]bool                    // ends whose events were not recorded
+	listenAfter map[string]int                     // number of waits after which an end adds its listeners
+	inListeners map[string]func(*actor)            // actions of listeners, by event; see listenerCalls
+	start       func(p *pairPlayer)                // adds listeners of its own
+	notes       map[string]func(p *pairPlayer)     // actions for which a note stands
+	values      map[string]func(p *pairPlayer) any // computations of recorded values
+	do          func(what string) error            // other recorded calls
+	omit        string                             // entries whose names contain it, and the values after them, have no counterpart in Go
 }
 
-// meaningful leaves out what the script omits.
-func (s pairScript) meaningful(trace []*entry) []*entry {
+// withoutOmitted removes the entries that the script omits.
+func (s pairScript) withoutOmitted(trace []*entry) []*entry {
 	if s.omit == "" {
 		return trace
 	}
@@ -107,8 +107,8 @@ func playPair(t *testing.T, s *scenario, rec *recorder) map[string][]string {
 }
 
 func (p *pairPlayer) play(s *scenario) {
-	trace := p.script.meaningful(pairTrace(s))
-	script, inside := separate(trace)
+	trace := p.script.withoutOmitted(pairTrace(s))
+	script, inside := splitTrace(trace)
 	p.build(trace, s.halfOpen(), inside)
 	if p.script.start != nil {
 		p.script.start(p)
@@ -116,12 +116,12 @@ func (p *pairPlayer) play(s *scenario) {
 	for _, e := range script {
 		p.step(e)
 	}
-	time.Sleep(afterwards)
+	time.Sleep(quietEnd)
 	synctest.Wait()
 }
 
-// build makes the pairs that the trace speaks of.
-func (p *pairPlayer) build(trace []*entry, halfOpen bool, inside reactions) {
+// build makes the pairs of the trace.
+func (p *pairPlayer) build(trace []*entry, halfOpen bool, inside listenerCalls) {
 	named := make(map[string]bool)
 	for _, e := range trace {
 		for end := range e.RS {
@@ -135,16 +135,16 @@ func (p *pairPlayer) build(trace []*entry, halfOpen bool, inside reactions) {
 		first, second := edgews.NewPair()
 		for i, socket := range []*edgews.Socket{first, second} {
 			a := &actor{name: ends[i], s: socket, rec: p.rec, halfOpen: halfOpen, ends: p.actors}
-			a.react = inside.of(a, p.script.inside)
+			a.react = inside.of(a, p.script.inListeners)
 			p.actors[a.name] = a
-			if _, late := p.script.late[a.name]; !late && !p.script.unheard[a.name] && named[a.name] {
+			if _, late := p.script.listenAfter[a.name]; !late && !p.script.unrecorded[a.name] && named[a.name] {
 				a.listen()
 			}
 		}
 	}
 }
 
-// step replays what the scenario does itself.
+// step replays an entry of the scenario itself.
 func (p *pairPlayer) step(e *entry) {
 	switch {
 	case e.Op == "wait":
@@ -163,9 +163,9 @@ func (p *pairPlayer) step(e *entry) {
 	}
 }
 
-// listenLate adds listeners to an end that was accepted without any, after as many waits as the scenario says.
+// listenLate adds listeners to an end that was accepted without any, after the number of waits in the script.
 func (p *pairPlayer) listenLate(e *entry) {
-	if waits, late := p.script.late[e.Target]; late && waits == 0 && e.Method == "accept" {
+	if waits, late := p.script.listenAfter[e.Target]; late && waits == 0 && e.Method == "accept" {
 		p.actors[e.Target].listen()
 	}
 }
@@ -177,14 +177,14 @@ func (p *pairPlayer) wait(e *entry) {
 		p.actors[end].waited()
 	}
 	p.waits++
-	for end, waits := range p.script.late {
+	for end, waits := range p.script.listenAfter {
 		if waits == p.waits {
 			p.actors[end].listen()
 		}
 	}
 }
 
-// note does what a note stands for. A note that stands for nothing was written by a listener.
+// note makes the action for which a note stands. Other notes were written by listeners.
 func (p *pairPlayer) note(e *entry) {
 	if do := p.script.notes[e.Text]; do != nil {
 		p.rec.add("notes", "%s", e.Text)
@@ -192,7 +192,7 @@ func (p *pairPlayer) note(e *entry) {
 	}
 }
 
-// hangUp closes what the scenario has left open, so that no timer is left to the bubble.
+// hangUp closes everything that the scenario has left open, so that no timer is left in the bubble.
 func (p *pairPlayer) hangUp() {
 	for _, a := range p.actors {
 		a.rec = newRecorder()

@@ -26,23 +26,23 @@ func browser(t *testing.T) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		// Nothing but the page under test: a machine without a network refuses the rest, many times a second.
+		// Chromium's own requests are blocked: on a machine without a network they fail and are repeated many times a second.
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 	)
-	// Not t.Context, which ends before the browser has closed in an orderly way.
+	// Not t.Context, which ends before the browser has closed.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	ctx, cancelAllocator := chromedp.NewExecAllocator(ctx, options...)
 	ctx, _ = chromedp.NewContext(ctx)
 	t.Cleanup(func() {
-		_ = chromedp.Cancel(ctx) // waits for the browser to end, or its folder could not be removed
+		_ = chromedp.Cancel(ctx) // waits until the browser has ended, so that its folder can be removed
 		cancelAllocator()
 		cancel()
 	})
 	return ctx
 }
 
-// chromiumPage is a server of the page and of its sockets: "/default" and so on take different options.
+// chromiumPage is a server for the page and its sockets. The paths, such as "/default", select options.
 func chromiumPage(t *testing.T) string {
 	mux := http.NewServeMux()
 	page, err := os.ReadFile(filepath.Join("testdata", "peers", "chromium", "page.html"))
@@ -56,14 +56,14 @@ func chromiumPage(t *testing.T) string {
 		"/plain":    {Compression: &edgews.Compression{Disable: true}},
 		"/alone":    {Compression: &edgews.Compression{Threshold: 1, NoContextTakeover: true, PeerNoContextTakeover: true}},
 		"/window9":  {Compression: &edgews.Compression{Threshold: 1, WindowBits: 9, PeerWindowBits: 9}},
-		"/window15": roomy,
+		"/window15": wideOptions,
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: o, Protocols: []string{"chat"}})
 			if err != nil {
 				return // a page that must not connect; see TestPeerChromium/origin
 			}
-			if err := obey(s); err != nil {
+			if err := serveCommands(s); err != nil {
 				t.Error(err)
 			}
 		})
@@ -73,7 +73,7 @@ func chromiumPage(t *testing.T) string {
 	return server.URL
 }
 
-// chromiumResult is what a function of page.html comes back with.
+// chromiumResult is the result of a function of page.html.
 type chromiumResult struct {
 	Protocol   string   `json:"protocol"`
 	Extensions string   `json:"extensions"`
@@ -86,7 +86,7 @@ type chromiumResult struct {
 	Events []string `json:"events"`
 }
 
-// TestPeerChromium has a page in Chromium talk to an edgews server.
+// TestPeerChromium connects a page in Chromium to an edgews server.
 func TestPeerChromium(t *testing.T) {
 	tab := browser(t)
 	url := chromiumPage(t)
@@ -157,7 +157,7 @@ func testChromiumCloses(t *testing.T, run chromiumCall) {
 	}
 }
 
-// testChromiumOrigin opens the page under another name of the same server, which is another site.
+// testChromiumOrigin opens the page under another host name of the same server, which is another site.
 func testChromiumOrigin(t *testing.T, tab context.Context, url string) {
 	other := strings.Replace(url, "127.0.0.1", "localhost", 1)
 	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(other)))

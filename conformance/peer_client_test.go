@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// commandServer is an edgews server that echoes and obeys: the same commands as the peers' servers. Unlike echoServer it
-// receives in the pull style.
+// commandServer is an edgews server that echoes messages and executes the same commands as the peers' servers. Unlike echoServer it
+// uses Receive.
 func commandServer(t testing.TB, opts edgews.UpgradeOptions) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, &opts)
@@ -22,7 +22,7 @@ func commandServer(t testing.TB, opts edgews.UpgradeOptions) string {
 			t.Error(err)
 			return
 		}
-		if err := obey(s); err != nil {
+		if err := serveCommands(s); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -30,8 +30,8 @@ func commandServer(t testing.TB, opts edgews.UpgradeOptions) string {
 	return "ws" + strings.TrimPrefix(server.URL, "http")
 }
 
-// obey serves one socket until it is closed.
-func obey(s *edgews.Socket) error {
+// serveCommands serves one socket until it is closed.
+func serveCommands(s *edgews.Socket) error {
 	ctx := context.Background()
 	fragments := 1
 	for m, err := range s.Messages(ctx) {
@@ -60,7 +60,7 @@ func obey(s *edgews.Socket) error {
 	return nil
 }
 
-// ignoreClose takes every clean end for a success.
+// ignoreClose returns nil for every clean close.
 func ignoreClose(err error) error {
 	if end, ok := err.(*edgews.CloseError); ok && end.WasClean {
 		return nil
@@ -86,17 +86,17 @@ func sendFragments(ctx context.Context, s *edgews.Socket, m edgews.Message, n in
 	return w.Close()
 }
 
-// TestPeerClient has other implementations' clients talk to an edgews server.
+// TestPeerClient connects clients of other implementations to an edgews server.
 func TestPeerClient(t *testing.T) {
 	eachProgram(t, func(t *testing.T, p program) {
-		url := commandServer(t, edgews.UpgradeOptions{Options: roomy, Protocols: []string{"chat"}})
+		url := commandServer(t, edgews.UpgradeOptions{Options: wideOptions, Protocols: []string{"chat"}})
 		t.Run("compression", func(t *testing.T) { p.testClientCompression(t, url) })
 		t.Run("sizes", func(t *testing.T) { p.testClientSizes(t, url) })
 		t.Run("closes", func(t *testing.T) { p.testClientCloses(t, url) })
 	})
 }
 
-// echoes are steps with all sizes, whole and in fragments, both ways.
+// echoes returns steps with messages of all sizes, whole and in fragments, in both directions.
 func echoes() (steps []peerStep) {
 	add := func(fragments int) {
 		for _, size := range peerSizes {
@@ -143,7 +143,7 @@ func (p program) testClientSizes(t *testing.T, url string) {
 	}
 }
 
-// peerCloses are closes that travel: the code, the reason, and the code that the other side sees.
+// peerCloses are closes: the code, the reason, and the code that the other side receives.
 var peerCloses = []struct {
 	code   int
 	reason string

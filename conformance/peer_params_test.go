@@ -15,7 +15,7 @@ type deflateParams struct {
 	serverBits, clientBits int
 }
 
-// allDeflateParams are none, each alone and all at once.
+// allDeflateParams returns no parameters, each one alone, and all at once.
 func allDeflateParams() []deflateParams {
 	list := []deflateParams{
 		{off: true}, {}, {serverAlone: true}, {clientAlone: true}, {serverAlone: true, clientAlone: true},
@@ -23,7 +23,7 @@ func allDeflateParams() []deflateParams {
 		{serverBits: 10, clientBits: 10},
 	}
 	if raceEnabled {
-		return list // the windows in between make no difference to the race detector
+		return list // with the race detector, the windows in between are not worth the time
 	}
 	for bits := 8; bits <= 15; bits++ {
 		list = append(list, deflateParams{serverBits: bits}, deflateParams{clientBits: bits})
@@ -70,7 +70,7 @@ func setIf(o map[string]any, key string, when bool, value any) {
 	}
 }
 
-// stated returns the parameters as a handshake has them.
+// stated returns the parameters as text in a handshake.
 func (d deflateParams) stated() (list []string) {
 	add := func(when bool, format string, args ...any) {
 		if when {
@@ -84,7 +84,7 @@ func (d deflateParams) stated() (list []string) {
 	return list
 }
 
-// agreedIn reports whether extensions says what d asks for.
+// agreedIn reports whether extensions contains what d asks for.
 func (d deflateParams) agreedIn(extensions string) bool {
 	if d.off {
 		return extensions == ""
@@ -97,7 +97,7 @@ func (d deflateParams) agreedIn(extensions string) bool {
 	return strings.HasPrefix(extensions, "permessage-deflate")
 }
 
-// client returns d as an edgews client asks for it.
+// client returns d as options of an edgews client.
 func (d deflateParams) client() edgews.Options {
 	c := &edgews.Compression{
 		Disable: d.off, Threshold: 1,
@@ -113,10 +113,10 @@ func (d deflateParams) client() edgews.Options {
 	return edgews.Options{Compression: c}
 }
 
-// roomy are options with which edgews agrees to whatever the peer asks for.
-var roomy = deflateParams{}.client()
+// wideOptions are options with which edgews agrees to any parameters of the peer.
+var wideOptions = deflateParams{}.client()
 
-// peerSizes are those around every change of a frame's form, and some large ones.
+// peerSizes are the sizes at which the form of a frame changes, and some large ones.
 var peerSizes = []int{1, 2, 125, 126, 127, 1000, 65535, 65536, 300_000}
 
 // hugeSize is the largest message.

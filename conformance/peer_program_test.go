@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Live peers: other implementations, run as programs. What they need is installed by CI (see .ci/run), never by a test. Where it
-// is missing, tests skip; with CI=true they fail, so that CI cannot quietly test less.
+// Live peers: other implementations, run as programs. CI installs what they need (see .ci/run), tests never do. Tests are skipped where
+// it is missing, and fail with CI=true, so that CI cannot silently test less.
 
 // missing skips or fails t.
 func missing(t *testing.T, what string) {
@@ -30,10 +30,10 @@ type program struct {
 	name    string
 	command []string // before the script
 	ext     string   // of the scripts
-	check   []string // a command that fails when something is missing
-	install string   // what helps then
+	check   []string // a command that fails if something is missing
+	install string   // the command that installs it
 	params  func(deflateParams) any
-	minBits int // the smallest window that it can compress within
+	minBits int // the smallest window, in bits, with which it can compress
 }
 
 var programs = []program{
@@ -53,7 +53,7 @@ var programs = []program{
 	},
 }
 
-// eachProgram runs test with every program there is.
+// eachProgram runs test with each program.
 func eachProgram(t *testing.T, test func(t *testing.T, p program)) {
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func (p program) script(t *testing.T, role string) *exec.Cmd {
 	return cmd
 }
 
-// scenario and step are what the client scripts understand.
+// peerScenario and peerStep are the input of the client scripts.
 type peerScenario struct {
 	URL       string     `json:"url"`
 	Protocols []string   `json:"protocols,omitempty"`
@@ -99,7 +99,7 @@ type peerResult struct {
 	Code                                int
 }
 
-// play has the client script go through the scenarios.
+// play runs the scenarios with the client script.
 func (p program) play(t *testing.T, scenarios []peerScenario) []peerResult {
 	input, err := json.Marshal(scenarios)
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func (p program) serve(t *testing.T, options []any) (urls []string) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
-		in.Close() // tells the script to end
+		in.Close() // ends the script
 		_ = cmd.Wait()
 	})
 	require.NoError(t, json.NewEncoder(in).Encode(options))

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPeerServer has an edgews client talk to other implementations' servers.
+// TestPeerServer connects edgews clients to servers of other implementations.
 func TestPeerServer(t *testing.T) {
 	eachProgram(t, func(t *testing.T, p program) {
 		params := p.servable()
@@ -18,7 +18,7 @@ func TestPeerServer(t *testing.T) {
 		}
 		urls := p.serve(t, options)
 		for i, d := range params {
-			t.Run("asks/"+d.String(), func(t *testing.T) { testServerCompression(t, urls[i], d, roomy) })
+			t.Run("asks/"+d.String(), func(t *testing.T) { testServerCompression(t, urls[i], d, wideOptions) })
 		}
 		for _, d := range params {
 			t.Run("is asked/"+d.String(), func(t *testing.T) { testServerCompression(t, urls[1], d, d.client()) })
@@ -29,7 +29,7 @@ func TestPeerServer(t *testing.T) {
 	})
 }
 
-// servable returns the parameters that the program can serve with. The first is no compression, the second all defaults.
+// servable returns the parameters that the program supports as a server. The first means no compression, the second has all defaults.
 func (p program) servable() (list []deflateParams) {
 	for _, d := range allDeflateParams() {
 		if d.serverBits == 0 || d.serverBits >= p.minBits {
@@ -50,10 +50,10 @@ func dialPeer(t *testing.T, url string, o edgews.Options) *edgews.Socket {
 func testServerCompression(t *testing.T, url string, d deflateParams, o edgews.Options) {
 	s := dialPeer(t, url, o)
 	if d.serverBits == 15 && o.Compression.PeerWindowBits == 15 {
-		d.serverBits = 0 // 15 is what a parameter that is left out means
+		d.serverBits = 0 // a missing parameter means 15
 	}
 	if d.clientBits != 0 && o.Compression.WindowBits == d.clientBits {
-		d.clientBits = 0 // a client that compresses within less than it might does not have to say so
+		d.clientBits = 0 // a client may use a smaller window than it has stated
 	}
 	require.True(t, d.agreedIn(s.Extensions()), "asked for %v, agreed on %q", d, s.Extensions())
 	for _, size := range peerSizes {
@@ -68,14 +68,14 @@ func testServerCompression(t *testing.T, url string, d deflateParams, o edgews.O
 }
 
 func testServerHuge(t *testing.T, url string) {
-	s := dialPeer(t, url, roomy)
+	s := dialPeer(t, url, wideOptions)
 	testEcho(t, s, hugeSize, 1)
 	testEcho(t, s, hugeSize, 16)
 	require.NoError(t, s.Close(1000, ""))
 	expectEnding(t, s, 1000, "")
 }
 
-// testEcho sends size bytes, as text and as binary, and expects them back.
+// testEcho sends size bytes as text and as binary, and expects the echoes.
 func testEcho(t *testing.T, s *edgews.Socket, size, fragments int) {
 	for _, kind := range []edgews.Kind{edgews.Text, edgews.Binary} {
 		sent := edgews.Message{Kind: kind, Data: peerPayload(kind == edgews.Text, size)}
@@ -89,7 +89,7 @@ func testEcho(t *testing.T, s *edgews.Socket, size, fragments int) {
 
 func testServerCloses(t *testing.T, url string) {
 	for _, c := range peerCloses {
-		s := dialPeer(t, url, roomy)
+		s := dialPeer(t, url, wideOptions)
 		_, err := s.Ping(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, s.Send("!ping back"))
@@ -99,13 +99,13 @@ func testServerCloses(t *testing.T, url string) {
 		require.NoError(t, s.Close(edgews.StatusCode(c.code), c.reason))
 		expectEnding(t, s, c.seen, c.reason)
 
-		s = dialPeer(t, url, roomy)
+		s = dialPeer(t, url, wideOptions)
 		require.NoError(t, s.Send(fmt.Sprintf("!close %d %s", c.code, c.reason)))
 		expectEnding(t, s, c.seen, c.reason)
 	}
 }
 
-// expectEnding waits for the end of a socket that was closed cleanly.
+// expectEnding waits for the close event of a socket and checks that it is clean.
 func expectEnding(t *testing.T, s *edgews.Socket, code int, reason string) {
 	t.Helper()
 	_, err := s.Receive(t.Context())

@@ -13,7 +13,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// room is the object of the scenarios: it does what it is told, by the options of its sockets, by texts and by plain requests.
+// room is the object of the scenarios. Options of its sockets, texts and plain requests tell it which operations to execute.
 type room struct {
 	p      *objectPlayer
 	st     *edgews.State
@@ -59,8 +59,8 @@ func (r *bareRoom) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 func (r *room) note(format string, args ...any) { r.p.rec.add("object", format, args...) }
 
-// did records the outcome of a method of State, or what it returned.
-func (r *room) did(what string, result any) {
+// recordResult records the error of a method of State, or its result.
+func (r *room) recordResult(what string, result any) {
 	if err, _ := result.(error); result == nil || err != nil {
 		result = outcome(err)
 	} else {
@@ -122,11 +122,11 @@ func (r *room) connect(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(script.Answer)
 		io.WriteString(w, "not a websocket answer")
 	default:
-		_ = edgews.Respond(w, req, client, r.p.options()) // an error is the client's to see
+		_ = edgews.Respond(w, req, client, r.p.options()) // the client sees an error
 	}
 }
 
-// register remembers the script of a socket, since the object's value may not.
+// register stores the script of a socket outside of the object's value, which may be dropped.
 func (p *objectPlayer) register(s *edgews.Socket) serverScript {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,7 +139,7 @@ func (p *objectPlayer) register(s *edgews.Socket) serverScript {
 
 func (r *room) accept(s *edgews.Socket, script serverScript) {
 	tags, _ := json.Marshal(script.Tags)
-	r.did(fmt.Sprintf("acceptWebSocket(ws, %s)", tags), r.st.AcceptWebSocket(s, script.Tags...))
+	r.recordResult(fmt.Sprintf("acceptWebSocket(ws, %s)", tags), r.st.AcceptWebSocket(s, script.Tags...))
 	if script.Attach != nil {
 		_ = s.SetAttachment(script.Attach)
 	}
@@ -147,7 +147,7 @@ func (r *room) accept(s *edgews.Socket, script serverScript) {
 
 // WebSocketMessage is webSocketMessage().
 func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
-	r.p.actor(s).saw("message", "message "+describeMessage(m))
+	r.p.actor(s).recordEvent("message", "message "+describeMessage(m))
 	script := r.p.scriptOf(s).On["message"]
 	if code, ok := strings.CutPrefix(string(m.Data), "!["); ok && m.Kind == edgews.Text {
 		script = nil
@@ -156,7 +156,7 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.
 		}
 	}
 	if len(script) == 1 && script[0].verb() == "echo" {
-		r.p.listenToAll()
+		r.p.awaitAllStreams()
 		r.p.actor(s).echo(m)
 		return nil
 	}
@@ -165,7 +165,7 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.
 
 // WebSocketClose is webSocketClose().
 func (r *room) WebSocketClose(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
-	r.p.actor(s).saw("close", describeClose(int(e.Code), e.Reason, e.WasClean))
+	r.p.actor(s).recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean))
 	for _, do := range r.p.inClose {
 		do()
 	}
@@ -174,7 +174,7 @@ func (r *room) WebSocketClose(ctx context.Context, s *edgews.Socket, e edgews.Cl
 
 // WebSocketError is webSocketError().
 func (r *room) WebSocketError(ctx context.Context, s *edgews.Socket, err error) error {
-	r.p.actor(s).saw("error", "error: "+cause(err))
+	r.p.actor(s).recordEvent("error", "error: "+cause(err))
 	return r.handle(ctx, s, "webSocketError", r.p.scriptOf(s).On["error"])
 }
 
@@ -188,7 +188,7 @@ func (r *room) Alarm(ctx context.Context) error {
 	return r.run(ctx, sockets[0], r.p.scriptOf(sockets[0]).On["alarm"])
 }
 
-// handle runs a handler's script. The end of one that awaited something was recorded, unless it never came.
+// handle runs a handler's script. If it contains an await, its end was recorded, unless it never ended.
 func (r *room) handle(ctx context.Context, s *edgews.Socket, name string, script []operation) error {
 	err := r.run(ctx, s, script)
 	if ctx.Err() != nil {
@@ -203,7 +203,7 @@ func (r *room) handle(ctx context.Context, s *edgews.Socket, name string, script
 	return err
 }
 
-// run executes operations, until one fails.
+// run executes operations until one fails.
 func (r *room) run(ctx context.Context, s *edgews.Socket, script []operation) error {
 	for _, op := range script {
 		do, known := roomVerbs[op.verb()]
@@ -217,7 +217,7 @@ func (r *room) run(ctx context.Context, s *edgews.Socket, script []operation) er
 	return nil
 }
 
-// pause is time that passes inside a handler: less of it here, and longer than the event timeout if it was so in the recording.
+// pause waits in a handler. It is shorter than in the recording, but longer than the event time-out if the recorded one was.
 func (r *room) pause(ctx context.Context, s *edgews.Socket, ms int) error {
 	d := time.Duration(ms) * time.Millisecond / 5
 	if r.st.EventTimeout() > 0 {
@@ -228,14 +228,14 @@ func (r *room) pause(ctx context.Context, s *edgews.Socket, ms int) error {
 		return ctx.Err()
 	case <-time.After(d):
 	}
-	r.p.listenToAll()
-	for deadline := time.Now().Add(patience); r.p.quirk.lost && s.ReadyState() == edgews.Open && time.Now().Before(deadline); {
+	r.p.awaitAllStreams()
+	for deadline := time.Now().Add(waitTimeout); r.p.quirk.lost && s.ReadyState() == edgews.Open && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	return nil
 }
 
-// later runs fn after so many milliseconds, as a timer does.
+// later runs fn after ms milliseconds, as a timer does.
 func (r *room) later(s *edgews.Socket, ms int, fn func()) {
 	r.st.WaitUntil(func(ctx context.Context) {
 		if r.pause(ctx, s, ms) == nil {

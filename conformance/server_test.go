@@ -17,9 +17,9 @@ import (
 )
 
 // Group b: a real server, driven by a raw TCP client. The recorded trace falls into phases, each of which ends
-// where the recording waited for silence ("settle").
+// where the recording waited until nothing more came ("settle").
 
-// expectServer returns the recorded transcript: what the server's socket saw, and what the client received.
+// expectServer returns the recorded transcript: the events of the server's socket, and the bytes that the client received.
 func expectServer(s *scenario) transcript {
 	t := make(transcript)
 	phase, upgraded := 0, false
@@ -43,11 +43,11 @@ func expectServer(s *scenario) transcript {
 			t.add("client", phase, "%s", e.describeTCP())
 		}
 	}
-	t.anyWords(s)
+	t.ignoreReasons(s)
 	return t
 }
 
-// scriptOf returns what the scenario's worker does.
+// scriptOf returns the script of the scenario's worker.
 func (s *scenario) scriptOf() serverScript {
 	for i := range s.Trace {
 		if s.Trace[i].Op == "server-options" {
@@ -57,19 +57,19 @@ func (s *scenario) scriptOf() serverScript {
 	return serverScript{}
 }
 
-// serverScript is what the worker was told to do.
+// serverScript is the script of a worker.
 type serverScript struct {
 	On      map[string][]operation
 	Pre     []operation // before the answer
 	Accept  any         // false: never; {"allowHalfOpen": true}
 	Headers map[string]string
-	Status  int // an ordinary answer instead
+	Status  int // of a plain answer instead of an upgrade
 	Body    string
 
 	// Of an object:
 	Tags   []string
 	Attach json.RawMessage
-	Answer int    // an ordinary answer, after the socket was accepted
+	Answer int    // status of a plain answer, after the socket was accepted
 	Mode   string // "accept": with accept(), not acceptWebSocket()
 	Name   string // of that socket
 }
@@ -106,15 +106,15 @@ type serverPlayer struct {
 	client *rawClient
 }
 
-// serverQuirk is what a scenario needs beyond its trace.
+// serverQuirk has the parameters of a scenario that its trace does not contain.
 type serverQuirk struct {
-	early   []string      // texts whose frames come in the segment of the handshake
-	slow    string        // a text whose frame is sent byte by byte, in the second phase
-	payload func() []byte // of the frame that was recorded by its length only
-	deaf    bool          // the client does not read
-	hears   int           // lines of the server's end to wait for before the client resets the connection
-	raw     func() []byte // what a note of the driver stands for
-	options func(*edgews.UpgradeOptions)
+	early        []string      // texts whose frames are in the TCP segment of the handshake
+	slow         string        // a text whose frame is sent byte by byte, in the second phase
+	payload      func() []byte // of the frame of which only the length was recorded
+	doesNotRead  bool          // the client does not read
+	awaitedLines int           // number of lines of the server's end before the client resets the connection
+	raw          func() []byte // the bytes for which a note of the driver stands
+	options      func(*edgews.UpgradeOptions)
 }
 
 func playServer(t *testing.T, s *scenario, want transcript, rec *recorder) map[string][]string {
@@ -122,8 +122,8 @@ func playServer(t *testing.T, s *scenario, want transcript, rec *recorder) map[s
 	srv := serve(t, p)
 	defer srv.Close()
 	p.client = &rawClient{
-		t: t, rec: p.rec, name: "client", early: p.quirk.early, deaf: p.quirk.deaf,
-		noHost: s.ID == "b-hs-no-host", anyWords: p.script.Status == 0,
+		t: t, rec: p.rec, name: "client", early: p.quirk.early, doesNotRead: p.quirk.doesNotRead,
+		noHost: s.ID == "b-hs-no-host", ignoreBody: p.script.Status == 0,
 	}
 	p.client.dial(srv.Addr)
 	p.drive()
@@ -132,7 +132,7 @@ func playServer(t *testing.T, s *scenario, want transcript, rec *recorder) map[s
 	return got
 }
 
-// serve returns a server at Addr. It is none of httptest's, because closing one of those closes the idle connections of all scenarios.
+// serve returns a server at Addr. It does not use httptest, because closing such a server closes the idle connections of all scenarios.
 func serve(t *testing.T, handler http.Handler) *http.Server {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -155,10 +155,10 @@ func (p *serverPlayer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.acceptAs(p.script.Accept)
 	}
 	p.run(a, p.script.Pre, false)
-	_ = edgews.Respond(w, r, client, p.options()) // an error is the client's to see
+	_ = edgews.Respond(w, r, client, p.options()) // the client sees an error
 }
 
-// acceptAs accepts with the argument that the worker was told to use.
+// acceptAs accepts with the recorded argument.
 func (a *actor) acceptAs(arg any) {
 	options, _ := arg.(map[string]any)
 	a.accept(a.halfOpen || options["allowHalfOpen"] == true)
@@ -176,8 +176,8 @@ func (p *serverPlayer) options() *edgews.UpgradeOptions {
 	return o
 }
 
-// options are those under which edgews is closest to the runtime: no check of the origin; everything is
-// compressed, with the window the client asks for.
+// options returns the options with which edgews is closest to the runtime: no check of the origin, and all messages are compressed,
+// with the window that the client asks for.
 func (script serverScript) options(s *scenario) *edgews.UpgradeOptions {
 	o := &edgews.UpgradeOptions{InsecureSkipOriginCheck: true}
 	o.Compression = &edgews.Compression{Threshold: 1, WindowBits: 15, PeerWindowBits: 15, Disable: s.uncompressed()}
@@ -187,10 +187,10 @@ func (script serverScript) options(s *scenario) *edgews.UpgradeOptions {
 	return o
 }
 
-// listen records the events and does what the worker's script says.
+// listen records the events and executes the worker's script.
 func (p *serverPlayer) listen(a *actor) {
 	a.s.OnMessage(func(e edgews.MessageEvent) {
-		a.rec.add("b", "message %s rs=%d", describeMessage(e.Message), a.rs())
+		a.rec.add("b", "message %s rs=%d", describeMessage(e.Message), a.readyState())
 		if code, ok := strings.CutPrefix(string(e.Data), "!["); ok && e.Kind == edgews.Text {
 			var script []operation
 			require.NoError(p.t, json.Unmarshal([]byte("["+code), &script))
@@ -205,11 +205,11 @@ func (p *serverPlayer) listen(a *actor) {
 		}
 	})
 	a.s.OnError(func(e edgews.ErrorEvent) {
-		a.saw("error", "error: "+cause(e.Err))
+		a.recordEvent("error", "error: "+cause(e.Err))
 		p.run(a, p.script.On["error"], false)
 	})
 	a.s.OnClose(func(e edgews.CloseEvent) {
-		a.saw("close", describeClose(int(e.Code), e.Reason, e.WasClean))
+		a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean))
 		p.run(a, p.script.On["close"], false)
 	})
 }
@@ -222,8 +222,8 @@ func (a *actor) echo(m edgews.Message) {
 	a.sendBytes(m.Data)
 }
 
-// run executes operations. After the first wait they go on in the background, as an async function does, and
-// what they throw is nobody's business.
+// run executes operations. After the first wait they go on in the background, as in an async function, and their errors are
+// ignored.
 func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 	for i, op := range script {
 		switch op.verb() {
@@ -271,7 +271,7 @@ func (p *serverPlayer) perform(a *actor, op operation) {
 	}
 }
 
-// drive plays the client's side, phase by phase, until something differs.
+// drive replays the client, phase by phase, until a line differs.
 func (p *serverPlayer) drive() {
 	phase := 0
 	for i := range p.s.Trace {
@@ -282,32 +282,32 @@ func (p *serverPlayer) drive() {
 		}
 		switch {
 		case e.Op == "settle":
-			if p.slowly(phase); !p.rec.await(p.want, phase, patience) {
+			if p.slowly(phase); !p.rec.await(p.want, phase, waitTimeout) {
 				return
 			}
 			phase++
 		case e.Op == "note" && p.quirk.raw != nil && e.Lane == "driver":
 			p.client.conn.Write(p.quirk.raw())
 		case e.Op == "wait" && e.Lane == "driver":
-			time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing times out
+			time.Sleep(2 * p.options().CloseTimeout) // the recording waited to see that nothing is timed out
 		case !e.isOutcome():
 			e.unknownStep(p.t)
 		}
 	}
-	p.rec.await(p.want, atLast, patience)
+	p.rec.await(p.want, lastPhase, waitTimeout)
 }
 
-// prepare does what has to happen before the client does something.
+// prepare makes what has to happen before an action of the client.
 func (p *serverPlayer) prepare(e *entry) {
 	switch {
 	case e.Op == "send-frame" && e.RSV1 && p.quirk.payload != nil:
 		e.Hex = hex.EncodeToString(p.quirk.payload())
 	case e.Event == "RST sent":
-		p.rec.awaitLines("b", p.quirk.hears)
+		p.rec.awaitLines("b", p.quirk.awaitedLines)
 	}
 }
 
-// slowly sends the frame that a scenario sends byte by byte.
+// slowly sends a frame byte by byte.
 func (p *serverPlayer) slowly(phase int) {
 	if phase != 1 || p.quirk.slow == "" {
 		return

@@ -7,8 +7,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// expectSocket writes a recorded call, event or property of a socket into the transcript. It reports whether the
-// entry is one.
+// expectSocket adds a recorded call, event or property of a socket to the transcript. It reports whether the entry is one.
 func (t transcript) expectSocket(e *entry, phase int, connecting bool) bool {
 	text := e.describeSocket(connecting)
 	if text != "" {
@@ -18,7 +17,7 @@ func (t transcript) expectSocket(e *entry, phase int, connecting bool) bool {
 	return text != "" || e.Op == "get"
 }
 
-// describeSocket writes a recorded call, event or property of a socket; "" if the entry is none.
+// describeSocket describes a recorded call, event or property of a socket; "" if the entry is none.
 func (e *entry) describeSocket(connecting bool) string {
 	switch e.Op {
 	case "call":
@@ -43,7 +42,7 @@ func (e *entry) describeProperty() string {
 	return ""
 }
 
-// call writes a recorded call. Arguments are normalised to what Go's methods take.
+// call describes a recorded call, with arguments as Go's methods take them.
 func (e *entry) call() string {
 	switch e.Method {
 	case "send":
@@ -89,45 +88,45 @@ func describeClose(code int, reason string, clean bool) string {
 	return fmt.Sprintf("close %d %q %s", code, reason, how)
 }
 
-// actor replays what a scenario does with one socket, and records what comes of it.
+// actor replays the calls of a scenario on one socket, and records the results and events.
 type actor struct {
 	name     string // of its stream
-	label    string // before its lines, where several sockets share a stream
+	label    string // prefix of its lines, if several sockets share a stream
 	s        *edgews.Socket
 	rec      *recorder
 	halfOpen bool              // accept() means AcceptHalfOpen
-	end      string            // its name in ends, where that is not the stream's
-	ends     map[string]*actor // whose states are recorded with everything; nil: nobody's
-	react    func(kind string) // what the listeners do; nil: nothing
+	end      string            // its name in ends, if it differs from the stream's
+	ends     map[string]*actor // whose states are recorded with each line; nil: none
+	react    func(kind string) // calls of the listeners; nil: none
 }
 
 func (a *actor) note(format string, args ...any) {
 	a.rec.addWith(a.others(), a.name, "%s%s", a.label, fmt.Sprintf(format, args...))
 }
 
-// others are the states of the other ends.
+// others returns the states of the other ends.
 func (a *actor) others() map[string]int {
 	states := make(map[string]int)
 	for name, other := range a.ends {
 		if name != cmp.Or(a.end, a.name) {
-			states[name] = other.rs()
+			states[name] = other.readyState()
 		}
 	}
 	return states
 }
 
-func (a *actor) rs() int { return int(a.s.ReadyState()) }
+func (a *actor) readyState() int { return int(a.s.ReadyState()) }
 
 // listen records every event of the socket.
 func (a *actor) listen() {
-	a.s.OnOpen(func(edgews.OpenEvent) { a.saw("open", "open") })
-	a.s.OnMessage(func(e edgews.MessageEvent) { a.saw("message", "message "+describeMessage(e.Message)) })
-	a.s.OnError(func(e edgews.ErrorEvent) { a.saw("error", "error: "+cause(e.Err)) })
-	a.s.OnClose(func(e edgews.CloseEvent) { a.saw("close", describeClose(int(e.Code), e.Reason, e.WasClean)) })
+	a.s.OnOpen(func(edgews.OpenEvent) { a.recordEvent("open", "open") })
+	a.s.OnMessage(func(e edgews.MessageEvent) { a.recordEvent("message", "message "+describeMessage(e.Message)) })
+	a.s.OnError(func(e edgews.ErrorEvent) { a.recordEvent("error", "error: "+cause(e.Err)) })
+	a.s.OnClose(func(e edgews.CloseEvent) { a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean)) })
 }
 
-func (a *actor) saw(kind, what string) {
-	a.note("%s rs=%d", what, a.rs())
+func (a *actor) recordEvent(kind, what string) {
+	a.note("%s rs=%d", what, a.readyState())
 	if a.react != nil {
 		a.react(kind)
 	}
@@ -140,7 +139,7 @@ func describeMessage(m edgews.Message) string {
 	return describeBinary(m.Data)
 }
 
-// do replays a recorded call or the reading of a property. It reports whether it knows how to.
+// do replays a recorded call or the reading of a property. It reports whether the entry is one.
 func (a *actor) do(e *entry) bool {
 	switch {
 	case e.Op == "get":
@@ -161,30 +160,30 @@ func (a *actor) do(e *entry) bool {
 	return true
 }
 
-func (a *actor) did(call string, err error) {
-	a.note("%s → %s rs=%d", call, outcome(err), a.rs())
+func (a *actor) recordResult(call string, err error) {
+	a.note("%s → %s rs=%d", call, outcome(err), a.readyState())
 }
 
 func (a *actor) accept(half bool) {
 	if half {
-		a.did("accept()", a.s.AcceptHalfOpen())
+		a.recordResult("accept()", a.s.AcceptHalfOpen())
 		return
 	}
-	a.did("accept()", a.s.Accept())
+	a.recordResult("accept()", a.s.Accept())
 }
 
-func (a *actor) send(text string) { a.did("send("+describeText(text)+")", a.s.Send(text)) }
+func (a *actor) send(text string) { a.recordResult("send("+describeText(text)+")", a.s.Send(text)) }
 
-func (a *actor) sendBytes(p []byte) { a.did("send("+describeBinary(p)+")", a.s.SendBytes(p)) }
+func (a *actor) sendBytes(p []byte) { a.recordResult("send("+describeBinary(p)+")", a.s.SendBytes(p)) }
 
 func (a *actor) close(code int, reason string) {
-	a.did(describeCloseCall(code, reason), a.s.Close(edgews.StatusCode(code), reason))
+	a.recordResult(describeCloseCall(code, reason), a.s.Close(edgews.StatusCode(code), reason))
 }
 
 func (a *actor) get(prop string) bool {
 	switch prop {
 	case "readyState":
-		a.note("readyState %d", a.rs())
+		a.note("readyState %d", a.readyState())
 	case "protocol":
 		a.note("protocol %q", a.s.Protocol())
 	case "url":
@@ -192,10 +191,10 @@ func (a *actor) get(prop string) bool {
 	case "extensions":
 		a.note("extensions %q", sortedParams(a.s.Extensions()))
 	default:
-		return prop == "binaryType" // Go has none
+		return prop == "binaryType" // it does not exist in Go
 	}
 	return true
 }
 
 // waited records the ready state between two turns of the scenario.
-func (a *actor) waited() { a.note("then rs=%d", a.rs()) }
+func (a *actor) waited() { a.note("then rs=%d", a.readyState()) }

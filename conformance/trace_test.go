@@ -19,27 +19,27 @@ type scenario struct {
 	Title string
 	Trace []entry
 
-	// Variants are other recordings of a scenario that did not always come out the same.
+	// Variants are other recordings of a scenario whose results vary.
 	Variants [][]entry
 }
 
-// unknownStep fails the test: a step that nobody replays, or an outcome that nobody compares, would be no test.
+// unknownStep fails the test, since a step that is not replayed, or a result that is not compared, would not be tested.
 func (e *entry) unknownStep(t *testing.T) {
 	t.Helper()
 	t.Errorf("unknown step: lane %q, op %q, target %q, method %q, property %q, what %q, text %q", e.Lane, e.Op, e.Target, e.Method, e.Prop, e.What, e.Text)
 }
 
-// group is the scenario's letter: a (pairs), b (server), c (outbound) or d (objects).
+// group returns the scenario's letter: a (pairs), b (server), c (outbound) or d (objects).
 func (s *scenario) group() string { return s.ID[:1] }
 
-// halfOpen says whether accept() means AcceptHalfOpen in the scenario's mode: the runtime answers a Close by itself
-// only since 2026-04-07.
+// halfOpen reports whether accept() means AcceptHalfOpen in the scenario's mode: before the compatibility date 2026-04-07 the runtime
+// did not answer a Close automatically.
 func (s *scenario) halfOpen() bool { return s.Mode == "manual" || s.Mode == "legacy" }
 
-// uncompressed says whether the mode knows no permessage-deflate.
+// uncompressed reports whether the mode has no permessage-deflate.
 func (s *scenario) uncompressed() bool { return s.Mode == "nocomp" || s.Mode == "legacy" }
 
-// entry is one thing that was done or seen. Which fields are set depends on Op.
+// entry is one recorded action or event. Op determines which fields are set.
 type entry struct {
 	Lane, Op string
 
@@ -80,7 +80,7 @@ type entry struct {
 	Actions           []operation // of a plain request
 }
 
-// UnmarshalJSON also notes which fields were there, where an empty one means something else than none.
+// UnmarshalJSON also records which fields are present, if an empty one differs from a missing one.
 func (e *entry) UnmarshalJSON(b []byte) error {
 	type plain entry
 	var given map[string]json.RawMessage
@@ -102,7 +102,7 @@ func (e *entry) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// unmarshalHandler reads the entry of an object's handler, whose arguments were recorded as values.
+// unmarshalHandler decodes the entry of an object's handler, whose arguments were recorded as values.
 func (e *entry) unmarshalHandler(b []byte) error {
 	var h struct {
 		Lane, Handler, Socket        string
@@ -148,7 +148,7 @@ type value struct {
 	ReadyState int    // of a socket
 }
 
-// text returns a string's text, made up again when only its head was recorded.
+// text returns a string's text, generated if only its head was recorded.
 func (v value) text() string {
 	if s, ok := v.Value.(string); ok {
 		return s
@@ -159,7 +159,7 @@ func (v value) text() string {
 	return ""
 }
 
-// bytes returns a buffer's bytes, made up again when only its head was recorded.
+// bytes returns a buffer's bytes, generated if only its head was recorded.
 func (v value) bytes() []byte {
 	n := max(v.ByteLength, v.Size)
 	if v.Hex != "" || n == 0 {
@@ -190,13 +190,13 @@ func (v value) plain() any {
 	return items
 }
 
-// number returns a close code; undefined and null are none.
+// number returns a close code, 0 for undefined and null.
 func (v value) number() int {
 	n, _ := v.Value.(float64)
 	return int(n)
 }
 
-// describe writes the value as messages are written in transcripts.
+// describe formats the value like a message in a transcript.
 func (v value) describe() string {
 	if v.isText() {
 		return describeText(v.text())
@@ -204,7 +204,7 @@ func (v value) describe() string {
 	return describeBinary(v.bytes())
 }
 
-// describeText writes long texts as their length only, which is all that frames were recorded with.
+// describeText formats a text. A long text is only its length, since the traces have no more of frames.
 func describeText(s string) string {
 	if utf8.RuneCountInString(s) > 200 {
 		return fmt.Sprintf("text of %d bytes", len(s))
@@ -227,7 +227,7 @@ func loadScenarios(t *testing.T, group string) []*scenario {
 	var all []*scenario
 	require.NoError(t, json.Unmarshal(file, &all))
 	for _, s := range all {
-		for _, v := range s.Variants { // what the client could read before a reset varies: take the most
+		for _, v := range s.Variants { // the number of bytes that a client could read before a reset varies: the largest is used
 			if len(v) > len(s.Trace) {
 				s.Trace = v
 			}

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// transcript is what a scenario leads to: for each socket, client and origin the lines of what it did and saw, in
-// order. Between different streams no order is claimed: different goroutines (and, in the recordings, different
-// machines' clocks) write them.
+// transcript is the result of a scenario: for each socket, client and origin, a stream of lines about its calls and events, in
+// order. Lines of different streams have no order, since different goroutines (in the recordings, machines with different clocks)
+// write them.
 type transcript map[string][]line
 
-// atLast is the phase in which everything has to be there.
-const atLast = 1 << 20
+// lastPhase is the phase at whose end all lines must have been recorded.
+const lastPhase = 1 << 20
 
 type line struct {
-	phase  int // the step of the scenario at whose end the line has to be there
+	phase  int // the step of the scenario at whose end the line must have been recorded
 	text   string
-	seq    int            // its place among the recorded lines, which says something within a lane; 0: it was not recorded
+	seq    int            // its index in the recording, which is an order within a lane; 0: the line was not recorded
 	others map[string]int // the recorded states of other sockets at that moment
 }
 
@@ -75,8 +75,8 @@ func (t transcript) expected(stream string, phase int) int {
 	return n
 }
 
-// quiet says whether nothing is expected in phase, so that silence itself is to be observed.
-func (t transcript) quiet(phase int) bool {
+// expectsNothing reports whether no line is expected in phase, so that the replay has to wait to see that none comes.
+func (t transcript) expectsNothing(phase int) bool {
 	for _, lines := range t {
 		if slices.ContainsFunc(lines, func(l line) bool { return l.phase == phase }) {
 			return false
@@ -85,10 +85,10 @@ func (t transcript) quiet(phase int) bool {
 	return true
 }
 
-// optional lines, which begin with "? ", may be missing: they depend on what the kernel does first.
+// optional reports whether a line may be missing, because it depends on timing in the kernel. Such lines begin with "? ".
 func optional(text string) bool { return strings.HasPrefix(text, "? ") }
 
-// outcomes are the entries, by lane, that come of what is replayed, and are compared with what comes of it here.
+// outcomes are the operations, by lane, whose entries are results of the replay, and are compared with it.
 var outcomes = map[string]string{
 	"client": "http-response recv-frame value",
 	"server": "call event get note",
@@ -97,15 +97,15 @@ var outcomes = map[string]string{
 	"worker": "event response",
 }
 
-// meaningless are entries that nothing in Go stands for, and those that say in words what other entries say.
-var meaningless = map[string]string{
+// ignoredEntries are the operations, by lane, that have no counterpart in Go or repeat other entries in words.
+var ignoredEntries = map[string]string{
 	"server": "request",        // the handler's net/http.Request
 	"do":     "set",            // binaryType
 	"driver": "gc note",        // the garbage collector; whether TCP was closed, which is in the client's lane
 	"worker": "note set shape", // what a scenario is about to do; binaryType; properties of event objects
 }
 
-// isOutcome says whether an entry need not be replayed.
+// isOutcome reports whether an entry is not replayed.
 func (e *entry) isOutcome() bool {
 	lane, _, _ := strings.Cut(e.Lane, ":")
 	switch {
@@ -114,10 +114,10 @@ func (e *entry) isOutcome() bool {
 	case e.Op == "server-options", e.Op == "await" && e.Lane == "worker":
 		return true // the scenario's beginning
 	}
-	return slices.Contains(strings.Fields(outcomes[lane]+" "+meaningless[lane]), e.Op)
+	return slices.Contains(strings.Fields(outcomes[lane]+" "+ignoredEntries[lane]), e.Op)
 }
 
-// laneOf returns the lane of a stream, within which the recorded order says something; "": none.
+// laneOf returns the lane of a stream, within which recorded lines have an order; "": none.
 func (s *scenario) laneOf(stream string) string {
 	switch s.group() {
 	case "a":
@@ -136,7 +136,7 @@ func (s *scenario) laneOf(stream string) string {
 	return ""
 }
 
-// differences compares what was expected with what was recorded and returns "" if nothing differs.
+// differences compares the expected lines with the recorded ones and returns "" if they are equal.
 func (t transcript) differences(got map[string][]string) string {
 	var b strings.Builder
 	streams := slices.Sorted(maps.Keys(t))
@@ -164,7 +164,7 @@ func sameLines(want []line, got []string) bool {
 	return same
 }
 
-// align returns which line of want each line of got is, and whether they are the same.
+// align returns the index in want of each line of got, and whether the lines are equal.
 func align(want []line, got []string) (at []int, same bool) {
 	for i, l := range want {
 		if len(at) < len(got) && matches(strings.TrimPrefix(l.text, "? "), got[len(at)]) {
@@ -176,8 +176,8 @@ func align(want []line, got []string) (at []int, same bool) {
 	return at, len(at) == len(got)
 }
 
-// disorder compares what goes beyond the lines of single streams: the order of lines within a lane, and the states of other sockets.
-func (t transcript) disorder(s *scenario, got map[string][]string, rec *recorder) string {
+// orderDifferences compares the order of lines within a lane, and the recorded states of other sockets.
+func (t transcript) orderDifferences(s *scenario, got map[string][]string, rec *recorder) string {
 	type place struct {
 		line
 		stream string
@@ -189,7 +189,7 @@ func (t transcript) disorder(s *scenario, got map[string][]string, rec *recorder
 		at, same := align(lines, got[stream])
 		all := rec.seen(stream)
 		if !same || len(all) != len(at) {
-			continue // said already, or not to be compared line by line
+			continue // reported already, or not comparable line by line
 		}
 		for i, j := range at {
 			p := place{lines[j], stream, all[i]}
@@ -214,8 +214,7 @@ func (t transcript) disorder(s *scenario, got map[string][]string, rec *recorder
 	return b.String()
 }
 
-// matches compares a line. An ellipsis in the expectation stands for anything: the words of reasons that the
-// library chooses are its own.
+// matches compares a line. An ellipsis in want matches any text, for example a close reason that the library chooses.
 func matches(want, got string) bool {
 	parts := strings.Split(want, "…")
 	if len(parts) == 1 {
@@ -245,7 +244,7 @@ type recorder struct {
 // seen is a recorded line.
 type seen struct {
 	text   string
-	at     int            // its place among all
+	at     int            // its index among all lines
 	others map[string]int // the states of other sockets at that moment
 }
 
@@ -289,21 +288,21 @@ func (r *recorder) result() map[string][]string {
 }
 
 const (
-	patience = 15 * time.Second      // for something that has to happen on a network
-	silence  = 25 * time.Millisecond // for something that must not happen
-	// afterwards is for how long nothing else may come when everything has.
-	afterwards = 150 * time.Millisecond
+	waitTimeout = 15 * time.Second      // for something that must happen on a network
+	quietTime   = 25 * time.Millisecond // for something that must not happen
+	// quietEnd is the time at the end in which no further line may come.
+	quietEnd = 150 * time.Millisecond
 )
 
 // await waits until everything that want expects by the end of phase has been recorded. It reports whether it has.
-func (r *recorder) await(want transcript, phase int, patience time.Duration) bool {
-	if want.quiet(phase) {
-		time.Sleep(silence)
+func (r *recorder) await(want transcript, phase int, timeout time.Duration) bool {
+	if want.expectsNothing(phase) {
+		time.Sleep(quietTime)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		if r.complete(want, phase) {
-			if phase == atLast {
-				time.Sleep(afterwards)
+			if phase == lastPhase {
+				time.Sleep(quietEnd)
 			}
 			return true
 		}
@@ -313,9 +312,9 @@ func (r *recorder) await(want transcript, phase int, patience time.Duration) boo
 	}
 }
 
-// awaitLines waits until a stream has so many lines.
+// awaitLines waits until a stream has n lines.
 func (r *recorder) awaitLines(stream string, n int) {
-	for deadline := time.Now().Add(patience); r.count(stream) < n && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitTimeout); r.count(stream) < n && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -329,8 +328,8 @@ func (r *recorder) complete(want transcript, phase int) bool {
 	return true
 }
 
-// anyWords lets the library choose its words where the runtime failed a connection: the reason of that Close.
-func (t transcript) anyWords(s *scenario) {
+// ignoreReasons accepts any reason in a Close with which the runtime failed a connection.
+func (t transcript) ignoreReasons(s *scenario) {
 	for i := range s.Trace {
 		_, words, found := strings.Cut(s.Trace[i].Message, "protocolError.description = ")
 		if !found {

@@ -17,7 +17,7 @@ var alarmTests = []test{
 		alarm := edgews.DueAlarm{ID: o.key.ID, Time: at}
 		wantDue(t, due(t, s, "room", at.Add(-time.Millisecond), all))
 		wantDue(t, due(t, s, "room", at, all), alarm)
-		wantDue(t, due(t, s, "room", at.Add(time.Hour), all), alarm) // it stays
+		wantDue(t, due(t, s, "room", at.Add(time.Hour), all), alarm) // it is shown until it is removed
 		wantDue(t, due(t, s, "other", at, all))
 	}},
 	{"an alarm moves", func(t *testing.T, s edgews.Store) {
@@ -31,7 +31,7 @@ var alarmTests = []test{
 	{"an alarm is removed", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		at := time.UnixMilli(1_700_000_000_000)
-		o.setAlarm(time.Time{}) // none is there
+		o.setAlarm(time.Time{}) // there is none
 		o.setAlarm(at)
 		o.setAlarm(time.Time{}.In(time.FixedZone("somewhere", 3600)))
 		wantDue(t, due(t, s, "room", at, all))
@@ -53,7 +53,7 @@ var alarmTests = []test{
 		open(t, s, "room", 1).wantList("") // an alarm is not an entry
 		wantDue(t, due(t, s, "room", at, all), alarm)
 	}},
-	{"alarms of any time, the earliest first", func(t *testing.T, s edgews.Store) {
+	{"alarms are ordered by time", func(t *testing.T, s edgews.Store) {
 		at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		want := []edgews.DueAlarm{}
 		for i, to := range []time.Time{
@@ -75,7 +75,7 @@ var alarmTests = []test{
 		wantDue(t, due(t, s, "room", want[0].Time, all), want[:1]...)
 		wantDue(t, due(t, s, "room", time.Time{}, all))
 	}},
-	{"no more alarms than asked for", func(t *testing.T, s edgews.Store) {
+	{"DueAlarms returns no more than the limit", func(t *testing.T, s edgews.Store) {
 		n, at := times(400), time.UnixMilli(1_700_000_000_000)
 		want := make([]edgews.DueAlarm, n)
 		for _, i := range rand.Perm(n) {
@@ -103,7 +103,7 @@ var alarmTests = []test{
 			t.Fatalf("got %v, want all but that of object 2", seen)
 		}
 	}},
-	{"an alarm is never early", func(t *testing.T, s edgews.Store) {
+	{"an alarm is never due early", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		for _, beyond := range []time.Duration{1, 999, 1000, 499_999, 500_001, 999_999} {
 			at := time.UnixMilli(1_700_000_000_000).Add(beyond)

@@ -46,12 +46,12 @@ var concurrencyTests = []test{
 	}},
 	{"a long List shows one moment while others commit", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		fillPages(o, "0000")
-		whileReading(t, times(32), func() error { return samePages(o) }, func(i int) {
-			fillPages(o, fmt.Sprintf("%04d", i%10_000))
+		putMany(o, "0000")
+		whileReading(t, times(32), func() error { return sameEntries(o) }, func(i int) {
+			putMany(o, fmt.Sprintf("%04d", i%10_000))
 		})
 	}},
-	{"a commit that fails leaves the others alone", func(t *testing.T, s edgews.Store) {
+	{"a failing commit does not affect others", func(t *testing.T, s edgews.Store) {
 		var wg sync.WaitGroup
 		for n := range byte(16) {
 			o := open(t, s, "room", n)
@@ -128,11 +128,11 @@ var concurrencyTests = []test{
 		if err := s.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		wg.Wait() // every commit returns
+		wg.Wait() // all commits return
 	}},
 }
 
-// inRounds commits, and reads what it has committed, as the only one that uses o.
+// inRounds commits to o and reads the result. No other goroutine uses o.
 func inRounds(o *object, rounds int, at time.Time) {
 	var want []string
 	for i := range rounds {
@@ -168,21 +168,21 @@ func inRounds(o *object, rounds int, at time.Time) {
 	}
 }
 
-// whileReading calls change again and again while two others call read n times each.
+// whileReading calls change repeatedly while two goroutines call read n times each.
 func whileReading(t *testing.T, n int, read func() error, change func(i int)) {
-	over := make(chan error)
+	done := make(chan error)
 	for range 2 {
 		go func() {
 			var err error
 			for i := 0; i < n && err == nil; i++ {
 				err = read()
 			}
-			over <- err
+			done <- err
 		}()
 	}
 	for i, readers := 0, 2; readers > 0; i++ {
 		select {
-		case err := <-over:
+		case err := <-done:
 			readers--
 			if err != nil {
 				t.Error(err)
@@ -193,8 +193,8 @@ func whileReading(t *testing.T, n int, read func() error, change func(i int)) {
 	}
 }
 
-// samePages fails if not all of the pages are there, and the same.
-func samePages(o *object) error {
+// sameEntries returns an error if an entry of manyEntries is missing, or if their values are of different commits.
+func sameEntries(o *object) error {
 	n := 0
 	var first string
 	for e, err := range o.List(context.Background(), "") {
@@ -204,18 +204,18 @@ func samePages(o *object) error {
 		if n == 0 {
 			first = string(e.Value[:4])
 		}
-		if e.Key != pageKey(n) || string(e.Value[:4]) != first {
+		if e.Key != manyKey(n) || string(e.Value[:4]) != first {
 			return fmt.Errorf("entry %d is %q=%q in a List that began with %q", n, e.Key, e.Value[:4], first)
 		}
 		n++
 	}
-	if n != pageEntries {
-		return fmt.Errorf("a List shows %d entries, want %d", n, pageEntries)
+	if n != manyCount {
+		return fmt.Errorf("a List shows %d entries, want %d", n, manyCount)
 	}
 	return nil
 }
 
-// sameValues fails if not all entries have the same value.
+// sameValues returns an error if not all entries have the same value.
 func sameValues(o *object) error {
 	var first *edgews.Entry
 	n := 0

@@ -12,7 +12,7 @@ import (
 )
 
 var contextTests = []test{
-	{"nothing begins after its context has ended", func(t *testing.T, s edgews.Store) {
+	{"no call begins after its context has ended", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		at := time.UnixMilli(1_700_000_000_000)
 		o.commit(edgews.Batch{Puts: entries("a", "1"), Alarm: &edgews.AlarmChange{Time: at}})
@@ -25,11 +25,11 @@ var contextTests = []test{
 		}
 		o.wantList("", "a", "1")
 		wantDue(t, due(t, s, "room", at, all), edgews.DueAlarm{ID: o.key.ID, Time: at})
-		open(t, s, "room", 1).put("a", "2") // the Open that was refused has fenced nobody off
+		open(t, s, "room", 1).put("a", "2") // the Open that failed has not fenced this epoch
 	}},
 	{"a List ends with its context", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		fillPages(o, "v")
+		putMany(o, "v")
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		n := 0
@@ -45,7 +45,7 @@ var contextTests = []test{
 				cancel()
 			}
 		}
-		if !errors.Is(last, context.Canceled) || n == pageEntries {
+		if !errors.Is(last, context.Canceled) || n == manyCount {
 			t.Fatalf("List ended after %d entries with error %v, want context.Canceled", n, last)
 		}
 		o.commit(edgews.Batch{DeleteAll: true})
@@ -62,7 +62,7 @@ var contextTests = []test{
 			case err == nil:
 				o.wantValue(key, "v")
 			case errors.Is(err, context.DeadlineExceeded):
-				o.put("next", "v") // if it has happened after all, then before this
+				o.put("next", "v") // if the commit has happened nevertheless, then before this one
 				o.wantNone(key)
 			default:
 				t.Fatal(err)
@@ -70,7 +70,7 @@ var contextTests = []test{
 			cancel()
 		}
 	}},
-	{"nothing happens after Close", func(t *testing.T, s edgews.Store) {
+	{"every call fails after Close", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		o.put("a", "1")
 		list := o.List(context.Background(), "")
@@ -79,7 +79,7 @@ var contextTests = []test{
 		}
 		for name, err := range everyCall(context.Background(), s, o) {
 			if err == nil || errors.Is(err, edgews.ErrKeyNotFound) || errors.Is(err, edgews.ErrFenced) {
-				t.Errorf("%s after Close: got error %v, want one that says so", name, err)
+				t.Errorf("%s after Close: got error %v, want an error that says so", name, err)
 			}
 		}
 		for _, err := range list {
@@ -91,7 +91,7 @@ var contextTests = []test{
 	}},
 }
 
-// everyCall makes every call that can fail, and returns how each did.
+// everyCall makes every call that can fail, and returns the errors by name.
 func everyCall(ctx context.Context, s edgews.Store, o *object) map[string]error {
 	errs := map[string]error{}
 	_, errs["Open"] = s.Open(ctx, o.key, edgews.Fence{Epoch: 2})

@@ -11,14 +11,14 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// RunDurable checks that what was committed is still there when the store of a folder is opened again, also if the
-// process that committed it was killed meanwhile. open opens the store of a folder, which is empty at first; RunDurable
-// closes what it returns before it opens another one of the same folder. What it cannot check is a power cut.
+// RunDurable checks that commits are still there when the store of a folder is opened again, also after the process that made
+// them was killed. open opens the store of a folder, which is empty at first. RunDurable closes a store before it opens another
+// one of the same folder. It cannot check a power cut.
 //
-// For the kills the test binary starts itself with a filter that lets the same test run. In that process RunDurable
-// does not return. So what the test does before it calls RunDurable is done there too.
+// For the kills the test binary starts itself with a pattern that selects the same test. In that process RunDurable does not
+// return, and everything that the test does before it calls RunDurable happens there too.
 func RunDurable(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
-	runVictim(t, open)
+	runChild(t, open)
 	for _, test := range durableTests {
 		t.Run(test.name, func(t *testing.T) {
 			f := &folder{t: t, dir: t.TempDir(), opener: open}
@@ -26,10 +26,10 @@ func RunDurable(t *testing.T, open func(t *testing.T, dir string) edgews.Store) 
 			test.run(f)
 		})
 	}
-	t.Run("what was acknowledged survives a kill", func(t *testing.T) { survive(t, open) })
+	t.Run("acknowledged commits survive a kill", func(t *testing.T) { testKills(t, open) })
 }
 
-// folder is a place where one store at a time is open.
+// folder is a folder with a store, of which at most one is open at a time.
 type folder struct {
 	t      *testing.T
 	dir    string
@@ -59,7 +59,7 @@ var durableTests = []struct {
 	name string
 	run  func(f *folder)
 }{
-	{"entries and alarms are there again", func(f *folder) {
+	{"entries and alarms survive a reopening", func(f *folder) {
 		at := time.UnixMilli(1_700_000_000_000)
 		want := map[byte][]string{}
 		for round := range byte(4) {
@@ -89,23 +89,23 @@ var durableTests = []struct {
 			alarms = append(alarms, edgews.DueAlarm{ID: numbered("room", n).ID, Time: at.Add(time.Duration(n) * time.Second)})
 		}
 		wantDue(f.t, due(f.t, s, "room", at.Add(time.Hour), all), alarms...)
-		open(f.t, s, "room", 3).setAlarm(time.Time{}) // they are found although this process has not set them
+		open(f.t, s, "room", 3).setAlarm(time.Time{}) // the alarms of an earlier store are found
 		open(f.t, s, "room", 4).setAlarm(at.Add(-time.Second))
 		moved := edgews.DueAlarm{ID: alarms[4].ID, Time: at.Add(-time.Second)}
 		wantDue(f.t, due(f.t, f.reopen(), "room", at.Add(time.Hour), all), slices.Concat([]edgews.DueAlarm{moved}, alarms[:3], alarms[5:])...)
 	}},
-	{"large values and many keys are there again", func(f *folder) {
+	{"large values and many keys survive a reopening", func(f *folder) {
 		o := open(f.t, f.reopen(), "room", 1)
 		large := string(make([]byte, 3<<20)) + "end"
 		o.put("large", large)
-		fillPages(o, "old")
+		putMany(o, "old")
 		o = open(f.t, f.reopen(), "room", 1)
 		o.wantValue("large", large)
-		wantEntries(f.t, "List", o.list("0"), pages("old"))
+		wantEntries(f.t, "List", o.list("0"), manyEntries("old"))
 		o.commit(edgews.Batch{DeleteAll: true})
 		open(f.t, f.reopen(), "room", 1).wantList("")
 	}},
-	{"a fence is there again", func(f *folder) {
+	{"a fence survives a reopening", func(f *folder) {
 		key := numbered("room", 1)
 		openKey(f.t, f.reopen(), key, 1).put("a", "1")
 		openKey(f.t, f.reopen(), key, 7) // and nothing else
@@ -117,7 +117,7 @@ var durableTests = []struct {
 		wantNotOpened(f.t, f.reopen(), key, 1)
 		openKey(f.t, f.reopen(), key, 8).wantList("")
 	}},
-	{"Close comes after the commits that run", func(f *folder) {
+	{"Close waits for running commits", func(f *folder) {
 		s := f.reopen()
 		acknowledged := make(chan map[string]string)
 		begun := make(chan struct{}, 8)
@@ -153,7 +153,7 @@ var durableTests = []struct {
 				got[e.Key] = string(e.Value)
 			}
 		}
-		if !maps.Equal(got, want) { // and what was refused is not there
+		if !maps.Equal(got, want) { // a commit that failed is not there
 			f.t.Fatalf("%d entries are there, %d were acknowledged", len(got), len(want))
 		}
 	}},

@@ -12,7 +12,7 @@ import (
 )
 
 var entryTests = []test{
-	{"nothing is there at first", func(t *testing.T, s edgews.Store) {
+	{"a new object is empty", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		o.wantNone("key")
 		o.wantList("")
@@ -54,7 +54,7 @@ var entryTests = []test{
 			}
 		}
 	}},
-	{"values belong to who has them", func(t *testing.T, s edgews.Store) {
+	{"values are copied", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		given := []edgews.Entry{{Key: "a", Value: []byte("one")}, {Key: "b", Value: []byte("two")}}
 		o.commit(edgews.Batch{Puts: given})
@@ -74,7 +74,7 @@ var entryTests = []test{
 		}
 		o.wantList("", "a", "one", "b", "two")
 	}},
-	{"what was got stays as it was", func(t *testing.T, s edgews.Store) {
+	{"returned values do not change", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		o.put("a", "old", "b", "old")
 		got, err := o.Get(context.Background(), "a")
@@ -85,14 +85,14 @@ var entryTests = []test{
 		o.put("a", "new", "b", "new")
 		o.commit(edgews.Batch{DeleteAll: true})
 		if string(got) != "old" {
-			t.Fatalf("what Get returned has become %q", got)
+			t.Fatalf("the value that Get returned has become %q", got)
 		}
-		wantEntries(t, "what was listed", listed, entries("a", "old", "b", "old"))
+		wantEntries(t, "listed entries", listed, entries("a", "old", "b", "old"))
 	}},
 	{"large values", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		large := func(seed byte) string {
-			b := bytes.Repeat([]byte("0123456789abcde"), 8<<20/15) // 8 MiB, of a period that no page has
+			b := bytes.Repeat([]byte("0123456789abcde"), 8<<20/15) // 8 MiB, with a period that divides no page size
 			b[0], b[len(b)-1] = seed, seed
 			return string(b)
 		}
@@ -147,7 +147,7 @@ var entryTests = []test{
 			Puts:    entries("b", "2", "d", "2"),
 		})
 		o.wantList("", "b", "2", "c", "1", "d", "2")
-		o.commit(edgews.Batch{ // and DeleteAll before either, which does not concern the alarm
+		o.commit(edgews.Batch{ // DeleteAll comes before both, and does not remove the alarm
 			DeleteAll: true,
 			Deletes:   []string{"d"},
 			Puts:      entries("c", "3", "e", "3"),
@@ -158,7 +158,7 @@ var entryTests = []test{
 		o.put("twice", "first", "twice", "second", "c", "4", "twice", "last")
 		o.wantList("", "c", "4", "e", "3", "twice", "last")
 	}},
-	{"objects have nothing to do with each other", isolated},
+	{"objects are isolated", isolated},
 	{"a released object can be opened again", func(t *testing.T, s edgews.Store) {
 		for i := range 5 {
 			o := open(t, s, "room", 1)
@@ -171,7 +171,7 @@ var entryTests = []test{
 	}},
 }
 
-// isolated gives each of several objects with similar names entries and an alarm of its own, and takes them away again.
+// isolated gives objects with similar names entries and alarms of their own, and removes them one after the other.
 func isolated(t *testing.T, s edgews.Store) {
 	var first, last, ones, text [32]byte
 	first[0], last[31] = 1, 1

@@ -10,13 +10,13 @@ import (
 )
 
 var fenceTests = []test{
-	{"a newer epoch fences an older one off", func(t *testing.T, s edgews.Store) {
+	{"a newer epoch fences an older one", func(t *testing.T, s edgews.Store) {
 		at := time.UnixMilli(1_700_000_000_000)
 		old := open(t, s, "room", 1)
 		old.commit(edgews.Batch{Puts: entries("a", "1"), Alarm: &edgews.AlarmChange{Time: at}})
 		newer := openKey(t, s, old.key, 2)
 		newer.wantList("", "a", "1")
-		for range 3 { // for ever
+		for range 3 { // each time
 			old.wantFenced(edgews.Batch{DeleteAll: true, Puts: entries("a", "2", "b", "2"), Alarm: &edgews.AlarmChange{Time: at.Add(-time.Hour)}})
 			old.wantFenced(edgews.Batch{Deletes: []string{"a"}, Alarm: &edgews.AlarmChange{}})
 			newer.wantList("", "a", "1")
@@ -34,11 +34,11 @@ var fenceTests = []test{
 		wantNotOpened(t, s, o.key, 4)
 		wantNotOpened(t, s, o.key, 1)
 		wantNotOpened(t, s, o.key, 0)
-		openKey(t, s, o.key, 5).put("a", "5") // the same is
+		openKey(t, s, o.key, 5).put("a", "5") // the same epoch is
 		openKey(t, s, o.key, 1<<63).put("a", "6")
 		wantNotOpened(t, s, o.key, 5)
 	}},
-	{"a fence outlives all that an object had", func(t *testing.T, s edgews.Store) {
+	{"a fence outlives all entries of its object", func(t *testing.T, s edgews.Store) {
 		o := openKey(t, s, numbered("room", 1), 3)
 		o.commit(edgews.Batch{Puts: entries("a", "1"), Alarm: &edgews.AlarmChange{Time: time.UnixMilli(1)}})
 		o.commit(edgews.Batch{DeleteAll: true})
@@ -47,7 +47,7 @@ var fenceTests = []test{
 		wantNotOpened(t, s, o.key, 2)
 		openKey(t, s, o.key, 3).wantList("") // a fence is not an entry
 	}},
-	{"a fence is one object's", func(t *testing.T, s edgews.Store) {
+	{"a fence concerns one object", func(t *testing.T, s edgews.Store) {
 		a, b, c := open(t, s, "room", 1), open(t, s, "room", 2), open(t, s, "other", 1)
 		openKey(t, s, a.key, 2)
 		a.wantFenced(edgews.Batch{Puts: entries("a", "1")})
@@ -62,7 +62,7 @@ var fenceTests = []test{
 		openKey(t, s, o.key, 2).wantValue("a", "1")
 		o.wantFenced(edgews.Batch{Puts: entries("a", "2")})
 	}},
-	{"after Open nothing of the older owner happens", func(t *testing.T, s edgews.Store) {
+	{"no commit of the older owner succeeds after Open", func(t *testing.T, s edgews.Store) {
 		for epoch := uint64(1); epoch < uint64(times(20)+2); epoch++ {
 			old := openKey(t, s, numbered("room", 1), epoch)
 			ctx, cancel := context.WithCancel(context.Background())

@@ -12,9 +12,9 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// RunFull checks a store whose disk is full: commits fail, none of them is acknowledged that is not there afterwards, and the store
-// goes on with what fits. open opens the store of a folder, with room for at least 256 KiB and at most some MiB of values. RunFull
-// closes what it returns before it opens another one of the same folder.
+// RunFull checks a store whose disk is full: commits fail, an acknowledged commit is there afterwards, and the store accepts what
+// still fits. open opens the store of a folder, with room for at least 256 KiB and at most a few MiB of values. RunFull closes a store
+// before it opens another one of the same folder.
 func RunFull(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
 	for _, test := range fullTests {
 		t.Run(test.name, func(t *testing.T) {
@@ -29,8 +29,8 @@ var fullTests = []struct {
 	name string
 	run  func(f *folder)
 }{
-	{"a full store acknowledges nothing that is not there", acknowledgeWhileFull},
-	{"a full store has what it had, and takes what fits", goOnWhileFull},
+	{"a full store acknowledges only what it has stored", acknowledgeWhileFull},
+	{"a full store keeps its entries and accepts what fits", goOnWhileFull},
 }
 
 const (
@@ -39,7 +39,7 @@ const (
 	fullValue   = 16 << 10
 )
 
-// acknowledgeWhileFull has many writers commit at once, some with contexts that end meanwhile, until long after there is room.
+// acknowledgeWhileFull commits from many goroutines, some with contexts that end meanwhile, until long after the store is full.
 func acknowledgeWhileFull(f *folder) {
 	t, s := f.t, f.reopen()
 	acknowledged := make([]map[string][]byte, fullWriters)
@@ -86,7 +86,7 @@ func acknowledgeWhileFull(f *folder) {
 	}
 }
 
-// goOnWhileFull has commits fail one by one, and looks at what is left.
+// goOnWhileFull commits until the store is full, and checks its content then.
 func goOnWhileFull(f *folder) {
 	t, s := f.t, f.reopen()
 	o := open(t, s, "room", 1)

@@ -19,40 +19,40 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// The process that is to be killed, the victim, has as many writers as this, each with an object of its own.
+// A child process is killed while it commits. writers is the number of its goroutines, each of which commits to an object of its own.
 const writers = 12
 
-// victimEnv names the folder of the victim's store.
-const victimEnv = "EDGEWS_STORETEST_VICTIM"
+// childEnv is set in the child process: the folder of its store.
+const childEnv = "EDGEWS_STORETEST_VICTIM"
 
-// survive kills a victim in the middle of its work, several times on the same folder, and looks at what it leaves.
-func survive(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
+// testKills kills a child process that commits, several times with the same folder, and checks the store after each kill.
+func testKills(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
-	unsaid := 0 // commits that had happened without having been acknowledged
+	unacknowledged := 0 // commits that were in the store although the child had not reported them
 	var has [writers]int
 	for round := range times(12) {
 		acknowledged := kill(t, dir, has, 1+rng.IntN(1<<rng.IntN(11)))
 		f := &folder{t: t, dir: dir, opener: open}
 		s := f.reopen()
 		for n := range byte(writers) {
-			has[n] = inspect(t, s, n, acknowledged[n])
-			unsaid += has[n] - acknowledged[n]
+			has[n] = checkWriter(t, s, n, acknowledged[n])
+			unacknowledged += has[n] - acknowledged[n]
 		}
 		f.close()
 		t.Logf("round %d: the last batches are %v", round, has)
 	}
-	t.Logf("%d commits had happened without having been acknowledged", unsaid)
+	t.Logf("%d commits were in the store without having been acknowledged", unacknowledged)
 }
 
-// kill starts a victim, waits until it has acknowledged a number of batches, and returns the last one of each writer; last are those of
-// the victims before.
+// kill starts a child process, kills it when it has acknowledged a number of batches, and returns the last acknowledged batch of each
+// writer. The argument last has those of the earlier processes.
 func kill(t *testing.T, dir string, last [writers]int, after int) [writers]int {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run="+onlyThis(strings.TrimSuffix(t.Name(), "/what_was_acknowledged_survives_a_kill")), "-test.count=1", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), victimEnv+"="+dir)
+	cmd := exec.Command(os.Args[0], "-test.run="+onlyThis(strings.TrimSuffix(t.Name(), "/acknowledged_commits_survive_a_kill")), "-test.count=1", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	stderr := &bytes.Buffer{}
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()
@@ -62,16 +62,16 @@ func kill(t *testing.T, dir string, last [writers]int, after int) [writers]int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait() // it was killed, or its output says what else
+	defer cmd.Wait() // the error is ignored: the process was killed, or its output says why it ended
 	defer cmd.Process.Kill()
 
 	output := bufio.NewReader(stdout)
-	var strange []string
+	var otherLines []string
 	for seen := 0; ; {
 		line, err := output.ReadString('\n')
 		if err == io.EOF { // an unfinished line acknowledges nothing
 			if seen < after {
-				t.Fatalf("the process ended by itself after %d commits:\n%s%s", seen, strings.Join(strange, ""), stderr)
+				t.Fatalf("the process ended by itself after %d commits:\n%s%s", seen, strings.Join(otherLines, ""), stderr)
 			}
 			return last
 		}
@@ -81,19 +81,19 @@ func kill(t *testing.T, dir string, last [writers]int, after int) [writers]int {
 		var n, batch int
 		switch _, err := fmt.Sscanf(line, "writer %d has %d\n", &n, &batch); {
 		case err != nil:
-			strange = append(strange, line)
+			otherLines = append(otherLines, line)
 		case n >= writers || batch < last[n]:
-			t.Fatalf("the process says %q after batch %d", line, last[n])
-		case batch > last[n]: // at first a writer says what it has found
+			t.Fatalf("the process reports %q after batch %d", line, last[n])
+		case batch > last[n]: // the first report of a writer is the batch that it has found
 			last[n] = batch
 			if seen++; seen == after {
-				cmd.Process.Kill() // what it has said until then is still to be read
+				cmd.Process.Kill() // the loop still reads what it has reported until then
 			}
 		}
 	}
 }
 
-// onlyThis is the filter that lets one test run.
+// onlyThis returns a -test.run pattern for one test.
 func onlyThis(name string) string {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
@@ -102,38 +102,38 @@ func onlyThis(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// runVictim does nothing in an ordinary process. A victim it keeps until its end.
-func runVictim(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
-	dir := os.Getenv(victimEnv)
+// runChild commits until the process is killed, if this is the child process. Otherwise it does nothing.
+func runChild(t *testing.T, open func(t *testing.T, dir string) edgews.Store) {
+	dir := os.Getenv(childEnv)
 	if dir == "" {
 		return
 	}
 	s := open(t, dir)
 	var wg sync.WaitGroup
 	for n := range byte(writers) {
-		o := openKey(t, s, victimKey(n), 1)
-		last := progress(o)
-		say(n, last)
+		o := openKey(t, s, writerKey(n), 1)
+		last := lastBatch(o)
+		report(n, last)
 		wg.Go(func() {
 			for i := last + 1; ; i++ {
-				if err := o.Commit(context.Background(), victimBatch(n, i)); err != nil {
+				if err := o.Commit(context.Background(), writerBatch(n, i)); err != nil {
 					fmt.Printf("writer %d: batch %d: %v\n", n, i, err)
 					os.Exit(3)
 				}
-				say(n, i)
+				report(n, i)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// say is one system call, so that a line is there or not.
-func say(n byte, batch int) { fmt.Fprintf(os.Stdout, "writer %d has %d\n", n, batch) }
+// report writes a line in one system call, so that it is never cut off.
+func report(n byte, batch int) { fmt.Fprintf(os.Stdout, "writer %d has %d\n", n, batch) }
 
-func victimKey(n byte) edgews.ObjectKey { return numbered(fmt.Sprint("namespace ", n%2), n) }
+func writerKey(n byte) edgews.ObjectKey { return numbered(fmt.Sprint("namespace ", n%2), n) }
 
-// progress is the last batch that an object has.
-func progress(o *object) (batch int) {
+// lastBatch returns the number of the last batch of an object.
+func lastBatch(o *object) (batch int) {
 	o.t.Helper()
 	if value, err := o.Get(context.Background(), "batch"); err == nil {
 		fmt.Sscan(string(value), &batch)
@@ -141,8 +141,9 @@ func progress(o *object) (batch int) {
 	return batch
 }
 
-// victimBatch is the i-th batch of writer n. Every 40th begins from nothing, so what a batch leads to is quickly found out.
-func victimBatch(n byte, i int) edgews.Batch {
+// writerBatch returns the i-th batch of writer n. Every 40th batch deletes everything first, so that the expected content follows from
+// few batches.
+func writerBatch(n byte, i int) edgews.Batch {
 	b := edgews.Batch{
 		DeleteAll: i%40 == 0,
 		Deletes:   []string{fmt.Sprintf("log/%d", i-5), fmt.Sprintf("log/%d", i-11)},
@@ -157,33 +158,33 @@ func victimBatch(n byte, i int) edgews.Batch {
 		b.Puts = append(b.Puts, entries(fmt.Sprint("part/", part), fmt.Sprintf("%*d", size, i))...)
 	}
 	if i%7 > 0 {
-		b.Alarm.Time = victimTime(i)
+		b.Alarm.Time = writerTime(i)
 	}
 	return b
 }
 
-func victimTime(i int) time.Time { return time.UnixMilli(1_700_000_000_000 + int64(i)) }
+func writerTime(i int) time.Time { return time.UnixMilli(1_700_000_000_000 + int64(i)) }
 
-// inspect checks that an object is as one of its writer's batches has left it, and not before the last that was acknowledged.
-func inspect(t *testing.T, s edgews.Store, n byte, acknowledged int) (batch int) {
+// checkWriter checks that the object of a writer is as a batch has left it: the last acknowledged one or the next one.
+func checkWriter(t *testing.T, s edgews.Store, n byte, acknowledged int) (batch int) {
 	t.Helper()
-	o := openKey(t, s, victimKey(n), 1)
-	batch = progress(o)
-	if batch != acknowledged && batch != acknowledged+1 { // one may have been on its way
+	o := openKey(t, s, writerKey(n), 1)
+	batch = lastBatch(o)
+	if batch != acknowledged && batch != acknowledged+1 { // one may have been committed before it was reported
 		t.Fatalf("writer %d: batch %d was acknowledged, batch %d is there", n, acknowledged, batch)
 	}
-	twin := &twin{entries: map[string]string{}}
+	want := &reference{entries: map[string]string{}}
 	for i := max(batch-batch%40, 1); i <= batch; i++ {
-		twin.apply(victimBatch(n, i))
+		want.apply(writerBatch(n, i))
 	}
-	wantEntries(t, fmt.Sprintf("writer %d after batch %d", n, batch), o.list(""), twin.sorted(""))
+	wantEntries(t, fmt.Sprintf("writer %d after batch %d", n, batch), o.list(""), want.sorted(""))
 	var alarm time.Time
-	alarms := due(t, s, o.key.Namespace, victimTime(1<<30), all)
+	alarms := due(t, s, o.key.Namespace, writerTime(1<<30), all)
 	if i := slices.IndexFunc(alarms, func(a edgews.DueAlarm) bool { return a.ID == o.key.ID }); i >= 0 {
 		alarm = alarms[i].Time
 	}
-	if !alarm.Equal(twin.alarm) {
-		t.Fatalf("writer %d after batch %d: the alarm is %v, want %v", n, batch, alarm, twin.alarm)
+	if !alarm.Equal(want.alarm) {
+		t.Fatalf("writer %d after batch %d: the alarm is %v, want %v", n, batch, alarm, want.alarm)
 	}
 	return batch
 }

@@ -40,9 +40,9 @@ var listTests = []test{
 			}
 		}
 	}},
-	{"List may be left, and begun again", func(t *testing.T, s edgews.Store) {
+	{"a loop over a List may end early and begin again", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		fillPages(o, "old")
+		putMany(o, "old")
 		list := o.List(context.Background(), "")
 		for range 3 {
 			n := 0
@@ -55,7 +55,7 @@ var listTests = []test{
 				}
 			}
 		}
-		o.commit(edgews.Batch{DeleteAll: true, Puts: entries("only", "one")}) // nothing waits for lists that were left
+		o.commit(edgews.Batch{DeleteAll: true, Puts: entries("only", "one")}) // no commit waits for a loop that has ended
 		for e, err := range list {
 			if err != nil || e.Key != "only" {
 				t.Fatalf("begun again after a commit, List shows %q, error %v", e.Key, err)
@@ -64,15 +64,15 @@ var listTests = []test{
 	}},
 	{"List shows one moment", func(t *testing.T, s edgews.Store) {
 		for name, change := range map[string]edgews.Batch{
-			"changed":    {Puts: pages("new")},
+			"changed":    {Puts: manyEntries("new")},
 			"deleted":    {DeleteAll: true},
 			"replaced":   {DeleteAll: true, Puts: entries("00000x", "new", "99", "new")},
-			"thinned":    {Deletes: []string{"00001", "01234", pageKey(pageEntries - 1)}},
+			"thinned":    {Deletes: []string{"00001", "01234", manyKey(manyCount - 1)}},
 			"interwoven": {Puts: entries("00000x", "new", "01000x", "new", "99", "new")},
 		} {
-			for _, after := range []int{0, 1, pageEntries / 2, pageEntries - 1} { // commits when so many have been seen
+			for _, after := range []int{0, 1, manyCount / 2, manyCount - 1} { // the number of entries that the loop has seen before the commit
 				o := open(t, s, "room", 1)
-				o.commit(edgews.Batch{DeleteAll: true, Puts: pages("old")})
+				o.commit(edgews.Batch{DeleteAll: true, Puts: manyEntries("old")})
 				var got []edgews.Entry
 				for e, err := range o.List(context.Background(), "") {
 					if err != nil {
@@ -83,55 +83,55 @@ var listTests = []test{
 					}
 					got = append(got, e)
 				}
-				wantEntries(t, fmt.Sprintf("%s after %d", name, after), got, pages("old"))
+				wantEntries(t, fmt.Sprintf("%s after %d", name, after), got, manyEntries("old"))
 			}
 		}
 	}},
-	{"List shows one moment however much is committed", func(t *testing.T, s edgews.Store) {
+	{"List shows one moment during many commits", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		fillPages(o, "old")
+		putMany(o, "old")
 		n := 0
 		for e, err := range o.List(context.Background(), "") {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.Key != pageKey(n) || string(e.Value[:3]) != "old" {
-				t.Fatalf("entry %d is %q=%s", n, e.Key, brief(e.Value))
+			if e.Key != manyKey(n) || string(e.Value[:3]) != "old" {
+				t.Fatalf("entry %d is %q=%s", n, e.Key, shortened(e.Value))
 			}
 			if n%100 == 0 {
-				o.put(pageKey(n+50), "new", pageKey(n)+"x", "new")
-				o.commit(edgews.Batch{Deletes: []string{pageKey(n + 150), pageKey(n)}})
+				o.put(manyKey(n+50), "new", manyKey(n)+"x", "new")
+				o.commit(edgews.Batch{Deletes: []string{manyKey(n + 150), manyKey(n)}})
 			}
 			n++
 		}
-		if n != pageEntries {
-			t.Fatalf("got %d entries, want %d", n, pageEntries)
+		if n != manyCount {
+			t.Fatalf("got %d entries, want %d", n, manyCount)
 		}
-		o.wantNone(pageKey(0))
-		o.wantValue(pageKey(50), "new")
+		o.wantNone(manyKey(0))
+		o.wantValue(manyKey(50), "new")
 	}},
-	{"each List has a moment of its own", func(t *testing.T, s edgews.Store) {
+	{"each List shows the moment at which it began", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		fillPages(o, "1st")
+		putMany(o, "1st")
 		var lists []func() (edgews.Entry, error, bool)
 		for _, next := range []string{"2nd", "3rd", "4th"} {
 			pull, stop := iter.Pull2(o.List(context.Background(), "0"))
 			defer stop()
 			lists = append(lists, pull)
 			pull() // begins
-			fillPages(o, next)
+			putMany(o, next)
 		}
 		for i, want := range []string{"1st", "2nd", "3rd"} {
-			got := pages(want)[:1] // seen already
+			got := manyEntries(want)[:1] // seen already
 			for e, err, ok := lists[i](); ok; e, err, ok = lists[i]() {
 				if err != nil {
 					t.Fatal(err)
 				}
 				got = append(got, e)
 			}
-			wantEntries(t, want, got, pages(want))
+			wantEntries(t, want, got, manyEntries(want))
 		}
-		wantEntries(t, "at last", o.list(""), pages("4th"))
+		wantEntries(t, "at last", o.list(""), manyEntries("4th"))
 	}},
 	{"a List within a List", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
@@ -144,25 +144,25 @@ var listTests = []test{
 			}
 		}
 		if n != 3+4+4 {
-			t.Fatalf("%d turns, want 3+4+4", n)
+			t.Fatalf("%d iterations, want 3+4+4", n)
 		}
 	}},
 }
 
-// Entries that do not fit into what an engine might read at once.
-const pageEntries = 3000
+// manyCount is the number of entries that manyEntries returns: more than an engine reads at once.
+const manyCount = 3000
 
-func pageKey(i int) string { return fmt.Sprintf("%05d", i) }
+func manyKey(i int) string { return fmt.Sprintf("%05d", i) }
 
-func pages(value string) []edgews.Entry {
-	list := make([]edgews.Entry, pageEntries)
+func manyEntries(value string) []edgews.Entry {
+	list := make([]edgews.Entry, manyCount)
 	for i := range list {
-		list[i] = edgews.Entry{Key: pageKey(i), Value: fmt.Appendf(nil, "%s%200d", value, i)}
+		list[i] = edgews.Entry{Key: manyKey(i), Value: fmt.Appendf(nil, "%s%200d", value, i)}
 	}
 	return list
 }
 
-func fillPages(o *object, value string) {
+func putMany(o *object, value string) {
 	o.t.Helper()
-	o.commit(edgews.Batch{Puts: pages(value)})
+	o.commit(edgews.Batch{Puts: manyEntries(value)})
 }

@@ -15,40 +15,40 @@ import (
 )
 
 var modelTests = []test{
-	{"whatever happens it is like a map", func(t *testing.T, s edgews.Store) {
+	{"random calls give the same results as a map", func(t *testing.T, s edgews.Store) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		m := &model{rng: rand.New(rand.NewPCG(seed, 0)), t: t, s: s, twins: map[edgews.ObjectKey]*twin{}}
+		m := &model{rng: rand.New(rand.NewPCG(seed, 0)), t: t, s: s, references: map[edgews.ObjectKey]*reference{}}
 		for range times(2000) {
 			m.step()
 		}
 	}},
 }
 
-// model does at random what can be done with a store, and compares it with what a few maps say.
+// model makes random calls and compares the results with those of references.
 type model struct {
-	rng   *rand.Rand
-	t     *testing.T
-	s     edgews.Store
-	twins map[edgews.ObjectKey]*twin
+	rng        *rand.Rand
+	t          *testing.T
+	s          edgews.Store
+	references map[edgews.ObjectKey]*reference
 }
 
-// twin is what an object must be.
-type twin struct {
+// reference is the expected content of an object.
+type reference struct {
 	entries map[string]string
 	alarm   time.Time
 	epoch   uint64
-	newest  *object   // under epoch
-	stale   []*object // under older ones
+	newest  *object   // opened with epoch
+	stale   []*object // opened with older epochs
 }
 
 func (m *model) step() {
 	m.t.Helper()
 	key := m.key()
-	w := m.twins[key]
+	w := m.references[key]
 	if w == nil {
-		w = &twin{entries: map[string]string{}, epoch: 1, newest: openKey(m.t, m.s, key, 1)}
-		m.twins[key] = w
+		w = &reference{entries: map[string]string{}, epoch: 1, newest: openKey(m.t, m.s, key, 1)}
+		m.references[key] = w
 	}
 	switch p := m.rng.IntN(100); {
 	case p < 45:
@@ -85,7 +85,7 @@ func (m *model) key() edgews.ObjectKey {
 	return edgews.ObjectKey{Namespace: strings.Repeat("n", m.rng.IntN(3)), ID: newID(raw)}
 }
 
-// entryKey is of so few letters that keys often meet, and begin with one another.
+// entryKey returns a key of few letters, so that equal keys and keys with a common prefix are frequent.
 func (m *model) entryKey() string {
 	const letters = "\x00a\xff"
 	key := make([]byte, 1+m.rng.IntN(3))
@@ -120,7 +120,7 @@ func (m *model) time() time.Time {
 	return time.UnixMilli(1_700_000_000_000 + m.rng.Int64N(50))
 }
 
-func (w *twin) apply(b edgews.Batch) {
+func (w *reference) apply(b edgews.Batch) {
 	if b.DeleteAll {
 		clear(w.entries)
 	}
@@ -136,7 +136,7 @@ func (w *twin) apply(b edgews.Batch) {
 }
 
 // list compares entries as they were when the loop began, and sometimes commits meanwhile.
-func (m *model) list(w *twin) {
+func (m *model) list(w *reference) {
 	m.t.Helper()
 	prefix := m.entryKey()[m.rng.IntN(2):]
 	want := w.sorted(prefix)
@@ -163,7 +163,7 @@ func (m *model) list(w *twin) {
 	wantEntries(m.t, fmt.Sprintf("List %q", prefix), got, want)
 }
 
-func (w *twin) sorted(prefix string) (all []edgews.Entry) {
+func (w *reference) sorted(prefix string) (all []edgews.Entry) {
 	for _, key := range slices.Sorted(maps.Keys(w.entries)) {
 		if strings.HasPrefix(key, prefix) {
 			all = append(all, edgews.Entry{Key: key, Value: []byte(w.entries[key])})
@@ -172,13 +172,13 @@ func (w *twin) sorted(prefix string) (all []edgews.Entry) {
 	return all
 }
 
-// dueAlarms does not mind the order of those of the same time, of which any may be beyond the limit.
+// dueAlarms accepts alarms of the same time in any order, and any of them may be beyond the limit.
 func (m *model) dueAlarms(namespace string) {
 	m.t.Helper()
 	until, limit := m.time(), m.rng.IntN(20)
 	set := map[edgews.ID]time.Time{}
 	var times []time.Time
-	for key, w := range m.twins {
+	for key, w := range m.references {
 		if key.Namespace == namespace && !w.alarm.IsZero() && !w.alarm.After(until) {
 			set[key.ID] = w.alarm
 			times = append(times, w.alarm)

@@ -20,16 +20,16 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// naive is an engine that is obviously right, unless it is told to have a fault. With a file it writes down each commit, and
-// does them all again when it is opened.
+// naive is an engine that is obviously right, unless it is told to have a fault. With a file it appends each commit to it, and
+// repeats them all when it is opened.
 type naive struct {
-	fault string
-	mu    sync.Mutex
-	all   map[edgews.ObjectKey]*naiveObject
-	log   io.Writer // nil: in memory only
-	room  int       // bytes of values that it takes; 0: any number
-	close func() error
-	over  bool
+	fault  string
+	mu     sync.Mutex
+	all    map[edgews.ObjectKey]*naiveObject
+	log    io.Writer // nil: in memory only
+	room   int       // free space, in bytes of values; 0: unlimited
+	close  func() error
+	closed bool
 }
 
 type naiveObject struct {
@@ -38,7 +38,7 @@ type naiveObject struct {
 	epoch   uint64
 }
 
-// record is a commit as it is in the file, a line of JSON. Keys are bytes there, since JSON has no others than valid strings.
+// record is a commit as a line of JSON in the file. Keys are bytes there, since JSON strings are valid UTF-8.
 type record struct {
 	Namespace []byte
 	ID        edgews.ID
@@ -83,7 +83,7 @@ func openNaive(t *testing.T, dir, fault string) *naive {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	good := bytes.LastIndexByte(old, '\n') + 1 // what is half written has not happened
+	good := bytes.LastIndexByte(old, '\n') + 1 // a line that is cut off was not committed
 	for line := range bytes.Lines(old[:good]) {
 		var r record
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -116,7 +116,7 @@ func (s *naive) write(key edgews.ObjectKey, epoch uint64, b edgews.Batch) error 
 		return err
 	}
 	line = append(line, '\n')
-	if s.fault == "writes later" {
+	if s.fault == "acknowledges before it writes" {
 		go func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *naive) write(key edgews.ObjectKey, epoch uint64, b edgews.Batch) error 
 }
 
 func (s *naive) object(key edgews.ObjectKey) *naiveObject {
-	if s.fault == "mixes namespaces up" {
+	if s.fault == "ignores namespaces" {
 		key.Namespace = ""
 	}
 	if s.all[key] == nil {
@@ -139,10 +139,10 @@ func (s *naive) object(key edgews.ObjectKey) *naiveObject {
 }
 
 func (s *naive) may(ctx context.Context) error {
-	if s.over && s.fault != "does not mind Close" {
+	if s.closed && s.fault != "ignores Close" {
 		return errors.New("closed")
 	}
-	if s.fault == "does not mind contexts" {
+	if s.fault == "ignores contexts" {
 		return nil
 	}
 	return ctx.Err()
@@ -155,7 +155,7 @@ func (s *naive) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) 
 		return nil, err
 	}
 	o, epoch := s.object(key), max(f.Epoch, 1)
-	if epoch < o.epoch && s.fault != "opens whatever comes" {
+	if epoch < o.epoch && s.fault != "opens any epoch" {
 		return nil, edgews.ErrFenced
 	}
 	if epoch != o.epoch {
@@ -173,18 +173,18 @@ func (s *naive) DueAlarms(ctx context.Context, namespace string, until time.Time
 	if err := s.may(ctx); err != nil {
 		return nil, err
 	}
-	if s.fault == "is early" {
+	if s.fault == "shows alarms early" {
 		until = until.Truncate(time.Millisecond).Add(time.Millisecond - 1)
 	}
 	for key, o := range s.all {
-		if key.Namespace == namespace && !o.alarm.IsZero() && (o.alarm.Before(until) || o.alarm.Equal(until) && s.fault != "is late") {
+		if key.Namespace == namespace && !o.alarm.IsZero() && (o.alarm.Before(until) || o.alarm.Equal(until) && s.fault != "shows alarms late") {
 			due = append(due, edgews.DueAlarm{ID: key.ID, Time: o.alarm})
 		}
 	}
-	if s.fault != "shows alarms in no order" {
+	if s.fault != "shows alarms in random order" {
 		slices.SortFunc(due, func(a, b edgews.DueAlarm) int { return a.Time.Compare(b.Time) })
 	}
-	if s.fault != "knows no limit" {
+	if s.fault != "ignores the limit" {
 		due = due[:min(limit, len(due))]
 	}
 	return due, nil
@@ -193,7 +193,7 @@ func (s *naive) DueAlarms(ctx context.Context, namespace string, until time.Time
 func (s *naive) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.closed = true
 	return s.close()
 }
 
@@ -213,7 +213,7 @@ func (o *naiveStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if !ok {
 		return nil, edgews.ErrKeyNotFound
 	}
-	if o.s.fault == "gives its bytes away" {
+	if o.s.fault == "returns its own bytes" {
 		return value, nil
 	}
 	return bytes.Clone(value), nil
@@ -231,19 +231,19 @@ func (o *naiveStore) List(ctx context.Context, prefix string) iter.Seq2[edgews.E
 			return
 		}
 		keys := slices.Sorted(maps.Keys(entries))
-		if o.s.fault == "lists in no order" {
+		if o.s.fault == "lists in random order" {
 			slices.Reverse(keys)
 		}
 		for _, key := range keys {
 			in := strings.HasPrefix(key, prefix)
-			if o.s.fault == "thinks that no byte is beyond 0xfe" {
+			if o.s.fault == "ends a prefix at byte 0xfe" {
 				in = key >= prefix && key < prefix+"\xff"
 			}
 			if !in {
 				continue
 			}
 			value := bytes.Clone(entries[key])
-			if o.s.fault == "lists what is there now" {
+			if o.s.fault == "lists the current entries" {
 				o.s.mu.Lock()
 				value = bytes.Clone(live[key])
 				o.s.mu.Unlock()
@@ -269,7 +269,7 @@ func (o *naiveStore) Commit(ctx context.Context, b edgews.Batch) error {
 		return err
 	}
 	known := o.s.object(o.key)
-	if o.epoch < known.epoch && o.s.fault != "lets the fenced commit" {
+	if o.epoch < known.epoch && o.s.fault != "ignores fences in commits" {
 		return edgews.ErrFenced
 	}
 	if o.s.room > 0 && !o.s.takes(b) {
@@ -282,14 +282,14 @@ func (o *naiveStore) Commit(ctx context.Context, b edgews.Batch) error {
 		return err
 	}
 	known.apply(o.s, b)
-	if o.s.fault == "fails when it has happened" {
+	if o.s.fault == "fails after a commit" {
 		runtime.Gosched()
 		return ctx.Err()
 	}
 	return nil
 }
 
-// takes uses up room for what is in b, if there is as much.
+// takes reports whether b fits, and takes up room for it.
 func (s *naive) takes(b edgews.Batch) bool {
 	n := 0
 	for _, e := range b.Puts {
@@ -314,22 +314,22 @@ func (o *naiveObject) apply(s *naive, b edgews.Batch) {
 			delete(o.entries, key)
 		}
 	}
-	if s.fault != "deletes last" {
+	if s.fault != "deletes after it puts" {
 		deletes()
 	}
 	for i, e := range b.Puts {
-		if s.fault == "keeps what it is given" {
+		if s.fault == "keeps the caller's bytes" {
 			o.entries[e.Key] = e.Value
 		} else {
 			o.entries[e.Key] = bytes.Clone(e.Value)
 		}
-		if s.fault == "is seen at work" && i == 0 {
+		if s.fault == "shows half of a commit" && i == 0 {
 			s.mu.Unlock()
 			runtime.Gosched()
 			s.mu.Lock()
 		}
 	}
-	if s.fault == "deletes last" {
+	if s.fault == "deletes after it puts" {
 		deletes()
 	}
 	if b.Alarm != nil && (s.fault != "does not remove alarms" || !b.Alarm.Time.IsZero()) {

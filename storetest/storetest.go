@@ -1,5 +1,5 @@
-// Package storetest checks storage engines: whatever passes [Run] can be given to edgews.NamespaceOptions. Whatever claims
-// to keep its contents when the process dies passes [RunDurable] too, and [RunFull], which fills the disk.
+// Package storetest checks storage engines. An engine that passes [Run] can be used in edgews.NamespaceOptions. An engine that
+// keeps its contents when the process ends must also pass [RunDurable], and [RunFull], which fills the disk.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) edgews.Store { return open(t, t.TempDir()) })
@@ -13,7 +13,7 @@
 //		storetest.RunFull(t, openSmall)
 //	}
 //
-// Run them with -race. With -short they do less of the same.
+// Run them with -race. With -short they run fewer rounds.
 package storetest
 
 import (
@@ -29,13 +29,13 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Run checks that an engine does what edgews.Store promises. newStore returns an empty store each time that it is called;
-// Run closes it, exactly once. What else there is to be cleaned up is newStore's to register with t.Cleanup.
+// Run checks that an engine fulfils the contract of edgews.Store. newStore returns a new empty store at each call. Run closes the
+// store exactly once. Other resources are released by functions that newStore registers with t.Cleanup.
 func Run(t *testing.T, newStore func(t *testing.T) edgews.Store) {
 	run(t, newStore, entryTests, listTests, alarmTests, fenceTests, contextTests, concurrencyTests, modelTests)
 }
 
-// test is a part of a suite. Each gets a store of its own, which is closed after it.
+// test is a test of a suite. Each test gets a store of its own, which is closed at its end.
 type test struct {
 	name string
 	run  func(t *testing.T, s edgews.Store)
@@ -57,7 +57,7 @@ func run(t *testing.T, newStore func(t *testing.T) edgews.Store, suites ...[]tes
 	}
 }
 
-// closeOnce is a store that a test may have closed itself.
+// closeOnce is a store whose Close does nothing if the test has closed it.
 type closeOnce struct {
 	edgews.Store
 	closed bool
@@ -71,7 +71,7 @@ func (s *closeOnce) Close() error {
 	return s.Store.Close()
 }
 
-// object is an object's storage with a test around it: what it does not expect ends the test.
+// object is an object's storage with methods that end the test at an unexpected result.
 type object struct {
 	t     *testing.T
 	key   edgews.ObjectKey
@@ -114,7 +114,7 @@ func (o *object) commit(b edgews.Batch) {
 	}
 }
 
-// put takes keys and values by turns.
+// put commits entries. The arguments are keys and values in turn.
 func (o *object) put(keysAndValues ...string) {
 	o.t.Helper()
 	o.commit(edgews.Batch{Puts: entries(keysAndValues...)})
@@ -134,14 +134,14 @@ func (o *object) wantValue(key, want string) {
 		o.t.Fatalf("Get %q: %v", key, err)
 	}
 	if string(got) != want {
-		o.t.Fatalf("Get %q: got %s, want %s", key, brief(got), brief([]byte(want)))
+		o.t.Fatalf("Get %q: got %s, want %s", key, shortened(got), shortened([]byte(want)))
 	}
 }
 
 func (o *object) wantNone(key string) {
 	o.t.Helper()
 	if got, err := o.Get(context.Background(), key); !errors.Is(err, edgews.ErrKeyNotFound) {
-		o.t.Fatalf("Get %q: got %s and error %v, want ErrKeyNotFound", key, brief(got), err)
+		o.t.Fatalf("Get %q: got %s and error %v, want ErrKeyNotFound", key, shortened(got), err)
 	}
 }
 
@@ -165,7 +165,7 @@ func wantEntries(t *testing.T, what string, got, want []edgews.Entry) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		if got[i].Key != want[i].Key || !bytes.Equal(got[i].Value, want[i].Value) {
-			t.Fatalf("%s: entry %d of %d is %q=%s, want %q=%s", what, i, len(got), got[i].Key, brief(got[i].Value), want[i].Key, brief(want[i].Value))
+			t.Fatalf("%s: entry %d of %d is %q=%s, want %q=%s", what, i, len(got), got[i].Key, shortened(got[i].Value), want[i].Key, shortened(want[i].Value))
 		}
 	}
 	if len(got) != len(want) {
@@ -201,15 +201,15 @@ func wantDue(t *testing.T, got []edgews.DueAlarm, want ...edgews.DueAlarm) {
 	}
 }
 
-// brief shortens what would fill the screen.
-func brief(value []byte) string {
+// shortened quotes a value, and only the beginning of a long one.
+func shortened(value []byte) string {
 	if len(value) <= 40 {
 		return fmt.Sprintf("%q", value)
 	}
-	return fmt.Sprintf("%q… (%d bytes)", value[:20], len(value))
+	return fmt.Sprintf("%q (the first 20 of %d bytes)", value[:20], len(value))
 }
 
-// times is n, or less if there is no time.
+// times returns n, or an eighth of it with -short.
 func times(n int) int {
 	if testing.Short() {
 		return max(n/8, 1)

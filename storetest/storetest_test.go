@@ -33,53 +33,53 @@ func TestNaiveStoreIsFull(t *testing.T) {
 	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store { return openFull(t, dir, "") })
 }
 
-// faultEnv names the fault of TestFaulty's engine.
+// faultEnv is the fault of the engine in TestFaulty.
 const faultEnv = "EDGEWS_STORETEST_FAULT"
 
 func TestFaulty(t *testing.T) {
 	fault := os.Getenv(faultEnv)
 	if fault == "" {
-		t.Skip("is for TestFaultsAreFound")
+		t.Skip("TestFaultsAreFound runs it in a process of its own")
 	}
 	storetest.Run(t, func(*testing.T) edgews.Store { return newNaive(fault) })
 	storetest.RunDurable(t, func(t *testing.T, dir string) edgews.Store { return openNaive(t, dir, fault) })
 	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store { return openFull(t, dir, fault) })
 }
 
-// Who passes has none of these faults.
+// Each fault of an engine is found by the test that is named beside it.
 func TestFaultsAreFound(t *testing.T) {
 	for fault, by := range map[string]string{
-		"gives its bytes away":               "values belong to who has them",
-		"keeps what it is given":             "values belong to who has them",
-		"lists in no order":                  "List is in key order and within its prefix",
-		"lists what is there now":            "List shows one moment",
-		"thinks that no byte is beyond 0xfe": "List is in key order and within its prefix",
-		"deletes the alarm too":              "an alarm stays while entries come and go",
-		"deletes last":                       "a batch has an order",
-		"is seen at work":                    "readers see all of a commit or nothing",
-		"mixes namespaces up":                "objects have nothing to do with each other",
-		"does not remove alarms":             "an alarm is removed",
-		"is early":                           "an alarm is never early",
-		"is late":                            "an alarm is due from its time on",
-		"shows alarms in no order":           "alarms of any time, the earliest first",
-		"knows no limit":                     "no more alarms than asked for",
-		"opens whatever comes":               "an older epoch is not opened",
-		"lets the fenced commit":             "a newer epoch fences an older one off",
-		"does not mind contexts":             "nothing begins after its context has ended",
-		"fails when it has happened":         "a commit happens or fails, also when its context ends meanwhile",
-		"does not mind Close":                "nothing happens after Close",
-		"writes nothing":                     "entries and alarms are there again",
-		"forgets fences":                     "a fence is there again",
-		"writes later":                       "what was acknowledged survives a kill",
-		"acknowledges what does not fit":     "a full store acknowledges nothing that is not there",
+		"returns its own bytes":          "values are copied",
+		"keeps the caller's bytes":       "values are copied",
+		"lists in random order":          "List is in key order and within its prefix",
+		"lists the current entries":      "List shows one moment",
+		"ends a prefix at byte 0xfe":     "List is in key order and within its prefix",
+		"deletes the alarm too":          "an alarm stays while entries come and go",
+		"deletes after it puts":          "a batch has an order",
+		"shows half of a commit":         "readers see all of a commit or nothing",
+		"ignores namespaces":             "objects are isolated",
+		"does not remove alarms":         "an alarm is removed",
+		"shows alarms early":             "an alarm is never due early",
+		"shows alarms late":              "an alarm is due from its time on",
+		"shows alarms in random order":   "alarms are ordered by time",
+		"ignores the limit":              "DueAlarms returns no more than the limit",
+		"opens any epoch":                "an older epoch is not opened",
+		"ignores fences in commits":      "a newer epoch fences an older one",
+		"ignores contexts":               "no call begins after its context has ended",
+		"fails after a commit":           "a commit happens or fails, also when its context ends meanwhile",
+		"ignores Close":                  "every call fails after Close",
+		"writes nothing":                 "entries and alarms survive a reopening",
+		"forgets fences":                 "a fence survives a reopening",
+		"acknowledges before it writes":  "acknowledged commits survive a kill",
+		"acknowledges what does not fit": "a full store acknowledges only what it has stored",
 	} {
 		t.Run(fault, func(t *testing.T) {
-			if testing.Short() && fault != "lets the fenced commit" {
-				t.Skip("one will do")
+			if testing.Short() && fault != "ignores fences in commits" {
+				t.Skip("one fault is enough with -short")
 			}
 			by = strings.ReplaceAll(by, " ", "_")
 			var output string
-			for try := 0; try < 5 && !strings.Contains(output, "FAIL: TestFaulty/"+by); try++ { // some show by chance only
+			for try := 0; try < 5 && !strings.Contains(output, "FAIL: TestFaulty/"+by); try++ { // some faults show by chance only
 				cmd := exec.Command(os.Args[0], "-test.run=^TestFaulty$/^"+by+"$", "-test.count=1", "-test.timeout=1m")
 				cmd.Env = append(os.Environ(), faultEnv+"="+fault)
 				out, _ := cmd.CombinedOutput()

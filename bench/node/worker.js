@@ -8,7 +8,7 @@ export default {
   },
 };
 
-// A room in which everybody hears what one says: a Durable Object, the only place where sockets of several requests meet.
+// A room that sends each message to all of its sockets. It is a Durable Object, since only there sockets of several requests meet.
 export class Room {
   constructor(state) {
     this.state = state;
@@ -27,6 +27,6 @@ export class Room {
 
 export const lobby = {
   async fetch(request, env) {
-    return env.rooms.get(env.rooms.idFromName('everybody')).fetch(request);
+    return env.rooms.get(env.rooms.idFromName('all')).fetch(request);
   },
 };

@@ -1,4 +1,4 @@
-// The server that ws's README shows, with what a cell asks for: ws.js [broadcast] [deflate=reset|takeover].
+// The server of ws's README, with the options of a cell: ws.js [broadcast] [deflate=reset|takeover].
 'use strict';
 
 const { WebSocketServer } = require('ws');
@@ -33,10 +33,10 @@ sockets.on('connection', (ws) => {
 
 server.listen(0, '127.0.0.1', 4096, () => console.log(`listening 127.0.0.1:${server.address().port}`));
 
-// Orders, as the servers written in Go take them.
-process.stdin.on('data', (orders) => {
-  for (const order of String(orders).trim().split('\n')) {
-    if (order === 'gc') {
+// Commands, as for the servers written in Go.
+process.stdin.on('data', (commands) => {
+  for (const command of String(commands).trim().split('\n')) {
+    if (command === 'gc') {
       global.gc();
       console.log('ok');
     } else {

@@ -1,8 +1,8 @@
-// Alarm is a server that reminds you: an object that sleeps until it is time, and then wakes itself.
+// Alarm is a server for reminders. Its object hibernates until its alarm is due.
 //
 //	go run ./examples/alarm
 //
-// Then open the URL that it prints. A reminder outlives the server: one that was due meanwhile comes when it is back.
+// Then open the URL that it prints. Reminders survive a restart: one that became due meanwhile is sent after it.
 package main
 
 import (
@@ -63,7 +63,7 @@ func run(ctx context.Context, addr, data string) error {
 	return lists.Shutdown(grace)
 }
 
-// newLists returns the lists in store.
+// newLists returns the namespace of the lists in store.
 func newLists(store edgews.Store) *edgews.Namespace {
 	return edgews.NewNamespace("reminders", newReminders, &edgews.NamespaceOptions{Store: store})
 }
@@ -74,14 +74,14 @@ func handler(lists *edgews.Namespace) http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write(page)
 	})
-	mux.Handle("GET /socket", lists.Get(lists.IDFromName("everybody")))
+	mux.Handle("GET /socket", lists.Get(lists.IDFromName("all")))
 	return mux
 }
 
-// reminders is a list of them. It is in memory while something happens, and its alarm is set to the first.
+// reminders is the object of a list of reminders. Its alarm is set to the first of them.
 type reminders struct{ st *edgews.State }
 
-// reminder is stored under its time, so that the first to come is the first in storage.
+// reminder is stored under its time, so that the earliest one is the first in storage.
 type reminder struct {
 	Type string    `json:"type"` // "set" or "due"
 	At   time.Time `json:"at"`
@@ -92,7 +92,7 @@ func newReminders(_ context.Context, st *edgews.State) (edgews.Object, error) {
 	return &reminders{st}, nil
 }
 
-// ServeHTTP lets a page in and tells it what is still to come.
+// ServeHTTP accepts a page and sends it the reminders that are not due yet.
 func (r *reminders) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s, err := edgews.Upgrade(w, req, nil)
 	if err != nil {
@@ -105,7 +105,7 @@ func (r *reminders) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	for entry, err := range r.st.Storage().List(req.Context(), "at/") {
 		if err != nil {
-			break // the next line finds it too
+			break // the next line meets the same error
 		}
 		s.Send(string(entry.Value))
 	}
@@ -139,8 +139,8 @@ func (r *reminders) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg 
 	return r.remind(ctx)
 }
 
-// Alarm is called when the time has come, if need be after the object has been constructed for it. If it fails it is
-// called again. What nobody is there to hear waits for somebody.
+// Alarm is called at the time of the alarm, also if the object has to be constructed first. If it returns an error, it is called again.
+// Reminders that are due while no page is connected stay in storage until one is.
 func (r *reminders) Alarm(ctx context.Context) error {
 	if len(r.st.WebSockets()) == 0 {
 		return nil
@@ -148,7 +148,7 @@ func (r *reminders) Alarm(ctx context.Context) error {
 	return r.remind(ctx)
 }
 
-// remind tells everybody what is due, and sets the alarm, of which an object has one, to what comes next.
+// remind sends the reminders that are due to all pages, and sets the alarm to the next one. An object has one alarm.
 func (r *reminders) remind(ctx context.Context) error {
 	for entry, err := range r.st.Storage().List(ctx, "at/") {
 		var m reminder

@@ -12,7 +12,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// open serves the reminders in store until stop is called, and opens a socket to them.
+// open serves the reminders in store until stop is called, and opens a socket.
 func open(t *testing.T, store edgews.Store) (s *edgews.Socket, lists *edgews.Namespace, stop func()) {
 	t.Helper()
 	lists = newLists(store)
@@ -22,7 +22,7 @@ func open(t *testing.T, store edgews.Store) (s *edgews.Socket, lists *edgews.Nam
 		t.Fatal(err)
 	}
 	return s, lists, func() {
-		go receiveAll(s) // and answer the Close
+		go receiveAll(s) // and so answers the Close
 		server.Close()
 		lists.Shutdown(context.Background())
 	}
@@ -57,7 +57,7 @@ func TestReminders(t *testing.T) {
 	comes(t, s, "set", "later")
 	wish(t, s, `{"seconds": 0.3, "text": "soon"}`)
 	comes(t, s, "set", "soon")
-	if err := lists.Hibernate(t.Context(), lists.IDFromName("everybody")); err != nil {
+	if err := lists.Hibernate(t.Context(), lists.IDFromName("all")); err != nil {
 		t.Fatal(err)
 	}
 	if early := comes(t, s, "due", "soon"); early.At.After(time.Now()) {
@@ -65,7 +65,7 @@ func TestReminders(t *testing.T) {
 	}
 }
 
-// TestRestart: what is due while nobody serves comes later.
+// TestRestart: a reminder that becomes due while the server is down is sent later.
 func TestRestart(t *testing.T) {
 	store := edgews.NewMemoryStore()
 	s, _, stop := open(t, store)

@@ -1,5 +1,4 @@
-// Bill prints what a service with WebSockets would cost under the published price lists, or under one of your own, and
-// what hibernation saves.
+// Bill prints the cost of a service with WebSockets under a published or a custom price list, and the savings through hibernation.
 //
 //	go run ./examples/bill
 //	go run ./examples/bill -objects 20 -sockets 500 -hours 8 -messages 0.5 -handler 3ms
@@ -7,7 +6,7 @@
 //	go run ./examples/bill -example G4-2 -plan mine.json
 //	go run ./examples/bill -list
 //
-// A price list of your own is an edgews.Plan in JSON:
+// A custom price list is an edgews.Plan in JSON:
 //
 //	{
 //		"name": "Acme Chat",
@@ -44,7 +43,7 @@ func main() {
 	}
 }
 
-// run does what the arguments ask.
+// run runs the program with these arguments.
 func run(args []string, out io.Writer) error {
 	q, err := parse(args, out)
 	if err != nil {
@@ -68,7 +67,7 @@ func run(args []string, out io.Writer) error {
 	return nil
 }
 
-// describe says in words what is expected.
+// describe describes the expectation in words.
 func describe(e edgews.Expectation) string {
 	var parts []string
 	if e.Sockets > 0 {
@@ -116,10 +115,10 @@ func short(d time.Duration) string {
 	return s
 }
 
-// hibernates says whether hibernation makes a difference to what is expected.
+// hibernates reports whether hibernation makes a difference.
 func hibernates(e edgews.Expectation) bool { return e.Objects > 0 && e.Sockets > 0 && e.Active == 0 }
 
-// compare prints, beside each other, what it costs to stay awake and to hibernate.
+// compare prints the cost with and without hibernation in two columns.
 func compare(out io.Writer, p edgews.Plan, e edgews.Expectation) {
 	e.Hibernate = false
 	awake := p.Estimate(e)
@@ -153,7 +152,7 @@ func list(out io.Writer) error {
 	return w.Flush()
 }
 
-// plans are the price lists by the names that -plan takes.
+// plans are the price lists by their names for -plan.
 var plans = []struct {
 	name string
 	plan edgews.Plan
@@ -167,7 +166,7 @@ var plans = []struct {
 	{"active-connection-2021", edgews.ActiveConnection2021},
 }
 
-// planOf returns the plan of that name, or the one in the file of that name.
+// planOf returns the plan with that name, or reads it from the file with that name.
 func planOf(name string) (edgews.Plan, error) {
 	var names []string
 	for _, p := range plans {

@@ -22,7 +22,7 @@ func output(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// TestPublished checks that every published example comes out as it was printed, or that it is said why it does not.
+// TestPublished checks that the result of each published example is the published one, or that a note explains the difference.
 func TestPublished(t *testing.T) {
 	for _, e := range examples {
 		total := e.plan.Estimate(e.expect).Total.String()

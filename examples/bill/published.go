@@ -13,8 +13,8 @@ type example struct {
 	name, title string
 	plan        edgews.Plan
 	expect      edgews.Expectation
-	published   string // the sum as it was printed
-	note        string // why it is another one than ours
+	published   string // the published sum
+	note        string // the reason if it differs from the calculated one
 }
 
 const (
@@ -22,8 +22,8 @@ const (
 	handler = 10 * time.Millisecond
 )
 
-// The scenarios that were published again and again. How long a handler takes is only said of those that hibernate; for
-// the others it is taken to be as long, which does not change their sums.
+// The scenarios that were published repeatedly. The time of a handler is published only for those that hibernate. The others use the
+// same time, which does not change their sums.
 var (
 	http = edgews.Expectation{Days: 30, HTTPRequests: 1.5 * million, Active: million * time.Second}
 
@@ -45,7 +45,7 @@ const (
 	withoutTooMany     = " Its sum leaves out the 150,000 requests that open the connections, which is two cents."
 )
 
-// examples are by generation of the price list: G1 until 2023, G2 in early 2024, G3 from April 2024 and G4 from August
+// examples are named by generation of the price list: G1 until 2023, G2 in early 2024, G3 from April 2024 and G4 from August
 // 2026 for Durable Objects; W for Workers.
 var examples = []example{
 	{"G4-1", "HTTP requests, no sockets", edgews.DurableObjects, http, "$5.15", ""},

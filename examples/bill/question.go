@@ -14,7 +14,7 @@ import (
 	"github.com/edgews/edgews/examples/internal/start"
 )
 
-// question is what the arguments ask.
+// question has the values of the arguments.
 type question struct {
 	plan       edgews.Plan
 	expect     edgews.Expectation
@@ -22,7 +22,7 @@ type question struct {
 	list, json bool
 }
 
-// usual is what is expected if the arguments say nothing: the published example of hibernation.
+// usual is the expectation without arguments: the published example of hibernation.
 func usual() example {
 	for _, e := range examples {
 		if e.name == "G4-4" {
@@ -32,7 +32,7 @@ func usual() example {
 	panic("bill: example G4-4 is missing")
 }
 
-// counts and times are the flags that set a field of what is expected.
+// counts and times are the flags that set a field of the expectation.
 var (
 	counts = []struct {
 		name, usage string
@@ -57,7 +57,7 @@ var (
 	}
 )
 
-// parse begins with the example and then changes what other flags say, in whatever order they come.
+// parse starts with the example and then applies the other flags, independent of their order.
 func parse(args []string, out io.Writer) (question, error) {
 	var q question
 	var planName, exampleName string
@@ -85,7 +85,7 @@ func parse(args []string, out io.Writer) (question, error) {
 	return q, q.resolve(exampleName, planName, c)
 }
 
-// changes are what flags do to what is expected.
+// changes are the changes of the expectation by flags.
 type changes []func(*edgews.Expectation)
 
 func (c *changes) add(change func(*edgews.Expectation)) { *c = append(*c, change) }
@@ -128,7 +128,7 @@ func (c *changes) define(flags *flag.FlagSet) {
 	})
 }
 
-// resolve finds what is named. The published sum belongs to an example as it is.
+// resolve looks up the names. The published sum is printed only for an unchanged example.
 func (q *question) resolve(exampleName, planName string, c changes) (err error) {
 	base := usual()
 	if exampleName != "" {
@@ -154,7 +154,7 @@ func (q *question) resolve(exampleName, planName string, c changes) (err error) 
 	return nil
 }
 
-// hours reads a part of a day. All of it is the zero time, as in an Expectation.
+// hours parses a part of a day. A whole day is zero, as in an Expectation.
 func hours(text string) (time.Duration, error) {
 	h, ok := new(big.Rat).SetString(text)
 	if !ok || h.Sign() <= 0 || h.Cmp(big.NewRat(24, 1)) > 0 {
@@ -164,7 +164,7 @@ func hours(text string) (time.Duration, error) {
 	return time.Duration(new(big.Int).Quo(h.Num(), h.Denom()).Int64()), nil
 }
 
-// perMinute reads a rate, exactly: a third is one in three minutes.
+// perMinute parses an exact rate: 1/3 is one in three minutes.
 func perMinute(text string) (n int64, every time.Duration, err error) {
 	rate, ok := new(big.Rat).SetString(text)
 	if !ok || rate.Sign() < 0 || !rate.Num().IsInt64() || rate.Denom().Cmp(big.NewInt(math.MaxInt64/int64(time.Minute))) > 0 {

@@ -1,9 +1,9 @@
-// Chat is a server with chat rooms, and the page for them.
+// Chat is a server with chat rooms and a page for them.
 //
 //	go run ./examples/chat
 //
-// Then open the URL that it prints. Each room is an object: it hibernates when nobody talks, what was said is on disk, and
-// after a restart the pages come back to it by themselves.
+// Then open the URL that it prints. Each room is an object, which hibernates when it has no messages. Messages are on disk, and pages
+// reconnect after a restart.
 package main
 
 import (
@@ -52,7 +52,7 @@ func run(ctx context.Context, addr, data string) error {
 	rooms := newRooms(store)
 	server := &http.Server{Handler: handler(rooms), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Printf("Open %s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", url, data)
-	context.AfterFunc(ctx, func() { server.Close() }) // it does not know the sockets: those are the rooms'
+	context.AfterFunc(ctx, func() { server.Close() }) // it does not close the sockets, which belong to the rooms
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -61,8 +61,8 @@ func run(ctx context.Context, addr, data string) error {
 	return rooms.Shutdown(grace)
 }
 
-// newRooms returns the rooms in store. Who has lost the network is noticed within 15 s. Who does not read what is said is cut
-// off, comes back, and asks for what was missed.
+// newRooms returns the namespace of the rooms in store. A lost connection is noticed within 15 s. A page that does not read its messages
+// is disconnected; it reconnects and asks for the missed ones.
 func newRooms(store edgews.Store) *edgews.Namespace {
 	return edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{
 		KeepAlive: 10 * time.Second, KeepAliveTimeout: 5 * time.Second,
@@ -85,7 +85,7 @@ func handler(rooms *edgews.Namespace) http.Handler {
 		}
 		rooms.Get(id).ServeHTTP(w, r)
 	})
-	// A private room has an ID instead of a name. Who does not have the link does not find it.
+	// A private room has an ID instead of a name. It can be found only with the link.
 	mux.HandleFunc("POST /private", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/room/"+rooms.NewUniqueID().String(), http.StatusSeeOther)
 	})

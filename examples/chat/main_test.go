@@ -23,7 +23,7 @@ import (
 	"github.com/edgews/edgews/examples/internal/browser"
 )
 
-// serve serves rooms from memory.
+// serve starts a server with a memory store.
 func serve(t *testing.T) (url string, rooms *edgews.Namespace) {
 	rooms = newRooms(edgews.NewMemoryStore())
 	server := httptest.NewServer(handler(rooms))
@@ -34,13 +34,13 @@ func serve(t *testing.T) (url string, rooms *edgews.Namespace) {
 	return server.URL, rooms
 }
 
-// guest is somebody in a room.
+// guest is a user in a room.
 type guest struct {
 	t *testing.T
 	s *edgews.Socket
 }
 
-// heard is anything that the server sends.
+// heard is any message of the server.
 type heard struct {
 	said
 	Here   []string
@@ -56,7 +56,7 @@ func enter(t *testing.T, room, name string, after int) (guest, heard) {
 		t.Fatal(err)
 	}
 	g := guest{t, s}
-	t.Cleanup(g.leaves) // before the server ends, which would wait for an answer to its Close
+	t.Cleanup(g.leaves) // before the server ends, since it would wait for an answer to its Close
 	return g, g.hears("welcome")
 }
 
@@ -68,7 +68,7 @@ func (g guest) says(id, text string) {
 	}
 }
 
-// hears returns the next message, which has to be of that type.
+// hears returns the next message and checks its type.
 func (g guest) hears(what string) heard {
 	g.t.Helper()
 	got, err := edgews.ReceiveJSON[heard](g.t.Context(), g.s)
@@ -83,7 +83,7 @@ func (g guest) leaves() {
 	<-g.s.Done()
 }
 
-// ends receives until the server closes, and returns how. Who does not receive does not answer a Close at once.
+// ends receives until the server closes the socket, and returns the error. The answer to a Close is sent while the socket receives.
 func (g guest) ends() *edgews.CloseError {
 	g.t.Helper()
 	for {
@@ -125,7 +125,7 @@ func TestTalk(t *testing.T) {
 		got := g.hears("said")
 		equal(t, said{"said", 1, "a1", "Ann", "hello", got.At}, got.said)
 	}
-	ann.says("a1", "hello") // once more, after a connection that was lost
+	ann.says("a1", "hello") // again, as after a lost connection
 	equal(t, 1, ann.hears("said").N)
 
 	if err := rooms.Hibernate(t.Context(), rooms.IDFromName("lobby")); err != nil {
@@ -217,7 +217,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// process is the example as its users run it.
+// process is the example as a process of its own.
 type process struct {
 	t          *testing.T
 	path       string
@@ -263,7 +263,7 @@ func (p *process) start() {
 	p.t.Fatal("the server does not answer")
 }
 
-// kill ends the server without a goodbye.
+// kill kills the server.
 func (p *process) kill() {
 	if p.cmd != nil {
 		p.cmd.Process.Kill()
@@ -272,7 +272,7 @@ func (p *process) kill() {
 	}
 }
 
-// interrupt has the server stop.
+// interrupt makes the server stop.
 func (p *process) interrupt() {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -280,7 +280,7 @@ func (p *process) interrupt() {
 	}
 }
 
-// wait waits until the server has stopped, and well.
+// wait waits until the server has stopped, and checks that it did without an error.
 func (p *process) wait() {
 	p.t.Helper()
 	if err := p.cmd.Wait(); err != nil {
@@ -329,7 +329,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestBrowser has two pages talk to each other, and kills the server between.
+// TestBrowser sends messages between two pages, and kills the server in between.
 func TestBrowser(t *testing.T) {
 	first, second := browser.Start(t), browser.Start(t)
 	p := build(t)
@@ -345,7 +345,7 @@ func TestBrowser(t *testing.T) {
 
 	p.kill()
 	shows(t, first, "#state", "trying again")
-	say(t, first, "is anybody there?") // kept until there is
+	say(t, first, "is anybody there?") // kept until another user comes
 	p.start()
 	shows(t, first, "#state", "connected")
 	shows(t, second, "#state", "connected")
@@ -379,7 +379,7 @@ func say(t *testing.T, tab context.Context, text string) {
 	browser.Act(t, tab, browser.SetValue("#text", text), browser.Click("#send"))
 }
 
-// shows waits until an element says that.
+// shows waits until an element has that text.
 func shows(t *testing.T, tab context.Context, selector, text string) {
 	t.Helper()
 	quoted, _ := json.Marshal([]string{selector, text})
@@ -387,7 +387,7 @@ func shows(t *testing.T, tab context.Context, selector, text string) {
 		fmt.Sprintf(`(([where, what]) => document.querySelector(where).textContent.includes(what))(%s)`, quoted)))
 }
 
-// TestNarrowPage talks more than the server takes at once, on the screen of a telephone.
+// TestNarrowPage sends more messages than the server accepts at once, on the screen of a telephone.
 func TestNarrowPage(t *testing.T) {
 	tab, other := browser.Start(t), browser.Start(t)
 	p := build(t)
@@ -413,7 +413,7 @@ func TestNarrowPage(t *testing.T) {
 	shows(t, tab, "#here", "Emil")
 	fits(t, tab, "aside button, #count, #here li:first-child, #state, #text, #send")
 
-	// A message that comes while the page shows what was said before leaves it there.
+	// The page does not scroll for a message that arrives while it shows earlier ones.
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`(() => { document.getElementById("log").scrollTop = 0; return true; })()`))
 	say(t, other, "something new")
 	shows(t, tab, "#log", "something new")
@@ -427,7 +427,7 @@ func TestNarrowPage(t *testing.T) {
 	browser.Act(t, tab, browser.Click("#newer"))
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("newer").hidden`))
 
-	// Into a private room and back, the server away meanwhile.
+	// Into a private room and back while the server is down.
 	browser.Act(t, tab, browser.Click(".actions form button"))
 	within(t, tab, "/room/[0-9a-f]{64}")
 	p.kill()
@@ -439,11 +439,11 @@ func TestNarrowPage(t *testing.T) {
 	within(t, tab, "/room/lobby")
 }
 
-// within waits until the page of such a path is there, and connected.
+// within waits until a page with such a path is loaded and connected.
 func within(t *testing.T, tab context.Context, path string) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for { // a Poll would end with the page that is left
+	for { // a Poll would end with the old page
 		at, err := chromedp.Run(tab, chromedp.Evaluate[string](`location.pathname + " " + document.getElementById("state")?.textContent`))
 		if err == nil && regexp.MustCompile("^"+path+" connected$").MatchString(at) {
 			return
@@ -455,8 +455,8 @@ func within(t *testing.T, tab context.Context, path string) {
 	}
 }
 
-// fits checks that the page is not wider than the screen of 360 pixels, and that the elements are whole in it, each in one row
-// or two.
+// fits checks that the page is not wider than the screen of 360 pixels, and that the elements are completely visible, each in one or
+// two rows.
 func fits(t *testing.T, tab context.Context, selector string) {
 	t.Helper()
 	wrong, err := chromedp.Run(tab, chromedp.Evaluate[string](fmt.Sprintf(`(() => {
@@ -471,8 +471,8 @@ func fits(t *testing.T, tab context.Context, selector string) {
 	}
 }
 
-// TestFollowing checks that a page at the end of what was said stays there, also when it has less room for it, and that a page that
-// shows what was said before is told of what others say, not of what its own user does.
+// TestFollowing checks that a page that shows the last message still does so when the log gets smaller, and that a page that shows
+// earlier messages has a notice about new messages of others, and none about its own.
 func TestFollowing(t *testing.T) {
 	tab := browser.Start(t)
 	p := build(t)
@@ -508,7 +508,7 @@ func holds(t *testing.T, tab context.Context, what, condition string) {
 	}
 }
 
-// evaluates has the page do something that returns true.
+// evaluates runs an expression in the page, which must return true.
 func evaluates(t *testing.T, tab context.Context, script string) {
 	t.Helper()
 	if done, err := chromedp.Run(tab, chromedp.Evaluate[bool](script)); err != nil || !done {

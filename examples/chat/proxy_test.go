@@ -21,8 +21,8 @@ import (
 	"github.com/edgews/edgews/examples/internal/browser"
 )
 
-// The configurations of proxies that speak HTTP/2 with the browser. haproxy takes the WebSocket over HTTP/2 (RFC 8441) and hands it on over
-// HTTP/1.1, and refuses all else here; nginx does not take it there, so the browser opens another connection.
+// Configurations of proxies that use HTTP/2 with the browser. haproxy accepts the WebSocket over HTTP/2 (RFC 8441), forwards it over
+// HTTP/1.1, and refuses other requests for it here. nginx does not support that, so the browser opens another connection.
 const (
 	nginxConfig = `daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr;
 events {}
@@ -55,14 +55,14 @@ backend room
 `
 )
 
-// proxies are the programs, with the arguments that name the configuration.
+// proxies are the programs with their arguments for the configuration file.
 var proxies = []struct{ name, config, flag string }{
 	{"nginx", nginxConfig, "-c"},
 	{"haproxy", haproxyConfig, "-f"},
 }
 
-// A page that closes its socket normally sees a clean close, whatever is in between. A proxy passes the browser's Close on with the end of
-// its side of the connection right behind it.
+// A page that closes its socket sees a clean close with any proxy in between. A proxy forwards the browser's Close and right after it
+// the end of its side of the connection.
 func TestCloseThroughProxies(t *testing.T) {
 	for _, proxy := range proxies {
 		t.Run(proxy.name, func(t *testing.T) {
@@ -101,12 +101,12 @@ func TestCloseThroughProxies(t *testing.T) {
 	}
 }
 
-// programOrSkip finds a program. It has to be there in CI.
+// programOrSkip returns the path of a program. Without it the test is skipped, or fails in CI.
 func programOrSkip(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		path = "/usr/sbin/" + name // where Debian has it, and not everyone looks
+		path = "/usr/sbin/" + name // Debian's place, which is not always in PATH
 		_, err = os.Stat(path)
 	}
 	switch {
@@ -118,7 +118,7 @@ func programOrSkip(t *testing.T, name string) string {
 	return path
 }
 
-// startProxy starts a proxy before the server at backend, and returns its address.
+// startProxy starts a proxy for the server at backend, and returns its address.
 func startProxy(t *testing.T, path, flag, config, backend string) (front string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -134,7 +134,7 @@ func startProxy(t *testing.T, path, flag, config, backend string) (front string)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Process.Kill(); cmd.Wait() })
-	client := &http.Client{Transport: &http.Transport{ // the certificate is the test's own
+	client := &http.Client{Transport: &http.Transport{ // the certificate is self-signed
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 	}}
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -147,7 +147,7 @@ func startProxy(t *testing.T, path, flag, config, backend string) (front string)
 	return ""
 }
 
-// writeCertificate writes a key and a certificate for it, for this machine.
+// writeCertificate writes a key and a self-signed certificate for localhost.
 func writeCertificate(t *testing.T, path string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -16,25 +16,25 @@ import (
 )
 
 const (
-	kept             = 200         // messages of a room that are remembered
+	kept             = 200         // stored messages of a room
 	maxName, maxText = 32, 2000    // in characters
-	burst            = 5           // messages that a user may say at once
-	interval         = time.Second // … and then one in each
+	burst            = 5           // messages that a user may send at once
+	interval         = time.Second // per further message
 )
 
-// room is a chat room, an object of its own. It is in memory while somebody talks; ten seconds later only its sockets are,
-// each with a name attached, and what was said is in storage.
+// room is the object of a chat room. It hibernates ten seconds after the last message. Then only its sockets are in memory, each with a
+// name as attachment, and the messages are in storage.
 type room struct {
 	st      *edgews.State
 	history []said               // the same as in storage
-	free    map[string]time.Time // when a user's last messages are forgiven
+	free    map[string]time.Time // the time from which a user may send a full burst again
 }
 
-// said is a message, as it is sent and stored.
+// said is a message as it is sent and stored.
 type said struct {
 	Type string `json:"type"` // "said"
-	N    int    `json:"n"`    // counts up
-	ID   string `json:"id"`   // chosen by the page, which repeats what it is not sure to have said
+	N    int    `json:"n"`    // consecutive number
+	ID   string `json:"id"`   // chosen by the page, which repeats a message that was not confirmed
 	Name string `json:"name"`
 	Text string `json:"text"`
 	At   int64  `json:"at"` // milliseconds since 1970
@@ -52,11 +52,11 @@ func newRoom(ctx context.Context, st *edgews.State) (edgews.Object, error) {
 		}
 		r.history = append(r.history, m)
 	}
-	// So the page finds out whether anybody is there. It does not wake the room.
+	// The page uses it to check the connection. It does not wake the room.
 	return r, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
 }
 
-// ServeHTTP lets somebody in: /room/lobby/socket?name=Ann&after=17, where 17 is the last message that the page has.
+// ServeHTTP accepts a user: /room/lobby/socket?name=Ann&after=17, where 17 is the last message that the page has.
 func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	name := strings.Join(strings.Fields(req.FormValue("name")), " ")
 	if n := utf8.RuneCountInString(name); n == 0 || n > maxName || !utf8.ValidString(name) {
@@ -82,7 +82,7 @@ func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	edgews.SendJSON(s, map[string]any{"type": "welcome", "name": name, "here": r.here(), "missed": missed})
 }
 
-// here returns the names of those who are in the room.
+// here returns the names of the users in the room.
 func (r *room) here() (names []string) {
 	for _, s := range r.st.WebSockets() {
 		var name string
@@ -100,7 +100,7 @@ func (r *room) WebSocketClose(_ context.Context, s *edgews.Socket, _ edgews.Clos
 	return err
 }
 
-// WebSocketMessage is somebody who says something. The others hear it when it is safe on disk.
+// WebSocketMessage stores a message and sends it to all users. It is sent when it is on disk.
 func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgews.Message) error {
 	var m said
 	err := json.Unmarshal(msg.Data, &m)
@@ -108,7 +108,7 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgew
 		return s.Close(edgews.StatusUnsupportedData, "not what this page sends")
 	}
 	if i := slices.IndexFunc(r.history, func(old said) bool { return old.ID == m.ID }); i >= 0 {
-		return edgews.SendJSON(s, r.history[i]) // it was said, and the page did not hear it
+		return edgews.SendJSON(s, r.history[i]) // a repetition: the message is stored, and the page has not received it
 	}
 	if err := s.Attachment(&m.Name); err != nil {
 		return err
@@ -128,8 +128,8 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgew
 	return nil
 }
 
-// charge says how long a user has to wait before saying more. It need not be stored: a room that hibernates has been
-// quiet for long enough.
+// charge returns how long a user has to wait before the next message. It is not stored: a room hibernates only after a time in which all
+// waits have ended.
 func (r *room) charge(name string) (wait time.Duration) {
 	now := time.Now()
 	maps.DeleteFunc(r.free, func(_ string, at time.Time) bool { return at.Before(now) })
@@ -144,7 +144,7 @@ func (r *room) charge(name string) (wait time.Duration) {
 	return 0
 }
 
-// remember stores a message in place of the oldest. If that fails the room is constructed anew, from what is stored.
+// remember stores a message in place of the oldest one. If that fails, the room is constructed again from the stored messages.
 func (r *room) remember(ctx context.Context, m said, data []byte) error {
 	r.history = append(r.history, m)
 	r.history = r.history[max(0, len(r.history)-kept):]

@@ -1,4 +1,4 @@
-// Echo serves a page that tests a WebSocket, and the socket that the page talks to.
+// Echo serves a page that tests a WebSocket, and the WebSocket itself.
 //
 //	go run ./examples/echo
 //
@@ -55,13 +55,13 @@ func run(ctx context.Context, addr string) error {
 	case <-ctx.Done():
 	}
 
-	// Shutdown takes no more requests. It does not know the sockets: those are ours to close.
+	// Shutdown accepts no more requests. It does not close sockets, so this program does.
 	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(srv.Shutdown(grace), e.close(grace))
 }
 
-// echo answers every message with the same one. It knows its sockets, so that it can say goodbye to them.
+// echo sends each message back. It has a list of its sockets, so that it can close them.
 type echo struct {
 	mu      sync.Mutex
 	closed  bool                        // guarded by mu
@@ -89,15 +89,15 @@ func (e *echo) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer e.remove(s)
-	ctx := context.Background() // the request's context would do too: it lives as long as this handler
+	ctx := context.Background() // the request's context would be possible too: it ends with this handler
 	for msg, err := range s.Messages(ctx) {
 		if err != nil || s.Write(ctx, msg.Kind, msg.Data) != nil {
-			return // the socket has ended, and not with 1000 or 1001
+			return // the socket was closed with a code other than 1000 and 1001
 		}
 	}
 }
 
-// add takes a socket in. It returns false when the server is stopping.
+// add adds a socket to the list. It returns false if the server is stopping.
 func (e *echo) add(s *edgews.Socket) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,13 +117,13 @@ func (e *echo) remove(s *edgews.Socket) {
 	delete(e.sockets, s)
 }
 
-// close tells every socket that the server stops, and waits for their goodbyes.
+// close closes all sockets with 1001 and waits for the answers.
 func (e *echo) close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
 	var leaving []*edgews.Socket
 	for s := range e.sockets {
-		s.Accept() // one that its handler has not received from yet
+		s.Accept() // if its handler has not received from it yet
 		s.Close(edgews.StatusGoingAway, "server is stopping")
 		leaving = append(leaving, s)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	size = 12 // of the board, in fields each way
+	size = 12 // of the board, in fields per side
 	gems = 8
 )
 
@@ -25,18 +25,18 @@ type field struct {
 
 func anywhere() field { return field{rand.IntN(size), rand.IntN(size)} }
 
-// player is what is attached to a socket, and what the others see of it.
+// player is the attachment of a socket, which is also sent to the others.
 type player struct {
 	ID string `json:"id"`
 	field
 	Score int `json:"score"`
 }
 
-// game is a session: an object of its own.
+// game is the object of a session.
 type game struct {
 	st   *edgews.State
 	mux  edgews.Mux
-	gems []field // as they are in storage
+	gems []field // the same as in storage
 }
 
 func newGame(ctx context.Context, st *edgews.State) (edgews.Object, error) {
@@ -64,7 +64,7 @@ func (g *game) save(ctx context.Context) error {
 	return g.st.Storage().Put(ctx, "gems", data)
 }
 
-// ServeHTTP lets a player in.
+// ServeHTTP accepts a player.
 func (g *game) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, err := edgews.Upgrade(w, r, nil)
 	if err != nil {
@@ -81,7 +81,7 @@ func (g *game) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.broadcast("player", p)
 }
 
-// players returns those who are playing.
+// players returns the connected players.
 func (g *game) players() (all []player) {
 	for _, s := range g.st.WebSockets() {
 		var p player
@@ -92,7 +92,7 @@ func (g *game) players() (all []player) {
 	return all
 }
 
-// WebSocketMessage hands the message to move or leave, as its "type" says. Who sends something else is out of the game.
+// WebSocketMessage calls move or leave, according to the "type" of the message. It closes the connection on other messages.
 func (g *game) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
 	err := g.mux.Dispatch(ctx, s, m)
 	if err != nil {
@@ -140,7 +140,7 @@ func (g *game) leave(_ context.Context, s *edgews.Socket, _ struct{}) error {
 	return s.Close(edgews.StatusNormalClosure, "see you")
 }
 
-// broadcast tells all players something: {"type": "player", "player": …}.
+// broadcast sends a message to all players, for example {"type": "player", "player": {}}.
 func (g *game) broadcast(what string, v any) {
 	data, _ := json.Marshal(map[string]any{"type": what, what: v})
 	g.st.Broadcast(edgews.Prepare(edgews.Text, data))

@@ -1,9 +1,9 @@
-// Game is a server with game sessions, and the page to play on: whoever steps on a gem scores.
+// Game is a server with game sessions and a page to play on. A player who steps on a gem scores.
 //
 //	go run ./examples/game
 //
-// Then open the URL that it prints in two windows. Each session is an object, and between moves it hibernates: where the
-// players are and what they have scored is attached to their sockets, where the gems lie is in storage.
+// Then open the URL that it prints in two windows. Each session is an object, and hibernates between moves: the positions and scores
+// of the players are attachments of their sockets, the positions of the gems are in storage.
 package main
 
 import (

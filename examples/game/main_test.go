@@ -16,13 +16,13 @@ import (
 	"github.com/edgews/edgews/examples/internal/browser"
 )
 
-// seat is a player as the test has it.
+// seat is the test's end of a player's socket.
 type seat struct {
 	t *testing.T
 	s *edgews.Socket
 }
 
-// heard is anything that the server sends.
+// heard is any message of the server.
 type heard struct {
 	Type    string
 	You     string
@@ -50,7 +50,7 @@ func join(t *testing.T, url string) (seat, heard) {
 		t.Fatal(err)
 	}
 	p := seat{t, s}
-	t.Cleanup(func() { // before the server ends, which would wait for an answer to its Close
+	t.Cleanup(func() { // before the server ends, since it would wait for an answer to its Close
 		s.Close(edgews.StatusNormalClosure, "")
 		<-s.Done()
 	})
@@ -75,7 +75,7 @@ func (p seat) hears(what string) heard {
 	return got
 }
 
-// step makes one towards a field, and says whether it is there.
+// step makes one step towards a field, and reports whether the player is there.
 func (p seat) step(from, to field) (there bool) {
 	switch {
 	case from.X != to.X:
@@ -95,7 +95,7 @@ func sign(n int) int {
 	return 1
 }
 
-// TestGame has a player fetch a gem while the other looks on and the session hibernates at every step.
+// TestGame: a player fetches a gem, another one receives the moves, and the session hibernates after every step.
 func TestGame(t *testing.T) {
 	url, games := serve(t)
 	ann, _ := join(t, url)
@@ -132,7 +132,7 @@ func TestGame(t *testing.T) {
 		t.Error("the gem was not there")
 	}
 	ann.does(`{"type":"leave"}`)
-	for range ann.s.Messages(t.Context()) { // who does not receive does not answer a Close at once
+	for range ann.s.Messages(t.Context()) { // the answer to the Close is sent while the socket receives
 	}
 	if left := bob.hears("left").Left; left.ID != me.ID {
 		t.Errorf("%+v has left", left)
@@ -195,7 +195,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A touch of the board moves the player towards it, and what is drawn needs no font.
+// A touch of the board moves the player towards the field, and the gems are drawn without a font.
 func TestTouch(t *testing.T) {
 	url, _ := serve(t)
 	tab := browser.Start(t)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestAllocations pins what is allocated per message once buffers and pools are warm.
+// TestAllocations pins the allocations per message once buffers and pools are filled.
 func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("sync.Pool drops at random under the race detector")
@@ -35,13 +35,13 @@ func TestAllocations(t *testing.T) {
 		{"inflate", 0, func() { _, _ = d.Append(dst, payload, 1<<20) }},
 	} {
 		pin.do()
-		// The mean is rounded down, which forgives a collection that empties a pool.
+		// The mean is rounded down, so that a garbage collection that empties a pool does not matter.
 		assert.Equal(t, pin.want, testing.AllocsPerRun(200, pin.do), pin.name)
 	}
 }
 
-// feed is as many different messages as no history remembers.
-func feed(size int) [][]byte {
+// differentMessages returns messages that together are longer than any history.
+func differentMessages(size int) [][]byte {
 	r := seeded()
 	msgs := make([][]byte, 256)
 	for i := range msgs {
@@ -58,8 +58,8 @@ func BenchmarkCompress(b *testing.B) {
 	}
 }
 
-// BenchmarkLevels shows what each level makes of messages of 1 KiB, with the window that most peers have and with the one that
-// edgews as a server asks for.
+// BenchmarkLevels compresses messages of 1 KiB at each level, with the window of most peers and with the one that edgews as a
+// server asks for.
 func BenchmarkLevels(b *testing.B) {
 	for level := 1; level <= 9; level++ {
 		for _, s := range []setup{{level, 15, false}, {level, 15, true}, {level, 12, true}} {
@@ -69,7 +69,7 @@ func BenchmarkLevels(b *testing.B) {
 }
 
 func benchCompress(b *testing.B, size int, s setup) {
-	msgs := feed(size)
+	msgs := differentMessages(size)
 	var c Compressor
 	c.Init(s.level, s.bits, s.takeover)
 	var dst []byte
@@ -85,7 +85,7 @@ func benchCompress(b *testing.B, size int, s setup) {
 	}
 	b.ReportMetric(float64(packed)/float64(n*size), "ratio")
 	b.ReportMetric(float64(packed)/float64(n), "out-B")
-	b.ReportMetric(float64(c.Memory()), "held-B")
+	b.ReportMetric(float64(c.Memory()), "history-B")
 }
 
 func BenchmarkInflate(b *testing.B) {
@@ -98,7 +98,7 @@ func BenchmarkInflate(b *testing.B) {
 
 func benchInflate(b *testing.B, size int, s setup) {
 	var payloads [][]byte
-	for _, msg := range feed(size) {
+	for _, msg := range differentMessages(size) {
 		payloads = append(payloads, AppendStateless(nil, msg, 1, s.bits))
 	}
 	var d Decompressor
@@ -111,5 +111,5 @@ func benchInflate(b *testing.B, size int, s setup) {
 		dst, _ = d.Append(dst[:0], payloads[n%len(payloads)], 1<<20)
 		n++
 	}
-	b.ReportMetric(float64(d.Memory()), "held-B")
+	b.ReportMetric(float64(d.Memory()), "history-B")
 }

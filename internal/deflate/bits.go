@@ -4,57 +4,57 @@ import (
 	"encoding/binary"
 )
 
-// bitWriter appends bits to bytes, the first is the lowest (RFC 1951 §3.1.1). There has to be room: see reserve.
+// bitWriter packs bits into bytes, the first bit is the lowest (RFC 1951 §3.1.1). reserve must make room first.
 type bitWriter struct {
-	room Room
-	out  []byte // all the room there is
-	n    int    // bytes of out that are written
-	held uint64 // bits that are not
-	size uint   // of held
+	grower   Grower
+	out      []byte // with its length extended to its capacity
+	n        int    // written bytes of out
+	bitBuf   uint64 // bits that are not written yet
+	bitCount uint   // valid bits in bitBuf
 }
 
-// reserve makes room for so many bits, and slack behind them.
+// reserve makes room for size bits and flushSlack.
 func (w *bitWriter) reserve(size int) {
-	if size = (int(w.size)+size+7)/8 + slack; size > len(w.out)-w.n {
-		w.out = w.room.Grow(w.out[:w.n], size)
+	if size = (int(w.bitCount)+size+7)/8 + flushSlack; size > len(w.out)-w.n {
+		w.out = w.grower.Grow(w.out[:w.n], size)
 		w.out = w.out[:cap(w.out)]
 	}
 }
 
-// slack is how many bytes a flush may write behind the last one.
-const slack = 8
+// flushSlack is the number of bytes that flush may write beyond the last complete one.
+const flushSlack = 8
 
-// put adds the count lowest bits of v, which has no others. At most 56 bits may be added between two flushes.
+// put adds the lowest count bits of v. Its higher bits must be 0. At most 56 bits may be added between two flushes.
 func (w *bitWriter) put(v uint64, count uint) {
-	w.held |= v << (w.size & 63)
-	w.size += count
+	w.bitBuf |= v << (w.bitCount & 63)
+	w.bitCount += count
 }
 
-// flush leaves less than 8 bits.
+// flush writes all complete bytes. Fewer than 8 bits remain in bitBuf.
 func (w *bitWriter) flush() {
-	binary.LittleEndian.PutUint64(w.out[w.n:], w.held)
-	w.n += int(w.size >> 3)
-	w.held >>= w.size & 56
-	w.size &= 7
+	binary.LittleEndian.PutUint64(w.out[w.n:], w.bitBuf)
+	w.n += int(w.bitCount >> 3)
+	w.bitBuf >>= w.bitCount & 56
+	w.bitCount &= 7
 }
 
-// align goes to the next byte.
+// align adds zeros up to the next byte boundary.
 func (w *bitWriter) align() {
-	w.size = (w.size + 7) &^ 7
+	w.bitCount = (w.bitCount + 7) &^ 7
 	w.flush()
 }
 
 // open begins to append to dst.
-func (w *bitWriter) open(room Room, dst []byte) {
-	*w = bitWriter{room: room, out: dst[:cap(dst)], n: len(dst)}
+func (w *bitWriter) open(g Grower, dst []byte) {
+	*w = bitWriter{grower: g, out: dst[:cap(dst)], n: len(dst)}
 }
 
-// close returns what open was given with what was appended, and lets go of it.
+// close returns the slice that open was given, with everything that was appended, and drops its references.
 func (w *bitWriter) close() []byte {
 	dst := w.out[:w.n]
-	w.out, w.room = nil, nil
+	w.out, w.grower = nil, nil
 	return dst
 }
 
-// append adds p, when nothing is held.
+// append adds the bytes of p. bitBuf must be empty.
 func (w *bitWriter) append(p []byte) { w.n += copy(w.out[w.n:], p) }

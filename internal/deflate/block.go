@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 )
 
-// maxBlock is how many bytes of a text are one block, with codes of its own.
+// maxBlock is the largest block, in bytes of plaintext. Each block has codes of its own.
 const maxBlock = 32 << 10
 
-// The types of a block (RFC 1951 §3.2.3), as they are in its header. None is final.
+// Headers of blocks by type, without the final bit (RFC 1951 §3.2.3). blockBits is their size in bits.
 const (
 	storedBlock  = 0 << 1
 	fixedBlock   = 1 << 1
@@ -15,50 +15,50 @@ const (
 	blockBits    = 3
 )
 
-// syncMark ends a sync flush, behind the header of a stored block.
+// syncMark ends a sync flush. The header of a stored block comes before it.
 const syncMark = "\x00\x00\xff\xff"
 
 // blockWriter writes blocks.
 type blockWriter struct {
 	bitWriter
-	counts
-	coder    coder
-	dynamic  codes
-	preamble preamble
+	symbolCounts
+	huffman huffmanCoder
+	dynamic codes
+	header  dynamicHeader
 }
 
-// codes are those of one block.
+// codes are the Huffman codes of one block.
 type codes struct {
-	literals  [numLiterals]codeword // of literals, the end of the block, and lengths
+	literals  [numLiterals]codeword // literals, the end of the block, and lengths
 	distances [numDistances]codeword
 }
 
-// block writes text, of which p is the parse, in the way that takes the fewest bits.
+// block writes text, of which p is the parse, as the block type that takes the fewest bits.
 func (w *blockWriter) block(text []byte, p parse) {
-	w.tally(p)
-	stored := blockBits + 7 + 32 + 8*len(text) // at most: it begins on a byte
-	simple, own := w.estimate()
-	size := min(stored, simple)
-	if own < size {
+	w.countSymbols(p)
+	stored := blockBits + 7 + 32 + 8*len(text) // at most: up to 7 bits align it
+	fixedSize, dynamicSize := w.estimate()
+	size := min(stored, fixedSize)
+	if dynamicSize < size {
 		size = min(size, w.plan())
 	}
 	w.reserve(size)
 	switch size {
 	case stored:
 		w.stored(text)
-	case simple:
+	case fixedSize:
 		w.put(fixedBlock, blockBits)
 		w.body(p, fixed)
 	default:
 		w.put(dynamicBlock, blockBits)
-		w.preamble.write(&w.bitWriter)
+		w.header.write(&w.bitWriter)
 		w.body(p, &w.dynamic)
 	}
 }
 
-// plan makes codes for what was counted and returns the bits of the block with them.
+// plan makes codes for the counted symbols and returns the size of the block with them in bits.
 func (w *blockWriter) plan() int {
-	return blockBits + w.extra + w.preamble.plan(&w.coder, &w.dynamic, &w.counts)
+	return blockBits + w.extra + w.header.plan(&w.huffman, &w.dynamic, &w.symbolCounts)
 }
 
 func (w *blockWriter) stored(text []byte) {
@@ -69,7 +69,7 @@ func (w *blockWriter) stored(text []byte) {
 	w.append(text)
 }
 
-// sync makes all of what was written readable for the peer: an empty stored block.
+// sync writes a sync flush, an empty stored block: the peer can then decode everything that was written.
 func (w *blockWriter) sync() {
 	w.reserve(blockBits + 7 + 8*len(syncMark))
 	w.put(storedBlock, blockBits)
@@ -77,46 +77,46 @@ func (w *blockWriter) sync() {
 	w.append([]byte(syncMark))
 }
 
-// body writes the symbols of a block. It keeps its own account of the bits, in registers.
+// body writes the symbols of a block. It works on copies of the writer's fields, which stay in registers.
 func (w *blockWriter) body(p parse, c *codes) {
-	out, n, held, size := w.out, w.n, w.held, w.size
+	out, n, bitBuf, bitCount := w.out, w.n, w.bitBuf, w.bitCount
 	rest := p.literals
 	for _, s := range p.sequences {
 		literals := rest[:s.literals]
 		rest = rest[s.literals:]
 		for len(literals) >= 4 {
-			held, size = put(held, size, c.literals[literals[0]])
-			held, size = put(held, size, c.literals[literals[1]])
-			held, size = put(held, size, c.literals[literals[2]])
-			held, size = put(held, size, c.literals[literals[3]])
+			bitBuf, bitCount = put(bitBuf, bitCount, c.literals[literals[0]])
+			bitBuf, bitCount = put(bitBuf, bitCount, c.literals[literals[1]])
+			bitBuf, bitCount = put(bitBuf, bitCount, c.literals[literals[2]])
+			bitBuf, bitCount = put(bitBuf, bitCount, c.literals[literals[3]])
 			literals = literals[4:]
-			binary.LittleEndian.PutUint64(out[n:], held)
-			n, held, size = n+int(size>>3), held>>(size&56), size&7
+			binary.LittleEndian.PutUint64(out[n:], bitBuf)
+			n, bitBuf, bitCount = n+int(bitCount>>3), bitBuf>>(bitCount&56), bitCount&7
 		}
 		for _, literal := range literals {
-			held, size = put(held, size, c.literals[literal])
+			bitBuf, bitCount = put(bitBuf, bitCount, c.literals[literal])
 		}
-		binary.LittleEndian.PutUint64(out[n:], held)
-		n, held, size = n+int(size>>3), held>>(size&56), size&7
+		binary.LittleEndian.PutUint64(out[n:], bitBuf)
+		n, bitBuf, bitCount = n+int(bitCount>>3), bitBuf>>(bitCount&56), bitCount&7
 		if s.length == 0 {
 			break
 		}
 		length := lengthSymbols[uint8(s.length-3)]
-		held, size = put(held, size, c.literals[endOfBlock+1+int(length)])
-		held |= uint64(s.length-lengthBase[length]) << (size & 63)
-		size += uint(lengthExtra[length])
+		bitBuf, bitCount = put(bitBuf, bitCount, c.literals[endOfBlock+1+int(length)])
+		bitBuf |= uint64(s.length-lengthBase[length]) << (bitCount & 63)
+		bitCount += uint(lengthExtra[length])
 		distance, extra := distanceSymbol(s.distance)
-		held, size = put(held, size, c.distances[distance])
-		held |= uint64(s.distance&(1<<extra-1)) << (size & 63)
-		size += extra
-		binary.LittleEndian.PutUint64(out[n:], held)
-		n, held, size = n+int(size>>3), held>>(size&56), size&7
+		bitBuf, bitCount = put(bitBuf, bitCount, c.distances[distance])
+		bitBuf |= uint64(s.distance&(1<<extra-1)) << (bitCount & 63)
+		bitCount += extra
+		binary.LittleEndian.PutUint64(out[n:], bitBuf)
+		n, bitBuf, bitCount = n+int(bitCount>>3), bitBuf>>(bitCount&56), bitCount&7
 	}
-	w.n, w.held, w.size = n, held, size
+	w.n, w.bitBuf, w.bitCount = n, bitBuf, bitCount
 	w.put(c.literals[endOfBlock].bits(), c.literals[endOfBlock].len())
 	w.flush()
 }
 
-func put(held uint64, size uint, c codeword) (uint64, uint) {
-	return held | c.bits()<<(size&63), size + c.len()
+func put(bitBuf uint64, bitCount uint, c codeword) (uint64, uint) {
+	return bitBuf | c.bits()<<(bitCount&63), bitCount + c.len()
 }

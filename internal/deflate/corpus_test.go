@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// corpus makes messages of one kind, size by size.
+// corpus makes messages of one kind and any size.
 type corpus struct {
 	name    string
 	message func(r *rand.Rand, size int) []byte

@@ -2,38 +2,38 @@ package deflate
 
 import "encoding/binary"
 
-// symbols decodes a block to its end.
+// symbols decodes the symbols of a block up to its end.
 //
-// This is the loop that inflating is about, hence its length: what it needs of f is in registers, and what is
-// rare is left to others, who need it in f. It holds the 48 bits of a match before each symbol: to ask whether
-// they are needed costs as much.
+// Inflating spends most of its time in this loop, hence its length: the fields of f are in registers, and are written back
+// only for the calls in rare cases. It reads the 48 bits that a match may need before each symbol, since a check whether they are
+// needed costs as much.
 func (f *inflater) symbols(literals, distances *table) error {
-	payload, at, held, size := f.payload, f.at, f.held, f.size
+	payload, at, bitBuf, bitCount := f.payload, f.at, f.bitBuf, f.bitCount
 	out, n := f.out, f.n
 	literalMask, distanceMask := uint64(1)<<literals.bits-1, uint64(1)<<distances.bits-1
 	for {
 		if at <= len(payload)-8 {
-			// The bits beyond size will be read again: as they are the same, that does no harm.
-			held |= load64(payload, at) << (size & 63)
-			at += int(63-size) >> 3
-			size |= 56
+			// The bits beyond bitCount are read again later, with the same values.
+			bitBuf |= load64(payload, at) << (bitCount & 63)
+			at += int(63-bitCount) >> 3
+			bitCount |= 56
 		} else {
-			f.at, f.held, f.size = at, held, size
+			f.at, f.bitBuf, f.bitCount = at, bitBuf, bitCount
 			if f.refill(); f.spent() {
 				return errTruncated
 			}
-			at, held, size = f.at, f.held, f.size
+			at, bitBuf, bitCount = f.at, f.bitBuf, f.bitCount
 		}
 
-		e := literals.entries[held&literalMask]
+		e := literals.entries[bitBuf&literalMask]
 		if e&isSecond != 0 {
-			held, size = held>>e.len(), size-e.len()
-			e = literals.entries[uint64(e.value())+held&(1<<e.extra()-1)]
+			bitBuf, bitCount = bitBuf>>e.len(), bitCount-e.len()
+			e = literals.entries[uint64(e.value())+bitBuf&(1<<e.extra()-1)]
 		}
-		held, size = held>>e.len(), size-e.len()
+		bitBuf, bitCount = bitBuf>>e.len(), bitCount-e.len()
 		if e&isLiteral != 0 {
 			if n == len(out) {
-				f.at, f.held, f.size, f.n = at, held, size, n
+				f.at, f.bitBuf, f.bitCount, f.n = at, bitBuf, bitCount, n
 				if err := f.grow(1); err != nil {
 					return err
 				}
@@ -44,30 +44,30 @@ func (f *inflater) symbols(literals, distances *table) error {
 			continue
 		}
 		if e&isSpecial != 0 {
-			f.at, f.held, f.size, f.n = at, held, size, n
+			f.at, f.bitBuf, f.bitCount, f.n = at, bitBuf, bitCount, n
 			if e&isEnd == 0 {
 				return errCodeword
 			}
 			return nil
 		}
-		length := int(e.value()) + int(held&(1<<e.extra()-1))
-		held, size = held>>e.extra(), size-e.extra()
+		length := int(e.value()) + int(bitBuf&(1<<e.extra()-1))
+		bitBuf, bitCount = bitBuf>>e.extra(), bitCount-e.extra()
 
-		e = distances.entries[held&distanceMask]
+		e = distances.entries[bitBuf&distanceMask]
 		if e&isSecond != 0 {
-			held, size = held>>e.len(), size-e.len()
-			e = distances.entries[uint64(e.value())+held&(1<<e.extra()-1)]
+			bitBuf, bitCount = bitBuf>>e.len(), bitCount-e.len()
+			e = distances.entries[uint64(e.value())+bitBuf&(1<<e.extra()-1)]
 		}
-		held, size = held>>e.len(), size-e.len()
+		bitBuf, bitCount = bitBuf>>e.len(), bitCount-e.len()
 		if e&isSpecial != 0 {
-			f.at, f.held, f.size = at, held, size
+			f.at, f.bitBuf, f.bitCount = at, bitBuf, bitCount
 			return errCodeword
 		}
-		distance := int(e.value()) + int(held&(1<<e.extra()-1))
-		held, size = held>>e.extra(), size-e.extra()
+		distance := int(e.value()) + int(bitBuf&(1<<e.extra()-1))
+		bitBuf, bitCount = bitBuf>>e.extra(), bitCount-e.extra()
 
 		if length > len(out)-n {
-			f.at, f.held, f.size, f.n = at, held, size, n
+			f.at, f.bitBuf, f.bitCount, f.n = at, bitBuf, bitCount, n
 			if err := f.grow(length); err != nil {
 				return err
 			}
@@ -75,8 +75,8 @@ func (f *inflater) symbols(literals, distances *table) error {
 		}
 		switch {
 		case distance > n-f.start:
-			f.at, f.held, f.size, f.n = at, held, size, n
-			if !f.recall(distance, length) {
+			f.at, f.bitBuf, f.bitCount, f.n = at, bitBuf, bitCount, n
+			if !f.copyFromHistory(distance, length) {
 				return errDistance
 			}
 		case distance >= 8 && length <= len(out)-n-8:
@@ -90,15 +90,15 @@ func (f *inflater) symbols(literals, distances *table) error {
 	}
 }
 
-// repeat fills p with its first n bytes, again and again.
+// repeat fills p with repetitions of its first n bytes.
 func repeat(p []byte, n int) {
 	for n < len(p) {
 		n += copy(p[n:], p[:n])
 	}
 }
 
-// recall copies a match that begins in the history.
-func (f *inflater) recall(distance, length int) bool {
+// copyFromHistory copies a match that begins in the history. It returns false if the match begins before it.
+func (f *inflater) copyFromHistory(distance, length int) bool {
 	back := distance - (f.n - f.start) // from the end of the history
 	if back > len(f.hist) {
 		return false

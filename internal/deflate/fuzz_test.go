@@ -24,7 +24,7 @@ func klauspost(payload, hist []byte) ([]byte, error) {
 	return io.ReadAll(fast.NewReaderDict(io.MultiReader(bytes.NewReader(payload), bytes.NewReader([]byte(epilogue))), hist))
 }
 
-// cut makes messages of data: each byte says how much of what follows is one, repeated how often.
+// cut makes messages of data: each byte says how many of the next bytes are a message, and how often they are repeated.
 func cut(data []byte) (msgs [][]byte) {
 	for len(data) > 0 && len(msgs) < 50 {
 		size, times := int(data[0])*int(data[0])/40, 1
@@ -63,7 +63,7 @@ func FuzzCompress(f *testing.F) {
 	})
 }
 
-// FuzzOthersAgree inflates anything, and expects what the standard library and klauspost/compress make of it: the message, or
+// FuzzOthersAgree inflates arbitrary bytes and expects the result of the standard library and of klauspost/compress: the same message, or
 // an error.
 func FuzzOthersAgree(f *testing.F) {
 	r := seeded()
@@ -77,17 +77,17 @@ func FuzzOthersAgree(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload, hist []byte) {
 		if len(payload) == 0 {
-			return // which is a message for us
+			return // an empty payload is accepted as an empty message
 		}
 		hist = history(hist).last(1 << 15)
 		var d Decompressor
 		d.Init(15, true)
-		d.hist.roll(hist, 1<<15)
+		d.hist.add(hist, 1<<15)
 		got, err := d.Append(nil, payload, -1)
 		for name, inflate := range map[string]func(payload, hist []byte) ([]byte, error){"stdlib": stdlib, "klauspost": klauspost} {
 			want, wantErr := inflate(payload, hist)
 			if err == nil {
-				// What follows a final block, the others do not look at.
+				// The other inflaters do not read beyond a final block.
 				require.NoError(t, wantErr, name)
 				require.True(t, bytes.HasPrefix(got, want), "inflated differs from %s", name)
 				continue

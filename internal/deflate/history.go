@@ -1,11 +1,11 @@
 package deflate
 
-// history is the end of the plaintext that went by in compressed messages: what the next message may refer to.
-// It starts with no memory and grows with what it is given.
+// history is the end of the plaintext of earlier compressed messages, which the next message may refer to. It starts without memory
+// and grows as needed.
 type history []byte
 
-// roll appends p and keeps the last size bytes.
-func (h *history) roll(p []byte, size int) {
+// add appends p and keeps the last size bytes.
+func (h *history) add(p []byte, size int) {
 	p = p[max(0, len(p)-size):]
 	keep := min(len(*h), size-len(p))
 	h.reserve(keep+len(p), size)
@@ -13,7 +13,7 @@ func (h *history) roll(p []byte, size int) {
 	*h = append((*h)[:keep], p...)
 }
 
-// reserve makes room for n bytes, doubling up to size and not a byte beyond.
+// reserve grows the capacity to at least n bytes. It doubles it, but not beyond size.
 func (h *history) reserve(n, size int) {
 	if n > cap(*h) {
 		grown := make([]byte, len(*h), max(n, min(2*cap(*h), size)))
@@ -22,5 +22,5 @@ func (h *history) reserve(n, size int) {
 	}
 }
 
-// last returns the last n bytes, or all there are.
+// last returns the last n bytes, or all if there are fewer.
 func (h history) last(n int) []byte { return h[max(0, len(h)-n):] }

@@ -2,8 +2,8 @@ package deflate
 
 import "math/bits"
 
-// The alphabets of RFC 1951 §3.2.5 and §3.2.7, and the longest codes that we make for them. Four literals or
-// one match fit the 64 bits of a bitWriter with up to 7 that are left there.
+// The sizes of the alphabets of RFC 1951 §3.2.5 and §3.2.7, and the longest codewords that are made for them. Four literals, or
+// one match, fit into the 64 bits of a bitWriter that still has up to 7 bits.
 const (
 	numLiterals  = 286
 	numDistances = 30
@@ -16,43 +16,43 @@ const (
 	endOfBlock = 256
 )
 
-// codeword is one of a Huffman code: the bits, reversed for the wire, and above them their number.
+// codeword is a codeword of a Huffman code: its bits in the order of the wire, and above bit 16 their number.
 type codeword uint32
 
 func (c codeword) bits() uint64 { return uint64(c & 0xffff) }
 func (c codeword) len() uint    { return uint(c >> 16) }
 
-// coder makes Huffman codes for the symbols that occur, which are the leaves of a tree.
-type coder struct {
-	leaves [numLiterals]uint32 // by symbol
-	sorted [numLiterals]uint32 // the rarest first
-	spare  [numLiterals]uint32
-	weight [2 * numLiterals]uint32
-	parent [2 * numLiterals]uint16
-	number [16]uint16 // of codewords of each length
+// huffmanCoder makes Huffman codes for the symbols that occur, which are the leaves of a tree.
+type huffmanCoder struct {
+	leaves   [numLiterals]uint32 // by symbol
+	sorted   [numLiterals]uint32 // by count, the rarest first
+	unsorted [numLiterals]uint32
+	weight   [2 * numLiterals]uint32
+	parent   [2 * numLiterals]uint16
+	number   [16]uint16 // of codewords of each length
 }
 
-// A leaf is a symbol, and above it how often it occurs.
+// A leaf is a symbol, and above symbolBits its count.
 const symbolBits = 9
 
 func symbolOf(leaf uint32) uint32 { return leaf & (1<<symbolBits - 1) }
 func countOf(leaf uint32) uint32  { return leaf >> symbolBits }
 
-// code makes a code for the symbols that occur, so that all of them together take few bits: their number is
-// returned. lens gets the lengths, 0 for symbols that do not occur, and words the codewords of the others.
-func (c *coder) code(words []codeword, lens []uint8, counts []uint16, limit int) (size int) {
-	n, most := c.gather(counts)
+// code makes a code for the symbols that occur and returns the size of all of them in bits. It sets lens to the lengths of the
+// codewords, 0 for symbols that do not occur, and words to the codewords of the others.
+func (c *huffmanCoder) code(words []codeword, lens []uint8, counts []uint16, limit int) (size int) {
+	n, most := c.collectLeaves(counts)
 	clear(lens)
 	switch {
 	case n == 0:
 		return 0
 	case n == 1:
-		// The only one has a codeword too.
+		// A single symbol has a codeword of one bit.
 		c.number = [16]uint16{1: 1}
 		c.sorted[0] = c.leaves[0]
 	default:
 		c.sort(n, most)
-		c.grow(n, limit)
+		c.buildTree(n, limit)
 	}
 	leaves := c.sorted[:n]
 	for length := limit; length > 0; length-- {
@@ -66,8 +66,8 @@ func (c *coder) code(words []codeword, lens []uint8, counts []uint16, limit int)
 	return size
 }
 
-// gather collects the symbols that occur.
-func (c *coder) gather(counts []uint16) (n int, most uint32) {
+// collectLeaves collects the symbols that occur, and returns their number and the largest count.
+func (c *huffmanCoder) collectLeaves(counts []uint16) (n int, most uint32) {
 	for symbol, count := range counts[:min(len(counts), numLiterals)] {
 		c.leaves[n] = uint32(count)<<symbolBits | uint32(symbol)
 		n += int(uint32(count)+0xffff) >> 16 // 1 unless count is 0
@@ -76,17 +76,17 @@ func (c *coder) gather(counts []uint16) (n int, most uint32) {
 	return n, most
 }
 
-// sort orders the symbols by count and then by symbol: a radix sort.
-func (c *coder) sort(n int, most uint32) {
+// sort sorts the leaves by count and then by symbol with a radix sort.
+func (c *huffmanCoder) sort(n int, most uint32) {
 	if most < 256 {
 		radix(c.sorted[:n], c.leaves[:n], symbolBits, int(most)+1)
 		return
 	}
-	radix(c.spare[:n], c.leaves[:n], symbolBits, 256)
-	radix(c.sorted[:n], c.spare[:n], symbolBits+8, int(most>>8)+1)
+	radix(c.unsorted[:n], c.leaves[:n], symbolBits, 256)
+	radix(c.sorted[:n], c.unsorted[:n], symbolBits+8, int(most>>8)+1)
 }
 
-// radix sorts from into to by the 8 bits above shift, which are less than buckets.
+// radix sorts from into to by the 8 bits above shift, whose value must be less than buckets.
 func radix(to, from []uint32, shift, buckets int) {
 	var at [256]uint16
 	for _, v := range from {
@@ -103,10 +103,10 @@ func radix(to, from []uint32, shift, buckets int) {
 	}
 }
 
-// grow builds Huffman's tree over the n sorted symbols and counts the leaves at each depth. The nodes are the
-// leaves and behind them the inner ones, in the order in which they are made, which is also that of their
-// weights: the next two nodes to join are always at the front of one of the two queues.
-func (c *coder) grow(n, limit int) {
+// buildTree builds Huffman's tree over the n sorted leaves and counts the leaves at each depth. The nodes are the leaves and
+// then the inner nodes in the order in which they are made, which is also the order of their weights. So the next two nodes to
+// join are always at the front of one of these two queues.
+func (c *huffmanCoder) buildTree(n, limit int) {
 	for i, leaf := range c.sorted[:n] {
 		c.weight[i] = countOf(leaf)
 	}
@@ -135,12 +135,12 @@ func (c *coder) grow(n, limit int) {
 			c.number[min(int(depth[node]), limit)]++
 		}
 	}
-	c.prune(limit)
+	c.limitLengths(limit)
 }
 
-// prune makes a complete code of one whose leaves below limit were lifted up to it: as long as they are too
-// many there, one takes a place beside a shorter code, which moves down a level.
-func (c *coder) prune(limit int) {
+// limitLengths makes a complete code after leaves deeper than limit were moved up to it. While there are too many codewords, it
+// replaces one of a shorter length by two of the next length, the second of which is for a leaf at limit.
+func (c *huffmanCoder) limitLengths(limit int) {
 	total := 0
 	for length, number := range c.number[:limit+1] {
 		total += int(number) << (limit - length)
@@ -156,7 +156,7 @@ func (c *coder) prune(limit int) {
 	}
 }
 
-// assign makes codewords of lens for the symbols of leaves (RFC 1951 §3.2.2). number has how many have each length.
+// assign makes codewords of the lengths lens for the symbols of leaves (RFC 1951 §3.2.2). number is the count of each length.
 func assign(words []codeword, leaves []uint32, lens []uint8, number *[16]uint16) {
 	var next [16]uint16
 	for length := 1; length < 15; length++ {

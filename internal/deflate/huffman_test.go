@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// naiveBits returns how many bits the best prefix code takes: the sum of all inner nodes of Huffman's tree.
+// naiveBits returns the size of all symbols in bits with the best prefix code: the sum of all inner nodes of Huffman's tree.
 func naiveBits(counts []uint16) (bits int) {
 	var nodes []int
 	for _, n := range counts {
@@ -32,7 +32,7 @@ func TestCodesAreTheBest(t *testing.T) {
 	r := seeded()
 	for range 500 {
 		counts := make([]uint16, 1+r.IntN(numLiterals))
-		most := 1 + r.IntN(1<<r.IntN(9)) // so few that no codeword gets too long
+		most := 1 + r.IntN(1<<r.IntN(9)) // few enough that no codeword gets too long
 		for i := range counts {
 			counts[i] = uint16(r.IntN(most+1) * r.IntN(2))
 		}
@@ -61,11 +61,11 @@ func TestCodesKeepToTheirLimit(t *testing.T) {
 	checkCode(t, make([]uint16, 30), maxDistanceBits, true)
 }
 
-// checkCode makes a code and expects that each symbol that occurs has a codeword, that they are all there can be,
-// and that they decode; and no better code, where that is so.
+// checkCode makes a code and checks that each symbol that occurs has a codeword, that the code is complete, and that it decodes. If
+// best is set, it also checks that no code is shorter.
 func checkCode(t *testing.T, counts []uint16, limit int, best bool) {
 	t.Helper()
-	var c coder
+	var c huffmanCoder
 	lens, words := make([]uint8, len(counts)), make([]codeword, len(counts))
 	size := c.code(words, lens, counts, limit)
 	wide, total := make([]int, len(lens)), 0
@@ -89,7 +89,7 @@ func checkCode(t *testing.T, counts []uint16, limit int, best bool) {
 	}
 }
 
-// TestTables builds tables from lengths that are a code and from such that are none, and decodes all there is.
+// TestTables builds tables from valid and invalid lengths, and decodes all codewords.
 func TestTables(t *testing.T) {
 	r := seeded()
 	f := newInflater()
@@ -103,8 +103,8 @@ func TestTables(t *testing.T) {
 		for i := range counts {
 			counts[i] = uint16(r.IntN(1<<r.IntN(15)) * r.IntN(2))
 		}
-		new(coder).code(make([]codeword, len(lens)), lens, counts, limit)
-		if i%5 == 0 { // not a code any more, mostly
+		new(huffmanCoder).code(make([]codeword, len(lens)), lens, counts, limit)
+		if i%5 == 0 { // usually not a code any more
 			lens[r.IntN(len(lens))] = uint8(r.IntN(16))
 		}
 		ok := f.literals.build(lens, literalEntries[:], literalTableBits)

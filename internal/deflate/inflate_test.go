@@ -146,7 +146,7 @@ func TestLimitHoldsAcrossFinalBlocks(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestBomb: 64 MiB in 64 KiB must not take more memory than the limit and a little.
+// TestBomb inflates 64 KiB to 64 MiB. It must not take much more memory than the limit.
 func TestBomb(t *testing.T) {
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, 9)
@@ -163,33 +163,33 @@ func TestBomb(t *testing.T) {
 	assert.Zero(t, d.Memory())
 }
 
-// TestReleaseLetsGo: what is pooled refers to no message.
-func TestReleaseLetsGo(t *testing.T) {
+// TestReleaseDropsReferences: pooled state refers to no message.
+func TestReleaseDropsReferences(t *testing.T) {
 	f := newInflater()
-	f.payload, f.hist, f.room = AppendStateless(nil, []byte("payload"), 1, 15), []byte("history"), heap{}
+	f.payload, f.hist, f.grower = AppendStateless(nil, []byte("payload"), 1, 15), []byte("history"), heapGrower{}
 	_, err := f.message([]byte("before"), -1)
 	require.NoError(t, err)
 	f.release()
 	assert.Zero(t, f.input)
 	assert.Nil(t, f.hist)
 	assert.Nil(t, f.out)
-	assert.Nil(t, f.room)
+	assert.Nil(t, f.grower)
 
 	d := new(deflater)
-	d.writer.open(heap{}, []byte("before"))
+	d.writer.open(heapGrower{}, []byte("before"))
 	d.deflate([]byte("message"), []byte("history"), maxWindow)
 	d.writer.close()
 	assert.Nil(t, d.writer.out)
-	assert.Nil(t, d.writer.room)
+	assert.Nil(t, d.writer.grower)
 }
 
-// TestReuseRefusesCorrupt: FuzzInflate found that klauspost's inflater, used again, copies from the history here.
-// The payload is a block without distance codes that uses one.
+// TestReuseRefusesCorrupt has a payload with a block that uses a distance without having a code for distances. FuzzInflate found that
+// klauspost's inflater accepts it when it is reused.
 func TestReuseRefusesCorrupt(t *testing.T) {
 	corrupt := fromHex(t, "ecc001090000000090ffaf1d5100")
 	f := newInflater()
 	for _, payload := range [][]byte{AppendStateless(nil, chat(seeded(), 1000), 1, 15), corrupt} {
-		f.input, f.hist, f.room = input{payload: payload}, make([]byte, 32<<10), heap{}
+		f.input, f.hist, f.grower = input{payload: payload}, make([]byte, 32<<10), heapGrower{}
 		out, err := f.message(nil, -1)
 		if bytes.Equal(payload, corrupt) {
 			assert.ErrorIs(t, err, ErrCorrupt)

@@ -7,32 +7,32 @@ import (
 	"sync"
 )
 
-// The ways in which a payload can be corrupt.
+// Errors of a corrupt payload.
 var (
 	errTruncated = fmt.Errorf("%w: %w", ErrCorrupt, io.ErrUnexpectedEOF)
 	errStreams   = fmt.Errorf("%w: more than %d final blocks", ErrCorrupt, maxStreams)
 	errBlockType = fmt.Errorf("%w: reserved type of block", ErrCorrupt)
 	errStored    = fmt.Errorf("%w: length of a stored block does not match its complement", ErrCorrupt)
-	errLengths   = fmt.Errorf("%w: lengths of codewords that make no code", ErrCorrupt)
-	errCodeword  = fmt.Errorf("%w: codeword without a meaning", ErrCorrupt)
+	errLengths   = fmt.Errorf("%w: the lengths of codewords do not make a code", ErrCorrupt)
+	errCodeword  = fmt.Errorf("%w: unused codeword", ErrCorrupt)
 	errDistance  = fmt.Errorf("%w: distance beyond the history", ErrCorrupt)
 )
 
-// inflater is what a Decompressor borrows for one message: 35 KB.
+// inflater is the pooled state of a decompression: 35 KB.
 type inflater struct {
 	input
-	out    []byte // all the room there is
-	n      int    // bytes of out that are used
-	start  int    // … of them before the message
-	budget int    // that n may reach
-	room   Room
+	out    []byte // with its length extended to the capacity that may be used
+	n      int    // used bytes of out
+	start  int    // used bytes of out before the message
+	maxN   int    // the limit of n
+	grower Grower
 	hist   history
 
-	counting bool               // nothing is written: n is all there is
-	pause    func()             // called between steps; nil: there are none
-	sink     func([]byte) error // gets what is inflated, step by step, instead of out keeping it; nil: out grows
-	passed   int                // bytes that sink has had
-	window   history            // … and what a distance may refer to of them; its memory stays
+	counting  bool               // bytes are counted in n, and not written
+	pause     func()             // called between steps; nil: the message is inflated without steps
+	sink      func([]byte) error // receives the content of out at the end of each step; nil: out grows
+	delivered int                // bytes that sink has received
+	window    history            // the end of the delivered bytes, which distances may refer to; its memory is reused
 
 	literals, distances, lengths table
 	lens                         [numLiterals + numDistances]uint8
@@ -52,26 +52,26 @@ func newInflater() *inflater {
 	return f
 }
 
-// release puts f back without a reference to the message.
+// release returns f to the pool, without a reference to the message.
 func (f *inflater) release() {
-	f.input, f.out, f.room, f.hist = input{}, nil, nil, nil
-	f.counting, f.pause, f.sink, f.passed, f.window = false, nil, nil, 0, f.window[:0]
+	f.input, f.out, f.grower, f.hist = input{}, nil, nil, nil
+	f.counting, f.pause, f.sink, f.delivered, f.window = false, nil, nil, 0, f.window[:0]
 	inflaters.Put(f)
 }
 
-// message inflates all blocks of a message behind dst.
+// message appends the inflated message to dst.
 func (f *inflater) message(dst []byte, limit int64) ([]byte, error) {
-	f.n, f.start, f.budget = len(dst), len(dst), math.MaxInt
+	f.n, f.start, f.maxN = len(dst), len(dst), math.MaxInt
 	if limit >= 0 && limit < int64(math.MaxInt-len(dst)) {
-		f.budget = len(dst) + int(limit)
+		f.maxN = len(dst) + int(limit)
 	}
-	f.out = dst[:min(cap(dst), f.budget)]
+	f.out = dst[:min(cap(dst), f.maxN)]
 	if f.pause != nil && len(f.out)-f.n > step {
 		f.out = f.out[:f.n+step]
 	}
 	err := f.blocks()
 	if err != nil && f.spent() {
-		err = errTruncated // what came of reading beyond the end does not count
+		err = errTruncated // an error from reading beyond the end is a consequence of the truncation
 	}
 	if f.counting {
 		return nil, err
@@ -79,9 +79,8 @@ func (f *inflater) message(dst []byte, limit int64) ([]byte, error) {
 	return f.out[:f.n], err
 }
 
-// blocks goes on to the end of the input, which has to be the end of a block. Behind a final block there may be
-// another, on the next byte (RFC 7692 §7.2.3.4), unless the payload ends there: then the four bytes that the
-// sender is supposed to have cut off are no part of it.
+// blocks inflates blocks up to the end of the input, which has to be the end of a block. After a final block another stream may begin
+// at the next byte (RFC 7692 §7.2.3.4). If the payload ends after a final block, the four bytes that input adds are not part of it.
 func (f *inflater) blocks() error {
 	for streams := 0; f.left() > 0; {
 		final, err := f.block()
@@ -124,7 +123,7 @@ func (f *inflater) block() (final bool, err error) {
 // body decodes the symbols of a block.
 func (f *inflater) body(literals, distances *table) error {
 	if f.counting {
-		return f.count(literals, distances)
+		return f.countSymbols(literals, distances)
 	}
 	return f.symbols(literals, distances)
 }
@@ -142,7 +141,7 @@ func (f *inflater) stored() error {
 	}
 	if f.counting {
 		f.skip(int(length))
-		return f.counted(int(length))
+		return f.addCount(int(length))
 	}
 	if err := f.grow(int(length)); err != nil {
 		return err
@@ -152,24 +151,24 @@ func (f *inflater) stored() error {
 	return nil
 }
 
-// grow makes room for count more bytes.
+// grow makes room in out for count more bytes.
 func (f *inflater) grow(count int) error {
 	switch {
-	case count > f.budget-f.n-f.passed:
+	case count > f.maxN-f.n-f.delivered:
 		return ErrTooBig
 	case count <= len(f.out)-f.n:
 		return nil
 	case f.sink != nil:
-		return f.pass()
+		return f.deliver()
 	case f.pause != nil && count <= cap(f.out)-f.n:
 		f.pause()
-		f.out = f.out[:min(f.n+max(count, step), cap(f.out), f.budget)]
+		f.out = f.out[:min(f.n+max(count, step), cap(f.out), f.maxN)]
 		return nil
 	}
 	guess := min(4*len(f.payload), maxGuess)
-	more := max(count, min(max(guess, f.n-f.start), f.budget-f.n))
-	f.out = f.room.Grow(f.out[:f.n], more)
-	f.out = f.out[:min(cap(f.out), f.budget)]
+	more := max(count, min(max(guess, f.n-f.start), f.maxN-f.n))
+	f.out = f.grower.Grow(f.out[:f.n], more)
+	f.out = f.out[:min(cap(f.out), f.maxN)]
 	return nil
 }
 
@@ -182,7 +181,7 @@ func (f *inflater) codes() error {
 	}
 	var lens [numLengths]uint8
 	for _, symbol := range lengthOrder[:numLens] {
-		if f.size < 3 {
+		if f.bitCount < 3 {
 			f.refill()
 		}
 		lens[symbol] = uint8(f.take(3))
@@ -204,12 +203,12 @@ func (f *inflater) codes() error {
 
 func (f *inflater) readLens(all []uint8) error {
 	for i := 0; i < len(all); {
-		if f.size < 2*maxLengthBits {
+		if f.bitCount < 2*maxLengthBits {
 			if f.refill(); f.spent() {
 				return errTruncated
 			}
 		}
-		e := f.lengths.entries[f.held&(1<<f.lengths.bits-1)]
+		e := f.lengths.entries[f.bitBuf&(1<<f.lengths.bits-1)]
 		if e&isSpecial != 0 {
 			return errCodeword
 		}

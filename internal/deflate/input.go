@@ -1,28 +1,28 @@
 package deflate
 
-// input gives a payload bit by bit, the lowest first, and then the 00 00 ff ff that the sender cut off (RFC 7692
-// §7.2.2). Behind those come zeros without end: see spent.
+// input reads the bits of a payload, the lowest of each byte first, and then those of the 00 00 ff ff that the sender has cut off
+// (RFC 7692 §7.2.2). After these it reads zeros without end: see spent.
 type input struct {
-	payload []byte
-	at      int    // the next byte to hold
-	held    uint64 // bits that were read ahead, and perhaps some of those that follow
-	size    uint   // of held
+	payload  []byte
+	at       int    // the next byte to read into bitBuf
+	bitBuf   uint64 // bits that were read ahead; above bitCount there may be more bits of the payload
+	bitCount uint   // valid bits in bitBuf
 }
 
-// left returns how many bits were not taken.
+// left returns the number of bits that were not taken. It is negative beyond the end.
 func (in *input) left() int64 {
-	return 8*(int64(len(in.payload))+tailSize-int64(in.at)) + int64(in.size)
+	return 8*(int64(len(in.payload))+tailSize-int64(in.at)) + int64(in.bitCount)
 }
 
-// spent says whether more was taken than there was.
+// spent reports whether more bits were taken than there are.
 func (in *input) spent() bool { return in.left() < 0 }
 
-// refill makes it 56 bits at least that are held.
+// refill fills bitBuf to at least 56 bits.
 func (in *input) refill() {
-	in.held &= 1<<(in.size&63) - 1
-	for in.size <= 56 {
-		in.held |= uint64(in.byte()) << in.size
-		in.size += 8
+	in.bitBuf &= 1<<(in.bitCount&63) - 1
+	for in.bitCount <= 56 {
+		in.bitBuf |= uint64(in.byte()) << in.bitCount
+		in.bitCount += 8
 	}
 }
 
@@ -36,31 +36,31 @@ func (in *input) byte() (b byte) {
 	return b
 }
 
-// take returns the next count bits, which are held.
+// take returns the next count bits, which must be in bitBuf.
 func (in *input) take(count uint) uint64 {
-	v := in.held & (1<<(count&63) - 1)
+	v := in.bitBuf & (1<<(count&63) - 1)
 	in.drop(count)
 	return v
 }
 
 func (in *input) drop(count uint) {
-	in.held >>= count & 63
-	in.size -= count
+	in.bitBuf >>= count & 63
+	in.bitCount -= count
 }
 
-// align goes to the next byte.
-func (in *input) align() { in.drop(in.size & 7) }
+// align skips to the next byte boundary.
+func (in *input) align() { in.drop(in.bitCount & 7) }
 
-// skip passes over count bytes. The input is aligned, and has so many.
+// skip skips count bytes. The input must be aligned and have that many.
 func (in *input) skip(count int) {
-	in.at += count - int(in.size>>3)
-	in.held, in.size = 0, 0
+	in.at += count - int(in.bitCount>>3)
+	in.bitBuf, in.bitCount = 0, 0
 }
 
-// read fills p with bytes. The input is aligned, and has so many.
+// read fills p with bytes. The input must be aligned and have that many.
 func (in *input) read(p []byte) {
-	in.at -= int(in.size >> 3)
-	in.held, in.size = 0, 0
+	in.at -= int(in.bitCount >> 3)
+	in.bitBuf, in.bitCount = 0, 0
 	n := copy(p, in.payload[min(in.at, len(in.payload)):])
 	in.at += n
 	for i := range p[n:] {

@@ -11,7 +11,7 @@ import (
 func levelSetups() (all []setup) {
 	for level := minFlateLevel; level < len(flateLevels); level++ {
 		if raceEnabled && flateLevels[level] == flateLevels[level-1] {
-			continue // the same again, and the oracle is slow
+			continue // equal to another level, and the naive inflater is slow
 		}
 		for bits := minBits; bits <= maxBits; bits++ {
 			all = append(all, setup{level, bits, false}, setup{level, bits, true})
@@ -20,8 +20,8 @@ func levelSetups() (all []setup) {
 	return all
 }
 
-// TestLevels sends messages of all sizes for which a higher level does something of its own. The oracle knows the window, and
-// refuses what is farther away.
+// TestLevels sends messages of all sizes for which a higher level has a special case. The naive inflater refuses distances beyond the
+// window.
 func TestLevels(t *testing.T) {
 	for _, s := range levelSetups() {
 		t.Run(s.String(), func(t *testing.T) {
@@ -41,7 +41,7 @@ func checkLevel(t *testing.T, s setup, c corpus) {
 	sizes := []int{0, 1, 12, 13, 127, 128, 129, 1000, window / 4, window/4 + 1, window - 1, window, window + 1, 3 * window, 300, 700, 300}
 	for _, size := range sizes {
 		if raceEnabled && size > 4<<10 {
-			continue // the oracle is slow
+			continue // the naive inflater is slow
 		}
 		msg := c.message(r, size)
 		payload := sender.Append(nil, msg)
@@ -49,10 +49,10 @@ func checkLevel(t *testing.T, s setup, c corpus) {
 		sender.Commit(msg)
 		p.receives(t, payload, msg)
 	}
-	assert.LessOrEqual(t, sender.Memory(), s.held())
+	assert.LessOrEqual(t, sender.Memory(), s.maxMemory())
 }
 
-// TestLevelsManyMessages does the same with messages that are prepared, in parts, plain, or compressed but not sent.
+// TestLevelsManyMessages does the same with messages that are prepared, sent in parts, sent uncompressed, or compressed and not sent.
 func TestLevelsManyMessages(t *testing.T) {
 	count := 300
 	if raceEnabled || testing.Short() {
@@ -66,15 +66,15 @@ func TestLevelsManyMessages(t *testing.T) {
 			sender.Init(s.level, s.bits, s.takeover)
 			p := newPeer(s)
 			for range count {
-				sendSomehow(t, r, &sender, p, corpora[r.IntN(len(corpora))].message(r, r.IntN(2000)))
+				sendAtRandom(t, r, &sender, p, corpora[r.IntN(len(corpora))].message(r, r.IntN(2000)))
 			}
 			assert.Greater(t, p.distance, min(1<<s.bits, 2000)/2, "refers to little")
 		})
 	}
 }
 
-// TestLevelUsesTheWholeWindow repeats a message that is as far away as the window allows, which only a dictionary of the whole
-// window finds. A smaller window has less for a dictionary: message and history fit in it together.
+// TestLevelUsesTheWholeWindow repeats a message at the largest distance that the window allows. Only a dictionary of the whole window
+// has it. With a smaller window the dictionary is smaller: message and dictionary fit into the window together.
 func TestLevelUsesTheWholeWindow(t *testing.T) {
 	for level := minFlateLevel; level < len(flateLevels); level++ {
 		for _, tt := range []struct{ bits, between int }{{15, 31 << 10}, {14, 13 << 10}, {12, 2 << 10}} {
@@ -104,7 +104,7 @@ func TestLevelsOfSmallMessages(t *testing.T) {
 	}
 }
 
-// TestTenMegabytesOfNoise come out in time: the buffer grows by a part of itself, not by what the writer flushes.
+// TestTenMegabytesOfNoise: the buffer grows in proportion to its size, not by the size of each write.
 func TestTenMegabytesOfNoise(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow")
@@ -114,7 +114,7 @@ func TestTenMegabytesOfNoise(t *testing.T) {
 	for _, level := range []int{2, 4, 6} {
 		var c Compressor
 		c.Init(level, 15, true)
-		payload := c.AppendIn(counted{&grown}, nil, msg)
+		payload := c.AppendIn(countingGrower{&grown}, nil, msg)
 		var d Decompressor
 		d.Init(15, true)
 		got, err := d.Append(nil, payload, int64(len(msg)))
@@ -125,15 +125,15 @@ func TestTenMegabytesOfNoise(t *testing.T) {
 	}
 }
 
-// counted is the least room, which counts how often it is asked.
-type counted struct{ times *int }
+// countingGrower grows a slice by as little as possible and counts the calls.
+type countingGrower struct{ times *int }
 
-func (c counted) Grow(p []byte, n int) []byte {
+func (c countingGrower) Grow(p []byte, n int) []byte {
 	*c.times++
 	return append(make([]byte, 0, len(p)+n), p...)
 }
 
-// TestLevelSizes pins what messages of 1 KiB come out as, with takeover.
+// TestLevelSizes pins the compressed size of messages of 1 KiB, with takeover.
 func TestLevelSizes(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow")
@@ -145,7 +145,7 @@ func TestLevelSizes(t *testing.T) {
 		}
 		var c Compressor
 		c.Init(level, 15, true)
-		total, msgs := 0, feed(1<<10)
+		total, msgs := 0, differentMessages(1<<10)
 		for _, msg := range msgs {
 			total += len(c.Append(nil, msg))
 			c.Commit(msg)
@@ -176,7 +176,7 @@ func TestLevelAllocations(t *testing.T) {
 				for range 40 {
 					do() // until the history is full
 				}
-				// The mean is rounded down, which forgives a collection that empties a pool.
+				// The mean is rounded down, so that a garbage collection that empties a pool does not matter.
 				assert.Zero(t, testing.AllocsPerRun(100, do), "level %d, %d bits, %d bytes", level, bits, len(msg))
 			}
 		}

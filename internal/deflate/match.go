@@ -6,19 +6,19 @@ import (
 )
 
 const (
-	minMatch = 4 // RFC 1951 allows 3, which saves next to nothing and costs a table of its own
+	minMatch = 4 // RFC 1951 allows 3, which saves almost nothing and needs a second table
 	maxMatch = 258
 
-	// maxWindow is the largest distance there can be.
+	// maxWindow is the largest distance.
 	maxWindow = 1 << maxBits
 
-	// lookahead is how many bytes a search looks at, of which the last ones of a text have not enough.
+	// lookahead is the number of bytes that a search reads at a place. No match begins in the last bytes of a text, which have fewer.
 	lookahead = 8
 
 	hashBits = 14
 )
 
-// parse is what a text was cut into.
+// parse is a text as literals and matches.
 type parse struct {
 	sequences []sequence
 	literals  []byte // of all sequences, one after the other
@@ -31,28 +31,27 @@ type sequence struct {
 	distance uint16 // of the match, less one
 }
 
-// matcher finds what was there before (LZ77). A table has the latest place of each hash. It is not cleared
-// between texts: their positions go on from one to the next, farther apart than any distance, so that what an
-// earlier one left behind is too far away to be found.
+// matcher finds repetitions (LZ77). A table has the latest position of each hash. It is not cleared between texts: the positions of
+// a text begin more than the largest distance after those of the text before, so that old entries are out of reach.
 type matcher struct {
 	table [1 << hashBits]uint32
 	base  uint32 // position of the first byte of the text
 
-	// Of the text.
+	// Settings for the current text.
 	window uint32 // the largest distance
-	mask   uint64 // the bytes of a place that are hashed
-	step   int    // from one pair of places that are looked up to the next
-	dense  bool   // all bytes of a match can be referred to: a small window has little else
+	mask   uint64 // the bytes at a place that are hashed
+	step   int    // the distance between two lookups, each of which looks at two places
+	dense  bool   // all places of a match are put into the table: a small window has few others
 
 	sequences [maxBlock/minMatch + 1]sequence
 	literals  [maxBlock + lookahead]byte
 }
 
-// shortText is the size in bytes below which four equal bytes, at every place, are the best that a text has to
-// offer. In a larger one they hide longer matches, and leaving out every third place costs little.
+// shortText is the size in bytes below which a text has few matches of more than four bytes, so that four bytes are hashed at every
+// place. In a larger text matches of four bytes hide longer ones, and leaving out every third place costs little.
 const shortText = 4 << 10
 
-// start begins a text of n bytes, in which no match is farther away than window.
+// start begins a text of n bytes. window is the largest distance of its matches.
 func (m *matcher) start(n int, window uint32) {
 	if m.base == 0 || m.base > 1<<30 {
 		clear(m.table[:])
@@ -71,7 +70,7 @@ func (m *matcher) start(n int, window uint32) {
 // finish ends a text of n bytes.
 func (m *matcher) finish(n int) {
 	if m.base += uint32(n) + maxWindow; n > 1<<30 {
-		m.base = 0 // it may have wrapped
+		m.base = 0 // it may have overflowed
 	}
 }
 
@@ -80,7 +79,7 @@ func hash(v, mask uint64) uint64 { return (v & mask) * 0x9e3779b185ebca87 >> (64
 func load32(p []byte, i int) uint32 { return binary.LittleEndian.Uint32(p[i:]) }
 func load64(p []byte, i int) uint64 { return binary.LittleEndian.Uint64(p[i:]) }
 
-// index lets matches refer to text[:n]: to every second byte, since search also looks backwards.
+// index puts every second place of text[:n] into the table. Matches at the others are found too, since search extends matches backwards.
 func (m *matcher) index(text []byte, n int) {
 	n = min(n, len(text)-lookahead)
 	table, base, mask := &m.table, m.base, m.mask // in registers
@@ -94,7 +93,7 @@ func (m *matcher) index(text []byte, n int) {
 // search cuts text[from:] into sequences.
 func (m *matcher) search(text []byte, from int) parse {
 	sequences, literals := m.sequences[:0], m.literals[:]
-	n := 0 // of literals
+	n := 0 // number of literals
 	for {
 		at, distance := m.next(text, from)
 		if distance == 0 {
@@ -117,8 +116,8 @@ func (m *matcher) search(text []byte, from int) parse {
 	}
 }
 
-// next finds the next match at or behind from: four bytes that are the same distance bytes before. A distance
-// of 0 says that there is none.
+// next returns the next match at or after from: four bytes that also occur distance bytes earlier. A distance of 0 means that there is
+// none.
 func (m *matcher) next(text []byte, from int) (at, distance int) {
 	table, base, mask, window, step := &m.table, m.base, m.mask, m.window, m.step // in registers
 	for at = from; at <= len(text)-lookahead; {
@@ -133,12 +132,12 @@ func (m *matcher) next(text []byte, from int) (at, distance int) {
 		if d2 <= window && load32(text, at+1-int(d2)) == uint32(v>>8) {
 			return at + 1, int(d2)
 		}
-		at += step + (at-from)>>6 // faster and faster where nothing is found
+		at += step + (at-from)>>6 // steps get larger while nothing is found
 	}
 	return at, 0
 }
 
-// matchEnd returns where the match ends whose first four bytes, at text[at:], are known to be equal.
+// matchEnd returns the end of the match at text[at:], whose first four bytes are known to be equal.
 func matchEnd(text []byte, at, distance int) int {
 	end := min(len(text), at+maxMatch)
 	text = text[:end]
@@ -154,7 +153,7 @@ func matchEnd(text []byte, at, distance int) int {
 	return at
 }
 
-// insert lets matches refer to the end of the one at text[at:end], or to all of it.
+// insert puts the last places of the match text[at:end] into the table, or all of them if the matcher is dense.
 func (m *matcher) insert(text []byte, at, end int) {
 	table, base, mask := &m.table, m.base, m.mask
 	if m.dense {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// restore undoes a parse behind what is already there.
+// restore appends the text of a parse to the text before it.
 func restore(t *testing.T, text []byte, p parse, window uint32) []byte {
 	for _, s := range p.sequences {
 		text = append(text, p.literals[:s.literals]...)
@@ -42,7 +42,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestPositionsWrap: a message of gigabytes comes to the end of what 32 bits can count, and goes on.
+// TestPositionsWrap: the positions of a message of gigabytes exceed 32 bits.
 func TestPositionsWrap(t *testing.T) {
 	var m matcher
 	text := chat(seeded(), 100_000)
@@ -59,7 +59,7 @@ func TestPositionsWrap(t *testing.T) {
 	assert.True(t, m.table == [len(m.table)]uint32{}, "what was left behind could be mistaken for what is new")
 }
 
-// TestEverySize sends every size of message, one after the other.
+// TestEverySize sends messages of every size, one after the other.
 func TestEverySize(t *testing.T) {
 	most := 5000
 	if raceEnabled {
@@ -83,7 +83,7 @@ func TestEverySize(t *testing.T) {
 	}
 }
 
-// TestHostileTexts are those that a table of hashes likes least: it takes no longer for them.
+// TestHostileTexts: texts with many equal hashes take no longer than others.
 func TestHostileTexts(t *testing.T) {
 	r := seeded()
 	for name, text := range map[string][]byte{

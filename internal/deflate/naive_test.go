@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// naive is an inflater that is slow and obviously right (RFC 1951), the oracle of the other tests. It reads bit
-// by bit, compares codes with a list, and keeps count of the largest distance.
+// naive is an inflater that is slow and obviously right (RFC 1951), to which other tests compare. It reads bit by bit, compares
+// codes with a list, and records the largest distance.
 type naive struct {
 	in          []byte
 	bit         int // of in, the next to read
@@ -17,8 +17,8 @@ type naive struct {
 
 var errNaive = errors.New("naive: invalid")
 
-// naiveMessage inflates a payload as RFC 7692 §7.2.2 says: with 00 00 ff ff appended, to which the stream must
-// come at the end of a block. Behind a final block the next starts on a byte, unless the payload is over.
+// naiveMessage inflates a payload as RFC 7692 §7.2.2 says: with 00 00 ff ff appended, after which a block must end. After a final block
+// the next one begins at the next byte, unless the payload ends.
 func naiveMessage(payload, hist []byte, window int) (out []byte, maxDistance int, err error) {
 	if len(payload) == 0 {
 		return nil, 0, nil
@@ -102,7 +102,7 @@ func newCode(lengths []int) (c code) {
 		total += len(c[length])
 		check(free >= 0)
 	}
-	// Not all bits used up: only a lone code of one bit, or none at all.
+	// Only a single code of one bit, or no code at all, may be incomplete.
 	check(free == 0 || total == 0 || total == 1 && len(c[1]) == 1)
 	return c
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAcceptAsWorkers repeats what the Workers runtime was seen to answer. Declined is "".
+// TestAcceptAsWorkers expects the recorded answers of the Workers runtime. "" means declined.
 func TestAcceptAsWorkers(t *testing.T) {
 	for _, c := range []struct{ name, offer, answer string }{
 		{"none", "", ""},
@@ -39,7 +39,7 @@ func TestAcceptAsWorkers(t *testing.T) {
 	}
 }
 
-// answerTo is the server's answer to an offer with one header per line.
+// answerTo returns the server's answer to an offer with one header per line.
 func answerTo(offer string, w Want) string {
 	p, ok := Accept(strings.Split(offer, "\n"), w)
 	if !ok {
@@ -90,7 +90,7 @@ func TestAcceptReadsTheGrammar(t *testing.T) {
 	}
 }
 
-func TestAcceptAppliesWishes(t *testing.T) {
+func TestAcceptAppliesWant(t *testing.T) {
 	for _, c := range []struct {
 		name, offer string
 		want        Want
@@ -180,7 +180,7 @@ func TestAgreeRefuses(t *testing.T) {
 	}
 }
 
-// FuzzAccept: whatever is offered, the answer is one that a client with that offer agrees to.
+// FuzzAccept: the answer to any offer is one that a client accepts.
 func FuzzAccept(f *testing.F) {
 	f.Add("permessage-deflate; client_max_window_bits; server_max_window_bits=12", "", 12, 9)
 	f.Add(`foo; x="a,\"b", permessage-deflate;client_max_window_bits="9"`, ";;;,,,=", 0, 0)

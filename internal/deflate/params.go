@@ -19,18 +19,18 @@ const (
 	maxBits = 15
 )
 
-// Params is what was agreed.
+// Params are the negotiated parameters.
 type Params struct {
 	ServerNoContextTakeover bool
 	ClientNoContextTakeover bool
 
-	// The windows that the sides compress within, 8 to 15; 0: not stated, which means 15.
+	// The base-2 logarithms of the windows that the two sides compress with, 8 to 15. 0: not stated, which means 15.
 	ServerMaxWindowBits int
 	ClientMaxWindowBits int
 }
 
 // String returns p as the value of Sec-WebSocket-Extensions: "permessage-deflate; client_max_window_bits=12".
-// The order of the parameters is that of the Workers runtime.
+// The parameters are in the order of the Workers runtime.
 func (p Params) String() string {
 	s := Extension
 	if p.ClientNoContextTakeover {
@@ -49,19 +49,19 @@ func bitsParam(name string, bits int) string {
 	return "; " + name + "=" + strconv.Itoa(bits)
 }
 
-// Want is one side's wishes.
+// Want are the parameters that one side prefers.
 type Want struct {
-	// NoContextTakeover is for our own messages: none refers to an earlier one.
+	// With NoContextTakeover no message of this side refers to an earlier one.
 	NoContextTakeover     bool
 	PeerNoContextTakeover bool
 
-	// WindowBits bounds the history that we compress against, PeerWindowBits the one we would like the
-	// peer to use: 8 to 15, 0 means 15.
+	// WindowBits limits the window of this side's messages, PeerWindowBits is the limit that this side asks of the peer. Both are
+	// base-2 logarithms from 8 to 15; 0 means 15.
 	WindowBits     int
 	PeerWindowBits int
 }
 
-// windowBits returns bits with its default, and within the bounds.
+// windowBits returns bits within its bounds, or its default if it is 0.
 func windowBits(bits int) int {
 	if bits == 0 {
 		return maxBits

@@ -2,5 +2,5 @@
 
 package deflate
 
-// raceEnabled: the race detector makes sync.Pool drop at random, so that allocations cannot be counted.
+// raceEnabled: with the race detector sync.Pool drops items at random, so that allocations cannot be counted.
 const raceEnabled = true

@@ -15,7 +15,7 @@ import (
 
 var sizes = []int{0, 1, 20, 127, 128, 255, 256, 1000, 2047, 4095, 4096, 32767, 32768, 65536, 300000}
 
-// setup is one agreement for one direction.
+// setup has the negotiated parameters of one direction.
 type setup struct {
 	level    int
 	bits     int
@@ -26,8 +26,8 @@ func (s setup) String() string {
 	return fmt.Sprintf("level=%d/bits=%d/takeover=%t", s.level, s.bits, s.takeover)
 }
 
-// held is the most that a sender keeps between messages, in bytes.
-func (s setup) held() int {
+// maxMemory returns the largest history of a sender, in bytes.
+func (s setup) maxMemory() int {
 	switch {
 	case !s.takeover:
 		return 0
@@ -44,12 +44,12 @@ func setups() (all []setup) {
 	return all
 }
 
-// peer is the other end of a Compressor: our Decompressor, and the oracle, which knows the window and not more.
+// peer is the receiver of a Compressor: a Decompressor, and the naive inflater with a history of exactly the window.
 type peer struct {
 	setup
 	d        Decompressor
 	hist     []byte
-	distance int // largest seen
+	distance int // the largest so far
 }
 
 func newPeer(s setup) *peer {
@@ -58,7 +58,7 @@ func newPeer(s setup) *peer {
 	return p
 }
 
-// receives inflates the payload both ways and expects msg.
+// receives inflates the payload with both and expects msg.
 func (p *peer) receives(t *testing.T, payload, msg []byte) {
 	t.Helper()
 	sent := slices.Clone(payload)
@@ -66,10 +66,10 @@ func (p *peer) receives(t *testing.T, payload, msg []byte) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(append([]byte("before"), msg...), got), "inflated differs")
 	require.True(t, bytes.Equal(sent, payload), "payload was changed")
-	p.oracleReceives(t, payload, msg)
+	p.naiveReceives(t, payload, msg)
 }
 
-func (p *peer) oracleReceives(t *testing.T, payload, msg []byte) {
+func (p *peer) naiveReceives(t *testing.T, payload, msg []byte) {
 	t.Helper()
 	want, distance, err := naiveMessage(payload, p.hist, 1<<p.bits)
 	require.NoError(t, err, "refers to something outside the window of %d", 1<<p.bits)
@@ -91,7 +91,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// checkSizes sends every size after and before small ones, so that each meets a history.
+// checkSizes sends a message of each size after and before small ones, so that each has a history.
 func checkSizes(t *testing.T, s setup, c corpus) {
 	r := seeded()
 	var sender Compressor
@@ -99,7 +99,7 @@ func checkSizes(t *testing.T, s setup, c corpus) {
 	p := newPeer(s)
 	for _, size := range sizes {
 		if raceEnabled && size > 32768 {
-			break // the oracle is slow
+			break // the naive inflater is slow
 		}
 		for _, n := range []int{size, 50, 700} {
 			msg := c.message(r, n)
@@ -108,7 +108,7 @@ func checkSizes(t *testing.T, s setup, c corpus) {
 			p.receives(t, payload, msg)
 		}
 	}
-	assert.LessOrEqual(t, sender.Memory(), s.held())
+	assert.LessOrEqual(t, sender.Memory(), s.maxMemory())
 	assert.LessOrEqual(t, p.d.Memory(), 1<<s.bits)
 	if !s.takeover {
 		assert.Zero(t, sender.Memory()+p.d.Memory())
@@ -124,29 +124,29 @@ func TestManyMessages(t *testing.T) {
 			sender.Init(s.level, s.bits, s.takeover)
 			p := newPeer(s)
 			for range 400 {
-				sendSomehow(t, r, &sender, p, corpora[r.IntN(len(corpora))].message(r, r.IntN(2000)))
+				sendAtRandom(t, r, &sender, p, corpora[r.IntN(len(corpora))].message(r, r.IntN(2000)))
 			}
 			assert.Greater(t, p.distance, min(1<<s.bits, maxHistory)/2, "refers to little")
 		})
 	}
 }
 
-// sendSomehow sends msg in one of the ways there are.
-func sendSomehow(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []byte) {
+// sendAtRandom sends msg in one of the possible ways.
+func sendAtRandom(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []byte) {
 	var payload []byte
 	switch r.IntN(8) {
-	case 0: // prepared once for many
+	case 0: // compressed once for many connections
 		payload = AppendStateless(nil, msg, p.level, p.bits)
 		sender.Commit(msg)
-	case 1: // compressed, but not sent after all
+	case 1: // compressed and not sent
 		sender.Append(nil, chat(r, 500))
 		return
-	case 2: // sent as it is, in neither history
+	case 2: // sent uncompressed, in neither history
 		return
 	case 3:
 		cut := r.IntN(len(msg) + 1)
-		payload = sender.AppendPart(heap{}, nil, msg[:cut], false)
-		payload = sender.AppendPart(heap{}, payload, msg[cut:], true)
+		payload = sender.AppendPart(heapGrower{}, nil, msg[:cut], false)
+		payload = sender.AppendPart(heapGrower{}, payload, msg[cut:], true)
 	case 4:
 		sender.Drop()
 		fallthrough
@@ -157,7 +157,7 @@ func sendSomehow(t *testing.T, r *rand.Rand, sender *Compressor, p *peer, msg []
 	p.receives(t, payload, msg)
 }
 
-func TestAppendLeavesNoTrace(t *testing.T) {
+func TestAppendDoesNotChangeHistory(t *testing.T) {
 	r := seeded()
 	var c Compressor
 	c.Init(1, 0, true)
@@ -185,12 +185,12 @@ func TestAppendPart(t *testing.T) {
 	}
 }
 
-// checkParts sends a message in parts, and expects that each flush lets the peer see all parts so far.
+// checkParts sends a message in parts, and checks that the peer can inflate all parts after each flush.
 func checkParts(t *testing.T, c *Compressor, p *peer, parts [][]byte) {
 	var payload, msg []byte
 	for i, part := range parts {
 		last := i == len(parts)-1
-		payload = c.AppendPart(heap{}, payload, part, last)
+		payload = c.AppendPart(heapGrower{}, payload, part, last)
 		msg = append(msg, part...)
 		if !last {
 			require.Equal(t, []byte{0, 0, 0xff, 0xff}, payload[len(payload)-4:])
@@ -207,12 +207,12 @@ func TestEmptyMessage(t *testing.T) {
 	c.Init(1, 0, true)
 	// RFC 7692 §7.2.3.6.
 	assert.Equal(t, []byte{0}, c.Append(nil, nil))
-	assert.Equal(t, []byte{0}, c.AppendPart(heap{}, nil, nil, true))
-	assert.Empty(t, c.AppendPart(heap{}, nil, nil, false))
+	assert.Equal(t, []byte{0}, c.AppendPart(heapGrower{}, nil, nil, true))
+	assert.Empty(t, c.AppendPart(heapGrower{}, nil, nil, false))
 	assert.Equal(t, []byte{0}, AppendStateless(nil, []byte{}, 1, 8))
 }
 
-func TestStdlibInflatesOurs(t *testing.T) {
+func TestStdlibInflatesEdgews(t *testing.T) {
 	r := seeded()
 	var c Compressor
 	c.Init(1, 0, true)
@@ -250,14 +250,14 @@ func TestInflatesStdlib(t *testing.T) {
 	}
 }
 
-func TestHistoryRolls(t *testing.T) {
+func TestHistoryKeepsTheLastBytes(t *testing.T) {
 	r := seeded()
 	for _, size := range []int{256, 2048, 32768} {
 		var h history
 		var all []byte
 		for range 300 {
 			p := noise(r, r.IntN(size*5/4)*r.IntN(3)/2)
-			h.roll(p, size)
+			h.add(p, size)
 			all = append(all, p...)
 			require.Equal(t, all[max(0, len(all)-size):], append([]byte{}, h...))
 			require.LessOrEqual(t, cap(h), size)
@@ -279,7 +279,7 @@ func FuzzRoundTrip(f *testing.F) {
 			payload := c.Append(nil, msg)
 			c.Commit(msg)
 			p.receives(t, payload, msg)
-			p.receives(t, c.AppendPart(heap{}, c.AppendPart(heap{}, nil, a, false), b, true), append(slices.Clone(a), b...))
+			p.receives(t, c.AppendPart(heapGrower{}, c.AppendPart(heapGrower{}, nil, a, false), b, true), append(slices.Clone(a), b...))
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 // Lengths and distances of matches are symbols with extra bits (RFC 1951 §3.2.5).
 
-// lengthSymbols has the symbol of each length of a match less 3, counted from 257.
+// lengthSymbols maps the length of a match, less 3, to its symbol, less 257.
 var lengthSymbols = func() (symbols [256]uint8) {
 	for s := range 29 {
 		for i := range 1 << lengthExtra[s] {
@@ -19,14 +19,14 @@ var lengthSymbols = func() (symbols [256]uint8) {
 	return symbols
 }()
 
-// lengthBase is the least length of each symbol and lengthExtra the number of bits that say more.
+// lengthBase is the smallest length of each symbol, lengthExtra the number of its extra bits.
 var (
 	lengthBase  = [32]uint16{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258}
 	lengthExtra = [32]uint8{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0}
 )
 
-// distanceSymbol returns the symbol of a distance less one, and the number of its extra bits, which are the
-// lowest of the distance less one.
+// distanceSymbol returns the symbol of a distance, and the number of its extra bits. The argument is the distance less one, whose lowest
+// bits are the extra bits.
 func distanceSymbol(less1 uint16) (symbol, extra uint) {
 	extra = uint(max(2, bits.Len16(less1)) - 2)
 	return 2*extra + uint(less1>>extra), extra
@@ -50,7 +50,7 @@ var (
 	}()
 )
 
-// fixedLens returns lengths from pairs of a length and how often it comes.
+// fixedLens returns lengths from pairs of a length and its number of repetitions.
 func fixedLens(pairs ...int) (lens []uint8) {
 	for i := 0; i < len(pairs); i += 2 {
 		lens = append(lens, bytes.Repeat([]byte{byte(pairs[i])}, pairs[i+1])...)
@@ -58,5 +58,5 @@ func fixedLens(pairs ...int) (lens []uint8) {
 	return lens
 }
 
-// lengthOrder is the order in which the code lengths of code lengths are written (RFC 1951 §3.2.7).
+// lengthOrder is the order in which the lengths of the code for codeLens are written (RFC 1951 §3.2.7).
 var lengthOrder = [numLengths]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}

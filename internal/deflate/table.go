@@ -2,9 +2,9 @@ package deflate
 
 import "math/bits"
 
-// entry is what a decoding table says about the bits that come next. From the lowest bit: the length of the
-// codeword (4), the number of extra bits behind it (4), a kind (4), and from bit 16 a value: a literal, the base
-// of a length or distance, or where a second table begins, which is for as many bits as extra says.
+// entry is an entry of a decoding table, whose index is the next bits of the input. From the lowest bit: the length of the
+// codeword (4 bits), the number of its extra bits (4 bits), a kind (4 bits), and from bit 16 a value: a literal, the base of a
+// length or distance, or the start of a second table, for which extra is the number of index bits.
 type entry uint32
 
 const (
@@ -20,7 +20,7 @@ func (e entry) value() uint32 { return uint32(e >> 16) }
 
 func newEntry(value uint16, extra uint8) entry { return entry(value)<<16 | entry(extra)<<4 }
 
-// The entries of the symbols, without the length of their codewords. Those that must not occur stay special.
+// The entries of the symbols, without the lengths of their codewords. Symbols that must not occur are special.
 var (
 	literalEntries = func() (entries [288]entry) {
 		for i := range entries {
@@ -57,8 +57,8 @@ var (
 	}()
 )
 
-// table decodes one code. The first 1<<bits entries are for the next bits of the input; behind them are second
-// tables, all for the same number of bits.
+// table decodes one code. Its first 1<<bits entries are indexed by the next bits of the input. Second tables follow them, all with
+// the same number of index bits.
 type table struct {
 	entries []entry
 	bits    uint
@@ -66,7 +66,7 @@ type table struct {
 	sorted  [288]uint16
 }
 
-// The bits of first tables. A second table has two codewords at least.
+// The index bits of first tables. A second table has at least two codewords, which limits the size of all of them.
 const (
 	literalTableBits  = 10
 	distanceTableBits = 8
@@ -75,8 +75,8 @@ const (
 	distanceTableSize = 1<<distanceTableBits + numDistances/2<<(15-distanceTableBits)
 )
 
-// build makes t decode the code whose codewords have the given lengths. It says false when they are no code
-// (RFC 1951 §3.2.2): more than there can be, or less, except for a lone codeword of one bit or none at all.
+// build makes t decode the code whose codewords have the given lengths. It returns false if the lengths are not a complete code
+// (RFC 1951 §3.2.2). A single codeword of one bit, and no codeword at all, are allowed. most is the limit for the index bits.
 func (t *table) build(lens []uint8, symbols []entry, most uint) (ok bool) {
 	var number, next [16]uint16
 	used := t.gather(lens)
@@ -107,7 +107,7 @@ func (t *table) build(lens []uint8, symbols []entry, most uint) (ok bool) {
 	return true
 }
 
-// gather collects the symbols that have a codeword, and above each the length of it: mostly they are few.
+// gather collects the symbols that have a codeword, usually few. The bits above symbolBits are the length of the codeword.
 func (t *table) gather(lens []uint8) []uint16 {
 	n := 0
 	for symbol, length := range lens {
@@ -117,13 +117,13 @@ func (t *table) gather(lens []uint8) []uint16 {
 	return t.used[:n]
 }
 
-// fill goes through the codewords, which are numbers in a row, and longer ones go on where shorter ones end.
+// fill enters all codewords. They are consecutive numbers, shorter codewords first.
 func (t *table) fill(number *[16]uint16, symbols []entry, longest, most uint) {
 	sorted := t.sorted[:]
 	t.bits = max(1, min(longest, most))
 	codeword := uint16(0)
 	for length := uint(1); length <= t.bits; length++ {
-		// Shorter codewords repeat with every further bit.
+		// The entries of shorter codewords repeat with each further bit.
 		copy(t.entries[1<<(length-1):1<<length], t.entries[:1<<(length-1)])
 		for _, symbol := range sorted[:number[length]] {
 			t.entries[bits.Reverse16(codeword)>>(16-length)] = symbols[symbol] | entry(length)
@@ -135,7 +135,7 @@ func (t *table) fill(number *[16]uint16, symbols []entry, longest, most uint) {
 	t.fillSecond(number, symbols, sorted, codeword, longest)
 }
 
-// fillSecond does so for the codewords that are too long for the first table.
+// fillSecond enters the codewords that are too long for the first table.
 func (t *table) fillSecond(number *[16]uint16, symbols []entry, sorted []uint16, codeword uint16, longest uint) {
 	more := longest - t.bits
 	end := 1 << t.bits

@@ -8,7 +8,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// DueAlarms reads only what it returns, since alarms are kept in the order of their times. Times are exact.
+// DueAlarms reads only the alarms that it returns, since alarms are stored in the order of their times. Times are exact to the
+// nanosecond.
 func (s *Store) DueAlarms(ctx context.Context, namespace string, until time.Time, limit int) (due []edgews.DueAlarm, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func BenchmarkCommit(b *testing.B) {
 				wg.Go(func() {
 					value := make([]byte, 100)
 					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-						binary.BigEndian.PutUint64(value, uint64(n)) // never what is there already
+						binary.BigEndian.PutUint64(value, uint64(n)) // a new value each time
 						err := o.Commit(context.Background(), edgews.Batch{Puts: []edgews.Entry{{Key: "state", Value: value}, {Key: "seen", Value: value[:8]}}})
 						if err != nil {
 							b.Error(err)

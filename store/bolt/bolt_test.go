@@ -24,7 +24,7 @@ func TestStore(t *testing.T) {
 
 func TestStoreIsDurable(t *testing.T) { storetest.RunDurable(t, openIn) }
 
-// A disk that is full is one that lets the file grow no further.
+// The full disk is a limit for the size of the file.
 func TestStoreIsFull(t *testing.T) {
 	storetest.RunFull(t, func(t *testing.T, dir string) edgews.Store {
 		s, err := open(filepath.Join(dir, "objects.db"), defaultFileMode, &bbolt.Options{MaxSize: 4 << 20, FreelistType: bbolt.FreelistMapType})
@@ -33,7 +33,7 @@ func TestStoreIsFull(t *testing.T) {
 	})
 }
 
-// openStore opens a store that the test closes at its end.
+// openStore opens a store that is closed at the end of the test.
 func openStore(t *testing.T, opts *bbolt.Options) *Store {
 	t.Helper()
 	s, err := open(filepath.Join(t.TempDir(), "objects.db"), defaultFileMode, opts)
@@ -42,7 +42,7 @@ func openStore(t *testing.T, opts *bbolt.Options) *Store {
 	return s
 }
 
-// openObject opens the object with a number.
+// openObject opens object n of a namespace.
 func openObject(t testing.TB, s *Store, namespace string, n int) edgews.ObjectStore {
 	t.Helper()
 	id, err := parseID(binary.BigEndian.AppendUint32(make([]byte, idLen-4), uint32(n)))
@@ -52,7 +52,7 @@ func openObject(t testing.TB, s *Store, namespace string, n int) edgews.ObjectSt
 	return o
 }
 
-// transactions is how many have written to the file since it was made.
+// transactions returns how many transactions have written to the file since it was created.
 func transactions(t testing.TB, s *Store) int {
 	t.Helper()
 	tx, err := s.db.Begin(false)
@@ -70,7 +70,7 @@ func put(key, value string) edgews.Batch {
 	return edgews.Batch{Puts: []edgews.Entry{{Key: key, Value: []byte(value)}}}
 }
 
-// list returns all entries, as key=value.
+// list returns all entries as key=value.
 func list(t testing.TB, o edgews.ObjectStore) (all []string) {
 	t.Helper()
 	for e, err := range o.List(context.Background(), "") {

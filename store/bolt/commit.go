@@ -12,32 +12,31 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A transaction of bbolt takes two fsyncs, whatever is in it. So one goroutine does all commits: it takes whatever is
-// waiting, makes one transaction of it, and meanwhile the next ones gather. A lone commit begins at once, and the
-// more there are the more share an fsync. Nobody sets a timer.
+// A bbolt transaction takes two fsyncs, no matter how much it changes. So one goroutine makes all commits: it puts all queued
+// requests into one transaction, and while that runs the next requests queue. A lone commit begins at once. There is no timer.
 //
-// bbolt's own DB.Batch lets the first caller wait, 10 ms unless told otherwise, for others that may never come; runs everything
-// twice if one call fails; and has no bound on how many such batches wait for the write lock.
+// bbolt's own DB.Batch makes the first caller wait (10 ms by default) for others that may never come, runs everything
+// twice if one call fails, and does not limit how many batches wait for the write lock.
 
-// The bounds of a group, beyond which the others wait for the next one: what a transaction changes is in memory until its
-// end, and the first waits for the last.
+// The limits of a group of requests that share a transaction. All changes of a transaction are in memory until its end, and the first
+// request waits for the last one.
 const (
-	maxGroup      = 1024    // batches
-	maxGroupBytes = 8 << 20 // of keys and values, of all but the last batch
-	maxYields     = 4       // to others, before a group is complete
+	maxGroup      = 1024    // requests
+	maxGroupBytes = 8 << 20 // keys and values of all requests but the last
+	maxYields     = 4       // how often gather lets other goroutines run
 )
 
-// request is a commit that waits for its turn.
+// request is a queued commit.
 type request struct {
-	ctx   context.Context
-	o     *object
-	claim bool // the batch is empty; make the object's epoch that of o
-	batch edgews.Batch
-	size  int
-	done  chan error // gets the one result
+	ctx      context.Context
+	o        *object
+	setEpoch bool // the batch is empty: set the object's epoch to that of o
+	batch    edgews.Batch
+	size     int        // keys and values, in bytes
+	done     chan error // receives the one result
 }
 
-// submit waits until the request has happened, or never will.
+// submit queues a request and waits for its result.
 func (s *Store) submit(r *request) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
@@ -65,7 +64,7 @@ func (s *Store) submit(r *request) error {
 	return err
 }
 
-// run is the goroutine of commits. It runs until Close.
+// run is the goroutine that makes all commits. It runs until Close.
 func (s *Store) run() {
 	defer close(s.stopped)
 	var group []*request
@@ -81,9 +80,9 @@ func (s *Store) run() {
 	}
 }
 
-// gather adds to a group what else is waiting. It lets others run a few times, as long as that brings any: those who were
-// answered a moment ago come with their next commit then, and otherwise half of the busy writers would always
-// wait for the other half. That costs a lone commit next to nothing.
+// gather adds the queued requests to a group. It lets other goroutines run a few times, as long as new requests come: a writer
+// whose commit has just succeeded can then queue its next one. Otherwise half of the busy writers would always
+// wait for the other half. This costs a lone commit next to nothing.
 func (s *Store) gather(group []*request) []*request {
 	size := group[0].size
 	for range maxYields {
@@ -97,7 +96,7 @@ func (s *Store) gather(group []*request) []*request {
 	return group
 }
 
-// take adds to a group, which has that size, what is waiting at this moment.
+// take adds the requests that are queued at this moment to a group of size bytes.
 func (s *Store) take(group []*request, size int) ([]*request, int) {
 	for len(group) < maxGroup && size < maxGroupBytes {
 		select {
@@ -111,8 +110,8 @@ func (s *Store) take(group []*request, size int) ([]*request, int) {
 	return group, size
 }
 
-// commit does what is in a group and gives each request its result. If the group fails, each request gets a transaction of its
-// own, so that one that is too large for a full disk, say, does not fail the others.
+// commit makes the commits of a group and sends each request its result. If the group's transaction fails, each request gets a
+// transaction of its own, so that a request that is too large for a full disk, for example, does not fail the others.
 func (s *Store) commit(group []*request) {
 	refused := make([]error, len(group))
 	err := s.attempt(group, refused)
@@ -127,16 +126,16 @@ func (s *Store) commit(group []*request) {
 	}
 }
 
-// attempt makes one transaction of a group, except of the requests that are not to be done, for which it notes in refused why not.
-// An error means that nothing has happened, unless the store has failed.
+// attempt puts a group into one transaction. It leaves out requests that must not be made and stores the reasons in refused.
+// An error means that nothing was changed, unless the store has failed.
 func (s *Store) attempt(group []*request, refused []error) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	listings := s.announce(group)
-	defer s.retract()
-	if cause := guard(func() { err = s.transact(group, refused, listings) }); cause != nil {
-		return s.fail(damaged(s.path, cause))
+	listings := s.beginChanges(group)
+	defer s.endChanges()
+	if cause := catchPanic(func() { err = s.transact(group, refused, listings) }); cause != nil {
+		return s.fail(damagedError(s.path, cause))
 	}
 	return err
 }
@@ -149,7 +148,7 @@ func (s *Store) transact(group []*request, refused []error, listings []*listing)
 	defer tx.Rollback() // does nothing after Commit
 
 	for _, l := range listings {
-		l.keep(tx)
+		l.readRest(tx)
 	}
 	changes := false
 	for i, r := range group {
@@ -166,7 +165,7 @@ func (s *Store) transact(group []*request, refused []error, listings []*listing)
 	}
 	id := tx.ID()
 	if err := tx.Commit(); err != nil {
-		if s.mayHaveHappened(id) {
+		if s.mayBeOnDisk(id) {
 			return s.fail(err)
 		}
 		return fmt.Errorf("edgews: bolt store: commit: %w", err)
@@ -174,9 +173,9 @@ func (s *Store) transact(group []*request, refused []error, listings []*listing)
 	return nil
 }
 
-// mayHaveHappened says whether a commit that has failed had come to write its meta page, which is the last thing that it does. Then
-// what is in memory is the new state, and what is on the disk is unknown. Otherwise both are as before.
-func (s *Store) mayHaveHappened(id int) bool {
+// mayBeOnDisk reports whether a failed commit had begun to write its meta page, which is its last step. If so, the memory has
+// the new state and the state of the disk is unknown. Otherwise both are as before.
+func (s *Store) mayBeOnDisk(id int) bool {
 	tx, err := s.begin(false)
 	if err != nil {
 		return true
@@ -185,12 +184,12 @@ func (s *Store) mayHaveHappened(id int) bool {
 	return tx.ID() >= id
 }
 
-// refusal says why a request is not to be done. It changes nothing.
+// refusal returns why a request must not be made, or nil. It changes nothing.
 func (r *request) refusal(tx *bbolt.Tx) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	if getHead(tx.Bucket(objectsName(r.o.key.Namespace)), r.o.id).epoch > r.o.epoch {
+	if getRecord(tx.Bucket(objectsName(r.o.key.Namespace)), r.o.id).epoch > r.o.epoch {
 		return edgews.ErrFenced
 	}
 	return nil
@@ -201,10 +200,10 @@ func (r *request) apply(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	if r.claim {
-		h := getHead(b.objects, r.o.id)
+	if r.setEpoch {
+		h := getRecord(b.objects, r.o.id)
 		h.epoch = r.o.epoch
-		return putHead(b.objects, r.o.id, h)
+		return putRecord(b.objects, r.o.id, h)
 	}
 	if r.batch.DeleteAll {
 		if err := deletePrefix(b.entries, r.o.id); err != nil {
@@ -217,7 +216,7 @@ func (r *request) apply(tx *bbolt.Tx) error {
 		}
 	}
 	for _, e := range r.batch.Puts {
-		if err := b.entries.Put(r.o.entryKey(e.Key), e.Value); err != nil { // e.Value is ours until the answer
+		if err := b.entries.Put(r.o.entryKey(e.Key), e.Value); err != nil { // bbolt may keep e.Value: the caller leaves it alone until the result
 			return err
 		}
 	}
@@ -228,7 +227,7 @@ func (r *request) apply(tx *bbolt.Tx) error {
 }
 
 func (b buckets) moveAlarm(id []byte, to time.Time) error {
-	h := getHead(b.objects, id)
+	h := getRecord(b.objects, id)
 	if !h.alarm.IsZero() {
 		if err := b.alarms.Delete(alarmKey(h.alarm, id)); err != nil {
 			return err
@@ -240,11 +239,11 @@ func (b buckets) moveAlarm(id []byte, to time.Time) error {
 		}
 	}
 	h.alarm = to
-	return putHead(b.objects, id, h)
+	return putRecord(b.objects, id, h)
 }
 
-// deletePrefix removes a thousand keys at a time: a cursor must not be used across changes, and to look for the first
-// one again each time would pass all pages that have been emptied already.
+// deletePrefix deletes the keys with a prefix, a thousand at a time: a cursor must not be used across changes, and a search for the
+// first key each time would visit all pages that are already empty.
 func deletePrefix(b *bbolt.Bucket, prefix []byte) error {
 	for next := prefix; next != nil; {
 		var keys [][]byte

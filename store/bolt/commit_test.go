@@ -59,7 +59,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with one of a group, the others know nothing of it.
+// A request that is refused or too large does not affect the others of its group.
 func TestGroupOfGoodAndBad(t *testing.T) {
 	s := openStore(t, &bbolt.Options{MaxSize: 1 << 20})
 	cancelled, cancel := context.WithCancel(context.Background())
@@ -114,7 +114,7 @@ func TestKeysAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, edgews.ErrKeyNotFound)
 }
 
-// What has been opened with the first epoch, as all is on one machine, leaves nothing behind.
+// An object that was opened with the first epoch, as all are on one machine, and that is empty again takes no space.
 func TestNothingIsLeft(t *testing.T) {
 	s := openStore(t, nil)
 	o := openObject(t, s, "room", 1)
@@ -133,7 +133,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}))
 }
 
-// A write that fails before the meta page has changed nothing, and the store goes on.
+// A write that fails before the meta page is written changes nothing, and the store keeps working.
 func TestDiskThatRefuses(t *testing.T) {
 	var file *os.File
 	s := openStore(t, &bbolt.Options{OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -156,8 +156,8 @@ func TestFailedStore(t *testing.T) {
 	require.NoError(t, err)
 	o := openObject(t, s, "room", 1)
 	require.NoError(t, o.Commit(context.Background(), put("a", "1")))
-	assert.False(t, s.mayHaveHappened(transactions(t, s)+1))
-	assert.True(t, s.mayHaveHappened(transactions(t, s)))
+	assert.False(t, s.mayBeOnDisk(transactions(t, s)+1))
+	assert.True(t, s.mayBeOnDisk(transactions(t, s)))
 
 	cause := errors.New("input/output error")
 	s.fail(cause)
@@ -184,7 +184,7 @@ func TestFailedStore(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// Who damages the file, or has a disk that does, gets errors and no panic.
+// A damaged file leads to errors and not to a panic.
 func TestDamagedFile(t *testing.T) {
 	for name, call := range map[string]func(o edgews.ObjectStore) error{
 		"Get":    func(o edgews.ObjectStore) error { _, err := o.Get(context.Background(), "a"); return err },

@@ -10,36 +10,36 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// ErrDamaged: the file is not what it was when it was written, or never was a file of this package. The error says what is wrong
-// with it. `bbolt check` lists every page that is damaged, `bbolt surgery` may mend some of it, and otherwise a backup is the way out.
+// ErrDamaged: the file is not as it was written, or was not written by this package. The error says what is wrong
+// with it. `bbolt check` lists every damaged page and `bbolt surgery` may repair some; otherwise restore a backup.
 var ErrDamaged = errors.New("edgews: bolt store: the file is damaged")
 
-// damaged is what is returned for a file that is damaged.
-func damaged(path string, cause any) error {
+// damagedError returns an ErrDamaged for the file at path.
+func damagedError(path string, cause any) error {
 	if err, ok := cause.(error); ok {
 		return fmt.Errorf("%w: %s: %w (see `bbolt check`, or restore a backup)", ErrDamaged, path, err)
 	}
 	return fmt.Errorf("%w: %s: %v (see `bbolt check`, or restore a backup)", ErrDamaged, path, cause)
 }
 
-// guard calls fn and returns what it panics with, if it does. A damaged page may lead bbolt outside of its map of the file, which is
-// a fault of the memory: that is a panic here too.
-func guard(fn func()) (cause any) {
+// catchPanic calls fn and returns the value with which it panics, or nil. A damaged page may make bbolt read outside of its map of
+// the file. That memory fault is a panic here too.
+func catchPanic(fn func()) (cause any) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() { cause = recover() }()
 	fn()
 	return nil
 }
 
-// checkedAtOpen is the largest file of which Open checks all pages, which takes about a second for each GiB. Of larger
-// ones it checks the meta pages, the size and the list of free pages; all if there is no such list, since bbolt then follows them all.
+// checkedAtOpen is the largest file, in bytes, of which Open checks all pages, which takes about a second per GiB. Of a larger
+// file it checks the meta pages, the size and the list of free pages; all if there is no such list, since bbolt then follows them all.
 const checkedAtOpen = 1 << 30
 
 const lockRetry = 50 * time.Millisecond // as in bbolt
 
-// inspect says why a file must not be mapped: what bbolt would follow is outside of it, leads in a circle, or is not what was written. An
-// empty file is a new one.
-func inspect(file *os.File) error {
+// checkBeforeMapping returns why a file must not be mapped: a page number is outside of the file or part of a cycle, or a page is not
+// as it was written. An empty file is a new one.
+func checkBeforeMapping(file *os.File) error {
 	info, err := statRegular(file.Stat())
 	if err != nil || info.Size() == 0 {
 		return err
@@ -52,7 +52,7 @@ func inspect(file *os.File) error {
 		err = p.checkTrees()
 	}
 	if err != nil {
-		return damaged(file.Name(), err)
+		return damagedError(file.Name(), err)
 	}
 	return nil
 }
@@ -79,15 +79,15 @@ func restart(file *os.File) error {
 	return file.Truncate(0)
 }
 
-// inspectAll says what is wrong with a file, of which nothing may be.
-func inspectAll(file *os.File) error {
+// checkWholeFile returns the first error in a file, including those that do no harm.
+func checkWholeFile(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	p, err := readPages(file, info.Size())
 	if err != nil {
-		return damaged(file.Name(), err)
+		return damagedError(file.Name(), err)
 	}
 	p.firstKeys = true
 	checks := []func() error{p.checkFreelist, p.checkTrees, func() error { return p.torn }}
@@ -96,39 +96,39 @@ func inspectAll(file *os.File) error {
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
-			return damaged(file.Name(), err)
+			return damagedError(file.Name(), err)
 		}
 	}
 	return nil
 }
 
-// database is an open file.
+// database is an open bbolt file.
 type database struct {
 	*bbolt.DB
 	file *os.File
 }
 
-// openGuarded is bbolt.Open for a file that may be damaged. inspect sees it when it is locked, before it is mapped.
-func openGuarded(path string, mode os.FileMode, opts *bbolt.Options, inspect func(*os.File) error) (db database, err error) {
-	guarded := *bbolt.DefaultOptions
+// openChecked is bbolt.Open for a file that may be damaged. It calls check when the file is locked and before it is mapped.
+func openChecked(path string, mode os.FileMode, opts *bbolt.Options, check func(*os.File) error) (db database, err error) {
+	o := *bbolt.DefaultOptions
 	if opts != nil {
-		guarded = *opts
+		o = *opts
 	}
-	openFile := guarded.OpenFile
+	openFile := o.OpenFile
 	if openFile == nil {
 		openFile = os.OpenFile
 	}
-	guarded.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		file, err := openFile(name, flag, mode)
 		if err != nil {
 			return nil, err
 		}
-		err = lockFile(file, !guarded.ReadOnly, guarded.Timeout)
-		if err == nil && locksFirst && !guarded.ReadOnly {
+		err = lockFile(file, !o.ReadOnly, o.Timeout)
+		if err == nil && locksFirst && !o.ReadOnly {
 			err = restart(file)
 		}
 		if err == nil {
-			err = inspect(file)
+			err = check(file)
 		}
 		if err != nil {
 			file.Close()
@@ -137,24 +137,24 @@ func openGuarded(path string, mode os.FileMode, opts *bbolt.Options, inspect fun
 		db.file = file
 		return file, nil
 	}
-	if cause := guard(func() { db.DB, err = bbolt.Open(path, mode, &guarded) }); cause != nil {
+	if cause := catchPanic(func() { db.DB, err = bbolt.Open(path, mode, &o) }); cause != nil {
 		db.abandon()
-		return db, damaged(path, cause)
+		return db, damagedError(path, cause)
 	}
 	return db, err
 }
 
-// abandonWait is how long abandon waits for bbolt.
+// abandonWait is how long abandon waits for bbolt's Close.
 const abandonWait = time.Second
 
-// abandon closes a file that is damaged, and with it gives up its lock. bbolt is asked to close it first, which takes for ever if it
-// still holds what it was holding when it met the damage.
+// abandon closes a damaged file, which gives up its lock. It tries bbolt's Close first, which never returns if bbolt panicked while it
+// held one of its own locks.
 func (db database) abandon() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
 		if db.DB != nil {
-			guard(func() { db.DB.Close() })
+			catchPanic(func() { db.DB.Close() })
 		}
 	}()
 	select {
@@ -166,12 +166,12 @@ func (db database) abandon() {
 	}
 }
 
-// Check reads the whole file at path and returns an error that is ErrDamaged and says what is wrong, if anything is. It changes nothing, and
-// it fails with ErrLocked while a process has the file open. Call it after a crash of a machine or a disk, before a file is made a
-// backup, and when a Store has said that its file is damaged. It takes as long as reading the file twice does.
+// Check reads the whole file at path. If it is damaged, Check returns an ErrDamaged that says what is wrong. It changes nothing, and
+// it fails with ErrLocked while a process has the file open. Call it after a crash of the machine or a disk failure, before the file is
+// used as a backup, and when a Store has reported that its file is damaged. It takes as long as reading the file twice.
 //
-// A meta page alone that is invalid is reported too, though Open takes such a file. After a power cut in the middle of a commit, which
-// nobody has acknowledged, that is normal, and is over after the next commits; otherwise the last commit is lost.
+// Check also reports a single invalid meta page, although Open accepts such a file. After a power cut in the middle of a commit that
+// was not acknowledged, one invalid meta page is normal and the next commits overwrite it. In all other cases the last commit is lost.
 func Check(path string) error {
 	info, err := statRegular(os.Stat(path))
 	if err != nil {
@@ -180,12 +180,12 @@ func Check(path string) error {
 	if info.Size() == 0 { // a new one
 		return nil
 	}
-	db, err := openGuarded(path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Nanosecond}, inspectAll)
+	db, err := openChecked(path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Nanosecond}, checkWholeFile)
 	if err != nil {
 		return explainOpen(path, err)
 	}
 	var wrong error
-	cause := guard(func() {
+	cause := catchPanic(func() {
 		wrong = db.View(func(tx *bbolt.Tx) error {
 			if first, _ := tx.Cursor().First(); first == nil { // a new one
 				return nil
@@ -199,15 +199,15 @@ func Check(path string) error {
 	switch {
 	case cause != nil:
 		db.abandon()
-		return damaged(path, cause)
+		return damagedError(path, cause)
 	case wrong != nil:
 		db.abandon()
-		return damaged(path, wrong)
+		return damagedError(path, wrong)
 	}
 	return db.Close()
 }
 
-// readAll reads everything in a bucket, whose keys have to be in order.
+// readAll reads all entries of a bucket. The keys have to be in order.
 func readAll(name []byte, b *bbolt.Bucket) error {
 	var last []byte
 	entries := 0
@@ -218,7 +218,7 @@ func readAll(name []byte, b *bbolt.Bucket) error {
 		last = append(last[:0], k...)
 		entries++
 		var sum byte
-		for _, c := range v { // has the page read
+		for _, c := range v { // makes the kernel read the page
 			sum ^= c
 		}
 		_ = sum

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// damagedEnv is set in the process in which TestDamagedFiles opens damaged files: a fault of the memory ends that one.
+// damagedEnv is set in the process in which TestDamagedFiles opens damaged files: a memory fault would end that process only.
 const damagedEnv = "EDGEWS_BOLT_DAMAGED"
 
-// wholeFile makes a file with a few hundred entries and alarms.
+// wholeFile returns the content of a file with a few hundred entries and alarms.
 func wholeFile(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "whole.db")
 	s, err := Open(path, nil)
@@ -40,7 +40,7 @@ func wholeFile(t *testing.T) []byte {
 	return whole
 }
 
-// damagedFiles are what may become of a file, by name.
+// damagedFiles returns damaged variants of a file, by name.
 func damagedFiles(whole []byte) map[string][]byte {
 	files, random := map[string][]byte{}, rand.New(rand.NewPCG(1, 2))
 	page := os.Getpagesize()
@@ -79,7 +79,7 @@ func damagedFiles(whole []byte) map[string][]byte {
 	return files
 }
 
-// Files that are damaged are refused, or give errors where they are, and never end the process.
+// Damaged files are refused, or lead to errors of the calls that meet the damage. They never end the process.
 func TestDamagedFiles(t *testing.T) {
 	if dir := os.Getenv(damagedEnv); dir != "" {
 		useDamaged(t, dir)
@@ -88,7 +88,7 @@ func TestDamagedFiles(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
 	for name, b := range damagedFiles(wholeFile(t)) {
-		if n++; raceEnabled && n%5 != 0 { // there it takes a minute, and is about no races
+		if n++; raceEnabled && n%5 != 0 { // with -race all files take a minute, and there is no race to find
 			continue
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
@@ -120,11 +120,11 @@ func useDamaged(t *testing.T, dir string) {
 		useAll(t, s, path)
 	}
 	fmt.Printf("refused: %d, used: %d\n", refused, used)
-	require.True(t, raceEnabled || refused >= 72, "those that are cut")
-	require.True(t, raceEnabled || used >= 40, "those with changes that no check of pages can find")
+	require.True(t, raceEnabled || refused >= 72, "%d of the files are refused, fewer than are truncated", refused)
+	require.True(t, raceEnabled || used >= 40, "%d of the files are used: those with changes that no check of pages can find", used)
 }
 
-// useAll calls everything there is. An error names the file, or is one that a file that is whole would give too.
+// useAll calls all methods. Each error names the file, or is one that an undamaged file would give too.
 func useAll(t *testing.T, s *Store, path string) {
 	ctx := context.Background()
 	check := func(err error) {
@@ -149,7 +149,7 @@ func useAll(t *testing.T, s *Store, path string) {
 	_ = s.Close() // a failed store may not be able to
 }
 
-// roomKey is the key of the object that openObject opens.
+// roomKey returns the key of the object that openObject opens.
 func roomKey(t *testing.T, n int) edgews.ObjectKey {
 	id, err := parseID(binary.BigEndian.AppendUint32(make([]byte, idLen-4), uint32(n)))
 	require.NoError(t, err)

@@ -13,14 +13,14 @@ import (
 	"github.com/edgews/edgews/store/bolt"
 )
 
-// tally counts its requests, for good.
-type tally struct{ storage *edgews.Storage }
+// counter counts its requests permanently.
+type counter struct{ storage *edgews.Storage }
 
-func (t tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	marks, err := t.storage.Get(r.Context(), "marks") // nil at first
+func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	marks, err := c.storage.Get(r.Context(), "marks") // nil at first
 	if err == nil || err == edgews.ErrKeyNotFound {
 		marks = append(marks, '|')
-		err = t.storage.Put(r.Context(), "marks", marks)
+		err = c.storage.Put(r.Context(), "marks", marks)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -29,7 +29,7 @@ func (t tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s", marks)
 }
 
-// What an object puts into its storage is there when the next process opens the file.
+// What an object has stored is there when the next process opens the file.
 func Example() {
 	folder, err := os.MkdirTemp("", "edgews")
 	if err != nil {
@@ -42,15 +42,15 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		tallies := edgews.NewNamespace("tallies", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
-			return tally{st.Storage()}, nil
+		counters := edgews.NewNamespace("counters", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+			return counter{st.Storage()}, nil
 		}, &edgews.NamespaceOptions{Store: store})
 
 		answer := httptest.NewRecorder()
-		tallies.Get(tallies.IDFromName("visits")).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		counters.Get(counters.IDFromName("visits")).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 		fmt.Println(answer.Body)
 
-		tallies.Shutdown(context.Background())
+		counters.Shutdown(context.Background())
 		store.Close()
 	}
 	// Output:

@@ -20,7 +20,7 @@ import (
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// What Flush calls saved is in the file, each use once, whatever became of the flushes before.
+// The uses that Flush has reported as saved are in the file, each of them once, even if earlier flushes have failed.
 func TestFlushOnAFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meter.db")
 	var saved, used int64
@@ -28,14 +28,14 @@ func TestFlushOnAFullDisk(t *testing.T) {
 		s, err := open(path, defaultFileMode, &bbolt.Options{MaxSize: 1 << 20})
 		require.NoError(t, err)
 		m := edgews.NewMeter(&edgews.MeterOptions{Store: s, Logger: quiet, Interval: time.Hour})
-		n := edgews.NewNamespace("served", newOK, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, Logger: quiet}})
-		neighbour := openObject(t, s, "room", 1)
+		n := edgews.NewNamespace("served", newEmptyObject, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, Logger: quiet}})
+		other := openObject(t, s, "room", 1)
 		var wg sync.WaitGroup
 		for range 20 {
 			n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 			used++
 			for range 4 {
-				wg.Go(func() { _ = neighbour.Commit(t.Context(), put("large", strings.Repeat("x", 2<<20))) })
+				wg.Go(func() { _ = other.Commit(t.Context(), put("large", strings.Repeat("x", 2<<20))) })
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Millisecond))
 			if m.Flush(ctx) == nil {
@@ -55,13 +55,13 @@ func TestFlushOnAFullDisk(t *testing.T) {
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, total.HTTPRequests, saved)
 		require.LessOrEqual(t, total.HTTPRequests, used)
-		used, saved = total.HTTPRequests, total.HTTPRequests // the rest ends with its process
+		used, saved = total.HTTPRequests, total.HTTPRequests // uses that were not saved are lost with their process
 		require.NoError(t, s.Close())
 	}
 }
 
-type ok struct{}
+type emptyObject struct{}
 
-func newOK(context.Context, *edgews.State) (edgews.Object, error) { return ok{}, nil }
+func newEmptyObject(context.Context, *edgews.State) (edgews.Object, error) { return emptyObject{}, nil }
 
-func (ok) ServeHTTP(http.ResponseWriter, *http.Request) {}
+func (emptyObject) ServeHTTP(http.ResponseWriter, *http.Request) {}

@@ -17,7 +17,7 @@ import (
 //
 //	bucket "edgews"
 //	    "version" → uint32
-//	for each namespace that has ever had anything:
+//	for each namespace that has ever stored anything:
 //	    bucket "entries/" + namespace
 //	        ID + key → value
 //	    bucket "alarms/" + namespace
@@ -25,10 +25,10 @@ import (
 //	    bucket "objects/" + namespace
 //	        ID → uint64 epoch, then the time of the alarm if there is one
 //
-// An object is in "objects" if it has an alarm, or has been opened with another epoch than 1. Its alarm is in both buckets:
-// in one to be found by time, in the other to be found when it moves.
+// An object is in "objects" if it has an alarm or has been opened with an epoch other than 1. Its alarm is in two buckets:
+// "alarms" finds it by time, "objects" finds it when it is moved.
 //
-// Objects have no buckets of their own, because a small bucket of bbolt costs more than its contents.
+// Objects have no buckets of their own, because a small bbolt bucket takes more space than its contents.
 const layoutVersion = 1
 
 var (
@@ -41,8 +41,8 @@ const (
 	timeLen = 12
 )
 
-// prepare makes a new file one of ours, and refuses what is not.
-func prepare(db *bbolt.DB) error {
+// initLayout writes the layout into an empty file, and returns an error for a file with another layout.
+func initLayout(db *bbolt.DB) error {
 	empty, err := checkVersion(db)
 	if err != nil || !empty {
 		return err
@@ -70,11 +70,11 @@ func checkVersion(db *bbolt.DB) (empty bool, err error) {
 	return empty, err
 }
 
-// checkLayout says why a file that is not empty is not one of this version's.
+// checkLayout returns why a file that is not empty does not have this version's layout.
 func checkLayout(tx *bbolt.Tx) error {
 	meta := tx.Bucket(metaBucket)
 	if meta == nil {
-		return errors.New("it is a bbolt file of somebody else")
+		return errors.New("it is a bbolt file of another program")
 	}
 	version := meta.Get(versionKey)
 	if len(version) != 4 {
@@ -90,7 +90,7 @@ func entriesName(namespace string) []byte { return []byte("entries/" + namespace
 func alarmsName(namespace string) []byte  { return []byte("alarms/" + namespace) }
 func objectsName(namespace string) []byte { return []byte("objects/" + namespace) }
 
-// buckets are those of a namespace.
+// buckets are the buckets of a namespace.
 type buckets struct{ entries, alarms, objects *bbolt.Bucket }
 
 func makeBuckets(tx *bbolt.Tx, namespace string) (b buckets, err error) {
@@ -104,17 +104,17 @@ func makeBuckets(tx *bbolt.Tx, namespace string) (b buckets, err error) {
 	return b, err
 }
 
-// head is what "objects" says of an object.
-type head struct {
+// objectRecord is the value of an object in "objects".
+type objectRecord struct {
 	epoch uint64
 	alarm time.Time // zero: none
 }
 
-// firstEpoch is that of objects that are not in "objects".
+// firstEpoch is the epoch of objects that are not in "objects".
 const firstEpoch = 1
 
-func getHead(objects *bbolt.Bucket, id []byte) head {
-	h := head{epoch: firstEpoch}
+func getRecord(objects *bbolt.Bucket, id []byte) objectRecord {
+	h := objectRecord{epoch: firstEpoch}
 	if objects == nil {
 		return h
 	}
@@ -128,7 +128,7 @@ func getHead(objects *bbolt.Bucket, id []byte) head {
 	return h
 }
 
-func putHead(objects *bbolt.Bucket, id []byte, h head) error {
+func putRecord(objects *bbolt.Bucket, id []byte, h objectRecord) error {
 	if h.epoch == firstEpoch && h.alarm.IsZero() {
 		return objects.Delete(id)
 	}
@@ -162,11 +162,11 @@ func parseID(b []byte) (id edgews.ID, err error) {
 	return id, id.UnmarshalText(hex.AppendEncode(nil, b))
 }
 
-// maxKeyLen is what bbolt takes, less the ID.
+// maxKeyLen is the longest key in bytes: bbolt's limit less the ID.
 const maxKeyLen = bbolt.MaxKeySize - idLen
 
-// check refuses what bbolt would refuse, and says what it is.
-func check(b edgews.Batch) error {
+// checkBatch returns an error for a batch that bbolt would refuse.
+func checkBatch(b edgews.Batch) error {
 	for _, e := range b.Puts {
 		if len(e.Key) > maxKeyLen {
 			return fmt.Errorf("edgews: bolt store: key has %d bytes; the limit is %d", len(e.Key), maxKeyLen)

@@ -11,17 +11,17 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A transaction that stays open while a caller loops over a List would do harm: bbolt could not use any page again that was freed
-// since, so the file would grow; and it could not map a file that has grown, so a commit from within the loop would
-// wait for the loop, for ever. So a List reads pages, each in a short transaction of its own.
+// A List reads its entries in portions, each in a short transaction of its own. One transaction for the whole loop would do
+// harm: bbolt could not reuse the pages that are freed meanwhile, so the file would grow, and it could not map a file that
+// has grown, so a commit from within the loop would deadlock.
 //
-// What makes one moment of them is the committer. Before it changes an object it lets every List that is reading
-// it take the rest into memory. So a List costs the memory of a page if nobody changes the object meanwhile, and that of
-// what it has not shown yet if somebody does.
+// All portions show the object at one moment. Before a commit changes an object, it makes every List of that object read
+// its remaining entries into memory. So a List takes the memory of one portion, or of all remaining entries if the object is
+// changed during the loop.
 
-// pageBytes is the size of a page, in keys, values and what they cost besides.
+// portionBytes is the size of a portion in bytes: keys, values, and entryOverhead for the memory of each entry.
 const (
-	pageBytes     = 64 << 10
+	portionBytes  = 64 << 10
 	entryOverhead = 64
 )
 
@@ -30,29 +30,30 @@ type listing struct {
 	o      *object
 	prefix []byte // with the ID
 
+	// Guarded by mu.
 	mu   sync.Mutex
-	next []byte         // the key to go on with; nil: everything has been read
-	kept []edgews.Entry // has been read for the sake of a commit, and is to be shown before anything else
+	next []byte         // the key at which the next portion begins; nil: everything has been read
+	rest []edgews.Entry // the remaining entries, if a commit made the loop read them
 }
 
 func (o *object) List(ctx context.Context, prefix string) iter.Seq2[edgews.Entry, error] {
 	return func(yield func(edgews.Entry, error) bool) {
 		l := &listing{o: o, prefix: o.entryKey(prefix), next: o.entryKey(prefix)}
-		limit := pageBytes
+		limit := portionBytes
 		if !o.s.register(l) {
-			limit = math.MaxInt // a commit to the object is under way, so one transaction must do
+			limit = math.MaxInt // a commit is changing the object: everything has to be read in one transaction
 		}
 		defer o.s.unregister(l)
 		for {
-			page, err := l.page(ctx, limit)
+			portion, err := l.portion(ctx, limit)
 			if err != nil {
 				yield(edgews.Entry{}, err)
 				return
 			}
-			if len(page) == 0 {
+			if len(portion) == 0 {
 				return
 			}
-			for _, e := range page {
+			for _, e := range portion {
 				if err := ctx.Err(); err != nil {
 					yield(edgews.Entry{}, err)
 					return
@@ -65,30 +66,31 @@ func (o *object) List(ctx context.Context, prefix string) iter.Seq2[edgews.Entry
 	}
 }
 
-// page returns what comes next; nothing at the end.
-func (l *listing) page(ctx context.Context, limit int) (page []edgews.Entry, err error) {
+// portion returns the next entries, none at the end. limit is in bytes.
+func (l *listing) portion(ctx context.Context, limit int) (entries []edgews.Entry, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if page, l.kept = l.kept, nil; page != nil || l.next == nil {
-		return page, nil
+	if entries, l.rest = l.rest, nil; entries != nil || l.next == nil {
+		return entries, nil
 	}
-	err = l.o.s.view(func(tx *bbolt.Tx) { page = l.readLocked(tx, limit) })
-	return page, err
+	err = l.o.s.view(func(tx *bbolt.Tx) { entries = l.readLocked(tx, limit) })
+	return entries, err
 }
 
-// keep reads the rest before a commit changes it. tx has not changed the object yet.
-func (l *listing) keep(tx *bbolt.Tx) {
+// readRest reads the remaining entries into memory before a commit changes the object. tx has not changed it yet.
+func (l *listing) readRest(tx *bbolt.Tx) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.next != nil {
-		l.kept = l.readLocked(tx, math.MaxInt)
+		l.rest = l.readLocked(tx, math.MaxInt)
 	}
 }
 
-func (l *listing) readLocked(tx *bbolt.Tx, limit int) (page []edgews.Entry) {
+// readLocked reads entries from next on until they take limit bytes, and moves next. mu must be held.
+func (l *listing) readLocked(tx *bbolt.Tx, limit int) (portion []edgews.Entry) {
 	next := l.next
 	l.next = nil
 	entries := tx.Bucket(entriesName(l.o.key.Namespace))
@@ -99,15 +101,16 @@ func (l *listing) readLocked(tx *bbolt.Tx, limit int) (page []edgews.Entry) {
 	for k, v := c.Seek(next); bytes.HasPrefix(k, l.prefix); k, v = c.Next() {
 		if size >= limit {
 			l.next = bytes.Clone(k)
-			return page
+			return portion
 		}
-		page = append(page, edgews.Entry{Key: string(k[idLen:]), Value: bytes.Clone(v)})
+		portion = append(portion, edgews.Entry{Key: string(k[idLen:]), Value: bytes.Clone(v)})
 		size += len(k) + len(v) + entryOverhead
 	}
-	return page
+	return portion
 }
 
-// register says whether the listing may read page by page, because commits will let it know.
+// register reports whether the listing may read in portions. If so, a commit to the object will call readRest first. It may not
+// while a commit is changing the object.
 func (s *Store) register(l *listing) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,8 +133,8 @@ func (s *Store) unregister(l *listing) {
 	}
 }
 
-// announce makes it known which objects a transaction is going to change, and returns the listings of them.
-func (s *Store) announce(group []*request) (affected []*listing) {
+// beginChanges marks the objects that a transaction is going to change, and returns their listings.
+func (s *Store) beginChanges(group []*request) (affected []*listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range group {
@@ -146,8 +149,8 @@ func (s *Store) announce(group []*request) (affected []*listing) {
 	return affected
 }
 
-// retract takes back what announce has made known.
-func (s *Store) retract() {
+// endChanges removes the marks that beginChanges has set.
+func (s *Store) endChanges() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.changing)

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fill puts entries of more than two pages.
+// fill puts entries of more than two portions.
 func fill(t *testing.T, o edgews.ObjectStore) (n int) {
 	t.Helper()
 	var b edgews.Batch
-	for size := 0; size < 2*pageBytes+1; size += 1000 {
+	for size := 0; size < 2*portionBytes+1; size += 1000 {
 		b.Puts = append(b.Puts, edgews.Entry{Key: fmt.Sprintf("%05d", n), Value: make([]byte, 1000)})
 		n++
 	}
@@ -26,7 +26,7 @@ func fill(t *testing.T, o edgews.ObjectStore) (n int) {
 	return n
 }
 
-func TestCommitInALoopMapsTheFileAnew(t *testing.T) {
+func TestCommitInALoopMapsTheGrownFile(t *testing.T) {
 	s := openStore(t, nil)
 	o := openObject(t, s, "room", 1)
 	n := fill(t, o)
@@ -121,5 +121,5 @@ func TestDueAlarmsCostWhatTheyReturn(t *testing.T) {
 	set(0, 10)
 	few := cost()
 	set(10, 5000)
-	assert.LessOrEqual(t, cost(), few+10, "some for the depth of the tree")
+	assert.LessOrEqual(t, cost(), few+10, "some more for the depth of the tree")
 }

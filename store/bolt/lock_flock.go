@@ -14,7 +14,8 @@ import (
 // locksFirst says whether lockFile locks.
 const locksFirst = true
 
-// lockFile locks a file as bbolt does, which may then lock it again: the lock is that of the open file. 0 waits for ever.
+// lockFile locks a file as bbolt does. bbolt can then lock it again, because the lock belongs to the open file. A timeout of 0 waits
+// for ever.
 func lockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	how := syscall.LOCK_SH
 	if exclusive {
@@ -31,7 +32,7 @@ func lockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	}
 }
 
-// unlockAndClose gives up a file that may be mapped for ever: a mapping keeps the lock of a closed file.
+// unlockAndClose unlocks and closes a file that may stay mapped: a mapping keeps the lock of a closed file.
 func unlockAndClose(file *os.File) error {
 	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
 }

@@ -10,9 +10,9 @@ import (
 // locksFirst says whether lockFile locks.
 const locksFirst = false
 
-// lockFile does nothing where a lock cannot be taken twice: bbolt takes it. A file that another process is about to make may
+// lockFile does nothing on systems where a lock cannot be taken twice: bbolt takes it. A file that another process is creating may
 // look damaged for a moment.
 func lockFile(*os.File, bool, time.Duration) error { return nil }
 
-// unlockAndClose gives up a file that may be mapped for ever.
+// unlockAndClose closes a file that may stay mapped.
 func unlockAndClose(file *os.File) error { return file.Close() }

@@ -12,25 +12,25 @@ import (
 type object struct {
 	s     *Store
 	key   edgews.ObjectKey
-	id    []byte // of key, never changed
+	id    []byte // of key; never modified
 	epoch uint64
 }
 
-// Open returns the storage of an object. It writes to the disk only if the epoch is a new one.
+// Open returns the storage of an object. It writes to the disk only if the epoch is new.
 func (s *Store) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	o := &object{s: s, key: key, id: idBytes(key.ID), epoch: max(f.Epoch, firstEpoch)}
-	var h head
-	if err := s.view(func(tx *bbolt.Tx) { h = getHead(tx.Bucket(objectsName(key.Namespace)), o.id) }); err != nil {
+	var h objectRecord
+	if err := s.view(func(tx *bbolt.Tx) { h = getRecord(tx.Bucket(objectsName(key.Namespace)), o.id) }); err != nil {
 		return nil, err
 	}
 	switch {
 	case h.epoch > o.epoch:
 		return nil, edgews.ErrFenced
 	case h.epoch < o.epoch:
-		if err := s.submit(&request{ctx: ctx, o: o, claim: true}); err != nil {
+		if err := s.submit(&request{ctx: ctx, o: o, setEpoch: true}); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +59,7 @@ func (o *object) Get(ctx context.Context, key string) (value []byte, err error) 
 }
 
 func (o *object) Commit(ctx context.Context, b edgews.Batch) error {
-	if err := check(b); err != nil {
+	if err := checkBatch(b); err != nil {
 		return err
 	}
 	return o.s.submit(&request{ctx: ctx, o: o, batch: b})

@@ -43,12 +43,12 @@ func TestOpenRefuses(t *testing.T) {
 		{"some other file", func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, make([]byte, 1<<16), 0o600))
 		}, "is not a bbolt file"},
-		{"a bbolt file of somebody else", func(t *testing.T, path string) {
+		{"a bbolt file of another program", func(t *testing.T, path string) {
 			bboltFile(t, path, func(tx *bbolt.Tx) error {
 				_, err := tx.CreateBucket([]byte("theirs"))
 				return err
 			})
-		}, "of somebody else"},
+		}, "of another program"},
 		{"a layout of the future", version(binary.BigEndian.AppendUint32(nil, 2)), "layout 2, and this version of the program knows only layout 1"},
 		{"no version", version(nil), "no version"},
 	}
@@ -129,7 +129,7 @@ func TestClosed(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-// Programs that use the store are tested in bubbles.
+// A store can be used in a synctest bubble.
 func TestInABubble(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "objects.db")
 	synctest.Test(t, func(t *testing.T) {

@@ -10,13 +10,13 @@ import (
 	"math"
 )
 
-// bbolt maps the file into memory and believes what is there: a page number beyond the end of the file ends the process with
-// SIGBUS, and a page that contains itself overflows the stack. Neither can be recovered from everywhere. So what bbolt is going to follow
-// is checked before, with ordinary reads.
+// bbolt maps the file into memory and trusts it: a page number beyond the end of the file ends the process with
+// SIGBUS, and a page that refers to itself overflows the stack. A program cannot recover from either. So the page numbers that bbolt
+// will follow are checked first, with ordinary reads.
 //
-// The format is that of bbolt, version 2, in the byte order of the machine. A page begins with 16 bytes: number, flags, count
-// and how many pages it goes on for. The first two pages are meta pages, of which the valid one with the higher transaction
-// counts; the other one is that of the transaction before.
+// The format is that of bbolt, version 2, in the byte order of the machine. A page begins with 16 bytes: its number, flags, count
+// and overflow, the number of pages that continue it. The first two pages are meta pages. The valid one with the higher transaction
+// number is current; the other one is of the transaction before.
 
 const (
 	metaMagic      = 0xED0CDAED
@@ -26,39 +26,39 @@ const (
 	elementLen     = 16
 	bucketLen      = 16 // root page and sequence
 	minPageSize    = 1 << 10
-	maxPageSize    = minPageSize << 14 // as far as bbolt looks for the second meta page
+	maxPageSize    = minPageSize << 14 // the last place where bbolt looks for the second meta page
 
 	branchFlag, leafFlag, metaFlag, freelistFlag = 0x01, 0x02, 0x04, 0x10
 
 	bucketElement = 0x01
 	noFreelist    = math.MaxUint64
-	manyFree      = 0xFFFF // a count that says that the count is the first number
+	manyFree      = 0xFFFF // as the count of a freelist page: the real count is the first number on it
 )
 
 var native = binary.NativeEndian
 
-// pages are those of a file.
+// pages are the pages of a file.
 type pages struct {
 	file io.ReaderAt
 	size int64
 	meta meta
-	used bitmap // pages that something refers to, or that are free
+	used bitmap // pages that another page refers to, and free pages
 
-	// bbolt always writes the first key of a page as its key in the page above. Check insists on that; Open does not, since reading works
-	// without.
+	// bbolt always writes the first key of a page as its key in the parent page. Check requires that; Open does not, since reading
+	// works without.
 	firstKeys bool
 
-	torn error // why one of the meta pages does not count; nil: both are valid
+	torn error // why one of the meta pages is invalid; nil: both are valid
 }
 
 type meta struct {
 	pageSize                         uint32
-	root, freelist, end, transaction uint64 // end is the number of pages, the high-water mark
+	root, freelist, end, transaction uint64 // end is the number of pages (bbolt's high-water mark)
 }
 
 type bitmap []uint64
 
-// set says whether the bit was clear.
+// set sets bit n and reports whether it was clear.
 func (b bitmap) set(n uint64) bool {
 	was := b[n/64] & (1 << (n % 64))
 	b[n/64] |= 1 << (n % 64)
@@ -99,7 +99,7 @@ func readPages(file io.ReaderAt, size int64) (*pages, error) {
 	return p, nil
 }
 
-// secondMeta reads the second meta page. If the first does not tell where it is, every place is tried where it may be.
+// secondMeta reads the second meta page. pageSize is 0 if the first one is invalid: then every possible page size is tried.
 func (p *pages) secondMeta(pageSize uint32) (m meta, err error) {
 	if pageSize != 0 {
 		return p.readMeta(int64(pageSize))
@@ -135,7 +135,7 @@ func (p *pages) readMeta(at int64) (m meta, err error) {
 	return meta{size, native.Uint64(content[16:]), native.Uint64(content[32:]), native.Uint64(content[40:]), native.Uint64(content[48:])}, nil
 }
 
-// page is a page with those that it goes on for, or an inline bucket.
+// page is a page with the pages that continue it, or an inline bucket.
 type page struct {
 	id    uint64
 	flags uint16
@@ -143,7 +143,7 @@ type page struct {
 	data  []byte // with the header
 }
 
-// read reads a page, which nothing may have referred to yet.
+// read reads a page. It is an error if another page has referred to it already.
 func (p *pages) read(id uint64) (pg page, err error) {
 	var header [pageHeaderSize]byte
 	if id < 2 || id >= p.meta.end {
@@ -200,11 +200,11 @@ func (p *pages) checkFreelist() error {
 	return nil
 }
 
-// subtree is a page that is to be checked, and the keys that it may have.
+// subtree is a page to check, with the range of keys that it may have.
 type subtree struct {
 	id    uint64
-	from  []byte // the first one that it may have; nil: any
-	until []byte // the first one that it may not have; nil: any
+	from  []byte // inclusive; nil: no lower bound
+	until []byte // exclusive; nil: no upper bound
 }
 
 // checkTrees checks all buckets.
@@ -227,7 +227,7 @@ func (p *pages) checkTrees() error {
 	return nil
 }
 
-// beginsWith checks the first key of a page that has been checked otherwise.
+// beginsWith checks the first key of a page. All other checks have been made.
 func (pg page) beginsWith(key []byte) error {
 	if pg.count == 0 {
 		return errors.New("it is empty")
@@ -278,7 +278,7 @@ func (pg page) check(s subtree) (below []subtree, err error) {
 	return below, nil
 }
 
-// element returns what is of the i-th element on the page itself; a branch has no value.
+// element returns the key and the value of the i-th element. An element of a branch page has no value.
 func (pg page) element(i int) (key, value []byte, err error) {
 	at := pageHeaderSize + i*elementLen
 	e := pg.data[at : at+elementLen]
@@ -296,7 +296,7 @@ func (pg page) element(i int) (key, value []byte, err error) {
 	return rest[:keyLen:keyLen], rest[keyLen : keyLen+valueLen], nil
 }
 
-// checkBucket checks the value that stands for a bucket, and returns its root, if that is another page.
+// checkBucket checks the value that describes a bucket. It returns the bucket's root if that is another page.
 func checkBucket(value []byte) ([]subtree, error) {
 	if len(value) < bucketLen {
 		return nil, fmt.Errorf("%d bytes", len(value))
@@ -315,7 +315,7 @@ func checkBucket(value []byte) ([]subtree, error) {
 	return pg.check(subtree{})
 }
 
-// checkUsed finds pages that are neither free nor referred to. They do no harm.
+// checkUsed returns an error if a page is neither free nor referred to. Such a page does no harm.
 func (p *pages) checkUsed() error {
 	for id := range p.meta.end {
 		if p.used[id/64]&(1<<(id%64)) == 0 {

@@ -21,10 +21,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// pagesEnv is set in the process that opens damaged files, which may end with a signal.
+// pagesEnv is set in the process that opens damaged files. A fault would end that process with a signal.
 const pagesEnv = "EDGEWS_BOLT_PAGES"
 
-// inOwnProcess runs the rest of a test in a process of its own. It returns whether this is it.
+// inOwnProcess runs the test again in a process of its own. It reports whether this is that process.
 func inOwnProcess(t *testing.T) bool {
 	if os.Getenv(pagesEnv) != "" {
 		return true
@@ -39,7 +39,7 @@ func inOwnProcess(t *testing.T) bool {
 	return false
 }
 
-// soundFile returns a file with several objects in two namespaces, in pages of all kinds, some of them free.
+// soundFile returns the content of a file with several objects in two namespaces, with pages of all kinds and free pages.
 func soundFile(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "sound.db")
 	s, err := Open(path, nil)
@@ -63,7 +63,7 @@ func soundFile(t *testing.T) []byte {
 	return content
 }
 
-// useFile opens a file and does everything with it. It returns the first error.
+// useFile opens a file and calls all methods. It returns the first error.
 func useFile(t *testing.T, path string) error {
 	s, err := Open(path, &Options{LockTimeout: -1})
 	if err != nil {
@@ -76,7 +76,7 @@ func useFile(t *testing.T, path string) error {
 	case err := <-closed:
 		return errors.Join(first, err)
 	case <-time.After(time.Minute):
-		t.Fatalf("Close waits for ever, after %v", first)
+		t.Fatalf("Close does not return, after %v", first)
 		return nil
 	}
 }
@@ -124,7 +124,7 @@ func wantDamaged(t *testing.T, path string, err error) {
 	require.ErrorContains(t, err, "backup")
 }
 
-// A file that has been cut off is refused, wherever that was.
+// A truncated file is refused, no matter where it was cut off.
 func TestTruncatedFiles(t *testing.T) {
 	if !inOwnProcess(t) {
 		return
@@ -146,11 +146,11 @@ func TestTruncatedFiles(t *testing.T) {
 		wantDamaged(t, path, Check(path))
 	}
 	require.NoError(t, os.WriteFile(path, sound[:end], 0o600))
-	require.NoError(t, Check(path), "what is behind the last page is no matter")
+	require.NoError(t, Check(path), "bytes behind the last page do no harm")
 	require.NoError(t, useFile(t, path))
 }
 
-// Whatever is in the headers of pages, and behind them, there is an error, or nothing that matters is wrong.
+// Any bytes in and behind the headers of pages lead to an error, or do no harm.
 func TestDamagedPages(t *testing.T) {
 	if !inOwnProcess(t) {
 		return
@@ -196,7 +196,7 @@ func openAndClose(path string) (*Store, error) {
 	return s, err
 }
 
-// bbolt itself must not be given a page with a circle, in which it would never end, nor a freelist that says that it is huge.
+// bbolt must not see a cycle of pages, in which it would loop for ever, nor a freelist with a huge count.
 func TestCraftedFiles(t *testing.T) {
 	if !inOwnProcess(t) {
 		return
@@ -237,7 +237,7 @@ func TestCraftedFiles(t *testing.T) {
 	}
 }
 
-// One meta page is what a power cut may leave of the other. Open goes on with it, Check says so, and the next commit mends it.
+// A power cut may damage one meta page. Open uses the other one, Check reports it, and the next commits overwrite it.
 func TestTornMetaPage(t *testing.T) {
 	sound := soundFile(t)
 	for n := range 2 {
@@ -253,14 +253,14 @@ func TestTornMetaPage(t *testing.T) {
 		for range 2 {
 			require.NoError(t, openObject(t, s, "room0", 2).Commit(t.Context(), put("a", "1")))
 		}
-		require.ErrorIs(t, checkWithin(path), ErrLocked)
+		require.ErrorIs(t, tryLock(path), ErrLocked)
 		require.NoError(t, s.Close())
 		require.NoError(t, Check(path))
 	}
 }
 
-// checkWithin is a Check that waits for no lock.
-func checkWithin(path string) error {
+// tryLock takes and gives up the lock of the file at path, without waiting for it.
+func tryLock(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -269,7 +269,7 @@ func checkWithin(path string) error {
 	return explainOpen(path, lockFile(file, false, time.Nanosecond))
 }
 
-// A file that is cut off while it is open ends calls with errors, not the process; and Close returns.
+// When a file is truncated while it is open, calls return errors, the process goes on, and Close returns.
 func TestFileIsCutWhileOpen(t *testing.T) {
 	if !inOwnProcess(t) {
 		return
@@ -293,7 +293,7 @@ func TestCheckWithoutFile(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist, "it makes nothing")
 }
 
-// bbolt's own check agrees.
+// bbolt's own check accepts the file that Check accepts.
 func TestCheckAgrees(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sound.db")
 	require.NoError(t, os.WriteFile(path, soundFile(t), 0o600))

@@ -1,5 +1,5 @@
-// Package bolt keeps the storage of objects in one file, with [bbolt]: a B+tree in pure Go, without a server and without
-// a configuration. It is the store for services of one machine.
+// Package bolt stores objects in one file with [bbolt], a B+tree in pure Go that needs no server and no configuration. It is
+// the store for services that run on one machine.
 //
 //	store, err := bolt.Open("objects.db", nil)
 //	if err != nil {
@@ -8,15 +8,15 @@
 //	defer store.Close() // after the namespaces' Shutdown
 //	rooms := edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Store: store})
 //
-// What a commit has acknowledged is on the disk: it is there after a crash of the process, of the system and of the power,
-// as far as the disk does what it says. Commits of many objects that come at the same time share a transaction and its two
-// fsyncs, so many writers together are a lot faster than one.
+// A commit that has returned nil is on the disk. It survives a crash of the process, a crash of the system and a power cut,
+// provided that the disk honours fsync. Commits of several objects that arrive at the same time share a transaction and its two
+// fsyncs, so many concurrent writers are much faster than one.
 //
-// The memory that it takes does not depend on how much is stored. The file does not shrink; what was deleted in it
-// is used again. `bbolt compact` copies it into a smaller one, while no process has it open.
+// Memory use does not depend on how much is stored. The file does not shrink, but the space of deleted entries is used
+// again. `bbolt compact` copies the file into a smaller one while no process has it open.
 //
-// If the disk fails in such a way that nobody can tell whether a commit is on it, the store stops: every call returns an
-// error that says so, until the file is opened again. A disk that is full is no such failure. Then commits fail, and go on
+// If the disk fails in such a way that it is unknown whether a commit is on it, the store stops: every call returns an
+// error that says so, until the file is opened again. A full disk is not such a failure: commits fail, and succeed again
 // when there is room.
 //
 // [bbolt]: https://pkg.go.dev/go.etcd.io/bbolt
@@ -45,11 +45,11 @@ var ErrLocked = errors.New("edgews: another process has the bolt store open")
 
 // Options configures a Store. A nil pointer means the zero value, which is recommended and safe.
 type Options struct {
-	// FileMode is the mode of a file that Open makes; default 0600.
+	// FileMode is the mode of a file that Open creates; default 0600.
 	FileMode fs.FileMode
 
-	// LockTimeout is how long Open waits for another process that has the file open, as the one before this one may while
-	// it shuts down; default 5 s; negative: not at all.
+	// LockTimeout is how long Open waits for another process that has the file open, for example a predecessor that is
+	// still shutting down. The default is 5 s. Negative: Open does not wait.
 	LockTimeout time.Duration
 }
 
@@ -62,29 +62,30 @@ const (
 type Store struct {
 	path     string
 	db       database
-	requests chan *request // not buffered: who waits there is the queue
-	closing  chan struct{}
-	stopped  chan struct{} // run has returned
-	close    func() error  // once
+	requests chan *request // unbuffered: the senders that block on it are the queue
+	closing  chan struct{} // closed when Close begins
+	stopped  chan struct{} // closed when run has returned
+	close    func() error  // runs once
 
 	broken    chan struct{} // closed when failed is set
 	beginning sync.Mutex    // above mu: a transaction begins
 
+	// Guarded by mu.
 	mu       sync.Mutex
-	failed   error                                      // what nobody can go on after
-	changing map[edgews.ObjectKey]struct{}              // objects of the transaction that runs
-	listings map[edgews.ObjectKey]map[*listing]struct{} // those that read page by page
+	failed   error                                      // the failure after which the store has stopped, or nil
+	changing map[edgews.ObjectKey]struct{}              // objects that the current transaction changes
+	listings map[edgews.ObjectKey]map[*listing]struct{} // loops that read an object in portions
 }
 
 var _ edgews.Store = (*Store)(nil)
 
-// Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
-// can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and so is one that is
-// damaged, with ErrDamaged: up to 1 GiB all of its pages are checked, of larger files only what bbolt begins with; see [Check]. Whatever
-// else is wrong with the file, or becomes so, is an error of the call that meets it; but a page of a file that was not checked which leads back to
+// Open opens the store in the file at path and creates the file if it does not exist. The folder must exist. Only one process
+// can have the file open; ErrLocked means that another one has. Open refuses a file with another layout than this version's, and a
+// damaged file with ErrDamaged. It checks all pages of a file of up to 1 GiB, and only the pages that bbolt reads first of a
+// larger one; see [Check]. Damage that is found later is an error of the call that meets it; but a page of a file that was not checked which leads back to
 // itself ends the process, as the stack does that follows it. A file that was being made when its disk became full is made anew.
 //
-// The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
+// The caller closes the Store after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
 	var o Options
 	if opts != nil {
@@ -98,19 +99,19 @@ func Open(path string, opts *Options) (*Store, error) {
 	}
 	return open(path, o.FileMode, &bbolt.Options{
 		Timeout:      max(o.LockTimeout, time.Nanosecond), // 0 would wait for ever
-		FreelistType: bbolt.FreelistMapType,               // the other one is slow when a lot has been deleted
+		FreelistType: bbolt.FreelistMapType,               // the array type is slow when many pages are free
 		NoStatistics: true,
 	})
 }
 
 func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
-	db, err := openGuarded(path, mode, opts, inspect)
+	db, err := openChecked(path, mode, opts, checkBeforeMapping)
 	if err != nil {
 		return nil, explainOpen(path, err)
 	}
-	if cause := guard(func() { err = prepare(db.DB) }); cause != nil {
+	if cause := catchPanic(func() { err = initLayout(db.DB) }); cause != nil {
 		db.abandon()
-		return nil, damaged(path, cause)
+		return nil, damagedError(path, cause)
 	}
 	if err == nil {
 		err = syncFolder(path)
@@ -145,12 +146,12 @@ func explainOpen(path string, err error) error {
 	case errors.Is(err, ErrDamaged):
 		return err
 	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrVersionMismatch), errors.Is(err, bbolterrors.ErrChecksum):
-		return damaged(path, fmt.Errorf("it is not a bbolt file: %w", err))
+		return damagedError(path, fmt.Errorf("it is not a bbolt file: %w", err))
 	}
 	return fmt.Errorf("edgews: bolt store %s: %w", path, err)
 }
 
-// syncFolder makes sure that a file that was just made has a name after a power cut. Windows does not know how to.
+// syncFolder makes the name of a new file survive a power cut. Windows cannot sync a folder.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -163,11 +164,11 @@ func syncFolder(path string) error {
 	return folder.Sync()
 }
 
-// Close waits for the commits that run and closes the file. Commits that wait for their turn fail, and so does every call
-// after it, with ErrClosed. A second Close does nothing and returns what the first one has returned.
+// Close waits for the current commits and closes the file. Queued commits and all later calls fail with ErrClosed. A second
+// Close does nothing and returns the result of the first one.
 func (s *Store) Close() error { return s.close() }
 
-// closeFile closes the file, after those who read have done so.
+// closeFile closes the file when all readers have finished.
 func (s *Store) closeFile() error {
 	if s.failure() != nil {
 		s.db.abandon()
@@ -206,8 +207,8 @@ func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
 	if err := s.failure(); err != nil {
 		return nil, err
 	}
-	if cause := guard(func() { tx, err = s.db.Begin(writable) }); cause != nil {
-		return nil, s.fail(damaged(s.path, cause))
+	if cause := catchPanic(func() { tx, err = s.db.Begin(writable) }); cause != nil {
+		return nil, s.fail(damagedError(s.path, cause))
 	}
 	return tx, err
 }
@@ -226,8 +227,8 @@ func (s *Store) end(tx *bbolt.Tx) {
 	_ = tx.Rollback() // it never fails
 }
 
-// view runs fn in a transaction that reads what is committed. It must be short: no page that it can see is used again before
-// its end, and the file cannot be mapped anew.
+// view runs fn in a read transaction. The transaction must be short: until it ends, bbolt cannot reuse a page that it can see, nor
+// map a file that has grown.
 func (s *Store) view(fn func(tx *bbolt.Tx)) error {
 	tx, err := s.begin(false)
 	switch {
@@ -236,10 +237,10 @@ func (s *Store) view(fn func(tx *bbolt.Tx)) error {
 	case err != nil:
 		return err
 	}
-	cause := guard(func() { fn(tx) })
+	cause := catchPanic(func() { fn(tx) })
 	s.end(tx)
 	if cause != nil {
-		return s.fail(damaged(s.path, cause))
+		return s.fail(damagedError(s.path, cause))
 	}
 	return nil
 }
@@ -250,7 +251,7 @@ func (s *Store) failure() error {
 	return s.failed
 }
 
-// fail stops the store for ever.
+// fail stops the store for ever and returns the error of all later calls.
 func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,7 +4,7 @@ package load
 
 import "time"
 
-// Broadcast says a batch on the first connection, waits until everybody has all of it, and says the next, for a time.
+// Broadcast sends batches on the first connection for a time. The next batch follows when all connections have received the last one.
 // The report counts deliveries.
 func (e *Engine) Broadcast(d time.Duration) (Report, error) {
 	deadline := e.now() + d

@@ -7,48 +7,48 @@ import (
 	"fmt"
 )
 
-// checker compares what a server sends on one connection with what it has to send.
+// checker compares the bytes that a server sends on one connection with the expected ones.
 type checker struct {
 	raw      bool
 	pongs    bool // pongs are the answers
 	takeover bool // compressed messages may refer to earlier ones
 
-	head  [10]byte // the beginning of a frame header whose rest has not come
-	held  int
-	left  int // payload of the frame still to come
-	final bool
+	head    [10]byte // the beginning of an incomplete frame header
+	headLen int
+	left    int // remaining payload bytes of the frame
+	final   bool
 
 	control bool   // the frame is a ping
-	pinged  bool   // a ping has come
-	ping    []byte // and this is what it said
+	pinged  bool   // a ping has been received
+	ping    []byte // its payload
 
-	messages int // of the batch, seen whole
-	offset   int // bytes of the message seen; of the batch, if raw
+	messages int // complete messages of the batch
+	offset   int // received bytes of the message; of the batch, if raw
 
 	compressed bool
 	packed     []byte // the compressed message so far
-	history    []byte // what earlier compressed messages said
+	history    []byte // plaintext of earlier compressed messages
 
-	payload int // payload bytes seen, as they travelled
+	payload int // payload bytes received, as on the wire
 }
 
 var (
-	errMore   = errors.New("more came back than was sent")
-	errMasked = errors.New("server masks its frames")
+	errTooMuch = errors.New("the answer is longer than expected")
+	errMasked  = errors.New("server masks its frames")
 )
 
 // begin prepares for the answers to the next batch.
 func (c *checker) begin() { c.messages, c.offset = 0, 0 }
 
-// feed takes bytes that came back and returns how many messages they completed.
+// feed checks received bytes and returns the number of messages that they complete.
 func (c *checker) feed(b *Batch, p []byte, f *inflater) (int, error) {
 	before := c.messages
 	if c.raw {
 		return c.feedRaw(b, p)
 	}
 	for len(p) > 0 {
-		if c.messages == len(b.want) && c.held == 0 && !c.control && !isControl(p[0]) {
-			return 0, errMore
+		if c.messages == len(b.want) && c.headLen == 0 && !c.control && !isControl(p[0]) {
+			return 0, errTooMuch
 		}
 		n, err := c.frame(b, p, f)
 		if err != nil {
@@ -63,10 +63,10 @@ func isControl(first byte) bool { return first&0x0f >= 8 }
 
 func (c *checker) feedRaw(b *Batch, p []byte) (int, error) {
 	if len(p) > len(b.send)-c.offset {
-		return 0, errMore
+		return 0, errTooMuch
 	}
 	if !bytes.Equal(p, b.send[c.offset:c.offset+len(p)]) {
-		return 0, fmt.Errorf("other bytes came back than were sent, at %d", c.offset)
+		return 0, fmt.Errorf("the answer differs from what was sent, at byte %d", c.offset)
 	}
 	before := c.messages
 	c.offset += len(p)
@@ -103,16 +103,16 @@ func (c *checker) frame(b *Batch, p []byte, f *inflater) (n int, err error) {
 	return n + len(part), nil
 }
 
-// header consumes the bytes of a frame's header. Most come whole.
+// header consumes bytes of a frame's header and reports whether it is complete, as most are.
 func (c *checker) header(p []byte) (n int, whole bool, err error) {
-	n = copy(c.head[c.held:], p)
-	size := headerSize(c.head[:c.held+n])
-	if size == 0 || size > c.held+n {
-		c.held += n
+	n = copy(c.head[c.headLen:], p)
+	size := headerSize(c.head[:c.headLen+n])
+	if size == 0 || size > c.headLen+n {
+		c.headLen += n
 		return n, false, nil
 	}
-	n = size - c.held
-	c.held = 0
+	n = size - c.headLen
+	c.headLen = 0
 	return n, true, c.open(c.head[:size])
 }
 
@@ -139,7 +139,7 @@ func (c *checker) open(h []byte) error {
 	case isControl(h[0]):
 		return fmt.Errorf("unexpected control frame, opcode %d", h[0]&0x0f)
 	}
-	if h[0]&0x0f != 0 { // continuations have the compression of what they continue
+	if h[0]&0x0f != 0 { // continuation frames do not have the bit
 		c.compressed = h[0]&rsv1Bit != 0
 		c.packed = c.packed[:0]
 	}
@@ -155,7 +155,7 @@ func (c *checker) open(h []byte) error {
 	return nil
 }
 
-// data compares a part of a message, or keeps it if it is compressed.
+// data compares a part of a message, or stores it if it is compressed.
 func (c *checker) data(b *Batch, part []byte) error {
 	if c.compressed {
 		c.packed = append(c.packed, part...)
@@ -163,13 +163,13 @@ func (c *checker) data(b *Batch, part []byte) error {
 	}
 	want := b.want[c.messages]
 	if len(part) > len(want)-c.offset || !bytes.Equal(part, want[c.offset:c.offset+len(part)]) {
-		return fmt.Errorf("message %d is not the one that was sent, at %d", c.messages, c.offset)
+		return fmt.Errorf("message %d differs from the one that was sent, at byte %d", c.messages, c.offset)
 	}
 	c.offset += len(part)
 	return nil
 }
 
-// end checks that the message is whole.
+// end checks that the message is complete.
 func (c *checker) end(b *Batch, f *inflater) error {
 	want := b.want[c.messages]
 	if c.compressed {
@@ -178,7 +178,7 @@ func (c *checker) end(b *Batch, f *inflater) error {
 			return fmt.Errorf("message does not inflate: %w", err)
 		}
 		if !bytes.Equal(got, want) {
-			return fmt.Errorf("message inflates to %d other bytes than were sent", len(got))
+			return fmt.Errorf("message inflates to %d bytes that differ from what was sent", len(got))
 		}
 		if c.takeover {
 			c.history = remember(c.history, got)

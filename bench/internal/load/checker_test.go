@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// answer returns what a server sends back for b: the same messages, unmasked.
+// answer returns the echo of a server for b: the same messages, unmasked.
 func answer(b *Batch) []byte {
 	var out []byte
 	for _, p := range b.want {
@@ -18,7 +18,7 @@ func answer(b *Batch) []byte {
 	return out
 }
 
-func TestCheckerTakesAnswersCutAnywhere(t *testing.T) {
+func TestCheckerAcceptsAnswersInParts(t *testing.T) {
 	for _, size := range []int{0, 1, 125, 126, 1000, 70_000} {
 		b := &Echo(false, size, 3).Batches[1]
 		wire := answer(b)
@@ -41,7 +41,7 @@ func TestCheckerTakesAnswersCutAnywhere(t *testing.T) {
 	}
 }
 
-func TestCheckerLetsPingsPass(t *testing.T) {
+func TestCheckerAcceptsPings(t *testing.T) {
 	b := &Echo(false, 100, 1).Batches[0]
 	for _, said := range []string{"", "are you there?"} {
 		ping := append([]byte{finBit | ping, byte(len(said))}, said...)
@@ -72,7 +72,7 @@ func TestCheckerLetsPingsPass(t *testing.T) {
 	}
 }
 
-func TestCheckerFindsWhatIsWrong(t *testing.T) {
+func TestCheckerFindsErrors(t *testing.T) {
 	b := &Echo(false, 100, 2).Batches[0]
 	good := answer(b)
 	for name, wire := range map[string][]byte{

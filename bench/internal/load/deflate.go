@@ -12,11 +12,11 @@ import (
 	fast "github.com/klauspost/compress/flate"
 )
 
-// documents is how many messages a compressed script has before it starts again.
+// documents is the number of messages of a compressed script.
 const documents = 64
 
-// Deflated returns a script of compressed JSON messages of 1 KiB. With takeover each refers to those before, within a window
-// of 2^bits; the first refers to nothing, so that the script can be said in a circle.
+// Deflated returns a script of compressed JSON messages of 1 KiB. With takeover each message refers to earlier ones within a window
+// of 2^bits. The first one does not, so that the script can be repeated.
 func Deflated(takeover bool, bits int) (*Script, error) {
 	var packed bytes.Buffer
 	w, err := fast.NewWriterWindow(&packed, 1<<bits)
@@ -44,17 +44,17 @@ func Deflated(takeover bool, bits int) (*Script, error) {
 	return s, nil
 }
 
-// tail ends each message but does not travel (RFC 7692 §7.2.1).
+// tail is the end of each message, which is not sent (RFC 7692 §7.2.1).
 var tail = []byte{0, 0, 0xff, 0xff}
 
-// inflater checks compressed messages for all connections, one after the other.
+// inflater inflates the compressed messages of all connections, one after the other.
 type inflater struct {
 	r      io.ReadCloser
 	parts  parts
 	output []byte
 }
 
-// parts is a reader of a message and its tail.
+// parts reads a message and then the tail.
 type parts struct{ message, tail bytes.Reader }
 
 func (p *parts) ReadByte() (byte, error) {
@@ -73,7 +73,7 @@ func (p *parts) Read(b []byte) (int, error) {
 
 const maxWindow = 32 << 10
 
-// inflate returns what a message says. history is what the connection's earlier ones said, or nil.
+// inflate returns the plaintext of a message. history is the plaintext of the connection's earlier messages, or nil.
 func (f *inflater) inflate(packed, history []byte) ([]byte, error) {
 	f.parts.message.Reset(packed)
 	f.parts.tail.Reset(tail)
@@ -90,16 +90,16 @@ func (f *inflater) inflate(packed, history []byte) ([]byte, error) {
 		n += m
 		switch {
 		case n == len(f.output):
-			return nil, errors.New("message inflates to more than was sent")
+			return nil, errors.New("message inflates to more than 64 KiB")
 		case err == io.ErrUnexpectedEOF, err == io.EOF:
-			return f.output[:n], nil // the end of a flush is not the end of a stream
+			return f.output[:n], nil // the stream has no final block
 		case err != nil:
 			return nil, err
 		}
 	}
 }
 
-// remember appends p to history, which stays between one and two windows long.
+// remember appends p to history, and cuts it to one window when it gets longer than two.
 func remember(history, p []byte) []byte {
 	if len(history)+len(p) > 2*maxWindow {
 		history = history[:copy(history, history[len(history)-maxWindow:])]
@@ -110,7 +110,7 @@ func remember(history, p []byte) []byte {
 // recent returns the part of history that a message may refer to.
 func recent(history []byte) []byte { return history[max(0, len(history)-maxWindow):] }
 
-// ScriptFor returns the compressed script that fits what a server agreed to.
+// ScriptFor returns the compressed script for the extensions that a server has agreed to.
 func ScriptFor(extensions string, takeover bool) (*Script, error) {
 	if !strings.HasPrefix(extensions, "permessage-deflate") {
 		return nil, fmt.Errorf("%w: server agrees to %q", ErrUnsupported, extensions)
@@ -121,7 +121,7 @@ func ScriptFor(extensions string, takeover bool) (*Script, error) {
 	return Deflated(takeover, clientBits(extensions))
 }
 
-// ErrUnsupported: the server does not do what the cell is about.
+// ErrUnsupported: the server does not support what the cell measures.
 var ErrUnsupported = errors.New("not supported")
 
 // clientBits returns the window that the server allows its client.

@@ -9,8 +9,8 @@ import (
 // documentSize is the size of a document in bytes.
 const documentSize = 1024
 
-// document is the i-th of a row of similar events in JSON: names repeat from one to the next, numbers and most words do not.
-// Alone it compresses to about half its size, after others to less than a third.
+// document returns the i-th of a series of similar events in JSON. The names are the same in all of them, numbers and most words
+// differ. It compresses to about half of its size on its own, and to less than a third after others.
 func document(i int) []byte {
 	r := rand.New(rand.NewPCG(1, uint64(i)))
 	p := fmt.Appendf(nil, `{"type":"message","id":"%08x","sequence":%d,"room":{"id":"r%d","members":%d,"topic":%q},`,

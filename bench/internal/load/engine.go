@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Engine says a script on connections. Its methods run one at a time, and return when all that was sent has come back.
+// Engine sends a script on connections. Its methods must not run concurrently. They return when all answers have been received.
 type Engine struct {
 	script *Script
 	poll   *poller
@@ -19,8 +19,8 @@ type Engine struct {
 	in     inflater
 	start  time.Time
 
-	busy     int                 // connections that wait for answers
-	finished func(c *conn) error // all answers to a batch are there
+	busy     int                 // connections with outstanding answers
+	finished func(c *conn) error // called when all answers to a batch have been received
 
 	timer  int // a timerfd
 	ticked func(ticks int) error
@@ -28,21 +28,24 @@ type Engine struct {
 	report *Report
 }
 
-// conn is one connection. It belongs to its place in the engine's slice.
+// conn is one connection. It must not be copied out of the engine's slice.
 type conn struct {
 	id     int
 	fd     int
-	step   int           // which batch of the script is next
-	batch  *Batch        // the one whose answers are awaited
+	step   int           // index of the next batch of the script
+	batch  *Batch        // the batch that was sent last
 	sent   time.Duration // when it was, or should have been, sent
-	unsent []byte        // what the kernel has not taken of it
+	unsent []byte        // the part that the kernel has not accepted
 	check  checker
 }
+
+// waiting reports whether answers to the batch are outstanding.
+func (c *conn) waiting() bool { return c.batch != nil && c.check.messages < len(c.batch.want) }
 
 // timerID is the number under which the timer's events arrive.
 const timerID = -1
 
-// NewEngine prepares to say s on c.
+// NewEngine returns an engine that sends s on c.
 func NewEngine(c *Conns, s *Script, takeover bool) (*Engine, error) {
 	p, err := newPoller()
 	if err != nil {
@@ -58,16 +61,16 @@ func NewEngine(c *Conns, s *Script, takeover bool) (*Engine, error) {
 	return e, nil
 }
 
-// Close lets go of the connections, which stay open.
+// Close releases the engine. The connections stay open.
 func (e *Engine) Close() { e.poll.close() }
 
-// Echo keeps one batch on its way on each connection for a time.
+// Echo keeps one batch outstanding on each connection for a time.
 func (e *Engine) Echo(d time.Duration) (Report, error) {
 	deadline := e.now() + d
 	return e.echo(func() bool { return e.now() < deadline })
 }
 
-// Rounds says n batches on each connection.
+// Rounds sends n batches on each connection.
 func (e *Engine) Rounds(n int) (Report, error) {
 	left := (n - 1) * len(e.conns)
 	return e.echo(func() bool { left--; return left >= 0 })
@@ -90,7 +93,7 @@ func (e *Engine) echo(more func() bool) (Report, error) {
 	})
 }
 
-// run takes events until nothing is on its way.
+// run handles events until no answers are outstanding.
 func (e *Engine) run(begin func() error) (Report, error) {
 	e.report = new(Report)
 	before := e.payload()
@@ -98,7 +101,7 @@ func (e *Engine) run(begin func() error) (Report, error) {
 		return Report{}, err
 	}
 	for e.busy > 0 {
-		if err := e.turn(); err != nil {
+		if err := e.handleEvents(); err != nil {
 			return Report{}, err
 		}
 	}
@@ -113,13 +116,13 @@ func (e *Engine) payload() (n int) {
 	return n
 }
 
-func (e *Engine) turn() error {
-	events, err := e.poll.wait(patience)
+func (e *Engine) handleEvents() error {
+	events, err := e.poll.wait(answerTimeout)
 	if err != nil {
 		return err
 	}
 	if len(events) == 0 {
-		return fmt.Errorf("%d connections wait for answers", e.busy)
+		return fmt.Errorf("no answer within %v on %d connections", answerTimeout, e.busy)
 	}
 	for _, ev := range events {
 		switch {
@@ -137,7 +140,7 @@ func (e *Engine) turn() error {
 	return nil
 }
 
-// expect makes c wait for the answers to its next batch.
+// expect starts the next batch of c.
 func (e *Engine) expect(c *conn, at time.Duration) {
 	c.batch = &e.script.Batches[c.step]
 	c.step = (c.step + 1) % len(e.script.Batches)
@@ -152,7 +155,7 @@ func (e *Engine) send(c *conn, at time.Duration) error {
 	return e.write(c)
 }
 
-// write gives the kernel what it takes, and waits for it to take more.
+// write writes as much as the kernel accepts. The rest follows when the connection is writable.
 func (e *Engine) write(c *conn) error {
 	n, err := unix.Write(c.fd, c.unsent)
 	if err != nil && err != unix.EAGAIN {
@@ -184,7 +187,7 @@ func (e *Engine) read(c *conn) error {
 	case n == 0:
 		return errClosed
 	case c.batch == nil:
-		return errors.New("server talks before it is spoken to")
+		return errors.New("server sends before the client does")
 	}
 	messages, err := c.check.feed(c.batch, e.buf[:n], &e.in)
 	if err == nil && c.check.pinged && len(c.unsent) == 0 {
@@ -205,7 +208,7 @@ func (e *Engine) read(c *conn) error {
 	return e.finished(c)
 }
 
-// pong answers a ping. One that comes while a frame is half sent stays without: the next will do.
+// pong answers a ping. A ping that arrives while a frame is partly written is answered later, or not if another one follows.
 func (e *Engine) pong(c *conn) error {
 	c.check.pinged = false
 	var b Batch

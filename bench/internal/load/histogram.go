@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Histogram counts durations, to within 3 %, in constant memory.
+// Histogram counts durations in constant memory, accurate to 3 %.
 type Histogram struct {
 	total  int
 	counts [64 * fine]uint32
@@ -18,7 +18,7 @@ func (h *Histogram) add(d time.Duration, n int) {
 	h.total += n
 }
 
-// Quantile returns the duration that a part q of all durations does not exceed; 0 if there are none.
+// Quantile returns the duration that a share q of all durations does not exceed, or 0 if there are none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	left := int(q * float64(h.total))
 	for i, n := range h.counts {
@@ -29,7 +29,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// step returns the place of v: the position of its highest bit, and the five bits behind that.
+// step returns the index of v: the position of its highest bit, and the next five bits.
 func step(v uint64) int {
 	if v < fine {
 		return int(v)
@@ -38,7 +38,7 @@ func step(v uint64) int {
 	return (shift+1)*fine + int(v>>shift) - fine
 }
 
-// upper is the smallest value beyond place i.
+// upper returns the smallest value beyond index i.
 func upper(i int) uint64 {
 	if i < fine {
 		return uint64(i)

@@ -11,15 +11,15 @@ import (
 	"strconv"
 )
 
-// Hold is what a process does that only keeps connections open: a process may have too few descriptors for all, and what
-// it holds must not weigh on the one that measures.
+// Hold configures a process that keeps connections open. It is separate because one process may have too few descriptors, and because
+// the memory for the connections must not disturb the measuring process.
 type Hold struct {
 	Target Target
 	Conns  int
 	TLS    bool
-	Turns  int // how often connections are opened: all but the last are cut again
+	Rounds int // how often the connections are opened; all but those of the last round are closed again
 
-	// Say how many messages on each connection first: one of 128 bytes, or compressed ones.
+	// Messages is the number of messages that are sent on each connection first: of 128 bytes, or compressed.
 	Messages int
 	Deflated bool
 	Takeover bool
@@ -33,7 +33,7 @@ func (h Hold) Args() []string {
 		"-offer=" + h.Target.Offer,
 		"-conns=" + strconv.Itoa(h.Conns),
 		"-tls=" + strconv.FormatBool(h.TLS),
-		"-turns=" + strconv.Itoa(h.Turns),
+		"-rounds=" + strconv.Itoa(h.Rounds),
 		"-messages=" + strconv.Itoa(h.Messages),
 		"-deflated=" + strconv.FormatBool(h.Deflated),
 		"-takeover=" + strconv.FormatBool(h.Takeover),
@@ -48,15 +48,16 @@ func ParseHold(args []string) (Hold, error) {
 	f.BoolVar(&h.Target.Raw, "raw", false, "the server does not parse")
 	f.StringVar(&h.Target.Offer, "offer", "", "extensions to offer")
 	f.IntVar(&h.Conns, "conns", 0, "number of connections")
-	f.BoolVar(&h.TLS, "tls", false, "speak TLS")
-	f.IntVar(&h.Turns, "turns", 1, "how often to open connections, all but the last of which are cut again")
-	f.IntVar(&h.Messages, "messages", 1, "messages to say on each connection")
-	f.BoolVar(&h.Deflated, "deflated", false, "say compressed messages")
-	f.BoolVar(&h.Takeover, "takeover", false, "that refer to earlier ones")
+	f.BoolVar(&h.TLS, "tls", false, "use TLS")
+	f.IntVar(&h.Rounds, "rounds", 1, "how often to open the connections; all but those of the last round are closed again")
+	f.IntVar(&h.Messages, "messages", 1, "messages to send on each connection")
+	f.BoolVar(&h.Deflated, "deflated", false, "send compressed messages")
+	f.BoolVar(&h.Takeover, "takeover", false, "compressed messages refer to earlier ones")
 	return h, f.Parse(args)
 }
 
-// HoldMain is that process: it says "ready" when all connections have had their echo, and ends with its standard input.
+// HoldMain runs that process. It prints "ready" when all connections have received their echoes, and exits at the end of its standard
+// input.
 func HoldMain(args []string) error {
 	h, err := ParseHold(args)
 	if err != nil {
@@ -67,8 +68,8 @@ func HoldMain(args []string) error {
 		_, err := bufio.NewReader(os.Stdin).ReadByte()
 		ended <- err
 	}()
-	for turn := range h.Turns {
-		if err := h.open(turn == h.Turns-1, ended); err != nil {
+	for round := range h.Rounds {
+		if err := h.open(round == h.Rounds-1, ended); err != nil {
 			return err
 		}
 	}
@@ -118,10 +119,10 @@ func (h Hold) script(extensions string) (*Script, error) {
 	return ScriptFor(extensions, h.Takeover)
 }
 
-// idle answers pings, as a server may send them to find out who is alive.
+// idle answers pings, with which a server may check whether the connections are alive.
 func (e *Engine) idle() error {
 	for {
-		events, err := e.poll.wait(forever)
+		events, err := e.poll.wait(noTimeout)
 		if err != nil {
 			return err
 		}

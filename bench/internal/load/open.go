@@ -11,7 +11,7 @@ import (
 
 // Conns are open connections to one server.
 type Conns struct {
-	Extensions string // what the server agreed to, on the first of them
+	Extensions string // the extensions that the server agreed to on the first connection
 
 	raw bool
 	fds []int
@@ -38,21 +38,21 @@ func Open(t Target, n int) (*Conns, error) {
 	return c, nil
 }
 
-// Close cuts all connections.
+// Close closes all connections.
 func (c *Conns) Close() {
 	for _, fd := range c.fds {
-		cut(fd)
+		resetConn(fd)
 	}
 }
 
-// cut closes without leaving the port in TIME_WAIT, of which there are too few.
-func cut(fd int) {
+// resetConn closes a connection without leaving its port in TIME_WAIT, since there are too few ports.
+func resetConn(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	unix.Close(fd)
 }
 
-// Churn opens connections for a time, says one message on each, checks the answer and cuts it. Messages of the report are
-// connections, and latency is from connect to answer.
+// Churn opens connections for a time. It sends one message on each, checks the answer and closes the connection. The report counts
+// connections as messages, and latency is from connect to answer.
 func Churn(t Target, d time.Duration) (Report, error) {
 	o, err := newOpener(t)
 	if err != nil {
@@ -65,7 +65,7 @@ func Churn(t Target, d time.Duration) (Report, error) {
 	o.done = func(s *slot, now time.Time) error {
 		r.Messages++
 		r.Latency.add(now.Sub(s.started), 1)
-		cut(s.fd)
+		resetConn(s.fd)
 		return nil
 	}
 	err = o.run()

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atOnce is how many connections are opened at a time.
+// atOnce is the number of connections that are opened at a time.
 const atOnce = 32
 
-// patience is how long a server may take for anything.
-const patience = 20 * time.Second
+// answerTimeout is the time within which a server must send something.
+const answerTimeout = 20 * time.Second
 
-// opener takes connections through the handshake, and through a first echo if there is one to check.
+// opener opens connections: the handshake, and a first echo if echo is set.
 type opener struct {
 	target  Target
 	addr    *unix.SockaddrInet4
@@ -40,15 +40,15 @@ type slot struct {
 	started time.Time
 	check   checker
 	n       int
-	head    [4 << 10]byte // the answer so far; its whole later on
+	head    [4 << 10]byte // the answer so far; later the complete answer
 }
 
 type stage uint8
 
 const (
 	connecting stage = iota
-	answering        // the request is out
-	echoing          // the first message is out
+	answering        // the request was sent
+	echoing          // the first message was sent
 )
 
 func newOpener(t Target) (*opener, error) {
@@ -68,7 +68,7 @@ func (o *opener) run() error {
 		}
 	}
 	for o.open > 0 {
-		events, err := o.poll.wait(patience)
+		events, err := o.poll.wait(answerTimeout)
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (o *opener) run() error {
 	return nil
 }
 
-// next begins a connection in slot i, if there are more.
+// next opens another connection in slot i, if there are more.
 func (o *opener) next(i int) error {
 	if !o.more() {
 		return nil
@@ -109,8 +109,8 @@ func (o *opener) next(i int) error {
 	return o.poll.add(fd, i, unix.EPOLLOUT)
 }
 
-// bind takes the next of a few addresses of the loopback interface in turn. When half of the ports between two addresses are
-// taken, the kernel looks for a free one for milliseconds.
+// bind binds the connection to one of a few addresses of the loopback interface in turn. When half of the ports between two addresses
+// are in use, the kernel searches for a free one for milliseconds.
 func (o *opener) bind(fd int) error {
 	const addresses = 8
 	o.opened++
@@ -159,7 +159,7 @@ func (o *opener) answered(s *slot, i int) error {
 		return nil
 	}
 	if end+4 != s.n {
-		return errors.New("server talks before it is spoken to")
+		return errors.New("server sends before the client does")
 	}
 	if err := checkAnswer(s.head[:s.n]); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (o *opener) finish(s *slot, i int) error {
 
 var errClosed = errors.New("connection is closed")
 
-// writeAll writes what a fresh connection surely has room for.
+// writeAll writes p in one call, which succeeds if the buffer of the connection is empty.
 func writeAll(fd int, p []byte) error {
 	n, err := unix.Write(fd, p)
 	if err == nil && n < len(p) {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller is an epoll instance whose events carry a number of the caller's choice.
+// poller is an epoll instance. Each event has the number with which its descriptor was added.
 type poller struct {
 	fd     int
 	events [256]unix.EpollEvent
@@ -31,10 +31,10 @@ func (p *poller) remove(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// forever is a timeout that never comes.
-const forever = -time.Millisecond
+// noTimeout makes wait block until there are events.
+const noTimeout = -time.Millisecond
 
-// wait returns no events when time is up.
+// wait returns no events after the timeout.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	for {
 		n, err := unix.EpollWait(p.fd, p.events[:], int(timeout.Milliseconds()))

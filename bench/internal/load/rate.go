@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rate says batches at a fixed rate, on one connection after the other. Latency counts from when a batch was due, however
-// late it could be sent.
+// Rate sends batches at a fixed rate, on one connection after the other. Latency counts from the time at which a batch was due,
+// also if it was sent later.
 func (e *Engine) Rate(perSecond int, d time.Duration) (Report, error) {
 	period := time.Second / time.Duration(perSecond)
-	begin := e.now() // before the timer begins: a batch must not seem to be sent before it is due
+	begin := e.now() // before the timer starts: a batch must not be sent before it is due
 	if err := e.startTimer(period); err != nil {
 		return Report{}, err
 	}
 	defer unix.Close(e.timer)
 	r := rate{e: e, period: period, due: begin, deadline: begin + d}
-	e.ticked = func(ticks int) error { r.owed += ticks; return r.pay() }
-	e.finished = func(*conn) error { return r.pay() }
-	e.busy++ // the run itself, until the deadline
+	e.ticked = func(ticks int) error { r.dueCount += ticks; return r.sendDue() }
+	e.finished = func(*conn) error { return r.sendDue() }
+	e.busy++ // counts as a connection until the deadline, so that the run goes on
 	return e.run(func() error {
 		r.running = true
 		return nil
@@ -41,13 +41,13 @@ func (e *Engine) startTimer(period time.Duration) error {
 	return e.poll.add(fd, timerID, unix.EPOLLIN)
 }
 
-// tick reads how often the timer has rung.
+// tick handles expirations of the timer.
 func (e *Engine) tick() error {
-	return e.ticked(e.rung())
+	return e.ticked(e.readTimer())
 }
 
-// rung returns 0 if the timer has not.
-func (e *Engine) rung() int {
+// readTimer returns the number of expirations since the last call.
+func (e *Engine) readTimer() int {
 	n, err := unix.Read(e.timer, e.buf[:8])
 	if err != nil || n != 8 {
 		return 0
@@ -59,20 +59,20 @@ func (e *Engine) rung() int {
 type rate struct {
 	e        *Engine
 	period   time.Duration
-	due      time.Duration // when the last batch that was sent had to be
+	due      time.Duration // when the last batch was due
 	deadline time.Duration
-	owed     int // batches that are due
+	dueCount int // batches that are due and not sent
 	next     int // connection
 	running  bool
 }
 
-// pay sends what is due on connections that wait for nothing.
-func (r *rate) pay() error {
+// sendDue sends the batches that are due, on connections without outstanding answers.
+func (r *rate) sendDue() error {
 	if r.running && r.due >= r.deadline {
 		r.running = false
 		r.e.busy--
 	}
-	for ; r.running && r.owed > 0; r.owed-- {
+	for ; r.running && r.dueCount > 0; r.dueCount-- {
 		c := r.idle()
 		if c == nil {
 			return nil
@@ -85,12 +85,12 @@ func (r *rate) pay() error {
 	return nil
 }
 
-// idle returns the next connection in turn that waits for nothing, or nil.
+// idle returns the next connection without outstanding answers, or nil.
 func (r *rate) idle() *conn {
 	for range r.e.conns {
 		c := &r.e.conns[r.next]
 		r.next = (r.next + 1) % len(r.e.conns)
-		if c.batch == nil || c.check.messages == len(c.batch.want) {
+		if !c.waiting() {
 			return c
 		}
 	}

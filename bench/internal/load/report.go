@@ -1,8 +1,8 @@
 package load
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
-	Messages int // that came back
-	Payload  int // bytes of them as they travelled, without the frames' headers
+	Messages int // that were answered
+	Payload  int // bytes of the answers on the wire, without frame headers
 	Latency  Histogram
 }

@@ -5,23 +5,23 @@ import (
 	"math/rand/v2"
 )
 
-// Script is what each connection says, in a circle, and what has to come back.
+// Script is a sequence of batches that is sent on each connection repeatedly, with the expected answers.
 type Script struct {
-	Raw     bool // the server does not parse: it sends back what it gets
-	Pings   bool // pongs are what has to come back
+	Raw     bool // the server does not parse: it sends back the same bytes
+	Pings   bool // the expected answers are pongs
 	Batches []Batch
 }
 
-// Batch is what is sent in one write. The next one follows when the answers to all its messages are there.
+// Batch is a number of messages that are sent in one write. The next batch follows when all of them are answered.
 type Batch struct {
 	send []byte   // frames, masked
-	want [][]byte // what the messages say
+	want [][]byte // payloads of the messages
 }
 
-// variants is how many different batches a script has, so that an old answer is not taken for a new one.
+// variants is the number of different batches of a script, so that the checker recognizes an old answer.
 const variants = 4
 
-// Echo returns a script of binary messages of one size, a number of them at a time.
+// Echo returns a script of binary messages of one size, with window messages in each batch.
 func Echo(raw bool, size, window int) *Script {
 	s := &Script{Raw: raw}
 	random := rand.New(rand.NewPCG(uint64(size), uint64(window)))
@@ -35,8 +35,24 @@ func Echo(raw bool, size, window int) *Script {
 	return s
 }
 
-// Pings returns a script of pings of one size, up to 125 bytes, a number of them at a time. With more than
-// one, a server may answer the last and leave out the rest (RFC 6455 §5.5.3).
+// Texts returns a script of text messages of one size, in ASCII.
+func Texts(size int) *Script {
+	s := &Script{}
+	random := rand.New(rand.NewPCG(uint64(size), 0))
+	for range variants {
+		p := bytesOf(random, size)
+		for i := range p {
+			p[i] = 'a' + p[i]%26
+		}
+		var b Batch
+		b.add(text, p, random.Uint32(), false)
+		s.Batches = append(s.Batches, b)
+	}
+	return s
+}
+
+// Pings returns a script of pings of one size, up to 125 bytes, with window pings in each batch. If there are several, a server
+// may answer only the last one (RFC 6455 §5.5.3).
 func Pings(raw bool, size, window int) *Script {
 	s := Echo(raw, size, window)
 	s.Pings = true
@@ -69,7 +85,7 @@ const (
 	maskBit = 0x80
 )
 
-// add appends a message that says p.
+// add appends a message with the payload p.
 func (b *Batch) add(opcode byte, p []byte, key uint32, compressed bool) {
 	b.want = append(b.want, p)
 	b.frame(opcode, p, key, compressed)
@@ -100,7 +116,7 @@ func (b *Batch) frame(opcode byte, p []byte, key uint32, compressed bool) {
 // size returns the bytes of one message on the wire. Scripts for servers that do not parse have messages of one size.
 func (b *Batch) size() int { return len(b.send) / len(b.want) }
 
-// Largest returns the bytes of the largest batch: a server's buffer of this size takes it whole.
+// Largest returns the size of the largest batch in bytes. A buffer of this size has room for any batch.
 func (s *Script) Largest() int {
 	n := 0
 	for _, b := range s.Batches {

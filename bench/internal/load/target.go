@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Target is a server as a client sees it.
+// Target says how to connect to a server.
 type Target struct {
 	Addr  string
 	Raw   bool   // there is no handshake
 	Offer string // extensions to offer
 }
 
-// The key of RFC 6455 §1.3 and what it has to be answered with.
+// The key of RFC 6455 §1.3 and its answer.
 const (
 	key       = "dGhlIHNhbXBsZSBub25jZQ=="
 	acceptKey = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -42,7 +42,7 @@ func (t Target) sockaddr() (*unix.SockaddrInet4, error) {
 	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}, nil
 }
 
-// checkAnswer judges the answer to the request, up to and with its empty line.
+// checkAnswer checks the head of the answer to the request, including the empty line.
 func checkAnswer(head []byte) error {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
 		line, _, _ := bytes.Cut(head, []byte("\r\n"))
@@ -54,7 +54,7 @@ func checkAnswer(head []byte) error {
 	return nil
 }
 
-// extensions returns what the server agreed to.
+// extensions returns the extensions that the server agreed to.
 func extensions(head []byte) string {
 	for line := range strings.Lines(string(head)) {
 		name, value, _ := strings.Cut(line, ":")

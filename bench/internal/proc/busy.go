@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Busy returns how long a core has not been idle since the machine started, in the kernel's hundredths of a second.
+// Busy returns the time that a core has not been idle since the machine started, in steps of 10 ms.
 func Busy(core int) (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -26,7 +26,7 @@ func Busy(core int) (time.Duration, error) {
 }
 
 func busy(fields []string) (time.Duration, error) {
-	const idle, iowait, guest = 3, 4, 8 // guest time is in user time already
+	const idle, iowait, guest = 3, 4, 8 // user time includes guest time
 	var total time.Duration
 	for i, f := range fields {
 		if i == idle || i == iowait || i >= guest {

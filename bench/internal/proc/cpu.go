@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPU returns the processor time that a process has used, user and system, ended threads included. It is what
-// clock_getcpuclockid(3) reads: nanoseconds, where /proc/PID/stat counts in hundredths of a second.
+// CPU returns the user and system time of a process, including ended threads. It reads the clock of clock_getcpuclockid(3), which has
+// nanoseconds; /proc/PID/stat has hundredths of a second.
 func CPU(pid int) (time.Duration, error) {
 	const schedClock = 2
 	var ts unix.Timespec

@@ -1,2 +1,2 @@
-// Package proc reads what Linux knows about a process, and puts processes on cores.
+// Package proc reads the counters of Linux for a process, and pins processes to cores.
 package proc

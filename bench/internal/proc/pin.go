@@ -26,7 +26,7 @@ func Cores() ([]int, error) {
 	return cores, nil
 }
 
-// Pin puts all threads of this process on one core, and with them those that they start.
+// Pin pins all threads of this process to one core, and with them the threads that they start.
 func Pin(core int) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
@@ -45,8 +45,8 @@ func Pin(core int) error {
 	return nil
 }
 
-// StartOn starts cmd on one core: a Go program then has a GOMAXPROCS of 1. A child inherits the core of the thread that
-// forks it.
+// StartOn starts cmd pinned to one core, so that a Go program has a GOMAXPROCS of 1. A child process inherits the core of the thread
+// that forks it.
 func StartOn(core int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

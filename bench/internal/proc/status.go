@@ -16,8 +16,8 @@ func RSS(pid int) (int64, error) {
 	return n << 10, err
 }
 
-// Switches returns how often the threads of a process were switched away from, by their own doing or not. Threads that
-// have ended are missing.
+// Switches returns the number of voluntary and involuntary context switches of the threads of a process, without threads that have
+// ended.
 func Switches(pid int) (int64, error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil {

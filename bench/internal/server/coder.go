@@ -10,13 +10,16 @@ import (
 
 func serveCoder(l net.Listener, c Config) error { return coder(l, c, coderEcho) }
 
-// serveCoderTuned keeps its read buffer.
+// serveCoderTuned reuses its read buffer.
 func serveCoderTuned(l net.Listener, c Config) error { return coder(l, c, coderEchoTuned) }
 
 func coder(l net.Listener, c Config, serve func(context.Context, *websocket.Conn)) error {
 	opts := &websocket.AcceptOptions{CompressionMode: coderCompression(c.Deflate)}
-	if c.Broadcast {
-		serve = coderBroadcast(new(hub[*websocket.Conn]))
+	switch {
+	case c.Work == Broadcast:
+		serve = coderBroadcast(new(broadcastGroup[*websocket.Conn]))
+	case c.Work.mixed():
+		serve = coderMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, opts)
@@ -67,15 +70,32 @@ func coderEchoTuned(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-func coderBroadcast(all *hub[*websocket.Conn]) func(context.Context, *websocket.Conn) {
+func coderMixed(w Work) func(context.Context, *websocket.Conn) {
 	return func(ctx context.Context, conn *websocket.Conn) {
-		all.join(conn)
 		for {
 			typ, p, err := conn.Read(ctx)
 			if err != nil {
 				return
 			}
-			all.each(func(conn *websocket.Conn) { _ = conn.Write(ctx, typ, p) })
+			if !w.answers(typ == websocket.MessageText) {
+				continue
+			}
+			if err := conn.Write(ctx, typ, p); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func coderBroadcast(all *broadcastGroup[*websocket.Conn]) func(context.Context, *websocket.Conn) {
+	return func(ctx context.Context, conn *websocket.Conn) {
+		all.add(conn)
+		for {
+			typ, p, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			all.send(func(conn *websocket.Conn) { _ = conn.Write(ctx, typ, p) })
 		}
 	}
 }

@@ -5,31 +5,43 @@ import (
 	"strconv"
 )
 
-// Deflate says what a server agrees to when it is offered permessage-deflate.
+// Deflate says to which parameters of permessage-deflate a server agrees.
 type Deflate string
 
-// The three ways a cell can be compressed.
+// The compression of a cell.
 const (
-	Plain    Deflate = ""         // not at all
+	Plain    Deflate = ""         // none
 	Reset    Deflate = "reset"    // without context takeover, in both directions
 	Takeover Deflate = "takeover" // with context takeover, in both directions
 )
 
-// Config is how one server is to be run. It travels to the server's process as flags.
+// Work says what a server does with a message.
+type Work string
+
+// What a server can do. With Count and Block it sends text messages back at once, as an echo does: they are the quiet
+// connection's, whose latency is measured.
+const (
+	Echo      Work = ""          // send it back
+	Broadcast Work = "broadcast" // send it to all connections
+	Count     Work = "count"     // count binary messages, and send nothing back
+	Block     Work = "block"     // sleep for blockTime in the handler of a binary message, and then send it back
+)
+
+// Config configures a server. It is passed to the server's process as flags.
 type Config struct {
-	Peer      string
-	Broadcast bool // send every message to all connections instead of back
-	TLS       bool
-	Deflate   Deflate
-	Level     int // of edgews' compression; 0: its default
-	Buffer    int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
+	Peer    string
+	Work    Work
+	TLS     bool
+	Deflate Deflate
+	Level   int // of edgews' compression; 0: its default
+	Buffer  int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
 }
 
 // Args returns the flags that Parse reads.
 func (c Config) Args() []string {
 	return []string{
 		"-peer=" + c.Peer,
-		"-broadcast=" + strconv.FormatBool(c.Broadcast),
+		"-work=" + string(c.Work),
 		"-tls=" + strconv.FormatBool(c.TLS),
 		"-deflate=" + string(c.Deflate),
 		"-level=" + strconv.Itoa(c.Level),
@@ -41,11 +53,11 @@ func (c Config) Args() []string {
 func Parse(args []string) (Config, error) {
 	var c Config
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	f.StringVar(&c.Peer, "peer", "", "which server to be")
-	f.BoolVar(&c.Broadcast, "broadcast", false, "send every message to all connections")
-	f.BoolVar(&c.TLS, "tls", false, "serve TLS with a certificate made on the spot")
-	f.StringVar((*string)(&c.Deflate), "deflate", "", "what to agree to: reset or takeover")
-	f.IntVar(&c.Level, "level", 0, "of edgews' compression")
+	f.StringVar(&c.Peer, "peer", "", "name of the server")
+	f.StringVar((*string)(&c.Work), "work", "", "what to do with messages, if not to send them back: broadcast, count or block")
+	f.BoolVar(&c.TLS, "tls", false, "serve TLS with a new certificate")
+	f.StringVar((*string)(&c.Deflate), "deflate", "", "compression to agree to: reset or takeover")
+	f.IntVar(&c.Level, "level", 0, "level of edgews' compression")
 	f.IntVar(&c.Buffer, "buffer", 0, "read buffer of the servers that do not parse")
 	return c, f.Parse(args)
 }

@@ -12,30 +12,36 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// Stats is what a Go server says about its memory.
+// Stats is what a Go server reports about its memory and its messages.
 type Stats struct {
-	Mallocs uint64 // objects allocated so far
-	Bytes   uint64 // and their size
+	Mallocs  uint64 // objects allocated so far
+	Bytes    uint64 // and their size
+	Messages int64  // binary messages handled so far, with Count or Block
+
+	At time.Duration // since the process started
 }
 
-// control answers one line of orders with one line, until there are no more:
+var started = time.Now()
+
+// control answers each line of commands with one line, until the input ends:
 //
 //	stats         Stats as JSON
-//	gc            collects garbage, gives the memory back, says ok
-//	http          serves HTTP at an address that it says; a request collects garbage
-//	profile NAME  starts a CPU profile, says ok
-//	stop          ends it, says ok; it is then in NAME.cpu, and what was allocated so far in NAME.allocs
+//	gc            collects garbage, returns the memory to the system, answers ok
+//	http          serves HTTP and answers the address; a request collects garbage
+//	profile NAME  starts a CPU profile, answers ok
+//	stop          ends it, answers ok; the profile is in NAME.cpu, and that of allocations in NAME.allocs
 //
-// The pipe costs the server nothing while it is quiet, which an HTTP endpoint would.
-func control(orders io.Reader, answers io.Writer) error {
-	scanner := bufio.NewScanner(orders)
+// Unlike an HTTP endpoint, the pipe costs the server nothing while it is not used.
+func control(input io.Reader, answers io.Writer) error {
+	scanner := bufio.NewScanner(input)
 	var p profile
 	for scanner.Scan() {
-		order, arg, _ := strings.Cut(scanner.Text(), " ")
+		command, arg, _ := strings.Cut(scanner.Text(), " ")
 		answer, err := "ok", error(nil)
-		switch order {
+		switch command {
 		case "stats":
 			answer, err = stats()
 		case "gc":
@@ -49,7 +55,7 @@ func control(orders io.Reader, answers io.Writer) error {
 		case "stop":
 			err = p.stop()
 		default:
-			err = fmt.Errorf("unknown order %q", order)
+			err = fmt.Errorf("unknown command %q", command)
 		}
 		if err != nil {
 			return err
@@ -62,16 +68,16 @@ func control(orders io.Reader, answers io.Writer) error {
 	return io.EOF
 }
 
-// orders returns standard input as a file that is read through the runtime's poller. Waiting in a system call instead would keep a
-// processor until the scheduler's monitor takes it away, and the server of the benchmark has only one.
-func orders() (io.Reader, error) {
+// controlInput returns standard input as a file that is read through the runtime's poller. A blocking system call would keep a processor
+// until the scheduler's monitor takes it away, and the server has only one.
+func controlInput() (io.Reader, error) {
 	if err := syscall.SetNonblock(syscall.Stdin, true); err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(syscall.Stdin), "orders"), nil
+	return os.NewFile(uintptr(syscall.Stdin), "control"), nil
 }
 
-// collectOnRequest returns the address of an HTTP server that collects garbage before it answers.
+// collectOnRequest starts an HTTP server that collects garbage before it answers, and returns its address.
 func collectOnRequest() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,6 +90,6 @@ func collectOnRequest() (string, error) {
 func stats() (string, error) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	line, err := json.Marshal(Stats{Mallocs: m.Mallocs, Bytes: m.TotalAlloc})
+	line, err := json.Marshal(Stats{Mallocs: m.Mallocs, Bytes: m.TotalAlloc, Messages: received.Load(), At: time.Since(started)})
 	return string(line), err
 }

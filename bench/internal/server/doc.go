@@ -1,6 +1,6 @@
-// Package server holds the servers that are measured, one file each: edgews, the other Go libraries as their README shows
-// them and as well as they can be tuned, and two that echo bytes without parsing them, the floors.
+// Package server has the servers that are measured, one file each: edgews, the other Go libraries as in their READMEs and in
+// tuned variants, and two servers that echo bytes without parsing them, the floors.
 //
-// All do the same work: send every message back, or to everybody. None logs, checks origins or sets time limits beyond
-// what it does by default.
+// All do the same work: they send each message back, or to all connections. None logs, checks origins or sets time limits beyond
+// its defaults.
 package server

@@ -11,8 +11,11 @@ import (
 func serveEdgews(l net.Listener, c Config) error {
 	opts := edgewsOptions(c)
 	listen := edgewsEcho
-	if c.Broadcast {
-		listen = edgewsBroadcast(new(hub[*edgews.Socket]))
+	switch {
+	case c.Work == Broadcast:
+		listen = edgewsBroadcast(new(broadcastGroup[*edgews.Socket]))
+	case c.Work.mixed():
+		listen = edgewsMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, opts)
@@ -37,12 +40,22 @@ func edgewsEcho(s *edgews.Socket) {
 	})
 }
 
-func edgewsBroadcast(all *hub[*edgews.Socket]) func(*edgews.Socket) {
+func edgewsMixed(w Work) func(*edgews.Socket) {
 	return func(s *edgews.Socket) {
-		all.join(s)
+		s.OnMessage(func(e edgews.MessageEvent) {
+			if w.answers(e.Kind == edgews.Text) {
+				_ = e.Target.Write(context.Background(), e.Kind, e.Data)
+			}
+		})
+	}
+}
+
+func edgewsBroadcast(all *broadcastGroup[*edgews.Socket]) func(*edgews.Socket) {
+	return func(s *edgews.Socket) {
+		all.add(s)
 		s.OnMessage(func(e edgews.MessageEvent) {
 			p := edgews.Prepare(e.Kind, e.Data)
-			all.each(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
+			all.send(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
 		})
 	}
 }

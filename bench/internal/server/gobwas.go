@@ -9,12 +9,16 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// serveGobwas is the README's way: wsutil, and wsflate's helper, on the connection itself.
+// serveGobwas is the server of the README: wsutil, and wsflate's helper, on the connection itself.
 func serveGobwas(l net.Listener, c Config) error {
 	serve := gobwasEcho
 	switch {
-	case c.Broadcast:
-		serve = gobwasBroadcast(new(hub[net.Conn]))
+	case c.Work == Broadcast:
+		serve = gobwasBroadcast(new(broadcastGroup[net.Conn]))
+	case c.Work.mixed() && c.Deflate == Plain:
+		serve = gobwasMixed(c.Work)
+	case c.Work.mixed():
+		serve = gobwasMixedDeflate(c.Work)
 	case c.Deflate != Plain:
 		serve = gobwasEchoDeflate
 	}
@@ -49,7 +53,7 @@ func gobwasEcho(conn net.Conn) {
 
 func gobwasEchoDeflate(conn net.Conn) {
 	for {
-		//lint:ignore SA1019 it is what the library's README has for compression, and the load is ours
+		//lint:ignore SA1019 the library's README uses it for compression, and the load is trusted
 		f, err := ws.ReadFrame(conn)
 		if err != nil || f.Header.OpCode.IsControl() {
 			return
@@ -68,9 +72,51 @@ func gobwasEchoDeflate(conn net.Conn) {
 	}
 }
 
-func gobwasBroadcast(all *hub[net.Conn]) func(net.Conn) {
+func gobwasMixed(w Work) func(net.Conn) {
 	return func(conn net.Conn) {
-		all.join(conn)
+		for {
+			p, op, err := wsutil.ReadClientData(conn)
+			if err != nil {
+				return
+			}
+			if !w.answers(op == ws.OpText) {
+				continue
+			}
+			if err := wsutil.WriteServerMessage(conn, op, p); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// gobwasMixedDeflate sends nothing back compressed: the text messages come from a connection without compression.
+func gobwasMixedDeflate(w Work) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			//lint:ignore SA1019 the library's README uses it for compression, and the load is trusted
+			f, err := ws.ReadFrame(conn)
+			if err != nil || f.Header.OpCode.IsControl() {
+				return
+			}
+			f = ws.UnmaskFrameInPlace(f)
+			if f.Header.Rsv1() {
+				if f, err = wsflate.DecompressFrame(f); err != nil {
+					return
+				}
+			}
+			if !w.answers(f.Header.OpCode == ws.OpText) {
+				continue
+			}
+			if err := wsutil.WriteServerMessage(conn, f.Header.OpCode, f.Payload); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func gobwasBroadcast(all *broadcastGroup[net.Conn]) func(net.Conn) {
+	return func(conn net.Conn) {
+		all.add(conn)
 		for {
 			p, op, err := wsutil.ReadClientData(conn)
 			if err != nil {
@@ -80,7 +126,7 @@ func gobwasBroadcast(all *hub[net.Conn]) func(net.Conn) {
 			if err != nil {
 				return
 			}
-			all.each(func(conn net.Conn) { _, _ = conn.Write(frame) })
+			all.send(func(conn net.Conn) { _, _ = conn.Write(frame) })
 		}
 	}
 }

@@ -13,16 +13,19 @@ func serveGorilla(l net.Listener, c Config) error {
 	return gorilla(l, c, websocket.Upgrader{}, gorillaEcho)
 }
 
-// serveGorillaTuned keeps its read buffer and shares the write buffers, as gorilla's documentation suggests for servers
-// with many connections.
+// serveGorillaTuned reuses its read buffer and pools write buffers, as gorilla's documentation suggests for servers with many
+// connections.
 func serveGorillaTuned(l net.Listener, c Config) error {
 	return gorilla(l, c, websocket.Upgrader{WriteBufferPool: &sync.Pool{}}, gorillaEchoTuned)
 }
 
 func gorilla(l net.Listener, c Config, upgrader websocket.Upgrader, serve func(*websocket.Conn)) error {
 	upgrader.EnableCompression = c.Deflate == Reset
-	if c.Broadcast {
-		serve = gorillaBroadcast(new(hub[*websocket.Conn]))
+	switch {
+	case c.Work == Broadcast:
+		serve = gorillaBroadcast(new(broadcastGroup[*websocket.Conn]))
+	case c.Work.mixed():
+		serve = gorillaMixed(c.Work)
 	}
 	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
@@ -62,9 +65,26 @@ func gorillaEchoTuned(conn *websocket.Conn) {
 	}
 }
 
-func gorillaBroadcast(all *hub[*websocket.Conn]) func(*websocket.Conn) {
+func gorillaMixed(w Work) func(*websocket.Conn) {
 	return func(conn *websocket.Conn) {
-		all.join(conn)
+		for {
+			typ, p, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			if !w.answers(typ == websocket.TextMessage) {
+				continue
+			}
+			if err := conn.WriteMessage(typ, p); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func gorillaBroadcast(all *broadcastGroup[*websocket.Conn]) func(*websocket.Conn) {
+	return func(conn *websocket.Conn) {
+		all.add(conn)
 		for {
 			typ, p, err := conn.ReadMessage()
 			if err != nil {
@@ -74,12 +94,12 @@ func gorillaBroadcast(all *hub[*websocket.Conn]) func(*websocket.Conn) {
 			if err != nil {
 				return
 			}
-			all.each(func(conn *websocket.Conn) { _ = conn.WritePreparedMessage(m) })
+			all.send(func(conn *websocket.Conn) { _ = conn.WritePreparedMessage(m) })
 		}
 	}
 }
 
-// readInto is io.ReadAll into a buffer that is used again.
+// readInto is io.ReadAll into a buffer that is reused.
 func readInto(p []byte, r io.Reader) ([]byte, error) {
 	p = p[:0]
 	for {

@@ -9,8 +9,11 @@ import (
 
 func serveGws(l net.Listener, c Config) error {
 	var handler gws.Event = gwsEcho{}
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		handler = &gwsBroadcast{}
+	case c.Work.mixed():
+		handler = gwsMixed{work: c.Work}
 	}
 	upgrader := gws.NewUpgrader(handler, &gws.ServerOption{PermessageDeflate: gws.PermessageDeflate{
 		Enabled:               c.Deflate != Plain,
@@ -22,7 +25,7 @@ func serveGws(l net.Listener, c Config) error {
 		if err != nil {
 			return
 		}
-		go conn.ReadLoop() // the README's way: the request may then be collected
+		go conn.ReadLoop() // as in the README; the request can then be collected
 	})
 }
 
@@ -33,19 +36,31 @@ func (gwsEcho) OnMessage(conn *gws.Conn, m *gws.Message) {
 	_ = conn.WriteMessage(m.Opcode, m.Bytes())
 }
 
-// OnPing says what the ping said, which the built-in handler does not.
+// OnPing answers with the payload of the ping, which the built-in handler does not.
 func (gwsEcho) OnPing(conn *gws.Conn, p []byte) { _ = conn.WritePong(p) }
+
+type gwsMixed struct {
+	gws.BuiltinEventHandler
+	work Work
+}
+
+func (h gwsMixed) OnMessage(conn *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	if h.work.answers(m.Opcode == gws.OpcodeText) {
+		_ = conn.WriteMessage(m.Opcode, m.Bytes())
+	}
+}
 
 type gwsBroadcast struct {
 	gws.BuiltinEventHandler
-	all hub[*gws.Conn]
+	all broadcastGroup[*gws.Conn]
 }
 
-func (b *gwsBroadcast) OnOpen(conn *gws.Conn) { b.all.join(conn) }
+func (b *gwsBroadcast) OnOpen(conn *gws.Conn) { b.all.add(conn) }
 
 func (b *gwsBroadcast) OnMessage(_ *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	cast := gws.NewBroadcaster(m.Opcode, m.Bytes())
 	defer cast.Close()
-	b.all.each(func(conn *gws.Conn) { _ = cast.Broadcast(conn) })
+	b.all.send(func(conn *gws.Conn) { _ = cast.Broadcast(conn) })
 }

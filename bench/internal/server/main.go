@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// Main is the server's process: it serves on a free port of the loopback interface, says which on standard output and
-// then answers orders (see control) until standard input ends.
+// Main is the server's process. It serves on a free port of the loopback interface, prints the address on standard output, and then
+// answers commands (see control) until standard input ends.
 func Main(args []string) error {
 	c, err := Parse(args)
 	if err != nil {
@@ -20,7 +20,7 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
-	in, err := orders()
+	in, err := controlInput()
 	if err != nil {
 		return err
 	}
@@ -53,12 +53,12 @@ func (p Peer) serve(l net.Listener, c Config) error {
 	return p.Serve(l, c)
 }
 
-// serveHTTP serves what the libraries that sit on net/http have for a handler.
+// serveHTTP serves a handler of a library that uses net/http.
 func serveHTTP(l net.Listener, h http.HandlerFunc) error {
 	return (&http.Server{Handler: h}).Serve(l)
 }
 
-// accept hands each connection to its own goroutine.
+// accept serves each connection in a goroutine of its own.
 func accept(l net.Listener, serve func(net.Conn)) error {
 	for {
 		c, err := l.Accept()

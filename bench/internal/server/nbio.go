@@ -11,19 +11,26 @@ import (
 
 const nbioModule = "github.com/lesismal/nbio"
 
-// serveNbio is the way of its examples: messages are handled by a pool of goroutines.
+// serveNbio is as in its examples: messages are handled by a pool of goroutines.
 func serveNbio(l net.Listener, c Config) error { return nbio(l, c, nil) }
 
-// serveNbioTuned handles messages where they were read, as its documentation suggests for handlers that do not block.
+// serveNbioTuned handles messages on the goroutine that reads them, as its documentation suggests for handlers that do not block.
 func serveNbioTuned(l net.Listener, c Config) error { return nbio(l, c, func(f func()) { f() }) }
 
 func nbio(l net.Listener, c Config, executor func(func())) error {
 	logging.SetLevel(logging.LevelError)
 	upgrader := websocket.NewUpgrader()
 	upgrader.EnableCompression(c.Deflate == Reset)
-	if c.Broadcast {
+	switch {
+	case c.Work == Broadcast:
 		nbioBroadcast(upgrader)
-	} else {
+	case c.Work.mixed():
+		upgrader.OnMessage(func(conn *websocket.Conn, typ websocket.MessageType, p []byte) {
+			if c.Work.answers(typ == websocket.TextMessage) {
+				_ = conn.WriteMessage(typ, p)
+			}
+		})
+	default:
 		upgrader.OnMessage(func(conn *websocket.Conn, typ websocket.MessageType, p []byte) {
 			_ = conn.WriteMessage(typ, p)
 		})
@@ -52,18 +59,18 @@ func nbio(l net.Listener, c Config, executor func(func())) error {
 }
 
 func nbioBroadcast(u *websocket.Upgrader) {
-	var all hub[*websocket.Conn]
-	u.OnOpen(func(conn *websocket.Conn) { all.join(conn) })
+	var all broadcastGroup[*websocket.Conn]
+	u.OnOpen(func(conn *websocket.Conn) { all.add(conn) })
 	u.OnMessage(func(_ *websocket.Conn, typ websocket.MessageType, p []byte) {
-		all.each(func(conn *websocket.Conn) { _ = conn.WriteMessage(typ, p) })
+		all.send(func(conn *websocket.Conn) { _ = conn.WriteMessage(typ, p) })
 	})
 }
 
-// withoutNbio gives up the engine that nbio's package makes as it is loaded. Its queues of 1 MiB, and as much garbage as the collector
-// allows for them, would otherwise be in the memory of every Go server here.
+// withoutNbio drops the engine that nbio's package creates when it is initialized. Its queues of 1 MiB, and as much garbage as the
+// collector allows for them, would otherwise be in the memory of every Go server here.
 func withoutNbio() {
 	defer func() {
-		_ = recover() // Stop expects an engine that has been started, but first ends the goroutines that keep the queues
+		_ = recover() // Stop panics for an engine that was not started, but first ends the goroutines that have the queues
 		websocket.DefaultEngine = nil
 	}()
 	websocket.DefaultEngine.Stop()

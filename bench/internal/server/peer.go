@@ -9,14 +9,16 @@ import (
 // Peer is one server.
 type Peer struct {
 	Name   string
-	Module string // the library it measures; "" for the floors
+	Module string // the measured library; "" for the floors
 
-	// Raw servers know no WebSocket: there is no handshake, and what comes back is what was sent.
+	// Raw servers do not implement WebSocket: there is no handshake, and they send back the same bytes.
 	Raw bool
 
-	Deflate  bool // can agree to permessage-deflate
-	Takeover bool // and keep the context between messages
+	Deflate  bool // supports permessage-deflate
+	Takeover bool // and context takeover
 	NoTLS    bool // cannot serve TLS, or not with crypto/tls
+	CanCount bool // has a handler for Count
+	CanBlock bool // has a handler for Block
 
 	// Serve serves the listener's connections. It returns when the listener fails.
 	Serve func(l net.Listener, c Config) error
@@ -27,17 +29,17 @@ func Peers() []Peer {
 	return []Peer{
 		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
 		{Name: EpollFloor, Raw: true, NoTLS: true, Serve: serveEpollFloor},
-		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgews},
-		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, Serve: serveEdgewsObject},
-		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, Serve: serveGws},
-		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwas},
+		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgews},
+		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgewsObject},
+		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveGws},
+		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, CanCount: true, CanBlock: true, Serve: serveGobwas},
 		{Name: "gobwas tuned", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwasTuned},
-		{Name: "gorilla", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorilla},
+		{Name: "gorilla", Module: "github.com/gorilla/websocket", Deflate: true, CanCount: true, CanBlock: true, Serve: serveGorilla},
 		{Name: "gorilla tuned", Module: "github.com/gorilla/websocket", Deflate: true, Serve: serveGorillaTuned},
-		{Name: "coder", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoder},
+		{Name: "coder", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveCoder},
 		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
-		{Name: "nbio", Module: nbioModule, Deflate: true, NoTLS: true, Serve: serveNbio},
-		{Name: "nbio tuned", Module: nbioModule, Deflate: true, NoTLS: true, Serve: serveNbioTuned},
+		{Name: "nbio", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, CanBlock: true, Serve: serveNbio},
+		{Name: "nbio tuned", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, Serve: serveNbioTuned},
 	}
 }
 
@@ -47,7 +49,7 @@ const (
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
 
-// Edgews is the server that all this is about.
+// Edgews is the name of the server that uses this library.
 const Edgews = "edgews"
 
 func find(name string) (Peer, error) {

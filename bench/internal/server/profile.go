@@ -5,7 +5,7 @@ import (
 	"runtime/pprof"
 )
 
-// profile is a CPU profile that is being taken.
+// profile is a running CPU profile.
 type profile struct {
 	name string
 	cpu  *os.File

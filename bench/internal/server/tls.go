@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// tlsConfig returns the settings of a server whose certificate nobody needs to trust.
+// tlsConfig returns a configuration with a new self-signed certificate.
 func tlsConfig() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package browser has Chromium open the pages of the examples, for their tests.
+// Package browser opens the pages of the examples in Chromium for their tests.
 package browser
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Start starts Chromium and returns the context of a tab in it. Two pages that are looked at need two of them: a tab in the
-// background does not draw. more are further options of the browser. Without Chromium the test is skipped, except in CI, where it has to be there.
+// Start starts Chromium and returns the context of a tab. A test with two visible pages needs two browsers, since a background tab does
+// not draw. more are further options of the browser. Without Chromium the test is skipped, or fails in CI.
 func Start(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path, err := find()
@@ -25,7 +25,7 @@ func Start(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // for root, as which CI runs; only our own page is opened
+		chromedp.NoSandbox, // CI runs as root; only the example's page is opened
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),
@@ -49,7 +49,7 @@ func find() (path string, err error) {
 	return "", err
 }
 
-// Act does something in a tab.
+// Act runs actions in a tab.
 func Act(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(tab, steps...); err != nil {
@@ -57,8 +57,8 @@ func Act(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Vo
 	}
 }
 
-// Click clicks the first element that matches a CSS selector, once it is visible. A selector without a type would be searched in
-// the text of the page as well, its style sheet included, and everything that is found would have to be visible.
+// Click clicks the first element that matches a CSS selector when it is visible. A query without a type would also search the text of the
+// page and its style sheet, and all results would have to be visible.
 func Click(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.Click(chromedp.CSS(selector))
 }
@@ -73,7 +73,7 @@ func WaitVisible(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitVisible(chromedp.CSS(selector))
 }
 
-// Text returns what the first element that matches selector says.
+// Text returns the text of the first element that matches selector.
 func Text(t *testing.T, tab context.Context, selector string) string {
 	t.Helper()
 	s, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS(selector)))

@@ -1,4 +1,4 @@
-// Package start has what the servers of the examples do when they start, so that the same error has the same words in each.
+// Package start has the start-up code of the examples' servers, so that their error texts are the same.
 package start
 
 import (
@@ -22,7 +22,7 @@ func ParseFlags() {
 	}
 }
 
-// NoArguments returns an error if something besides flags has been parsed.
+// NoArguments returns an error if there are arguments besides flags.
 func NoArguments(flags *flag.FlagSet) error {
 	if flags.NArg() == 0 {
 		return nil
@@ -30,7 +30,7 @@ func NoArguments(flags *flag.FlagSet) error {
 	return fmt.Errorf("%q is not a flag: there are no other arguments (see -help)", flags.Arg(0))
 }
 
-// OpenStore opens the file of a program whose flag -data names it.
+// OpenStore opens the file that the flag -data names.
 func OpenStore(path string) (*bolt.Store, error) {
 	store, err := bolt.Open(path, nil)
 	if errors.Is(err, bolt.ErrLocked) {
@@ -51,7 +51,7 @@ func Listen(addr string) (l net.Listener, url string, err error) {
 	return l, urlOf(l.Addr()), nil
 }
 
-// urlOf leaves out an address that stands for all of the machine's, which browsers do not open.
+// urlOf replaces an unspecified address, such as 0.0.0.0, which browsers do not open.
 func urlOf(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
