@@ -14,15 +14,15 @@ import (
 
 // How usage becomes a bill:
 //
-//	usageCounter    counts what one connection or one object uses, under the mutex of that socket or object    billing_count.go
-//	Meter           adds up what its counters, and those of its tenants, have counted                          billing_meter.go
-//	Record          tells the program each fact that counts, once                                              billing_record.go
-//	Store's ledger  keeps the usage over all runs of the program                                               billing_ledger.go
-//	quota           refuses and closes connections when a daily Plan is used up                                billing_quota.go
-//	Usage           is the result: plain data
-//	Plan            is a price list, and turns a Usage into a Bill                   billing_charge.go, billing_plans.go
-//	Expectation     is a Usage that a service expects, for Plan.Estimate                                    billing_estimate.go
-//	Explanation     says why an object is billed at this moment                                              billing_explain.go
+//	usageCounter  billing_count.go     counts what one connection or one object uses, under the mutex of that socket or object
+//	Meter         billing_meter.go     adds up what its counters and its tenants have counted
+//	Record        billing_record.go    tells the program each fact that counts, once
+//	ledger        billing_ledger.go    keeps the usage in a Store, over all runs of the program
+//	quota         billing_quota.go     refuses and closes connections when a daily Plan is used up
+//	Usage         billing.go           is the result, as plain data
+//	Plan          billing_charge.go    is a price list, and turns a Usage into a Bill; the published ones are in billing_plans.go
+//	Expectation   billing_estimate.go  is the load that a service expects, for Plan.Estimate
+//	Explanation   billing_explain.go   says why an object is billed at this moment
 //
 // "To count" means to add to a usageCounter, "to book" to move what a counter has into its meter. Plan, Usage, Bill, USD and
 // Expectation know neither meters nor sockets nor objects.
@@ -327,9 +327,9 @@ func (s *Span) UnmarshalText(text []byte) error {
 
 // Bill returns what u costs, where u is everything that was used in one billing period.
 //
-// The arithmetic is exact up to the cost of each line, which is rounded to the nearest billionth of a dollar. Nothing
-// overflows: a cost or a quantity beyond the range of its type becomes the greatest or the least value of that type. A negative figure
-// of u, a negative included amount and a negative ratio count as zero.
+// The arithmetic is exact up to the cost of each line, which is rounded to the nearest billionth of a dollar. Nothing overflows:
+// a cost or a quantity beyond the range of its type becomes the greatest or the least value of that type. A negative figure of u,
+// a negative included amount and a negative ratio count as zero.
 func (p Plan) Bill(u Usage) Bill { return p.bill(usageCountsOf(u)) }
 
 // BillSum is Bill for the sum of the parts, such as the days of a month. The sum may exceed the range of a Usage.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// usageCounter counts what one connection or one object uses, until its meter books it. It is guarded by the mutex of the socket or the
-// object, which a goroutine that counts holds anyway: counting is an addition, and connections share no lock for it.
+// usageCounter counts what one connection or one object uses, until its meter books it. It is guarded by the mutex of the socket
+// or the object, which a goroutine that counts holds anyway: counting is an addition, and connections share no lock for it.
 type usageCounter struct {
 	// Immutable.
 	meter  *Meter

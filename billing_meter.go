@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"strings"
@@ -36,12 +37,7 @@ type accounting struct {
 }
 
 // logger returns the logger of the options, or the default one.
-func (a *accounting) logger() *slog.Logger {
-	if a.opts.Logger != nil {
-		return a.opts.Logger
-	}
-	return slog.Default()
-}
+func (a *accounting) logger() *slog.Logger { return cmp.Or(a.opts.Logger, slog.Default()) }
 
 // isOverflow reports whether m counts for the tenants beyond MeterOptions.MaxTenants.
 func (m *Meter) isOverflow() bool { return m.parent != nil && m.name() == OverflowTenant }

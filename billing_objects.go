@@ -14,8 +14,8 @@ func (o *object) bookFact(f Fact, u Usage) {
 	o.counter.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
 }
 
-// usedSoFar returns what the object and its sockets have used since it is in memory. The object must have a counter; no mutex may be
-// held.
+// usedSoFar returns what the object and its sockets have used since it is in memory. The object must have a counter; no mutex may
+// be held.
 func (o *object) usedSoFar() Usage {
 	o.counter.bookNow(false)
 	for _, s := range o.allSockets() {

@@ -296,8 +296,8 @@ func TestQuotaOfWhatIsSent(t *testing.T) {
 	})
 }
 
-// Several connections of several tenants send as fast as they can. As many messages are delivered as the quota allows; about one more
-// for each connection is counted.
+// Several connections of several tenants send as fast as they can. As many messages are delivered as the quota allows; about one
+// more for each connection is counted.
 func TestQuotaOfManyConnections(t *testing.T) {
 	const conns, each = 5, 400
 	for _, bound := range []int64{1, 50, 700, 1500} {

@@ -11,8 +11,8 @@ func meterFor(ctx context.Context, m *Meter) (*Meter, *object) {
 	return m, nil
 }
 
-// startCounterLocked begins to count a connection with m, and for o unless it is nil. If a peer has opened it, it counts as a connection. mu
-// must be held, or s be new.
+// startCounterLocked begins to count a connection with m, and for o unless it is nil. If a peer has opened it, it counts as a
+// connection. mu must be held, or s be new.
 func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 	if m == nil {
 		return
@@ -36,8 +36,8 @@ func (s *Socket) countForObjectLocked(o *object) {
 	s.counter.registerLocked()
 }
 
-// countArrivalLocked counts a message of n bytes that has arrived on the wire, unless an object owns the socket: then the message counts
-// when the object gets it. It returns the counter, or nil, and what countReceivedLocked returns. mu must be held.
+// countArrivalLocked counts a message of n bytes that has arrived on the wire, unless an object owns the socket: then the message
+// counts when the object gets it. It returns the counter, or nil, and what countReceivedLocked returns. mu must be held.
 func (s *Socket) countArrivalLocked(n int) (c *usageCounter, ok bool) {
 	c = s.counter
 	return c, c == nil || s.is(owned) || c.countReceivedLocked(1, n)

@@ -14,39 +14,41 @@ import (
 )
 
 // This file is the front door to objects: what an object is, which handlers it may have, the namespace that its objects live in, and how an
-// object hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what it
-// stores. The mechanism is in object.go: an object is a queue of events, each of which runs with the object's value; the value may be dropped
-// between two events, and is then constructed again by the next one. The files object_*.go are one part of that mechanism each.
+// object hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what
+// it stores. The mechanism is in object.go: an object is a queue of events, each of which runs with the object's value; the value may be
+// dropped between two events, and is then constructed again by the next one. The files object_*.go are one part of that mechanism each.
 
-// Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement MessageHandler,
-// CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently, and do not wake it.
+// Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement
+// MessageHandler, CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently,
+// and do not wake it.
 //
 // No two events of an object run at the same time, so its fields need no mutex. The events of one socket run in the order in which they
 // arrived; sockets and requests alternate, one event each. An event that takes long delays its own object and nothing else: do slow work in
 // State.WaitUntil, and report its result with State.Do.
 //
 // The listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of a socket that the object takes in another way than with
-// State.AcceptWebSocket also run as events: those of a socket that it upgrades or dials with the context of an event and accepts with Accept,
-// and of one that it holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has to wait. A
-// handler must not wait for what only such a listener can bring, because the listener runs after the handler: for Done of a socket that has a
-// close listener, or for Flush on one end of a pair of which the object has both.
+// State.AcceptWebSocket also run as events: those of a socket that it upgrades or dials with the context of an event and accepts with
+// Accept, and of one that it holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has
+// to wait. A handler must not wait for what only such a listener can bring, because the listener runs after the handler: for Done of a
+// socket that has a close listener, or for Flush on one end of a pair of which the object has both.
 //
-// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted any more; the next event
-// constructs it again, and the sockets stay, with their listeners. A panic in a listener is logged and ends its socket with 1011, as in other
-// sockets; the value stays.
+// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted any more; the next
+// event constructs it again, and the sockets stay, with their listeners. A panic in a listener is logged and ends its socket with 1011, as
+// in other sockets; the value stays.
 //
 // Deviation: in Workers the events of an object interleave wherever one of them awaits something.
 type Object interface{ http.Handler }
 
-// MessageHandler gets the messages of the sockets that the object has accepted with State.AcceptWebSocket: webSocketMessage. The data of m are
-// valid until it returns; Clone keeps them.
+// MessageHandler gets the messages of the sockets that the object has accepted with State.AcceptWebSocket: webSocketMessage. The data of m
+// are valid until it returns; Clone keeps them.
 type MessageHandler interface {
 	WebSocketMessage(ctx context.Context, s *Socket, m Message) error
 }
 
-// CloseHandler is called when a socket has ended, exactly once for each socket and after all its other events: webSocketClose. If the peer has
-// sent a Close, the handler may still send messages and answer with a Close of its own; if it has not done so when it returns, the peer's Close
-// is sent back. The socket keeps its tags and its attachment until then, and State.WebSockets still lists it: skip it where it must not count.
+// CloseHandler is called when a socket has ended, exactly once for each socket and after all its other events: webSocketClose. If the peer
+// has sent a Close, the handler may still send messages and answer with a Close of its own; if it has not done so when it returns, the
+// peer's Close is sent back. The socket keeps its tags and its attachment until then, and State.WebSockets still lists it: skip it where it
+// must not count.
 //
 // Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
 type CloseHandler interface {
@@ -60,34 +62,34 @@ type ErrorHandler interface {
 
 // NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
 type NamespaceOptions struct {
-	// Options apply to sockets that objects of the namespace upgrade with nil options. Logger also gets the errors of objects; if it is nil,
-	// slog.Default gets them.
+	// Options apply to sockets that objects of the namespace upgrade with nil options. Logger also gets the errors of objects; if it is
+	// nil, slog.Default gets them.
 	Options
 
-	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake. The default is 10 s, as in
-	// Workers; negative means for ever.
+	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake. The default is 10 s, as
+	// in Workers; negative means for ever.
 	HibernateAfter time.Duration
 
 	// MaxWaiting bounds how many requests and calls of Do may wait for one object at a time. The default is 4096; negative means no bound.
 	// Requests beyond it are answered with 503, and Do fails with ErrOverloaded. Messages do not count: they wait in their sockets.
 	MaxWaiting int
 
-	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil means a NewMemoryStore of its own. The program that
-	// has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can use a name on a Store; Shutdown frees
-	// the name.
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil means a NewMemoryStore of its own. The program
+	// that has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can use a name on a Store; Shutdown
+	// frees the name.
 	//
 	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
 	Store Store
 
-	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If Tenant
-	// is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always return the same
-	// name for the same ID.
+	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If
+	// Tenant is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always
+	// return the same name for the same ID.
 	Tenant func(ID) string
 
-	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it may
-	// connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation of the protocol:
-	// Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. For those, set StatusGoingAway, 1001, which every peer knows; it does not
-	// promise that the server returns, so clients may not connect again by themselves.
+	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it
+	// may connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation of the
+	// protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. For those, set StatusGoingAway, 1001, which every peer knows;
+	// it does not promise that the server returns, so clients may not connect again by themselves.
 	ShutdownCode StatusCode
 }
 
@@ -121,12 +123,12 @@ type Namespace struct {
 	objects map[ID]*object
 }
 
-// NewNamespace returns a namespace. It calls construct to make an object's value when an event comes and no value is in memory. The context of
-// construct ends with the event; its State lasts as long as the value. construct may use State.WebSockets, because sockets outlive values. If
-// construct fails, the event fails, all sockets of the object close with 1011, and the next event calls it again.
+// NewNamespace returns a namespace. It calls construct to make an object's value when an event comes and no value is in memory. The context
+// of construct ends with the event; its State lasts as long as the value. construct may use State.WebSockets, because sockets outlive
+// values. If construct fails, the event fails, all sockets of the object close with 1011, and the next event calls it again.
 //
-// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if another namespace of that name uses the
-// same Store and has not been shut down: each would run the same objects without knowing of the other.
+// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if another namespace of that name uses
+// the same Store and has not been shut down: each would run the same objects without knowing of the other.
 func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
 	switch {
 	case name == "":
@@ -160,8 +162,8 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	return n
 }
 
-// Get returns the stub of the object with that ID. The object need not exist, and Get constructs nothing. There is no object for the zero ID or
-// for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
+// Get returns the stub of the object with that ID. The object need not exist, and Get constructs nothing. There is no object for the zero
+// ID or for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
 func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
 
 // ObjectState says what of an object is in memory.
@@ -195,8 +197,8 @@ type ObjectInfo struct {
 	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
 }
 
-// Objects returns an iterator over the objects that are in memory, in no order: those that have a value or sockets, and those that had either
-// within about the last minute.
+// Objects returns an iterator over the objects that are in memory, in no order: those that have a value or sockets, and those that had
+// either within about the last minute.
 func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 	return func(yield func(ObjectInfo) bool) {
 		for _, o := range n.allObjects() {
@@ -210,9 +212,9 @@ func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 // ErrPinned: something keeps the object awake; the message says what.
 var ErrPinned = errors.New("edgews: object cannot hibernate now")
 
-// Hibernate drops the value of an object now, as HibernateAfter would do later: for tests and operators. It first waits until the events that
-// are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in an event of
-// that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
+// Hibernate drops the value of an object now, as HibernateAfter would do later: for tests and operators. It first waits until the events
+// that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in
+// an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 	o := n.lookup(id)
 	switch {
@@ -256,8 +258,5 @@ var errHibernated = errors.New("object is not in memory any more")
 // unloadLocked drops the value, and the memory to which the queue has grown. No event may be running. mu must be held.
 func (o *object) unloadLocked() {
 	o.dropValueLocked(errHibernated)
-	o.queue = fifo[queuedEvent]{o.queue.items[o.queue.head:], 0}
-	if o.queue.len() == 0 {
-		o.queue.items = nil
-	}
+	o.queue.Shrink()
 }

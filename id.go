@@ -12,8 +12,9 @@ import (
 // ID names one object of one namespace. It is comparable, so it may be a map's key. The zero ID names no object.
 type ID struct{ b [32]byte }
 
-// idOwnSize is the size in bytes of an ID's own part: a hash of its name, or random bits. The rest is a checksum of the own part and the namespace's name, by
-// which mistyped IDs and those of other namespaces are recognized. The checksum does not keep an ID from being guessed; the length of the own part does.
+// idOwnSize is the size in bytes of an ID's own part: a hash of its name, or random bits. The rest is a checksum of the own part and the
+// namespace's name, by which mistyped IDs and those of other namespaces are recognized. The checksum does not keep an ID from being
+// guessed; the length of the own part does.
 const idOwnSize = 24
 
 // ErrInvalidID: a string, or an ID, that is not an ID of the namespace.
@@ -25,8 +26,8 @@ func (id ID) String() string { return hex.EncodeToString(id.b[:]) }
 // MarshalText is String, for JSON and the like.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id.b[:]), nil }
 
-// UnmarshalText parses what MarshalText has returned. It accepts IDs of any namespace: use it for what the program itself has stored, and ParseID for what comes
-// from clients.
+// UnmarshalText parses what MarshalText has returned. It accepts IDs of any namespace: use it for what the program itself has stored, and
+// ParseID for what comes from clients.
 func (id *ID) UnmarshalText(text []byte) error {
 	var parsed ID
 	if len(text) != 2*len(parsed.b) {
@@ -42,8 +43,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IDFromName returns the ID of a name: always the same for the same name in a namespace of the same name. The ID does not reveal the name, except to a program
-// that tries names. Any string is a name, also "".
+// IDFromName returns the ID of a name: always the same for the same name in a namespace of the same name. The ID does not reveal the name,
+// except to a program that tries names. Any string is a name, also "".
 func (n *Namespace) IDFromName(name string) ID {
 	sum := sha256.Sum256([]byte(n.name + "\x00" + name))
 	return n.withCheck(sum[:idOwnSize])
@@ -56,8 +57,9 @@ func (n *Namespace) NewUniqueID() ID {
 	return n.withCheck(own[:])
 }
 
-// ParseID parses what ID.String has returned for an ID of this namespace, in this process or another. Anything else is ErrInvalidID: also an ID of another
-// namespace, and the same digits in upper case. So an ID has a single spelling, by which programs may compare it and proxies may route it.
+// ParseID parses what ID.String has returned for an ID of this namespace, in this process or another. Anything else is ErrInvalidID: also
+// an ID of another namespace, and the same digits in upper case. So an ID has a single spelling, by which programs may compare it and
+// proxies may route it.
 func (n *Namespace) ParseID(s string) (ID, error) {
 	var id ID
 	if err := id.UnmarshalText([]byte(s)); err != nil {

@@ -2,8 +2,8 @@ package edgews
 
 import "sync"
 
-// maxInflating bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to. A single message may be
-// larger.
+// maxInflating bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to. A
+// single message may be larger.
 const maxInflating = 64 << 20
 
 var processInflateBudget = inflateBudget{limit: maxInflating}
@@ -27,8 +27,8 @@ type inflateReservation struct {
 	granted, released bool
 }
 
-// reserve returns a reservation of n bytes, which may be granted already. It is granted at the latest when nothing else is reserved, also if n is more than
-// the limit.
+// reserve returns a reservation of n bytes, which may be granted already. It is granted at the latest when nothing else is reserved, also
+// if n is more than the limit.
 func (b *inflateBudget) reserve(n int, wake func()) *inflateReservation {
 	r := &inflateReservation{budget: b, n: n, wake: wake}
 	b.mu.Lock()

@@ -25,7 +25,7 @@ import (
 //     comment says "released meanwhile".
 //   - A function whose name ends in AndUnlock returns with the lock released, on every path. Its caller has not deferred an
 //     Unlock.
-//   - A function that returns with a lock held, which it has locked, has a name that ends in AndLock.
+//   - A function that returns with a lock held, which it has locked, has a name that ends in AndLock, or that begins with lock.
 //   - No other function releases a lock that it has not locked.
 //
 // The test follows the statements of each function; it does not know which mutex a function needs, only whether one is held.
@@ -45,7 +45,7 @@ func TestLockNames(t *testing.T) {
 		}
 	}
 	for _, fn := range slices.Sorted(maps.Keys(found)) {
-		assert.Fail(t, fn, strings.Join(found[fn], "; "))
+		t.Errorf("%s: %s", fn, strings.Join(found[fn], "; "))
 	}
 }
 
@@ -77,6 +77,20 @@ func TestLockNamesAreChecked(t *testing.T) {
 		func (s *S) g() { s.waitAndLock(); defer s.wAndUnlock(); s.xLocked() }
 		func (s *S) h1() error { if err := s.sem.lock(); err != nil { return err }; defer s.sem.unlock(); s.xLocked(); return nil }
 		func (s *S) h2() error { x, err := s.waitAndLock(); if err != nil { return err }; s.xLocked(); s.mu.Unlock(); return nil }
+		func (s *S) lockWrites(ctx C) error { select { case s.sem <- 1: s.xLocked(); return nil; case <-ctx.Done(): return ctx.Err() } }
+		func (s *S) unlockWrites() { <-s.sem }
+		func (s *S) i() error { if err := s.lockWrites(c); err != nil { return err }; defer s.unlockWrites(); s.xLocked(); return nil }
+		func (s *S) jLocked() { s.writeLock <- 1; go s.yAndUnlock() }
+		func (s *S) k(ctx C) error {
+			select {
+			case s.writeLock <- 1:
+			default:
+				if err := s.waitForWriteLock(ctx); err != nil { return err }
+			}
+			s.xLocked()
+			s.unlockWrites()
+			return nil
+		}
 		func (s *S) h() { s.mu.Lock(); defer s.mu.Unlock(); s.sem.unlock(); s.xLocked() }`
 	assert.Empty(t, lockViolations(parseLocks(t, sound)))
 
@@ -87,6 +101,7 @@ func TestLockNamesAreChecked(t *testing.T) {
 		{"a branch unlocks", `func f(s *S) { s.mu.Lock(); if s.n > 0 { s.mu.Unlock() }; s.xLocked() }`, "f: calls xLocked without a lock"},
 		{"a loop unlocks", `func f(s *S) { s.mu.Lock(); for s.n > 0 { s.mu.Unlock(); break }; s.xLocked() }`, "f: calls xLocked without a lock"},
 		{"TryLock failed", `func f(s *S) { if !s.mu.TryLock() { s.xLocked(); return }; s.mu.Unlock() }`, "f: calls xLocked without a lock"},
+		{"a goroutine that releases", `func (s *S) f() { go s.xAndUnlock() }`, "S.f: calls xAndUnlock without a lock"},
 		{"a goroutine", `func (s *S) fLocked() { go func() { s.xLocked() }() }`, "S.fLocked: calls xLocked without a lock"},
 		{"a go statement", `func (s *S) fLocked() { go s.xLocked() }`, "S.fLocked: calls xLocked without a lock"},
 		{"AndUnlock without a lock", `func (s *S) f() { s.xAndUnlock() }`, "S.f: calls xAndUnlock without a lock"},
@@ -100,6 +115,7 @@ func TestLockNamesAreChecked(t *testing.T) {
 		{"AndUnlock keeps it on a path", `func (s *S) fAndUnlock() { if s.n > 0 { return }; s.mu.Unlock() }`, "S.fAndUnlock: returns with the lock held"},
 		{"deferred Unlock", `func (s *S) f() { s.mu.Lock(); defer s.mu.Unlock(); s.xAndUnlock() }`, "S.f: calls xAndUnlock and has deferred an Unlock"},
 		{"AndLock missing", `func (s *S) f() { <-s.c; s.mu.Lock() }`, "S.f: returns with a lock held: AndLock is missing in its name"},
+		{"an unlock that does not", `func (s *S) unlockWrites() { s.n++ }`, "S.unlockWrites: returns with the lock held"},
 		{"AndUnlock missing", `func (s *S) f() { s.n++; s.mu.Unlock() }`, "S.f: releases a lock that it has not locked: AndUnlock is missing in its name"},
 	}
 	for _, c := range cases {
@@ -127,7 +143,7 @@ type lockViolation struct{ function, what string }
 func lockViolations(f *ast.File) []lockViolation {
 	found := make(map[lockViolation]bool)
 	for _, decl := range f.Decls {
-		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Body != nil && !locks.MatchString(fn.Name.Name) && !unlocks.MatchString(fn.Name.Name) {
+		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Body != nil {
 			checkLocks(fn, found)
 		}
 	}
@@ -141,11 +157,12 @@ const releasesLock = "releases the lock"
 // entryLock stands for the lock that the caller of a function holds.
 const entryLock = "the caller's"
 
-// The methods that lock, and that release: those of mutexes, and those of the package itself, such as (*ledger).lock and
-// (*storageLease).unlockWrites, which are not checked. The latter fail if they return an error.
+// Names that say what a call does: Lock, TryLock, lock, lockWrites and waitAndLock lock; Unlock, unlock and unlockWrites release.
+// A channel is a lock if its name says so: a send locks it, a receive releases it.
 var (
-	locks   = regexp.MustCompile(`^((Try)?R?Lock|lock([A-Z].*)?)$`)
-	unlocks = regexp.MustCompile(`^(R?Unlock|unlock([A-Z].*)?)$`)
+	lockNames   = regexp.MustCompile(`^(lock([A-Z]\w*)?|\w*Lock)$`)
+	unlockNames = regexp.MustCompile(`^(R?Unlock|unlock([A-Z]\w*)?)$`)
+	lockChans   = regexp.MustCompile(`(^|\.)(\w*Lock|\w*[sS]em)$`)
 )
 
 // newNames are the names of functions that make what they work on.
@@ -154,13 +171,20 @@ var newNames = regexp.MustCompile(`^(new|New|init)`)
 // locksHeld is what is known at a point of a function. A nil map: the point is not reached.
 type locksHeld map[string]bool
 
-// both returns what is held on either of two paths.
+// both returns what is held on either of two paths. A lock that has another name on each, as one path tried to lock it first, is
+// still one.
 func (a locksHeld) both(b locksHeld) locksHeld {
-	if a == nil {
+	switch {
+	case a == nil:
 		return maps.Clone(b)
+	case b == nil:
+		return maps.Clone(a)
 	}
 	c := maps.Clone(a)
-	maps.DeleteFunc(c, func(l string, _ bool) bool { return b != nil && !b[l] })
+	maps.DeleteFunc(c, func(l string, _ bool) bool { return !b[l] })
+	if len(c) == 0 && len(b) > 0 {
+		return maps.Clone(a)
+	}
 	return c
 }
 
@@ -192,8 +216,8 @@ func checkLocks(fn *ast.FuncDecl, found map[lockViolation]bool) {
 	name := fn.Name.Name
 	w := &lockWalk{
 		name: qualified(fn), found: found, held: locksHeld{}, deferred: map[string]bool{}, uncertain: map[string]bool{},
-		isLocked: strings.HasSuffix(name, "Locked"), isUnlock: strings.HasSuffix(name, "AndUnlock"),
-		isLock: strings.HasSuffix(name, "AndLock"), isNew: newNames.MatchString(name),
+		isLocked: strings.HasSuffix(name, "Locked"), isUnlock: strings.HasSuffix(name, "AndUnlock") || unlockNames.MatchString(name),
+		isLock: lockNames.MatchString(name), isNew: newNames.MatchString(name),
 	}
 	w.meanwhile = strings.Contains(strings.Join(strings.Fields(fn.Doc.Text()), " "), "released meanwhile")
 	if w.isLocked || w.isUnlock {
@@ -275,6 +299,11 @@ func (w *lockWalk) stmt(s ast.Stmt, label string) {
 		w.exit()
 	case *ast.BranchStmt:
 		w.branch(s)
+	case *ast.SendStmt:
+		w.exprs(s)
+		if on := expr(s.Chan); w.held != nil && lockChans.MatchString(on) {
+			w.lock(on, false)
+		}
 	case *ast.DeferStmt:
 		w.deferCall(s.Call)
 	case *ast.GoStmt:
@@ -401,7 +430,7 @@ func (w *lockWalk) clauses(label string, body *ast.BlockStmt, isSwitch bool) {
 }
 
 func (w *lockWalk) deferCall(call *ast.CallExpr) {
-	if mutex, method := lockCall(call); unlocks.MatchString(method) {
+	if mutex, method := lockCall(call); unlockNames.MatchString(method) {
 		w.deferred[w.heldAs(mutex)] = true
 		return
 	}
@@ -412,8 +441,12 @@ func (w *lockWalk) deferCall(call *ast.CallExpr) {
 	w.exprs(call)
 }
 
-// goCall follows what another goroutine runs, which holds nothing.
+// goCall follows what another goroutine runs, which holds nothing, unless it is handed a lock to be released.
 func (w *lockWalk) goCall(call *ast.CallExpr) {
+	if _, name := lockCall(call); strings.HasSuffix(name, "AndUnlock") {
+		w.exprs(call)
+		return
+	}
 	held := w.held
 	if w.held != nil {
 		w.held = locksHeld{}
@@ -433,6 +466,10 @@ func (w *lockWalk) exprs(n ast.Node) {
 		case *ast.FuncLit:
 			w.literal(n)
 			return false
+		case *ast.UnaryExpr:
+			if on := expr(n.X); n.Op == token.ARROW && lockChans.MatchString(on) {
+				delete(w.held, w.heldAs(on))
+			}
 		case *ast.CallExpr:
 			calls = append(calls, n)
 		}
@@ -462,21 +499,23 @@ func (w *lockWalk) applyCall(c *ast.CallExpr) {
 	}
 	mutex, name := lockCall(c)
 	switch {
-	case locks.MatchString(name):
-		w.held[mutex] = true
-		w.uncertain[mutex] = strings.HasPrefix(name, "lock")
-		if (w.isLocked || w.isUnlock && w.released) && !w.held[entryLock] { // again
-			delete(w.held, mutex)
-			w.held[entryLock] = true
-		}
-	case strings.HasPrefix(name, "unlock") && !w.held[mutex] && !w.held[entryLock]: // a semaphore that was acquired elsewhere
-	case unlocks.MatchString(name):
+	case lockNames.MatchString(name):
+		w.lock(mutex, name != "Lock" && name != "RLock")
+	case !strings.HasSuffix(name, "Unlock") && unlockNames.MatchString(name) && !w.held[mutex]: // of a channel
+		w.releaseChan(mutex)
+	case unlockNames.MatchString(name):
 		w.release(mutex)
-	case strings.HasSuffix(name, "AndLock"):
-		w.held[mutex+" and lock"], w.uncertain[mutex+" and lock"] = true, true
 	case strings.HasSuffix(name, "Locked"), strings.HasSuffix(name, "AndUnlock"):
 		w.needsLock(name)
 	}
+}
+
+// lock notes that a mutex is held now, or may be if the call can fail.
+func (w *lockWalk) lock(mutex string, uncertain bool) {
+	if w.isLocked && !w.held[entryLock] { // again
+		mutex = entryLock
+	}
+	w.held[mutex], w.uncertain[mutex] = true, uncertain
 }
 
 func (w *lockWalk) needsLock(callee string) {
@@ -488,6 +527,12 @@ func (w *lockWalk) needsLock(callee string) {
 	}
 	if len(w.deferred) > 0 {
 		w.report("calls %s and has deferred an Unlock", callee)
+	}
+	if own := w.ownLocks(); len(own) > 0 {
+		for _, l := range own {
+			delete(w.held, l)
+		}
+		return
 	}
 	clear(w.held)
 }
@@ -516,6 +561,18 @@ func (w *lockWalk) release(mutex string) {
 		w.released = true
 	}
 	delete(w.held, held)
+}
+
+// releaseChan notes that a method of on, such as unlock, has released its channel. If the function has not locked it, it was its
+// caller's, or another function has locked it.
+func (w *lockWalk) releaseChan(on string) {
+	for _, l := range w.ownLocks() {
+		if strings.HasPrefix(l, on+".") {
+			delete(w.held, l)
+			return
+		}
+	}
+	delete(w.held, entryLock)
 }
 
 // lockCall returns what a method is called on, and its name; or the name of a function.

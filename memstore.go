@@ -15,9 +15,9 @@ import (
 
 var errStoreClosed = errors.New("edgews: store is closed")
 
-// NewMemoryStore returns a Store that keeps everything in memory: for tests, and for objects that may lose their storage when the process ends. A namespace
-// without a Store has one of its own. Objects that have neither entries nor an alarm cost nothing. Close drops everything; afterwards its methods return an
-// error.
+// NewMemoryStore returns a Store that keeps everything in memory: for tests, and for objects that may lose their storage when the process
+// ends. A namespace without a Store has one of its own. Objects that have neither entries nor an alarm cost nothing. Close drops
+// everything; afterwards its methods return an error.
 func NewMemoryStore() Store {
 	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*treap.Tree)}
 }

@@ -6,10 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgews/edgews/internal/serial"
 )
 
-// object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a goroutine that runs
-// them exists only while there are any.
+// object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a
+// goroutine that runs them exists only while there are any.
 type object struct {
 	ns            *Namespace
 	id            ID
@@ -22,8 +24,7 @@ type object struct {
 	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue           fifo[queuedEvent]
-	running         bool // a goroutine runs the queue
+	queue           serial.Queue[queuedEvent]
 	eventRunning    bool // an event runs, or has run and the goroutine has not looked at the queue since
 	forgotten       bool // it is not in the namespace any more
 	fenced          bool // another owner has the object's storage: nothing runs here any more
@@ -97,37 +98,22 @@ func (o *object) mayHandle(h handlerSet) bool {
 
 // enqueueLocked appends e to the queue, and starts the goroutine that runs it. mu must be held.
 func (o *object) enqueueLocked(e queuedEvent) {
-	o.queue.push(e)
-	if !o.running {
-		o.running = true
-		go o.run()
+	if o.queue.Push(e) {
+		go serial.Run(o)
 	}
 }
 
-// run runs the queue until it is empty.
-func (o *object) run() {
-	over := false
-	defer func() {
-		if !over { // a handler has called runtime.Goexit, as failing tests do
-			go o.run()
-		}
-	}()
-	for o.runNext() {
-	}
-	over = true
-}
-
-// runNext runs the first entry of the queue. It returns false, and the object rests, if there is none.
-func (o *object) runNext() bool {
+// RunNext is for serial.Run: it runs the first entry of the queue. If there is none it returns false, and the object has nothing to do.
+func (o *object) RunNext() bool {
 	o.mu.Lock()
-	if o.queue.len() == 0 {
+	e, ok := o.queue.Pop()
+	if !ok {
 		was := o.stateLocked()
-		o.running, o.eventRunning = false, false
+		o.eventRunning = false
 		o.checkIdleLocked(was)
 		o.mu.Unlock()
 		return false
 	}
-	e := o.queue.pop()
 	o.eventsBegun++
 	o.warned = false
 	switch {
@@ -152,8 +138,8 @@ type currentEvent struct {
 	since   time.Duration // since epoch; 0: no meter counts
 }
 
-// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the value of st
-// alone and that has been dropped.
+// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the
+// value of st alone and that has been dropped.
 func (o *object) beginEvent(st *State, what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -178,8 +164,8 @@ func (o *object) stateLocked() ObjectState {
 	return ObjectHibernated
 }
 
-// stateChangedLocked notes the time if the object's state is not was any more. Intervals in which the object is active begin and end here. mu must be
-// held.
+// stateChangedLocked notes the time if the object's state is not was any more. Intervals in which the object is active begin and end here.
+// mu must be held.
 func (o *object) stateChangedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
 		o.stateSince = time.Now()
@@ -194,8 +180,8 @@ func (o *object) info() (ObjectInfo, bool) {
 	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked()}, !o.forgotten
 }
 
-// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a time, so no
-// two constructions are under way.
+// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
+// time, so no two constructions are under way.
 func (o *object) wake(e *eventContext, st *State) (Object, error) {
 	value, fresh, err := o.valueOrState(st)
 	if fresh == nil {
@@ -256,7 +242,8 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 	return value, err
 }
 
-// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be held.
+// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be
+// held.
 func (o *object) dropValueLocked(cause error) {
 	if o.state != nil {
 		o.state.dropLocked(cause)
@@ -316,8 +303,8 @@ func (o *object) beginRequest() {
 	o.inRequest, o.pairs = true, nil
 }
 
-// notePairLocked notes that a request has accepted s, if s is an end of a pair whose other end may still be given to Respond. The mu of s and that of the
-// object must be held.
+// notePairLocked notes that a request has accepted s, if s is an end of a pair whose other end may still be given to Respond. The mu of s
+// and that of the object must be held.
 func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// alarmScheduler has the alarms of a namespace go off. The Store knows when each is due; the scheduler remembers only when the first is, so that a hundred
-// thousand alarms cost no more than one. A poll asks the Store which alarms are due, and starts them. No goroutine exists while none is due.
+// alarmScheduler has the alarms of a namespace go off. The Store knows when each is due; the scheduler remembers only when the first is, so
+// that a hundred thousand alarms cost no more than one. A poll asks the Store which alarms are due, and starts them. No goroutine exists
+// while none is due.
 //
-// Alarms are due by the wall clock, which may be set. Timers run by the monotonic clock, which stands still on some systems while the machine is suspended.
-// So while an alarm is set, the timer fires at least every wallClockCheck, to look at the wall clock.
+// Alarms are due by the wall clock, which may be set. Timers run by the monotonic clock, which stands still on some systems while the
+// machine is suspended. So while an alarm is set, the timer fires at least every wallClockCheck, to look at the wall clock.
 type alarmScheduler struct {
 	n *Namespace // immutable
 
@@ -173,7 +174,8 @@ func (a *alarmScheduler) pageSize() int {
 	return len(a.inProgress) + len(a.ignored) + alarmPageSize
 }
 
-// startDueLocked starts the alarms of found that are due. It returns whether alarms that are not in found may be due as well. mu must be held.
+// startDueLocked starts the alarms of found that are due. It returns whether alarms that are not in found may be due as well. mu must be
+// held.
 func (a *alarmScheduler) startDueLocked(found []DueAlarm) bool {
 	for _, d := range found {
 		until, ignored := a.ignored[d.ID]
@@ -242,8 +244,8 @@ func (a *alarmScheduler) fire(id ID) {
 	}
 }
 
-// finished is called when an alarm has been dealt with. next is when the next one of its object is due; zero: none is set. The caller holds the write lock
-// of the object's storage, so that no alarm is set unnoticed.
+// finished is called when an alarm has been dealt with. next is when the next one of its object is due; zero: none is set. The caller holds
+// the write lock of the object's storage, so that no alarm is set unnoticed.
 func (a *alarmScheduler) finished(id ID, next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// AlarmHandler is called when the object's alarm is due (Storage.SetAlarm), as an event of its own, never before its time and never twice at once. It is
-// called until it has returned nil, also after the process has ended and another one uses the Store: at least once.
+// AlarmHandler is called when the object's alarm is due (Storage.SetAlarm), as an event of its own, never before its time and never twice
+// at once. It is called until it has returned nil, also after the process has ended and another one uses the Store: at least once.
 //
-// If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then after 4, 8, 16, 32 and 64 s; then it
-// is dropped, which is logged. If the handler itself has set another alarm, that one takes its place, and if it has called DeleteAlarm, none goes off
-// again.
+// If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then after 4, 8, 16, 32 and
+// 64 s; then it is dropped, which is logged. If the handler itself has set another alarm, that one takes its place, and if it has called
+// DeleteAlarm, none goes off again.
 type AlarmHandler interface {
 	Alarm(ctx context.Context) error
 }
@@ -151,7 +151,8 @@ func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	return entry, false
 }
 
-// setAlarmHandlerRunning notes that the handler of the stored alarm begins or ends. It returns whether that alarm is still the one that goes off.
+// setAlarmHandlerRunning notes that the handler of the stored alarm begins or ends. It returns whether that alarm is still the one that
+// goes off.
 func (o *object) setAlarmHandlerRunning(running bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -160,7 +161,8 @@ func (o *object) setAlarmHandlerRunning(running bool) bool {
 	return lease.alarmFiring
 }
 
-// finishAlarm removes an alarm that has been handled, or sets its next attempt if failure is not nil. An alarm that was set meanwhile stays.
+// finishAlarm removes an alarm that has been handled, or sets its next attempt if failure is not nil. An alarm that was set meanwhile
+// stays.
 func (o *object) finishAlarm(entry alarmEntry, failure error) {
 	n := o.ns
 	lease, store, err := o.lockStorage(n.eventsContext, nil)
@@ -200,8 +202,8 @@ func (o *object) alarmAfter(entry alarmEntry, failure error) (next alarmEntry) {
 	return next
 }
 
-// postponeAlarm tells the scheduler to leave an alarm alone because the storage has failed with err: for a while, or for ever if the object belongs to
-// another owner.
+// postponeAlarm tells the scheduler to leave an alarm alone because the storage has failed with err: for a while, or for ever if the object
+// belongs to another owner.
 func (o *object) postponeAlarm(err error) {
 	n := o.ns
 	switch {

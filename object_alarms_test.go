@@ -111,7 +111,7 @@ func TestAlarm(t *testing.T) {
 	})
 }
 
-// Whatever is done with the alarm before its time, only what was said last counts.
+// Of all changes to an alarm before its time, the last one applies.
 func TestAlarmIsChanged(t *testing.T) {
 	cases := []struct {
 		name   string
@@ -328,7 +328,7 @@ func setAlarm(t *testing.T, store edgews.Store, in time.Duration) (id edgews.ID)
 	return id
 }
 
-// Alarms are there for the next process, and go off though nobody asks for their objects.
+// Alarms are there for the next process, and go off although their objects get no other event.
 func TestAlarmSurvivesRestart(t *testing.T) {
 	for in, rings := range map[time.Duration]string{time.Hour: "1h0m0s", time.Second: "0s"} {
 		bubble(t, func(t *testing.T) {

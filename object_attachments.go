@@ -34,11 +34,12 @@ const (
 	marshaledJSON
 )
 
-// SetAttachment keeps a copy of v with the socket, in place of the attachment that it had: serializeAttachment. The attachment survives the hibernation of the
-// object that has accepted the socket. It is never stored on disk, and is lost with the socket. []byte is kept as it is, an [encoding.BinaryMarshaler] as what
-// MarshalBinary returns, everything else as JSON; nil removes the attachment.
+// SetAttachment keeps a copy of v with the socket, in place of the attachment that it had: serializeAttachment. The attachment survives the
+// hibernation of the object that has accepted the socket. It is never stored on disk, and is lost with the socket. []byte is kept as it is,
+// an [encoding.BinaryMarshaler] as what MarshalBinary returns, everything else as JSON; nil removes the attachment.
 //
-// An attachment has at most 16 384 bytes (ErrAttachmentTooBig). With an error the old one stays. Any socket may have one, at any time, accepted or not.
+// An attachment has at most 16 384 bytes (ErrAttachmentTooBig). With an error the old one stays. Any socket may have one, at any time,
+// accepted or not.
 func (s *Socket) SetAttachment(v any) error {
 	if v == nil {
 		s.setAttached(nil)
@@ -86,9 +87,9 @@ func (s *Socket) attachment() *attachment {
 	return s.attached
 }
 
-// Attachment decodes the attachment into v, a pointer: deserializeAttachment. []byte, and what a BinaryMarshaler has returned, go into a *[]byte, as a copy, or
-// an [encoding.BinaryUnmarshaler]; JSON goes into what [json.Unmarshal] accepts. The attachment is still there in the close event. The error is ErrNoAttachment
-// if there is none; v is then unchanged.
+// Attachment decodes the attachment into v, a pointer: deserializeAttachment. []byte, and what a BinaryMarshaler has returned, go into a
+// *[]byte, as a copy, or an [encoding.BinaryUnmarshaler]; JSON goes into what [json.Unmarshal] accepts. The attachment is still there in
+// the close event. The error is ErrNoAttachment if there is none; v is then unchanged.
 func (s *Socket) Attachment(v any) error {
 	a := s.attachment()
 	if a == nil {

@@ -23,15 +23,15 @@ type autoResponses struct {
 	replies map[string]*Prepared // by request
 }
 
-// SetAutoResponse sets which text messages the sockets of this object answer without it, in place of what was set before; without pairs, none. The pairs apply at
-// once, to all sockets that the object has accepted or will accept with AcceptWebSocket.
+// SetAutoResponse sets which text messages the sockets of this object answer without it, in place of what was set before; without pairs,
+// none. The pairs apply at once, to all sockets that the object has accepted or will accept with AcceptWebSocket.
 //
-// A text message that equals a request byte for byte is answered when it arrives, also while an event is running or messages before it wait. The object does
-// not get it, is not woken and is not kept awake. After Close such a message is dropped without an answer. The pairs survive hibernation as long as the object
-// has sockets; set them in the constructor.
+// A text message that equals a request byte for byte is answered when it arrives, also while an event is running or messages before it
+// wait. The object does not get it, is not woken and is not kept awake. After Close such a message is dropped without an answer. The pairs
+// survive hibernation as long as the object has sockets; set them in the constructor.
 //
-// Request and response have at most 2 048 bytes each (ErrAutoResponseTooBig) and are UTF-8 (ErrInvalidUTF8); "" is allowed. With an error nothing changes. Of two
-// pairs with the same request the later applies.
+// Request and response have at most 2 048 bytes each (ErrAutoResponseTooBig) and are UTF-8 (ErrInvalidUTF8); "" is allowed. With an error
+// nothing changes. Of two pairs with the same request the later applies.
 //
 // Deviation: Workers have one pair for each object, and answer when the events before the request have begun.
 func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
@@ -74,8 +74,8 @@ func (st *State) AutoResponses() []AutoResponse {
 	return nil
 }
 
-// AutoResponseTimestamp returns when s last sent an auto-response. It returns false if s has sent none, or is not a socket that this object has accepted. The time
-// is kept when the pairs change.
+// AutoResponseTimestamp returns when s last sent an auto-response. It returns false if s has sent none, or is not a socket that this object
+// has accepted. The time is kept when the pairs change.
 func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
 	sock, err := st.objectSocket(s)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
-	set := s.object.o.autoResponses.Load()
+	set := s.objectSocket.o.autoResponses.Load()
 	if set == nil {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
 func (s *Socket) autoRespond(reply *Prepared) {
 	s.mu.Lock()
 	l := s.link
-	sock := s.object
+	sock := s.objectSocket
 	s.mu.Unlock()
 	if sock == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
 		return // after our Close, or without room because the peer does not read
@@ -113,8 +113,8 @@ func (s *Socket) autoRespond(reply *Prepared) {
 	s.mu.Unlock()
 }
 
-// autoRespondLocked answers a message that self sends, if peer has an auto-response to it. Then the message does not get into peer's inbox, and the result is
-// true. The pair's mu must be held.
+// autoRespondLocked answers a message that self sends, if peer has an auto-response to it. Then the message does not get into peer's inbox,
+// and the result is true. The pair's mu must be held.
 func (m *memory) autoRespondLocked(it *item) bool {
 	if !it.first || !it.last {
 		return false
@@ -130,7 +130,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
 		back.queueLocked(&out)
-		peer.object.lastAutoResponse = time.Now()
+		peer.objectSocket.lastAutoResponse = time.Now()
 	}
 	return true
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -38,8 +37,8 @@ var ErrOverloaded = errors.New("edgews: object is overloaded")
 // errForgotten is the error of a call to an object that the namespace has forgotten. There may be another one with its ID.
 var errForgotten = errors.New("edgews: object is forgotten")
 
-// runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for an object that
-// the namespace has forgotten.
+// runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for
+// an object that the namespace has forgotten.
 func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
 	err = o.runCall(ctx, &call{run: run})
 	if err == errForgotten {
@@ -48,8 +47,8 @@ func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error)
 	return true, err
 }
 
-// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the value that
-// it is for has been dropped.
+// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the
+// value that it is for has been dropped.
 func (o *object) runCall(ctx context.Context, c *call) error {
 	c.done = make(chan struct{})
 	running, err := o.enqueueCall(c)
@@ -100,7 +99,7 @@ func (o *object) enqueueCall(c *call) (running bool, err error) {
 	case c.counted && most > 0 && int(o.waitingCalls) >= most:
 		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
 	}
-	running = o.running
+	running = !o.queue.Idle()
 	if running {
 		c.queuedDuring = o.eventsBegun
 	}
@@ -130,13 +129,14 @@ func (o *object) abandon(c *call) bool {
 	c.abandoned, c.run = true, nil
 	o.waitingCalls--
 	o.abandonedCalls++
-	if int(o.abandonedCalls) > o.queue.len()/2 { // so that the cost for each call is constant
+	if int(o.abandonedCalls) > o.queue.Len()/2 { // so that the cost for each call is constant
 		o.removeAbandonedLocked()
 	}
 	return true
 }
 
-// abandonedError returns the error of a call that was abandoned because of err. That its value has been dropped comes first, because it cancels contexts.
+// abandonedError returns the error of a call that was abandoned because of err. That its value has been dropped comes first, because it
+// cancels contexts.
 func (o *object) abandonedError(c *call, err error) error {
 	if c.st == nil {
 		return err
@@ -146,8 +146,7 @@ func (o *object) abandonedError(c *call, err error) error {
 
 // removeAbandonedLocked removes the calls from the queue for which no goroutine waits any more. mu must be held.
 func (o *object) removeAbandonedLocked() {
-	wanted := slices.DeleteFunc(o.queue.items[o.queue.head:], func(e queuedEvent) bool { return e.call != nil && e.call.abandoned })
-	o.queue = fifo[queuedEvent]{items: slices.Clip(slices.Clone(wanted))}
+	o.queue.DeleteFunc(func(e queuedEvent) bool { return e.call != nil && e.call.abandoned })
 	o.abandonedCalls = 0
 }
 

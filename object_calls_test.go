@@ -40,7 +40,7 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// Whoever does not wait any more for a busy object leaves nothing in its queue.
+// A call that is abandoned while the object is busy leaves nothing in its queue.
 func TestAbandonedCalls(t *testing.T) {
 	const count = 20000
 	for name, call := range map[string]func(ctx context.Context, n *rooms, st *edgews.State) error{
@@ -244,7 +244,7 @@ func TestWritesInsideUpdate(t *testing.T) {
 								return err
 							}
 							_, err := s.Get(ctx, "b")
-							assert.ErrorIs(t, err, edgews.ErrKeyNotFound, "reading waits for nobody")
+							assert.ErrorIs(t, err, edgews.ErrKeyNotFound, "reading does not wait")
 							return write(context.WithValue(ctx, clientKey{}, 1), s)
 						})
 					}
@@ -274,7 +274,7 @@ func TestWritesInsideUpdate(t *testing.T) {
 	}
 }
 
-// Two goroutines of one event may write at the same time, and take turns.
+// Two goroutines of one event may write at the same time; one write follows the other.
 func TestWritesBesideUpdate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newRooms(t, nil, func(r *room) {

@@ -67,8 +67,8 @@ func (o *object) runHandler(ctx context.Context, what string, fn func(context.Co
 	})
 }
 
-// runEvent wakes the object and runs fn with its value. When it returns, failure holds the error, also if fn has ended the goroutine. An error of fn
-// itself has not been logged; every other has.
+// runEvent wakes the object and runs fn with its value. When it returns, failure holds the error, also if fn has ended the goroutine. An
+// error of fn itself has not been logged; every other has.
 func (o *object) runEvent(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
 	o.runEventFor(ctx, nil, what, failure, fn)
 }
@@ -100,7 +100,8 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 	returned, *failure = true, err
 }
 
-// handlerCrashed drops the value whose handler has panicked with cause, or has called runtime.Goexit if cause is nil. It returns the error of the event.
+// handlerCrashed drops the value whose handler has panicked with cause, or has called runtime.Goexit if cause is nil. It returns the error
+// of the event.
 func (o *object) handlerCrashed(handler string, cause any) error {
 	if cause == http.ErrAbortHandler { // not a fault: this is how net/http cuts a connection
 		return http.ErrAbortHandler
@@ -133,8 +134,8 @@ func (e *handlerPanic) Unwrap() error {
 	return err
 }
 
-// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. Its values tell to which object the event belongs, and
-// whether the event is still running.
+// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. Its values tell to which object the event
+// belongs, and whether the event is still running.
 type eventContext struct {
 	context.Context
 	o     *object

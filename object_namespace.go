@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// namespaceNames are the names of the namespaces that use a Store which the program has made. A Store whose type cannot be compared is not among
-// them.
+// namespaceNames are the names of the namespaces that use a Store which the program has made. A Store whose type cannot be compared is not
+// among them.
 var namespaceNames struct {
 	mu    sync.Mutex // no other mutex is locked under it
 	names map[namespaceName]struct{}

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// outputGate holds back what an object sends while one of its commits is under way. Sockets are not told when the gate closes: a socket looks at the
-// gate when it sends something, and then holds that back. So a commit costs nothing for sockets that send nothing meanwhile.
+// outputGate holds back what an object sends while one of its commits is under way. Sockets are not told when the gate closes: a socket
+// looks at the gate when it sends something, and then holds that back. So a commit costs nothing for sockets that send nothing meanwhile.
 type outputGate struct {
 	state atomic.Uint32 // an outputGateState; changed with mu held
 
@@ -66,10 +66,10 @@ func (s *Socket) dropHeldOutputLocked(c closeFrame) {
 	s.notifyRoomLocked()
 }
 
-// holdOutputLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must have accepted
-// s.
-func (s *Socket) holdOutputLocked() {
-	lease := s.object.o.storage.Load()
+// holdOutputDuringCommitLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must
+// have accepted s.
+func (s *Socket) holdOutputDuringCommitLocked() {
+	lease := s.objectSocket.o.storage.Load()
 	if lease != nil && lease.gate.state.Load() != gateOpen {
 		lease.gate.holdLocked(s)
 	}
@@ -90,8 +90,8 @@ func (sock *objectSocket) hasOutputFailed() bool {
 	return lease != nil && lease.gate.state.Load() == gateFailed
 }
 
-// gatedFrames are the frames of an outbox that an outputGate holds back. They are an outbox of their own, which waits behind the first one; the first one
-// counts them as its own.
+// gatedFrames are the frames of an outbox that an outputGate holds back. They are an outbox of their own, which waits behind the first one;
+// the first one counts them as its own.
 type gatedFrames struct {
 	outbox
 	closing bool // a Close is among them

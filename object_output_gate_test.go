@@ -62,8 +62,8 @@ func (g *gateTest) committed(with error) {
 	require.ErrorIs(g.t, <-g.done, with)
 }
 
-// hearsNothing says that whatever the object has sent, nothing has reached the client.
-func (g *gateTest) hearsNothing() {
+// receivesNothing says that nothing of what the object has sent has reached the client.
+func (g *gateTest) receivesNothing() {
 	g.t.Helper()
 	_, err := g.client.Ping(g.t.(*testing.T).Context()) // what was on its way is there before the pong
 	require.NoError(g.t, err)
@@ -74,7 +74,7 @@ func (g *gateTest) hearsNothing() {
 	}
 }
 
-func TestGateHoldsBack(t *testing.T) {
+func TestOutputGateHoldsBack(t *testing.T) {
 	large := strings.Repeat("compressible ", 100)
 	longMessage := messageOf(edgews.Message{Kind: edgews.Text, Data: []byte(large)})
 	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
@@ -98,7 +98,7 @@ func TestGateHoldsBack(t *testing.T) {
 		require.NoError(t, w.Close())
 		require.NoError(t, s.Send("seven"))
 		assert.Equal(t, 2*len(large)+len("onetwothreefourfivesixseven"), s.BufferedAmount())
-		g.hearsNothing()
+		g.receivesNothing()
 		assert.ErrorIs(t, flushFor(t, s, 10*time.Millisecond), context.DeadlineExceeded)
 		require.NoError(t, s.Close(4001, "bye"))
 		assert.ErrorIs(t, s.Send("late"), edgews.ErrClosed)
@@ -118,7 +118,7 @@ func flushFor(t testing.TB, s *edgews.Socket, d time.Duration) error {
 }
 
 // What was sent before the commit does not wait for it, and a message that had begun is ended after it.
-func TestGateAndWhatIsBeforeIt(t *testing.T) {
+func TestOutputGateAndWhatIsBeforeIt(t *testing.T) {
 	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
 		s := g.server
 		require.NoError(t, s.Send("before"))
@@ -133,7 +133,7 @@ func TestGateAndWhatIsBeforeIt(t *testing.T) {
 		_, err = io.WriteString(w, "ended")
 		require.NoError(t, err)
 		require.NoError(t, w.Close())
-		g.hearsNothing()
+		g.receivesNothing()
 		require.NoError(t, s.Send("last"))
 		g.committed(nil)
 		g.events.wants(message("begun, ended"), message("behind the writer"), message("behind it too"), message("last"))
@@ -144,7 +144,7 @@ func TestGateAndWhatIsBeforeIt(t *testing.T) {
 }
 
 // Each commit holds back what is sent during it, and no longer.
-func TestGateOpensBetweenCommits(t *testing.T) {
+func TestOutputGateOpensBetweenCommits(t *testing.T) {
 	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
 		g.commits()
 		require.NoError(t, g.server.Send("one"))
@@ -154,14 +154,14 @@ func TestGateOpensBetweenCommits(t *testing.T) {
 		require.NoError(t, <-g.done)
 		g.events.wants(message("one"))
 		require.NoError(t, g.server.Send("two"))
-		g.hearsNothing()
+		g.receivesNothing()
 		g.committed(nil)
 		g.events.wants(message("two"))
 	})
 }
 
 // What depends on a commit that fails is never seen: not even a Close.
-func TestGateDrops(t *testing.T) {
+func TestOutputGateDrops(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *edgews.Socket){
 		"message": func(t *testing.T, s *edgews.Socket) { require.NoError(t, s.Send("never")) },
 		"Close":   func(t *testing.T, s *edgews.Socket) { require.NoError(t, s.Close(4001, "never")) },
@@ -185,7 +185,7 @@ func TestGateDrops(t *testing.T) {
 				end(t, g.server)
 				g.events.wants(message("before"))
 				if g.server.ReadyState() == edgews.Open {
-					g.hearsNothing()
+					g.receivesNothing()
 				}
 				g.committed(io.ErrClosedPipe)
 				g.events.wantsEnd(closed(1011, "storage failed", true))
@@ -197,12 +197,12 @@ func TestGateDrops(t *testing.T) {
 }
 
 // Abort while a commit is under way: the Close follows what was sent.
-func TestGateAndAbort(t *testing.T) {
+func TestOutputGateAndAbort(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
 			g.commits()
 			require.NoError(t, g.server.Send("one"))
-			g.hearsNothing()
+			g.receivesNothing()
 			g.st.Abort(io.ErrNoProgress)
 			g.committed(with)
 			if with == nil {
@@ -216,7 +216,7 @@ func TestGateAndAbort(t *testing.T) {
 }
 
 // Pings and auto-responses know nothing of what is stored. An answer only stays behind the messages before it.
-func TestGateAndAutoResponse(t *testing.T) {
+func TestOutputGateAndAutoResponse(t *testing.T) {
 	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
 		require.NoError(t, g.st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"}))
 		g.commits()
@@ -224,14 +224,14 @@ func TestGateAndAutoResponse(t *testing.T) {
 		g.events.wants(message("pong"))
 		require.NoError(t, g.server.Send("held"))
 		require.NoError(t, g.client.Send("ping"))
-		g.hearsNothing()
+		g.receivesNothing()
 		g.committed(nil)
 		g.events.wants(message("held"), message("pong"))
 	})
 }
 
 // The peer's Close is answered when the object's WebSocketClose has returned, and nothing that it knows waits.
-func TestGateAndTheAnswerToAClose(t *testing.T) {
+func TestOutputGateAndTheAnswerToAClose(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		both(t, edgews.Options{}, func(t *testing.T, client, server *edgews.Socket) {
 			var g *gateTest
@@ -259,7 +259,7 @@ func TestGateAndTheAnswerToAClose(t *testing.T) {
 }
 
 // The time for a Close to be answered begins when it leaves.
-func TestGateAndCloseTimeout(t *testing.T) {
+func TestOutputGateAndCloseTimeout(t *testing.T) {
 	connect := map[string]func(t *testing.T) (client, server *edgews.Socket){
 		"pair": func(t *testing.T) (client, server *edgews.Socket) { return edgews.NewPair() },
 		"pipe": func(t *testing.T) (client, server *edgews.Socket) { return overPipe.connect(t, edgews.Options{}) },
@@ -286,7 +286,7 @@ func TestGateAndCloseTimeout(t *testing.T) {
 func closeErrorOf(s *edgews.Socket) *edgews.CloseError { return s.Err().(*edgews.CloseError) }
 
 // What is held back counts like everything else that has not been taken.
-func TestGateAndSendBuffer(t *testing.T) {
+func TestOutputGateAndSendBuffer(t *testing.T) {
 	const room = 1000
 	for _, overflow := range []edgews.Overflow{edgews.OverflowError, edgews.OverflowClose, edgews.OverflowDrop} {
 		overWires(t, edgews.Options{SendBuffer: room, Overflow: overflow, Compression: &edgews.Compression{Disable: true}}, func(t *testing.T, client, server *edgews.Socket) {
@@ -300,7 +300,7 @@ func TestGateAndSendBuffer(t *testing.T) {
 			}
 			err := server.Send("too much")
 			if overflow != edgews.OverflowClose {
-				g.hearsNothing()
+				g.receivesNothing()
 			}
 			switch overflow {
 			case edgews.OverflowError:
@@ -325,7 +325,7 @@ func TestGateAndSendBuffer(t *testing.T) {
 }
 
 // A pair's end gets its connection while something is held back.
-func TestGateAndRespond(t *testing.T) {
+func TestOutputGateAndRespond(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		overBoth(t, func(t *testing.T, where place) {
 			client, server := edgews.NewPair()
@@ -360,7 +360,7 @@ func TestGateAndRespond(t *testing.T) {
 }
 
 // A commit of one object is nothing to another, nor to a socket without one.
-func TestGateIsTheObjects(t *testing.T) {
+func TestOutputGateIsTheObjects(t *testing.T) {
 	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
 		another := g.wake(g.NewUniqueID())
 		theirs, ours := edgews.NewPair()
@@ -377,14 +377,14 @@ func TestGateIsTheObjects(t *testing.T) {
 		theirEvents.wants(message("another's"))
 		bEvents.wants(message("nobody's"))
 		require.NoError(t, g.server.Send("its own"))
-		g.hearsNothing()
+		g.receivesNothing()
 		g.committed(nil)
 		g.events.wants(message("its own"))
 	})
 }
 
 // A connection that is lost while something is held back.
-func TestGateAndLoss(t *testing.T) {
+func TestOutputGateAndLoss(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, p := overPipe.serverAndPeer(t, edgews.Options{})
 		store := watch(t, edgews.NewMemoryStore())
@@ -405,9 +405,9 @@ func TestGateAndLoss(t *testing.T) {
 	})
 }
 
-// Whatever the engine does and however commits and messages fall together, nobody sees a message that was sent during a commit
-// before the commit has happened, nor one of a commit that has failed; what is seen is in order and without gaps.
-func TestGateProperty(t *testing.T) {
+// For all results of the engine and all interleavings of commits and messages, no client receives a message that was sent during a commit
+// before the commit has succeeded, or after it has failed; and what it receives is in order and without gaps.
+func TestOutputGateProperty(t *testing.T) {
 	for seed := range uint64(15) {
 		for name, connect := range map[string]func(t *testing.T) (client, server *edgews.Socket){
 			"pair": func(t *testing.T) (client, server *edgews.Socket) { return edgews.NewPair() },
@@ -415,13 +415,13 @@ func TestGateProperty(t *testing.T) {
 		} {
 			bubble(t, func(t *testing.T) {
 				d := &dice{random: rand.New(rand.NewPCG(seed, 2))}
-				testGateProperty(t, name, d, connect)
+				testOutputGateProperty(t, name, d, connect)
 			})
 		}
 	}
 }
 
-func testGateProperty(t *testing.T, name string, d *dice, connect func(t *testing.T) (client, server *edgews.Socket)) {
+func testOutputGateProperty(t *testing.T, name string, d *dice, connect func(t *testing.T) (client, server *edgews.Socket)) {
 	// commits counts those that have begun; ends tells of each whether it has happened. A message names the commit that
 	// was under way when it was sent, or 0.
 	var mu sync.Mutex

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// pinnedSocket is what an object knows of a socket that it has in another way than by AcceptWebSocket: it has upgraded or dialed the socket, or holds
-// it. Once such a socket is accepted, its listeners belong to the object's value: they keep the object awake, and they run as events of the object,
-// one at a time with all others. What arrives for them waits in the socket's inbox.
+// pinnedSocket is what an object knows of a socket that it has in another way than by AcceptWebSocket: it has upgraded or dialed the
+// socket, or holds it. Once such a socket is accepted, its listeners belong to the object's value: they keep the object awake, and they run
+// as events of the object, one at a time with all others. What arrives for them waits in the socket's inbox.
 type pinnedSocket struct {
 	// Immutable.
 	o    *object
@@ -54,10 +54,10 @@ func defaultOptions(ctx context.Context) Options {
 	return Options{}
 }
 
-// Hold makes the listeners of s events of the object and keeps the object awake until s ends, if s is accepted with Accept or by receiving from it.
-// It is for a socket that the object cannot know otherwise, because it comes from NewWebSocket, from NewPair or from outside the object. Call it before
-// adding listeners: one that is running is not interrupted. Hold does nothing for a nil socket, for one that keeps an object awake already, and for one
-// that an object has accepted.
+// Hold makes the listeners of s events of the object and keeps the object awake until s ends, if s is accepted with Accept or by receiving
+// from it. It is for a socket that the object cannot know otherwise, because it comes from NewWebSocket, from NewPair or from outside the
+// object. Call it before adding listeners: one that is running is not interrupted. Hold does nothing for a nil socket, for one that keeps
+// an object awake already, and for one that an object has accepted.
 func (st *State) Hold(s *Socket) {
 	if s != nil && st.checkNotDropped() == nil {
 		s.pinTo(st.o, pinHeld)
@@ -72,7 +72,7 @@ func (s *Socket) pinTo(o *object, kind pinKind) {
 
 // pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
 func (s *Socket) pinToLocked(o *object, kind pinKind) {
-	if s.object != nil || s.pinned != nil || s.is(finished|used) {
+	if s.objectSocket != nil || s.pinned != nil || s.is(finished|used) {
 		return
 	}
 	p := &pinnedSocket{o: o, s: s, kind: kind}
@@ -239,8 +239,8 @@ func (p *pinnedSocket) deliverOpenAndUnlock() {
 	p.runListenersAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
 }
 
-// deliverMessageAndUnlock delivers the first message, and queues the socket again, behind all others, if another event is due. A message without a
-// listener is kept for a receive method. The socket's mu must be held; it is released.
+// deliverMessageAndUnlock delivers the first message, and queues the socket again, behind all others, if another event is due. A message
+// without a listener is kept for a receive method. The socket's mu must be held; it is released.
 func (p *pinnedSocket) deliverMessageAndUnlock() {
 	s := p.s
 	onMessage := s.messageListenersLocked()
@@ -262,8 +262,8 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
 }
 
-// waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event that has found
-// no listener waits until that time is over. The socket's mu must be held.
+// waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event
+// that has found no listener waits until that time is over. The socket's mu must be held.
 func (p *pinnedSocket) waitsForListenerLocked() bool {
 	left := p.s.graceLeftLocked()
 	if left > 0 && !p.recheckSet {
@@ -281,8 +281,8 @@ func (p *pinnedSocket) recheck() {
 	p.queueIfDueLocked()
 }
 
-// keepUnheardLocked keeps the first message, for which there is no listener, for a receive method that may still be called, within bounds. It counts as
-// taken for the sender. mu must be held.
+// keepUnheardLocked keeps the first message, for which there is no listener, for a receive method that may still be called, within bounds.
+// It counts as taken for the sender. mu must be held.
 func (s *Socket) keepUnheardLocked() {
 	in := s.in
 	for last := false; !last; in.undelivered++ {
@@ -300,8 +300,8 @@ func (s *Socket) keepUnheardLocked() {
 	s.link.resumeReadingLocked()
 }
 
-// runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves the object's
-// value alone. The socket's mu must be held; it is released.
+// runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves
+// the object's value alone. The socket's mu must be held; it is released.
 func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
 	s, o := p.s, p.o
 	p.listenerRunning = true
@@ -337,8 +337,8 @@ func (p *pinnedSocket) fail(reason string, err error) {
 	p.failAndUnlock(reason, err)
 }
 
-// failAndUnlock drops the messages that wait, and closes the socket with 1011. If the socket has ended already, and the last events wait behind those
-// messages, they report this failure instead. The socket's mu must be held; it is released.
+// failAndUnlock drops the messages that wait, and closes the socket with 1011. If the socket has ended already, and the last events wait
+// behind those messages, they report this failure instead. The socket's mu must be held; it is released.
 func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	s := p.s
 	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
@@ -378,8 +378,8 @@ func (s *Socket) endsInObjectLocked() bool {
 	return p.endDue
 }
 
-// deliverEndAndUnlock delivers the last events and answers the peer's Close: on a wire before the close event, in a pair after it, so that both ends of
-// a pair see their events in the same order. The socket's mu must be held; it is released.
+// deliverEndAndUnlock delivers the last events and answers the peer's Close: on a wire before the close event, in a pair after it, so that
+// both ends of a pair see their events in the same order. The socket's mu must be held; it is released.
 func (p *pinnedSocket) deliverEndAndUnlock() {
 	s := p.s
 	p.endDue = false
@@ -411,8 +411,8 @@ func (p *pinnedSocket) deliverEndAndUnlock() {
 	})
 }
 
-// addLateCloseListenerLocked has the close event delivered to a listener that was added after it, but while the program might still be adding listeners:
-// for left more. The socket's mu must be held.
+// addLateCloseListenerLocked has the close event delivered to a listener that was added after it, but while the program might still be
+// adding listeners: for left more. The socket's mu must be held.
 func (p *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
 	p.lateCloseListeners = append(p.lateCloseListeners, entry)
 	time.AfterFunc(left, p.recheck)
@@ -431,8 +431,9 @@ func (p *pinnedSocket) deliverLateAndUnlock() {
 	})
 }
 
-// answersLaterLocked reports whether the peer's Close waits behind events of the object, and is answered after them. If the object takes longer than half
-// of CloseTimeout, the Close is answered before them, because a peer with the same options gives up after CloseTimeout. mu must be held.
+// answersLaterLocked reports whether the peer's Close waits behind events of the object, and is answered after them. If the object takes
+// longer than half of CloseTimeout, the Close is answered before them, because a peer with the same options gives up after CloseTimeout. mu
+// must be held.
 func (s *Socket) answersLaterLocked() bool {
 	p := s.pinnedSocketLocked()
 	if p == nil || !p.isBusyLocked() {

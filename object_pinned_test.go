@@ -19,33 +19,33 @@ import (
 
 // Here objects take sockets otherwise than with AcceptWebSocket: their listeners are events of the object.
 
-// guests is an object that takes sockets in its ServeHTTP.
-type guests struct {
+// pinningObject is an object that takes sockets in its ServeHTTP.
+type pinningObject struct {
 	*rooms
 	id      edgews.ID
 	way     string
 	connect func(prepare func(*edgews.Socket)) (s, other *edgews.Socket) // s is the object's; other is to be accepted
 }
 
-// guestWay is one of the ways in which an object takes a socket. take runs in its ServeHTTP.
-type guestWay struct {
+// pinningWay is one of the ways in which an object takes a socket. take runs in its ServeHTTP.
+type pinningWay struct {
 	name string
 	only func(place) bool // nil: everywhere
 	// connect has the object's ServeHTTP do what it gives to serve.
-	connect func(t *testing.T, g *guests, where place, serve func(take)) (s, other *edgews.Socket)
+	connect func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket)
 }
 
 type take func(st *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket
 
-var guestWays = []guestWay{
-	{"Upgrade", nil, func(t *testing.T, g *guests, where place, serve func(take)) (s, other *edgews.Socket) {
+var pinningWays = []pinningWay{
+	{"Upgrade", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
 		return g.asked(t, where, serve, func(_ *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 			s, err := edgews.Upgrade(w, r, nil)
 			assert.NoError(t, err)
 			return s
 		})
 	}},
-	{"Respond", nil, func(t *testing.T, g *guests, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"Respond", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
 		return g.asked(t, where, serve, func(_ *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 			client, s := edgews.NewPair()
 			assert.NoError(t, s.Accept())
@@ -53,7 +53,7 @@ var guestWays = []guestWay{
 			return s
 		})
 	}},
-	{"Dial", nil, func(t *testing.T, g *guests, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"Dial", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
 		sockets := make(chan *edgews.Socket, 1)
 		_, url, client := where.serve(t, upgradeInto(t, sockets, edgews.Options{}))
 		serve(func(_ *edgews.State, _ http.ResponseWriter, r *http.Request) *edgews.Socket {
@@ -65,7 +65,7 @@ var guestWays = []guestWay{
 		g.get(g.id)
 		return s, <-sockets
 	}},
-	{"NewWebSocket", func(p place) bool { return p.name == "tcp" }, func(t *testing.T, g *guests, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"NewWebSocket", func(p place) bool { return p.name == "tcp" }, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
 		sockets := make(chan *edgews.Socket, 1)
 		_, url, _ := where.serve(t, upgradeInto(t, sockets, edgews.Options{}))
 		serve(func(st *edgews.State, _ http.ResponseWriter, _ *http.Request) *edgews.Socket {
@@ -78,7 +78,7 @@ var guestWays = []guestWay{
 		g.get(g.id)
 		return s, <-sockets
 	}},
-	{"Hold", func(p place) bool { return p.name == "pipe" }, func(t *testing.T, g *guests, _ place, serve func(take)) (s, other *edgews.Socket) {
+	{"Hold", func(p place) bool { return p.name == "pipe" }, func(t *testing.T, g *pinningObject, _ place, serve func(take)) (s, other *edgews.Socket) {
 		serve(func(st *edgews.State, _ http.ResponseWriter, _ *http.Request) *edgews.Socket {
 			other, s = edgews.NewPair()
 			st.Hold(s)
@@ -91,7 +91,7 @@ var guestWays = []guestWay{
 }
 
 // asked has a client ask the object, which answers with a socket.
-func (g *guests) asked(t *testing.T, where place, serve func(take), answer func(*edgews.State, http.ResponseWriter, *http.Request) *edgews.Socket) (s, other *edgews.Socket) {
+func (g *pinningObject) asked(t *testing.T, where place, serve func(take), answer func(*edgews.State, http.ResponseWriter, *http.Request) *edgews.Socket) (s, other *edgews.Socket) {
 	served := make(chan struct{})
 	serve(func(st *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 		s = answer(st, w, r)
@@ -107,34 +107,34 @@ func (g *guests) asked(t *testing.T, where place, serve func(take), answer func(
 	return s, other
 }
 
-// overGuests runs f with each way, over a pipe in a bubble, TCP and TLS.
-func overGuests(t *testing.T, f func(t *testing.T, g *guests)) {
+// overPinningWays runs f with each way, over a pipe in a bubble, TCP and TLS.
+func overPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 	t.Helper()
-	for _, way := range guestWays {
+	for _, way := range pinningWays {
 		t.Run(way.name, func(t *testing.T) {
 			for _, where := range []place{overPipe, overTCP, overTLS} {
 				if way.only == nil || way.only(where) {
-					where.run(t, func(t *testing.T, where place) { f(t, newGuests(t, way, where)) })
+					where.run(t, func(t *testing.T, where place) { f(t, newPinningObject(t, way, where)) })
 				}
 			}
 		})
 	}
 }
 
-// inGuests is overGuests in bubbles only.
-func inGuests(t *testing.T, f func(t *testing.T, g *guests)) {
+// inPinningWays is overPinningWays in bubbles only.
+func inPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 	t.Helper()
-	for _, way := range guestWays {
+	for _, way := range pinningWays {
 		if way.only == nil || way.only(overPipe) {
 			t.Run(way.name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) { f(t, newGuests(t, way, overPipe)) })
+				bubble(t, func(t *testing.T) { f(t, newPinningObject(t, way, overPipe)) })
 			})
 		}
 	}
 }
 
-func newGuests(t *testing.T, way guestWay, where place) *guests {
-	g := &guests{way: way.name}
+func newPinningObject(t *testing.T, way pinningWay, where place) *pinningObject {
+	g := &pinningObject{way: way.name}
 	var serve take
 	g.rooms = newRooms(t, nil, func(r *room) {
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -160,7 +160,7 @@ func newGuests(t *testing.T, way guestWay, where place) *guests {
 }
 
 // does runs fn as an event of the object.
-func (g *guests) does(t testing.TB, fn func()) {
+func (g *pinningObject) does(t testing.TB, fn func()) {
 	t.Helper()
 	require.NoError(t, g.wake(g.id).Do(within(t), func() error { fn(); return nil }))
 }
@@ -174,7 +174,7 @@ func accept(t testing.TB, s *edgews.Socket) {
 }
 
 // keepsBusy has an event run until release is called.
-func (g *guests) keepsBusy(t testing.TB) (release func()) {
+func (g *pinningObject) keepsBusy(t testing.TB) (release func()) {
 	began, end, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	st := g.wake(g.id)
 	go func() {
@@ -202,7 +202,7 @@ func (o *single) event() {
 // An object's fields need no mutex, however it takes its sockets.
 func TestListenersAreEvents(t *testing.T) {
 	const sockets, messages = 4, 50
-	overGuests(t, func(t *testing.T, g *guests) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		only := &single{t: t}
 		var ours, others []*edgews.Socket
 		for range sockets {
@@ -239,8 +239,8 @@ func TestListenersAreEvents(t *testing.T) {
 }
 
 // What arrives while the object is busy is delivered in order afterwards, and can be answered: the Close waits behind it.
-func TestGuestOrder(t *testing.T) {
-	overGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedOrder(t *testing.T) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		var events *recorder
 		s, other := g.connect(func(s *edgews.Socket) {
 			events = record(t, s)
@@ -265,11 +265,13 @@ func TestGuestOrder(t *testing.T) {
 }
 
 // hasOpened says whether s fires an open event.
-func (g *guests) hasOpened(s *edgews.Socket) bool { return strings.HasPrefix(s.URL(), "ws://127") }
+func (g *pinningObject) hasOpened(s *edgews.Socket) bool {
+	return strings.HasPrefix(s.URL(), "ws://127")
+}
 
 // A peer's Close is answered even if the object is busy for long.
-func TestGuestCloseBehindALongEvent(t *testing.T) {
-	inGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedCloseBehindALongEvent(t *testing.T) {
+	inPinningWays(t, func(t *testing.T, g *pinningObject) {
 		var events *recorder
 		s, other := g.connect(func(s *edgews.Socket) {
 			events = record(t, s)
@@ -289,8 +291,8 @@ func TestGuestCloseBehindALongEvent(t *testing.T) {
 }
 
 // AcceptHalfOpen is the manual mode, in objects too.
-func TestGuestHalfOpen(t *testing.T) {
-	overGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedHalfOpen(t *testing.T) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		if g.way == "NewWebSocket" || g.way == "Respond" {
 			t.Skip("it is accepted already")
 		}
@@ -314,14 +316,14 @@ func TestGuestHalfOpen(t *testing.T) {
 }
 
 // A listener's panic ends its socket and nothing else; what is behind it is dropped.
-func TestGuestPanics(t *testing.T) {
+func TestPinnedPanics(t *testing.T) {
 	ends := map[string]func(){
 		"panic":  func() { panic("boom") },
 		"Goexit": runtime.Goexit,
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			overGuests(t, func(t *testing.T, g *guests) {
+			overPinningWays(t, func(t *testing.T, g *pinningObject) {
 				events := make(chan string, 10)
 				s, other := g.connect(func(s *edgews.Socket) {
 					s.OnMessage(func(e edgews.MessageEvent) { events <- e.Text(); end() })
@@ -350,9 +352,9 @@ func TestGuestPanics(t *testing.T) {
 }
 
 // With 64 KiB waiting for a busy object the peer has to wait, and nothing is lost.
-func TestGuestBackPressure(t *testing.T) {
+func TestPinnedBackPressure(t *testing.T) {
 	const count, size = 256, 64 << 10 // more than the buffers of the system take
-	overGuests(t, func(t *testing.T, g *guests) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		var got int
 		s, other := g.connect(func(s *edgews.Socket) {
 			s.OnMessage(func(edgews.MessageEvent) { got++ })
@@ -383,8 +385,8 @@ func TestGuestBackPressure(t *testing.T) {
 }
 
 // A handler may use a socket of the object that has listeners, which wait until it returns.
-func TestGuestUsedInAnEvent(t *testing.T) {
-	overGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedUsedInAnEvent(t *testing.T) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		var got []string
 		s, other := g.connect(func(s *edgews.Socket) {
 			s.OnMessage(func(e edgews.MessageEvent) { got = append(got, e.Text()) })
@@ -410,8 +412,8 @@ func TestGuestUsedInAnEvent(t *testing.T) {
 }
 
 // Receiving is part of the handler; the other events are the object's all the same.
-func TestGuestReceives(t *testing.T) {
-	overGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedReceives(t *testing.T) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		only := &single{t: t}
 		s, other := g.connect(func(s *edgews.Socket) {
 			s.OnClose(func(edgews.CloseEvent) { only.event() })
@@ -435,8 +437,8 @@ func TestGuestReceives(t *testing.T) {
 }
 
 // Listeners may come a little later than Accept.
-func TestGuestLateListeners(t *testing.T) {
-	inGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedLateListeners(t *testing.T) {
+	inPinningWays(t, func(t *testing.T, g *pinningObject) {
 		s, other := g.connect(func(s *edgews.Socket) { accept(t, s) })
 		require.NoError(t, other.Accept())
 		require.NoError(t, other.Send("one"))
@@ -449,7 +451,7 @@ func TestGuestLateListeners(t *testing.T) {
 		release()
 		events.wantsEnd(message("one"), closed(1000, "", true))
 	})
-	inGuests(t, func(t *testing.T, g *guests) {
+	inPinningWays(t, func(t *testing.T, g *pinningObject) {
 		s, other := g.connect(func(s *edgews.Socket) { accept(t, s) })
 		require.NoError(t, other.Accept())
 		require.NoError(t, other.Close(1000, "")) // nothing is before it
@@ -461,7 +463,7 @@ func TestGuestLateListeners(t *testing.T) {
 		release()
 		events.wantsEnd(closed(1000, "", true))
 	})
-	inGuests(t, func(t *testing.T, g *guests) { // too late: it is for a receive method
+	inPinningWays(t, func(t *testing.T, g *pinningObject) { // too late: it is for a receive method
 		s, other := g.connect(func(s *edgews.Socket) { accept(t, s) })
 		require.NoError(t, other.Accept())
 		require.NoError(t, other.Send("one"))
@@ -515,8 +517,8 @@ func TestHoldWhileAListenerRuns(t *testing.T) {
 }
 
 // Abort drops what waits for the object.
-func TestGuestAborted(t *testing.T) {
-	overGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedAborted(t *testing.T) {
+	overPinningWays(t, func(t *testing.T, g *pinningObject) {
 		var events *recorder
 		_, other := g.connect(func(s *edgews.Socket) {
 			events = record(t, s)
@@ -540,8 +542,8 @@ func TestGuestAborted(t *testing.T) {
 }
 
 // Shutdown waits for the listeners of all sockets.
-func TestGuestShutdown(t *testing.T) {
-	inGuests(t, func(t *testing.T, g *guests) {
+func TestPinnedShutdown(t *testing.T) {
+	inPinningWays(t, func(t *testing.T, g *pinningObject) {
 		closedAt := time.Time{}
 		_, other := g.connect(func(s *edgews.Socket) {
 			s.OnClose(func(e edgews.CloseEvent) {
@@ -557,7 +559,7 @@ func TestGuestShutdown(t *testing.T) {
 }
 
 // What listeners take is counted once.
-func TestGuestBusy(t *testing.T) {
+func TestPinnedBusy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		meter := edgews.NewMeter(nil)
 		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: meter}}, func(r *room) {
@@ -583,7 +585,7 @@ func TestGuestBusy(t *testing.T) {
 }
 
 // The events of a handshake that fails are the object's, too.
-func TestGuestThatCannotConnect(t *testing.T) {
+func TestPinnedThatCannotConnect(t *testing.T) {
 	_, url, _ := overTCP.serve(t, http.NotFound)
 	only := &single{t: t}
 	var n *rooms
@@ -640,7 +642,7 @@ func TestPairWithinAnObject(t *testing.T) {
 }
 
 // What is sent in an open event leaves while the listener still runs.
-func TestGuestSendsInOpenEvent(t *testing.T) {
+func TestPinnedSendsInOpenEvent(t *testing.T) {
 	sockets := make(chan *edgews.Socket, 1)
 	_, url, _ := overTCP.serve(t, upgradeInto(t, sockets, edgews.Options{}))
 	flushed := make(chan error, 1)

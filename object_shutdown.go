@@ -63,23 +63,25 @@ const closeSpread = time.Second
 
 // Shutdown ends the namespace in three steps:
 //
-// From now on requests to upgrade are answered with 503. The sockets of all objects close with ShutdownCode (by default 1012, service restart), each at a
-// random moment within a second, or within half the time until the deadline of ctx if that is less. Then the contexts of WaitUntil functions are cancelled,
-// with the cause ErrShutdown.
+// From now on requests to upgrade are answered with 503. The sockets of all objects close with ShutdownCode (by default 1012, service
+// restart), each at a random moment within a second, or within half the time until the deadline of ctx if that is less. Then the contexts
+// of WaitUntil functions are cancelled, with the cause ErrShutdown.
 //
-// Shutdown waits until the events that are running or waiting, the close events of those sockets and the WaitUntil functions have finished. They may use
-// the storage.
+// Shutdown waits until the events that are running or waiting, the close events of those sockets and the WaitUntil functions have finished.
+// They may use the storage.
 //
-// When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are refused, also those
-// that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
+// When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are
+// refused, also those that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
 //
-// No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the name on that Store.
-// If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still be under way there.
+// No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the
+// name on that Store. If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still
+// be under way there.
 //
-// Shutdown flushes the namespace's meter to its records and its ledger, if ctx has not ended by then; if it has, call Meter.Flush with another context.
+// Shutdown flushes the namespace's meter to its records and its ledger, if ctx has not ended by then; if it has, call Meter.Flush with
+// another context.
 //
-// It returns nil if all had the time to finish; otherwise an error that wraps ctx.Err() and names the objects that were cut, with what kept them busy, or
-// says why the ledger could not be written. A call while another is under way waits until that one ends. With net/http:
+// It returns nil if all had the time to finish; otherwise an error that wraps ctx.Err() and names the objects that were cut, with what kept
+// them busy, or says why the ledger could not be written. A call while another is under way waits until that one ends. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -147,7 +149,8 @@ func waitForTimer(ctx context.Context, timer *time.Timer) error {
 	}
 }
 
-// quiesce waits until no object has anything left to do. Objects may call each other, so it looks at all again until it has not had to wait for any.
+// quiesce waits until no object has anything left to do. Objects may call each other, so it looks at all again until it has not had to wait
+// for any.
 func (n *Namespace) quiesce(ctx context.Context) error {
 	for again := true; again; {
 		again = false
@@ -197,7 +200,7 @@ func (o *object) unfinished() string {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if waiting := o.queue.len() - int(o.abandonedCalls); waiting > 0 {
+	if waiting := o.queue.Len() - int(o.abandonedCalls); waiting > 0 {
 		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
 	}
 	if sockets := len(o.registry.all); sockets > 0 {
@@ -227,7 +230,7 @@ func (o *object) isQuiet() bool {
 
 // isQuietLocked is isQuiet. mu must be held.
 func (o *object) isQuietLocked() bool {
-	return !o.running && o.queue.len() == 0 && !o.isPinnedLocked() && len(o.registry.all) == 0
+	return o.queue.Idle() && !o.isPinnedLocked() && len(o.registry.all) == 0
 }
 
 // quiesce waits until o is quiet. It returns whether it had to wait.
@@ -259,7 +262,7 @@ func (n *Namespace) cutSockets() {
 func (n *Namespace) unloadAll() {
 	for _, o := range n.allObjects() {
 		o.mu.Lock()
-		if !o.running && !o.isPinnedLocked() {
+		if o.queue.Idle() && !o.isPinnedLocked() {
 			o.hibernateLocked()
 		}
 		o.mu.Unlock()

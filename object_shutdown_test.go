@@ -196,3 +196,150 @@ func TestShutdownOfNothing(t *testing.T) {
 	require.NoError(t, n.Shutdown(t.Context()))
 	require.NoError(t, server.Shutdown(t.Context()))
 }
+
+// Shutdown lets work come to its end: it tells it to, lets it save what it has, and takes no longer than that.
+func TestShutdownTellsWork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := watch(t, edgews.NewMemoryStore())
+		var n *rooms
+		n = newRooms(t, &edgews.NamespaceOptions{Store: store}, func(r *room) {
+			r.close = func(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
+				n.notes("closed")
+				return r.st.Storage().Put(ctx, "closed", nil)
+			}
+		})
+		id := n.IDFromName("lobby")
+		_, server, events := n.joins(id)
+		st := n.wake(id)
+		st.WaitUntil(func(ctx context.Context) {
+			<-ctx.Done()
+			assert.NotEqual(t, edgews.Open, server.ReadyState(), "the sockets are closed first")
+			assert.ErrorIs(t, context.Cause(ctx), edgews.ErrShutdown)
+			ctx = context.WithoutCancel(ctx)
+			time.Sleep(5 * time.Second)
+			assert.NoError(t, st.Do(ctx, func() error { return nil }))
+			assert.NoError(t, st.Storage().Put(ctx, "saved", nil))
+		})
+		begun := make(chan struct{})
+		go st.Do(t.Context(), func() error { close(begun); time.Sleep(3 * time.Second); return nil }) // so that the Close is not answered at once
+		<-begun
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, n.Shutdown(ctx))
+		assert.LessOrEqual(t, time.Since(start), 7*time.Second)
+		n.wants("closed")
+		events.wantsEnd(closed(1012, "service restart", true))
+		again := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
+		assert.Equal(t, "closed= saved=", entries(t, again.wake(id).Storage().List(t.Context(), "")))
+	})
+}
+
+// Work that watches its context for as long as it lives does not hold Shutdown up, also not work that begins late.
+func TestShutdownOfWatchers(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		st := n.wake(id)
+		st.WaitUntil(func(ctx context.Context) {
+			<-ctx.Done()
+			st.WaitUntil(func(ctx context.Context) {
+				<-ctx.Done()
+				n.notes("%v", context.Cause(ctx))
+			})
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		require.NoError(t, n.Shutdown(ctx))
+		assert.Zero(t, time.Since(start))
+		n.wants("edgews: namespace is shutting down")
+	})
+}
+
+// When Shutdown gives up it says which objects have not finished, and what keeps them.
+func TestShutdownNamesWhatItCuts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, nil, func(r *room) {
+			r.serve = func(_ http.ResponseWriter, req *http.Request) {
+				if req.Method == http.MethodPost {
+					time.Sleep(time.Hour)
+				}
+			}
+		})
+		stuck := n.IDFromName("stuck")
+		st := n.wake(stuck)
+		finish := make(chan struct{})
+		defer close(finish)
+		for range 6 {
+			st.WaitUntil(func(context.Context) { <-finish })
+		}
+		go st.Do(context.Background(), func() error { <-finish; return nil })
+		synctest.Wait()
+		go st.Do(context.Background(), func() error { return nil })
+		quiet := n.IDFromName("quiet")
+		n.wake(quiet)
+		for range 10 {
+			n.wake(n.NewUniqueID()).WaitUntil(func(context.Context) { <-finish })
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := n.Shutdown(ctx)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, `namespace "rooms" was shut down before 11 of its objects had finished: context deadline exceeded: object `)
+		assert.ErrorContains(t, err, "WaitUntil (object_shutdown_test.go:")
+		assert.ErrorContains(t, err, " for 10s")
+		assert.ErrorContains(t, err, "; and 3 more")
+		assert.NotContains(t, err.Error(), quiet.String())
+		assert.Less(t, len(err.Error()), 4096)
+		synctest.Wait()
+	})
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, nil, nil)
+		id := n.NewUniqueID()
+		n.joins(id)
+		free := n.occupy(id)
+		waits := make(chan error, 1)
+		go func() { waits <- n.state.Do(context.Background(), func() error { return nil }) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := n.Shutdown(ctx)
+		assert.ErrorContains(t, err, "object "+id.String()+" has event (Do), 2 events that wait, 1 sockets")
+		assert.ErrorIs(t, <-waits, edgews.ErrShutdown, "without waiting for the event that is stuck")
+		free()
+	})
+}
+
+// Shutdown cuts every event, also one with a caller's context.
+func TestShutdownCutsRequests(t *testing.T) {
+	for _, where := range []string{"handler", "constructor"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				results := make(chan error, 3)
+				wait := func(ctx context.Context) {
+					derived, cancel := context.WithTimeout(ctx, time.Hour)
+					defer cancel()
+					<-derived.Done()
+					results <- context.Cause(ctx)
+					results <- context.Cause(derived)
+					results <- ctx.Err()
+				}
+				n := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
+					if where == "constructor" {
+						wait(ctx)
+					}
+					return &room{st: st, serve: func(_ http.ResponseWriter, r *http.Request) { wait(r.Context()) }}, nil
+				}, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}})
+				go n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				start := time.Now()
+				assert.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
+				assert.Equal(t, 10*time.Second, time.Since(start))
+				assert.Equal(t, edgews.ErrShutdown, <-results)
+				assert.Equal(t, edgews.ErrShutdown, <-results)
+				assert.Equal(t, context.Canceled, <-results)
+			})
+		})
+	}
+}

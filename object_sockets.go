@@ -13,8 +13,8 @@ import (
 // socketHandle is what an object calls a socket that it has accepted. Sockets that are accepted later have larger ones.
 type socketHandle uint64
 
-// objectSocket is what an object knows of a socket that it has accepted with AcceptWebSocket. The messages and the end of the socket wait in the
-// socket; the object's queue has at most one entry for it.
+// objectSocket is what an object knows of a socket that it has accepted with AcceptWebSocket. The messages and the end of the socket wait
+// in the socket; the object's queue has at most one entry for it.
 type objectSocket struct {
 	// Immutable after AcceptWebSocket.
 	o      *object
@@ -40,15 +40,15 @@ func objectSocketOf(s *Socket) *objectSocket {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.object
+	return s.objectSocket
 }
 
-// queueObjectEventLocked is called when a message of s has arrived, or its end: if s belongs to an object, the object's queue gets an entry for it.
-// mu must be held.
+// queueObjectEventLocked is called when a message of s has arrived, or its end: if s belongs to an object, the object's queue gets an entry
+// for it. mu must be held.
 func (s *Socket) queueObjectEventLocked() {
 	switch {
 	case s.is(owned):
-		s.object.queueLocked()
+		s.objectSocket.queueLocked()
 	case s.is(hosted):
 		s.pinned.queueIfDueLocked()
 	}
@@ -69,7 +69,7 @@ func (sock *objectSocket) queueLocked() {
 func (sock *objectSocket) dequeuedLocked() { sock.queued = false }
 
 // isAttachedLocked reports whether the object still has the socket: it has not been reset. The socket's mu must be held.
-func (sock *objectSocket) isAttachedLocked() bool { return sock.s.object == sock }
+func (sock *objectSocket) isAttachedLocked() bool { return sock.s.objectSocket == sock }
 
 // deliverNext delivers a message, or the end.
 func (sock *objectSocket) deliverNext() {
@@ -119,9 +119,9 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	}
 }
 
-// resumeLargeMessageAndUnlock lets the wire read on when it has paused in a large message, because the object's queue has come to the socket. A
-// message that only has to be inflated is delivered in the same event, so that an object never has more than one of them in memory. The socket's mu
-// must be held; it is released.
+// resumeLargeMessageAndUnlock lets the wire read on when it has paused in a large message, because the object's queue has come to the
+// socket. A message that only has to be inflated is delivered in the same event, so that an object never has more than one of them in
+// memory. The socket's mu must be held; it is released.
 func (sock *objectSocket) resumeLargeMessageAndUnlock() {
 	s, in := sock.s, sock.s.in
 	in.want, in.wantFromObject = in.wantFromObject, wantNothing
@@ -209,8 +209,8 @@ func (sock *objectSocket) finish() {
 	s.finished()
 }
 
-// answerCloseLocked answers the peer's Close, if there is one and the handler has not answered it: with c, or with what the peer said if c is nil.
-// The socket's mu must be held.
+// answerCloseLocked answers the peer's Close, if there is one and the handler has not answered it: with c, or with what the peer said if c
+// is nil. The socket's mu must be held.
 func (sock *objectSocket) answerCloseLocked(c *closeFrame) {
 	s := sock.s
 	if s.is(sentClose|lost) || !s.is(gotClose) {
@@ -233,7 +233,7 @@ func (sock *objectSocket) abort(err error, reason string) {
 		s.mu.Unlock()
 		return
 	}
-	s.object = nil
+	s.objectSocket = nil
 	s.status &^= owned
 	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
@@ -257,7 +257,8 @@ func (sock *objectSocket) abort(err error, reason string) {
 	}
 }
 
-// socketRegistry holds the sockets that an object has accepted, by handle and by tag, each set oldest first. It is guarded by the object's mu.
+// socketRegistry holds the sockets that an object has accepted, by handle and by tag, each set oldest first. It is guarded by the object's
+// mu.
 type socketRegistry struct {
 	all   socketSet
 	byTag map[string]socketSet // no set is empty
@@ -302,8 +303,8 @@ func (r *socketRegistry) untag(sock *objectSocket) {
 	}
 }
 
-// withTags returns the sockets that carry all tags, oldest first, as a slice that the caller may keep. It looks through those that carry the rarest
-// tag.
+// withTags returns the sockets that carry all tags, oldest first, as a slice that the caller may keep. It looks through those that carry
+// the rarest tag.
 func (r *socketRegistry) withTags(tags []string) []*objectSocket {
 	if len(tags) == 0 {
 		return slices.Clone(r.all)

@@ -43,8 +43,8 @@ func checkTags(tags []string) ([]string, error) {
 	return distinct, nil
 }
 
-// Tags returns the tags of a socket that this object has accepted with AcceptWebSocket, in the order in which they were given. The slice is the caller's. The
-// error is ErrNotOwned for any other socket, and once WebSocketClose has returned.
+// Tags returns the tags of a socket that this object has accepted with AcceptWebSocket, in the order in which they were given. The slice is
+// the caller's. The error is ErrNotOwned for any other socket, and once WebSocketClose has returned.
 func (st *State) Tags(s *Socket) ([]string, error) {
 	sock, err := st.objectSocket(s)
 	if err != nil {
@@ -58,7 +58,8 @@ func (st *State) Tags(s *Socket) ([]string, error) {
 	return slices.Clone(sock.tags), nil
 }
 
-// SetTags replaces all tags of a socket; without tags it removes them. The rules are those of AcceptWebSocket. With an error the old tags stay.
+// SetTags replaces all tags of a socket; without tags it removes them. The rules are those of AcceptWebSocket. With an error the old tags
+// stay.
 //
 // Deviation: Workers cannot change tags.
 func (st *State) SetTags(s *Socket, tags ...string) error {

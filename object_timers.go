@@ -2,16 +2,17 @@ package edgews
 
 import "time"
 
-// An object with nothing to do costs no timer of its own. Namespace.idleTimers has one for all objects that wait to hibernate or to be forgotten.
+// An object with nothing to do costs no timer of its own. Namespace.idleTimers has one for all objects that wait to hibernate or to be
+// forgotten.
 
 // forgetAfter is how long an object without sockets stays known after it has hibernated, and its settings with it.
 const forgetAfter = 70 * time.Second
 
-// checkIdleLocked is called when something has ended that kept the object busy or awake; was is the state before. If nothing is left to do, the
-// object begins to wait until it hibernates or is forgotten. mu must be held.
+// checkIdleLocked is called when something has ended that kept the object busy or awake; was is the state before. If nothing is left to do,
+// the object begins to wait until it hibernates or is forgotten. mu must be held.
 func (o *object) checkIdleLocked(was ObjectState) {
 	o.stateChangedLocked(was)
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() {
+	if !o.queue.Idle() || o.isPinnedLocked() {
 		return
 	}
 	if len(o.registry.all) == 0 {
@@ -26,7 +27,8 @@ func (o *object) checkIdleLocked(was ObjectState) {
 	o.setIdleTimerLocked()
 }
 
-// setIdleTimerLocked has idleTimerFired called when the present state has lasted long enough, unless it is called by then anyway. mu must be held.
+// setIdleTimerLocked has idleTimerFired called when the present state has lasted long enough, unless it is called by then anyway. mu must
+// be held.
 func (o *object) setIdleTimerLocked() {
 	at, ok := o.idleDeadlineLocked()
 	if !ok || !o.idleTimerAt.IsZero() && !at.Before(o.idleTimerAt) { // the timer that is set fires early, and is then set again
@@ -36,7 +38,8 @@ func (o *object) setIdleTimerLocked() {
 	o.ns.idleTimers.Add(at, o)
 }
 
-// idleDeadlineLocked returns until when an object that has nothing to do stays in its state; not ok: until something happens. mu must be held.
+// idleDeadlineLocked returns until when an object that has nothing to do stays in its state; not ok: until something happens. mu must be
+// held.
 func (o *object) idleDeadlineLocked() (until time.Time, ok bool) {
 	switch {
 	case o.value != nil:
@@ -55,7 +58,7 @@ func (o *object) idleTimerFired(at time.Time) {
 		return
 	}
 	o.idleTimerAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.isPinnedLocked() || o.forgotten {
+	if !o.queue.Idle() || o.isPinnedLocked() || o.forgotten {
 		return
 	}
 	until, ok := o.idleDeadlineLocked()

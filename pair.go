@@ -66,7 +66,7 @@ func (m *memory) queueLocked(out *outgoing) {
 	}
 	m.self.counter.countSentLocked(out)
 	if m.self.is(owned) && !out.ungated {
-		m.self.holdOutputLocked()
+		m.self.holdOutputDuringCommitLocked()
 	}
 	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
 	it.buf.spoil = true

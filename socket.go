@@ -57,16 +57,16 @@ type Socket struct {
 
 // socketExtra is what a socket that has fallen silent mostly does not have.
 type socketExtra struct {
-	about     *identity     // nil: there is nothing to tell
-	listeners *listeners    // nil: none but onMessage
-	in        *inbox        // always there in a pair, and once a receive method has been called
-	waiters   *waiters      // what others wait for
-	result    *closeResult  // how the socket ends, from when that is certain
-	object    *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
-	pinned    *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
-	attached  *attachment   // nil: none
-	counter   *usageCounter // nil, or where what the socket uses is counted
-	shared    bool          // by several sockets: to be read only
+	about        *identity     // nil: there is nothing to tell
+	listeners    *listeners    // nil: none but onMessage
+	in           *inbox        // always there in a pair, and once a receive method has been called
+	waiters      *waiters      // what others wait for
+	result       *closeResult  // how the socket ends, from when that is certain
+	objectSocket *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
+	pinned       *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
+	attached     *attachment   // nil: none
+	counter      *usageCounter // nil, or where what the socket uses is counted
+	shared       bool          // by several sockets: to be read only
 }
 
 // noExtra is shared by all sockets that have none.
@@ -198,11 +198,11 @@ type link interface {
 	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
 	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
-	// gateLocked holds back what is sent from now on, until openGateLocked or dropGatedLocked. It returns false if it does
+	// holdOutputLocked holds back what is sent from now on, until releaseOutputLocked or dropOutputLocked. It returns false if it does
 	// so already. mu is held.
 	holdOutputLocked() bool
 	releaseOutputLocked()
-	// dropHeldLocked says whether a Close was among it.
+	// dropOutputLocked says whether a Close was among it.
 	dropOutputLocked() (closing bool)
 	// transmit gets queued frames moving. It never blocks. mu is not held.
 	transmit()
@@ -239,7 +239,7 @@ const (
 	delivering                          // a goroutine is delivering events (pairs)
 	streamingOut                        // a NextWriter is in the middle of its message
 	closeUndelivered                    // there was no listener for the close event when it came
-	owned                               // messages and events go to an object: socketExtra.object is set
+	owned                               // messages and events go to an object: socketExtra.objectSocket is set
 	awaited                             // a warning is logged if the socket is not accepted soon
 	hosted                              // listeners run as events of an object: socketExtra.pinned is set
 	readPaused                          // the wire is halted, and resumeReadingLocked has not been called since
@@ -526,7 +526,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 // sendCloseLocked sends the application's Close. mu must be held.
 func (s *Socket) sendCloseLocked(c closeFrame) {
 	if s.is(owned) {
-		s.holdOutputLocked()
+		s.holdOutputDuringCommitLocked()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be kept as long as the
-// value, and its methods may be called from any goroutine.
+// State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be
+// kept as long as the value, and its methods may be called from any goroutine.
 //
-// When the value has been dropped, by hibernation, a panic, Abort or a commit that failed, the State is of no use any more: methods that return an error
-// return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return nothing; Broadcast reaches no
-// socket; Hold and Abort do nothing; and WaitUntil calls its function with a context that has been cancelled. Only ID still works. No method touches, or
-// constructs, the value that comes after.
+// When the value has been dropped, by hibernation, a panic, Abort or a commit that failed, the State is of no use any more: methods that
+// return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
+// nothing; Broadcast reaches no socket; Hold and Abort do nothing; and WaitUntil calls its function with a context that has been cancelled.
+// Only ID still works. No method touches, or constructs, the value that comes after.
 type State struct {
 	o *object
 
@@ -92,21 +92,22 @@ var (
 // ID returns the object's ID.
 func (st *State) ID() ID { return st.o.id }
 
-// AcceptWebSocket accepts a socket for the object: its messages, its end and its errors become events of the object (MessageHandler, CloseHandler,
-// ErrorHandler), which may hibernate between them. Listeners on the socket never run, and it cannot be received from. A socket that is accepted with
-// Socket.Accept belongs to a value; one that is accepted here belongs to the object.
+// AcceptWebSocket accepts a socket for the object: its messages, its end and its errors become events of the object (MessageHandler,
+// CloseHandler, ErrorHandler), which may hibernate between them. Listeners on the socket never run, and it cannot be received from. A
+// socket that is accepted with Socket.Accept belongs to a value; one that is accepted here belongs to the object.
 //
-// Tags are for finding the socket again: at most 10 different ones (ErrTooManyTags) of at most 256 bytes (ErrTagTooLong); repetitions are dropped, and ""
-// is a tag. An object accepts 32 768 sockets at a time (ErrTooManySockets). The error is ErrAccepted for a socket that was accepted or is connecting, and
-// ErrUsed for one that was given to Respond: of a pair, accept one end and give the other to Respond. With an error the socket is as it was.
+// Tags are for finding the socket again: at most 10 different ones (ErrTooManyTags) of at most 256 bytes (ErrTagTooLong); repetitions are
+// dropped, and "" is a tag. An object accepts 32 768 sockets at a time (ErrTooManySockets). The error is ErrAccepted for a socket that was
+// accepted or is connecting, and ErrUsed for one that was given to Respond: of a pair, accept one end and give the other to Respond. With
+// an error the socket is as it was.
 //
-// After an error the caller has to close the socket. A pair ends by itself when it cannot become a connection: when Respond has refused its other end, or
-// when the ServeHTTP in which it was accepted returns and its other end was neither given to Respond nor accepted. WebSocketClose then gets 1006. If both
-// ends of a pair stay in the process, accept the other end before ServeHTTP returns.
+// After an error the caller has to close the socket. A pair ends by itself when it cannot become a connection: when Respond has refused its
+// other end, or when the ServeHTTP in which it was accepted returns and its other end was neither given to Respond nor accepted.
+// WebSocketClose then gets 1006. If both ends of a pair stay in the process, accept the other end before ServeHTTP returns.
 //
-// The peer's Close is answered when WebSocketClose has returned, unless WebSocketClose has answered it. AcceptHalfOpen cannot be called before
-// AcceptWebSocket, and AcceptWebSocket has no half-open mode. For a socket that has to send for longer than WebSocketClose takes, use AcceptHalfOpen
-// instead, with listeners, which are events of the object as well, and keep it awake.
+// The peer's Close is answered when WebSocketClose has returned, unless WebSocketClose has answered it. AcceptHalfOpen cannot be called
+// before AcceptWebSocket, and AcceptWebSocket has no half-open mode. For a socket that has to send for longer than WebSocketClose takes,
+// use AcceptHalfOpen instead, with listeners, which are events of the object as well, and keep it awake.
 //
 // Messages wait in order while the object is busy or is being constructed, up to 64 KiB; then the peer has to wait.
 //
@@ -132,7 +133,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	own := s.extraLocked()
-	own.object, own.pinned = sock, nil
+	own.objectSocket, own.pinned = sock, nil
 	s.countForObjectLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
@@ -161,8 +162,9 @@ func (st *State) register(sock *objectSocket, tags []string) error {
 	return nil
 }
 
-// WebSockets returns the sockets that the object has accepted with AcceptWebSocket, oldest first; with tags, those that carry all of them. A socket is
-// listed until its WebSocketClose has returned: while it is closing, and within its own WebSocketClose, as in Workers. The slice is the caller's.
+// WebSockets returns the sockets that the object has accepted with AcceptWebSocket, oldest first; with tags, those that carry all of them.
+// A socket is listed until its WebSocketClose has returned: while it is closing, and within its own WebSocketClose, as in Workers. The
+// slice is the caller's.
 //
 // Deviation: without a tag, Workers list the newest first; and they drop a closing socket as soon as its webSocketClose awaits something.
 func (st *State) WebSockets(tags ...string) []*Socket {
@@ -183,8 +185,9 @@ func (st *State) withTags(tags []string) []*objectSocket {
 	return st.o.registry.withTags(tags)
 }
 
-// Broadcast sends m to all sockets that the object has accepted; with tags, to those that carry all of them. It returns how many have queued it. It does
-// not block: for a socket without room Overflow decides, and a socket that is closing does not take it. m is encoded, and compressed, once for all.
+// Broadcast sends m to all sockets that the object has accepted; with tags, to those that carry all of them. It returns how many have
+// queued it. It does not block: for a socket without room Overflow decides, and a socket that is closing does not take it. m is encoded,
+// and compressed, once for all.
 func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	if m.check() != nil {
 		return 0
@@ -197,9 +200,9 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	return took
 }
 
-// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take. When the time is over their context is cancelled; nothing
-// else happens. Listeners have no context, and are not bounded. It applies from the next event on, and survives hibernation as long as the object has
-// sockets. 0 means no limit, and 7 days is the most.
+// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take. When the time is over their context is
+// cancelled; nothing else happens. Listeners have no context, and are not bounded. It applies from the next event on, and survives
+// hibernation as long as the object has sockets. 0 means no limit, and 7 days is the most.
 //
 // Deviation: Workers abandon the handler where it waits.
 func (st *State) SetEventTimeout(d time.Duration) error {
@@ -232,13 +235,13 @@ func (o *object) eventTimeout() time.Duration {
 	return o.timeout
 }
 
-// WaitUntil runs fn in a goroutine of its own, concurrently with the object's events, and keeps the object awake until fn returns. fn accesses the
-// object's fields through Do. A panic in fn is logged and drops the object's value, like a panic in a handler.
+// WaitUntil runs fn in a goroutine of its own, concurrently with the object's events, and keeps the object awake until fn returns. fn
+// accesses the object's fields through Do. A panic in fn is logged and drops the object's value, like a panic in a handler.
 //
-// The context of fn is cancelled when fn should return: with the cause ErrAborted when the value to which the State belongs is dropped, and with
-// ErrShutdown by Shutdown, right after that has closed the sockets. If that has happened before, it is cancelled from the start. After ErrAborted there is
-// nothing left to do for the value. After ErrShutdown there is time to save something, until the ctx of Shutdown ends: Do and Storage work, with
-// [context.WithoutCancel] of fn's context.
+// The context of fn is cancelled when fn should return: with the cause ErrAborted when the value to which the State belongs is dropped, and
+// with ErrShutdown by Shutdown, right after that has closed the sockets. If that has happened before, it is cancelled from the start. After
+// ErrAborted there is nothing left to do for the value. After ErrShutdown there is time to save something, until the ctx of Shutdown ends:
+// Do and Storage work, with [context.WithoutCancel] of fn's context.
 func (st *State) WaitUntil(fn func(context.Context)) {
 	o, f := st.o, newBackgroundFunc()
 	o.mu.Lock()
@@ -322,19 +325,22 @@ func (st *State) backgroundFuncDone(f *backgroundFunc) {
 	o.checkIdleLocked(was)
 }
 
-// Do runs fn as an event of the object and returns fn's error. If ctx ends before the object begins with fn, fn never runs and the error is ctx.Err();
-// afterwards Do waits for fn. If the value to which the State belongs is dropped first, fn never runs either, and the error is ErrAborted: fn never meets
-// another value than the one that it was written for. The error is ErrOverloaded when NamespaceOptions.MaxWaiting requests and calls wait for the object.
+// Do runs fn as an event of the object and returns fn's error. If ctx ends before the object begins with fn, fn never runs and the error is
+// ctx.Err(); afterwards Do waits for fn. If the value to which the State belongs is dropped first, fn never runs either, and the error is
+// ErrAborted: fn never meets another value than the one that it was written for. The error is ErrOverloaded when
+// NamespaceOptions.MaxWaiting requests and calls wait for the object.
 //
-// In an event of the same object Do could never return: with the context of that event it fails with ErrReentrant. With any other context it waits until
-// that one ends, and the object waits with it; after 5 seconds a warning is logged. The same holds in a listener of a socket of the object: it is an event,
-// but has no context. An event may access the object's fields directly; a WaitUntil function calls Do with its own context.
+// In an event of the same object Do could never return: with the context of that event it fails with ErrReentrant. With any other context
+// it waits until that one ends, and the object waits with it; after 5 seconds a warning is logged. The same holds in a listener of a socket
+// of the object: it is an event, but has no context. An event may access the object's fields directly; a WaitUntil function calls Do with
+// its own context.
 func (st *State) Do(ctx context.Context, fn func() error) error {
 	return st.o.do(ctx, st, "Do", func(*eventContext, Object) error { return fn() })
 }
 
-// Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is dropped, and the contexts of WaitUntil are
-// cancelled. The event that calls Abort goes on to its end; the next event constructs the object again. A nil reason means "object was aborted".
+// Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is dropped, and the contexts of
+// WaitUntil are cancelled. The event that calls Abort goes on to its end; the next event constructs the object again. A nil reason means
+// "object was aborted".
 //
 // Deviation: Workers cut the connections without a Close.
 func (st *State) Abort(reason error) {

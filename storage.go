@@ -9,29 +9,31 @@ import (
 	"time"
 )
 
-// Storage is what an object keeps permanently: values under keys, and an alarm. It outlives hibernation, and also the process if the namespace has a Store
-// that does.
+// Storage is what an object keeps permanently: values under keys, and an alarm. It outlives hibernation, and also the process if the
+// namespace has a Store that does.
 //
-// Keys are strings of 1 to 2 048 bytes (ErrInvalidKey), ordered by their bytes; keys that begin with a zero byte are reserved. Values have at most 2 MiB
-// (ErrValueTooBig). Neither error changes anything.
+// Keys are strings of 1 to 2 048 bytes (ErrInvalidKey), ordered by their bytes; keys that begin with a zero byte are reserved. Values have
+// at most 2 MiB (ErrValueTooBig). Neither error changes anything.
 //
-// Each method that writes is one commit. When it returns nil, what it has written survives a crash at any later moment. When ctx ends before the commit has
-// begun, the error is ctx.Err() and nothing has happened; a commit that has begun is not interrupted. The commits of an object run one after the other, in
-// the order of the calls. Reading does not wait for commits, and sees what has been committed.
+// Each method that writes is one commit. When it returns nil, what it has written survives a crash at any later moment. When ctx ends
+// before the commit has begun, the error is ctx.Err() and nothing has happened; a commit that has begun is not interrupted. The commits of
+// an object run one after the other, in the order of the calls. Reading does not wait for commits, and sees what has been committed.
 //
-// If the engine cannot commit, the object's value believes what is not stored. So the call returns an error, and the object is reset as by State.Abort: its
-// sockets close with 1011, its value is dropped, and the next event constructs it from what is stored.
+// If the engine cannot commit, the object's value believes what is not stored. So the call returns an error, and the object is reset as by
+// State.Abort: its sockets close with 1011, its value is dropped, and the next event constructs it from what is stored.
 //
-// Output is withheld until the commit succeeds: while a commit is under way, what is sent on sockets that the object has accepted with AcceptWebSocket, a
-// Close included, is held back; sending still does not block. It leaves, in order, when the commit is done, and is dropped if the commit fails. Answers to
-// requests are not held back: the handler that writes one has waited for its own commits, and commits of WaitUntil functions at the same time do not concern
-// it. Auto-responses are not held back either, except that they stay behind the messages before them.
+// Output is withheld until the commit succeeds: while a commit is under way, what is sent on sockets that the object has accepted with
+// AcceptWebSocket, a Close included, is held back; sending still does not block. It leaves, in order, when the commit is done, and is
+// dropped if the commit fails. Answers to requests are not held back: the handler that writes one has waited for its own commits, and
+// commits of WaitUntil functions at the same time do not concern it. Auto-responses are not held back either, except that they stay behind
+// the messages before them.
 //
-// A Storage belongs to the value whose State it comes from. When that value has been dropped all methods return ErrAborted; once the namespace has been shut
-// down they return ErrShutdown. They may be called from any goroutine; a call that is under way keeps the object awake.
+// A Storage belongs to the value whose State it comes from. When that value has been dropped all methods return ErrAborted; once the
+// namespace has been shut down they return ErrShutdown. They may be called from any goroutine; a call that is under way keeps the object
+// awake.
 //
-// Deviation: in Workers a write need not be awaited, and everything that follows it waits instead, answers to requests included. Here a write is durable when
-// it returns.
+// Deviation: in Workers a write need not be awaited, and everything that follows it waits instead, answers to requests included. Here a
+// write is durable when it returns.
 type Storage struct{ st *State }
 
 // The limits are those of Durable Objects, in bytes: of keys the one for all of them, of values the one for those with SQLite.
@@ -44,8 +46,8 @@ var (
 	// ErrInvalidKey: storage does not take a key; the message says why.
 	ErrInvalidKey = errors.New("edgews: invalid storage key")
 
-	// ErrValueTooBig: storage does not take a value of that size. An engine that takes less than 2 MiB, or not as much in one commit, returns it too, and
-	// nothing has happened.
+	// ErrValueTooBig: storage does not take a value of that size. An engine that takes less than 2 MiB, or not as much in one commit,
+	// returns it too, and nothing has happened.
 	ErrValueTooBig = errors.New("edgews: value is too big for storage")
 )
 
@@ -82,8 +84,8 @@ func (st *Storage) Delete(ctx context.Context, key string) error {
 	return st.commit(ctx, Batch{Deletes: []string{key}})
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began. An error is the last thing that it
-// yields. The entries are the caller's, and the loop may write.
+// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began. An error is the
+// last thing that it yields. The entries are the caller's, and the loop may write.
 func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		lease, store, err := st.beginRead(ctx)
@@ -114,12 +116,12 @@ func withoutReserved(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[E
 	}
 }
 
-// Update runs fn, and then commits everything that fn has done with tx. If fn returns an error or panics, nothing is committed; Update returns fn's error.
-// What fn reads with tx does not change while it runs, because other writers of the object wait until Update returns.
+// Update runs fn, and then commits everything that fn has done with tx. If fn returns an error or panics, nothing is committed; Update
+// returns fn's error. What fn reads with tx does not change while it runs, because other writers of the object wait until Update returns.
 //
-// For the same reason fn must write with tx only: Put, Update and the like on a Storage of the same object would wait for the Update that waits for them.
-// With a context of the object, which events and WaitUntil functions have, they fail with ErrReentrant; with another context they wait until that ends, and
-// a warning is logged after 5 seconds.
+// For the same reason fn must write with tx only: Put, Update and the like on a Storage of the same object would wait for the Update that
+// waits for them. With a context of the object, which events and WaitUntil functions have, they fail with ErrReentrant; with another
+// context they wait until that ends, and a warning is logged after 5 seconds.
 func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
@@ -149,8 +151,9 @@ func (st *Storage) DeleteAll(ctx context.Context) error {
 	return st.commit(ctx, Batch{DeleteAll: true, Alarm: &AlarmChange{}})
 }
 
-// SetAlarm sets the time at which AlarmHandler is called, in place of the one that was set before. It is rounded up to a millisecond. A time in the past means
-// at once; a time that milliseconds cannot count is an error. For an object without an AlarmHandler the error is ErrNoAlarmHandler.
+// SetAlarm sets the time at which AlarmHandler is called, in place of the one that was set before. It is rounded up to a millisecond. A
+// time in the past means at once; a time that milliseconds cannot count is an error. For an object without an AlarmHandler the error is
+// ErrNoAlarmHandler.
 func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	if err := st.st.o.checkAlarm(t); err != nil {
 		return err
@@ -158,8 +161,8 @@ func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	return st.commit(ctx, alarmEntry{at: ceilToMillisecond(t)}.batch())
 }
 
-// Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that has called it counts as not set, but one
-// that the handler has set meanwhile counts.
+// Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that has called it counts
+// as not set, but one that the handler has set meanwhile counts.
 func (st *Storage) Alarm(ctx context.Context) (time.Time, error) {
 	lease, store, err := st.beginRead(ctx)
 	if err != nil {

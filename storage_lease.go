@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// storageLease is the storage of an object while it is in use: from the first call until the object has no value and nothing to do. Then the storage goes
-// back to the engine.
+// storageLease is the storage of an object while it is in use: from the first call until the object has no value and nothing to do. Then
+// the storage goes back to the engine.
 type storageLease struct {
 	o         *object
 	writeLock chan struct{} // has a token while one goroutine opens, commits or releases; a channel, because waiting for it ends with a context
@@ -46,7 +46,8 @@ func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, 
 	return l, nil
 }
 
-// lockStorage is acquireStorage for a call that writes: it also opens the storage and takes its write lock. The lease's unlockWrites and release end the call.
+// lockStorage is acquireStorage for a call that writes: it also opens the storage and takes its write lock. The lease's unlockWrites and
+// release end the call.
 func (o *object) lockStorage(ctx context.Context, st *State) (*storageLease, ObjectStore, error) {
 	lease, err := o.acquireStorage(ctx, st)
 	if err != nil {
@@ -77,7 +78,8 @@ func (o *object) checkUsable(st *State) error {
 	return o.checkUsableLocked(st)
 }
 
-// checkUsableLocked returns an error if the value of st may not use the storage and call Do any more; nil: if edgews itself may not. mu must be held.
+// checkUsableLocked returns an error if the value of st may not use the storage and call Do any more; nil: if edgews itself may not. mu
+// must be held.
 func (o *object) checkUsableLocked(st *State) error {
 	switch {
 	case o.fenced:
@@ -128,7 +130,8 @@ func (l *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
 	return store, err
 }
 
-// waitForWriteLock takes the write lock when it is free. It fails with ErrReentrant if the function of the Update that has it waits for this call.
+// waitForWriteLock takes the write lock when it is free. It fails with ErrReentrant if the function of the Update that has it waits for
+// this call.
 func (l *storageLease) waitForWriteLock(ctx context.Context) error {
 	if l.updating.Load() && ctx.Value(objectContextKey{}) == l.o && insideUpdate() {
 		return fmt.Errorf("%w: what writes inside Storage.Update has to write with its Tx", ErrReentrant)
@@ -151,8 +154,8 @@ func (l *storageLease) waitForWriteLock(ctx context.Context) error {
 // updateFunction is the name of storageLease.updateLocked in a stack trace.
 var updateFunction = runtime.FuncForPC(reflect.ValueOf((*storageLease).updateLocked).Pointer()).Name()
 
-// insideUpdate reports whether storageLease.updateLocked is among the hundred innermost calls of this goroutine. A context cannot tell: two goroutines of one event
-// may well write at the same time.
+// insideUpdate reports whether storageLease.updateLocked is among the hundred innermost calls of this goroutine. A context cannot tell: two
+// goroutines of one event may well write at the same time.
 func insideUpdate() bool {
 	var stack [100]uintptr
 	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
@@ -182,7 +185,8 @@ func (l *storageLease) openLocked(ctx context.Context) (ObjectStore, error) {
 	return store, nil
 }
 
-// commitLocked commits b for the value of st, or for edgews itself if st is nil. What the object sends meanwhile is held back. The write lock must be held.
+// commitLocked commits b for the value of st, or for edgews itself if st is nil. What the object sends meanwhile is held back. The write
+// lock must be held.
 func (l *storageLease) commitLocked(ctx context.Context, st *State, store ObjectStore, b Batch) (err error) {
 	if err := l.checkMayCommit(ctx, st); err != nil {
 		return err

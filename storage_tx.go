@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Tx is what Storage.Update commits at its end. It reads what is stored together with what has been written with it. It may be used from several goroutines
-// until the function that got it returns; afterwards its methods return ErrTxDone. A method that returns an error has changed nothing, and does not fail the
-// Update: the function decides what to return.
+// Tx is what Storage.Update commits at its end. It reads what is stored together with what has been written with it. It may be used from
+// several goroutines until the function that got it returns; afterwards its methods return ErrTxDone. A method that returns an error has
+// changed nothing, and does not fail the Update: the function decides what to return.
 type Tx struct {
 	ctx   context.Context // of Update
 	o     *object
@@ -112,8 +112,8 @@ func (tx *Tx) DeleteAlarm() error {
 	return tx.ifOpen(func() { tx.alarm = &alarmEntry{} })
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began, including what the transaction had
-// written by then. An error is the last thing that it yields. The entries are the caller's, and the loop may write.
+// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began, including what
+// the transaction had written by then. An error is the last thing that it yields. The entries are the caller's, and the loop may write.
 func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var writes map[string][]byte

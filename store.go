@@ -7,23 +7,25 @@ import (
 	"time"
 )
 
-// Store is a storage engine: it keeps the storage of objects, and knows which of their alarms are due. Programs do not call it; they give it to
-// NamespaceOptions and use [Storage]. Several namespaces may share a Store.
+// Store is a storage engine: it keeps the storage of objects, and knows which of their alarms are due. Programs do not call it; they give
+// it to NamespaceOptions and use [Storage]. Several namespaces may share a Store.
 //
-// All methods are called from many goroutines. A call whose context has already ended does nothing and returns the context's error. storetest.Run checks that
-// an engine does what is documented here.
+// All methods are called from many goroutines. A call whose context has already ended does nothing and returns the context's error.
+// storetest.Run checks that an engine does what is documented here.
 //
-// Keys are not empty, and are ordered by their bytes. edgews reserves those that begin with a zero byte; an engine treats them like any other.
+// Keys are not empty, and are ordered by their bytes. edgews reserves those that begin with a zero byte; an engine treats them like any
+// other.
 type Store interface {
-	// Open returns the storage of one object, which need not exist. It returns ErrFenced when the object has been opened with a newer epoch before.
+	// Open returns the storage of one object, which need not exist. It returns ErrFenced when the object has been opened with a newer epoch
+	// before.
 	Open(ctx context.Context, o ObjectKey, f Fence) (ObjectStore, error)
 
-	// DueAlarms returns the alarms of a namespace that are set to until or earlier, the earliest first, at most limit of them. They stay set until a commit
-	// changes them.
+	// DueAlarms returns the alarms of a namespace that are set to until or earlier, the earliest first, at most limit of them. They stay
+	// set until a commit changes them.
 	DueAlarms(ctx context.Context, namespace string, until time.Time, limit int) ([]DueAlarm, error)
 
-	// Close releases what the engine holds. It is called after the Shutdown of all namespaces that use the Store. What was committed is there for the next
-	// process. Methods that are called afterwards return an error.
+	// Close releases what the engine holds. It is called after the Shutdown of all namespaces that use the Store. What was committed is
+	// there for the next process. Methods that are called afterwards return an error.
 	Close() error
 }
 
@@ -32,14 +34,14 @@ type ObjectStore interface {
 	// Get returns the value of key, which the caller may keep and change, or ErrKeyNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// List returns the entries whose keys begin with prefix, in key order, as they were when the loop over them began. An error is the last thing that it
-	// yields. The caller may keep and change what it gets, may commit while the loop runs, and may take as long as it likes.
+	// List returns the entries whose keys begin with prefix, in key order, as they were when the loop over them began. An error is the last
+	// thing that it yields. The caller may keep and change what it gets, may commit while the loop runs, and may take as long as it likes.
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 
-	// Commit makes all changes of b, or none. Nil means that b survives a crash at any later moment. Commit keeps nothing of b. ErrFenced means that the object
-	// has been opened with a newer epoch: b has not been committed, and nothing ever will be through this ObjectStore. Any other error means that nothing has
-	// changed. An engine that does not know whether b has been committed must find out before it returns; if it cannot, because its disk fails, it must refuse
-	// all calls until it is opened again.
+	// Commit makes all changes of b, or none. Nil means that b survives a crash at any later moment. Commit keeps nothing of b. ErrFenced
+	// means that the object has been opened with a newer epoch: b has not been committed, and nothing ever will be through this
+	// ObjectStore. Any other error means that nothing has changed. An engine that does not know whether b has been committed must find out
+	// before it returns; if it cannot, because its disk fails, it must refuse all calls until it is opened again.
 	Commit(ctx context.Context, b Batch) error
 
 	// Release is called once, when the object is not used for the time being, and after all other calls.
@@ -52,8 +54,8 @@ type ObjectKey struct {
 	ID        ID
 }
 
-// Fence tells an engine which owner of an object opens it. On a single machine the epoch is always 1; where an object may move between machines, each owner
-// has a larger one than the owner before. The zero Fence means epoch 1.
+// Fence tells an engine which owner of an object opens it. On a single machine the epoch is always 1; where an object may move between
+// machines, each owner has a larger one than the owner before. The zero Fence means epoch 1.
 type Fence struct{ Epoch uint64 }
 
 // Entry is a key and its value.
@@ -70,8 +72,8 @@ type Batch struct {
 	Alarm     *AlarmChange // nil: unchanged
 }
 
-// AlarmChange sets the time of an object's alarm, or removes the alarm if Time is zero. DueAlarms reports it. A precision of a millisecond is enough, provided
-// that no alarm is reported before its time.
+// AlarmChange sets the time of an object's alarm, or removes the alarm if Time is zero. DueAlarms reports it. A precision of a millisecond
+// is enough, provided that no alarm is reported before its time.
 type AlarmChange struct{ Time time.Time }
 
 // DueAlarm is an alarm that DueAlarms returns.

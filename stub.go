@@ -8,7 +8,8 @@ import (
 	"net/http"
 )
 
-// Stub reaches one object from outside. It costs nothing, and may be kept or made anew for each use. Its methods may be called from any goroutine.
+// Stub reaches one object from outside. It costs nothing, and may be kept or made anew for each use. Its methods may be called from any
+// goroutine.
 type Stub struct {
 	n   *Namespace
 	id  ID
@@ -21,16 +22,18 @@ func (s *Stub) ID() ID { return s.id }
 // ErrReentrant: an event of an object would wait for another event of the same object, which cannot begin before it ends.
 var ErrReentrant = errors.New("edgews: an event of an object cannot wait for another event of the same object")
 
-// ServeHTTP has the object answer r, as an event of its own: the request waits until the object is free, and constructs the object if it is not in memory. Two
-// requests that arrive at the same time construct it once. If the client disconnects before the event has begun, the object does not get the request.
+// ServeHTTP has the object answer r, as an event of its own: the request waits until the object is free, and constructs the object if it is
+// not in memory. Two requests that arrive at the same time construct it once. If the client disconnects before the event has begun, the
+// object does not get the request.
 //
-// The context of the request that the handler gets is derived from r's. It also tells Upgrade, Respond and Dial to which object a socket belongs: a socket that
-// the handler accepts with Accept, or by receiving from it, keeps the object awake until the socket ends. One that it gives to State.AcceptWebSocket does not.
+// The context of the request that the handler gets is derived from r's. It also tells Upgrade, Respond and Dial to which object a socket
+// belongs: a socket that the handler accepts with Accept, or by receiving from it, keeps the object awake until the socket ends. One that
+// it gives to State.AcceptWebSocket does not.
 //
-// The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which says so: check IDs
-// that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as Shutdown has begun, and if
-// NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up (Meter.SetQuota). A panic with http.ErrAbortHandler, or
-// after the answer has begun, cuts the connection, as in net/http.
+// The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which
+// says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
+// Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
+// (Meter.SetQuota). A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.shutdown.refuses(r) {
 		closeAfterUpgradeRequest(w, r)

@@ -41,7 +41,7 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	w.s.counter.countSentLocked(m)
 	if w.s.is(owned) && !m.ungated {
-		w.s.holdOutputLocked()
+		w.s.holdOutputDuringCommitLocked()
 	}
 	h := w.header(frame.Continuation)
 	h.Fin = m.last

@@ -9,8 +9,8 @@ import (
 // Keyed is an element. Key never changes, and two different elements of a set have different keys.
 type Keyed interface{ Key() uint64 }
 
-// Set holds its elements in ascending order of their keys. The nil Set is empty. With and Without may change the Set's own memory, as append
-// does: the result takes the place of the Set. It is not safe for concurrent use.
+// Set holds its elements in ascending order of their keys. The nil Set is empty. With and Without may change the Set's own memory, as
+// append does: the result takes the place of the Set. It is not safe for concurrent use.
 type Set[T Keyed] []T
 
 // find returns where an element of that key is, or would be.

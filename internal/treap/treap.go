@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Tree maps keys to values, in the order of the keys' bytes. It never changes: Put and Remove return another tree, which shares with the old one all
-// that is the same. A Tree is therefore a snapshot, and may be read by many goroutines. The nil *Tree is empty.
+// Tree maps keys to values, in the order of the keys' bytes. It never changes: Put and Remove return another tree, which shares with the
+// old one all that is the same. A Tree is therefore a snapshot, and may be read by many goroutines. The nil *Tree is empty.
 //
 // It is a treap: a search tree by key and a heap by weight. The weight of a key is its hash, with a seed that is chosen at random for each
 // process. So the depth is logarithmic for any keys in any order, also for keys that an adversary has chosen.
