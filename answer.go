@@ -30,10 +30,13 @@ func (a *attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	a.trace = &connTrace{key: a.key}
 	resp, err := base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), a.trace.hooks())))
-	if err != nil {
+	if err != nil || resp == nil { // http.Client says that nil is none
 		return resp, err
 	}
 	resp.Request = r
+	if resp.Body == nil { // a RoundTripper of the program's own may leave it out
+		resp.Body = http.NoBody
+	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		keepRefusal(r.Context(), resp)
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -157,4 +159,54 @@ func TestHandshakeThatIsNeverReadWithoutDeadlines(t *testing.T) {
 			bufio.NewReader(conn).ReadByte()
 		})
 	}
+}
+
+// WriteTimeout holds for a half-open socket too: one whose peer has said Close, and then takes nothing of what is still sent.
+func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
+	opts := edgews.Options{WriteTimeout: 200 * time.Millisecond, CloseTimeout: 200 * time.Millisecond, KeepAlive: -1, Logger: quiet}
+	isClosed := func(t *testing.T, s *edgews.Socket) {
+		assert.ErrorIs(t, s.Flush(within(t)), edgews.ErrClosed)
+		assert.Equal(t, edgews.Closed, s.ReadyState())
+		assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+		assert.ErrorIs(t, s.Close(1000, ""), edgews.ErrClosed)
+	}
+	end := closed(1000, "bye", true)
+	for _, where := range append(tunnels(t), overPipe, slowTCP, slowTLS, slowWrapped) {
+		where.run(t, func(t *testing.T, where place) {
+			s, p := where.serverAndPeer(t, opts)
+			events := record(t, s)
+			require.NoError(t, s.AcceptHalfOpen())
+			p.sends(closing(1000, "bye"))
+			events.wantsEnd(end)
+			require.NoError(t, s.SendBytes(make([]byte, bulk)))
+			isClosed(t, s)
+			p.conn.SetReadDeadline(time.Now().Add(patience))
+			_, err := io.Copy(io.Discard, p.r)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is still there")
+		})
+		t.Run(where.name+", in the listener", func(t *testing.T) {
+			where.run(t, func(t *testing.T, where place) {
+				s, p := where.serverAndPeer(t, opts)
+				s.OnClose(func(edgews.CloseEvent) {
+					assert.NoError(t, s.SendBytes(make([]byte, bulk)))
+					isClosed(t, s)
+				})
+				require.NoError(t, s.AcceptHalfOpen())
+				p.sends(closing(1000, "bye"))
+				waitDone(t, s)
+			})
+		})
+	}
+	t.Run("dialed", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s, p := clientAndPeer(t, opts)
+			events := record(t, s)
+			require.NoError(t, s.AcceptHalfOpen())
+			p.sends(closing(1000, "bye"))
+			events.wantsEnd(end)
+			require.NoError(t, s.SendBytes(make([]byte, bulk)))
+			isClosed(t, s)
+			p.expectsEOF()
+		})
+	})
 }

@@ -115,7 +115,7 @@ type Options struct {
 	CloseTimeout time.Duration
 
 	// WriteTimeout drops the connection when a write makes no progress for this long; default 10 s;
-	// negative: never.
+	// negative: never. On a connection whose deadlines do not work that may be a second later, and progress is seen for every 16 KiB.
 	WriteTimeout time.Duration
 
 	// Compression configures permessage-deflate; nil means the zero Compression.

@@ -53,6 +53,9 @@ func (r *messageReader) pieceLocked() {
 }
 
 func (r *messageReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
 	for len(r.rest) == 0 {
 		if r.last {
 			return 0, io.EOF
@@ -61,18 +64,23 @@ func (r *messageReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if r.stale() { // what is left has been given back
+	return r.copyRest(p[:min(len(p), maxCopied)])
+}
+
+// maxCopied is how many bytes are copied under the mutex at most.
+const maxCopied = 64 << 10
+
+// copyRest copies what is left of the piece. It does so under mu, so that another receive, also one of another goroutine, cannot give
+// the bytes back meanwhile.
+func (r *messageReader) copyRest(p []byte) (int, error) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.s.in.callSeq != r.callSeq {
 		return 0, errStaleReader
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
-}
-
-func (r *messageReader) stale() bool {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	return r.s.in.callSeq != r.callSeq
 }
 
 func (r *messageReader) next() error {

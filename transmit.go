@@ -315,6 +315,7 @@ func (w *wire) drainIsLateLocked() bool {
 		err := lateError(w.s.opts.WriteTimeout)
 		o.fail(err)
 		w.s.loseLocked(err)
+		w.s.status |= lost // also if it has ended already, half open
 		return true
 	}
 	w.setTimerLocked(left)
@@ -365,9 +366,13 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 func (w *wire) failWriteAndUnlock(err error) {
 	w.out.writing, w.out.draining = false, false
 	w.out.fail(err)
-	if errors.Is(err, ErrWriteTimeout) {
+	switch late := errors.Is(err, ErrWriteTimeout); {
+	case late && w.s.result == nil:
 		w.s.loseLocked(err)
-	} else {
+	case late: // it has ended already: tick cuts the connection, which may be half open
+		w.s.status |= lost
+		w.setTimerLocked(0)
+	default:
 		w.s.status |= lost
 		w.setPeerDeadlineLocked(readAfterWriteError)
 	}
