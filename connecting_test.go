@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/edgews/edgews"
@@ -131,11 +132,18 @@ func TestAfterAFailedOpening(t *testing.T) {
 	}
 }
 
-// onDefaultClient runs f over every kind of connection that NewWebSocket may get from http.DefaultClient.
-func onDefaultClient(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, url string)) {
+// onDefaultClient runs f over every kind of connection that NewWebSocket may get from http.DefaultClient. The server answers when f has
+// called listening: an event waits no more than 10 ms for a listener, and f may take longer than that on a busy machine.
+func onDefaultClient(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, url string, listening func())) {
 	for _, where := range slowPlaces {
 		t.Run(where.name, func(t *testing.T) {
-			_, url, client := where.serve(t, handler)
+			hasListeners := make(chan struct{})
+			listening := sync.OnceFunc(func() { close(hasListeners) })
+			defer listening()
+			_, url, client := where.serve(t, func(w http.ResponseWriter, r *http.Request) {
+				<-hasListeners
+				handler(w, r)
+			})
 			if where.name == slowWrapped.name {
 				transport := client.Transport.(*http.Transport)
 				dial := transport.DialContext
@@ -147,7 +155,7 @@ func onDefaultClient(t *testing.T, handler http.HandlerFunc, f func(t *testing.T
 			before := http.DefaultClient
 			http.DefaultClient = client
 			t.Cleanup(func() { http.DefaultClient = before })
-			f(t, "ws"+strings.TrimPrefix(url, "http"))
+			f(t, "ws"+strings.TrimPrefix(url, "http"), listening)
 		})
 	}
 }
@@ -175,7 +183,7 @@ func TestSendingInTheOpenListener(t *testing.T) {
 				got <- messageOf(m)
 			}
 		}()
-	}, func(t *testing.T, url string) {
+	}, func(t *testing.T, url string, listening func()) {
 		s, err := edgews.NewWebSocket(url)
 		require.NoError(t, err)
 		events := record(t, s)
@@ -191,6 +199,7 @@ func TestSendingInTheOpenListener(t *testing.T) {
 			assert.Equal(t, message("end"), <-got)
 			events.events <- "opened"
 		})
+		listening()
 		events.wants("open", "opened", message("early"), message("hello"))
 		for range n {
 			events.wants(bytesMessage(string(large[:5])))
@@ -210,7 +219,7 @@ func TestEndInTheOpenListener(t *testing.T) {
 			ended <- struct{}{}
 		})
 		assert.NoError(t, s.Accept())
-	}, func(t *testing.T, url string) {
+	}, func(t *testing.T, url string, listening func()) {
 		s, err := edgews.NewWebSocket(url)
 		require.NoError(t, err)
 		events := record(t, s)
@@ -219,6 +228,7 @@ func TestEndInTheOpenListener(t *testing.T) {
 			<-ended
 			events.events <- "opened"
 		})
+		listening()
 		events.wantsEnd("open", "opened", closed(4000, "enough", true))
 	})
 }

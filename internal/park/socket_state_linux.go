@@ -80,11 +80,13 @@ func unackedBytes(fd int32) int {
 	return int(n)
 }
 
-// sinceLastAck returns how long ago the last acknowledgement arrived (tcp_info.tcpi_last_ack_recv, in milliseconds).
+// sinceLastAck returns how long ago the last acknowledgement arrived (tcp_info.tcpi_last_ack_recv, in milliseconds). ok is false for
+// connections other than TCP, and under an emulator that returns only the beginning of tcp_info, as qemu-user does.
 func sinceLastAck(fd int32) (d time.Duration, ok bool) {
 	var info syscall.TCPInfo
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := syscall.RawSyscall6(sysGetsockopt, uintptr(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return time.Duration(info.Last_ack_recv) * time.Millisecond, errno == 0
+	known := errno == 0 && uintptr(size) >= unsafe.Offsetof(info.Last_ack_recv)+unsafe.Sizeof(info.Last_ack_recv)
+	return time.Duration(info.Last_ack_recv) * time.Millisecond, known
 }
