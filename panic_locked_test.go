@@ -1,6 +1,7 @@
 package edgews_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"testing"
@@ -20,10 +21,10 @@ func TestPanicUnderTheMutexEndsTheProcess(t *testing.T) {
 			record(t, s)
 			s.OnMessage(func(edgews.MessageEvent) { edgews.PanicUnderMutex(s) })
 		},
-	}
-	listeners["close listener"] = func(s *edgews.Socket) {
-		s.OnMessage(func(edgews.MessageEvent) { s.Close(1000, "") })
-		s.OnClose(func(edgews.CloseEvent) { edgews.PanicUnderMutex(s) })
+		"close listener": func(s *edgews.Socket) {
+			s.OnMessage(func(edgews.MessageEvent) { s.Close(1000, "") })
+			s.OnClose(func(edgews.CloseEvent) { edgews.PanicUnderMutex(s) })
+		},
 	}
 	if name := os.Getenv(how); name != "" {
 		client, server := overTCP.connect(t, edgews.Options{})
@@ -36,10 +37,13 @@ func TestPanicUnderTheMutexEndsTheProcess(t *testing.T) {
 		require.NoError(t, client.Send("go"))
 		select {} // until the panic
 	}
+	self := t.Name()
 	for _, name := range []string{"the only listener", "one of two listeners", "close listener", "pair"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			command := exec.CommandContext(within(t), os.Args[0], "-test.run=^"+t.Name()[:len("TestPanicUnderTheMutexEndsTheProcess")]+"$")
+			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			defer cancel()
+			command := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+self+"$")
 			command.Env = append(os.Environ(), how+"="+name)
 			said, err := command.CombinedOutput()
 			require.Error(t, err)
