@@ -277,7 +277,8 @@ func TestShutdownIsTheEnd(t *testing.T) {
 		held, other := edgews.NewPair()
 		late, theirs := edgews.NewPair()
 		n := newRooms(t, nil, func(r *room) {
-			r.close = func(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+			r.close = func(ctx context.Context, _ *edgews.Socket, _ edgews.CloseEvent) error {
+				<-ctx.Done() // Shutdown has cut
 				r.st.Hold(late)
 				return late.Accept()
 			}
