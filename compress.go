@@ -3,6 +3,7 @@ package edgews
 import (
 	"sync"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/deflate"
 )
 
@@ -104,7 +105,7 @@ func (w *wire) sendCompressed(m outgoing) error {
 		return w.sendPart(m)
 	}
 	body, scratch := w.compress(&m)
-	defer scratch.free()
+	defer scratch.Free()
 
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
@@ -122,26 +123,26 @@ func (w *wire) sendCompressed(m outgoing) error {
 }
 
 // compress returns the compressed payload of m, and the buffer that holds it, if it is not the prepared one.
-func (w *wire) compress(m *outgoing) ([]byte, *buffer) {
+func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 	if m.prepared != nil {
 		return m.prepared.deflated(w.deflater.kind), nil
 	}
-	scratch := newBuffer(len(m.data)/2 + 64)
-	scratch.b = w.deflater.z.AppendIn(scratch, scratch.b, m.data)
-	return scratch.b, scratch
+	scratch := buf.Get(len(m.data)/2 + 64)
+	scratch.B = w.deflater.z.AppendIn(scratch, scratch.B, m.data)
+	return scratch.B, scratch
 }
 
 // sendPart sends a piece of a NextWriter's message.
 func (w *wire) sendPart(m outgoing) error {
-	scratch := newBuffer(len(m.data)/2 + 64)
-	defer scratch.free()
-	scratch.b = w.deflater.z.AppendPart(scratch, scratch.b, m.data, m.last)
+	scratch := buf.Get(len(m.data)/2 + 64)
+	defer scratch.Free()
+	scratch.B = w.deflater.z.AppendPart(scratch, scratch.B, m.data, m.last)
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	if err := w.s.writableLocked(); err != nil {
 		return err
 	}
-	w.queueLocked(&m, scratch.b, true)
+	w.queueLocked(&m, scratch.B, true)
 	return nil
 }
 

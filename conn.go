@@ -32,8 +32,8 @@ func (m *member) deliverMessage() {
 	if s.in.whole() || s.is(finishing) || s.in.asks != wantNothing { // again, behind the others
 		m.arrivedLocked(s)
 	}
-	reply := s.autoResponseLocked(it.kind, it.buf.b) // it came before AcceptWebSocket or SetAutoResponse
-	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.b)), s.link
+	reply := s.autoResponseLocked(it.kind, it.buf.B) // it came before AcceptWebSocket or SetAutoResponse
+	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.B)), s.link
 	s.in.lent = it.buf // it is being worked on
 	s.mu.Unlock()
 	defer s.workedOff(it.buf)
@@ -45,7 +45,7 @@ func (m *member) deliverMessage() {
 	case m.o.ns.ctx.Err() == nil && m.o.wants(takesMessages): // or Shutdown has cut
 		m.notice("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
-				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})
+				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.B})
 			}
 			return nil
 		})
@@ -141,7 +141,7 @@ func (m *member) cutOff(err error, reason string) {
 	s.status &^= owned
 	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
-		it.buf.free()
+		it.buf.Free()
 	}
 	last := s.is(finishing)
 	if !utf8.ValidString(reason) {

@@ -3,6 +3,8 @@ package edgews
 import (
 	"fmt"
 	"time"
+
+	"github.com/edgews/edgews/internal/buf"
 )
 
 // busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
@@ -13,9 +15,9 @@ func (w *wire) busyLocked() {
 	}
 }
 
-// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
+// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. b is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) complete(kind Kind, data []byte, b *buf.Buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
@@ -24,19 +26,19 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	w.busyLocked()
 	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		return false
 	}
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		s.respond(reply)
 		return true
 	}
 	t, ok := s.arrivedOnTabLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		w.transmit()
 		return false
 	}
@@ -44,21 +46,21 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	if !onMessage.empty() {
 		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, kind, data, buf)
+		return w.dispatch(onMessage, t, kind, data, b)
 	}
 	defer s.mu.Unlock()
-	if buf == nil {
-		buf = copyOf(data)
+	if b == nil {
+		b = buf.Copy(data)
 	}
-	return w.keepLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: buf})
+	return w.keepLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, b *buf.Buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
 	t.leave()
-	buf.free()
+	b.Free()
 	if err != nil {
 		w.s.panicked(err)
 	}
@@ -73,7 +75,7 @@ func (w *wire) offer(it item) bool {
 		t := s.tab
 		t.enter()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, t, it.kind, it.buf.B, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.keepLocked(it)
@@ -111,7 +113,7 @@ func (w *wire) keepLocked(it item) bool {
 	}
 	in := s.inboxLocked()
 	if in.bytes+weight(it) > inboxLimit {
-		it.buf.free()
+		it.buf.Free()
 		return true
 	}
 	in.push(it)
@@ -150,10 +152,10 @@ func (w *wire) stream() bool {
 	case whole:
 		return true
 	}
-	if !w.limiter.allow(0, len(w.message.b)) {
+	if !w.limiter.allow(0, len(w.message.B)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	if !s.tab.inLocked(0, len(w.message.b)) {
+	if !s.tab.inLocked(0, len(w.message.B)) {
 		go w.transmit() // the Close, when mu is free
 		return false
 	}

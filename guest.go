@@ -141,12 +141,12 @@ func (g *guest) deliverMessageAndUnlock() {
 	}
 	it := s.takeLocked()
 	g.arrivedLocked(s) // again, behind the others
-	defer it.buf.free()
+	defer it.buf.Free()
 	if g.o.ns.ctx.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
 		return
 	}
-	g.runAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
+	g.runAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}}) })
 }
 
 // waitsForListenerLocked says whether the program that has just accepted the socket may still be adding listeners: then an event
@@ -180,7 +180,7 @@ func (s *Socket) keepUnheardLocked() {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
-			it.buf.free()
+			it.buf.Free()
 		}
 	}
 	s.link.stirLocked()
@@ -229,7 +229,7 @@ func (g *guest) failAndUnlock(reason string, err error) {
 	s := g.s
 	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
-		it.buf.free()
+		it.buf.Free()
 	}
 	reason = clip(reason)
 	switch {

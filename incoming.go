@@ -3,21 +3,22 @@ package edgews
 import (
 	"sync"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/frame"
 )
 
 // incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
 type incoming struct {
 	decoder  frame.Decoder
-	kind     Kind    // of the message
-	deflated bool    // … and whether it is compressed
-	streamed bool    // … and whether pieces of it are in the inbox already
-	message  *buffer // … and what is there of it
-	unwanted *item   // a message that waits for a listener
-	packed   bool    // … which is complete, compressed, and has to wait
-	tried    int64   // … and which has been found to inflate to more than so many bytes
-	claim    *claim  // what it has to wait for; nil: the application
-	rest     *buffer // bytes that were read and wait behind what halted us
+	kind     Kind        // of the message
+	deflated bool        // … and whether it is compressed
+	streamed bool        // … and whether pieces of it are in the inbox already
+	message  *buf.Buffer // … and what is there of it
+	unwanted *item       // a message that waits for a listener
+	packed   bool        // … which is complete, compressed, and has to wait
+	tried    int64       // … and which has been found to inflate to more than so many bytes
+	claim    *claim      // what it has to wait for; nil: the application
+	rest     *buf.Buffer // bytes that were read and wait behind what halted us
 	pending  *pendingEnd
 }
 
@@ -50,7 +51,7 @@ func (w *wire) settle() {
 // early keeps what came behind the handshake.
 func (w *wire) early(p []byte, limit int64) {
 	w.receiveUpTo(limit)
-	w.rest, w.halted = copyOf(p), true
+	w.rest, w.halted = buf.Copy(p), true
 }
 
 // haltLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
@@ -95,7 +96,7 @@ func (w *wire) retry() bool {
 		if !w.unpack() {
 			return false
 		}
-	case w.message != nil && len(w.message.b) > inboxLimit:
+	case w.message != nil && len(w.message.B) > inboxLimit:
 		if !w.stream() {
 			return false
 		}
@@ -109,6 +110,6 @@ func (w *wire) retry() bool {
 		return true
 	}
 	w.rest = nil
-	defer rest.free()
-	return w.feed(rest.b, nil)
+	defer rest.Free()
+	return w.feed(rest.B, nil)
 }

@@ -61,7 +61,7 @@ func TestLayers(t *testing.T) {
 		allowed   func(path string) bool
 	}{
 		{"root: std and the internal packages", ".", func(path string) bool {
-			return standard(path) || slices.Contains([]string{internal("frame"), internal("deflate"), internal("park")}, path)
+			return standard(path) || strings.HasPrefix(path, internal(""))
 		}},
 		{"frame: bytes only", "internal/frame", func(path string) bool {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/gobwas/"))
@@ -70,6 +70,7 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate")
 		}},
 		{"park: connections only", "internal/park", standard},
+		{"buf: byte slices only", "internal/buf", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},

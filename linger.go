@@ -29,11 +29,11 @@ func (w *wire) dropInput() {
 	}
 	w.dropClaim()
 	if !w.direct { // or a Read may still be waiting to fill it
-		w.message.free()
+		w.message.Free()
 	}
-	w.rest.free()
+	w.rest.Free()
 	if w.unwanted != nil {
-		w.unwanted.buf.free()
+		w.unwanted.buf.Free()
 	}
 	w.incoming = nil // not to be used again: the decoder may be anywhere
 }

@@ -15,7 +15,7 @@ func bytesWaiting(o *outbox) (n int) {
 		n += len(o.frames.items[i].rest())
 	}
 	if o.control != nil {
-		n += len(o.control.b)
+		n += len(o.control.B)
 	}
 	return n
 }

@@ -1,6 +1,10 @@
 package edgews
 
-import "time"
+import (
+	"time"
+
+	"github.com/edgews/edgews/internal/buf"
+)
 
 // pendingEnd is how the peer ends the socket: with its Close, or by doing something wrong.
 //
@@ -101,11 +105,11 @@ func (s *Socket) unansweredLocked() bool {
 	return s.arrivedLocked(s.in.want)
 }
 
-// workedOff ends an object's work on a message. buf holds the message.
-func (s *Socket) workedOff(buf *buffer) {
+// workedOff ends an object's work on a message, which b holds.
+func (s *Socket) workedOff(b *buf.Buffer) {
 	s.mu.Lock()
 	s.in.lent = nil
 	s.link.stirLocked()
 	s.mu.Unlock()
-	buf.free()
+	b.Free()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
 	"github.com/edgews/edgews/internal/park"
@@ -142,13 +143,13 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 		return nil, true
 	}
 	w.direct = true
-	held := len(w.message.b)
+	held := len(w.message.B)
 	more := max(32<<10, min(3*held, 384<<10), held)
 	if held <= inboxLimit { // nobody may want more of it
 		more = min(more, 2*inboxLimit-held)
 	}
-	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(more))))
-	into = w.message.b[held:cap(w.message.b)]
+	w.message = w.message.Reserve(int(min(w.decoder.Remaining(), int64(more))))
+	into = w.message.B[held:cap(w.message.B)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
 }
 
@@ -290,7 +291,7 @@ func (w *wire) feedDirect(p []byte) bool {
 	if !ok {
 		return true
 	}
-	w.message.b = w.message.b[:len(w.message.b)+len(piece.Payload)]
+	w.message.B = w.message.B[:len(w.message.B)+len(piece.Payload)]
 	return w.received(piece.Last)
 }
 
@@ -351,7 +352,7 @@ func (w *wire) feed(p []byte, spare *any) bool {
 	}
 	if w.halted && i < len(p) && (w.incoming == nil || w.pending == nil) {
 		w.receiveUpTo(w.limit())
-		w.rest = copyOf(p[i:])
+		w.rest = buf.Copy(p[i:])
 	}
 	if held {
 		w.conn.Cork(false)
@@ -498,10 +499,10 @@ func (w *wire) data(p frame.Piece) bool {
 		}
 	}
 	if w.message == nil {
-		w.message = newBuffer(len(p.Payload))
+		w.message = buf.Get(len(p.Payload))
 	}
-	w.message = w.message.reserve(len(p.Payload))
-	w.message.b = append(w.message.b, p.Payload...)
+	w.message = w.message.Reserve(len(p.Payload))
+	w.message.B = append(w.message.B, p.Payload...)
 	return w.received(p.Last)
 }
 
@@ -511,14 +512,14 @@ func kindOf(op frame.Opcode) Kind { return Kind(op) }
 // received goes on after another piece has been added to w.message.
 func (w *wire) received(last bool) bool {
 	if !last {
-		return len(w.message.b) <= inboxLimit || w.stream()
+		return len(w.message.B) <= inboxLimit || w.stream()
 	}
 	if w.deflated {
 		return w.unpack()
 	}
 	whole := w.message
 	w.message = nil
-	return w.complete(w.kind, whole.b, whole)
+	return w.complete(w.kind, whole.B, whole)
 }
 
 // header returns the header of a frame of ours, complete except for its length.

@@ -3,28 +3,20 @@
 package edgews
 
 import (
-	"bytes"
 	"math"
+
+	"github.com/edgews/edgews/internal/buf"
 )
 
-// In builds with the race detector, which are those of tests, what is given back to a pool is overwritten. Who goes on using it sends
-// or delivers bytes that a test recognises, or is seen by the race detector.
-
-// poisoned is what a buffer is full of while nobody owns it.
-var poisoned = bytes.Repeat([]byte{0xdb}, 4<<10)
-
-func poison(b []byte) {
-	for b = b[:cap(b)]; len(b) > 0; {
-		b = b[copy(b, poisoned):]
-	}
-}
+// With the race detector, an outbox that is in no wire is marked, and the bytes it keeps are overwritten. Code that goes on using it
+// sends bytes that tests recognise, or makes taken panic.
 
 // unowned is outbox.waiting while no wire has the outbox.
 const unowned = math.MinInt
 
 func newOutbox() *outbox { return &outbox{waiting: unowned} }
 
-// taken checks that nobody has used o since it was dropped.
+// taken panics if o was used after dropped, or is in a wire already.
 func (o *outbox) taken() {
 	if o.waiting != unowned {
 		panic("edgews: an outbox has two owners")
@@ -35,10 +27,11 @@ func (o *outbox) taken() {
 	}
 }
 
+// dropped marks o and overwrites the buffers that it keeps for its next owner.
 func (o *outbox) dropped() {
-	for _, kept := range []*buffer{o.front.buf, o.last.buf} {
+	for _, kept := range []*buf.Buffer{o.front.buf, o.last.buf} {
 		if kept != nil {
-			poison(kept.b)
+			buf.Poison(kept.B)
 		}
 	}
 	o.waiting = unowned

@@ -2,9 +2,7 @@
 
 package edgews
 
-// See poison_race.go.
-
-func poison([]byte) {}
+// See outbox_race.go.
 
 func newOutbox() *outbox { return new(outbox) }
 
