@@ -19,7 +19,7 @@ func (w *wire) busyLocked() {
 // that holds data, or nil when data lies in the read buffer.
 func (w *wire) complete(kind Kind, data []byte, b *buf.Buffer) bool {
 	s := w.s
-	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
+	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
@@ -152,7 +152,7 @@ func (w *wire) stream() bool {
 	case whole:
 		return true
 	}
-	if !w.limiter.allow(0, len(w.message.B)) {
+	if !w.limiter.Allow(0, len(w.message.B)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
 	if !s.tab.inLocked(0, len(w.message.B)) {

@@ -71,6 +71,7 @@ func TestLayers(t *testing.T) {
 		}},
 		{"park: connections only", "internal/park", standard},
 		{"buf: byte slices only", "internal/buf", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"ratelimit: no connections", "internal/ratelimit", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},

@@ -151,7 +151,7 @@ func (w *wire) skipPacked() bool {
 	switch {
 	case err != nil:
 		return w.breach(w.inflateError(err))
-	case !w.limiter.allow(1, n):
+	case !w.limiter.Allow(1, n):
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	w.s.mu.Lock()

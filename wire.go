@@ -13,6 +13,7 @@ import (
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
 	"github.com/edgews/edgews/internal/park"
+	"github.com/edgews/edgews/internal/ratelimit"
 )
 
 // wireConfig is what a handshake has led to.
@@ -68,7 +69,7 @@ type wire struct {
 type filters struct {
 	deflater *deflater // nil: no compression
 	inflater *deflate.Decompressor
-	limiter  *limiter
+	limiter  *ratelimit.Limiter
 }
 
 // noFilters is shared by all sockets that have none.
@@ -101,7 +102,7 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 }
 
 func newFilters(c wireConfig) *filters {
-	limiter := newLimiter(c.opts.RateLimit)
+	limiter := ratelimit.New(c.opts.RateLimit.Messages, c.opts.RateLimit.Bytes)
 	if limiter == nil && c.deflate == nil {
 		return &noFilters
 	}
