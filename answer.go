@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // attempts makes the requests of one handshake: the first and those that redirects lead to, one after the other.
@@ -71,7 +73,7 @@ func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
 }
 
 func (t *connTrace) wroteHeaderField(name string, values []string) {
-	if name != headerKey || len(values) != 1 || values[0] != t.key {
+	if name != handshake.KeyHeader || len(values) != 1 || values[0] != t.key {
 		return
 	}
 	t.mu.Lock()

@@ -154,3 +154,16 @@ func (w *wire) admit(m *outgoing) error {
 
 // limit is the largest message. A socket's options do not change any more once it has a connection.
 func (w *wire) limit() int64 { return w.s.opts.MaxMessageSize }
+
+// want returns the options in the terms of the negotiation, or nil if there is to be no compression.
+func (c *Compression) want() *deflate.Want {
+	if c.Disable {
+		return nil
+	}
+	return &deflate.Want{
+		NoContextTakeover:     c.NoContextTakeover,
+		PeerNoContextTakeover: c.PeerNoContextTakeover,
+		WindowBits:            c.WindowBits,
+		PeerWindowBits:        c.PeerWindowBits,
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // DialOptions configures Dial. A nil pointer means the zero value, which is recommended and safe.
@@ -158,8 +159,8 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkProtocols(opts.Protocols); err != nil {
-		return nil, err
+	if err := handshake.CheckProtocols(opts.Protocols); err != nil {
+		return nil, &HandshakeError{Detail: err.Error()}
 	}
 	header, err := requestHeader(opts.Header)
 	if err != nil {
@@ -169,7 +170,7 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 		return nil, &HandshakeError{Detail: err.Error()}
 	}
 	o := &offer{
-		url: url, ws: isWebSocketURL(url), target: u, key: newKey(),
+		url: url, ws: isWebSocketURL(url), target: u, key: handshake.NewKey(),
 		opts: opts.resolve(), meter: opts.Meter, protocols: slices.Clone(opts.Protocols),
 		header: header, host: header.Get("Host"),
 	}
@@ -193,7 +194,7 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 		refuseAnswer(resp)
 		return wireConfig{}, resp, answerError(resp, err)
 	}
-	conn, buffered, err := adopt(resp, o.attempts.conn())
+	conn, buffered, err := handshake.Adopt(resp, o.attempts.conn())
 	if err != nil {
 		return wireConfig{}, resp, answerError(resp, err)
 	}
@@ -203,7 +204,7 @@ func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
 	}
 	c := wireConfig{conn: conn, buffered: buffered, client: true, opts: o.opts, meter: o.meter, url: o.url, protocol: protocol}
 	if params != nil {
-		c.deflate, c.extensions = params, strings.Join(headerValues(resp.Header, headerExtensions), ", ")
+		c.deflate, c.extensions = params, strings.Join(handshake.Values(resp.Header, handshake.ExtensionsHeader), ", ")
 	}
 	return c, resp, nil
 }
@@ -297,21 +298,6 @@ func isWebSocketURL(raw string) bool {
 	return strings.EqualFold(scheme, "ws") || strings.EqualFold(scheme, "wss")
 }
 
-// checkProtocols is the check of the WebSocket constructor in Workers.
-func checkProtocols(protocols []string) error {
-	for i, p := range protocols {
-		switch {
-		case !isToken(p) && len(protocols) == 1:
-			return &HandshakeError{Detail: fmt.Sprintf("the protocol header token is invalid: %q", p)}
-		case !isToken(p):
-			return &HandshakeError{Detail: fmt.Sprintf("one of the protocol header tokens is invalid: %q", p)}
-		case slices.Contains(protocols[:i], p):
-			return &HandshakeError{Detail: fmt.Sprintf("the protocols header cannot have repeating values: %q", p)}
-		}
-	}
-	return nil
-}
-
 // requestHeader returns the caller's header with canonical names, or what is wrong with it. net/http writes names as they are:
 // two spellings of one header would be two headers on the wire.
 func requestHeader(given http.Header) (http.Header, error) {
@@ -333,11 +319,11 @@ func requestHeader(given http.Header) (http.Header, error) {
 func checkRequestHeader(name string, values []string) error {
 	switch http.CanonicalHeaderKey(name) {
 	case "Sec-Websocket-Protocol":
-		return errors.New("name subprotocols in Protocols, not in " + headerProtocol)
+		return errors.New("name subprotocols in Protocols, not in " + handshake.ProtocolHeader)
 	case "Sec-Websocket-Extensions":
-		return errors.New("configure compression in Compression, not in " + headerExtensions)
+		return errors.New("configure compression in Compression, not in " + handshake.ExtensionsHeader)
 	}
-	return checkHeaderField(name, values)
+	return handshake.CheckField(name, values)
 }
 
 // setClient sets the client to a copy of c that follows redirects to ws and wss, keeps no more of a refusal than Dial returns, and
@@ -379,12 +365,12 @@ func handshakeContext(ctx context.Context, timeout time.Duration) (handshake con
 func (o *offer) request(ctx context.Context) *http.Request {
 	h := o.handshakeHeader()
 	for name, values := range o.header {
-		if name != "Host" && !isHandshakeHeader(name) {
+		if name != "Host" && !handshake.Reserved(name) {
 			h[name] = values
 		}
 	}
 	if len(o.protocols) > 0 {
-		h[headerProtocol] = []string{strings.Join(o.protocols, ", ")}
+		h[handshake.ProtocolHeader] = []string{strings.Join(o.protocols, ", ")}
 	}
 	r := &http.Request{Method: http.MethodGet, URL: o.target, Host: o.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	return r.WithContext(ctx)
@@ -394,13 +380,13 @@ func (o *offer) request(ctx context.Context) *http.Request {
 // fresh connection if the one it has to the host is HTTP/2.
 func (o *offer) handshakeHeader() http.Header {
 	h := http.Header{
-		"Connection":  {"Upgrade"},
-		"Upgrade":     {"websocket"},
-		headerVersion: {wireVersion},
-		headerKey:     {o.key},
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		handshake.VersionHeader: {handshake.Version},
+		handshake.KeyHeader:     {o.key},
 	}
-	if c := o.opts.Compression; !c.Disable {
-		h[headerExtensions] = []string{deflate.Offer(c.want())}
+	if want := o.opts.Compression.want(); want != nil {
+		h[handshake.ExtensionsHeader] = []string{deflate.Offer(*want)}
 	}
 	return h
 }
@@ -430,57 +416,24 @@ func (o *offer) shown(raw string) string {
 	return u.Redacted()
 }
 
-// verify checks the answer as RFC 6455 §4.1 demands, and returns what the server chose.
+// verify checks the response as RFC 6455 §4.1 demands, and returns what the server chose. params is nil without compression.
 func (o *offer) verify(resp *http.Response) (protocol string, params *deflate.Params, err error) {
 	h := resp.Header
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return "", nil, fmt.Errorf("expected status 101, but received %s", said(resp))
 	}
-	if got := strings.Join(h.Values("Upgrade"), ", "); !strings.EqualFold(got, "websocket") {
-		return "", nil, fmt.Errorf(`expected "Upgrade: websocket", but received %.100q`, got)
-	}
-	if got := h.Values("Connection"); !lists(got, "upgrade") {
-		return "", nil, fmt.Errorf(`expected "Connection: Upgrade", but received %.100q`, strings.Join(got, ", "))
-	}
-	if got := headerValues(h, headerAccept); !slices.Equal(got, []string{acceptFor(o.key)}) {
-		return "", nil, fmt.Errorf("expected %s %q, but received %.100q", headerAccept, acceptFor(o.key), strings.Join(got, ", "))
-	}
-	if protocol, err = o.chosenProtocol(h); err != nil {
+	if err := handshake.CheckResponse(h, o.key); err != nil {
 		return "", nil, err
 	}
-	params, err = o.chosenCompression(h)
+	protocols := o.protocols
+	if o.redirect.crossed { // the last request has offered none
+		protocols = nil
+	}
+	if protocol, err = handshake.ChosenProtocol(h, protocols); err != nil {
+		return "", nil, err
+	}
+	params, err = handshake.ChosenCompression(h, !o.opts.Compression.Disable)
 	return protocol, params, err
-}
-
-// chosenProtocol returns the one subprotocol that the server chose, or "".
-func (o *offer) chosenProtocol(h http.Header) (string, error) {
-	values := headerValues(h, headerProtocol)
-	if len(values) == 0 {
-		return "", nil
-	}
-	if o.redirect.crossed || len(o.protocols) == 0 {
-		return "", fmt.Errorf("expected no subprotocol, since none was asked for, but received %.100q", strings.Join(values, ", "))
-	}
-	if i := slices.Index(o.protocols, values[0]); i >= 0 && len(values) == 1 {
-		return o.protocols[i], nil // ours: the header's memory is let go
-	}
-	return "", fmt.Errorf("expected one of the subprotocols %q or none, but received %.100q", o.protocols, strings.Join(values, ", "))
-}
-
-// chosenCompression returns what the server agreed to, or nil. Nothing but permessage-deflate is ever offered.
-func (o *offer) chosenCompression(h http.Header) (*deflate.Params, error) {
-	values := headerValues(h, headerExtensions)
-	if o.opts.Compression.Disable {
-		if len(listed(values)) > 0 {
-			return nil, fmt.Errorf("expected no extension, but received %.100q", strings.Join(values, ", "))
-		}
-		return nil, nil
-	}
-	params, ok, err := deflate.Agree(values)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return &params, nil
 }
 
 // answerError says what was wrong with an answer.

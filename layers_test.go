@@ -67,10 +67,15 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/gobwas/"))
 		}},
 		{"deflate: bytes only", "internal/deflate", func(path string) bool {
-			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate")
+			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate" || path == internal("header"))
 		}},
 		{"park: connections only", "internal/park", standard},
 		{"buf: byte slices only", "internal/buf", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"handshake: no sockets, no event loop", "internal/handshake", func(path string) bool {
+			return standard(path) || slices.Contains([]string{internal("deflate"), internal("header"), internal("idna")}, path)
+		}},
+		{"header: syntax only", "internal/header", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"idna: names only", "internal/idna", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"ratelimit: no connections", "internal/ratelimit", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module

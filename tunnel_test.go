@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // tunnelling tells about one CONNECT.
@@ -43,7 +45,7 @@ func tunnelProxy(t *testing.T) (http.HandlerFunc, chan tunnelling) {
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		down, early, refused := takeOver(w)
+		down, early, refused := handshake.Hijack(w)
 		if !assert.Nil(t, refused) {
 			return
 		}

@@ -1,16 +1,14 @@
 package edgews
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/edgews/edgews/internal/deflate"
+	"github.com/edgews/edgews/internal/handshake"
+	"github.com/edgews/edgews/internal/header"
 	"github.com/edgews/edgews/internal/park"
 )
 
@@ -50,7 +48,7 @@ type UpgradeOptions struct {
 // IsUpgrade says whether r asks for a WebSocket, so that one path can serve both pages and sockets. Only the
 // Upgrade header counts: a request that asks and gets the rest wrong is for Upgrade to refuse, with the reason.
 func IsUpgrade(r *http.Request) bool {
-	return lists(r.Header.Values("Upgrade"), "websocket")
+	return handshake.IsUpgrade(r)
 }
 
 // Upgrade answers an opening handshake (RFC 6455 §4.2) and returns the server's end, which waits to be accepted:
@@ -133,8 +131,8 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if opts == nil {
 		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
 	}
-	if begun := answered(w); begun != nil {
-		return wireConfig{}, begun
+	if answered := handshake.CheckUnanswered(w); answered != nil {
+		return wireConfig{}, refusalError(answered)
 	}
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
@@ -152,21 +150,21 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 		}()
 	}
 	o := opts.resolve()
-	a := agree(r.Header, opts.Protocols, o.Compression)
-	a.addHeader(w.Header())
-	a.addHeader(opts.Header)
+	resp := handshake.Respond(r.Header, opts.Protocols, o.Compression.want())
+	resp.AddHeader(w.Header())
+	resp.AddHeader(opts.Header)
 
-	conn, buffered, refused := takeOver(w)
+	conn, buffered, refused := handshake.Hijack(w)
 	if refused != nil {
-		return wireConfig{}, refuse(w, r, refused)
+		return wireConfig{}, refuse(w, r, refusalError(refused))
 	}
-	if err := a.write(conn, o.WriteTimeout); err != nil {
+	if err := writeResponse(conn, resp.Bytes(), o.WriteTimeout); err != nil {
 		conn.Close()
 		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
 	}
 	return wireConfig{
 		conn: conn, buffered: buffered, opts: o, meter: meter, object: object, pass: admitted,
-		deflate: a.deflate, protocol: a.protocol, extensions: a.extensions,
+		deflate: resp.Deflate, protocol: resp.Protocol, extensions: resp.Extensions,
 	}, nil
 }
 
@@ -176,24 +174,23 @@ func (o *UpgradeOptions) check(r *http.Request) *HandshakeError {
 	if err != nil {
 		return &HandshakeError{StatusCode: http.StatusInternalServerError, Detail: err.Error()}
 	}
-	for _, need := range requirements {
-		if refused := need(r); refused != nil {
-			return refused
-		}
+	refused := handshake.CheckRequest(r)
+	if refused == nil && !o.InsecureSkipOriginCheck {
+		refused = handshake.CheckOrigin(r, allowed)
 	}
-	if o.InsecureSkipOriginCheck {
-		return nil
+	if refused != nil {
+		return refusalError(refused)
 	}
-	return checkOrigin(r, allowed)
+	return nil
 }
 
 // validate finds the programmer's mistakes.
-func (o *UpgradeOptions) validate() ([]originPattern, error) {
+func (o *UpgradeOptions) validate() ([]handshake.OriginPattern, error) {
 	if err := o.Options.check("UpgradeOptions"); err != nil {
 		return nil, err
 	}
 	for _, p := range o.Protocols {
-		if !isToken(p) {
+		if !header.IsToken(p) {
 			return nil, fmt.Errorf("UpgradeOptions.Protocols: %q is not a token: no spaces and none of ()<>@,;:\\\"/[]?={}", p)
 		}
 	}
@@ -202,7 +199,7 @@ func (o *UpgradeOptions) validate() ([]originPattern, error) {
 			return nil, err
 		}
 	}
-	return parsePatterns(o.AllowedOrigins)
+	return handshake.ParseOrigins(o.AllowedOrigins)
 }
 
 // validAnswerHeader keeps Header away from the handshake, and line breaks out of it: who controls a header's line
@@ -211,103 +208,23 @@ func validAnswerHeader(name string, values []string) error {
 	switch {
 	case http.CanonicalHeaderKey(name) == "Sec-Websocket-Protocol":
 		return fmt.Errorf("UpgradeOptions.Header: %s is chosen from Protocols", name)
-	case isHandshakeHeader(name) || describesBody(name):
+	case handshake.Reserved(name) || handshake.DescribesBody(name):
 		return fmt.Errorf("UpgradeOptions.Header: %s is not for the caller to set in a 101", name)
 	}
-	if err := checkHeaderField(name, values); err != nil {
+	if err := handshake.CheckField(name, values); err != nil {
 		return fmt.Errorf("UpgradeOptions.Header: %w", err)
 	}
 	return nil
 }
 
-// describesBody says whether a header speaks of a body, which a 101 does not have (RFC 9110 §8.6, RFC 9112 §6.1).
-func describesBody(name string) bool {
-	switch http.CanonicalHeaderKey(name) {
-	case "Content-Length", "Content-Encoding", "Transfer-Encoding", "Trailer", "Te", "Keep-Alive":
-		return true
-	}
-	return strings.HasPrefix(name, http.TrailerPrefix)
-}
-
-// requirements are the conditions of RFC 6455 §4.2.1. The Host header is net/http's to check.
-var requirements = []func(*http.Request) *HandshakeError{
-	needHTTP11, needGET, needNoBody, needUpgrade, needConnection, needVersion, needKey, needProtocolTokens,
-}
-
-func needHTTP11(r *http.Request) *HandshakeError {
-	switch {
-	case r.ProtoMajor == 1 && r.ProtoMinor >= 1:
-		return nil
-	case r.ProtoMajor == 1: // RFC 9110 §7.8: ignore Upgrade in an HTTP/1.0 request
-		return refusal(http.StatusBadRequest, "the request is %s, which cannot be upgraded: use HTTP/1.1", r.Proto)
-	}
-	return refusal(http.StatusHTTPVersionNotSupported, "the request came over %s, on which there is no Upgrade here: use HTTP/1.1", r.Proto)
-}
-
-func needGET(r *http.Request) *HandshakeError {
-	if r.Method == http.MethodGet {
-		return nil
-	}
-	return refusal(http.StatusMethodNotAllowed, "the method is %.100q: a WebSocket is opened with GET", r.Method)
-}
-
-// needNoBody refuses bytes that one side would take for a body and the other for frames.
-func needNoBody(r *http.Request) *HandshakeError {
-	if r.ContentLength == 0 && len(r.TransferEncoding) == 0 {
-		return nil
-	}
-	return refusal(http.StatusBadRequest, "the request has a body: a WebSocket is opened without one")
-}
-
-func needUpgrade(r *http.Request) *HandshakeError {
-	if IsUpgrade(r) {
-		return nil
-	}
-	return refusal(http.StatusUpgradeRequired, `this is a WebSocket endpoint: send "Upgrade: websocket", and check that no proxy in between removes it`)
-}
-
-func needConnection(r *http.Request) *HandshakeError {
-	values := r.Header.Values("Connection")
-	if lists(values, "upgrade") {
-		return nil
-	}
-	return refusal(http.StatusBadRequest, `the Connection header is %.100q: it has to contain "Upgrade"; check that no proxy in between removes it`,
-		strings.Join(values, ", "))
-}
-
-func needVersion(r *http.Request) *HandshakeError {
-	values := headerValues(r.Header, headerVersion)
-	if slices.Equal(values, []string{wireVersion}) {
-		return nil
-	}
-	return refusal(http.StatusUpgradeRequired, "%s is %.100q: this server speaks version %s", headerVersion, strings.Join(values, ", "), wireVersion)
-}
-
-func needKey(r *http.Request) *HandshakeError {
-	values := headerValues(r.Header, headerKey)
-	if len(values) == 1 && validKey(values[0]) {
-		return nil
-	}
-	return refusal(http.StatusBadRequest, "%s is %.100q: send 16 bytes in base64, once", headerKey, strings.Join(values, ", "))
-}
-
-func needProtocolTokens(r *http.Request) *HandshakeError {
-	for _, p := range listed(headerValues(r.Header, headerProtocol)) {
-		if !isToken(p) {
-			return refusal(http.StatusBadRequest, "%s contains %.100q, which is not a token", headerProtocol, p)
-		}
-	}
-	return nil
-}
-
-// refusal is a request's fault.
-func refusal(status int, format string, args ...any) *HandshakeError {
-	return &HandshakeError{StatusCode: status, Detail: fmt.Sprintf(format, args...)}
+// refusalError returns r as the error of Upgrade.
+func refusalError(r *handshake.Refusal) *HandshakeError {
+	return &HandshakeError{StatusCode: r.Status, Detail: r.Detail, Err: r.Err}
 }
 
 // refuse answers with the status and the detail as plain text, unless there is an answer already, and returns e.
 func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
-	if errors.Is(e, http.ErrHijacked) || answered(w) != nil {
+	if errors.Is(e, http.ErrHijacked) || handshake.CheckUnanswered(w) != nil {
 		return e
 	}
 	closeAfter(w, r)
@@ -319,7 +236,7 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")
-		w.Header()[headerVersion] = []string{wireVersion}
+		w.Header()[handshake.VersionHeader] = []string{handshake.Version}
 	}
 	http.Error(w, e.Detail, e.StatusCode)
 	return e
@@ -333,49 +250,10 @@ func closeAfter(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// agreement is what a 101 says.
-type agreement struct {
-	accept     string
-	protocol   string          // "": none
-	deflate    *deflate.Params // nil: no compression
-	extensions string          // deflate in words
-	header     http.Header     // what else it carries; nil: nothing
-}
-
-// agree chooses from what the client offers (RFC 6455 §4.2.2, RFC 7692 §5).
-func agree(h http.Header, protocols []string, c *Compression) *agreement {
-	a := &agreement{accept: acceptFor(headerValues(h, headerKey)[0])}
-	offered := listed(headerValues(h, headerProtocol))
-	if i := slices.IndexFunc(protocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
-		a.protocol = protocols[i]
-	}
-	if c.Disable {
-		return a
-	}
-	if params, ok := deflate.Accept(headerValues(h, headerExtensions), c.want()); ok {
-		a.deflate, a.extensions = &params, params.String()
-	}
-	return a
-}
-
-// addHeader adds h to the answer, except for what would break it. Middleware sets headers without knowing
-// that this answer is a 101, so what does not fit is left out without a word.
-func (a *agreement) addHeader(h http.Header) {
-	for name, values := range h {
-		if !isHandshakeHeader(name) && !describesBody(name) {
-			if a.header == nil {
-				a.header = make(http.Header)
-			}
-			a.header[name] = append(a.header[name], values...)
-		}
-	}
-}
-
-// write sends the 101 in one piece. Even a socket without a write timeout does not wait for ever here: the
+// writeResponse sends a 101 in one piece. Without a write timeout, which a socket may have, it waits for defaultWriteTimeout: the
 // caller is a handler.
-func (a *agreement) write(conn net.Conn, timeout time.Duration) error {
-	answer := a.bytes()
-	n, err := park.TryWrite(conn, answer) // there is room, except in a test: no need for a timer
+func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error {
+	n, err := park.TryWrite(conn, response) // there is room, except in tests, so that no deadline has to be set
 	if err != park.ErrWouldBlock {
 		return err
 	}
@@ -383,33 +261,9 @@ func (a *agreement) write(conn net.Conn, timeout time.Duration) error {
 		timeout = defaultWriteTimeout
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // without deadlines the write itself decides
-	if _, err := conn.Write(answer[n:]); err != nil {
+	if _, err := conn.Write(response[n:]); err != nil {
 		return err
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	return nil
-}
-
-// bytes returns the answer as it travels.
-func (a *agreement) bytes() []byte {
-	b := make([]byte, 0, 256)
-	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
-	b = appendHeader(b, headerAccept, a.accept)
-	b = appendHeader(b, headerProtocol, a.protocol)
-	b = appendHeader(b, headerExtensions, a.extensions)
-	if len(a.header) > 0 {
-		var more bytes.Buffer
-		a.header.Write(&more) // takes line breaks out of values
-		b = append(b, more.Bytes()...)
-	}
-	return append(b, "\r\n"...)
-}
-
-// appendHeader leaves out what is empty.
-func appendHeader(b []byte, name, value string) []byte {
-	if value == "" {
-		return b
-	}
-	b = append(append(b, name...), ": "...)
-	return append(append(b, value...), "\r\n"...)
 }

@@ -21,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // outcome is what upgrade returned in a handler.
@@ -426,7 +428,7 @@ func (l oneConn) Accept() (net.Conn, error) {
 }
 
 func (l oneConn) Close() error   { close(l.closed); return nil }
-func (l oneConn) Addr() net.Addr { return bodyAddr{} }
+func (l oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
 func TestUpgradeClearsDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -485,7 +487,7 @@ func TestUpgradeDoesNotWriteForEver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	r := httptest.NewRequest("GET", "/", nil)
-	r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, headerVersion: {"13"}, headerKey: {rfcKey}}
+	r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, handshake.VersionHeader: {"13"}, handshake.KeyHeader: {rfcKey}}
 	_, err := Upgrade(hijacker{httptest.NewRecorder(), server}, r, &UpgradeOptions{Options: Options{WriteTimeout: time.Millisecond}})
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)

@@ -1,4 +1,4 @@
-package edgews
+package handshake
 
 import (
 	"errors"
@@ -7,38 +7,42 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/edgews/edgews/internal/header"
+	"github.com/edgews/edgews/internal/idna"
 )
 
-// A page of any site may open a WebSocket to any server, with the user's cookies, and the same-origin policy does
-// not stop it: the Origin header is all that tells a server whose page is asking (RFC 6455 §10.2).
+// A page of any site may open a WebSocket to any server, with the user's cookies, and the same-origin policy does not prevent it. Only
+// the Origin header tells the server which site the page belongs to (RFC 6455 §10.2).
 
 // origin is a parsed Origin header.
 type origin struct {
-	scheme, host string // lower case
+	scheme, host string // lower case; host is in ASCII
 	port         string // "" for the scheme's default
 }
 
-// originPattern is one of UpgradeOptions.AllowedOrigins.
-type originPattern struct {
+// OriginPattern is a parsed element of UpgradeOptions.AllowedOrigins.
+type OriginPattern struct {
 	scheme     string // "": any
-	host       string
+	host       string // lower case, in ASCII
 	subdomains bool   // of host, and not host itself
-	port       string // "*": any
-	exact      string // instead of all that: the origin of pages that have no host
+	port       string // "*": any; "": the scheme's default
+	exact      string // the origin of pages that have no host, instead of all other fields
 }
 
-// hostless are the origins of pages that have no host: sandboxed frames and most local files, and local files in some web views.
+// hostless are the origins of pages that have no host: null of sandboxed frames and most local files, file:// of local files in some
+// web views.
 var hostless = []string{"null", "file://"}
 
-// checkOrigin refuses pages of other sites with 403. A request without Origin does not come from a browser,
-// and whoever is not a browser can claim any origin.
-func checkOrigin(r *http.Request, allowed []originPattern) *HandshakeError {
+// CheckOrigin refuses r with 403 if it comes from a page whose host is neither the request's own nor in allowed. A request without
+// Origin is let in: only browsers have to send the header, and another client can send any value.
+func CheckOrigin(r *http.Request, allowed []OriginPattern) *Refusal {
 	values := r.Header.Values("Origin")
 	if len(values) == 0 {
 		return nil
 	}
 	o, ok := parseOrigin(values[0])
-	if len(values) == 1 && (ok && o.sameHost(r.Host) || slices.ContainsFunc(allowed, func(p originPattern) bool {
+	if len(values) == 1 && (ok && o.sameHost(r.Host) || slices.ContainsFunc(allowed, func(p OriginPattern) bool {
 		return p.exact != "" && p.exact == values[0] || ok && p.match(o)
 	})) {
 		return nil
@@ -47,12 +51,12 @@ func checkOrigin(r *http.Request, allowed []originPattern) *HandshakeError {
 		strings.Join(values, ", "), r.Host, originAdvice(values, ok))
 }
 
-// originAdvice says what to do about an origin that was refused.
-func originAdvice(values []string, ok bool) string {
+// originAdvice says what to do about a refused origin. parsed says whether it has the form of one.
+func originAdvice(values []string, parsed bool) string {
 	switch value := values[0]; {
 	case len(values) > 1:
 		return "a request has one Origin"
-	case ok:
+	case parsed:
 		return "add it to AllowedOrigins if it should; if it is the server's own, a proxy in between has replaced the Host header and has to" +
 			" pass it on (in nginx: proxy_set_header Host $http_host)"
 	case slices.Contains(hostless, value):
@@ -63,34 +67,34 @@ func originAdvice(values []string, ok bool) string {
 	return "an origin ends with its host or port, without a slash, path or user name, as in https://example.com; add that to AllowedOrigins if it should"
 }
 
-// parseOrigin takes apart scheme://host[:port] (RFC 6454 §6.1), and nothing with more in it.
-func parseOrigin(s string) (origin, bool) {
+// parseOrigin parses scheme://host[:port] (RFC 6454 §6.1). ok is false if s has more parts, or fewer.
+func parseOrigin(s string) (o origin, ok bool) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, s) {
 		return origin{}, false
 	}
 	host, port := splitPort(u.Host)
-	host = inPunycode(host)
+	host = peerHost(host)
 	return origin{u.Scheme, host, dropDefault(port, u.Scheme)}, true
 }
 
-// sameHost compares with the Host header. The schemes are not compared: behind a proxy that ends TLS nobody
-// knows the server's.
+// sameHost reports whether o has the host and port of a Host header. Schemes are not compared: a server behind a proxy that ends TLS
+// does not know its own.
 func (o origin) sameHost(hostport string) bool {
 	host, port := splitPort(hostport)
-	return o.host == inPunycode(host) && o.port == dropDefault(port, o.scheme)
+	return o.host == peerHost(host) && o.port == dropDefault(port, o.scheme)
 }
 
-// inPunycode is asciiHost for a host that a peer sent: one that cannot be converted stays as it is, and then equals nothing else.
-func inPunycode(host string) string {
-	if ascii, err := asciiHost(host); err == nil {
+// peerHost returns a host that a peer has sent in ASCII. One that cannot be converted stays as it is, and then equals no other.
+func peerHost(host string) string {
+	if ascii, err := idna.ToASCII(host); err == nil {
 		return ascii
 	}
 	return host
 }
 
-// match says whether the pattern covers o.
-func (p originPattern) match(o origin) bool {
+// match reports whether the pattern covers o.
+func (p OriginPattern) match(o origin) bool {
 	if p.exact != "" || p.scheme != "" && p.scheme != o.scheme {
 		return false
 	}
@@ -104,11 +108,11 @@ func (p originPattern) match(o origin) bool {
 	return p.host == o.host
 }
 
-// parsePatterns parses UpgradeOptions.AllowedOrigins.
-func parsePatterns(patterns []string) ([]originPattern, error) {
-	parsed := make([]originPattern, 0, len(patterns))
+// ParseOrigins parses UpgradeOptions.AllowedOrigins, whose forms that option documents. Errors begin with its name.
+func ParseOrigins(patterns []string) ([]OriginPattern, error) {
+	parsed := make([]OriginPattern, 0, len(patterns))
 	for _, s := range patterns {
-		p, err := parsePattern(s)
+		p, err := parseOriginPattern(s)
 		if err != nil {
 			return nil, err
 		}
@@ -117,18 +121,18 @@ func parsePatterns(patterns []string) ([]originPattern, error) {
 	return parsed, nil
 }
 
-// parsePattern refuses what would match nothing, or more than its author meant: *example.com would let
-// evilexample.com in.
-func parsePattern(s string) (originPattern, error) {
+// parseOriginPattern refuses patterns that match nothing, and patterns that match more than they seem to: *example.com would match
+// evilexample.com.
+func parseOriginPattern(s string) (OriginPattern, error) {
 	if slices.Contains(hostless, s) {
-		return originPattern{exact: s}, nil
+		return OriginPattern{exact: s}, nil
 	}
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
 		scheme, rest = "", s
 	}
 	host, port := splitPort(rest)
-	p := originPattern{scheme: strings.ToLower(scheme), port: port}
+	p := OriginPattern{scheme: strings.ToLower(scheme), port: port}
 	if host == "*" {
 		return p, fmt.Errorf("AllowedOrigins: %q allows every site; say so with InsecureSkipOriginCheck", s)
 	}
@@ -136,7 +140,7 @@ func parsePattern(s string) (originPattern, error) {
 	if p.host == "" || strings.ContainsAny(p.host, "*/?#@ \t,") || strings.Trim(port, "0123456789") != "" && port != "*" {
 		return p, fmt.Errorf("AllowedOrigins: %q is not an origin; use https://example.com, https://*.example.com or http://localhost:*", s)
 	}
-	if found && !isToken(scheme) {
+	if found && !header.IsToken(scheme) {
 		return p, fmt.Errorf("AllowedOrigins: %q has no scheme before ://; use https://, or leave both out to allow any", s)
 	}
 	if p.subdomains {
@@ -144,7 +148,7 @@ func parsePattern(s string) (originPattern, error) {
 			return p, fmt.Errorf("AllowedOrigins: %q %w", s, err)
 		}
 	}
-	ascii, err := asciiHost(p.host)
+	ascii, err := idna.ToASCII(p.host)
 	if err != nil {
 		return p, fmt.Errorf("AllowedOrigins: %q matches nothing: %w", s, err)
 	}
@@ -152,25 +156,25 @@ func parsePattern(s string) (originPattern, error) {
 	return p, nil
 }
 
-// ownSuffixes are top-level domains in which nobody else can have a name that browsers look up (RFC 6761, and what ICANN has reserved
-// for private use).
-var ownSuffixes = []string{"localhost", "test", "internal"}
+// privateSuffixes are the top-level domains without public names: those of RFC 6761 §6.2 and §6.3, and the one that ICANN has
+// reserved for private use.
+var privateSuffixes = []string{"localhost", "test", "internal"}
 
-// checkWildcard refuses a wildcard over domains that belong to different people, as far as that can be told without a list of public
-// suffixes, and over addresses, which have no subdomains.
+// checkWildcard refuses a wildcard over a top-level domain, whose subdomains belong to different owners, and over an address, which has
+// no subdomains. It has no list of public suffixes.
 func checkWildcard(host string) error {
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
 	last := labels[len(labels)-1]
 	switch {
 	case strings.Contains(host, ":") || last == "" || strings.Trim(last, "0123456789") == "":
 		return errors.New("matches nothing: an address has no subdomains")
-	case len(labels) == 1 && !slices.Contains(ownSuffixes, last):
+	case len(labels) == 1 && !slices.Contains(privateSuffixes, last):
 		return fmt.Errorf("allows every site under .%s, and anybody can have one: name your own domain, as in *.example.com", last)
 	}
 	return nil
 }
 
-// splitPort splits host[:port], in which an IPv6 address keeps its brackets, and lowers the host's case.
+// splitPort splits host[:port] and returns the host in lower case. An IPv6 address keeps its brackets.
 func splitPort(hostport string) (host, port string) {
 	if i := strings.LastIndexByte(hostport, ':'); i > strings.LastIndexByte(hostport, ']') {
 		hostport, port = hostport[:i], hostport[i+1:]
@@ -178,7 +182,7 @@ func splitPort(hostport string) (host, port string) {
 	return strings.ToLower(hostport), port
 }
 
-// dropDefault returns "" for the port that scheme implies.
+// dropDefault returns port, or "" if it is the default port of scheme.
 func dropDefault(port, scheme string) string {
 	switch {
 	case port == "443" && (scheme == "https" || scheme == "wss"), port == "80" && (scheme == "http" || scheme == "ws"):

@@ -1,61 +1,9 @@
-package edgews
+package idna
 
 import (
-	"fmt"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
-
-// Browsers write a host that is not ASCII in punycode (RFC 3492), each label by itself, and that is what an Origin header has.
-
-// maxLabel is the longest label of a host name, in bytes (RFC 1035 §2.3.4).
-const maxLabel = 63
-
-// asciiHost returns host, which is in lower case, as browsers write it. What they would change before they write it, for which there
-// is no table here, is an error.
-func asciiHost(host string) (string, error) {
-	if isASCII(host) {
-		return host, nil
-	}
-	labels := strings.Split(host, ".")
-	for i, label := range labels {
-		if isASCII(label) {
-			continue
-		}
-		if err := checkLabel(label); err != nil {
-			return "", err
-		}
-		labels[i] = "xn--" + punycode(label)
-		if len(labels[i]) > maxLabel {
-			return "", fmt.Errorf("%q has %d bytes in punycode; the limit is %d", label, len(labels[i]), maxLabel)
-		}
-	}
-	return strings.Join(labels, "."), nil
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// checkLabel refuses characters that a browser replaces, or may replace, by others: accents that stand by themselves, wide and
-// narrow forms, and whatever is no letter, mark or digit.
-func checkLabel(label string) error {
-	for _, c := range label {
-		accent := unicode.Is(unicode.Inherited, c) && unicode.IsMark(c) && c < 0x370
-		form := 0xfb00 <= c && c <= 0xffff
-		plain := c == '-' || unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsDigit(c)
-		if accent || form || !plain {
-			return fmt.Errorf("browsers do not write %q as it is; use the punycode form that they send, which begins with xn--", c)
-		}
-	}
-	return nil
-}
 
 // The parameters of RFC 3492 §5.
 const (
@@ -102,7 +50,7 @@ func punycode(label string) string {
 	return string(out)
 }
 
-// smallestFrom returns the smallest of runes that is not below n. There is one.
+// smallestFrom returns the smallest of runes that is at least n. One of them has to be.
 func smallestFrom(runes []rune, n rune) rune {
 	smallest := rune(unicode.MaxRune)
 	for _, c := range runes {
@@ -113,7 +61,7 @@ func smallestFrom(runes []rune, n rune) rune {
 	return smallest
 }
 
-// appendPunyNumber writes a number of variable length (RFC 3492 §3.3).
+// appendPunyNumber appends q as a variable-length integer (RFC 3492 §3.3).
 func appendPunyNumber(out []byte, q, bias int) []byte {
 	for k := punyBase; ; k += punyBase {
 		t := min(max(k-bias, punyTMin), punyTMax)
@@ -125,6 +73,7 @@ func appendPunyNumber(out []byte, q, bias int) []byte {
 	}
 }
 
+// punyDigit returns the digit for d, 0 to 35: a to z and 0 to 9 (RFC 3492 §5).
 func punyDigit(d int) byte {
 	if d < 26 {
 		return 'a' + byte(d)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -70,67 +69,6 @@ func (p *rawPeer) response() *http.Response {
 	resp, err := http.ReadResponse(p.r, nil)
 	require.NoError(p.t, err)
 	return resp
-}
-
-func TestAcceptFor(t *testing.T) {
-	assert.Equal(t, rfcAccept, acceptFor(rfcKey))
-}
-
-func TestNewKey(t *testing.T) {
-	a, b := newKey(), newKey()
-	assert.True(t, validKey(a))
-	assert.NotEqual(t, a, b)
-}
-
-func TestValidKey(t *testing.T) {
-	for key, want := range map[string]bool{
-		rfcKey:                         true,
-		"AAAAAAAAAAAAAAAAAAAAAA==":     true,
-		"":                             false,
-		"dGhlIHNhbXBsZSBub25jZQ":       false, // no padding
-		"dGhlIHNhbXBsZSBub25j":         false, // 15 bytes
-		"dGhlIHNhbXBsZSBub25jZTE=":     false, // 17 bytes
-		"!!!!!!!!!!!!!!!!!!!!!!!!":     false, // 24 characters, as gobwas wants it
-		"dGhlIHNhbXBsZSBub25jZQ==, x":  false,
-		"__hlIHNhbXBsZSBub25jZQ==":     false, // the URL alphabet
-		"ZGdobElITmhiWEJzWlNCdWIyNWo=": false,
-	} {
-		assert.Equal(t, want, validKey(key), "%q", key)
-	}
-}
-
-func TestLists(t *testing.T) {
-	for _, tt := range []struct {
-		values []string
-		want   bool
-	}{
-		{nil, false},
-		{[]string{"upgrade"}, true},
-		{[]string{"Keep-Alive,\tUPGRADE"}, true},
-		{[]string{"keep-alive", "Upgrade"}, true},
-		{[]string{", ,upgrade,"}, true},
-		{[]string{"upgraded"}, false},
-		{[]string{"no upgrade"}, false},
-	} {
-		assert.Equal(t, tt.want, lists(tt.values, "upgrade"), "%q", tt.values)
-	}
-}
-
-func TestIsToken(t *testing.T) {
-	for s, want := range map[string]bool{
-		"chat": true, "v1.json": true, "!#$%&'*+-.^_`|~09azAZ": true,
-		"": false, "a b": false, "a,b": false, `a"b`: false, "a/b": false, "ä": false, "a\x7f": false, "a\t": false,
-	} {
-		assert.Equal(t, want, isToken(s), "%q", s)
-	}
-}
-
-func TestHeaderValuesOfEitherSpelling(t *testing.T) {
-	h := http.Header{}
-	h.Add(headerProtocol, "a")
-	h[headerProtocol] = []string{"b"}
-	assert.Equal(t, []string{"a", "b"}, headerValues(h, headerProtocol))
-	assert.Equal(t, []string{"x"}, headerValues(http.Header{"Origin": {"x"}}, "Origin"))
 }
 
 // readN reads n bytes of a connection, those in buffered first.

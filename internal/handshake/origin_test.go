@@ -1,4 +1,4 @@
-package edgews
+package handshake_test
 
 import (
 	"net/http"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 func TestCheckOrigin(t *testing.T) {
@@ -74,20 +76,20 @@ func TestCheckOrigin(t *testing.T) {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Host = tt.host
 			r.Header["Origin"] = tt.origins
-			allowed, err := parsePatterns(tt.allowed)
+			allowed, err := handshake.ParseOrigins(tt.allowed)
 			require.NoError(t, err)
-			refused := checkOrigin(r, allowed)
+			refused := handshake.CheckOrigin(r, allowed)
 			if tt.ok {
 				assert.Nil(t, refused)
 				return
 			}
 			require.NotNil(t, refused)
-			assert.Equal(t, http.StatusForbidden, refused.StatusCode)
+			assert.Equal(t, http.StatusForbidden, refused.Status)
 		})
 	}
 }
 
-func TestPatternsThatAreMistakes(t *testing.T) {
+func TestParseOriginsRefusesMistakes(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"*":                     "InsecureSkipOriginCheck",
 		"https://*":             "InsecureSkipOriginCheck",
@@ -109,7 +111,7 @@ func TestPatternsThatAreMistakes(t *testing.T) {
 		"https://*.[::1]":       "an address has no subdomains",
 		"bu\u0308cher.example":  "use the punycode form",
 	} {
-		_, err := parsePatterns([]string{pattern})
+		_, err := handshake.ParseOrigins([]string{pattern})
 		if assert.Error(t, err, "%q", pattern) {
 			assert.Contains(t, err.Error(), want)
 		}
@@ -131,7 +133,7 @@ func TestRefusedOriginAdvice(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Origin"] = tt.origins
-		if refused := checkOrigin(r, nil); assert.NotNil(t, refused, "%q", tt.origins) {
+		if refused := handshake.CheckOrigin(r, nil); assert.NotNil(t, refused, "%q", tt.origins) {
 			assert.Contains(t, refused.Detail, tt.want)
 		}
 	}
