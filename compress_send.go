@@ -11,22 +11,22 @@ import (
 // because the history has to follow the order on the wire. It is taken before the socket's mu and never across
 // I/O.
 type deflater struct {
-	mu   sync.Mutex
-	kind compressionKind // of what a prepared message is sent as
-	z    deflate.Compressor
+	mu       sync.Mutex
+	settings compressionSettings // of what a prepared message is sent as
+	z        deflate.Compressor
 }
 
 // compressionKind is what tells the compressed forms of one message apart, when none refers to an earlier message.
-type compressionKind struct {
+type compressionSettings struct {
 	level, bits uint8 // of effort, and of the window
 }
 
 // forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell
 // them apart.
-var forgetful deflate.Decompressor
+var statelessInflater deflate.Decompressor
 
 // newDeflation returns filters for both directions, as p says. client tells which of them is ours.
-func newDeflation(p deflate.Params, client bool, c *Compression) *filters {
+func newDeflateFilters(p deflate.Params, client bool, c *Compression) *filters {
 	ours, theirs := p.ServerMaxWindowBits, p.ClientMaxWindowBits
 	oursAlone, theirsAlone := p.ServerNoContextTakeover, p.ClientNoContextTakeover
 	if client {
@@ -38,9 +38,9 @@ func newDeflation(p deflate.Params, client bool, c *Compression) *filters {
 	})
 	f, out := &together.f, &together.d
 	bits := min(windowBits(ours), c.WindowBits)
-	out.kind = compressionKind{uint8(c.Level), uint8(bits)}
+	out.settings = compressionSettings{uint8(c.Level), uint8(bits)}
 	out.z.Init(c.Level, bits, !oursAlone && !c.NoContextTakeover)
-	f.deflater, f.inflater = out, &forgetful
+	f.deflater, f.inflater = out, &statelessInflater
 	if !theirsAlone {
 		f.inflater = new(deflate.Decompressor)
 		f.inflater.Init(windowBits(theirs), true)
@@ -102,7 +102,7 @@ func (w *wire) sendCompressed(m outgoing) error {
 		return err
 	}
 	if m.stream {
-		return w.sendPart(m)
+		return w.sendCompressedPart(m)
 	}
 	body, scratch := w.compress(&m)
 	defer scratch.Free()
@@ -125,7 +125,7 @@ func (w *wire) sendCompressed(m outgoing) error {
 // compress returns the compressed payload of m, and the buffer that holds it, if it is not the prepared one.
 func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 	if m.prepared != nil {
-		return m.prepared.deflated(w.deflater.kind), nil
+		return m.prepared.deflated(w.deflater.settings), nil
 	}
 	scratch := buf.Get(len(m.data)/2 + 64)
 	scratch.B = w.deflater.z.AppendIn(scratch, scratch.B, m.data)
@@ -133,7 +133,7 @@ func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 }
 
 // sendPart sends a piece of a NextWriter's message.
-func (w *wire) sendPart(m outgoing) error {
+func (w *wire) sendCompressedPart(m outgoing) error {
 	scratch := buf.Get(len(m.data)/2 + 64)
 	defer scratch.Free()
 	scratch.B = w.deflater.z.AppendPart(scratch, scratch.B, m.data, m.last)

@@ -99,23 +99,23 @@ func NewWebSocket(url string, protocols ...string) (*Socket, error) {
 	}
 	client := *http.DefaultClient
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	o, err := newOffer(url, &DialOptions{Protocols: protocols, HTTPClient: &client})
+	o, err := newClientHandshake(url, &DialOptions{Protocols: protocols, HTTPClient: &client})
 	if err != nil {
 		return nil, err
 	}
-	o.target.User = nil
+	o.requestURL.User = nil
 	s := newConnecting(url, o.opts)
-	go connect(s, o)
+	go connectInBackground(s, o)
 	return s, nil
 }
 
 // connect opens s. It ends when the handshake does: after connectTimeout at the latest, or when s is closed.
-func connect(s *Socket, o *offer) {
-	ctx, cancel := context.WithTimeout(s.connecting(), connectTimeout)
+func connectInBackground(s *Socket, o *clientHandshake) {
+	ctx, cancel := context.WithTimeout(s.connectContext(), connectTimeout)
 	defer cancel()
-	c, _, err := o.dial(ctx)
+	c, _, err := o.do(ctx)
 	if err == nil {
-		s.opened(c)
+		s.connected(c)
 		return
 	}
 	if e, ok := errors.AsType[*HandshakeError](err); ok {
@@ -129,32 +129,32 @@ func dial(ctx context.Context, url string, opts *DialOptions) (wireConfig, *http
 	if opts == nil {
 		opts = new(DialOptions)
 	}
-	o, err := newOffer(url, opts)
+	o, err := newClientHandshake(url, opts)
 	if err != nil {
 		return wireConfig{}, nil, err
 	}
-	return o.dial(ctx)
+	return o.do(ctx)
 }
 
 // offer is one handshake from the client's side.
-type offer struct {
-	url       string   // as given
-	ws        bool     // … with the scheme ws or wss
-	target    *url.URL // where the request goes
-	opts      *Options
-	meter     *Meter
-	protocols []string
-	header    http.Header // the caller's, with canonical names
-	host      string      // in place of target's, if set
-	key       string
-	client    *http.Client
-	attempts  *attempts     // the RoundTripper of client
-	redirect  redirects     // its CheckRedirect
-	timeout   time.Duration // of the handshake; 0: none
+type clientHandshake struct {
+	url          string   // as given
+	webSocketURL bool     // … with the scheme ws or wss
+	requestURL   *url.URL // where the request goes
+	opts         *Options
+	meter        *Meter
+	protocols    []string
+	header       http.Header // the caller's, with canonical names
+	host         string      // in place of target's, if set
+	key          string
+	httpClient   *http.Client
+	transport    *handshakeTransport // the RoundTripper of client
+	redirects    redirectPolicy      // its CheckRedirect
+	timeout      time.Duration       // of the handshake; 0: none
 }
 
 // newOffer checks what the caller gave and copies it.
-func newOffer(url string, opts *DialOptions) (*offer, error) {
+func newClientHandshake(url string, opts *DialOptions) (*clientHandshake, error) {
 	u, err := parseURL(url, "ws", "wss", "http", "https")
 	if err != nil {
 		return nil, err
@@ -162,15 +162,15 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 	if err := handshake.CheckProtocols(opts.Protocols); err != nil {
 		return nil, &HandshakeError{Detail: err.Error()}
 	}
-	header, err := requestHeader(opts.Header)
+	header, err := cloneRequestHeader(opts.Header)
 	if err != nil {
 		return nil, err
 	}
-	if err := opts.Options.check("DialOptions"); err != nil {
+	if err := opts.Options.validate("DialOptions"); err != nil {
 		return nil, &HandshakeError{Detail: err.Error()}
 	}
-	o := &offer{
-		url: url, ws: isWebSocketURL(url), target: u, key: handshake.NewKey(),
+	o := &clientHandshake{
+		url: url, webSocketURL: isWebSocketURL(url), requestURL: u, key: handshake.NewKey(),
 		opts: opts.resolve(), meter: opts.Meter, protocols: slices.Clone(opts.Protocols),
 		header: header, host: header.Get("Host"),
 	}
@@ -179,24 +179,24 @@ func newOffer(url string, opts *DialOptions) (*offer, error) {
 }
 
 // dial sends the request, checks the answer and takes the connection over.
-func (o *offer) dial(ctx context.Context) (wireConfig, *http.Response, error) {
+func (o *clientHandshake) do(ctx context.Context) (wireConfig, *http.Response, error) {
 	if _, err := o.meter.admit(Usage{}); err != nil {
 		return wireConfig{}, nil, err
 	}
 	ctx, settle := handshakeContext(ctx, o.timeout)
 	defer settle()
-	resp, err := o.client.Do(o.request(ctx))
+	resp, err := o.httpClient.Do(o.request(ctx))
 	if err != nil {
 		return wireConfig{}, resp, o.requestError(resp, err)
 	}
 	protocol, params, err := o.verify(resp)
 	if err != nil {
-		refuseAnswer(resp)
-		return wireConfig{}, resp, answerError(resp, err)
+		discardResponse(resp)
+		return wireConfig{}, resp, responseError(resp, err)
 	}
-	conn, buffered, err := handshake.Adopt(resp, o.attempts.conn())
+	conn, buffered, err := handshake.Adopt(resp, o.transport.conn())
 	if err != nil {
-		return wireConfig{}, resp, answerError(resp, err)
+		return wireConfig{}, resp, responseError(resp, err)
 	}
 	if err := settle(); err != nil {
 		conn.Close()
@@ -300,7 +300,7 @@ func isWebSocketURL(raw string) bool {
 
 // requestHeader returns the caller's header with canonical names, or what is wrong with it. net/http writes names as they are:
 // two spellings of one header would be two headers on the wire.
-func requestHeader(given http.Header) (http.Header, error) {
+func cloneRequestHeader(given http.Header) (http.Header, error) {
 	h := make(http.Header, len(given))
 	for name, values := range given {
 		if err := checkRequestHeader(name, values); err != nil {
@@ -328,17 +328,17 @@ func checkRequestHeader(name string, values []string) error {
 
 // setClient sets the client to a copy of c that follows redirects to ws and wss, keeps no more of a refusal than Dial returns, and
 // has no Timeout: it would cover the body of the answer, and that is our connection.
-func (o *offer) setClient(c *http.Client) {
+func (o *clientHandshake) setClient(c *http.Client) {
 	if c == nil {
 		c = http.DefaultClient
 	}
 	client := *c
 	o.timeout, client.Timeout = c.Timeout, 0
-	o.attempts = &attempts{base: c.Transport, key: o.key}
-	client.Transport = o.attempts
-	o.redirect = redirects{o: o, policy: c.CheckRedirect}
-	client.CheckRedirect = o.redirect.check
-	o.client = &client
+	o.transport = &handshakeTransport{base: c.Transport, key: o.key}
+	client.Transport = o.transport
+	o.redirects = redirectPolicy{handshake: o, callers: c.CheckRedirect}
+	client.CheckRedirect = o.redirects.check
+	o.httpClient = &client
 }
 
 // handshakeContext returns a context that ends with ctx, or after timeout unless that is 0, until settle is called,
@@ -362,7 +362,7 @@ func handshakeContext(ctx context.Context, timeout time.Duration) (handshake con
 }
 
 // request returns the opening handshake of RFC 6455 §4.1.
-func (o *offer) request(ctx context.Context) *http.Request {
+func (o *clientHandshake) request(ctx context.Context) *http.Request {
 	h := o.handshakeHeader()
 	for name, values := range o.header {
 		if name != "Host" && !handshake.Reserved(name) {
@@ -372,13 +372,13 @@ func (o *offer) request(ctx context.Context) *http.Request {
 	if len(o.protocols) > 0 {
 		h[handshake.ProtocolHeader] = []string{strings.Join(o.protocols, ", ")}
 	}
-	r := &http.Request{Method: http.MethodGet, URL: o.target, Host: o.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	r := &http.Request{Method: http.MethodGet, URL: o.requestURL, Host: o.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	return r.WithContext(ctx)
 }
 
 // handshakeHeader is what every server may know. The values of Connection and Upgrade also make http.Transport use HTTP/1.1, and a
 // fresh connection if the one it has to the host is HTTP/2.
-func (o *offer) handshakeHeader() http.Header {
+func (o *clientHandshake) handshakeHeader() http.Header {
 	h := http.Header{
 		"Connection":            {"Upgrade"},
 		"Upgrade":               {"websocket"},
@@ -392,10 +392,10 @@ func (o *offer) handshakeHeader() http.Header {
 }
 
 // requestError says why there was no answer, or none that counts, with the scheme that the caller used and without a password.
-func (o *offer) requestError(resp *http.Response, err error) error {
+func (o *clientHandshake) requestError(resp *http.Response, err error) error {
 	if e, ok := err.(*url.Error); ok {
 		shown := *e
-		shown.URL = o.shown(e.URL)
+		shown.URL = o.displayURL(e.URL)
 		err = &shown
 	}
 	if resp != nil { // http.Client: only if a redirect was not to be followed
@@ -405,28 +405,28 @@ func (o *offer) requestError(resp *http.Response, err error) error {
 }
 
 // shown returns a URL of net/http's as the caller would write it, without a password.
-func (o *offer) shown(raw string) string {
+func (o *clientHandshake) displayURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return maskPassword(raw)
 	}
-	if o.ws {
+	if o.webSocketURL {
 		u.Scheme = webSocketScheme(u.Scheme)
 	}
 	return u.Redacted()
 }
 
 // verify checks the response as RFC 6455 §4.1 demands, and returns what the server chose. params is nil without compression.
-func (o *offer) verify(resp *http.Response) (protocol string, params *deflate.Params, err error) {
+func (o *clientHandshake) verify(resp *http.Response) (protocol string, params *deflate.Params, err error) {
 	h := resp.Header
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return "", nil, fmt.Errorf("expected status 101, but received %s", said(resp))
+		return "", nil, fmt.Errorf("expected status 101, but received %s", describeResponse(resp))
 	}
 	if err := handshake.CheckResponse(h, o.key); err != nil {
 		return "", nil, err
 	}
 	protocols := o.protocols
-	if o.redirect.crossed { // the last request has offered none
+	if o.redirects.crossedHost { // the last request has offered none
 		protocols = nil
 	}
 	if protocol, err = handshake.ChosenProtocol(h, protocols); err != nil {
@@ -437,6 +437,6 @@ func (o *offer) verify(resp *http.Response) (protocol string, params *deflate.Pa
 }
 
 // answerError says what was wrong with an answer.
-func answerError(resp *http.Response, err error) error {
+func responseError(resp *http.Response, err error) error {
 	return &HandshakeError{StatusCode: resp.StatusCode, Detail: err.Error()}
 }

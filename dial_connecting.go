@@ -6,7 +6,7 @@ import (
 )
 
 // opening is the link of a socket whose opening handshake is under way: nothing can be sent, nothing arrives.
-type opening struct {
+type connectingLink struct {
 	s   *Socket
 	ctx context.Context
 }
@@ -18,7 +18,7 @@ func newConnecting(url string, opts *Options) *Socket {
 		mu: new(sync.Mutex), opts: opts, status: connecting,
 		extra: &extra{about: &identity{url: url}, waits: &waits{cancel: cancel}},
 	}
-	s.link = &opening{s, ctx}
+	s.link = &connectingLink{s, ctx}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acceptLocked(0)
@@ -26,8 +26,8 @@ func newConnecting(url string, opts *Options) *Socket {
 }
 
 // connecting returns the context of the handshake: Close ends it.
-func (s *Socket) connecting() context.Context {
-	if o, ok := s.currentLink().(*opening); ok {
+func (s *Socket) connectContext() context.Context {
+	if o, ok := s.currentLink().(*connectingLink); ok {
 		return o.ctx
 	}
 	return context.Background()
@@ -35,7 +35,7 @@ func (s *Socket) connecting() context.Context {
 
 // opened gives the socket its connection and fires the open event. While the open listeners run, what they and others send leaves, but
 // nothing is read.
-func (s *Socket) opened(c wireConfig) {
+func (s *Socket) connected(c wireConfig) {
 	s.mu.Lock()
 	if s.is(sentClose) { // Close was called in the last moment
 		s.mu.Unlock()
@@ -48,7 +48,7 @@ func (s *Socket) opened(c wireConfig) {
 	w := newWire(s, c)
 	s.link = w
 	s.status &^= connecting
-	w.startToOpenLocked()
+	w.startOpeningLocked()
 	cancel := s.waits.cancel
 	var onOpen audience[OpenEvent]
 	if !s.is(hosted) {
@@ -62,14 +62,14 @@ func (s *Socket) opened(c wireConfig) {
 	s.mu.Unlock()
 	cancel()
 	if g != nil { // the event is one of the object's
-		w.hasOpened()
+		w.finishOpening()
 		return
 	}
 	exited := true // unless a listener returns: it may call runtime.Goexit
 	defer func() {
 		if exited {
 			s.fail(StatusInternalError, "internal error", errGoexit)
-			w.hasOpened()
+			w.finishOpening()
 		}
 	}()
 	err := onOpen.dispatch(s, OpenEvent{s})
@@ -77,7 +77,7 @@ func (s *Socket) opened(c wireConfig) {
 	if err != nil {
 		s.panicked(err)
 	}
-	w.hasOpened()
+	w.finishOpening()
 }
 
 // connectFailed fires the error event and the close event of a handshake that did not succeed.
@@ -91,19 +91,19 @@ func (s *Socket) connectFailed(err error) {
 	s.finish()
 }
 
-func (o *opening) startLocked()                        {}
-func (o *opening) closeLocked(closeFrame)              {}
-func (o *opening) pingLocked(uint64)                   {}
-func (o *opening) failLocked()                         {}
-func (o *opening) takenLocked(*item)                   {}
-func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
-func (o *opening) stirLocked()                         {}
-func (o *opening) holdLocked() bool                    { return false } // no object has it
-func (o *opening) letGoLocked()                        {}
-func (o *opening) dropHeldLocked() (closing bool)      { return false }
-func (o *opening) transmit()                           {}
+func (o *connectingLink) startLocked()                        {}
+func (o *connectingLink) closeLocked(closeFrame)              {}
+func (o *connectingLink) pingLocked(uint64)                   {}
+func (o *connectingLink) failLocked()                         {}
+func (o *connectingLink) takenLocked(*item)                   {}
+func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *connectingLink) stirLocked()                         {}
+func (o *connectingLink) holdLocked() bool                    { return false } // no object has it
+func (o *connectingLink) letGoLocked()                        {}
+func (o *connectingLink) dropHeldLocked() (closing bool)      { return false }
+func (o *connectingLink) transmit()                           {}
 
-func (o *opening) send(m outgoing) error {
+func (o *connectingLink) send(m outgoing) error {
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
 	if o.s.link != link(o) {
@@ -113,7 +113,7 @@ func (o *opening) send(m outgoing) error {
 }
 
 // startToOpenLocked starts the connection for writing. Reading begins with hasOpened. mu must be held.
-func (w *wire) startToOpenLocked() {
+func (w *wire) startOpeningLocked() {
 	w.s.status |= openRunning
 	w.halted = true
 	w.startLocked()
@@ -121,7 +121,7 @@ func (w *wire) startToOpenLocked() {
 }
 
 // hasOpened begins to read, and to deliver what happens, after the open listeners have returned.
-func (w *wire) hasOpened() {
+func (w *wire) finishOpening() {
 	w.s.mu.Lock()
 	w.s.status &^= openRunning
 	w.s.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 // proxies then answer without passing the Upgrade on. RFC 6455 §4.1 asks for CONNECT in both cases.
 
 // route returns what makes the request r: the client's RoundTripper, or a copy of its http.Transport that goes through a tunnel.
-func (a *attempts) route(r *http.Request) (http.RoundTripper, error) {
+func (a *handshakeTransport) roundTripper(r *http.Request) (http.RoundTripper, error) {
 	base := a.base
 	if base == nil {
 		base = http.DefaultTransport
@@ -32,30 +32,30 @@ func (a *attempts) route(r *http.Request) (http.RoundTripper, error) {
 	if err != nil || proxy == nil || proxy.Scheme != "http" && proxy.Scheme != "https" {
 		return base, err // a SOCKS proxy always tunnels
 	}
-	return (&tunnel{t, proxy}).transport(), nil
+	return (&proxyTunnel{t, proxy}).transport(), nil
 }
 
 // tunnel leads through an HTTP proxy.
-type tunnel struct {
-	t     *http.Transport // the client's
-	proxy *url.URL
+type proxyTunnel struct {
+	client *http.Transport // the client's
+	proxy  *url.URL
 }
 
 const (
-	tunnelTime    = time.Minute // how long a proxy may take to answer if nothing else bounds it, as in net/http
-	maxProxyReply = 64 << 10    // bytes of the head of its answer
+	tunnelTimeout    = time.Minute // how long a proxy may take to answer if nothing else bounds it, as in net/http
+	maxProxyResponse = 64 << 10    // bytes of the head of its answer
 )
 
 // transport returns a copy of t for one request through the tunnel.
-func (n *tunnel) transport() *http.Transport {
-	c := n.t.Clone()
-	c.Proxy, c.DialContext = nil, n.dial
+func (n *proxyTunnel) transport() *http.Transport {
+	c := n.client.Clone()
+	c.Proxy, c.DialContext = nil, n.dialContext
 	c.DisableKeepAlives = true // the copy is used once: its connections are not to stay
 	return c
 }
 
 // dial opens a tunnel to addr.
-func (n *tunnel) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (n *proxyTunnel) dialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := n.open(ctx, network, addr)
 	if err != nil {
 		return nil, &net.OpError{Op: "proxyconnect", Net: network, Err: fmt.Errorf("%s: %w", n.proxy.Redacted(), err)}
@@ -63,8 +63,8 @@ func (n *tunnel) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return conn, nil
 }
 
-func (n *tunnel) open(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, tunnelTime)
+func (n *proxyTunnel) open(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tunnelTimeout)
 	defer cancel()
 	conn, err := n.dialProxy(ctx, network)
 	if err != nil {
@@ -83,25 +83,25 @@ func (n *tunnel) open(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 // dialProxy connects to the proxy as the client's transport would.
-func (n *tunnel) dialProxy(ctx context.Context, network string) (net.Conn, error) {
+func (n *proxyTunnel) dialProxy(ctx context.Context, network string) (net.Conn, error) {
 	addr := net.JoinHostPort(n.proxy.Hostname(), portOf(n.proxy))
 	secure := n.proxy.Scheme == "https"
-	if secure && n.t.DialTLSContext != nil {
-		return n.t.DialTLSContext(ctx, network, addr)
+	if secure && n.client.DialTLSContext != nil {
+		return n.client.DialTLSContext(ctx, network, addr)
 	}
 	conn, err := n.dialPlain(ctx, network, addr)
 	if err != nil || !secure {
 		return conn, err
 	}
 	config := new(tls.Config)
-	if n.t.TLSClientConfig != nil {
-		config = n.t.TLSClientConfig.Clone()
+	if n.client.TLSClientConfig != nil {
+		config = n.client.TLSClientConfig.Clone()
 	}
 	config.ServerName = cmp.Or(config.ServerName, n.proxy.Hostname())
 	config.NextProtos = nil // CONNECT is spoken as HTTP/1.1
-	if n.t.TLSHandshakeTimeout > 0 {
+	if n.client.TLSHandshakeTimeout > 0 {
 		var cancel func()
-		ctx, cancel = context.WithTimeout(ctx, n.t.TLSHandshakeTimeout)
+		ctx, cancel = context.WithTimeout(ctx, n.client.TLSHandshakeTimeout)
 		defer cancel()
 	}
 	c := tls.Client(conn, config)
@@ -112,11 +112,11 @@ func (n *tunnel) dialProxy(ctx context.Context, network string) (net.Conn, error
 	return c, nil
 }
 
-func (n *tunnel) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
-	dial := n.t.Dial //lint:ignore SA1019 the client may use the deprecated field
+func (n *proxyTunnel) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := n.client.Dial //lint:ignore SA1019 the client may use the deprecated field
 	switch {
-	case n.t.DialContext != nil:
-		return n.t.DialContext(ctx, network, addr)
+	case n.client.DialContext != nil:
+		return n.client.DialContext(ctx, network, addr)
 	case dial != nil:
 		return dial(network, addr)
 	}
@@ -124,7 +124,7 @@ func (n *tunnel) dialPlain(ctx context.Context, network, addr string) (net.Conn,
 }
 
 // connect asks the proxy on conn for a tunnel to addr.
-func (n *tunnel) connect(ctx context.Context, conn net.Conn, addr string) error {
+func (n *proxyTunnel) connect(ctx context.Context, conn net.Conn, addr string) error {
 	h, err := n.header(ctx, addr)
 	if err != nil {
 		return err
@@ -133,13 +133,13 @@ func (n *tunnel) connect(ctx context.Context, conn net.Conn, addr string) error 
 	if err := r.Write(conn); err != nil {
 		return err
 	}
-	reader := bufio.NewReader(io.LimitReader(conn, maxProxyReply))
+	reader := bufio.NewReader(io.LimitReader(conn, maxProxyResponse))
 	resp, err := http.ReadResponse(reader, r)
 	if err != nil {
 		return fmt.Errorf("no answer to CONNECT %s: %w", addr, err)
 	}
-	if n.t.OnProxyConnectResponse != nil {
-		if err := n.t.OnProxyConnectResponse(ctx, n.proxy, r, resp); err != nil {
+	if n.client.OnProxyConnectResponse != nil {
+		if err := n.client.OnProxyConnectResponse(ctx, n.proxy, r, resp); err != nil {
 			return err
 		}
 	}
@@ -153,10 +153,10 @@ func (n *tunnel) connect(ctx context.Context, conn net.Conn, addr string) error 
 }
 
 // header returns what goes along with CONNECT.
-func (n *tunnel) header(ctx context.Context, addr string) (h http.Header, err error) {
-	h = n.t.ProxyConnectHeader.Clone()
-	if n.t.GetProxyConnectHeader != nil {
-		h, err = n.t.GetProxyConnectHeader(ctx, n.proxy, addr)
+func (n *proxyTunnel) header(ctx context.Context, addr string) (h http.Header, err error) {
+	h = n.client.ProxyConnectHeader.Clone()
+	if n.client.GetProxyConnectHeader != nil {
+		h, err = n.client.GetProxyConnectHeader(ctx, n.proxy, addr)
 		h = h.Clone()
 	}
 	if h == nil {

@@ -9,10 +9,10 @@ import (
 )
 
 // redirects decides which redirects Dial follows, and what goes along with the next request.
-type redirects struct {
-	o       *offer
-	policy  func(*http.Request, []*http.Request) error // the caller's CheckRedirect, or nil
-	crossed bool                                       // a redirect has led away from the first host: the caller's secrets stay behind
+type redirectPolicy struct {
+	handshake   *clientHandshake
+	callers     func(*http.Request, []*http.Request) error // the caller's CheckRedirect, or nil
+	crossedHost bool                                       // a redirect has led away from the first host: the caller's secrets stay behind
 }
 
 // maxRedirects is how many redirects http.Client follows without a policy.
@@ -20,25 +20,25 @@ const maxRedirects = 10
 
 // check is the CheckRedirect of a handshake. The caller's policy comes after secrets have been dropped, so that it can add what the
 // other host is to have, and before the check of the scheme, so that it can return the redirect itself as the answer.
-func (d *redirects) check(r *http.Request, via []*http.Request) error {
+func (d *redirectPolicy) check(r *http.Request, via []*http.Request) error {
 	r.URL.Scheme = httpScheme(r.URL.Scheme)
-	if d.crossed = d.crossed || !sameEndpoint(via[0].URL, r.URL); d.crossed {
-		r.Header, r.Host = d.o.handshakeHeader(), ""
+	if d.crossedHost = d.crossedHost || !sameEndpoint(via[0].URL, r.URL); d.crossedHost {
+		r.Header, r.Host = d.handshake.handshakeHeader(), ""
 	}
-	if err := d.followed(r, via); err != nil {
+	if err := d.checkCallers(r, via); err != nil {
 		return err
 	}
 	if last := via[len(via)-1].URL; last.Scheme == "https" && r.URL.Scheme != "https" {
 		return fmt.Errorf("it leads away from TLS, from %s to %s: dial that URL itself if it is to be used without",
-			d.o.shown(last.String()), d.o.shown(r.URL.String()))
+			d.handshake.displayURL(last.String()), d.handshake.displayURL(r.URL.String()))
 	}
 	return nil
 }
 
 // followed asks the caller's policy, or net/http's default one.
-func (d *redirects) followed(r *http.Request, via []*http.Request) error {
-	if d.policy != nil {
-		return d.policy(r, via)
+func (d *redirectPolicy) checkCallers(r *http.Request, via []*http.Request) error {
+	if d.callers != nil {
+		return d.callers(r, via)
 	}
 	if len(via) >= maxRedirects {
 		return errors.New("stopped after 10 redirects")

@@ -17,7 +17,7 @@ import (
 )
 
 // attempts makes the requests of one handshake: the first and those that redirects lead to, one after the other.
-type attempts struct {
+type handshakeTransport struct {
 	base  http.RoundTripper // nil: http.DefaultTransport
 	key   string            // Sec-WebSocket-Key
 	trace *connTrace        // of the last request
@@ -25,8 +25,8 @@ type attempts struct {
 
 // RoundTrip implements http.RoundTripper. The body of an answer other than 101 is what there was of it within the bounds: nobody,
 // http.Client included, waits for more.
-func (a *attempts) RoundTrip(r *http.Request) (*http.Response, error) {
-	base, err := a.route(r)
+func (a *handshakeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	base, err := a.roundTripper(r)
 	if err != nil {
 		return nil, err
 	}
@@ -37,17 +37,17 @@ func (a *attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Request = r
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		keepRefusal(r.Context(), resp)
+		saveBody(r.Context(), resp)
 	}
 	return resp, nil
 }
 
 // conn returns the connection that the last request has used, or nil if that is not certain.
-func (a *attempts) conn() net.Conn {
+func (a *handshakeTransport) conn() net.Conn {
 	if a.trace == nil {
 		return nil
 	}
-	return a.trace.only()
+	return a.trace.singleConn()
 }
 
 // connTrace learns from httptrace which connection carried a request. A RoundTripper may make other requests with the
@@ -55,10 +55,10 @@ func (a *attempts) conn() net.Conn {
 type connTrace struct {
 	key string // Sec-WebSocket-Key of the request
 
-	mu      sync.Mutex
-	conn    net.Conn
-	several bool // connections were used
-	sent    bool // key was
+	mu           sync.Mutex
+	conn         net.Conn
+	severalConns bool // connections were used
+	keySent      bool // key was
 }
 
 func (t *connTrace) hooks() *httptrace.ClientTrace {
@@ -68,7 +68,7 @@ func (t *connTrace) hooks() *httptrace.ClientTrace {
 func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.several = t.several || t.conn != nil && t.conn != info.Conn
+	t.severalConns = t.severalConns || t.conn != nil && t.conn != info.Conn
 	t.conn = info.Conn
 }
 
@@ -78,45 +78,45 @@ func (t *connTrace) wroteHeaderField(name string, values []string) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sent = true
+	t.keySent = true
 }
 
 // only returns the connection if there was one only, and the request was sent on it.
-func (t *connTrace) only() net.Conn {
+func (t *connTrace) singleConn() net.Conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.several || !t.sent {
+	if t.severalConns || !t.keySent {
 		return nil
 	}
 	return t.conn
 }
 
 const (
-	maxRefusal  = 4 << 10     // how much of the body of a refusal is kept, in bytes
-	refusalTime = time.Second // how long it may take to arrive
-	maxSaid     = 300         // how many characters of it an error shows
+	maxSavedBody    = 4 << 10     // how much of the body of a refusal is kept, in bytes
+	saveBodyTimeout = time.Second // how long it may take to arrive
+	maxShownBody    = 300         // how many characters of it an error shows
 )
 
 // refusalBody is what was read of the body of an answer other than 101. It can be read once and needs no Close.
-type refusalBody struct {
+type savedBody struct {
 	bytes.Reader
-	all []byte
+	content []byte
 }
 
-func (*refusalBody) Close() error { return nil }
+func (*savedBody) Close() error { return nil }
 
 // keepRefusal replaces the body by a copy of its beginning and lets the connection go.
-func keepRefusal(ctx context.Context, resp *http.Response) {
-	body := &refusalBody{all: readSome(ctx, resp.Body)}
-	body.Reset(body.all)
+func saveBody(ctx context.Context, resp *http.Response) {
+	body := &savedBody{content: readPrefix(ctx, resp.Body)}
+	body.Reset(body.content)
 	resp.Body = body
 }
 
 // readSome reads body to its end, or as far as the bounds or ctx allow, and closes it. What came before an error counts.
-func readSome(ctx context.Context, body io.ReadCloser) []byte {
-	ctx, cancel := context.WithTimeout(ctx, refusalTime)
+func readPrefix(ctx context.Context, body io.ReadCloser) []byte {
+	ctx, cancel := context.WithTimeout(ctx, saveBodyTimeout)
 	defer cancel()
-	p := &prefix{done: make(chan struct{})}
+	p := &bodyPrefix{done: make(chan struct{})}
 	go p.read(body)
 	stop := context.AfterFunc(ctx, func() { body.Close() }) // ends a Read that waits
 	select {
@@ -126,46 +126,46 @@ func readSome(ctx context.Context, body io.ReadCloser) []byte {
 	if stop() {
 		go body.Close() // it may not heed that either
 	}
-	return p.soFar()
+	return p.snapshot()
 }
 
 // prefix is the beginning of what a reader gives.
-type prefix struct {
+type bodyPrefix struct {
 	done chan struct{} // closed when there will be no more
 
-	mu sync.Mutex
-	b  []byte
+	mu      sync.Mutex
+	content []byte
 }
 
 // read ends with r, with an error, with Close, or after maxRefusal bytes.
-func (p *prefix) read(r io.Reader) {
+func (p *bodyPrefix) read(r io.Reader) {
 	defer close(p.done)
 	chunk := make([]byte, 1<<10)
-	for left := maxRefusal; left > 0; {
+	for left := maxSavedBody; left > 0; {
 		n, err := r.Read(chunk[:min(left, len(chunk))])
 		left -= n
-		p.add(chunk[:n])
+		p.append(chunk[:n])
 		if err != nil {
 			return
 		}
 	}
 }
 
-func (p *prefix) add(b []byte) {
+func (p *bodyPrefix) append(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.b = append(p.b, b...)
+	p.content = append(p.content, b...)
 }
 
-func (p *prefix) soFar() []byte {
+func (p *bodyPrefix) snapshot() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.b[:len(p.b):len(p.b)]
+	return p.content[:len(p.content):len(p.content)]
 }
 
 // refuseAnswer lets go of an answer that is not to be used. The body of a 101 is the connection itself, of which there is nothing
 // to keep.
-func refuseAnswer(resp *http.Response) {
+func discardResponse(resp *http.Response) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body.Close()
 		resp.Body = http.NoBody
@@ -173,7 +173,7 @@ func refuseAnswer(resp *http.Response) {
 }
 
 // said puts an answer other than 101 into a line: "401 Unauthorized: unknown token".
-func said(resp *http.Response) string {
+func describeResponse(resp *http.Response) string {
 	s := strconv.Itoa(resp.StatusCode)
 	if name := http.StatusText(resp.StatusCode); name != "" {
 		s += " " + name
@@ -186,15 +186,15 @@ func said(resp *http.Response) string {
 
 // firstLine returns the first line of an answer's body for people, or "" if it is not written for them.
 func firstLine(resp *http.Response) string {
-	body, ok := resp.Body.(*refusalBody)
+	body, ok := resp.Body.(*savedBody)
 	if !ok || resp.Header.Get("Content-Encoding") != "" {
 		return ""
 	}
-	line, _, _ := strings.Cut(string(bytes.TrimSpace(body.all)), "\n")
+	line, _, _ := strings.Cut(string(bytes.TrimSpace(body.content)), "\n")
 	if strings.HasPrefix(line, "<") { // a page
 		return ""
 	}
-	return shorten(printable(line), maxSaid)
+	return shorten(printable(line), maxShownBody)
 }
 
 // printable replaces each run of what cannot be printed by a space.

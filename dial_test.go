@@ -254,7 +254,7 @@ func TestDialKeepsTheBeginningOfARefusal(t *testing.T) {
 	require.Error(t, err)
 	body, err := io.ReadAll(resp.Body)
 	assert.NoError(t, err)
-	assert.Len(t, body, maxRefusal)
+	assert.Len(t, body, maxSavedBody)
 }
 
 func TestDialWithoutAnAnswer(t *testing.T) {

@@ -283,7 +283,7 @@ func (s *Socket) unheardLocked() {
 // closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
 // perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
 func (s *Socket) closeListenersLocked() audience[CloseEvent] {
-	if _, failed := s.link.(*opening); failed {
+	if _, failed := s.link.(*connectingLink); failed {
 		return awaitListener(s, pickClose)
 	}
 	onClose := audienceLocked(s, pickClose)

@@ -256,7 +256,7 @@ func (s *Socket) endsInObjectLocked() bool {
 	if g == nil {
 		return false
 	}
-	if _, failed := s.link.(*opening); failed { // as soon as it began, perhaps
+	if _, failed := s.link.(*connectingLink); failed { // as soon as it began, perhaps
 		awaitListener(s, pickClose)
 	}
 	unanswered := s.isUnansweredLocked() && !s.is(manualClose) // the Close came while a listener ran

@@ -31,7 +31,7 @@ func ReceiveJSON[T any](ctx context.Context, s *Socket) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	err = decode(msg, &v)
+	err = decodeJSON(msg, &v)
 	return v, err
 }
 
@@ -55,7 +55,7 @@ func (e *badMessage) Unwrap() []error {
 	return []error{ErrBadMessage, e.cause}
 }
 
-func decode(msg Message, v any) error {
+func decodeJSON(msg Message, v any) error {
 	err := json.Unmarshal(msg.Data, v)
 	if err == nil {
 		return nil
@@ -92,18 +92,18 @@ func abbreviate(s string) string {
 func OnJSON[T any](s *Socket, fn func(T) error) (remove func()) {
 	return s.OnMessage(func(e MessageEvent) {
 		var v T
-		if err := decode(e.Message, &v); err != nil {
-			s.refuse(StatusInvalidFramePayloadData, "message is not the expected JSON", err)
+		if err := decodeJSON(e.Message, &v); err != nil {
+			s.rejectMessage(StatusInvalidFramePayloadData, "message is not the expected JSON", err)
 			return
 		}
 		if err := fn(v); err != nil {
-			s.refuse(StatusInternalError, "internal error", err)
+			s.rejectMessage(StatusInternalError, "internal error", err)
 		}
 	})
 }
 
 // refuse closes the socket because of a message. A socket that is closing already is left as it is.
-func (s *Socket) refuse(code StatusCode, reason string, err error) {
+func (s *Socket) rejectMessage(code StatusCode, reason string, err error) {
 	s.warn("edgews: message refused", err)
 	_ = s.Close(code, reason)
 }
@@ -151,7 +151,7 @@ func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v
 	}
 	m.handlers[typ] = func(ctx context.Context, s *Socket, data []byte) error {
 		var v T
-		if err := decode(Message{Text, data}, &v); err != nil {
+		if err := decodeJSON(Message{Text, data}, &v); err != nil {
 			return err
 		}
 		return fn(ctx, s, v)
@@ -181,7 +181,7 @@ func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 func (m *Mux) typeOf(msg Message) (string, error) {
 	field := cmp.Or(m.Field, "type")
 	if !json.Valid(msg.Data) {
-		return "", decode(msg, new(json.RawMessage)) // to say where
+		return "", decodeJSON(msg, new(json.RawMessage)) // to say where
 	}
 	l := jsonLook{data: msg.Data, field: field, depth: cmp.Or(m.MaxDepth, defaultMaxDepth), values: cmp.Or(m.MaxValues, defaultMaxValues)}
 	switch raw, err := l.find(); {

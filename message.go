@@ -56,7 +56,7 @@ type Prepared struct {
 	frame     []byte // as a server without compression sends it
 
 	mu         sync.Mutex
-	compressed map[compressionKind][]byte // payloads, as each is first needed
+	compressed map[compressionSettings][]byte // payloads, as each is first needed
 }
 
 // Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each
@@ -89,14 +89,14 @@ func (m *Prepared) plain() []byte {
 }
 
 // deflated returns the compressed payload.
-func (m *Prepared) deflated(kind compressionKind) []byte {
+func (m *Prepared) deflated(kind compressionSettings) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if z, ok := m.compressed[kind]; ok {
 		return z
 	}
 	if m.compressed == nil {
-		m.compressed = make(map[compressionKind][]byte)
+		m.compressed = make(map[compressionSettings][]byte)
 	}
 	z := deflate.AppendStateless(nil, m.data, int(kind.level), int(kind.bits))
 	m.compressed[kind] = z

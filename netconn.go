@@ -23,7 +23,7 @@ import (
 //
 // Reads and writes may run at the same time; several reads, or several writes, take turns.
 func NetConn(s *Socket, kind Kind) net.Conn {
-	c := &netConn{s: s, kind: kind, readBy: newDeadline(), writeBy: newDeadline(), reading: make(chan struct{}, 1)}
+	c := &netConn{s: s, kind: kind, readDeadline: newDeadline(), writeDeadline: newDeadline(), readToken: make(chan struct{}, 1)}
 	c.addrs() // while the operating system can still tell them
 	return c
 }
@@ -32,11 +32,11 @@ type netConn struct {
 	s    *Socket
 	kind Kind
 
-	readBy, writeBy *deadline
+	readDeadline, writeDeadline *deadline
 
 	// reading holds the one token of whoever reads. A mutex would stop a synctest bubble's clock while a Read
 	// waits.
-	reading chan struct{}
+	readToken chan struct{}
 	// Guarded by reading.
 	message io.Reader
 
@@ -46,11 +46,11 @@ type netConn struct {
 
 func (c *netConn) Read(p []byte) (int, error) {
 	select {
-	case c.reading <- struct{}{}:
-	case <-c.readBy.Done():
-		return 0, c.readBy.Err()
+	case c.readToken <- struct{}{}:
+	case <-c.readDeadline.Done():
+		return 0, c.readDeadline.Err()
 	}
-	defer func() { <-c.reading }()
+	defer func() { <-c.readToken }()
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -72,7 +72,7 @@ func (c *netConn) nextMessage() error {
 	if c.message != nil {
 		return nil
 	}
-	kind, r, err := c.s.NextReader(c.readBy)
+	kind, r, err := c.s.NextReader(c.readDeadline)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *netConn) readError(err error) error {
 }
 
 func (c *netConn) Write(p []byte) (int, error) {
-	err := c.s.Write(c.writeBy, c.kind, p)
+	err := c.s.Write(c.writeDeadline, c.kind, p)
 	if errors.Is(err, ErrClosed) {
 		return 0, fmt.Errorf("%w: %w", net.ErrClosed, err)
 	}
@@ -107,8 +107,8 @@ func (c *netConn) Close() error {
 	c.s.mu.Lock()
 	c.s.acceptForPullLocked()
 	c.s.mu.Unlock()
-	c.readBy.expire(net.ErrClosed)
-	c.writeBy.expire(net.ErrClosed)
+	c.readDeadline.expire(net.ErrClosed)
+	c.writeDeadline.expire(net.ErrClosed)
 	if err := c.s.Close(StatusNormalClosure, ""); err != nil && !errors.Is(err, ErrClosed) {
 		return err
 	}
@@ -129,7 +129,7 @@ func (c *netConn) RemoteAddr() net.Addr {
 func (c *netConn) addrs() (local, remote net.Addr) {
 	w, ok := c.s.currentLink().(*wire)
 	if !ok {
-		return placeholder("memory"), placeholder("memory")
+		return placeholderAddr("memory"), placeholderAddr("memory")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *netConn) addrs() (local, remote net.Addr) {
 		local, remote = w.conn.Addrs()
 		c.local, c.remote = knownAddr(c.local, local), knownAddr(c.remote, remote)
 	}
-	return knownAddr(c.local, placeholder("unknown")), knownAddr(c.remote, placeholder("unknown"))
+	return knownAddr(c.local, placeholderAddr("unknown")), knownAddr(c.remote, placeholderAddr("unknown"))
 }
 
 func knownAddr(a, b net.Addr) net.Addr {
@@ -148,24 +148,24 @@ func knownAddr(a, b net.Addr) net.Addr {
 }
 
 // placeholder is the address of a pair's end, or one that nobody knows any more.
-type placeholder string
+type placeholderAddr string
 
-func (placeholder) Network() string  { return "websocket" }
-func (p placeholder) String() string { return string(p) }
+func (placeholderAddr) Network() string  { return "websocket" }
+func (p placeholderAddr) String() string { return string(p) }
 
 func (c *netConn) SetDeadline(t time.Time) error {
-	c.readBy.set(t)
-	c.writeBy.set(t)
+	c.readDeadline.set(t)
+	c.writeDeadline.set(t)
 	return nil
 }
 
 func (c *netConn) SetReadDeadline(t time.Time) error {
-	c.readBy.set(t)
+	c.readDeadline.set(t)
 	return nil
 }
 
 func (c *netConn) SetWriteDeadline(t time.Time) error {
-	c.writeBy.set(t)
+	c.writeDeadline.set(t)
 	return nil
 }
 
@@ -173,11 +173,11 @@ func (c *netConn) SetWriteDeadline(t time.Time) error {
 type deadline struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	timer *time.Timer
-	done  chan struct{} // closed when the time has come; replaced when it is moved after that
-	err   error         // why done is closed
-	final bool          // the connection is closed: there is no later
-	epoch int           // tells a timer that fires late that it has been replaced
+	timer      *time.Timer
+	done       chan struct{} // closed when the time has come; replaced when it is moved after that
+	err        error         // why done is closed
+	final      bool          // the connection is closed: there is no later
+	generation int           // tells a timer that fires late that it has been replaced
 }
 
 func newDeadline() *deadline { return &deadline{done: make(chan struct{})} }
@@ -188,7 +188,7 @@ func (d *deadline) set(t time.Time) {
 	if d.final {
 		return
 	}
-	d.epoch++
+	d.generation++
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -200,15 +200,15 @@ func (d *deadline) set(t time.Time) {
 	}
 	left := time.Until(t)
 	if left <= 0 {
-		d.passLocked(os.ErrDeadlineExceeded)
+		d.expireLocked(os.ErrDeadlineExceeded)
 		return
 	}
-	epoch := d.epoch
+	epoch := d.generation
 	d.timer = time.AfterFunc(left, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.epoch == epoch {
-			d.passLocked(os.ErrDeadlineExceeded)
+		if d.generation == epoch {
+			d.expireLocked(os.ErrDeadlineExceeded)
 		}
 	})
 }
@@ -225,12 +225,12 @@ func (d *deadline) expire(err error) {
 		d.timer.Stop()
 	}
 	if d.err == nil {
-		d.passLocked(err)
+		d.expireLocked(err)
 	}
 	d.err = err
 }
 
-func (d *deadline) passLocked(err error) {
+func (d *deadline) expireLocked(err error) {
 	if d.err == nil {
 		d.err = err
 		close(d.done)

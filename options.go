@@ -162,25 +162,25 @@ func (o Options) resolve() *Options {
 	o.Meter = nil
 	key, ok := o.key()
 	if !ok {
-		return o.fill()
+		return o.withDefaults()
 	}
-	for i := range resolutions {
-		if r := resolutions[i].Load(); r != nil && r.key == key {
+	for i := range recentlyResolved {
+		if r := recentlyResolved[i].Load(); r != nil && r.key == key {
 			return r.options
 		}
 	}
-	r := &resolution{key, o.fill()}
-	resolutions[nextResolution.Add(1)%uint32(len(resolutions))].Store(r)
+	r := &resolvedOptions{key, o.withDefaults()}
+	recentlyResolved[nextResolved.Add(1)%uint32(len(recentlyResolved))].Store(r)
 	return r.options
 }
 
 // resolutions are the options that were resolved last.
 var (
-	resolutions    [8]atomic.Pointer[resolution]
-	nextResolution atomic.Uint32
+	recentlyResolved [8]atomic.Pointer[resolvedOptions]
+	nextResolved     atomic.Uint32
 )
 
-type resolution struct {
+type resolvedOptions struct {
 	key     optionsKey
 	options *Options
 }
@@ -210,7 +210,7 @@ func (o Options) key() (optionsKey, bool) {
 }
 
 // check refuses what can never work. of names the options that o is a part of.
-func (o *Options) check(of string) error {
+func (o *Options) validate(of string) error {
 	switch {
 	case o.SendBuffer < 0:
 		return fmt.Errorf("%s.SendBuffer: %d bytes: it cannot be negative; 0 is the default, %d", of, o.SendBuffer, defaultSendBuffer)
@@ -225,11 +225,11 @@ func (o *Options) check(of string) error {
 	case o.RateLimit.Bytes < 0:
 		return fmt.Errorf("%s.RateLimit.Bytes: %d per second: it cannot be negative; 0 is no limit", of, o.RateLimit.Bytes)
 	}
-	return o.Compression.check(of)
+	return o.Compression.validate(of)
 }
 
 // check is Options.check for a Compression, which may be nil.
-func (c *Compression) check(of string) error {
+func (c *Compression) validate(of string) error {
 	if c == nil {
 		return nil
 	}
@@ -250,7 +250,7 @@ func (c *Compression) check(of string) error {
 	return nil
 }
 
-func (o Options) fill() *Options {
+func (o Options) withDefaults() *Options {
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.SendBuffer, defaultSendBuffer)
 	setDefault(&o.KeepAlive, defaultKeepAlive)

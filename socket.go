@@ -297,7 +297,7 @@ func (s *Socket) acceptLocked(how status) {
 	}
 	s.status |= accepted | how
 	s.accepted = now()
-	s.noticeAcceptLocked()
+	s.stopUnacceptedTimerLocked()
 	if by := s.owner; by != nil {
 		by.acceptedLocked(s)
 	}

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// acceptWithin is how long a server's socket may wait to be accepted before a warning is logged. No program takes that long on
-// purpose, and the peer waits for its first answer.
-const acceptWithin = 10 * time.Second
+// unacceptedWarningDelay is how long a server's socket may wait to be accepted before a warning is logged. A program that takes this
+// long has probably forgotten to accept, and nothing is read from the peer meanwhile.
+const unacceptedWarningDelay = 10 * time.Second
 
-// unaccepted are the timers of those that wait, by *Socket. A socket that is accepted leaves nothing here.
-var unaccepted sync.Map
+// unacceptedTimers has the timer of each socket that waits to be accepted, by *Socket. Accepting the socket removes its entry.
+var unacceptedTimers sync.Map
 
 // warnIfUnaccepted is warnIfUnacceptedLocked for callers that do not hold mu.
 func (s *Socket) warnIfUnaccepted() {
@@ -19,34 +19,36 @@ func (s *Socket) warnIfUnaccepted() {
 	s.warnIfUnacceptedLocked()
 }
 
-// warnIfUnacceptedLocked has a warning logged, if anything is, unless the socket is accepted in time. mu must be held.
+// warnIfUnacceptedLocked starts a timer that logs a warning unless the socket is accepted in time. Without a Logger it does nothing. mu
+// must be held.
 func (s *Socket) warnIfUnacceptedLocked() {
 	if s.opts.Logger == nil || s.is(accepted) || s.fate != nil {
 		return
 	}
 	s.status |= awaited
-	unaccepted.Store(s, time.AfterFunc(acceptWithin, s.warnUnaccepted))
+	unacceptedTimers.Store(s, time.AfterFunc(unacceptedWarningDelay, s.warnUnaccepted))
 }
 
-// noticeAcceptLocked stops the timer. mu must be held.
-func (s *Socket) noticeAcceptLocked() {
+// stopUnacceptedTimerLocked stops the timer, if there is one. mu must be held.
+func (s *Socket) stopUnacceptedTimerLocked() {
 	if !s.is(awaited) {
 		return
 	}
 	s.status &^= awaited
-	if timer, ok := unaccepted.LoadAndDelete(s); ok {
+	if timer, ok := unacceptedTimers.LoadAndDelete(s); ok {
 		timer.(*time.Timer).Stop()
 	}
 }
 
+// warnUnaccepted runs on the timer's goroutine.
 func (s *Socket) warnUnaccepted() {
 	s.mu.Lock()
-	waits := s.is(awaited)
-	s.noticeAcceptLocked()
+	waiting := s.is(awaited)
+	s.stopUnacceptedTimerLocked()
 	logger := s.opts.Logger
 	s.mu.Unlock()
-	if waits {
+	if waiting {
 		logger.Warn("edgews: socket has not been accepted, so that nothing is read from it: call Accept, AcceptWebSocket or a method that receives",
-			"since", acceptWithin, "protocol", s.Protocol())
+			"since", unacceptedWarningDelay, "protocol", s.Protocol())
 	}
 }

@@ -108,7 +108,7 @@ func newFilters(c wireConfig) *filters {
 	}
 	f := new(filters)
 	if p := c.deflate; p != nil {
-		f = newDeflation(*p, c.client, c.opts.Compression)
+		f = newDeflateFilters(*p, c.client, c.opts.Compression)
 	}
 	f.limiter = limiter
 	return f
@@ -207,7 +207,7 @@ func (w *wire) Woken() {
 		}
 	}()
 	switch {
-	case w.isOpening(): // hasOpened wakes it again
+	case w.isOpening(): // finishOpening wakes it again
 	case !w.alive():
 		w.conclude()
 	case w.halted:
