@@ -5,13 +5,14 @@ import (
 	"sync"
 )
 
-// opening is the link of a socket whose opening handshake is under way: nothing can be sent, nothing arrives.
+// connectingLink is the link of a socket of NewWebSocket until the handshake has ended. Nothing can be sent, and nothing arrives. Its
+// other methods do nothing.
 type connectingLink struct {
 	s   *Socket
-	ctx context.Context
+	ctx context.Context // of the handshake; Close cancels it
 }
 
-// newConnecting returns the socket of NewWebSocket: it is accepted, and connecting.
+// newConnecting returns the socket of NewWebSocket, which is accepted and connecting.
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
@@ -25,7 +26,7 @@ func newConnecting(url string, opts *Options) *Socket {
 	return s
 }
 
-// connecting returns the context of the handshake: Close ends it.
+// connectContext returns the context of the handshake, which Close cancels.
 func (s *Socket) connectContext() context.Context {
 	if o, ok := s.currentLink().(*connectingLink); ok {
 		return o.ctx
@@ -33,11 +34,11 @@ func (s *Socket) connectContext() context.Context {
 	return context.Background()
 }
 
-// opened gives the socket its connection and fires the open event. While the open listeners run, what they and others send leaves, but
-// nothing is read.
+// connected gives the socket its connection and fires the open event. While the open listeners run, messages are sent, but nothing is
+// read. In an object the open event is an event of the object instead.
 func (s *Socket) connected(c wireConfig) {
 	s.mu.Lock()
-	if s.is(sentClose) { // Close was called in the last moment
+	if s.is(sentClose) { // Close was called after the handshake had succeeded
 		s.mu.Unlock()
 		c.conn.Close()
 		s.connectFailed(context.Canceled)
@@ -61,11 +62,11 @@ func (s *Socket) connected(c wireConfig) {
 	}
 	s.mu.Unlock()
 	cancel()
-	if g != nil { // the event is one of the object's
+	if g != nil { // the open event waits in the object's queue
 		w.finishOpening()
 		return
 	}
-	exited := true // unless a listener returns: it may call runtime.Goexit
+	exited := true // stays true if a listener calls runtime.Goexit
 	defer func() {
 		if exited {
 			s.fail(StatusInternalError, "internal error", errGoexit)
@@ -80,7 +81,7 @@ func (s *Socket) connected(c wireConfig) {
 	w.finishOpening()
 }
 
-// connectFailed fires the error event and the close event of a handshake that did not succeed.
+// connectFailed fires the error event and the close event of a handshake that has failed.
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.status &^= connecting
@@ -112,15 +113,15 @@ func (o *connectingLink) send(m outgoing) error {
 	return sendResult(o.s.admitLocked(&m))
 }
 
-// startToOpenLocked starts the connection for writing. Reading begins with hasOpened. mu must be held.
+// startOpeningLocked starts the connection for writing. Reading begins with finishOpening. mu must be held.
 func (w *wire) startOpeningLocked() {
 	w.s.status |= openRunning
 	w.halted = true
 	w.startLocked()
-	w.heard = 0 // the peer is not silent; it is not listened to
+	w.heard = 0 // nothing is read yet, so the silence of the peer does not count
 }
 
-// hasOpened begins to read, and to deliver what happens, after the open listeners have returned.
+// finishOpening begins to read and to deliver events, after the open listeners have returned.
 func (w *wire) finishOpening() {
 	w.s.mu.Lock()
 	w.s.status &^= openRunning
@@ -128,7 +129,7 @@ func (w *wire) finishOpening() {
 	w.conn.Wake()
 }
 
-// isOpening reports whether the open listeners run.
+// isOpening reports whether the open listeners are running.
 func (w *wire) isOpening() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()

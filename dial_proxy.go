@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// http.Transport asks a proxy for a tunnel only on behalf of https. A request to http goes to the proxy itself, with GET, and most
-// proxies then answer without passing the Upgrade on. RFC 6455 §4.1 asks for CONNECT in both cases.
+// http.Transport asks a proxy for a tunnel only for https. It sends a request for http to the proxy itself, with GET, and most proxies
+// then answer without passing the Upgrade on. RFC 6455 §4.1 requires CONNECT in both cases.
 
-// route returns what makes the request r: the client's RoundTripper, or a copy of its http.Transport that goes through a tunnel.
+// roundTripper returns what makes the request r: the client's RoundTripper, or a copy of its http.Transport that uses a tunnel.
 func (a *handshakeTransport) roundTripper(r *http.Request) (http.RoundTripper, error) {
 	base := a.base
 	if base == nil {
@@ -35,26 +35,26 @@ func (a *handshakeTransport) roundTripper(r *http.Request) (http.RoundTripper, e
 	return (&proxyTunnel{t, proxy}).transport(), nil
 }
 
-// tunnel leads through an HTTP proxy.
+// proxyTunnel opens connections through an HTTP proxy.
 type proxyTunnel struct {
-	client *http.Transport // the client's
+	client *http.Transport // of DialOptions.HTTPClient
 	proxy  *url.URL
 }
 
 const (
-	tunnelTimeout    = time.Minute // how long a proxy may take to answer if nothing else bounds it, as in net/http
-	maxProxyResponse = 64 << 10    // bytes of the head of its answer
+	tunnelTimeout    = time.Minute // for connecting to the proxy and for its response, as in net/http
+	maxProxyResponse = 64 << 10    // bytes of the head of its response
 )
 
-// transport returns a copy of t for one request through the tunnel.
+// transport returns a copy of the client's transport for one request through the tunnel.
 func (n *proxyTunnel) transport() *http.Transport {
 	c := n.client.Clone()
 	c.Proxy, c.DialContext = nil, n.dialContext
-	c.DisableKeepAlives = true // the copy is used once: its connections are not to stay
+	c.DisableKeepAlives = true // the copy is used once and must not keep idle connections
 	return c
 }
 
-// dial opens a tunnel to addr.
+// dialContext opens a tunnel to addr.
 func (n *proxyTunnel) dialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := n.open(ctx, network, addr)
 	if err != nil {
@@ -98,7 +98,7 @@ func (n *proxyTunnel) dialProxy(ctx context.Context, network string) (net.Conn, 
 		config = n.client.TLSClientConfig.Clone()
 	}
 	config.ServerName = cmp.Or(config.ServerName, n.proxy.Hostname())
-	config.NextProtos = nil // CONNECT is spoken as HTTP/1.1
+	config.NextProtos = nil // CONNECT is sent with HTTP/1.1
 	if n.client.TLSHandshakeTimeout > 0 {
 		var cancel func()
 		ctx, cancel = context.WithTimeout(ctx, n.client.TLSHandshakeTimeout)
@@ -152,7 +152,7 @@ func (n *proxyTunnel) connect(ctx context.Context, conn net.Conn, addr string) e
 	return nil
 }
 
-// header returns what goes along with CONNECT.
+// header returns the header of the CONNECT request.
 func (n *proxyTunnel) header(ctx context.Context, addr string) (h http.Header, err error) {
 	h = n.client.ProxyConnectHeader.Clone()
 	if n.client.GetProxyConnectHeader != nil {

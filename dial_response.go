@@ -3,101 +3,100 @@ package edgews
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 
+	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/handshake"
 )
 
-// attempts makes the requests of one handshake: the first and those that redirects lead to, one after the other.
-type handshakeTransport struct {
-	base  http.RoundTripper // nil: http.DefaultTransport
-	key   string            // Sec-WebSocket-Key
-	trace *connTrace        // of the last request
-}
-
-// RoundTrip implements http.RoundTripper. The body of an answer other than 101 is what there was of it within the bounds: nobody,
-// http.Client included, waits for more.
-func (a *handshakeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	base, err := a.roundTripper(r)
-	if err != nil {
-		return nil, err
-	}
-	a.trace = &connTrace{key: a.key}
-	resp, err := base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), a.trace.hooks())))
-	if err != nil {
-		return resp, err
-	}
-	resp.Request = r
+// verify checks the response as RFC 6455 §4.1 demands, and returns what the server chose. params is nil without compression.
+func (hs *clientHandshake) verify(resp *http.Response) (protocol string, params *deflate.Params, err error) {
+	h := resp.Header
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		saveBody(r.Context(), resp)
+		return "", nil, fmt.Errorf("expected status 101, but received %s", describeResponse(resp))
 	}
-	return resp, nil
-}
-
-// conn returns the connection that the last request has used, or nil if that is not certain.
-func (a *handshakeTransport) conn() net.Conn {
-	if a.trace == nil {
-		return nil
+	if err := handshake.CheckResponse(h, hs.key); err != nil {
+		return "", nil, err
 	}
-	return a.trace.singleConn()
-}
-
-// connTrace learns from httptrace which connection carried a request. A RoundTripper may make other requests with the
-// same context, for hedging or telemetry: then httptrace does not say which connection belongs to which, and connTrace knows none.
-type connTrace struct {
-	key string // Sec-WebSocket-Key of the request
-
-	mu           sync.Mutex
-	conn         net.Conn
-	severalConns bool // connections were used
-	keySent      bool // key was
-}
-
-func (t *connTrace) hooks() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{GotConn: t.gotConn, WroteHeaderField: t.wroteHeaderField}
-}
-
-func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.severalConns = t.severalConns || t.conn != nil && t.conn != info.Conn
-	t.conn = info.Conn
-}
-
-func (t *connTrace) wroteHeaderField(name string, values []string) {
-	if name != handshake.KeyHeader || len(values) != 1 || values[0] != t.key {
-		return
+	protocols := hs.protocols
+	if hs.redirects.crossedHost { // the last request has offered none
+		protocols = nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.keySent = true
-}
-
-// only returns the connection if there was one only, and the request was sent on it.
-func (t *connTrace) singleConn() net.Conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.severalConns || !t.keySent {
-		return nil
+	if protocol, err = handshake.ChosenProtocol(h, protocols); err != nil {
+		return "", nil, err
 	}
-	return t.conn
+	params, err = handshake.ChosenCompression(h, !hs.opts.Compression.Disable)
+	return protocol, params, err
 }
 
+// responseError returns err, the fault of a response, as the error of Dial.
+func responseError(resp *http.Response, err error) error {
+	return &HandshakeError{StatusCode: resp.StatusCode, Detail: err.Error()}
+}
+
+// discardResponse closes the connection of a 101 that was refused. Other responses keep the body that saveBody has given them.
+func discardResponse(resp *http.Response) {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		resp.Body = http.NoBody
+	}
+}
+
+// describeResponse returns a response other than 101 as a line: "401 Unauthorized: unknown token".
+func describeResponse(resp *http.Response) string {
+	s := strconv.Itoa(resp.StatusCode)
+	if name := http.StatusText(resp.StatusCode); name != "" {
+		s += " " + name
+	}
+	if line := firstLine(resp); line != "" {
+		s += ": " + line
+	}
+	return s
+}
+
+// firstLine returns the first line of a response's body, or "" if that is compressed or an HTML page.
+func firstLine(resp *http.Response) string {
+	body, ok := resp.Body.(*savedBody)
+	if !ok || resp.Header.Get("Content-Encoding") != "" {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(bytes.TrimSpace(body.content)), "\n")
+	if strings.HasPrefix(line, "<") { // HTML
+		return ""
+	}
+	return shorten(printable(line), maxShownBody)
+}
+
+// printable replaces each run of white space and unprintable characters by one space.
+func printable(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(c rune) bool { return c == unicode.ReplacementChar || !unicode.IsGraphic(c) || unicode.IsSpace(c) }), " ")
+}
+
+// shorten cuts s to n characters and an ellipsis.
+func shorten(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// The bounds of what is read of the body of a refusal, and of what an error text has of it.
 const (
-	maxSavedBody    = 4 << 10     // how much of the body of a refusal is kept, in bytes
-	saveBodyTimeout = time.Second // how long it may take to arrive
-	maxShownBody    = 300         // how many characters of it an error shows
+	maxSavedBody    = 4 << 10     // bytes that are read
+	saveBodyTimeout = time.Second // for reading them
+	maxShownBody    = 300         // characters in an error text
 )
 
-// refusalBody is what was read of the body of an answer other than 101. It can be read once and needs no Close.
+// savedBody is the beginning of the body of a response other than 101. It can be read once and needs no Close.
 type savedBody struct {
 	bytes.Reader
 	content []byte
@@ -105,14 +104,14 @@ type savedBody struct {
 
 func (*savedBody) Close() error { return nil }
 
-// keepRefusal replaces the body by a copy of its beginning and lets the connection go.
+// saveBody replaces the body of resp by a copy of its beginning, and closes the body.
 func saveBody(ctx context.Context, resp *http.Response) {
 	body := &savedBody{content: readPrefix(ctx, resp.Body)}
 	body.Reset(body.content)
 	resp.Body = body
 }
 
-// readSome reads body to its end, or as far as the bounds or ctx allow, and closes it. What came before an error counts.
+// readPrefix reads body to its end, or as far as the bounds and ctx allow, and closes it. It returns what came before an error.
 func readPrefix(ctx context.Context, body io.ReadCloser) []byte {
 	ctx, cancel := context.WithTimeout(ctx, saveBodyTimeout)
 	defer cancel()
@@ -124,20 +123,20 @@ func readPrefix(ctx context.Context, body io.ReadCloser) []byte {
 	case <-ctx.Done():
 	}
 	if stop() {
-		go body.Close() // it may not heed that either
+		go body.Close() // in a goroutine: the Close of a foreign body may block
 	}
 	return p.snapshot()
 }
 
-// prefix is the beginning of what a reader gives.
+// bodyPrefix collects the beginning of a body. It is read in a goroutine of its own, because a foreign body may ignore Close.
 type bodyPrefix struct {
-	done chan struct{} // closed when there will be no more
+	done chan struct{} // closed when read returns
 
 	mu      sync.Mutex
-	content []byte
+	content []byte // guarded by mu
 }
 
-// read ends with r, with an error, with Close, or after maxRefusal bytes.
+// read returns at the end of r, after an error, which Close causes, or after maxSavedBody bytes.
 func (p *bodyPrefix) read(r io.Reader) {
 	defer close(p.done)
 	chunk := make([]byte, 1<<10)
@@ -161,53 +160,4 @@ func (p *bodyPrefix) snapshot() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.content[:len(p.content):len(p.content)]
-}
-
-// refuseAnswer lets go of an answer that is not to be used. The body of a 101 is the connection itself, of which there is nothing
-// to keep.
-func discardResponse(resp *http.Response) {
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body.Close()
-		resp.Body = http.NoBody
-	}
-}
-
-// said puts an answer other than 101 into a line: "401 Unauthorized: unknown token".
-func describeResponse(resp *http.Response) string {
-	s := strconv.Itoa(resp.StatusCode)
-	if name := http.StatusText(resp.StatusCode); name != "" {
-		s += " " + name
-	}
-	if line := firstLine(resp); line != "" {
-		s += ": " + line
-	}
-	return s
-}
-
-// firstLine returns the first line of an answer's body for people, or "" if it is not written for them.
-func firstLine(resp *http.Response) string {
-	body, ok := resp.Body.(*savedBody)
-	if !ok || resp.Header.Get("Content-Encoding") != "" {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(bytes.TrimSpace(body.content)), "\n")
-	if strings.HasPrefix(line, "<") { // a page
-		return ""
-	}
-	return shorten(printable(line), maxShownBody)
-}
-
-// printable replaces each run of what cannot be printed by a space.
-func printable(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(c rune) bool { return c == unicode.ReplacementChar || !unicode.IsGraphic(c) || unicode.IsSpace(c) }), " ")
-}
-
-// shorten cuts s to n characters.
-func shorten(s string, n int) string {
-	for i := range s {
-		if n--; n < 0 {
-			return s[:i] + "…"
-		}
-	}
-	return s
 }
