@@ -7,57 +7,45 @@ import (
 	"github.com/edgews/edgews/internal/deflate"
 )
 
-// deflater compresses what a socket sends. Its mutex is held from compressing a message until it is queued,
-// because the history has to follow the order on the wire. It is taken before the socket's mu and never across
-// I/O.
+// deflater compresses the messages that a socket sends. Its mutex is held from compressing a message until the message is queued, because
+// the history has to follow the order on the wire. Lock order: deflater.mu > Socket.mu. It is never held during I/O.
 type deflater struct {
 	mu       sync.Mutex
-	settings compressionSettings // of what a prepared message is sent as
+	settings compressionSettings // with which Prepared messages are compressed for this socket
 	z        deflate.Compressor
 }
 
-// compressionKind is what tells the compressed forms of one message apart, when none refers to an earlier message.
+// compressionSettings determine the compressed form of a message that does not refer to earlier messages.
 type compressionSettings struct {
-	level, bits uint8 // of effort, and of the window
+	level uint8 // Compression.Level
+	bits  uint8 // of the window
 }
 
-// forgetful inflates for all peers whose messages do not refer to earlier ones: without a history there is nothing to tell
-// them apart.
+// statelessInflater inflates the messages of all peers that agreed to no context takeover: it keeps nothing between messages, so sockets
+// can share it.
 var statelessInflater deflate.Decompressor
 
-// newDeflation returns filters for both directions, as p says. client tells which of them is ours.
+// newDeflateFilters returns the filters of a connection for which p was agreed. client says which side is ours.
 func newDeflateFilters(p deflate.Params, client bool, c *Compression) *filters {
-	ours, theirs := p.ServerMaxWindowBits, p.ClientMaxWindowBits
-	oursAlone, theirsAlone := p.ServerNoContextTakeover, p.ClientNoContextTakeover
-	if client {
-		ours, theirs, oursAlone, theirsAlone = theirs, ours, theirsAlone, oursAlone
-	}
-	together := new(struct { // they live and die together
+	own, peer := p.Sides(client)
+	together := new(struct { // one allocation for both
 		f filters
 		d deflater
 	})
 	f, out := &together.f, &together.d
-	bits := min(windowBits(ours), c.WindowBits)
+	bits := min(own.WindowBits, c.WindowBits)
 	out.settings = compressionSettings{uint8(c.Level), uint8(bits)}
-	out.z.Init(c.Level, bits, !oursAlone && !c.NoContextTakeover)
+	out.z.Init(c.Level, bits, !own.NoContextTakeover && !c.NoContextTakeover)
 	f.deflater, f.inflater = out, &statelessInflater
-	if !theirsAlone {
+	if !peer.NoContextTakeover {
 		f.inflater = new(deflate.Decompressor)
-		f.inflater.Init(windowBits(theirs), true)
+		f.inflater.Init(peer.WindowBits, true)
 	}
 	return f
 }
 
-// windowBits is what an unstated parameter means: RFC 7692 §7.1.2.
-func windowBits(agreed int) int {
-	if agreed == 0 {
-		return 15
-	}
-	return agreed
-}
-
-// compressesLocked says whether m goes out compressed, if that makes it smaller. mu must be held; Choose, which is not ours,
-// is left to send.
+// compressesLocked reports whether m may be sent compressed. mu must be held, so Compression.Choose, a function of the user, is not
+// called; compresses calls it.
 func (w *wire) compressesLocked(m *outgoing) bool {
 	if w.deflater == nil || m.claims {
 		return false
@@ -65,7 +53,7 @@ func (w *wire) compressesLocked(m *outgoing) bool {
 	return m.stream && !w.s.is(uncompressed) || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
 }
 
-// compresses says the same with Choose.
+// compresses is compressesLocked with Compression.Choose. mu must not be held.
 func (w *wire) compresses(m *outgoing) bool {
 	w.s.mu.Lock()
 	c, may := w.s.opts.Compression, w.compressesLocked(m)
@@ -76,8 +64,8 @@ func (w *wire) compresses(m *outgoing) bool {
 	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
 }
 
-// chooseStream decides whether the message of a NextWriter goes out compressed: by its first fragment, since no more of it is
-// known, as if that were the whole.
+// chooseStream decides whether the message of a NextWriter is sent compressed. Its first fragment is all that is known, and counts as if
+// it were the whole message.
 func (s *Socket) chooseStream(kind Kind, first []byte) {
 	s.mu.Lock()
 	w, wired := s.link.(*wire)
@@ -93,7 +81,7 @@ func (s *Socket) chooseStream(kind Kind, first []byte) {
 	}
 }
 
-// sendCompressed is send for a message that is worth compressing.
+// sendCompressed sends a message for which compresses is true. A message that compression does not make smaller is sent as it is.
 func (w *wire) sendCompressed(m outgoing) error {
 	d := w.deflater
 	d.mu.Lock()
@@ -112,7 +100,7 @@ func (w *wire) sendCompressed(m outgoing) error {
 	if err := w.s.admitLocked(&m); err != nil {
 		return err
 	}
-	// What a NextWriter holds back must not become part of the history before its time.
+	// A message that waits behind a NextWriter's must not become part of the history before it is sent.
 	if len(body) >= len(m.data) || w.s.is(streamingOut) {
 		w.queueLocked(&m, m.data, false)
 		return nil
@@ -122,7 +110,8 @@ func (w *wire) sendCompressed(m outgoing) error {
 	return nil
 }
 
-// compress returns the compressed payload of m, and the buffer that holds it, if it is not the prepared one.
+// compress returns the compressed payload of m and the buffer that holds it, which is nil for a Prepared message. deflater.mu must be
+// held.
 func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 	if m.prepared != nil {
 		return m.prepared.deflated(w.deflater.settings), nil
@@ -132,7 +121,7 @@ func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 	return scratch.B, scratch
 }
 
-// sendPart sends a piece of a NextWriter's message.
+// sendCompressedPart sends a piece of a NextWriter's message. deflater.mu must be held.
 func (w *wire) sendCompressedPart(m outgoing) error {
 	scratch := buf.Get(len(m.data)/2 + 64)
 	defer scratch.Free()
@@ -146,24 +135,13 @@ func (w *wire) sendCompressedPart(m outgoing) error {
 	return nil
 }
 
+// admit is Socket.admitLocked for callers that do not hold mu.
 func (w *wire) admit(m *outgoing) error {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	return w.s.admitLocked(m)
 }
 
-// limit is the largest message. A socket's options do not change any more once it has a connection.
+// limit returns the largest message that is received, in bytes. It needs no lock: the options of a socket do not change once it has a
+// connection.
 func (w *wire) limit() int64 { return w.s.opts.MaxMessageSize }
-
-// want returns the options in the terms of the negotiation, or nil if there is to be no compression.
-func (c *Compression) want() *deflate.Want {
-	if c.Disable {
-		return nil
-	}
-	return &deflate.Want{
-		NoContextTakeover:     c.NoContextTakeover,
-		PeerNoContextTakeover: c.PeerNoContextTakeover,
-		WindowBits:            c.WindowBits,
-		PeerWindowBits:        c.PeerWindowBits,
-	}
-}

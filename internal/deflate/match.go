@@ -10,7 +10,7 @@ const (
 	maxMatch = 258
 
 	// maxWindow is the largest distance there can be.
-	maxWindow = 1 << maxBits
+	maxWindow = 1 << MaxWindowBits
 
 	// lookahead is how many bytes a search looks at, of which the last ones of a text have not enough.
 	lookahead = 8

@@ -19,7 +19,7 @@ func Offer(w Want) string {
 
 // offeredServerBits is the server's window in the offer, 0 when the offer does not state it.
 func offeredServerBits(w Want) int {
-	if bits := windowBits(w.PeerWindowBits); bits < maxBits {
+	if bits := windowBits(w.PeerWindowBits); bits < MaxWindowBits {
 		return bits
 	}
 	return 0

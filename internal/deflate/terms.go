@@ -52,7 +52,7 @@ func (t *terms) set(p param) (ok bool) {
 // parseBits reads a decimal integer without leading zeroes between 8 and 15 (RFC 7692 §7.1.2).
 func parseBits(s string) (bits int, ok bool) {
 	bits, err := strconv.Atoi(s)
-	if err != nil || bits < minBits || bits > maxBits || strconv.Itoa(bits) != s {
+	if err != nil || bits < MinWindowBits || bits > MaxWindowBits || strconv.Itoa(bits) != s {
 		return 0, false
 	}
 	return bits, true
