@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/edgews/edgews/internal/jsonfield"
 )
 
 // SendJSON sends v as JSON in a text message. Errors are those of [json.Marshal] and [Socket.Send].
@@ -183,10 +185,10 @@ func (m *Mux) typeOf(msg Message) (string, error) {
 	if !json.Valid(msg.Data) {
 		return "", decodeJSON(msg, new(json.RawMessage)) // to say where
 	}
-	l := jsonLook{data: msg.Data, field: field, depth: cmp.Or(m.MaxDepth, defaultMaxDepth), values: cmp.Or(m.MaxValues, defaultMaxValues)}
-	switch raw, err := l.find(); {
+	limits := jsonfield.Limits{MaxDepth: cmp.Or(m.MaxDepth, defaultMaxDepth), MaxValues: cmp.Or(m.MaxValues, defaultMaxValues)}
+	switch raw, err := jsonfield.Find(msg.Data, field, limits); {
 	case err != nil:
-		return "", err
+		return "", &badMessage{reason: err.Error()}
 	case raw == nil:
 		return "", fmt.Errorf("%w: it has no field %q", ErrUnknownType, abbreviate(field))
 	default:

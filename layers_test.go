@@ -76,6 +76,7 @@ func TestLayers(t *testing.T) {
 		}},
 		{"header: syntax only", "internal/header", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"idna: names only", "internal/idna", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"jsonfield: JSON only", "internal/jsonfield", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"ratelimit: no connections", "internal/ratelimit", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
