@@ -2,11 +2,11 @@ package edgews
 
 import "fmt"
 
-// StatusCode is the reason for a close as a number (RFC 6455 §7.4 and the IANA registry).
+// StatusCode is the code of a Close (RFC 6455 §7.4 and the IANA registry).
 type StatusCode uint16
 
-// The registered codes. 1004, 1005, 1006 and 1015 never travel: the last three describe locally what was
-// not received.
+// The registered codes. 1004, 1005, 1006 and 1015 are never sent: 1004 is reserved, and the others stand, on one side only, for a Close
+// without a code, a missing Close and a failed TLS handshake.
 const (
 	StatusNormalClosure           StatusCode = 1000
 	StatusGoingAway               StatusCode = 1001
@@ -55,8 +55,8 @@ func (c StatusCode) String() string {
 // (RFC 6455 §5.5), two of which are the code.
 const maxReason = 123
 
-// checkClose says whether Close may be called with code and reason. The order of the checks is workerd's:
-// code, length of the reason, reason without a code.
+// checkClose returns why Close cannot be called with code and reason, or nil. The order of the checks is workerd's: code, length of the
+// reason, reason without a code.
 func checkClose(code StatusCode, reason string) error {
 	if code != 0 && !sendable(code) {
 		return fmt.Errorf("%w: status code %d; use 1000 to 4999 except 1004, 1005, 1006 and 1015", ErrInvalidClose, uint16(code))
@@ -70,7 +70,7 @@ func checkClose(code StatusCode, reason string) error {
 	return nil
 }
 
-// sendable is workerd's rule for close(), which allows the unassigned codes that a peer may refuse.
+// sendable reports whether Close takes code. It is workerd's rule, which allows unassigned codes that a peer may refuse.
 func sendable(code StatusCode) bool {
 	switch code {
 	case 1004, StatusNoStatusRcvd, StatusAbnormalClosure, StatusTLSHandshake:
