@@ -347,7 +347,7 @@ func TestDialKeepsEarlyFrames(t *testing.T) {
 	}
 }
 
-// A server may speak and be gone before Dial has returned: what it said is still there, and then the end.
+// A server may send and close before Dial has returned: the frames are received, and then the end.
 func TestDialKeepsFramesBeforeAnEarlyEnd(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, refused := handshake.Hijack(w)
@@ -612,7 +612,7 @@ func TestDialKeepsWrappedBodiesInThePath(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "deadlines work")
 }
 
-// A net.Conn from the caller's own dialer may ignore deadlines; then Dial must not wait for the peer to speak.
+// A net.Conn from the caller's own dialer may ignore deadlines; Dial must not wait for the peer to send.
 func TestDialOwnDialer(t *testing.T) {
 	srv := httptest.NewServer(echo(nil))
 	defer srv.Close()

@@ -40,7 +40,7 @@ type Message struct {
 	Data []byte
 }
 
-// Text returns a copy of the data as a string, whatever the kind. The copy may be kept.
+// Text returns a copy of the data as a string, for either kind. The copy may be kept.
 func (m Message) Text() string { return string(m.Data) }
 
 // Clone returns a message whose data is a copy that the caller owns.

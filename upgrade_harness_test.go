@@ -29,7 +29,7 @@ var (
 	plainHi  = []byte{0x81, 0x02, 'h', 'i'}
 )
 
-// rawPeer speaks HTTP by hand.
+// rawPeer writes and reads HTTP without net/http's client.
 type rawPeer struct {
 	t *testing.T
 	net.Conn

@@ -88,7 +88,7 @@ func TestRefusedPairAndReceivers(t *testing.T) {
 	})
 }
 
-// One that is accepted later ends at once, whoever accepts it.
+// An end that is accepted after the refusal ends at once, with every way to accept it.
 func TestRefusedPairAcceptedLater(t *testing.T) {
 	overRefusals(t, func(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		client, server := edgews.NewPair()

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A socket that is never accepted is a mistake that looks like a network problem: one line in the log says what it is.
+// A server that forgets to accept a socket looks like a network problem: one line in the log names the mistake.
 func TestWarningAboutUnacceptedSockets(t *testing.T) {
 	upgrade := func(w http.ResponseWriter, r *http.Request, opts *edgews.UpgradeOptions) (*edgews.Socket, error) {
 		return edgews.Upgrade(w, r, opts)
