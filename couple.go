@@ -110,9 +110,9 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
 func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
-	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
-	w.queueLocked(&out, it.buf.b, false)
-	it.buf.free()
+	out := outgoing{kind: it.kind, data: it.buf.B, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
+	w.queueLocked(&out, it.buf.B, false)
+	it.buf.Free()
 }
 
 // errUnanswered ends a pair of which an object has taken one end in its ServeHTTP and left the other.
@@ -128,7 +128,7 @@ func (s *Socket) abandon(cause error) {
 	}
 	s.status |= used | finishing | lost // what is sent to it is dropped
 	for s.in.queue.len() > 0 {
-		s.in.pop().buf.free()
+		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
 	if server.result != nil {

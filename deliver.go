@@ -3,6 +3,8 @@ package edgews
 import (
 	"fmt"
 	"time"
+
+	"github.com/edgews/edgews/internal/buf"
 )
 
 // beginHandlerLocked notes that the application has been called, and what that means for what it sends. mu must be held.
@@ -13,30 +15,30 @@ func (w *wire) beginHandlerLocked() {
 	}
 }
 
-// deliver delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
+// deliver delivers a message, or its last piece: to the listeners at once, or to the inbox. b is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	s := w.s
-	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
+	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
 	w.beginHandlerLocked()
 	if s.result != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		return false
 	}
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		s.autoRespond(reply)
 		return true
 	}
 	c, ok := s.countArrivalLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
-		buf.free()
+		b.Free()
 		w.transmit()
 		return false
 	}
@@ -44,21 +46,21 @@ func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 	if !onMessage.empty() {
 		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, c, kind, data, buf)
+		return w.dispatch(onMessage, c, kind, data, b)
 	}
 	defer s.mu.Unlock()
-	if buf == nil {
-		buf = copyOf(data)
+	if b == nil {
+		b = buf.Copy(data)
 	}
-	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: buf})
+	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, b *buf.Buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
 	c.handlerReturned()
-	buf.free()
+	b.Free()
 	if err != nil {
 		w.s.panicked(err)
 	}
@@ -73,7 +75,7 @@ func (w *wire) redeliver(it item) bool {
 		c := s.counter
 		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, c, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, c, it.kind, it.buf.B, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.storeLocked(it)
@@ -111,7 +113,7 @@ func (w *wire) storeLocked(it item) bool {
 	}
 	in := s.inboxLocked()
 	if in.bytes+weight(it) > inboxLimit {
-		it.buf.free()
+		it.buf.Free()
 		return true
 	}
 	in.push(it)
@@ -150,10 +152,10 @@ func (w *wire) streamPiece() bool {
 	case whole:
 		return true
 	}
-	if !w.limiter.allow(0, len(w.message.b)) {
+	if !w.limiter.Allow(0, len(w.message.B)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	if !s.counter.countReceivedLocked(0, len(w.message.b)) {
+	if !s.counter.countReceivedLocked(0, len(w.message.B)) {
 		go w.transmit() // the Close, when mu is free
 		return false
 	}

@@ -22,6 +22,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // originServer answers every connection by hand and returns its address. answer gets the head of the request.
@@ -65,7 +67,7 @@ func switching(head string, lines ...string) string {
 	_, key, _ := strings.Cut(head, "\r\nSec-WebSocket-Key: ")
 	key, _, _ = strings.Cut(key, "\r\n")
 	lines = append([]string{"HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Accept: " + acceptFor(key)}, lines...)
+		"Sec-WebSocket-Accept: " + handshake.AcceptFor(key)}, lines...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
@@ -142,7 +144,7 @@ func TestDialRequest(t *testing.T) {
 	}
 	assert.Contains(t, head, "\r\nSec-WebSocket-Extensions: permessage-deflate")
 	_, key, _ := strings.Cut(head, "Sec-WebSocket-Key: ")
-	assert.True(t, validKey(key[:24]), key)
+	assert.True(t, handshake.ValidKey(key[:24]), key)
 }
 
 func TestDialChosen(t *testing.T) {
@@ -252,7 +254,7 @@ func TestDialKeepsTheBeginningOfARefusal(t *testing.T) {
 	require.Error(t, err)
 	body, err := io.ReadAll(resp.Body)
 	assert.NoError(t, err)
-	assert.Len(t, body, maxRefusal)
+	assert.Len(t, body, maxSavedBody)
 }
 
 func TestDialWithoutAnAnswer(t *testing.T) {
@@ -345,12 +347,12 @@ func TestDialKeepsEarlyFrames(t *testing.T) {
 	}
 }
 
-// A server may speak and be gone before Dial has returned: what it said is still there, and then the end.
+// A server may send and close before Dial has returned: the frames are received, and then the end.
 func TestDialKeepsFramesBeforeAnEarlyEnd(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _, refused := takeOver(w)
+		conn, _, refused := handshake.Hijack(w)
 		if assert.Nil(t, refused) {
-			conn.Write(append(agree(r.Header, nil, Options{}.resolve().Compression).bytes(), plainHi...))
+			conn.Write(append(handshake.Respond(r.Header, nil, Options{}.resolve().Compression.want()).Bytes(), plainHi...))
 			conn.Close()
 		}
 	})
@@ -371,12 +373,12 @@ func TestDialOverTLS(t *testing.T) {
 		if r.URL.Path == "/page" {
 			return
 		}
-		conn, _, refused := takeOver(w)
+		conn, _, refused := handshake.Hijack(w)
 		if !assert.Nil(t, refused) {
 			return
 		}
-		a := agree(r.Header, nil, Options{}.resolve().Compression)
-		conn.Write(append(a.bytes(), plainHi...)) // one TLS record
+		a := handshake.Respond(r.Header, nil, Options{}.resolve().Compression.want())
+		conn.Write(append(a.Bytes(), plainHi...)) // one TLS record
 		conn.Write(plainHi)                       // a second one, read ahead by TLS itself or not
 		go func() { io.Copy(conn, conn); conn.Close() }()
 	}))
@@ -551,7 +553,7 @@ func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r
 func inMemory(body io.ReadCloser) *http.Client {
 	return &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 101, Body: body, Request: r, Header: http.Header{
-			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, headerAccept: {acceptFor(headerValues(r.Header, headerKey)[0])},
+			"Upgrade": {"websocket"}, "Connection": {"upgrade"}, handshake.AcceptHeader: {handshake.AcceptFor(handshake.Values(r.Header, handshake.KeyHeader)[0])},
 		}}, nil
 	})}
 }
@@ -610,7 +612,7 @@ func TestDialKeepsWrappedBodiesInThePath(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "deadlines work")
 }
 
-// A net.Conn from the caller's own dialer may ignore deadlines; then Dial must not wait for the peer to speak.
+// A net.Conn from the caller's own dialer may ignore deadlines; Dial must not wait for the peer to send.
 func TestDialOwnDialer(t *testing.T) {
 	srv := httptest.NewServer(echo(nil))
 	defer srv.Close()

@@ -5,26 +5,25 @@ import (
 	"fmt"
 )
 
-// The states a call can find a socket in. All are compared with [errors.Is]; the message of a returned
-// error may add the limit, the value and the fix.
+// The errors of calls on a socket. Compare with [errors.Is]: the text of a returned error may add the limit, the value and the fix.
 var (
 	// ErrNotAccepted: the socket has not been accepted yet, so it can neither send nor close.
 	ErrNotAccepted = errors.New("edgews: socket is not accepted: call Accept, or one of the receive methods, first")
 
-	// ErrAccepted: the call needs a socket that nobody has accepted or used in a response yet.
+	// ErrAccepted: the call needs a socket that has not been accepted or used in a response.
 	ErrAccepted = errors.New("edgews: socket is already accepted or used in a response")
 
-	// ErrUsed: the socket was given to Respond; its other end now speaks to the network in its place. Deviation: in Workers such
-	// an end takes send and close, which do nothing, and another response.
+	// ErrUsed: the socket was given to Respond, and the other end of its pair has the network connection now. Deviation: in Workers
+	// send and close of such an end do nothing, and it can be used in another response.
 	ErrUsed = errors.New("edgews: socket was used in a response; talk through its other end")
 
 	// ErrNotPair: Respond was given a socket that is not an end of a NewPair.
 	ErrNotPair = errors.New("edgews: Respond needs an end of a NewPair")
 
-	// ErrClosed: the socket is closing or closed, so nothing more can be sent on it.
+	// ErrClosed: the socket is closing or closed, so nothing more can be sent.
 	ErrClosed = errors.New("edgews: socket is closed")
 
-	// ErrBufferFull: the socket's queue holds SendBuffer bytes that the peer has not taken.
+	// ErrBufferFull: the message does not fit in the socket's queue, which has up to SendBuffer bytes that the peer has not taken.
 	ErrBufferFull = errors.New("edgews: send buffer is full")
 
 	// ErrMessageTooBig: a received message is larger than MaxMessageSize.
@@ -39,26 +38,25 @@ var (
 	// ErrInvalidClose: a status code or reason that may not be sent in a Close frame (RFC 6455 §7.4).
 	ErrInvalidClose = errors.New("edgews: invalid close")
 
-	// ErrReceiving: another goroutine is receiving from this socket. One at a time may, because the
-	// bytes of a message are valid until the next call.
+	// ErrReceiving: another goroutine is receiving from this socket. Only one may at a time, because the bytes of a message are
+	// valid until the next call.
 	ErrReceiving = errors.New("edgews: another goroutine is receiving from this socket")
 
-	// ErrNoPong: the peer did not answer a keep-alive ping within KeepAliveTimeout.
+	// ErrNoPong: nothing arrived within KeepAliveTimeout after a keep-alive ping.
 	ErrNoPong = errors.New("edgews: peer does not answer keep-alive pings")
 
 	// ErrWriteTimeout: the peer took no bytes for WriteTimeout.
 	ErrWriteTimeout = errors.New("edgews: peer takes no data")
 )
 
-// CloseError says how a socket ended. It is what Err returns once Done is closed, and what the
-// receive methods return after the last message.
+// CloseError says how a socket ended. Err returns it once Done is closed, and the receive methods return it after the last message.
 type CloseError struct {
 	Code     StatusCode
 	Reason   string
-	WasClean bool // both sides said Close
+	WasClean bool // each side has sent a Close
 }
 
-// Error names the code, the reason and who is to blame.
+// Error returns the code and the reason, and whether the connection was closed or lost.
 func (e *CloseError) Error() string {
 	how := "lost"
 	if e.WasClean {
@@ -70,32 +68,30 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("edgews: connection %s: %s %q", how, e.Code, e.Reason)
 }
 
-// ProtocolError says which rule of RFC 6455 or RFC 7692 the peer broke. The peer was told with a
-// Close frame that carries Code.
+// ProtocolError says which rule of RFC 6455 or RFC 7692 the peer broke. The peer was sent a Close frame with Code.
 type ProtocolError struct {
 	Code    StatusCode
 	Section string // for example "RFC 6455 §5.5"
 	Detail  string
 }
 
-// Error gives the rule and what was received.
+// Error returns the rule and what was received.
 func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("edgews: protocol error %d: %s (%s)", uint16(e.Code), e.Detail, e.Section)
 }
 
-// HandshakeError says why an opening handshake failed: a request that Upgrade refused, or an answer
-// that Dial did not accept.
+// HandshakeError says why an opening handshake failed: why Upgrade refused a request, or what was wrong with the response to Dial.
 type HandshakeError struct {
-	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial), which is 101 for an answer that
-	// switched protocols wrongly; 0 when there was none.
+	// StatusCode is the HTTP status that was sent (Upgrade) or received (Dial); 0 if there was no response. It is 101 for a
+	// response that switched protocols but was wrong in another part.
 	StatusCode int
-	// Detail says what was wrong; of a request that Upgrade refused, it is the body of the answer.
+	// Detail says what was wrong. For a request that Upgrade refused, it is the body of the response.
 	Detail string
-	// Err is the cause, if there is one beyond Detail.
+	// Err is the cause; nil if Detail says everything.
 	Err error
 }
 
-// Error gives the reason, and the cause.
+// Error returns Detail and the cause.
 func (e *HandshakeError) Error() string {
 	s := "edgews: handshake failed: " + e.Detail
 	if e.Err != nil {
@@ -107,8 +103,8 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns the cause.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// endError is what a receive method returns after the end: the CloseError, and what caused it when the
-// connection was not simply closed. [errors.Is] and [errors.As] see both.
+// endError is what a receive method returns after the end of a socket that has failed: the CloseError and its cause. [errors.Is] and
+// [errors.As] see both.
 type endError struct {
 	*CloseError
 	cause error

@@ -283,7 +283,7 @@ func (s *Socket) redeliverLocked() {
 // closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
 // perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
 func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
-	if _, failed := s.link.(*opening); failed {
+	if _, failed := s.link.(*connectingLink); failed {
 		return awaitListenersLocked(s, pickClose)
 	}
 	onClose := snapshotLocked(s, pickClose)

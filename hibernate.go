@@ -98,7 +98,7 @@ func (o *NamespaceOptions) check(of string) error {
 	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
 		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
 	}
-	return o.Options.check(of)
+	return o.Options.validate(of)
 }
 
 const defaultHibernateAfter = 10 * time.Second

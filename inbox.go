@@ -1,5 +1,7 @@
 package edgews
 
+import "github.com/edgews/edgews/internal/buf"
+
 // inboxLimit bounds what received messages hold that wait for a receive method, see weight. A wire stops reading beyond
 // it, and with it the peer; a single message may be larger. What the wire had read behind them, 64 KiB at most, waits as well.
 const inboxLimit = 64 << 10
@@ -25,9 +27,9 @@ type inbox struct {
 
 	// Owned by the receiver, of which there is one at a time.
 	receiving    bool
-	callSeq      uint64  // counts the calls, to tell stale readers
-	lentBuffer   *buffer // what the last call returned
-	messageBegun bool    // the message at the front has been begun and is not finished
+	callSeq      uint64      // counts the calls, to tell stale readers
+	lentBuffer   *buf.Buffer // what the last call returned
+	messageBegun bool        // the message at the front has been begun and is not finished
 }
 
 // item is a message or a piece of one.
@@ -35,7 +37,7 @@ type item struct {
 	kind        Kind
 	first, last bool
 	taken       bool // it no longer counts as the sender's
-	buf         *buffer
+	buf         *buf.Buffer
 }
 
 // itemCost is what a message in a queue of its own costs beside its bytes: the item, and the buffer's head.
@@ -69,7 +71,7 @@ const (
 
 func (in *inbox) push(it item) {
 	if in.want == wantNothing { // it waits, perhaps for long
-		it.buf = it.buf.fit()
+		it.buf = it.buf.Fit()
 	}
 	in.queue.push(it)
 	in.bytes += weight(it)
@@ -95,7 +97,7 @@ func (in *inbox) post() {
 }
 
 // weight is what it counts for against inboxLimit: what it holds.
-func weight(it item) int { return cap(it.buf.b) + itemCost }
+func weight(it item) int { return cap(it.buf.B) + itemCost }
 
 // whole reports whether the message at the front is complete.
 func (in *inbox) whole() bool { return in.wholeAfter(0) }
@@ -119,6 +121,6 @@ func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantN
 // dropUndelivered forgets what found no listener in its time.
 func (in *inbox) dropUndelivered() {
 	for in.undelivered > 0 {
-		in.pop().buf.free()
+		in.pop().buf.Free()
 	}
 }

@@ -3,6 +3,7 @@ package edgews
 import (
 	"sync"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -12,12 +13,12 @@ type incoming struct {
 	kind         Kind                // of the message
 	deflated     bool                // … and whether it is compressed
 	streamed     bool                // … and whether pieces of it are in the inbox already
-	message      *buffer             // … and what is there of it
+	message      *buf.Buffer         // … and what is there of it
 	undelivered  *item               // a message that waits for a listener
 	inflateWaits bool                // … which is complete, compressed, and has to wait
 	triedSize    int64               // … and which has been found to inflate to more than so many bytes
 	inflateClaim *inflateReservation // what it has to wait for; nil: the application
-	unparsed     *buffer             // bytes that were read and wait behind what halted us
+	unparsed     *buf.Buffer         // bytes that were read and wait behind what halted us
 	pending      *pendingEnd
 }
 
@@ -50,7 +51,7 @@ func (w *wire) releaseIncoming() {
 // keepEarly keeps what came behind the handshake.
 func (w *wire) keepEarly(p []byte, limit int64) {
 	w.receiveUpTo(limit)
-	w.unparsed, w.readingPaused = copyOf(p), true
+	w.unparsed, w.readingPaused = buf.Copy(p), true
 }
 
 // pauseReadingLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
@@ -95,7 +96,7 @@ func (w *wire) resume() bool {
 		if !w.inflate() {
 			return false
 		}
-	case w.message != nil && len(w.message.b) > inboxLimit:
+	case w.message != nil && len(w.message.B) > inboxLimit:
 		if !w.streamPiece() {
 			return false
 		}
@@ -109,6 +110,6 @@ func (w *wire) resume() bool {
 		return true
 	}
 	w.unparsed = nil
-	defer rest.free()
-	return w.decode(rest.b, nil)
+	defer rest.Free()
+	return w.decode(rest.B, nil)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/edgews/edgews/internal/jsonfield"
 )
 
 // SendJSON sends v as JSON in a text message. Errors are those of [json.Marshal] and [Socket.Send].
@@ -23,24 +25,24 @@ func SendJSON(s *Socket, v any) error {
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
 }
 
-// ReceiveJSON receives a message, text or binary, and decodes it into a T. A message that is no such JSON is
-// ErrBadMessage; it has been taken, and the next call goes on with the next message. Other errors are those of Receive.
+// ReceiveJSON receives a message, text or binary, and decodes it into a T. If the message cannot be decoded, the error is ErrBadMessage
+// and the message is lost; the next call receives the next message. Other errors are those of Receive.
 func ReceiveJSON[T any](ctx context.Context, s *Socket) (T, error) {
 	var v T
 	msg, err := s.Receive(ctx)
 	if err != nil {
 		return v, err
 	}
-	err = decode(msg, &v)
+	err = decodeJSON(msg, &v)
 	return v, err
 }
 
-// ErrBadMessage: a received message is not JSON, or not what it is decoded into. The text of such an error says what is wrong without
-// a word about the program, in less than 123 bytes, and may be sent to the peer, as the reason of a Close perhaps; [errors.As] finds
-// the error of encoding/json behind it.
+// ErrBadMessage: a received message is not JSON, or does not fit the type that it is decoded into. The text of such an error says what is
+// wrong in less than 123 bytes and tells nothing about the program, so it may be sent to the peer, for example as the reason of a Close.
+// [errors.As] finds the error of encoding/json behind it.
 var ErrBadMessage = errors.New("edgews: bad message")
 
-// badMessage is an ErrBadMessage with a reason and a cause.
+// badMessage is an ErrBadMessage with a reason and a cause, which may be nil.
 type badMessage struct {
 	reason string
 	cause  error
@@ -55,12 +57,13 @@ func (e *badMessage) Unwrap() []error {
 	return []error{ErrBadMessage, e.cause}
 }
 
-func decode(msg Message, v any) error {
+// decodeJSON decodes msg into v. An error is an ErrBadMessage.
+func decodeJSON(msg Message, v any) error {
 	err := json.Unmarshal(msg.Data, v)
 	if err == nil {
 		return nil
 	}
-	reason := "its content is not as expected" // what a method of the program's says about it
+	reason := "its content is not as expected" // the error is one of the program's own: an UnmarshalJSON
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		reason = fmt.Sprintf("it is not JSON, at byte %d", syntax.Offset)
 	} else if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -73,7 +76,7 @@ func decode(msg Message, v any) error {
 	return &badMessage{reason, err}
 }
 
-// abbreviate cuts what a peer has sent to what fits into an error's text.
+// abbreviate shortens text of a peer for an error, to 16 bytes and an ellipsis.
 func abbreviate(s string) string {
 	const most = 16
 	if len(s) <= most {
@@ -86,29 +89,28 @@ func abbreviate(s string) string {
 	return s[:cut] + "…"
 }
 
-// OnJSON adds a message listener that decodes each message into a T. A message that is no such JSON closes the
-// socket with 1007 (invalid payload), an error from fn with 1011 (internal error); both are logged. Everything
-// else is as with OnMessage.
+// OnJSON adds a message listener that decodes each message into a T. A message that cannot be decoded closes the socket with 1007
+// (invalid payload), an error from fn closes it with 1011 (internal error); both are logged. The rest is as with OnMessage.
 func OnJSON[T any](s *Socket, fn func(T) error) (remove func()) {
 	return s.OnMessage(func(e MessageEvent) {
 		var v T
-		if err := decode(e.Message, &v); err != nil {
-			s.refuse(StatusInvalidFramePayloadData, "message is not the expected JSON", err)
+		if err := decodeJSON(e.Message, &v); err != nil {
+			s.rejectMessage(StatusInvalidFramePayloadData, "message is not the expected JSON", err)
 			return
 		}
 		if err := fn(v); err != nil {
-			s.refuse(StatusInternalError, "internal error", err)
+			s.rejectMessage(StatusInternalError, "internal error", err)
 		}
 	})
 }
 
-// refuse closes the socket because of a message. A socket that is closing already is left as it is.
-func (s *Socket) refuse(code StatusCode, reason string, err error) {
+// rejectMessage logs err and closes the socket because of a message. A socket that is closing already stays as it is.
+func (s *Socket) rejectMessage(code StatusCode, reason string, err error) {
 	s.warn("edgews: message refused", err)
 	_ = s.Close(code, reason)
 }
 
-// ErrUnknownType is what Mux.Dispatch returns for a message whose type has no handler. Its text may be sent to the peer.
+// ErrUnknownType: Mux.Dispatch was given a message whose type has no handler. The text of such an error may be sent to the peer.
 var ErrUnknownType = errors.New("edgews: no handler for this type of message")
 
 // Mux routes JSON messages by one of their fields:
@@ -119,10 +121,10 @@ var ErrUnknownType = errors.New("edgews: no handler for this type of message")
 //
 // The zero value routes on "type". It is safe for concurrent use, and must not be copied after first use.
 //
-// Only the message of a type that has a handler is decoded, into what the handler takes. A handler that takes an any, or
-// a map of them, makes about a hundred bytes out of each value, however short; MaxValues bounds that.
+// A message is decoded only if its type has a handler, into the type that the handler takes. Decoded into an any or a map of them, each
+// value takes about 100 bytes, however short it is; MaxValues bounds that.
 type Mux struct {
-	// Field is the name of the field that says the type; "type" if empty. Set it before the first Dispatch.
+	// Field is the name of the field that has the type; "type" if empty. Set it before the first Dispatch.
 	Field string
 
 	// MaxDepth is how deep a message's arrays and objects may be nested; default 1000.
@@ -141,8 +143,8 @@ const (
 	defaultMaxValues = 1_000_000
 )
 
-// Handle makes m call fn with messages of type typ, decoded into a T. A second Handle for the same
-// type replaces the first.
+// Handle makes m call fn with messages of type typ, decoded into a T. A second Handle for the same type replaces the first. It may be
+// called while messages are dispatched.
 func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v T) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -151,18 +153,18 @@ func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v
 	}
 	m.handlers[typ] = func(ctx context.Context, s *Socket, data []byte) error {
 		var v T
-		if err := decode(Message{Text, data}, &v); err != nil {
+		if err := decodeJSON(Message{Text, data}, &v); err != nil {
 			return err
 		}
 		return fn(ctx, s, v)
 	}
 }
 
-// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is none, and
-// ErrBadMessage if msg is no JSON object, not what the handler takes, or beyond MaxDepth or MaxValues. The texts of both
-// errors may be sent to the peer. It never closes the socket: that is for the caller to decide.
+// Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is no handler, and ErrBadMessage if msg
+// is not a JSON object, does not fit the type that the handler takes, or is beyond MaxDepth or MaxValues. The texts of both errors may
+// be sent to the peer. Dispatch never closes the socket; the caller decides.
 //
-// An object's WebSocketMessage may return these errors: they are the peer's fault and no failure of the object, and are
+// An object's WebSocketMessage may return these errors. They are faults of the peer, not of the object, and are
 // logged as such (Warn), if the namespace has a Logger.
 func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	typ, err := m.typeOf(msg)
@@ -178,15 +180,16 @@ func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	return handler(ctx, s, msg.Data)
 }
 
+// typeOf returns the type of msg.
 func (m *Mux) typeOf(msg Message) (string, error) {
 	field := cmp.Or(m.Field, "type")
 	if !json.Valid(msg.Data) {
-		return "", decode(msg, new(json.RawMessage)) // to say where
+		return "", decodeJSON(msg, new(json.RawMessage)) // the error says where
 	}
-	l := jsonLook{data: msg.Data, field: field, depth: cmp.Or(m.MaxDepth, defaultMaxDepth), values: cmp.Or(m.MaxValues, defaultMaxValues)}
-	switch raw, err := l.find(); {
+	limits := jsonfield.Limits{MaxDepth: cmp.Or(m.MaxDepth, defaultMaxDepth), MaxValues: cmp.Or(m.MaxValues, defaultMaxValues)}
+	switch raw, err := jsonfield.Find(msg.Data, field, limits); {
 	case err != nil:
-		return "", err
+		return "", &badMessage{reason: err.Error()}
 	case raw == nil:
 		return "", fmt.Errorf("%w: it has no field %q", ErrUnknownType, abbreviate(field))
 	default:

@@ -184,20 +184,27 @@ func TestLayers(t *testing.T) {
 		allowed   func(path string) bool
 	}{
 		{"root: std and the internal packages", ".", func(path string) bool {
-			return standard(path) || slices.Contains([]string{internal("frame"), internal("deflate"), internal("park"),
-				internal("orderedset"), internal("serial"), internal("timerheap"), internal("treap")}, path)
+			return standard(path) || strings.HasPrefix(path, internal(""))
 		}},
 		{"frame: bytes only", "internal/frame", func(path string) bool {
 			return !isNet(path) && (standard(path) || strings.HasPrefix(path, "github.com/gobwas/"))
 		}},
 		{"deflate: bytes only", "internal/deflate", func(path string) bool {
-			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate")
+			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate" || path == internal("header"))
 		}},
 		{"park: connections only", "internal/park", standard},
 		{"orderedset: the standard library", "internal/orderedset", standard},
 		{"serial: the standard library", "internal/serial", standard},
 		{"timerheap: the standard library", "internal/timerheap", standard},
 		{"treap: the standard library", "internal/treap", standard},
+		{"buf: byte slices only", "internal/buf", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"handshake: no sockets, no event loop", "internal/handshake", func(path string) bool {
+			return standard(path) || slices.Contains([]string{internal("deflate"), internal("header"), internal("idna")}, path)
+		}},
+		{"header: syntax only", "internal/header", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"idna: names only", "internal/idna", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"jsonfield: JSON only", "internal/jsonfield", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"ratelimit: no connections", "internal/ratelimit", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},

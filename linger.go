@@ -29,11 +29,11 @@ func (w *wire) dropInput() {
 	}
 	w.dropInflateClaim()
 	if !w.direct { // or a Read may still be waiting to fill it
-		w.message.free()
+		w.message.Free()
 	}
-	w.unparsed.free()
+	w.unparsed.Free()
 	if w.undelivered != nil {
-		w.undelivered.buf.free()
+		w.undelivered.buf.Free()
 	}
 	w.incoming = nil // not to be used again: the decoder may be anywhere
 }

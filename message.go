@@ -32,40 +32,40 @@ func (k Kind) String() string {
 
 // Message is one received message.
 //
-// Data belongs to edgews: in a listener it is valid until the listener returns, from Receive until the
-// next call on the same socket. It may be changed meanwhile. Clone keeps it for longer. After that time it holds
-// other bytes: on a network connection those of later messages, on a pair 0xDB.
+// Data belongs to edgews. In a listener it is valid until the listener returns; from Receive it is valid until the next receiving
+// call on the same socket. During that time the program may change it; use Clone to keep it for longer. Afterwards it holds other bytes:
+// those of later messages on a network connection, 0xDB on a pair.
 type Message struct {
 	Kind Kind
 	Data []byte
 }
 
-// Text returns a copy of the data as a string, whatever the kind. The copy may be kept.
+// Text returns a copy of the data as a string, for either kind. The copy may be kept.
 func (m Message) Text() string { return string(m.Data) }
 
 // Clone returns a message whose data is a copy that the caller owns.
 func (m Message) Clone() Message { return Message{m.Kind, bytes.Clone(m.Data)} }
 
-// Prepared is a message that is encoded once and sent to many sockets; see [Prepare]. It may be used from any
-// goroutine.
+// Prepared is a message that is encoded once and sent to many sockets; see [Prepare]. It may be used from several goroutines at once.
 type Prepared struct {
 	kind Kind
 	data []byte
 
 	frameOnce sync.Once
-	frame     []byte // as a server without compression sends it
+	frame     []byte // as a server sends it without compression
 
 	mu         sync.Mutex
-	compressed map[compressionKind][]byte // payloads, as each is first needed
+	compressed map[compressionSettings][]byte // payloads; each is made when it is first needed; guarded by mu
 }
 
-// Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each
-// [Compression.Level] and window size among the sockets it is sent to, without reference to what was sent before.
+// Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each [Compression.Level] and
+// window size among the sockets it is sent to, without reference to earlier messages. If kind is neither Text nor Binary, or a text is
+// not UTF-8, SendPrepared returns the error.
 func Prepare(kind Kind, data []byte) *Prepared {
 	return &Prepared{kind: kind, data: bytes.Clone(data)}
 }
 
-// check says why m cannot be sent. It looks at the data only once.
+// check returns why m cannot be sent, or nil. The data is validated only once.
 func (m *Prepared) check() error {
 	switch {
 	case m == nil:
@@ -78,7 +78,7 @@ func (m *Prepared) check() error {
 	return nil
 }
 
-// plain returns the frame of a server, or nil if the message is text that is not UTF-8.
+// plain returns the uncompressed frame of a server, or nil if the message is text that is not UTF-8.
 func (m *Prepared) plain() []byte {
 	m.frameOnce.Do(func() {
 		if m.kind == Binary || utf8.Valid(m.data) {
@@ -88,17 +88,17 @@ func (m *Prepared) plain() []byte {
 	return m.frame
 }
 
-// deflated returns the compressed payload.
-func (m *Prepared) deflated(kind compressionKind) []byte {
+// deflated returns the payload as it is compressed with settings.
+func (m *Prepared) deflated(settings compressionSettings) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if z, ok := m.compressed[kind]; ok {
+	if z, ok := m.compressed[settings]; ok {
 		return z
 	}
 	if m.compressed == nil {
-		m.compressed = make(map[compressionKind][]byte)
+		m.compressed = make(map[compressionSettings][]byte)
 	}
-	z := deflate.AppendStateless(nil, m.data, int(kind.level), int(kind.bits))
-	m.compressed[kind] = z
+	z := deflate.AppendStateless(nil, m.data, int(settings.level), int(settings.bits))
+	m.compressed[settings] = z
 	return z
 }

@@ -5,26 +5,24 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
 
-// NetConn returns s as a [net.Conn], to tunnel a stream protocol through it. Each Write is sent as a message of
-// the given kind; Read returns the data of the messages that arrive, one after the other, without their
-// boundaries. It accepts s, if nobody has, for the pull style.
+// NetConn returns s as a [net.Conn], to carry a stream protocol. Each Write is sent as a message of the given kind; Read returns the data
+// of the received messages one after the other, without their boundaries. If s has not been accepted, its first use accepts it, as
+// Receive does.
 //
-// Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the
-// socket with 1003. Write waits for room in the queue, as [Socket.Write] does. Deadlines work as net.Conn says:
-// they may be changed at any time, a call that passes one returns [os.ErrDeadlineExceeded], and the connection
-// can be used again afterwards. Close sends Close 1000 and does not wait. LocalAddr and RemoteAddr are those of the network
-// connection, also after its end. For a pair, and for a connection that had ended before NetConn was called, they are of a network
-// named "websocket"; they are never nil.
+// Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the socket with 1003. Write
+// waits for room in the queue, as [Socket.Write] does. Deadlines work as net.Conn documents: they may be changed at any time, a call
+// that passes one returns [os.ErrDeadlineExceeded], and the connection can be used again afterwards. Close sends Close 1000 and does
+// not wait. LocalAddr and RemoteAddr are those of the network connection, also after its end. For a pair, and for a connection that
+// had ended before NetConn was called, they are addresses of a network named "websocket"; they are never nil.
 //
-// Reads and writes may run at the same time; several reads, or several writes, take turns.
+// Reads and writes may run at the same time. Concurrent reads run one after the other, and so do concurrent writes.
 func NetConn(s *Socket, kind Kind) net.Conn {
-	c := &netConn{s: s, kind: kind, readBy: newDeadline(), writeBy: newDeadline(), reading: make(chan struct{}, 1)}
-	c.addrs() // while the operating system can still tell them
+	c := &netConn{s: s, kind: kind, readDeadline: newDeadline(), writeDeadline: newDeadline(), readToken: make(chan struct{}, 1)}
+	c.addrs() // the operating system does not tell them after the end
 	return c
 }
 
@@ -32,25 +30,25 @@ type netConn struct {
 	s    *Socket
 	kind Kind
 
-	readBy, writeBy *deadline
+	readDeadline, writeDeadline *deadline
 
-	// reading holds the one token of whoever reads. A mutex would stop a synctest bubble's clock while a Read
-	// waits.
-	reading chan struct{}
-	// Guarded by reading.
-	message io.Reader
+	// readToken has one element while a Read runs. A mutex would stop the clock of a synctest bubble while a Read waits for another.
+	readToken chan struct{}
+	// Guarded by readToken.
+	message io.Reader // the message that is being read; nil: none
 
-	mu            sync.Mutex
-	local, remote net.Addr // nil: not known yet; guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	local, remote net.Addr // nil: not known yet
 }
 
 func (c *netConn) Read(p []byte) (int, error) {
 	select {
-	case c.reading <- struct{}{}:
-	case <-c.readBy.Done():
-		return 0, c.readBy.Err()
+	case c.readToken <- struct{}{}:
+	case <-c.readDeadline.Done():
+		return 0, c.readDeadline.Err()
 	}
-	defer func() { <-c.reading }()
+	defer func() { <-c.readToken }()
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -68,11 +66,12 @@ func (c *netConn) Read(p []byte) (int, error) {
 	}
 }
 
+// nextMessage receives a message unless one is being read. The caller has readToken.
 func (c *netConn) nextMessage() error {
 	if c.message != nil {
 		return nil
 	}
-	kind, r, err := c.s.NextReader(c.readBy)
+	kind, r, err := c.s.NextReader(c.readDeadline)
 	if err != nil {
 		return err
 	}
@@ -84,7 +83,7 @@ func (c *netConn) nextMessage() error {
 	return nil
 }
 
-// readError is err as the users of a net.Conn expect it.
+// readError returns err, or io.EOF instead of it after a clean close.
 func (c *netConn) readError(err error) error {
 	if err != nil && endedWell(err) {
 		return io.EOF
@@ -93,7 +92,7 @@ func (c *netConn) readError(err error) error {
 }
 
 func (c *netConn) Write(p []byte) (int, error) {
-	err := c.s.Write(c.writeBy, c.kind, p)
+	err := c.s.Write(c.writeDeadline, c.kind, p)
 	if errors.Is(err, ErrClosed) {
 		return 0, fmt.Errorf("%w: %w", net.ErrClosed, err)
 	}
@@ -107,8 +106,8 @@ func (c *netConn) Close() error {
 	c.s.mu.Lock()
 	c.s.acceptForPullLocked()
 	c.s.mu.Unlock()
-	c.readBy.expire(net.ErrClosed)
-	c.writeBy.expire(net.ErrClosed)
+	c.readDeadline.expire(net.ErrClosed)
+	c.writeDeadline.expire(net.ErrClosed)
 	if err := c.s.Close(StatusNormalClosure, ""); err != nil && !errors.Is(err, ErrClosed) {
 		return err
 	}
@@ -125,11 +124,11 @@ func (c *netConn) RemoteAddr() net.Addr {
 	return remote
 }
 
-// addrs asks the connection until it has told both addresses, and remembers them.
+// addrs asks the connection for its addresses until both are known, and keeps them.
 func (c *netConn) addrs() (local, remote net.Addr) {
 	w, ok := c.s.currentLink().(*wire)
 	if !ok {
-		return placeholder("memory"), placeholder("memory")
+		return placeholderAddr("memory"), placeholderAddr("memory")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,9 +136,10 @@ func (c *netConn) addrs() (local, remote net.Addr) {
 		local, remote = w.conn.Addrs()
 		c.local, c.remote = knownAddr(c.local, local), knownAddr(c.remote, remote)
 	}
-	return knownAddr(c.local, placeholder("unknown")), knownAddr(c.remote, placeholder("unknown"))
+	return knownAddr(c.local, placeholderAddr("unknown")), knownAddr(c.remote, placeholderAddr("unknown"))
 }
 
+// knownAddr returns a, or b if a is nil.
 func knownAddr(a, b net.Addr) net.Addr {
 	if a != nil {
 		return a
@@ -147,112 +147,24 @@ func knownAddr(a, b net.Addr) net.Addr {
 	return b
 }
 
-// placeholder is the address of a pair's end, or one that nobody knows any more.
-type placeholder string
+// placeholderAddr is the address of a pair's end, or stands for one that is unknown.
+type placeholderAddr string
 
-func (placeholder) Network() string  { return "websocket" }
-func (p placeholder) String() string { return string(p) }
+func (placeholderAddr) Network() string  { return "websocket" }
+func (p placeholderAddr) String() string { return string(p) }
 
 func (c *netConn) SetDeadline(t time.Time) error {
-	c.readBy.set(t)
-	c.writeBy.set(t)
+	c.readDeadline.set(t)
+	c.writeDeadline.set(t)
 	return nil
 }
 
 func (c *netConn) SetReadDeadline(t time.Time) error {
-	c.readBy.set(t)
+	c.readDeadline.set(t)
 	return nil
 }
 
 func (c *netConn) SetWriteDeadline(t time.Time) error {
-	c.writeBy.set(t)
+	c.writeDeadline.set(t)
 	return nil
-}
-
-// deadline is a point in time that may be moved while calls wait for it, as a context for those calls.
-type deadline struct {
-	mu sync.Mutex
-	// Guarded by mu.
-	timer *time.Timer
-	done  chan struct{} // closed when the time has come; replaced when it is moved after that
-	err   error         // why done is closed
-	final bool          // the connection is closed: there is no later
-	epoch int           // tells a timer that fires late that it has been replaced
-}
-
-func newDeadline() *deadline { return &deadline{done: make(chan struct{})} }
-
-func (d *deadline) set(t time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.final {
-		return
-	}
-	d.epoch++
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-	if d.err != nil {
-		d.done, d.err = make(chan struct{}), nil
-	}
-	if t.IsZero() {
-		return
-	}
-	left := time.Until(t)
-	if left <= 0 {
-		d.passLocked(os.ErrDeadlineExceeded)
-		return
-	}
-	epoch := d.epoch
-	d.timer = time.AfterFunc(left, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.epoch == epoch {
-			d.passLocked(os.ErrDeadlineExceeded)
-		}
-	})
-}
-
-// expire ends everything that waits, now and later, with err.
-func (d *deadline) expire(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.final {
-		return
-	}
-	d.final = true
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-	if d.err == nil {
-		d.passLocked(err)
-	}
-	d.err = err
-}
-
-func (d *deadline) passLocked(err error) {
-	if d.err == nil {
-		d.err = err
-		close(d.done)
-	}
-}
-
-// Deadline implements [context.Context]. Nothing that waits looks at it.
-func (d *deadline) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-// Value implements [context.Context].
-func (d *deadline) Value(any) any { return nil }
-
-// Done implements [context.Context].
-func (d *deadline) Done() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.done
-}
-
-// Err implements [context.Context], with the errors of a net.Conn.
-func (d *deadline) Err() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.err
 }

@@ -202,7 +202,7 @@ func TestNetConnKeepsItsAddresses(t *testing.T) {
 				assert.Equal(t, p.conn.RemoteAddr().String(), c.LocalAddr().String())
 				assert.Equal(t, "tcp", c.RemoteAddr().Network())
 				late := edgews.NetConn(s, edgews.Binary)
-				assert.NotEmpty(t, late.RemoteAddr().String(), "although nobody had asked before")
+				assert.NotEmpty(t, late.RemoteAddr().String(), "although they were not asked for before the end")
 				assert.NotEmpty(t, late.LocalAddr().String())
 			})
 		}

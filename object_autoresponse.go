@@ -120,12 +120,12 @@ func (m *memory) autoRespondLocked(it *item) bool {
 		return false
 	}
 	peer := m.peer
-	reply := peer.autoResponseLocked(it.kind, it.buf.b)
+	reply := peer.autoResponseLocked(it.kind, it.buf.B)
 	if reply == nil {
 		return false
 	}
 	m.creditLocked(it)
-	it.buf.free()
+	it.buf.Free()
 	back := peer.link.(*memory)
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {

@@ -258,12 +258,12 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 	}
 	it := s.takeLocked()
 	p.queueIfDueLocked()
-	defer it.buf.free()
+	defer it.buf.Free()
 	if p.o.ns.eventsContext.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
 		return
 	}
-	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}}) })
+	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}}) })
 }
 
 // waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event
@@ -298,7 +298,7 @@ func (s *Socket) keepUnheardLocked() {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
-			it.buf.free()
+			it.buf.Free()
 		}
 	}
 	s.link.resumeReadingLocked()
@@ -347,7 +347,7 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	s := p.s
 	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
-		it.buf.free()
+		it.buf.Free()
 	}
 	reason = clip(reason)
 	switch {
@@ -374,7 +374,7 @@ func (s *Socket) endsInObjectLocked() bool {
 	if p == nil {
 		return false
 	}
-	if _, failed := s.link.(*opening); failed { // perhaps as soon as it began
+	if _, failed := s.link.(*connectingLink); failed { // perhaps as soon as it began
 		awaitListenersLocked(s, pickClose)
 	}
 	unanswered := s.awaitsCloseReplyLocked() && !s.is(manualClose) // the Close came while a listener ran

@@ -99,8 +99,8 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	if s.in.whole() || s.is(finishing) || s.in.wantFromObject != wantNothing {
 		sock.queueLocked()
 	}
-	reply := s.autoResponseLocked(it.kind, it.buf.b) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
-	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.b)), s.link
+	reply := s.autoResponseLocked(it.kind, it.buf.B) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
+	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.B)), s.link
 	s.in.lentBuffer = it.buf
 	s.mu.Unlock()
 	defer s.objectDone(it.buf)
@@ -112,7 +112,7 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	case sock.o.ns.eventsContext.Err() == nil && sock.o.mayHandle(handlesMessages): // messages are dropped after Shutdown has cut
 		sock.runHandler("WebSocketMessage", func(ctx context.Context, value Object) error {
 			if h, ok := value.(MessageHandler); ok {
-				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.b})
+				return h.WebSocketMessage(ctx, s, Message{it.kind, it.buf.B})
 			}
 			return nil
 		})
@@ -237,7 +237,7 @@ func (sock *objectSocket) abort(err error, reason string) {
 	s.status &^= owned
 	for s.in != nil && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
-		it.buf.free()
+		it.buf.Free()
 	}
 	last := s.is(finishing)
 	if !utf8.ValidString(reason) {

@@ -1,6 +1,9 @@
 package edgews
 
-import "github.com/edgews/edgews/internal/frame"
+import (
+	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/frame"
+)
 
 const (
 	// batchLimit is how many bytes of small frames are gathered for one write.
@@ -23,7 +26,7 @@ type outbox struct {
 	front       batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
 	full        fifo[batch] // … behind it: batches that are full or shared
 	open        batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
-	control     *buffer     // pings and pongs: they overtake data between frames
+	control     *buf.Buffer // pings and pongs: they overtake data between frames
 	afterStream []batch     // messages that wait for a NextWriter's message to end
 	waiting     int         // bytes of frames in front, frames, last and control that have not been written
 	payload     int         // payload in all of them but control, and in behind
@@ -47,7 +50,7 @@ type outbox struct {
 
 // batch is a run of whole frames that is written at once.
 type batch struct {
-	buf     *buffer
+	buf     *buf.Buffer
 	shared  []byte // instead of buf: a prepared frame
 	payload int
 	size    int
@@ -56,12 +59,12 @@ type batch struct {
 
 func (b *batch) unwritten() []byte {
 	if b.buf != nil {
-		return b.buf.b[b.off:]
+		return b.buf.B[b.off:]
 	}
 	return b.shared[b.off:]
 }
 
-func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.shared == nil }
+func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
 
 func (o *outbox) empty() bool { return o.waiting == 0 }
 
@@ -89,7 +92,7 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 		return
 	}
 	b := o.openBatch(n)
-	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
+	b.buf.B = frame.AppendFrame(b.buf.B, h, p)
 	o.waiting += n
 	o.charge(b, payload, n)
 }
@@ -100,14 +103,14 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 		return
 	}
 	b := &o.open
-	if b.buf == nil || cap(b.buf.b)-len(b.buf.b) < len(p)+frame.MaxHeader || len(b.buf.b) > batchLimit {
+	if b.buf == nil || cap(b.buf.B)-len(b.buf.B) < len(p)+frame.MaxHeader || len(b.buf.B) > batchLimit {
 		b = o.openBatch(len(p) + frame.MaxHeader)
 	}
 	buf := b.buf
-	n := len(buf.b)
-	header := frame.PutHeader((*[frame.MaxHeader]byte)(buf.b[n:n+frame.MaxHeader]), op, len(p))
-	buf.b = buf.b[:n+header+len(p)]
-	copy(buf.b[n+header:], p)
+	n := len(buf.B)
+	header := frame.PutHeader((*[frame.MaxHeader]byte)(buf.B[n:n+frame.MaxHeader]), op, len(p))
+	buf.B = buf.B[:n+header+len(p)]
+	copy(buf.B[n+header:], p)
 	o.waiting += header + len(p)
 	o.charge(b, len(p), header+len(p))
 }
@@ -127,14 +130,14 @@ func (o *outbox) count(payload, size int) {
 // openBatch returns the batch that n more bytes belong to.
 func (o *outbox) openBatch(n int) *batch {
 	b := &o.open
-	if b.buf != nil && len(b.buf.b)+n > batchLimit {
+	if b.buf != nil && len(b.buf.B)+n > batchLimit {
 		o.endBatch()
 	}
 	switch {
 	case b.buf == nil:
-		b.buf = newBuffer(max(n, firstBatch))
-	case cap(b.buf.b)-len(b.buf.b) < n:
-		b.buf = b.buf.resize(max(len(b.buf.b)+n, min(2*len(b.buf.b), batchLimit)))
+		b.buf = buf.Get(max(n, firstBatch))
+	case cap(b.buf.B)-len(b.buf.B) < n:
+		b.buf = b.buf.Resize(max(len(b.buf.B)+n, min(2*len(b.buf.B), batchLimit)))
 	}
 	return b
 }
@@ -165,7 +168,7 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 		return
 	}
 	b := o.openBatch(len(encoded))
-	b.buf.b = append(b.buf.b, encoded...)
+	b.buf.B = append(b.buf.B, encoded...)
 	o.waiting += len(encoded)
 	o.charge(b, payload, len(encoded))
 }
@@ -176,9 +179,9 @@ func (o *outbox) addAfterStream(h frame.Header, p []byte) {
 		return
 	}
 	n := frame.Size(len(p), h.Masked)
-	buf := newBuffer(n)
-	buf.b = frame.AppendFrame(buf.b, h, p)
-	b := batch{buf: buf}
+	encoded := buf.Get(n)
+	encoded.B = frame.AppendFrame(encoded.B, h, p)
+	b := batch{buf: encoded}
 	o.charge(&b, len(p), n+heldCost)
 	o.afterStream = append(o.afterStream, b)
 }
@@ -203,19 +206,19 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 	}
 	n := frame.Size(len(p), h.Masked)
 	if o.control == nil {
-		o.control, o.pongAt = newBuffer(n), -1
+		o.control, o.pongAt = buf.Get(n), -1
 	}
 	pong := h.Opcode == frame.Pong
-	if pong && o.pongAt >= 0 && len(o.control.b)+n > controlLimit {
-		o.waiting -= len(o.control.b) - int(o.pongAt)
-		o.control.b = o.control.b[:o.pongAt]
+	if pong && o.pongAt >= 0 && len(o.control.B)+n > controlLimit {
+		o.waiting -= len(o.control.B) - int(o.pongAt)
+		o.control.B = o.control.B[:o.pongAt]
 	}
-	o.control = o.control.reserve(n)
+	o.control = o.control.Reserve(n)
 	o.pongAt = -1
 	if pong {
-		o.pongAt = int32(len(o.control.b))
+		o.pongAt = int32(len(o.control.B))
 	}
-	o.control.b = frame.AppendFrame(o.control.b, h, p)
+	o.control.B = frame.AppendFrame(o.control.B, h, p)
 	o.waiting += n
 }
 
@@ -232,12 +235,12 @@ func (o *outbox) next() []byte {
 	front.buf, last.buf = last.buf, front.buf // that is empty, or nil
 	front.payload, front.size = last.payload, last.size
 	last.payload, last.size = 0, 0
-	return front.buf.b
+	return front.buf.B
 }
 
 // nextToFront is next for control frames and full batches.
 func (o *outbox) nextToFront() {
-	o.front.buf.free()
+	o.front.buf.Free()
 	if o.control != nil {
 		o.front.buf, o.control = o.control, nil
 		return
@@ -267,45 +270,45 @@ func (o *outbox) wrote(n int) {
 
 // reset keeps the buffer for the next frames, unless it is large.
 func (b *batch) reset() {
-	if cap(b.buf.b) > keepLimit {
-		b.buf.free()
+	if cap(b.buf.B) > keepLimit {
+		b.buf.Free()
 		b.buf = nil
 		return
 	}
-	b.buf.b = b.buf.b[:0]
+	b.buf.B = b.buf.B[:0]
 }
 
 // trim gives back memory that is only kept, before a wait: an empty buffer, and one of which little is left to be written.
 // Nobody may be writing.
 func (o *outbox) trim() {
 	if o.open.isEmpty() {
-		o.open.buf.free()
+		o.open.buf.Free()
 		o.open.buf = nil
 	}
 	b := &o.front
-	if b.buf == nil || cap(b.buf.b) <= max(4*len(b.unwritten()), 4<<10) {
+	if b.buf == nil || cap(b.buf.B) <= max(4*len(b.unwritten()), 4<<10) {
 		return
 	}
-	rest := copyOf(b.unwritten())
-	b.buf.free()
+	rest := buf.Copy(b.unwritten())
+	b.buf.Free()
 	b.buf, b.off = rest, 0
 }
 
 // discard forgets what waits, except what is in front. That still counts: nobody has taken it.
 func (o *outbox) discard() {
 	for o.full.len() > 0 {
-		o.full.pop().buf.free()
+		o.full.pop().buf.Free()
 	}
 	if o.gated != nil {
 		o.gated.discard()
 	}
 	for _, b := range o.afterStream {
-		b.buf.free()
+		b.buf.Free()
 	}
 	o.afterStream = nil
-	o.open.buf.free()
+	o.open.buf.Free()
 	o.open = batch{}
-	o.control.free()
+	o.control.Free()
 	o.control = nil
 	o.waiting = len(o.front.unwritten())
 }
@@ -317,7 +320,7 @@ func (o *outbox) fail(err error) {
 	}
 	o.discard()
 	if !o.writing {
-		o.front.buf.free()
+		o.front.buf.Free()
 		o.front, o.waiting = batch{}, 0
 	}
 	o.broken = true

@@ -15,7 +15,7 @@ func bytesWaiting(o *outbox) (n int) {
 		n += len(o.full.items[i].unwritten())
 	}
 	if o.control != nil {
-		n += len(o.control.b)
+		n += len(o.control.B)
 	}
 	return n
 }

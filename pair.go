@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/buf"
 )
 
 // NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other
@@ -68,8 +70,8 @@ func (m *memory) queueLocked(out *outgoing) {
 	if m.self.is(owned) && !out.ungated {
 		m.self.holdOutputDuringCommitLocked()
 	}
-	it := item{kind: out.kind, first: out.first, last: out.last, buf: copyOf(out.data)}
-	it.buf.spoil = true
+	it := item{kind: out.kind, first: out.first, last: out.last, buf: buf.Copy(out.data)}
+	it.buf.WipeOnFree = true
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
 	if out.stream {
@@ -109,7 +111,7 @@ func (m *memory) queueItemLocked(it item) {
 func (m *memory) toPeerLocked(it item) {
 	if m.peer.is(finishing) {
 		m.creditLocked(&it)
-		it.buf.free()
+		it.buf.Free()
 		return
 	}
 	if m.autoRespondLocked(&it) {
@@ -157,7 +159,7 @@ func (m *memory) dropOutputLocked() (closing bool) {
 	m.gated = nil
 	for _, it := range g.items {
 		m.creditLocked(&it)
-		it.buf.free()
+		it.buf.Free()
 	}
 	return g.closing != nil
 }
@@ -253,8 +255,8 @@ func (m *memory) creditLocked(it *item) {
 		return
 	}
 	it.taken = true
-	m.payload -= len(it.buf.b)
-	m.size -= cost(len(it.buf.b))
+	m.payload -= len(it.buf.B)
+	m.size -= cost(len(it.buf.B))
 	m.self.notifyRoomLocked()
 }
 
@@ -405,8 +407,8 @@ func (m *memory) deliverMessageAndUnlock() {
 	it := s.takeLocked()
 	s.mu.Unlock()
 
-	err := onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.b}})
-	it.buf.free()
+	err := onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}})
+	it.buf.Free()
 	if err != nil {
 		s.panicked(err)
 	}
@@ -425,7 +427,7 @@ func (m *memory) keepUndeliveredLocked() {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
-			it.buf.free()
+			it.buf.Free()
 		}
 	}
 }
@@ -466,9 +468,9 @@ func (s *Socket) joinPiecesLocked() {
 		next := &pieces[1+i]
 		s.link.takenLocked(next)
 		in.bytes -= weight(*next)
-		joined.buf = joined.buf.reserve(len(next.buf.b))
-		joined.buf.b = append(joined.buf.b, next.buf.b...)
-		next.buf.free()
+		joined.buf = joined.buf.Reserve(len(next.buf.B))
+		joined.buf.B = append(joined.buf.B, next.buf.B...)
+		next.buf.Free()
 	}
 	in.bytes += weight(*joined)
 	clear(pieces[1:])

@@ -1,6 +1,10 @@
 package edgews
 
-import "time"
+import (
+	"time"
+
+	"github.com/edgews/edgews/internal/buf"
+)
 
 // pendingEnd is how the peer ends the socket: with its Close, or by doing something wrong.
 //
@@ -101,11 +105,11 @@ func (s *Socket) hasUnhandledLocked() bool {
 	return s.arrivedLocked(s.in.want)
 }
 
-// objectDone ends an object's work on a message. buf holds the message.
-func (s *Socket) objectDone(buf *buffer) {
+// objectDone ends an object's work on a message, which b holds.
+func (s *Socket) objectDone(b *buf.Buffer) {
 	s.mu.Lock()
 	s.in.lentBuffer = nil
 	s.link.resumeReadingLocked()
 	s.mu.Unlock()
-	buf.free()
+	b.Free()
 }

@@ -33,7 +33,7 @@ func (s *Socket) Receive(ctx context.Context) (Message, error) {
 	}
 	it := s.takeLocked()
 	s.in.lentBuffer = it.buf
-	return Message{it.kind, it.buf.b}, nil
+	return Message{it.kind, it.buf.B}, nil
 }
 
 // Messages returns an iterator over the messages: for msg, err := range s.Messages(ctx). It is Receive in a
@@ -88,7 +88,7 @@ func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 	if s.in.ready == nil {
 		s.in.ready = make(chan struct{}, 1)
 	}
-	s.in.lentBuffer.free()
+	s.in.lentBuffer.Free()
 	s.in.lentBuffer = nil
 	return nil
 }
@@ -174,10 +174,10 @@ func (s *Socket) takeLocked() item {
 	it := s.popPieceLocked()
 	for !it.last {
 		next := s.popPieceLocked()
-		it.buf = it.buf.reserve(len(next.buf.b))
-		it.buf.b = append(it.buf.b, next.buf.b...)
+		it.buf = it.buf.Reserve(len(next.buf.B))
+		it.buf.B = append(it.buf.B, next.buf.B...)
 		it.last = next.last
-		next.buf.free()
+		next.buf.Free()
 	}
 	return it
 }
@@ -186,7 +186,7 @@ func (s *Socket) takeLocked() item {
 func (s *Socket) dropRestLocked() {
 	for s.in.messageBegun && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
-		it.buf.free()
+		it.buf.Free()
 	}
 }
 

@@ -298,7 +298,7 @@ func (s *Socket) acceptLocked(how status) {
 	}
 	s.status |= accepted | how
 	s.accepted = nowMillis()
-	s.noticeAcceptLocked()
+	s.stopUnacceptedTimerLocked()
 	if p := s.pinned; p != nil {
 		p.acceptedLocked()
 	}

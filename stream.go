@@ -7,6 +7,7 @@ import (
 	"io"
 	"unicode/utf8"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -47,9 +48,9 @@ var errStaleReader = errors.New("edgews: reader used after another receive on it
 // pieceLocked takes the next piece from the inbox. mu must be held.
 func (r *messageReader) pieceLocked() {
 	it := r.s.popPieceLocked()
-	r.s.in.lentBuffer.free()
+	r.s.in.lentBuffer.Free()
 	r.s.in.lentBuffer = it.buf
-	r.rest, r.last = it.buf.b, it.last
+	r.rest, r.last = it.buf.B, it.last
 }
 
 func (r *messageReader) Read(p []byte) (int, error) {
@@ -163,10 +164,10 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 // take sends chunk, behind what is held back, except for the beginning of a character at its end.
 func (w *messageWriter) take(chunk []byte) error {
 	if len(w.held) > 0 {
-		joined := newBuffer(len(w.held) + len(chunk))
-		defer joined.free()
-		joined.b = append(append(joined.b, w.held...), chunk...)
-		chunk = joined.b
+		joined := buf.Get(len(w.held) + len(chunk))
+		defer joined.Free()
+		joined.B = append(append(joined.B, w.held...), chunk...)
+		chunk = joined.B
 	}
 	whole := len(chunk)
 	if w.kind == Text {

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
 )
@@ -37,14 +38,14 @@ func (w *wire) inflate() bool {
 		}
 	}
 	w.dropCompressed()
-	if err == nil && w.kind == Text && !utf8.Valid(plain.b) {
-		plain.free()
+	if err == nil && w.kind == Text && !utf8.Valid(plain.B) {
+		plain.Free()
 		err = errNotText
 	}
 	if err != nil {
 		return w.failProtocol(w.inflateError(err))
 	}
-	return w.deliver(w.kind, plain.b, plain)
+	return w.deliver(w.kind, plain.B, plain)
 }
 
 // roomForMessage returns how many bytes of the next message may be kept, and whether somebody takes it, of whatever size.
@@ -92,15 +93,15 @@ func (w *wire) inflateLater() bool {
 }
 
 // inflateAtOnce inflates a small message: one of more than limit bytes is deflate.ErrTooBig.
-func (w *wire) inflateAtOnce(limit int64) (*buffer, error) {
+func (w *wire) inflateAtOnce(limit int64) (*buf.Buffer, error) {
 	if w.triedSize > 0 && limit < 2*w.triedSize { // not again for every bit of room
 		return nil, deflate.ErrTooBig
 	}
 	w.triedSize = limit
-	plain := newBuffer(min(2*len(w.message.b), int(limit)))
+	plain := buf.Get(min(2*len(w.message.B), int(limit)))
 	var err error
-	if plain.b, err = w.inflater.AppendIn(plain, plain.b, w.message.b, limit); err != nil {
-		plain.free()
+	if plain.B, err = w.inflater.AppendIn(plain, plain.B, w.message.B, limit); err != nil {
+		plain.Free()
 		return nil, err
 	}
 	return plain, nil
@@ -110,9 +111,9 @@ func (w *wire) inflateAtOnce(limit int64) (*buffer, error) {
 var errInflateLater = errors.New("edgews: too much is being inflated")
 
 // inflateLarge inflates a message of any size up to limit.
-func (w *wire) inflateLarge(limit int64) (*buffer, error) {
+func (w *wire) inflateLarge(limit int64) (*buf.Buffer, error) {
 	if w.inflateClaim == nil {
-		n, err := w.inflater.Size(w.message.b, limit, runtime.Gosched)
+		n, err := w.inflater.Size(w.message.B, limit, runtime.Gosched)
 		if err != nil {
 			return nil, err
 		}
@@ -122,10 +123,10 @@ func (w *wire) inflateLarge(limit int64) (*buffer, error) {
 		return nil, errInflateLater
 	}
 	defer w.dropInflateClaim()
-	plain := newBuffer(w.inflateClaim.n)
+	plain := buf.Get(w.inflateClaim.n)
 	var err error
-	if plain.b, err = w.inflater.AppendSized(plain.b, w.message.b, w.inflateClaim.n, runtime.Gosched); err != nil {
-		plain.free()
+	if plain.B, err = w.inflater.AppendSized(plain.B, w.message.B, w.inflateClaim.n, runtime.Gosched); err != nil {
+		plain.Free()
 		return nil, err
 	}
 	return plain, nil
@@ -133,9 +134,9 @@ func (w *wire) inflateLarge(limit int64) (*buffer, error) {
 
 // skipCompressed passes over a message that nobody takes, as if it had been received.
 func (w *wire) skipCompressed() bool {
-	scratch := newBuffer(smallMessage)
+	scratch := buf.Get(smallMessage)
 	var text frame.UTF8
-	n, err := w.inflater.Skip(scratch.b, w.message.b, w.limit(), func(p []byte) error {
+	n, err := w.inflater.Skip(scratch.B, w.message.B, w.limit(), func(p []byte) error {
 		runtime.Gosched()
 		if w.kind == Text && !text.Write(p) {
 			return errNotText
@@ -145,12 +146,12 @@ func (w *wire) skipCompressed() bool {
 	if err == nil && w.kind == Text && !text.Done() {
 		err = errNotText
 	}
-	scratch.free()
+	scratch.Free()
 	w.dropCompressed()
 	switch {
 	case err != nil:
 		return w.failProtocol(w.inflateError(err))
-	case !w.limiter.allow(1, n):
+	case !w.limiter.Allow(1, n):
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	w.s.mu.Lock()
@@ -165,7 +166,7 @@ func (w *wire) skipCompressed() bool {
 // dropCompressed gives the compressed message back.
 func (w *wire) dropCompressed() {
 	w.inflateWaits, w.triedSize = false, 0
-	w.message.free()
+	w.message.Free()
 	w.message = nil
 	w.dropInflateClaim()
 }

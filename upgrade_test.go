@@ -21,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // outcome is what upgrade returned in a handler.
@@ -358,7 +360,7 @@ func TestUpgradeOptionsThatAreMistakes(t *testing.T) {
 	}
 }
 
-// opaqueWriter is what middleware writes that has never heard of Unwrap, transparentWriter one that has.
+// opaqueWriter is a middleware's ResponseWriter without Unwrap, transparentWriter one with it.
 type (
 	opaqueWriter      struct{ http.ResponseWriter }
 	transparentWriter struct{ http.ResponseWriter }
@@ -426,7 +428,7 @@ func (l oneConn) Accept() (net.Conn, error) {
 }
 
 func (l oneConn) Close() error   { close(l.closed); return nil }
-func (l oneConn) Addr() net.Addr { return bodyAddr{} }
+func (l oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
 func TestUpgradeClearsDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -454,7 +456,7 @@ func TestUpgradeClearsDeadlines(t *testing.T) {
 	})
 }
 
-// While the socket lives nothing of the request does.
+// An open socket keeps nothing of its request in memory.
 func TestUpgradeLetsTheRequestGo(t *testing.T) {
 	got, requests := make(chan wireConfig, 1), make(chan weak.Pointer[http.Request], 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -485,7 +487,7 @@ func TestUpgradeDoesNotWriteForEver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	r := httptest.NewRequest("GET", "/", nil)
-	r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, headerVersion: {"13"}, headerKey: {rfcKey}}
+	r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, handshake.VersionHeader: {"13"}, handshake.KeyHeader: {rfcKey}}
 	_, err := Upgrade(hijacker{httptest.NewRecorder(), server}, r, &UpgradeOptions{Options: Options{WriteTimeout: time.Millisecond}})
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)
@@ -568,7 +570,7 @@ func TestRespondNeedsAPair(t *testing.T) {
 	assert.Equal(t, 500, e.StatusCode)
 }
 
-// A proxy that takes the connection for a tunnel, whatever the answer, sends what its client says next: that must not be served.
+// A proxy may treat the connection as a tunnel without looking at the status. What its client sends next must not be served as a request.
 func TestRefusedUpgradeClosesTheConnection(t *testing.T) {
 	const next = "GET /private HTTP/1.1\r\nHost: example.com\r\n\r\n"
 	served := make(chan string, 10)

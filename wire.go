@@ -9,9 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
 	"github.com/edgews/edgews/internal/park"
+	"github.com/edgews/edgews/internal/ratelimit"
 )
 
 // wireConfig is what a handshake has led to.
@@ -67,7 +69,7 @@ type wire struct {
 type filters struct {
 	deflater *deflater // nil: no compression
 	inflater *deflate.Decompressor
-	limiter  *limiter
+	limiter  *ratelimit.Limiter
 }
 
 // noFilters is shared by all sockets that have none.
@@ -100,13 +102,13 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 }
 
 func newFilters(c wireConfig) *filters {
-	limiter := newLimiter(c.opts.RateLimit)
+	limiter := ratelimit.New(c.opts.RateLimit.Messages, c.opts.RateLimit.Bytes)
 	if limiter == nil && c.deflate == nil {
 		return &noFilters
 	}
 	f := new(filters)
 	if p := c.deflate; p != nil {
-		f = newDeflation(*p, c.client, c.opts.Compression)
+		f = newDeflateFilters(*p, c.client, c.opts.Compression)
 	}
 	f.limiter = limiter
 	return f
@@ -142,13 +144,13 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 		return nil, true
 	}
 	w.direct = true
-	held := len(w.message.b)
+	held := len(w.message.B)
 	more := max(32<<10, min(3*held, 384<<10), held)
 	if held <= inboxLimit { // nobody may want more of it
 		more = min(more, 2*inboxLimit-held)
 	}
-	w.message = w.message.reserve(int(min(w.decoder.Remaining(), int64(more))))
-	into = w.message.b[held:cap(w.message.b)]
+	w.message = w.message.Reserve(int(min(w.decoder.Remaining(), int64(more))))
+	into = w.message.B[held:cap(w.message.B)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
 }
 
@@ -205,7 +207,7 @@ func (w *wire) Woken() {
 		}
 	}()
 	switch {
-	case w.isOpening(): // hasOpened wakes it again
+	case w.isOpening(): // finishOpening wakes it again
 	case !w.alive():
 		w.finishAndLinger()
 	case w.readingPaused:
@@ -290,7 +292,7 @@ func (w *wire) decodeDirect(p []byte) bool {
 	if !ok {
 		return true
 	}
-	w.message.b = w.message.b[:len(w.message.b)+len(piece.Payload)]
+	w.message.B = w.message.B[:len(w.message.B)+len(piece.Payload)]
 	return w.pieceAdded(piece.Last)
 }
 
@@ -351,7 +353,7 @@ func (w *wire) decode(p []byte, spare *any) bool {
 	}
 	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
 		w.receiveUpTo(w.limit())
-		w.unparsed = copyOf(p[i:])
+		w.unparsed = buf.Copy(p[i:])
 	}
 	if held {
 		w.conn.Cork(false)
@@ -498,10 +500,10 @@ func (w *wire) handleData(p frame.Piece) bool {
 		}
 	}
 	if w.message == nil {
-		w.message = newBuffer(len(p.Payload))
+		w.message = buf.Get(len(p.Payload))
 	}
-	w.message = w.message.reserve(len(p.Payload))
-	w.message.b = append(w.message.b, p.Payload...)
+	w.message = w.message.Reserve(len(p.Payload))
+	w.message.B = append(w.message.B, p.Payload...)
 	return w.pieceAdded(p.Last)
 }
 
@@ -511,14 +513,14 @@ func kindOf(op frame.Opcode) Kind { return Kind(op) }
 // pieceAdded goes on after another piece has been added to w.message.
 func (w *wire) pieceAdded(last bool) bool {
 	if !last {
-		return len(w.message.b) <= inboxLimit || w.streamPiece()
+		return len(w.message.B) <= inboxLimit || w.streamPiece()
 	}
 	if w.deflated {
 		return w.inflate()
 	}
 	whole := w.message
 	w.message = nil
-	return w.deliver(w.kind, whole.b, whole)
+	return w.deliver(w.kind, whole.B, whole)
 }
 
 // header returns the header of a frame of ours, complete except for its length.

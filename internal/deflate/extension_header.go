@@ -4,6 +4,8 @@ import (
 	"errors"
 	"iter"
 	"strings"
+
+	"github.com/edgews/edgews/internal/header"
 )
 
 // extension is one element of a Sec-WebSocket-Extensions header (RFC 6455 §9.1).
@@ -52,16 +54,16 @@ func parseExtension(s string) (e extension, err error) {
 
 func parseParam(s string) (p param, ok bool) {
 	name, value, hasValue := strings.Cut(s, "=")
-	p.name = trim(name)
+	p.name = header.Trim(name)
 	if !hasValue {
-		return p, isToken(p.name)
+		return p, header.IsToken(p.name)
 	}
-	p.value = trim(value)
+	p.value = header.Trim(value)
 	if strings.HasPrefix(p.value, `"`) {
 		p.value, ok = unquote(p.value)
-		return p, ok && isToken(p.name) && isToken(p.value)
+		return p, ok && header.IsToken(p.name) && header.IsToken(p.value)
 	}
-	return p, isToken(p.name) && isToken(p.value)
+	return p, header.IsToken(p.name) && header.IsToken(p.value)
 }
 
 // split cuts s at every sep outside quoted strings, and trims the parts.
@@ -70,10 +72,10 @@ func split(s string, sep byte) iter.Seq[string] {
 		for {
 			n := unquotedIndex(s, sep)
 			if n < 0 {
-				yield(trim(s))
+				yield(header.Trim(s))
 				return
 			}
-			if !yield(trim(s[:n])) {
+			if !yield(header.Trim(s[:n])) {
 				return
 			}
 			s = s[n+1:]
@@ -113,25 +115,4 @@ func unquote(s string) (value string, ok bool) {
 		}
 	}
 	return "", false
-}
-
-// trim removes the optional whitespace of RFC 9110 §5.6.3.
-func trim(s string) string { return strings.Trim(s, " \t") }
-
-// isToken reports whether s is a token (RFC 9110 §5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !isTokenByte(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }

@@ -51,7 +51,7 @@ func (t *extensionParams) set(p param) (ok bool) {
 // parseBits parses a decimal integer from 8 to 15 without leading zeros (RFC 7692 §7.1.2).
 func parseBits(s string) (bits int, ok bool) {
 	bits, err := strconv.Atoi(s)
-	if err != nil || bits < minBits || bits > maxBits || strconv.Itoa(bits) != s {
+	if err != nil || bits < MinWindowBits || bits > MaxWindowBits || strconv.Itoa(bits) != s {
 		return 0, false
 	}
 	return bits, true

@@ -42,7 +42,7 @@ func cut(data []byte) (msgs [][]byte) {
 func FuzzCompress(f *testing.F) {
 	r := seeded()
 	for i, c := range corpora {
-		f.Add(c.message(r, 3000), uint8(minBits+2*i), uint8(3*i))
+		f.Add(c.message(r, 3000), uint8(MinWindowBits+2*i), uint8(3*i))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, bits, level uint8) {
 		s := setup{int(level % 10), windowBits(int(bits % 16)), bits < 128}

@@ -55,8 +55,8 @@ func newFlateWriters(level int) flateWriters {
 	}}}
 }
 
-func newWindowWriters() (all [maxBits]flateWriters) {
-	for bits := minBits; bits < maxBits; bits++ {
+func newWindowWriters() (all [MaxWindowBits]flateWriters) {
+	for bits := MinWindowBits; bits < MaxWindowBits; bits++ {
 		all[bits] = flateWriters{&sync.Pool{New: func() any {
 			w, err := flate.NewWriterWindow(nil, 1<<bits)
 			return newFlateWriter(w, err)

@@ -13,7 +13,7 @@ func levelSetups() (all []setup) {
 		if raceEnabled && flateLevels[level] == flateLevels[level-1] {
 			continue // equal to another level, and the naive inflater is slow
 		}
-		for bits := minBits; bits <= maxBits; bits++ {
+		for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 			all = append(all, setup{level, bits, false}, setup{level, bits, true})
 		}
 	}

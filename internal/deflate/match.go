@@ -10,7 +10,7 @@ const (
 	maxMatch = 258
 
 	// maxWindow is the largest distance.
-	maxWindow = 1 << maxBits
+	maxWindow = 1 << MaxWindowBits
 
 	// lookahead is the number of bytes that a search reads at a place. No match begins in the last bytes of a text, which have fewer.
 	lookahead = 8

@@ -34,7 +34,7 @@ func TestSearch(t *testing.T) {
 	for range 1000 {
 		text := corpora[r.IntN(len(corpora))].message(r, r.IntN(3000))
 		from := r.IntN(len(text) + 1)
-		window := uint32(1) << (minBits + r.IntN(maxBits-minBits+1))
+		window := uint32(1) << (MinWindowBits + r.IntN(MaxWindowBits-MinWindowBits+1))
 		m.start(len(text), window)
 		m.index(text, from)
 		require.Equal(t, text, restore(t, text[:from:from], m.search(text, from), window))

@@ -199,3 +199,12 @@ func FuzzAccept(f *testing.F) {
 		_, _, _ = Agree(lines)
 	})
 }
+
+func TestSides(t *testing.T) {
+	p := Params{ServerNoContextTakeover: true, ServerMaxWindowBits: 10}
+	server, client := Side{true, 10}, Side{false, MaxWindowBits}
+	own, peer := p.Sides(false)
+	assert.Equal(t, [2]Side{server, client}, [2]Side{own, peer})
+	own, peer = p.Sides(true)
+	assert.Equal(t, [2]Side{client, server}, [2]Side{own, peer})
+}

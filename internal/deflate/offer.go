@@ -18,7 +18,7 @@ func Offer(w Want) string {
 
 // offeredServerBits returns the server's window in the offer, 0 if the offer does not limit it.
 func offeredServerBits(w Want) int {
-	if bits := windowBits(w.PeerWindowBits); bits < maxBits {
+	if bits := windowBits(w.PeerWindowBits); bits < MaxWindowBits {
 		return bits
 	}
 	return 0

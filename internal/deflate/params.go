@@ -13,10 +13,10 @@ const (
 	serverMaxWindowBits     = "server_max_window_bits"
 )
 
-// minBits and maxBits bound the base-2 logarithm of a window (RFC 7692 §7.1.2).
+// MinWindowBits and MaxWindowBits bound the base-2 logarithm of a window (RFC 7692 §7.1.2).
 const (
-	minBits = 8
-	maxBits = 15
+	MinWindowBits = 8
+	MaxWindowBits = 15
 )
 
 // Params are the negotiated parameters.
@@ -27,6 +27,22 @@ type Params struct {
 	// The base-2 logarithms of the windows that the two sides compress with, 8 to 15. 0: not stated, which means 15.
 	ServerMaxWindowBits int
 	ClientMaxWindowBits int
+}
+
+// Side is what was agreed for the messages of one side.
+type Side struct {
+	NoContextTakeover bool // no message refers to an earlier one
+	WindowBits        int  // 8 to 15
+}
+
+// Sides returns what was agreed for our own messages and for the peer's. client says which side is ours.
+func (p Params) Sides(client bool) (own, peer Side) {
+	own = Side{p.ServerNoContextTakeover, windowBits(p.ServerMaxWindowBits)}
+	peer = Side{p.ClientNoContextTakeover, windowBits(p.ClientMaxWindowBits)}
+	if client {
+		own, peer = peer, own
+	}
+	return own, peer
 }
 
 // String returns p as the value of Sec-WebSocket-Extensions: "permessage-deflate; client_max_window_bits=12".
@@ -64,7 +80,7 @@ type Want struct {
 // windowBits returns bits within its bounds, or its default if it is 0.
 func windowBits(bits int) int {
 	if bits == 0 {
-		return maxBits
+		return MaxWindowBits
 	}
-	return min(max(bits, minBits), maxBits)
+	return min(max(bits, MinWindowBits), MaxWindowBits)
 }

@@ -38,7 +38,7 @@ func (s setup) maxMemory() int {
 }
 
 func setups() (all []setup) {
-	for bits := minBits; bits <= maxBits; bits++ {
+	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		all = append(all, setup{1, bits, false}, setup{1, bits, true})
 	}
 	return all

@@ -1,0 +1,147 @@
+package edgews
+
+import (
+	"sync"
+
+	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/deflate"
+)
+
+// deflater compresses the messages that a socket sends. Its mutex is held from compressing a message until the message is queued, because
+// the history has to follow the order on the wire. Lock order: deflater.mu > Socket.mu. It is never held during I/O.
+type deflater struct {
+	mu       sync.Mutex
+	settings compressionSettings // with which Prepared messages are compressed for this socket
+	z        deflate.Compressor
+}
+
+// compressionSettings determine the compressed form of a message that does not refer to earlier messages.
+type compressionSettings struct {
+	level uint8 // Compression.Level
+	bits  uint8 // of the window
+}
+
+// statelessInflater inflates the messages of all peers that agreed to no context takeover: it keeps nothing between messages, so sockets
+// can share it.
+var statelessInflater deflate.Decompressor
+
+// newDeflateFilters returns the filters of a connection for which p was agreed. client says which side is ours.
+func newDeflateFilters(p deflate.Params, client bool, c *Compression) *filters {
+	own, peer := p.Sides(client)
+	together := new(struct { // one allocation for both
+		f filters
+		d deflater
+	})
+	f, out := &together.f, &together.d
+	bits := min(own.WindowBits, c.WindowBits)
+	out.settings = compressionSettings{uint8(c.Level), uint8(bits)}
+	out.z.Init(c.Level, bits, !own.NoContextTakeover && !c.NoContextTakeover)
+	f.deflater, f.inflater = out, &statelessInflater
+	if !peer.NoContextTakeover {
+		f.inflater = new(deflate.Decompressor)
+		f.inflater.Init(peer.WindowBits, true)
+	}
+	return f
+}
+
+// compressesLocked reports whether m may be sent compressed. mu must be held, so Compression.Choose, a function of the user, is not
+// called; compresses calls it.
+func (w *wire) compressesLocked(m *outgoing) bool {
+	if w.deflater == nil || m.claims {
+		return false
+	}
+	return m.stream && !w.s.is(uncompressed) || !m.stream && len(m.data) >= w.s.opts.Compression.Threshold
+}
+
+// compresses is compressesLocked with Compression.Choose. mu must not be held.
+func (w *wire) compresses(m *outgoing) bool {
+	w.s.mu.Lock()
+	c, may := w.s.opts.Compression, w.compressesLocked(m)
+	w.s.mu.Unlock()
+	if m.stream || !may {
+		return may
+	}
+	return len(m.data) >= c.Threshold && (c.Choose == nil || c.Choose(m.kind, m.data))
+}
+
+// chooseStream decides whether the message of a NextWriter is sent compressed. Its first fragment is all that is known, and counts as if
+// it were the whole message.
+func (s *Socket) chooseStream(kind Kind, first []byte) {
+	s.mu.Lock()
+	w, wired := s.link.(*wire)
+	c, may := s.opts.Compression, wired && w.deflater != nil
+	s.mu.Unlock()
+	chosen := may && len(first) >= c.Threshold && (c.Choose == nil || c.Choose(kind, first))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if chosen {
+		s.status &^= uncompressed
+	} else {
+		s.status |= uncompressed // also after a Respond in between
+	}
+}
+
+// sendCompressed sends a message for which compresses is true. A message that compression does not make smaller is sent as it is.
+func (w *wire) sendCompressed(m outgoing) error {
+	d := w.deflater
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := w.admit(&m); err != nil {
+		return err
+	}
+	if m.stream {
+		return w.sendCompressedPart(m)
+	}
+	body, scratch := w.compress(&m)
+	defer scratch.Free()
+
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if err := w.s.admitLocked(&m); err != nil {
+		return err
+	}
+	// A message that waits behind a NextWriter's must not become part of the history before it is sent.
+	if len(body) >= len(m.data) || w.s.is(streamingOut) {
+		w.queueLocked(&m, m.data, false)
+		return nil
+	}
+	w.queueLocked(&m, body, true)
+	d.z.Commit(m.data)
+	return nil
+}
+
+// compress returns the compressed payload of m and the buffer that holds it, which is nil for a Prepared message. deflater.mu must be
+// held.
+func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
+	if m.prepared != nil {
+		return m.prepared.deflated(w.deflater.settings), nil
+	}
+	scratch := buf.Get(len(m.data)/2 + 64)
+	scratch.B = w.deflater.z.AppendIn(scratch, scratch.B, m.data)
+	return scratch.B, scratch
+}
+
+// sendCompressedPart sends a piece of a NextWriter's message. deflater.mu must be held.
+func (w *wire) sendCompressedPart(m outgoing) error {
+	scratch := buf.Get(len(m.data)/2 + 64)
+	defer scratch.Free()
+	scratch.B = w.deflater.z.AppendPart(scratch, scratch.B, m.data, m.last)
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if err := w.s.writableLocked(); err != nil {
+		return err
+	}
+	w.queueLocked(&m, scratch.B, true)
+	return nil
+}
+
+// admit is Socket.admitLocked for callers that do not hold mu.
+func (w *wire) admit(m *outgoing) error {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.admitLocked(m)
+}
+
+// limit returns the largest message that is received, in bytes. It needs no lock: the options of a socket do not change once it has a
+// connection.
+func (w *wire) limit() int64 { return w.s.opts.MaxMessageSize }

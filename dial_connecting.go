@@ -1,0 +1,137 @@
+package edgews
+
+import (
+	"context"
+	"sync"
+)
+
+// connectingLink is the link of a socket of NewWebSocket until the handshake has ended. Nothing can be sent, and nothing arrives. Its
+// other methods do nothing.
+type connectingLink struct {
+	s   *Socket
+	ctx context.Context // of the handshake; Close cancels it
+}
+
+// newConnecting returns the socket of NewWebSocket, which is accepted and connecting.
+func newConnecting(url string, opts *Options) *Socket {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Socket{
+		mu: new(sync.Mutex), opts: opts, status: connecting,
+		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
+	}
+	s.link = &connectingLink{s, ctx}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acceptLocked(0)
+	return s
+}
+
+// connectContext returns the context of the handshake, which Close cancels.
+func (s *Socket) connectContext() context.Context {
+	if o, ok := s.currentLink().(*connectingLink); ok {
+		return o.ctx
+	}
+	return context.Background()
+}
+
+// connected gives the socket its connection and fires the open event. While the open listeners run, messages are sent, but nothing is
+// read. In an object the open event is an event of the object instead.
+func (s *Socket) connected(c wireConfig) {
+	s.mu.Lock()
+	if s.is(sentClose) { // Close was called after the handshake had succeeded
+		s.mu.Unlock()
+		c.conn.Close()
+		s.connectFailed(context.Canceled)
+		return
+	}
+	s.opts = c.opts
+	s.describeLocked(c.identity())
+	w := newWire(s, c)
+	s.link = w
+	s.status &^= connecting
+	w.startOpeningLocked()
+	cancel := s.waiters.cancel
+	var onOpen listenerSnapshot[OpenEvent]
+	if !s.is(hosted) {
+		onOpen = awaitListenersLocked(s, pickOpen)
+	}
+	s.notifyRoomLocked()
+	g := s.pinnedSocketLocked()
+	if g != nil {
+		g.openEventDueLocked()
+	}
+	s.mu.Unlock()
+	cancel()
+	if g != nil { // the open event waits in the object's queue
+		w.finishOpening()
+		return
+	}
+	exited := true // stays true if a listener calls runtime.Goexit
+	defer func() {
+		if exited {
+			s.fail(StatusInternalError, "internal error", errGoexit)
+			w.finishOpening()
+		}
+	}()
+	err := onOpen.dispatch(s, OpenEvent{s})
+	exited = false
+	if err != nil {
+		s.panicked(err)
+	}
+	w.finishOpening()
+}
+
+// connectFailed fires the error event and the close event of a handshake that has failed.
+func (s *Socket) connectFailed(err error) {
+	s.mu.Lock()
+	s.status &^= connecting
+	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
+	cancel := s.waiters.cancel
+	s.mu.Unlock()
+	cancel()
+	s.finish()
+}
+
+func (o *connectingLink) startLocked()                        {}
+func (o *connectingLink) closeLocked(closeFrame)              {}
+func (o *connectingLink) pingLocked(uint64)                   {}
+func (o *connectingLink) endedLocked()                        {}
+func (o *connectingLink) takenLocked(*item)                   {}
+func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *connectingLink) resumeReadingLocked()                {}
+func (o *connectingLink) holdOutputLocked() bool              { return false } // no object has it
+func (o *connectingLink) releaseOutputLocked()                {}
+func (o *connectingLink) dropOutputLocked() (closing bool)    { return false }
+func (o *connectingLink) transmit()                           {}
+
+func (o *connectingLink) send(m outgoing) error {
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	if o.s.link != link(o) {
+		return errMoved
+	}
+	return sendResult(o.s.admitLocked(&m))
+}
+
+// startOpeningLocked starts the connection for writing. Reading begins with finishOpening. mu must be held.
+func (w *wire) startOpeningLocked() {
+	w.s.status |= openRunning
+	w.readingPaused = true
+	w.startLocked()
+	w.lastReceived = 0 // nothing is read yet, so the silence of the peer does not count
+}
+
+// finishOpening begins to read and to deliver events, after the open listeners have returned.
+func (w *wire) finishOpening() {
+	w.s.mu.Lock()
+	w.s.status &^= openRunning
+	w.s.mu.Unlock()
+	w.conn.Wake()
+}
+
+// isOpening reports whether the open listeners are running.
+func (w *wire) isOpening() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.is(openRunning)
+}

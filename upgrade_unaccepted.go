@@ -1,0 +1,54 @@
+package edgews
+
+import (
+	"sync"
+	"time"
+)
+
+// unacceptedWarningDelay is how long a server's socket may wait to be accepted before a warning is logged. A program that takes this
+// long has probably forgotten to accept, and nothing is read from the peer meanwhile.
+const unacceptedWarningDelay = 10 * time.Second
+
+// unacceptedTimers has the timer of each socket that waits to be accepted, by *Socket. Accepting the socket removes its entry.
+var unacceptedTimers sync.Map
+
+// warnIfUnaccepted is warnIfUnacceptedLocked for callers that do not hold mu.
+func (s *Socket) warnIfUnaccepted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.warnIfUnacceptedLocked()
+}
+
+// warnIfUnacceptedLocked starts a timer that logs a warning unless the socket is accepted in time. Without a Logger it does nothing. mu
+// must be held.
+func (s *Socket) warnIfUnacceptedLocked() {
+	if s.opts.Logger == nil || s.is(accepted) || s.result != nil {
+		return
+	}
+	s.status |= awaited
+	unacceptedTimers.Store(s, time.AfterFunc(unacceptedWarningDelay, s.warnUnaccepted))
+}
+
+// stopUnacceptedTimerLocked stops the timer, if there is one. mu must be held.
+func (s *Socket) stopUnacceptedTimerLocked() {
+	if !s.is(awaited) {
+		return
+	}
+	s.status &^= awaited
+	if timer, ok := unacceptedTimers.LoadAndDelete(s); ok {
+		timer.(*time.Timer).Stop()
+	}
+}
+
+// warnUnaccepted runs on the timer's goroutine.
+func (s *Socket) warnUnaccepted() {
+	s.mu.Lock()
+	waiting := s.is(awaited)
+	s.stopUnacceptedTimerLocked()
+	logger := s.opts.Logger
+	s.mu.Unlock()
+	if waiting {
+		logger.Warn("edgews: socket has not been accepted, so that nothing is read from it: call Accept, AcceptWebSocket or a method that receives",
+			"since", unacceptedWarningDelay, "protocol", s.Protocol())
+	}
+}
