@@ -41,21 +41,21 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.fate != nil { // it gave up before there was a connection
+	if server.result != nil { // it gave up before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
-	as := asMessage
-	if server.tab != nil {
-		as = asNothing // its object's meter knows what it has sent
+	as := countAsMessage
+	if server.counter != nil {
+		as = countAsNothing // its object's meter knows what it has sent
 	}
 	w := newWire(server, c)
-	m.handOver(server, w, as)
+	m.handOverLocked(server, w, as)
 	server.link = w
-	if o, ok := ctx.Value(objectOf{}).(*object); ok {
-		server.keepAwakeLocked(o, acceptedSocket)
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		server.pinToLocked(o, pinAccepted)
 	}
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 
 // handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
 // says. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire, as counting) {
+func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -78,7 +78,7 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	}
 	closing := in.closing
 	if g := sender.gated; g != nil {
-		w.holdLocked()
+		w.holdOutputLocked()
 		for _, it := range g.items {
 			w.takeOverLocked(it, true, as)
 		}
@@ -90,27 +90,27 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	case claimed: // the first piece is still to come
 		server.status |= streamingOut
 	}
-	for _, it := range sender.held {
+	for _, it := range sender.afterStream {
 		w.takeOverLocked(it, false, as)
 	}
 	if closing != nil {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = now()
+		server.accepted = nowMillis()
 		w.startLocked()
 	}
-	if server.waits == nil {
+	if server.waiters == nil {
 		return
 	}
-	for _, waiting := range server.waits.pings.waiting {
+	for _, waiting := range server.waiters.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
 }
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
-	out := outgoing{kind: it.kind, data: it.buf.B, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
+func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
+	out := outgoing{kind: it.kind, data: it.buf.B, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
 	w.queueLocked(&out, it.buf.B, false)
 	it.buf.Free()
 }
@@ -131,7 +131,7 @@ func (s *Socket) abandon(cause error) {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
-	if server.fate != nil {
+	if server.result != nil {
 		return
 	}
 	server.loseLocked(cause)
@@ -143,37 +143,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
 // refused the other one. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.fate != nil && m.peer.is(used) {
-		s.fate.err = nil
-	}
-}
-
-// beginServing notes that the event which runs is a request.
-func (o *object) beginServing() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.serving, o.pairs = true, nil
-}
-
-// notePairLocked notes that the object has taken s. The mu of s and that of the object must be held.
-func (o *object) notePairLocked(s *Socket) {
-	if !o.serving {
-		return
-	}
-	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
-		o.pairs = append(o.pairs, s)
-	}
-}
-
-// endServing ends the pairs that the handler has begun and not given to Respond.
-func (o *object) endServing() {
-	o.mu.Lock()
-	pairs := o.pairs
-	o.serving, o.pairs = false, nil
-	o.mu.Unlock()
-	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
-			m.peer.abandon(errUnanswered)
-		}
+	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+		s.result.err = nil
 	}
 }

@@ -7,24 +7,24 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
-func (w *wire) busyLocked() {
-	w.heard = 0
+// beginHandlerLocked notes that the application has been called, and what that means for what it sends. mu must be held.
+func (w *wire) beginHandlerLocked() {
+	w.lastReceived = 0
 	if w.conn.OthersWait() {
 		w.s.status |= corked
 	}
 }
 
-// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. b is the buffer
+// deliver delivers a message, or its last piece: to the listeners at once, or to the inbox. b is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) complete(kind Kind, data []byte, b *buf.Buffer) bool {
+func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
-	w.busyLocked()
-	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
+	w.beginHandlerLocked()
+	if s.result != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
 		b.Free()
 		return false
@@ -32,10 +32,10 @@ func (w *wire) complete(kind Kind, data []byte, b *buf.Buffer) bool {
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		s.mu.Unlock()
 		b.Free()
-		s.respond(reply)
+		s.autoRespond(reply)
 		return true
 	}
-	t, ok := s.arrivedOnTabLocked(len(data))
+	c, ok := s.countArrivalLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
 		b.Free()
@@ -44,22 +44,22 @@ func (w *wire) complete(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
-		t.enter()
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, kind, data, b)
+		return w.dispatch(onMessage, c, kind, data, b)
 	}
 	defer s.mu.Unlock()
 	if b == nil {
 		b = buf.Copy(data)
 	}
-	return w.keepLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
+	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, b *buf.Buffer) bool {
+func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, b *buf.Buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
-	t.leave()
+	c.handlerReturned()
 	b.Free()
 	if err != nil {
 		w.s.panicked(err)
@@ -67,32 +67,32 @@ func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, dat
 	return err == nil
 }
 
-// offer is complete for a message that was not wanted before.
-func (w *wire) offer(it item) bool {
+// redeliver is complete for a message that was not wanted before.
+func (w *wire) redeliver(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
-		t := s.tab
-		t.enter()
+		c := s.counter
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, it.kind, it.buf.B, it.buf)
+		return w.dispatch(onMessage, c, it.kind, it.buf.B, it.buf)
 	}
 	defer s.mu.Unlock()
-	return w.keepLocked(it)
+	return w.storeLocked(it)
 }
 
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
-func (w *wire) onMessageLocked() audience[MessageEvent] {
+func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 	s := w.s
 	if s.is(pulling|hosted) || w.isStreamed() {
-		return audience[MessageEvent]{}
+		return listenerSnapshot[MessageEvent]{}
 	}
-	return s.messageAudienceLocked()
+	return s.messageListenersLocked()
 }
 
-// keepLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
+// storeLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
 // has to wait; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
-func (w *wire) keepLocked(it item) bool {
+func (w *wire) storeLocked(it item) bool {
 	s := w.s
 	if s.is(pulling | hosted) {
 		in := s.inboxLocked()
@@ -100,16 +100,16 @@ func (w *wire) keepLocked(it item) bool {
 			in.want = wantNothing // it has got what it has asked for
 		}
 		in.push(it)
-		s.arrivedForOwnerLocked()
+		s.queueObjectEventLocked()
 		w.conn.WorkHandedOff()
-		return !in.full() || w.haltLocked()
+		return !in.full() || w.pauseReadingLocked()
 	}
-	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
+	if left := s.graceLeftLocked(); left > 0 { // there may be a listener soon
 		later := it // or every item would be on the heap
 		w.receiveUpTo(w.limit())
-		w.unwanted = &later
+		w.undelivered = &later
 		time.AfterFunc(left, w.conn.Wake)
-		return w.haltLocked()
+		return w.pauseReadingLocked()
 	}
 	in := s.inboxLocked()
 	if in.bytes+weight(it) > inboxLimit {
@@ -117,7 +117,7 @@ func (w *wire) keepLocked(it item) bool {
 		return true
 	}
 	in.push(it)
-	in.unheard++
+	in.undelivered++
 	return true
 }
 
@@ -125,13 +125,13 @@ func (w *wire) keepLocked(it item) bool {
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
+	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
 }
 
-// stream decides what becomes of a message that is large and not complete: someone waits for a whole message,
+// streamPiece decides what becomes of a message that is large and not complete: someone waits for a whole message,
 // then it goes on growing; someone reads it piece by piece, then the piece is handed over; nobody does yet,
 // then the peer has to wait.
-func (w *wire) stream() bool {
+func (w *wire) streamPiece() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,23 +139,23 @@ func (w *wire) stream() bool {
 	case !s.is(pulling):
 		return true
 	case s.is(owned) || w.deflated: // these are taken whole
-		return s.inboxLocked().hungry() || w.haltForOwnerLocked()
+		return s.inboxLocked().isAwaited() || w.pauseForObjectLocked()
 	}
 	whole := s.in.want == wantMessage
 	switch {
 	case w.streamed:
 		if s.in.bytes >= inboxLimit && !whole {
-			return w.haltLocked()
+			return w.pauseReadingLocked()
 		}
 	case s.in.queue.len() > 0 || s.in.want == wantNothing:
-		return w.haltLocked()
+		return w.pauseReadingLocked()
 	case whole:
 		return true
 	}
 	if !w.limiter.Allow(0, len(w.message.B)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	if !s.tab.inLocked(0, len(w.message.B)) {
+	if !s.counter.countReceivedLocked(0, len(w.message.B)) {
 		go w.transmit() // the Close, when mu is free
 		return false
 	}
@@ -165,23 +165,23 @@ func (w *wire) stream() bool {
 	return true
 }
 
-// haltForOwnerLocked waits until more is wanted of a message, and has an object asked. mu must be held.
-func (w *wire) haltForOwnerLocked() bool {
+// pauseForObjectLocked waits until more is wanted of a message, and has an object asked. mu must be held.
+func (w *wire) pauseForObjectLocked() bool {
 	if w.s.is(owned) {
-		w.s.askLocked(wantRest)
+		w.s.askObjectLocked(wantRest)
 	}
-	return w.haltLocked()
+	return w.pauseReadingLocked()
 }
 
-// askLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
-func (s *Socket) askLocked(what demand) {
-	s.inboxLocked().asks = what
-	s.arrivedForOwnerLocked()
+// askObjectLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
+func (s *Socket) askObjectLocked(what receiveDemand) {
+	s.inboxLocked().wantFromObject = what
+	s.queueObjectEventLocked()
 }
 
 // alive reports whether the socket goes on.
 func (w *wire) alive() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return w.s.fate == nil
+	return w.s.result == nil
 }

@@ -71,7 +71,7 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Socket, *http.Re
 		return nil, resp, err
 	}
 	s := newSocket(c)
-	s.belong(ctx, outboundSocket)
+	s.bindToObject(ctx, pinOutbound)
 	return s, resp, nil
 }
 

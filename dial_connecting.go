@@ -17,7 +17,7 @@ func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
 		mu: new(sync.Mutex), opts: opts, status: connecting,
-		extra: &extra{about: &identity{url: url}, waits: &waits{cancel: cancel}},
+		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
 	}
 	s.link = &connectingLink{s, ctx}
 	s.mu.Lock()
@@ -50,15 +50,15 @@ func (s *Socket) connected(c wireConfig) {
 	s.link = w
 	s.status &^= connecting
 	w.startOpeningLocked()
-	cancel := s.waits.cancel
-	var onOpen audience[OpenEvent]
+	cancel := s.waiters.cancel
+	var onOpen listenerSnapshot[OpenEvent]
 	if !s.is(hosted) {
-		onOpen = awaitListener(s, pickOpen)
+		onOpen = awaitListenersLocked(s, pickOpen)
 	}
-	s.roomLocked()
-	g := s.guestLocked()
+	s.notifyRoomLocked()
+	g := s.pinnedSocketLocked()
 	if g != nil {
-		g.openedLocked()
+		g.openEventDueLocked()
 	}
 	s.mu.Unlock()
 	cancel()
@@ -85,8 +85,8 @@ func (s *Socket) connected(c wireConfig) {
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.status &^= connecting
-	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
-	cancel := s.waits.cancel
+	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
+	cancel := s.waiters.cancel
 	s.mu.Unlock()
 	cancel()
 	s.finish()
@@ -95,13 +95,13 @@ func (s *Socket) connectFailed(err error) {
 func (o *connectingLink) startLocked()                        {}
 func (o *connectingLink) closeLocked(closeFrame)              {}
 func (o *connectingLink) pingLocked(uint64)                   {}
-func (o *connectingLink) failLocked()                         {}
+func (o *connectingLink) endedLocked()                        {}
 func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
-func (o *connectingLink) stirLocked()                         {}
-func (o *connectingLink) holdLocked() bool                    { return false } // no object has it
-func (o *connectingLink) letGoLocked()                        {}
-func (o *connectingLink) dropHeldLocked() (closing bool)      { return false }
+func (o *connectingLink) resumeReadingLocked()                {}
+func (o *connectingLink) holdOutputLocked() bool              { return false } // no object has it
+func (o *connectingLink) releaseOutputLocked()                {}
+func (o *connectingLink) dropOutputLocked() (closing bool)    { return false }
 func (o *connectingLink) transmit()                           {}
 
 func (o *connectingLink) send(m outgoing) error {
@@ -116,9 +116,9 @@ func (o *connectingLink) send(m outgoing) error {
 // startOpeningLocked starts the connection for writing. Reading begins with finishOpening. mu must be held.
 func (w *wire) startOpeningLocked() {
 	w.s.status |= openRunning
-	w.halted = true
+	w.readingPaused = true
 	w.startLocked()
-	w.heard = 0 // nothing is read yet, so the silence of the peer does not count
+	w.lastReceived = 0 // nothing is read yet, so the silence of the peer does not count
 }
 
 // finishOpening begins to read and to deliver events, after the open listeners have returned.

@@ -311,3 +311,28 @@ func TestDialHeaderKeys(t *testing.T) {
 		assert.True(t, ok)
 	}
 }
+
+// A RoundTripper may return less than net/http's does.
+func TestDialThroughARoundTripperWithoutABody(t *testing.T) {
+	for _, tt := range []struct {
+		resp *http.Response
+		want string
+	}{
+		{nil, "nil *Response"},
+		{&http.Response{StatusCode: http.StatusForbidden}, "received 403 Forbidden"},
+		{&http.Response{StatusCode: http.StatusSwitchingProtocols}, `expected "Upgrade: websocket"`},
+		{&http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"ws://other.test/"}}}, "stopped after 10 redirects"},
+	} {
+		client := &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { return tt.resp, nil })}
+		_, _, err := Dial(t.Context(), "ws://host.test/", &DialOptions{HTTPClient: client})
+		assert.ErrorContains(t, err, tt.want)
+	}
+	whole := inMemory(struct{ io.ReadWriteCloser }{}).Transport
+	client := &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := whole.RoundTrip(r)
+		resp.Body = nil
+		return resp, err
+	})}
+	_, _, err := Dial(t.Context(), "ws://host.test/", &DialOptions{HTTPClient: client})
+	assert.ErrorContains(t, err, "to which nothing can be written")
+}

@@ -63,10 +63,13 @@ func (a *handshakeTransport) RoundTrip(r *http.Request) (*http.Response, error) 
 	}
 	a.trace = &connTrace{key: a.key}
 	resp, err := base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), a.trace.hooks())))
-	if err != nil {
+	if err != nil || resp == nil { // http.Client makes an error of a nil response
 		return resp, err
 	}
 	resp.Request = r
+	if resp.Body == nil { // a RoundTripper of the program's own may leave it out
+		resp.Body = http.NoBody
+	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		saveBody(r.Context(), resp)
 	}

@@ -276,15 +276,15 @@
 //
 // # Billing
 //
-// A [Meter] counts what sockets and objects use: those of [Options.Meter], and of a namespace whose Options have one. It
-// has tenants, for a service that bills its own customers: [Meter.Tenant], [NamespaceOptions.Tenant]. Active time is
-// counted by the rules of Durable Objects: from an event until nothing keeps the object awake, once for all that happens at
-// the same time, and not while it could hibernate.
+// A [Meter] counts what sockets and objects use: sockets whose Options have it, and everything in a namespace whose Options have
+// it. For a service that bills its own customers it has tenants: [Meter.Tenant], [NamespaceOptions.Tenant]. Active time is
+// counted by the rules of Durable Objects: from an event until nothing keeps the object awake, once for everything that
+// happens at the same time, and not while the object could hibernate.
 //
-// A [Plan] is a price list as data. [Plan.Bill] turns usage into lines and a sum, exact in billionths of a dollar; a Bill
+// A [Plan] is a price list as data. [Plan.Bill] turns usage into lines and a total, exact to billionths of a dollar; a Bill
 // prints as a table and as JSON. The published price lists of Durable Objects and Workers are variables, such as
-// [DurableObjects]: copy one and change it, or write your own. Storage is neither counted nor billed, whatever a list asks for
-// rows, units or bytes of it. [Plan.Estimate] starts from expected numbers instead, and
+// [DurableObjects]: copy one and change the copy, or write your own. Storage is neither counted nor billed, although the published
+// lists charge for its rows, units or bytes. [Plan.Estimate] prices expected numbers instead, and
 // [Namespace.Explain] says why each object is being billed at the moment.
 //
 //	meter := edgews.NewMeter(nil)
@@ -295,8 +295,9 @@
 // A [time.Duration] holds 292 years, which thousands of sockets together reach within a month: large services take readings
 // every day and give the differences to [Plan.BillSum].
 //
-// [MeterOptions.Record] is told every fact that counts, once, for a ledger of one's own; [MeterOptions.Store] keeps
-// one that loses at most a minute in a crash and counts nothing twice. [Meter.SetQuota] bounds what may be used in a day.
+// [MeterOptions.Record] receives every fact that counts, once, for accounting of your own. With [MeterOptions.Store] the meter
+// keeps a ledger, which loses at most a minute in a crash and counts nothing twice. [Meter.SetQuota] bounds what may be used in a
+// day.
 //
 // # Testing
 //

@@ -1,230 +1,262 @@
 package edgews
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/timerheap"
 )
 
-// An object with nothing to do costs no timer of its own: the namespace has one, for whatever is due first.
+// This file is the front door to objects: what an object is, which handlers it may have, the namespace that its objects live in, and how an
+// object hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what
+// it stores. The mechanism is in object.go: an object is a queue of events, each of which runs with the object's value; the value may be
+// dropped between two events, and is then constructed again by the next one. The files object_*.go are one part of that mechanism each.
 
-// forgetAfter is how long an object without sockets is remembered after it has hibernated, and its settings with it.
-const forgetAfter = 70 * time.Second
+// Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement
+// MessageHandler, CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently,
+// and do not wake it.
+//
+// No two events of an object run at the same time, so its fields need no mutex. The events of one socket run in the order in which they
+// arrived; sockets and requests alternate, one event each. An event that takes long delays its own object and nothing else: do slow work in
+// State.WaitUntil, and report its result with State.Do.
+//
+// The listeners (OnOpen, OnMessage, OnError, OnClose, OnJSON) of a socket that the object takes in another way than with
+// State.AcceptWebSocket also run as events: those of a socket that it upgrades or dials with the context of an event and accepts with
+// Accept, and of one that it holds with State.Hold. What arrives for them waits while the object is busy, up to 64 KiB; then the peer has
+// to wait. A handler must not wait for what only such a listener can bring, because the listener runs after the handler: for Done of a
+// socket that has a close listener, or for Flush on one end of a pair of which the object has both.
+//
+// An event's error is logged and changes nothing. A panic is logged and drops the value, whose state cannot be trusted any more; the next
+// event constructs it again, and the sockets stay, with their listeners. A panic in a listener is logged and ends its socket with 1011, as
+// in other sockets; the value stays.
+//
+// Deviation: in Workers the events of an object interleave wherever one of them awaits something.
+type Object interface{ http.Handler }
 
-// clock knows when which object is to be looked after.
-type clock struct {
-	mu      sync.Mutex // below an object's
-	due     dues
-	timer   *time.Timer
-	timerAt time.Time // when timer fires; zero: it is not set
+// MessageHandler gets the messages of the sockets that the object has accepted with State.AcceptWebSocket: webSocketMessage. The data of m
+// are valid until it returns; Clone keeps them.
+type MessageHandler interface {
+	WebSocketMessage(ctx context.Context, s *Socket, m Message) error
 }
 
-// due is a time at which o is to be looked after, by the monotonic clock, unless it has another by then.
-type due struct {
-	at time.Time
-	o  *object
+// CloseHandler is called when a socket has ended, exactly once for each socket and after all its other events: webSocketClose. If the peer
+// has sent a Close, the handler may still send messages and answer with a Close of its own; if it has not done so when it returns, the
+// peer's Close is sent back. The socket keeps its tags and its attachment until then, and State.WebSockets still lists it: skip it where it
+// must not count.
+//
+// Deviation: Workers do not answer for the handler, and do not call it after WebSocketError.
+type CloseHandler interface {
+	WebSocketClose(ctx context.Context, s *Socket, e CloseEvent) error
 }
 
-// dues is a heap, the earliest first.
-type dues []due
-
-func (d dues) Len() int           { return len(d) }
-func (d dues) Less(i, j int) bool { return d[i].at.Before(d[j].at) }
-func (d dues) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *dues) Push(x any)        { *d = append(*d, x.(due)) }
-func (d *dues) Pop() any {
-	last := len(*d) - 1
-	x := (*d)[last]
-	(*d)[last] = due{}
-	*d = (*d)[:last]
-	return x
+// ErrorHandler is called, before CloseHandler is, when something other than a Close has ended a socket: webSocketError.
+type ErrorHandler interface {
+	WebSocketError(ctx context.Context, s *Socket, err error) error
 }
 
-func (c *clock) add(d due) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	heap.Push(&c.due, d)
-	c.armLocked()
+// NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
+type NamespaceOptions struct {
+	// Options apply to sockets that objects of the namespace upgrade with nil options. Logger also gets the errors of objects; if it is
+	// nil, slog.Default gets them.
+	Options
+
+	// HibernateAfter is how long an object stays in memory without an event and with nothing that keeps it awake. The default is 10 s, as
+	// in Workers; negative means for ever.
+	HibernateAfter time.Duration
+
+	// MaxWaiting bounds how many requests and calls of Do may wait for one object at a time. The default is 4096; negative means no bound.
+	// Requests beyond it are answered with 503, and Do fails with ErrOverloaded. Messages do not count: they wait in their sockets.
+	MaxWaiting int
+
+	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil means a NewMemoryStore of its own. The program
+	// that has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can use a name on a Store; Shutdown
+	// frees the name.
+	//
+	// Alarms that are due already go off at once, so construct may be called before NewNamespace has returned.
+	Store Store
+
+	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If
+	// Tenant is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always
+	// return the same name for the same ID.
+	Tenant func(ID) string
+
+	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it
+	// may connect again soon. 1012 and 1013 are registered, but younger than RFC 6455, and some peers take them for a violation of the
+	// protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. For those, set StatusGoingAway, 1001, which every peer knows;
+	// it does not promise that the server returns, so clients may not connect again by themselves.
+	ShutdownCode StatusCode
 }
 
-// armLocked sets the timer to what is due first. mu must be held.
-func (c *clock) armLocked() {
-	if len(c.due) == 0 || !c.timerAt.IsZero() && !c.due[0].at.Before(c.timerAt) {
-		return
+// check refuses options that can never work. of is what the error calls the options.
+func (o *NamespaceOptions) check(of string) error {
+	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
+		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
 	}
-	c.timerAt = c.due[0].at
-	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(c.timerAt), c.tick)
-	} else {
-		c.timer.Reset(time.Until(c.timerAt))
-	}
+	return o.Options.validate(of)
 }
 
-// tick looks after everything that is due.
-func (c *clock) tick() {
-	for {
-		d, ok := c.next()
-		if !ok {
-			return
+const defaultHibernateAfter = 10 * time.Second
+
+// Namespace is a set of objects of one kind. At most one object exists for each ID. All methods may be called from any goroutine.
+type Namespace struct {
+	// Immutable after NewNamespace.
+	name              string
+	construct         func(context.Context, *State) (Object, error)
+	opts              NamespaceOptions
+	eventsContext     context.Context // parent of every event's context; cancelled when Shutdown cuts
+	cancelEvents      context.CancelCauseFunc
+	backgroundContext context.Context // parent of the contexts of WaitUntil; cancelled when Shutdown has closed the sockets
+	cancelBackground  context.CancelCauseFunc
+	nameRegistered    bool // in namespaceNames
+
+	idleTimers timerheap.Timers[*object] // when to look whether an object may hibernate or be forgotten
+	shutdown   shutdownProgress
+	alarms     alarmScheduler
+
+	mu      sync.Mutex // may be locked with any other mutex held, and no other mutex is locked under it
+	objects map[ID]*object
+}
+
+// NewNamespace returns a namespace. It calls construct to make an object's value when an event comes and no value is in memory. The context
+// of construct ends with the event; its State lasts as long as the value. construct may use State.WebSockets, because sockets outlive
+// values. If construct fails, the event fails, all sockets of the object close with 1011, and the next event calls it again.
+//
+// NewNamespace panics if the name is empty, if construct is nil, if an option can never work, and if another namespace of that name uses
+// the same Store and has not been shut down: each would run the same objects without knowing of the other.
+func NewNamespace(name string, construct func(context.Context, *State) (Object, error), opts *NamespaceOptions) *Namespace {
+	switch {
+	case name == "":
+		panic("edgews: NewNamespace: the name is empty; IDs and storage belong to a namespace by its name")
+	case construct == nil:
+		panic(fmt.Sprintf("edgews: NewNamespace: the constructor of %q is nil, so it could not have any objects", name))
+	}
+	n := &Namespace{name: name, construct: construct, objects: make(map[ID]*object)}
+	if opts != nil {
+		n.opts = *opts
+	}
+	if err := n.opts.check("NamespaceOptions"); err != nil {
+		panic("edgews: NewNamespace: " + err.Error())
+	}
+	meter := n.opts.Meter
+	n.opts.Options = *n.opts.resolve()
+	n.opts.Meter = meter
+	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
+	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
+	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
+	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
+	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
+	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
+	n.alarms.n = n
+	if n.opts.Store == nil {
+		n.opts.Store = NewMemoryStore()
+		return n
+	}
+	n.registerName()
+	n.alarms.schedule(time.Now()) // the Store may know alarms of objects that get no other event
+	return n
+}
+
+// Get returns the stub of the object with that ID. The object need not exist, and Get constructs nothing. There is no object for the zero
+// ID or for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
+func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
+
+// ObjectState says what of an object is in memory.
+type ObjectState uint8
+
+const (
+	ObjectHibernated ObjectState = iota // its sockets and settings only
+	ObjectIdle                          // its value too; the object will hibernate
+	ObjectActive                        // its value too, and something keeps it there
+)
+
+// String returns "hibernated", "idle" or "active".
+func (s ObjectState) String() string {
+	switch s {
+	case ObjectHibernated:
+		return "hibernated"
+	case ObjectIdle:
+		return "idle"
+	case ObjectActive:
+		return "active"
+	}
+	return fmt.Sprintf("ObjectState(%d)", uint8(s))
+}
+
+// ObjectInfo describes an object at one moment.
+type ObjectInfo struct {
+	ID      ID
+	State   ObjectState
+	Since   time.Time // when the object got into State
+	Sockets int       // accepted with AcceptWebSocket
+	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
+}
+
+// Objects returns an iterator over the objects that are in memory, in no order: those that have a value or sockets, and those that had
+// either within about the last minute.
+func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
+	return func(yield func(ObjectInfo) bool) {
+		for _, o := range n.allObjects() {
+			if info, ok := o.info(); ok && !yield(info) {
+				return
+			}
 		}
-		d.o.lookAfter(d.at)
 	}
-}
-
-// next takes what is due, and sets the timer when nothing more is.
-func (c *clock) next() (due, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.due) > 0 && !c.due[0].at.After(time.Now()) {
-		return heap.Pop(&c.due).(due), true
-	}
-	if len(c.due) == 0 {
-		c.due = nil
-	}
-	c.timerAt = time.Time{}
-	c.armLocked()
-	return due{}, false
-}
-
-func (c *clock) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.due = nil
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-}
-
-// restLocked begins to wait for hibernation, or oblivion, if nothing is left to do. was is the state that may have ended.
-// mu must be held.
-func (o *object) restLocked(was ObjectState) {
-	o.turnedLocked(was)
-	if o.running || o.queue.len() > 0 || o.pinnedLocked() {
-		return
-	}
-	if len(o.conns.all) == 0 {
-		o.quiet.broadcast()
-	}
-	if o.ns.closing.at() == cutOff { // nobody will look after it
-		o.dropLocked()
-	}
-	if o.value == nil {
-		o.releaseLocked()
-	}
-	o.waitLocked()
-}
-
-// waitLocked has the clock look after o when its present state has lasted long enough. mu must be held.
-func (o *object) waitLocked() {
-	at, ok := o.patienceLocked()
-	if !ok || !o.dueAt.IsZero() && !at.Before(o.dueAt) { // then it is looked after early, and waits again
-		return
-	}
-	o.dueAt = at
-	o.ns.clock.add(due{at, o})
-}
-
-// patienceLocked says until when an object that rests stays as it is; not ok: for as long as nothing happens. mu must
-// be held.
-func (o *object) patienceLocked() (until time.Time, ok bool) {
-	switch {
-	case o.value != nil:
-		return o.since.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.conns.all) == 0 && !o.fenced && o.session.Load() == nil:
-		return o.since.Add(forgetAfter), true
-	}
-	return time.Time{}, false
-}
-
-// lookAfter hibernates or forgets o, if it is time.
-func (o *object) lookAfter(at time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.dueAt.Equal(at) {
-		return
-	}
-	o.dueAt = time.Time{}
-	if o.running || o.queue.len() > 0 || o.pinnedLocked() || o.gone {
-		return
-	}
-	until, ok := o.patienceLocked()
-	switch {
-	case !ok:
-	case until.After(time.Now()):
-		o.waitLocked()
-	case o.value != nil:
-		o.hibernateLocked()
-	default:
-		o.forgetLocked()
-	}
-}
-
-// hibernateLocked drops the value of an object that rests. mu must be held.
-func (o *object) hibernateLocked() {
-	was := o.stateLocked()
-	o.dropLocked()
-	o.restLocked(was)
-}
-
-// dropLocked drops the value, and what the queue has grown to. No event may be running. mu must be held.
-func (o *object) dropLocked() {
-	o.dropValueLocked(errHibernated)
-	o.queue = fifo[task]{o.queue.items[o.queue.head:], 0}
-	if o.queue.len() == 0 {
-		o.queue.items = nil
-	}
-}
-
-// errHibernated is why work is cancelled that a value has started which is not in memory any more.
-var errHibernated = errors.New("object is not in memory any more")
-
-// forgetLocked takes an object of which nothing is left out of the namespace. mu must be held.
-func (o *object) forgetLocked() {
-	o.gone = true
-	o.tab.forgetLocked()
-	n := o.ns
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.objects, o.id)
 }
 
 // ErrPinned: something keeps the object awake; the message says what.
 var ErrPinned = errors.New("edgews: object cannot hibernate now")
 
-// Hibernate drops the value of an object now, as HibernateAfter would do it later: for tests and operators. It waits
-// until the events that wait for their turn now are over, or for the end of ctx. What else keeps an object awake makes
-// it fail with ErrPinned, and with ErrReentrant it fails in an event of that object. An ID of another namespace is
-// ErrInvalidID. An object that is not awake is left as it is.
+// Hibernate drops the value of an object now, as HibernateAfter would do later: for tests and operators. It first waits until the events
+// that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in
+// an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
-	o := n.known(id)
+	o := n.lookup(id)
 	switch {
 	case o == nil:
 		return n.checkID(id)
-	case ctx.Value(eventOf{o}) != nil:
+	case ctx.Value(eventContextKey{o}) != nil:
 		return ErrReentrant
 	}
 	var pinned error
-	_, err := o.await(ctx, func() { pinned = o.hibernateNow() })
+	_, err := o.runQueued(ctx, func() { pinned = o.hibernateNow() })
 	if err != nil {
 		return err
 	}
 	return pinned
 }
 
-// hibernateNow hibernates, as a turn, unless something is in the way.
+// hibernateNow hibernates, unless something keeps the object awake. The object's queue runs it, so no event is running.
 func (o *object) hibernateNow() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	o.busy = false
-	if o.pinnedLocked() {
+	o.eventRunning = false
+	if o.isPinnedLocked() {
 		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
 	}
-	o.dropLocked()
-	o.turnedLocked(was)
+	o.unloadLocked()
+	o.stateChangedLocked(was)
 	return nil
+}
+
+// hibernateLocked drops the value of an object that has nothing to do. mu must be held.
+func (o *object) hibernateLocked() {
+	was := o.stateLocked()
+	o.unloadLocked()
+	o.checkIdleLocked(was)
+}
+
+// errHibernated is why the contexts of WaitUntil end when their value is dropped because of hibernation.
+var errHibernated = errors.New("object is not in memory any more")
+
+// unloadLocked drops the value, and the memory to which the queue has grown. No event may be running. mu must be held.
+func (o *object) unloadLocked() {
+	o.dropValueLocked(errHibernated)
+	o.queue.Shrink()
 }

@@ -219,3 +219,40 @@ func TestHibernationFreesTheValue(t *testing.T) {
 	defer n.mu.Unlock()
 	assert.NotNil(t, n.state)
 }
+
+// notComparable is a Store that cannot be a key.
+type notComparable struct {
+	edgews.Store
+	_ []int
+}
+
+// What can never work fails when the namespace is made.
+func TestNewNamespacePanics(t *testing.T) {
+	made := func(context.Context, *edgews.State) (edgews.Object, error) { return &room{}, nil }
+	assert.PanicsWithValue(t, "edgews: NewNamespace: the name is empty; IDs and storage belong to a namespace by its name",
+		func() { edgews.NewNamespace("", made, nil) })
+	assert.PanicsWithValue(t, `edgews: NewNamespace: the constructor of "x" is nil, so it could not have any objects`,
+		func() { edgews.NewNamespace("x", nil, nil) })
+
+	store := edgews.NewMemoryStore()
+	opts := &edgews.NamespaceOptions{Store: store}
+	n := edgews.NewNamespace("x", made, opts)
+	const twice = `edgews: NewNamespace: there is a namespace "x" on this Store already; use that one, or shut it down first`
+	assert.PanicsWithValue(t, twice, func() { edgews.NewNamespace("x", made, opts) })
+	another := edgews.NewNamespace("y", made, opts)
+	elsewhere := edgews.NewNamespace("x", made, &edgews.NamespaceOptions{Store: edgews.NewMemoryStore()})
+	for range 2 {
+		require.NoError(t, edgews.NewNamespace("x", made, nil).Shutdown(t.Context()), "each has its own memory")
+		require.NoError(t, edgews.NewNamespace("x", made, &edgews.NamespaceOptions{Store: notComparable{Store: store}}).Shutdown(t.Context()))
+	}
+	assert.PanicsWithValue(t, twice, func() { edgews.NewNamespace("x", made, opts) })
+	require.NoError(t, n.Shutdown(t.Context()))
+	n = edgews.NewNamespace("x", made, opts)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = n.Shutdown(ended)
+	require.NoError(t, edgews.NewNamespace("x", made, opts).Shutdown(t.Context()), "the name is free however Shutdown has ended")
+	require.NoError(t, another.Shutdown(t.Context()))
+	require.NoError(t, elsewhere.Shutdown(t.Context()))
+}

@@ -9,32 +9,34 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/treap"
 )
 
 var errStoreClosed = errors.New("edgews: store is closed")
 
-// NewMemoryStore returns a Store that lives as long as the process: for tests, and for objects that may forget. What a
-// namespace without a Store uses is one of its own. Objects that have neither entries nor an alarm cost nothing.
-// After Close everything that it kept is gone, and its methods return an error.
+// NewMemoryStore returns a Store that keeps everything in memory: for tests, and for objects that may lose their storage when the process
+// ends. A namespace without a Store has one of its own. Objects that have neither entries nor an alarm cost nothing. Close drops
+// everything; afterwards its methods return an error.
 func NewMemoryStore() Store {
-	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*tree)}
+	return &memoryStore{objects: make(map[ObjectKey]memoryObject), alarms: make(map[string]*treap.Tree)}
 }
 
 type memoryStore struct {
-	mu      sync.RWMutex
+	mu      sync.RWMutex // no other mutex is locked under it
 	closed  bool
-	objects map[ObjectKey]memoryObject // those about which there is something to know
-	alarms  map[string]*tree           // by namespace; the keys are those of alarmKey, the values nil
+	objects map[ObjectKey]memoryObject // without those whose memoryObject is zero
+	alarms  map[string]*treap.Tree     // by namespace; the keys are alarmKeys, the values nil
 }
 
-// memoryObject is what is known about an object. The zero value is that of one that nobody has heard of.
+// memoryObject is what is stored of an object.
 type memoryObject struct {
-	entries *tree
+	entries *treap.Tree
 	alarm   time.Time // zero: none
-	epoch   uint64    // the newest that it was opened with; 0: an ordinary one, which is not remembered
+	epoch   uint64    // the newest that it was opened with; 0: none newer than firstEpoch
 }
 
-// firstEpoch is what all objects are opened with that never move. There is none before it, so it need not be kept.
+// firstEpoch is the epoch of objects that never move between machines. No epoch is older, so it need not be remembered.
 const firstEpoch = 1
 
 func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectStore, error) {
@@ -54,7 +56,7 @@ func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectS
 	return &memoryObjectStore{s, key, f.Epoch}, nil
 }
 
-// lookupLocked returns what is known about an object, unless the call is one that may not go on.
+// lookupLocked returns what is stored of an object, or an error if ctx has ended or the store is closed. mu must be held.
 func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryObject, error) {
 	if err := ctx.Err(); err != nil {
 		return memoryObject{}, err
@@ -65,13 +67,15 @@ func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryOb
 	return s.objects[key], nil
 }
 
+// lookup is lookupLocked for callers that do not hold mu.
 func (s *memoryStore) lookup(ctx context.Context, key ObjectKey) (memoryObject, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.lookupLocked(ctx, key)
 }
 
-func (s *memoryStore) keepLocked(key ObjectKey, o memoryObject) {
+// setLocked stores o, and removes it if there is nothing to store. mu must be held for writing.
+func (s *memoryStore) setLocked(key ObjectKey, o memoryObject) {
 	if o.entries == nil && o.alarm.IsZero() && o.epoch == 0 {
 		delete(s.objects, key)
 	} else {
@@ -90,7 +94,7 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 		return nil, errStoreClosed
 	}
 	var due []DueAlarm
-	alarms.from("", func(key string, _ []byte) bool {
+	alarms.Ascend("", func(key string, _ []byte) bool {
 		a := parseAlarmKey(key)
 		if len(due) >= limit || a.Time.After(until) {
 			return false
@@ -101,14 +105,14 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 	return due, nil
 }
 
-// moveAlarmLocked keeps the index of alarms in step with an object.
+// moveAlarmLocked changes the index of alarms; a zero time means no alarm. mu must be held for writing.
 func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 	alarms := s.alarms[key.Namespace]
 	if !from.IsZero() {
-		alarms = alarms.remove(alarmKey(from, key.ID))
+		alarms = alarms.Remove(alarmKey(from, key.ID))
 	}
 	if !to.IsZero() {
-		alarms = alarms.put(alarmKey(to, key.ID), nil)
+		alarms = alarms.Put(alarmKey(to, key.ID), nil)
 	}
 	if alarms == nil {
 		delete(s.alarms, key.Namespace)
@@ -117,7 +121,7 @@ func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 	}
 }
 
-// alarmKey is ordered by time, then by ID.
+// alarmKey returns a key of the index of alarms. The order of the keys is by time, then by ID.
 func alarmKey(t time.Time, id ID) string {
 	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(id.b)), uint64(t.Unix())^1<<63) // those before 1970 first
 	key = binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond()))
@@ -149,7 +153,7 @@ func (o *memoryObjectStore) Get(ctx context.Context, key string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	value, ok := known.entries.get(key)
+	value, ok := known.entries.Get(key)
 	if !ok {
 		return nil, ErrKeyNotFound
 	}
@@ -160,7 +164,7 @@ func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[E
 	return func(yield func(Entry, error) bool) {
 		known, err := o.s.lookup(ctx, o.key)
 		if err == nil {
-			known.entries.from(prefix, func(key string, value []byte) bool {
+			known.entries.Ascend(prefix, func(key string, value []byte) bool {
 				if err = ctx.Err(); err != nil || !strings.HasPrefix(key, prefix) {
 					return false
 				}
@@ -176,7 +180,7 @@ func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[E
 func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 	values := make([][]byte, len(b.Puts))
 	for i, e := range b.Puts {
-		values[i] = append([]byte{}, e.Value...) // not nil, whatever came
+		values[i] = append([]byte{}, e.Value...) // not nil, even if e.Value is
 	}
 
 	o.s.mu.Lock()
@@ -192,16 +196,16 @@ func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 		known.entries = nil
 	}
 	for _, key := range b.Deletes {
-		known.entries = known.entries.remove(key)
+		known.entries = known.entries.Remove(key)
 	}
 	for i, e := range b.Puts {
-		known.entries = known.entries.put(e.Key, values[i])
+		known.entries = known.entries.Put(e.Key, values[i])
 	}
 	if b.Alarm != nil {
 		o.s.moveAlarmLocked(o.key, known.alarm, b.Alarm.Time)
 		known.alarm = b.Alarm.Time
 	}
-	o.s.keepLocked(o.key, known)
+	o.s.setLocked(o.key, known)
 	return nil
 }
 

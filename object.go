@@ -1,387 +1,197 @@
 package edgews
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgews/edgews/internal/serial"
 )
 
-// object is what a namespace knows of one object: its sockets and settings always, its value while it is awake. Events
-// wait in a queue; a goroutine that runs them is there only while there are any.
+// object is what a namespace knows of one object: its sockets and settings, and its value while it is awake. Events wait in a queue; a
+// goroutine that runs them exists only while there are any.
 type object struct {
-	ns   *Namespace
-	id   ID
-	auto atomic.Pointer[autoResponses]
-	tab  *tab  // nil: nobody counts; immutable, what is in it is guarded by mu
-	used Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
+	ns            *Namespace
+	id            ID
+	autoResponses atomic.Pointer[autoResponses]
+	counter       *usageCounter // nil: no meter counts; immutable, its fields are guarded by mu
+	used          Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
-	session atomic.Pointer[session] // nil: its storage is not in use. It is changed with mu held
+	storage atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
 
-	mu sync.Mutex // below the mu of sockets; no I/O and no user code under it
+	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 
 	// Guarded by mu.
-	queue   fifo[task]
-	running bool // a goroutine takes the turns, or puts the object to sleep
-	busy    bool // … and one of them is an event
-	gone    bool // the namespace has forgotten it
-	fenced  bool // another owner has it: it has stopped for ever
-	warned  bool // the log has said that the turn takes long
-	handles abilities
-	value   Object // nil while hibernated
-	state   *State // of value, or of the construction that is going on
-	conns   roster
-	waiting int32                // calls in the queue that are still wanted
-	left    int32                // … and calls that nobody wants any more
-	turns   uint32               // counts the turns
-	limit   time.Duration        // SetEventTimeout
-	workers map[*worker]struct{} // WaitUntil functions that run
-	doing   doing
-	guests  map[*Socket]*guest
-	serving bool      // the event is a request
-	pairs   []*Socket // ends of pairs that were accepted meanwhile, and whose other ends were neither accepted nor used
-	since   time.Time // when it got into its present state
-	dueAt   time.Time // when the clock looks after it; zero: it does not
-	quiet   signal    // nothing is left to do, or to keep
+	queue           serial.Queue[queuedEvent]
+	eventRunning    bool // an event runs, or has run and the goroutine has not looked at the queue since
+	forgotten       bool // it is not in the namespace any more
+	fenced          bool // another owner has the object's storage: nothing runs here any more
+	warned          bool // the log has said that the current event takes long
+	handlers        handlerSet
+	value           Object // nil while hibernated
+	state           *State // of value, or of the construction that is under way
+	registry        socketRegistry
+	pinned          map[*Socket]*pinnedSocket
+	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
+	waitingCalls    int32                        // calls in the queue that a goroutine waits for
+	abandonedCalls  int32                        // calls in the queue that no goroutine waits for any more
+	eventsBegun     uint32                       // counts what has been taken from the queue
+	timeout         time.Duration                // SetEventTimeout
+	current         currentEvent
+	inRequest       bool      // the current event is a request
+	pairs           []*Socket // ends of pairs that this request has accepted, and whose other ends were neither accepted nor used by then
+	stateSince      time.Time // when the object got into its present ObjectState
+	idleTimerAt     time.Time // when idleTimerFired is due; zero: it is not
+	quiet           signal    // nothing is left to do, and nothing keeps the object
 }
 
-// task is what waits for a turn: a socket, of which the first message or the end is next, or a call.
-type task struct {
-	conn eventSource
-	call *call
+// queuedEvent is an entry of an object's queue: a socket, of which the next message or the end is to be delivered, or a call.
+type queuedEvent struct {
+	socket eventSource
+	call   *call
 }
 
-// eventSource is a socket of an object: a *member or a *guest.
+// eventSource is a socket of an object: an *objectSocket or a *pinnedSocket.
 type eventSource interface {
-	// dequeuedLocked: it does not wait for a turn any more. The object's mu is held.
+	// dequeuedLocked is called when the entry has left the queue. The object's mu is held.
 	dequeuedLocked()
-	// turn delivers what is next.
-	turn()
+	// deliverNext delivers the event that is due first, if one is.
+	deliverNext()
 }
 
-// abilities says what a value handles, so that what nobody wants wakes nobody.
-type abilities uint8
+// handlerSet says which events a value handles. The object is not woken for others.
+type handlerSet uint8
 
 const (
-	knownAbilities abilities = 1 << iota
-	takesMessages
-	takesCloses
-	takesErrors
-	takesAlarms
+	handlersKnown handlerSet = 1 << iota // a value has been constructed
+	handlesMessages
+	handlesCloses
+	handlesErrors
+	handlesAlarms
 )
 
-func abilitiesOf(value Object) abilities {
-	can := knownAbilities
+func handlersOf(value Object) handlerSet {
+	set := handlersKnown
 	if _, ok := value.(MessageHandler); ok {
-		can |= takesMessages
+		set |= handlesMessages
 	}
 	if _, ok := value.(CloseHandler); ok {
-		can |= takesCloses
+		set |= handlesCloses
 	}
 	if _, ok := value.(ErrorHandler); ok {
-		can |= takesErrors
+		set |= handlesErrors
 	}
 	if _, ok := value.(AlarmHandler); ok {
-		can |= takesAlarms
+		set |= handlesAlarms
 	}
-	return can
+	return set
 }
 
-// pushLocked queues t and sees to it that somebody takes the turns. mu must be held.
-func (o *object) pushLocked(t task) {
-	o.queue.push(t)
-	if !o.running {
-		o.running = true
-		go o.run()
-	}
-}
-
-// run takes turns until nothing waits for one.
-func (o *object) run() {
-	over := false
-	defer func() {
-		if !over { // a handler has called runtime.Goexit, as failing tests do
-			go o.run()
-		}
-	}()
-	for o.turn() {
-	}
-	over = true
-}
-
-func (o *object) turn() bool {
+// mayHandle reports whether the object's value handles the events of h. Before the first construction it is true, because nothing is known.
+func (o *object) mayHandle(h handlerSet) bool {
 	o.mu.Lock()
-	if o.queue.len() == 0 {
+	defer o.mu.Unlock()
+	return o.handlers&handlersKnown == 0 || o.handlers&h != 0
+}
+
+// enqueueLocked appends e to the queue, and starts the goroutine that runs it. mu must be held.
+func (o *object) enqueueLocked(e queuedEvent) {
+	if o.queue.Push(e) {
+		go serial.Run(o)
+	}
+}
+
+// RunNext is for serial.Run: it runs the first entry of the queue. If there is none it returns false, and the object has nothing to do.
+func (o *object) RunNext() bool {
+	o.mu.Lock()
+	e, ok := o.queue.Pop()
+	if !ok {
 		was := o.stateLocked()
-		o.running, o.busy = false, false
-		o.restLocked(was)
+		o.eventRunning = false
+		o.checkIdleLocked(was)
 		o.mu.Unlock()
 		return false
 	}
-	t := o.queue.pop()
-	o.turns++
+	o.eventsBegun++
 	o.warned = false
 	switch {
-	case t.conn != nil:
-		t.conn.dequeuedLocked()
-	case !o.takeLocked(t.call):
-		t.call = nil
+	case e.socket != nil:
+		e.socket.dequeuedLocked()
+	case !o.beginCallLocked(e.call):
+		e.call = nil
 	}
 	o.mu.Unlock()
-	if t.conn != nil {
-		t.conn.turn()
-	} else if t.call != nil {
-		defer close(t.call.done)
-		t.call.run()
+	if e.socket != nil {
+		e.socket.deliverNext()
+	} else if e.call != nil {
+		defer close(e.call.done)
+		e.call.run()
 	}
 	return true
 }
 
-// do runs fn as an event of the object with that ID and returns its error. what says what the event is.
-func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
-	for {
-		if n.closing.at() == cutOff {
-			return ErrShutdown
-		}
-		if err := n.object(id).do(ctx, nil, what, fn); err != errForgotten {
-			return err
-		}
-	}
-}
-
-// do runs fn as an event of the object and returns its error. With st it does so only as long as the value of st is there.
-func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventContext, Object) error) error {
-	if st != nil {
-		if err := o.usable(st); err != nil {
-			return err
-		}
-	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case ctx.Value(eventOf{o}) != nil:
-		return ErrReentrant
-	}
-	var failure error
-	c := &call{what: what, st: st, limited: true, run: func() {
-		if failure = ErrShutdown; o.ns.ctx.Err() == nil {
-			failure = errGone
-			o.eventFor(ctx, st, what, &failure, fn)
-		}
-	}}
-	if err := o.wait(ctx, c); err != nil {
-		return err
-	}
-	return failure
-}
-
-// errGone is the error of an event whose handler has called runtime.Goexit.
-var errGone = errors.New("edgews: object's handler ended its goroutine")
-
-// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. It knows the object, and
-// whether the event is still running.
-type eventContext struct {
-	context.Context
-	o    *object
-	over atomic.Bool
-	cut  atomic.Pointer[cutContext] // nil until the handler asks for Done
-}
-
-// cutContext is the context of an event with what ends it early.
-type cutContext struct {
-	context.Context
-	cancel context.CancelCauseFunc
-	stop   func() bool
-}
-
-// Done is made when it is first asked for: most handlers never do.
-func (e *eventContext) Done() <-chan struct{} {
-	if c := e.cut.Load(); c != nil {
-		return c.Done()
-	}
-	if e.Context == e.o.ns.ctx || e.over.Load() {
-		return e.Context.Done()
-	}
-	c := new(cutContext)
-	c.Context, c.cancel = context.WithCancelCause(e.Context)
-	c.stop = context.AfterFunc(e.o.ns.ctx, func() { c.cancel(ErrShutdown) })
-	if !e.cut.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
-		c.end()
-	}
-	return e.cut.Load().Done()
-}
-
-// Err is nil until Done is closed, or would be.
-func (e *eventContext) Err() error {
-	if c := e.cut.Load(); c != nil {
-		return c.Err()
-	}
-	if err := e.Context.Err(); err != nil || e.over.Load() {
-		return err
-	}
-	return e.o.ns.ctx.Err()
-}
-
-// end is called when the event is over.
-func (e *eventContext) end() {
-	e.over.Store(true)
-	if c := e.cut.Load(); c != nil {
-		c.end()
-	}
-}
-
-func (c *cutContext) end() {
-	c.stop()
-	c.cancel(nil)
-}
-
-type (
-	eventOf  struct{ o *object } // the key of the event of o that is running, if the context is of one
-	objectOf struct{}            // the key of the object that a context belongs to
-)
-
-func (e *eventContext) Value(key any) any {
-	switch key := key.(type) {
-	case eventOf:
-		if key.o == e.o && !e.over.Load() {
-			return e
-		}
-	case objectOf:
-		return e.o
-	}
-	if c := e.cut.Load(); c != nil { // so that context.Cause finds the cause
-		return c.Value(key)
-	}
-	return e.Context.Value(key)
-}
-
-// event wakes the object and runs fn with its value. The error is in failure when it is over, also when fn has ended the
-// goroutine; it has been logged, unless it is fn's own.
-func (o *object) event(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
-	o.eventFor(ctx, nil, what, failure, fn)
-}
-
-// eventFor is event for the value of st alone; nil: for whichever is there.
-func (o *object) eventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
-	e := &eventContext{Context: ctx, o: o}
-	defer e.end()
-	if !o.begin(st, what) {
-		*failure = ErrAborted
-		return
-	}
-	if o.tab != nil {
-		defer o.tab.leave()
-	}
-	value, err := o.wake(e, st)
-	if err != nil {
-		*failure = err
-		return
-	}
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		*failure = o.crashed(what, recover())
-	}()
-	err = fn(e, value)
-	returned, *failure = true, err
-}
-
-// crashed drops a value of which that handler has panicked, or ended its goroutine.
-func (o *object) crashed(handler string, cause any) error {
-	if cause == http.ErrAbortHandler { // no fault, but net/http's way to cut a connection
-		return http.ErrAbortHandler
-	}
-	err := errGone
-	if cause != nil {
-		err = &handlerPanic{o, handler, cause}
-	}
-	o.ns.logger().Error("edgews: object's handler panicked", "namespace", o.ns.name, "object", o.id.String(),
-		"handler", handler, "panic", err.Error(), "stack", string(debug.Stack()))
-	o.mu.Lock()
-	o.dropValueLocked(err)
-	o.mu.Unlock()
-	return err
-}
-
-// handlerPanic is the panic of an object's handler as an error.
-type handlerPanic struct {
-	o       *object
+// currentEvent is the event that runs, or ran last.
+type currentEvent struct {
 	handler string
-	value   any
+	since   time.Duration // since epoch; 0: no meter counts
 }
 
-func (e *handlerPanic) Error() string {
-	return fmt.Sprintf("edgews: %s of object %s in namespace %q panicked: %v", e.handler, e.o.id, e.o.ns.name, e.value)
-}
-
-func (e *handlerPanic) Unwrap() error {
-	err, _ := e.value.(error)
-	return err
-}
-
-// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says
-// why. mu must be held.
-func (o *object) dropValueLocked(cause error) {
-	if o.state != nil {
-		o.state.endLocked(cause)
-	}
-	o.value, o.state = nil, nil
-}
-
-// begin notes that the turn is an event, and with it that the object is active. It returns false, and notes nothing, if
-// the event is for the value of st and that has gone.
-func (o *object) begin(st *State, what string) bool {
+// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the
+// value of st alone and that has been dropped.
+func (o *object) beginEvent(st *State, what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if st != nil && o.state != st {
 		return false
 	}
 	was := o.stateLocked()
-	o.busy = true
-	o.turnedLocked(was)
-	o.doing = doing{what, o.tab.enter()}
+	o.eventRunning = true
+	o.stateChangedLocked(was)
+	o.current = currentEvent{what, o.counter.handlerStarted()}
 	return true
 }
 
-// turnedLocked notes the time if the object is not in the state any more in which it was. This is where intervals in
-// which it is active begin and end. mu must be held.
-func (o *object) turnedLocked(was ObjectState) {
+// stateLocked says what of the object is in memory. mu must be held.
+func (o *object) stateLocked() ObjectState {
+	switch {
+	case o.eventRunning || o.isPinnedLocked():
+		return ObjectActive
+	case o.value != nil:
+		return ObjectIdle
+	}
+	return ObjectHibernated
+}
+
+// stateChangedLocked notes the time if the object's state is not was any more. Intervals in which the object is active begin and end here.
+// mu must be held.
+func (o *object) stateChangedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
-		o.since = time.Now()
-		o.tab.turnedLocked(was, is, o.since)
+		o.stateSince = time.Now()
+		o.counter.objectStateChangedLocked(was, is, o.stateSince)
 	}
 }
 
-// wake returns the value, which it constructs if there is none, unless only that of old will do. Only one turn runs at a
-// time, so it happens once.
-func (o *object) wake(e *eventContext, old *State) (Object, error) {
+// info describes the object. It returns false for an object that has been forgotten.
+func (o *object) info() (ObjectInfo, bool) {
 	o.mu.Lock()
-	value, fenced, aborted := o.value, o.fenced, old != nil && o.state != old
-	var st *State
-	if value == nil && !fenced && !aborted {
-		st = &State{o: o}
-		o.state = st
+	defer o.mu.Unlock()
+	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked()}, !o.forgotten
+}
+
+// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
+// time, so no two constructions are under way.
+func (o *object) wake(e *eventContext, st *State) (Object, error) {
+	value, fresh, err := o.valueOrState(st)
+	if fresh == nil {
+		return value, err
 	}
-	o.mu.Unlock()
-	switch {
-	case fenced:
-		return nil, ErrFenced
-	case aborted:
-		return nil, ErrAborted
-	case value != nil:
-		return value, nil
-	}
-	value, err := o.construct(e, st)
+	value, err = o.construct(e, fresh)
 	o.mu.Lock()
-	aborted = o.state != st
+	aborted := o.state != fresh
 	if err == nil && !aborted {
-		o.value, o.handles = value, abilitiesOf(value)
+		o.value, o.handlers = value, handlersOf(value)
 	}
 	o.mu.Unlock()
 	switch {
@@ -395,6 +205,22 @@ func (o *object) wake(e *eventContext, old *State) (Object, error) {
 	return value, nil
 }
 
+// valueOrState returns the value, or a new State with which one is to be constructed, or an error. With st only the value of st will do.
+func (o *object) valueOrState(st *State) (Object, *State, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.fenced:
+		return nil, nil, ErrFenced
+	case st != nil && o.state != st:
+		return nil, nil, ErrAborted
+	case o.value != nil:
+		return o.value, nil, nil
+	}
+	o.state = &State{o: o}
+	return nil, o.state, nil
+}
+
 // construct calls the constructor.
 func (o *object) construct(e *eventContext, st *State) (value Object, err error) {
 	returned := false
@@ -403,8 +229,8 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 			return
 		}
 		cause := recover()
-		err = o.crashed("constructor", cause)
-		if cause == nil { // the goroutine is ending: what wake does with an error happens here
+		err = o.handlerCrashed("constructor", cause)
+		if cause == nil { // runtime.Goexit: wake does not get to see the error
 			o.reset(err, "object cannot be constructed")
 		}
 	}()
@@ -416,44 +242,87 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 	return value, err
 }
 
-// notice runs fn as an event that nobody waits for: the error is logged and changes nothing.
-func (o *object) notice(ctx context.Context, what string, fn func(context.Context, Object) error) (failure error) {
-	o.event(ctx, what, &failure, func(e *eventContext, value Object) error {
-		err := fn(e, value)
-		switch peersFault := errors.Is(err, ErrBadMessage) || errors.Is(err, ErrUnknownType); {
-		case err == nil:
-		case !peersFault:
-			o.ns.logger().Error("edgews: object's handler failed", "namespace", o.ns.name, "object", o.id.String(),
-				"handler", what, "error", err)
-		case o.ns.opts.Logger != nil: // or any client could fill the log
-			o.ns.opts.Logger.Warn("edgews: message refused", "namespace", o.ns.name, "object", o.id.String(), "error", err)
-		}
-		return err
-	})
-	return failure
-}
-
-// wants says whether the object's value handles that, as far as is known.
-func (o *object) wants(a abilities) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.handles&knownAbilities == 0 || o.handles&a != 0
-}
-
-// stateLocked says what of the object is in memory. mu must be held.
-func (o *object) stateLocked() ObjectState {
-	switch {
-	case o.busy || o.pinnedLocked():
-		return ObjectActive
-	case o.value != nil:
-		return ObjectIdle
+// dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be
+// held.
+func (o *object) dropValueLocked(cause error) {
+	if o.state != nil {
+		o.state.dropLocked(cause)
 	}
-	return ObjectHibernated
+	o.value, o.state = nil, nil
 }
 
-// info describes the object, if it is still there.
-func (o *object) info() (ObjectInfo, bool) {
+// reset drops the value and closes all sockets. The object gets no events of them.
+func (o *object) reset(err error, reason string) { o.resetValueOf(nil, err, reason) }
+
+// resetValueOf is reset if the value is that of st; nil: in any case. It reports whether it was.
+func (o *object) resetValueOf(st *State, err error, reason string) bool {
+	o.mu.Lock()
+	if st != nil && st.isDroppedLocked() {
+		o.mu.Unlock()
+		return false
+	}
+	was := o.stateLocked()
+	o.dropValueLocked(err)
+	accepted := o.registry.all
+	for _, sock := range accepted {
+		sock.removed = true
+	}
+	o.registry = socketRegistry{last: o.registry.last}
+	pinned := make([]*pinnedSocket, 0, len(o.pinned))
+	for _, p := range o.pinned {
+		pinned = append(pinned, p)
+	}
+	o.checkIdleLocked(was)
+	o.mu.Unlock()
+	for _, sock := range accepted {
+		sock.abort(err, reason)
+	}
+	for _, p := range pinned {
+		p.fail(reason, err)
+	}
+	return true
+}
+
+// allSockets returns the sockets that the object has accepted and those that keep it awake.
+func (o *object) allSockets() (all []*Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return ObjectInfo{o.id, o.stateLocked(), o.since, len(o.conns.all), o.pinsLocked()}, !o.gone
+	for _, sock := range o.registry.all {
+		all = append(all, sock.s)
+	}
+	for s := range o.pinned {
+		all = append(all, s)
+	}
+	return all
+}
+
+// beginRequest notes that the current event is a request.
+func (o *object) beginRequest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inRequest, o.pairs = true, nil
+}
+
+// notePairLocked notes that a request has accepted s, if s is an end of a pair whose other end may still be given to Respond. The mu of s
+// and that of the object must be held.
+func (o *object) notePairLocked(s *Socket) {
+	if !o.inRequest {
+		return
+	}
+	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
+		o.pairs = append(o.pairs, s)
+	}
+}
+
+// endRequest ends the pairs that the handler has accepted one end of, if it has not given the other to Respond.
+func (o *object) endRequest() {
+	o.mu.Lock()
+	pairs := o.pairs
+	o.inRequest, o.pairs = false, nil
+	o.mu.Unlock()
+	for _, s := range pairs {
+		if m, pair := s.currentLink().(*memory); pair {
+			m.peer.abandon(errUnanswered)
+		}
+	}
 }

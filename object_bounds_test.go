@@ -29,13 +29,13 @@ func TestObjectSocketLimit(t *testing.T) {
 	waitDone(t, last)
 }
 
-// pairEnd returns an end whose other end nobody has.
+// pairEnd returns an end of a pair. Its other end is unreachable.
 func pairEnd() *edgews.Socket {
 	_, s := edgews.NewPair()
 	return s
 }
 
-// Many ready sockets take turns: one that never stops does not keep the others waiting.
+// Many sockets with messages are served one event each: one that never stops does not keep the others waiting.
 func TestObjectIsFair(t *testing.T) {
 	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
 		greedy, _, _ := n.joins(id)

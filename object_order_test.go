@@ -28,7 +28,7 @@ type ledger struct {
 }
 
 // schedule is a random run of one object: several clients, requests, Do, hibernation, panics, and handlers that take
-// their time. Whatever the schedule, each message takes effect once, in the order of its socket, no two events
+// their time. For every schedule, each message takes effect once, in the order of its socket, no two events
 // overlap, and each socket's close event comes once, after all its messages.
 type schedule struct {
 	t       *testing.T

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soaked is an object that counts what it hears and tells it back. It keeps nothing that matters in its fields.
+// soaked is an object that counts the messages of its sockets and sends the counts back. It keeps nothing that matters in its fields.
 type soaked struct {
 	st    *edgews.State
 	heard *soak

@@ -202,7 +202,7 @@ func TestObjectEvents(t *testing.T) {
 	})
 }
 
-// A slow event holds up its own object and nothing else, and whatever comes meanwhile waits its turn.
+// A slow event delays its own object and nothing else; what arrives for the object meanwhile waits in order.
 func TestObjectRunsOneEventAtATime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var running sync.Map // the objects that are in an event
@@ -458,7 +458,7 @@ func TestObjectAborts(t *testing.T) {
 		assert.ErrorIs(t, <-cancelled, edgews.ErrAborted)
 		events.wantsEnd(closed(1011, "out of cards", true))
 		waitDone(t, server)
-		assert.Empty(t, n.diary, "nobody is told")
+		assert.Empty(t, n.diary, "no handler is called")
 		assert.Error(t, client.Send("x"))
 		assert.Empty(t, n.wake(id).WebSockets())
 		assert.EqualValues(t, 2, n.made.Load())

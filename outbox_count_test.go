@@ -10,9 +10,9 @@ import (
 
 // bytesWaiting counts what outbox.waiting counts, one by one.
 func bytesWaiting(o *outbox) (n int) {
-	n = len(o.front.rest()) + len(o.last.rest())
-	for i := o.frames.head; i < len(o.frames.items); i++ {
-		n += len(o.frames.items[i].rest())
+	n = len(o.front.unwritten()) + len(o.open.unwritten())
+	for i := o.full.head; i < len(o.full.items); i++ {
+		n += len(o.full.items[i].unwritten())
 	}
 	if o.control != nil {
 		n += len(o.control.B)
@@ -32,7 +32,7 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 				p := data(80 << 10)
 				o.add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
 			case 1:
-				if o.behind == nil {
+				if o.gated == nil {
 					o.addMessage(frame.Text, data(300))
 				}
 			case 2:
@@ -41,18 +41,18 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 			case 3, 4:
 				o.addControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
 			case 5:
-				o.hold(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
+				o.addAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
 			case 6:
-				o.release()
+				o.releaseAfterStream()
 			case 7:
-				if o.behind == nil {
-					o.behind = new(gatedFrames)
+				if o.gated == nil {
+					o.gated = new(gatedFrames)
 				}
 			case 8:
-				if o.behind != nil && r.IntN(2) == 0 {
-					o.dropHeld()
-				} else if o.behind != nil {
-					o.letGo()
+				if o.gated != nil && r.IntN(2) == 0 {
+					o.dropGated()
+				} else if o.gated != nil {
+					o.releaseGated()
 				}
 			case 9:
 				if r.IntN(20) == 0 {
@@ -66,10 +66,10 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 			}
 			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
 		}
-		for o.release(); !o.empty(); {
+		for o.releaseAfterStream(); !o.empty(); {
 			o.wrote(len(o.next()))
 		}
-		if o.behind == nil && !o.broken {
+		if o.gated == nil && !o.broken {
 			require.Zero(t, o.payload, "seed %d", seed)
 			require.Zero(t, o.size, "seed %d", seed)
 		}

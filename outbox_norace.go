@@ -6,6 +6,6 @@ package edgews
 
 func newOutbox() *outbox { return new(outbox) }
 
-func (o *outbox) taken() {}
+func (o *outbox) acquired() {}
 
-func (o *outbox) dropped() {}
+func (o *outbox) released() {}

@@ -16,20 +16,20 @@ const unowned = math.MinInt
 
 func newOutbox() *outbox { return &outbox{waiting: unowned} }
 
-// taken panics if o was used after dropped, or is in a wire already.
-func (o *outbox) taken() {
+// acquired panics if o was used after released, or is in a wire already.
+func (o *outbox) acquired() {
 	if o.waiting != unowned {
 		panic("edgews: an outbox has two owners")
 	}
 	o.waiting = 0
-	if !o.idle() || o.blocked || !o.last.none() || !o.front.none() || o.control != nil || o.frames.len() > 0 {
+	if !o.unused() || o.blocked || !o.open.isEmpty() || !o.front.isEmpty() || o.control != nil || o.full.len() > 0 {
 		panic("edgews: an outbox without an owner was used")
 	}
 }
 
-// dropped marks o and overwrites the buffers that it keeps for its next owner.
-func (o *outbox) dropped() {
-	for _, kept := range []*buf.Buffer{o.front.buf, o.last.buf} {
+// released marks o and overwrites the buffers that it keeps for its next owner.
+func (o *outbox) released() {
+	for _, kept := range []*buf.Buffer{o.front.buf, o.open.buf} {
 		if kept != nil {
 			buf.Poison(kept.B)
 		}

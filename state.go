@@ -4,73 +4,75 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
-// State is what an object's value has of its object: its sockets, its settings. The constructor gets it,
-// once for each value. It may be kept as long as the value, and its methods called from any goroutine.
+// State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be
+// kept as long as the value, and its methods may be called from any goroutine.
 //
-// When the value has gone, by hibernation, a panic, Abort or a commit that failed, so has its State: methods that return an
-// error return ErrAborted (or ErrFenced or ErrShutdown, if that is why); WebSockets, AutoResponses and the like find
-// nothing; Broadcast reaches nobody; Hold and Abort do nothing; and WaitUntil calls its function with a context that has
-// been cancelled. Only ID goes on. None of them touches, or makes, the value that comes after.
+// When the value has been dropped, by hibernation, a panic, Abort or a commit that failed, the State is of no use any more: methods that
+// return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
+// nothing; Broadcast reaches no socket; Hold and Abort do nothing; and WaitUntil calls its function with a context that has been cancelled.
+// Only ID still works. No method touches, or constructs, the value that comes after.
 type State struct {
 	o *object
 
-	begun *work // nil: nothing yet. Guarded by the object's mu
+	background *backgroundWork // nil: none yet. Guarded by the object's mu
 }
 
-// work is what a value has begun with Do and WaitUntil. It is guarded by the object's mu.
-type work struct {
-	gone     signal          // the value has gone
-	running  int             // WaitUntil functions
-	lifetime context.Context // of those; made when the first needs it
-	cancel   context.CancelCauseFunc
+// backgroundWork is the work that a value has started with Do and WaitUntil. It is guarded by the object's mu.
+type backgroundWork struct {
+	valueDropped signal
+	running      int             // WaitUntil functions
+	ctx          context.Context // of those; nil until the first, and again when none runs
+	cancel       context.CancelCauseFunc
 }
 
-// workLocked returns what the value has begun. The object's mu must be held.
-func (st *State) workLocked() *work {
-	if st.begun == nil {
-		st.begun = new(work)
+// backgroundLocked returns the work that the value has started. The object's mu must be held.
+func (st *State) backgroundLocked() *backgroundWork {
+	if st.background == nil {
+		st.background = new(backgroundWork)
 	}
-	return st.begun
+	return st.background
 }
 
-// goneLocked reports whether the value has gone. The object's mu must be held.
-func (st *State) goneLocked() bool { return st.o.state != st }
+// isDroppedLocked reports whether the value has been dropped. The object's mu must be held.
+func (st *State) isDroppedLocked() bool { return st.o.state != st }
 
-// check returns ErrAborted if the value has gone.
-func (st *State) check() error {
+// checkNotDropped returns ErrAborted if the value has been dropped.
+func (st *State) checkNotDropped() error {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
 	return nil
 }
 
-// endLocked is told that the value is about to go, and why. The object's mu must be held.
-func (st *State) endLocked(cause error) {
-	if st.begun == nil {
+// dropLocked is called when the value is about to be dropped because of cause. The object's mu must be held.
+func (st *State) dropLocked(cause error) {
+	if st.background == nil {
 		return
 	}
-	st.begun.gone.broadcast()
+	st.background.valueDropped.broadcast()
 	if !errors.Is(cause, ErrAborted) {
 		cause = fmt.Errorf("%w: %w", ErrAborted, cause)
 	}
-	st.begun.endLocked(cause)
+	st.background.cancelLocked(cause)
 }
 
-// endLocked cancels the context of the WaitUntil functions, if there is one. The object's mu must be held.
-func (w *work) endLocked(cause error) {
+// cancelLocked cancels the context of the WaitUntil functions, if there is one. The object's mu must be held.
+func (w *backgroundWork) cancelLocked(cause error) {
 	if w.cancel != nil {
 		w.cancel(cause)
-		w.lifetime, w.cancel = nil, nil
+		w.ctx, w.cancel = nil, nil
 	}
 }
 
+// The limits of Workers: sockets that an object has accepted, and the longest event timeout.
 const (
 	maxSockets      = 32768
 	maxEventTimeout = 7 * 24 * time.Hour
@@ -80,7 +82,7 @@ var (
 	// ErrTooManySockets: an object accepts at most 32 768 sockets.
 	ErrTooManySockets = errors.New("edgews: only 32768 websockets can be accepted on a single object")
 
-	// ErrAborted: the object was reset by State.Abort, or its value has gone; the State belongs to that value.
+	// ErrAborted: the object was reset by State.Abort, or the value to which the State belongs has been dropped.
 	ErrAborted = errors.New("edgews: object was reset")
 
 	// ErrShutdown: the namespace is shutting down.
@@ -90,26 +92,24 @@ var (
 // ID returns the object's ID.
 func (st *State) ID() ID { return st.o.id }
 
-// AcceptWebSocket accepts a socket for the object: its messages, its end and its errors become events of the object
-// (MessageHandler, CloseHandler, ErrorHandler), which may hibernate meanwhile. Listeners on it never fire, and it
-// cannot be received from. Where Socket.Accept makes a socket belong to a value, this makes it belong to the object.
+// AcceptWebSocket accepts a socket for the object: its messages, its end and its errors become events of the object (MessageHandler,
+// CloseHandler, ErrorHandler), which may hibernate between them. Listeners on the socket never run, and it cannot be received from. A
+// socket that is accepted with Socket.Accept belongs to a value; one that is accepted here belongs to the object.
 //
-// The tags are for finding it again: at most 10 different ones (ErrTooManyTags) of at most 256 bytes (ErrTagTooLong);
-// repetitions are dropped, "" is a tag. An object accepts 32 768 sockets at a time (ErrTooManySockets). A socket that
-// was accepted, or is connecting, is ErrAccepted; one given to Respond is ErrUsed; of a pair with Respond, give the
-// other end. With an error the socket is as it was.
+// Tags are for finding the socket again: at most 10 different ones (ErrTooManyTags) of at most 256 bytes (ErrTagTooLong); repetitions are
+// dropped, and "" is a tag. An object accepts 32 768 sockets at a time (ErrTooManySockets). The error is ErrAccepted for a socket that was
+// accepted or is connecting, and ErrUsed for one that was given to Respond: of a pair, accept one end and give the other to Respond. With
+// an error the socket is as it was.
 //
-// After an error the socket is the caller's to close. A pair ends by itself when nothing can come of it: when Respond has
-// refused its other end, or when the ServeHTTP in which it was accepted returns and its other end was neither given to
-// Respond nor accepted. WebSocketClose then gets 1006. Of a pair that stays in the process, accept the other end before
-// ServeHTTP returns.
+// After an error the caller has to close the socket. A pair ends by itself when it cannot become a connection: when Respond has refused its
+// other end, or when the ServeHTTP in which it was accepted returns and its other end was neither given to Respond nor accepted.
+// WebSocketClose then gets 1006. If both ends of a pair stay in the process, accept the other end before ServeHTTP returns.
 //
-// The peer's Close is answered when WebSocketClose has returned, if that has not done it. AcceptHalfOpen cannot be used
-// before AcceptWebSocket, and there is no half-open mode of it: for a socket that is to go on sending for longer than
-// WebSocketClose takes, use AcceptHalfOpen instead of AcceptWebSocket, with listeners, which are events of the object as
-// well, and keep it awake.
+// The peer's Close is answered when WebSocketClose has returned, unless WebSocketClose has answered it. AcceptHalfOpen cannot be called
+// before AcceptWebSocket, and AcceptWebSocket has no half-open mode. For a socket that has to send for longer than WebSocketClose takes,
+// use AcceptHalfOpen instead, with listeners, which are events of the object as well, and keep it awake.
 //
-// Messages wait in order while the object is busy or wakes, up to 64 KiB; then the peer has to wait.
+// Messages wait in order while the object is busy or is being constructed, up to 64 KiB; then the peer has to wait.
 //
 // Deviation: Workers refuse a socket whose other end was accepted or used first; here the order does not matter.
 func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
@@ -128,71 +128,71 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	case s.is(accepted | connecting):
 		return fmt.Errorf("%w: cannot call AcceptWebSocket if the WebSocket was already accepted", ErrAccepted)
 	}
-	m := &member{o: st.o, s: s}
-	if err := st.enlist(m, tags); err != nil {
+	sock := &objectSocket{o: st.o, s: s}
+	if err := st.register(sock, tags); err != nil {
 		return err
 	}
-	s.extraLocked().owner = m
-	s.joinLocked(st.o)
+	own := s.extraLocked()
+	own.objectSocket, own.pinned = sock, nil
+	s.countForObjectLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
 	if s.in != nil && s.in.whole() || s.is(finishing) {
-		m.arrivedLocked(s)
+		sock.queueLocked()
 	}
 	return nil
 }
 
-// enlist puts m into the roster.
-func (st *State) enlist(m *member, tags []string) error {
+// register puts sock into the object's registry.
+func (st *State) register(sock *objectSocket, tags []string) error {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.ns.closing.begun():
+	case o.ns.shutdown.hasBegun():
 		return ErrShutdown
-	case st.goneLocked():
+	case st.isDroppedLocked():
 		return ErrAborted
-	case len(o.conns.all) >= maxSockets:
+	case len(o.registry.all) >= maxSockets:
 		return ErrTooManySockets
 	}
-	o.conns.add(m, tags)
-	o.notePairLocked(m.s)
+	o.registry.add(sock, tags)
+	o.notePairLocked(sock.s)
 	return nil
 }
 
-// WebSockets returns the sockets that the object has accepted, oldest first; with tags, those that carry all of them.
-// A socket is among them until its WebSocketClose has returned, also while it is closing, and within its own
-// WebSocketClose, as in Workers. The slice is the caller's.
+// WebSockets returns the sockets that the object has accepted with AcceptWebSocket, oldest first; with tags, those that carry all of them.
+// A socket is listed until its WebSocketClose has returned: while it is closing, and within its own WebSocketClose, as in Workers. The
+// slice is the caller's.
 //
-// Deviation: Workers list them newest first without a tag, and leave a closing one out as soon as its webSocketClose
-// awaits something.
+// Deviation: without a tag, Workers list the newest first; and they drop a closing socket as soon as its webSocketClose awaits something.
 func (st *State) WebSockets(tags ...string) []*Socket {
-	found := st.carrying(tags)
+	found := st.withTags(tags)
 	sockets := make([]*Socket, len(found))
-	for i, m := range found {
-		sockets[i] = m.s
+	for i, sock := range found {
+		sockets[i] = sock.s
 	}
 	return sockets
 }
 
-func (st *State) carrying(tags []string) crew {
+func (st *State) withTags(tags []string) []*objectSocket {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return nil
 	}
-	return st.o.conns.carrying(tags)
+	return st.o.registry.withTags(tags)
 }
 
-// Broadcast sends m to all sockets of the object; with tags, to those that carry all of them. It returns how many took
-// it. It waits for none: where there is no room the socket's Overflow decides, and a socket that is closing does not
-// take it. m is encoded, and compressed, once for all.
+// Broadcast sends m to all sockets that the object has accepted; with tags, to those that carry all of them. It returns how many have
+// queued it. It does not block: for a socket without room Overflow decides, and a socket that is closing does not take it. m is encoded,
+// and compressed, once for all.
 func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	if m.check() != nil {
 		return 0
 	}
-	for _, to := range st.carrying(tags) {
+	for _, to := range st.withTags(tags) {
 		if to.s.SendPrepared(m) == nil {
 			took++
 		}
@@ -200,9 +200,9 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	return took
 }
 
-// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take: then their context is
-// cancelled, which is all that happens; listeners have none, and are not bounded. It counts from the next event on, and survives hibernation as long as the object
-// has sockets. 0 is no limit, and 7 days is the most.
+// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take. When the time is over their context is
+// cancelled; nothing else happens. Listeners have no context, and are not bounded. It applies from the next event on, and survives
+// hibernation as long as the object has sockets. 0 means no limit, and 7 days is the most.
 //
 // Deviation: Workers abandon the handler where it waits.
 func (st *State) SetEventTimeout(d time.Duration) error {
@@ -211,149 +211,143 @@ func (st *State) SetEventTimeout(d time.Duration) error {
 	}
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return ErrAborted
 	}
-	st.o.limit = d
+	st.o.timeout = d
 	return nil
 }
 
-// EventTimeout returns what SetEventTimeout has set; 0: none.
+// EventTimeout returns what SetEventTimeout has set; 0 means none.
 func (st *State) EventTimeout() time.Duration {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
-	if st.goneLocked() {
+	if st.isDroppedLocked() {
 		return 0
 	}
-	return st.o.limit
+	return st.o.timeout
 }
 
-// eventTimeout returns what SetEventTimeout has set.
+// eventTimeout returns what SetEventTimeout has set, also when no value is in memory.
 func (o *object) eventTimeout() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.limit
+	return o.timeout
 }
 
-// WaitUntil runs fn in a goroutine of its own, beside the object's events, and keeps the object awake until it returns.
-// It touches the object's fields through Do. A panic in it is logged and drops the object's value, as one in a handler does.
+// WaitUntil runs fn in a goroutine of its own, concurrently with the object's events, and keeps the object awake until fn returns. fn
+// accesses the object's fields through Do. A panic in fn is logged and drops the object's value, like a panic in a handler.
 //
-// Its context tells fn to come to its end. It is cancelled with the cause ErrAborted when the value goes to which the State
-// belongs, and with ErrShutdown by Shutdown, right after that has closed the sockets; it has been from the start
-// if that has happened before. After ErrAborted there is nothing left to do for the value. After ErrShutdown there is time
-// to save something, until the ctx of Shutdown ends: Do and Storage work, with [context.WithoutCancel] of fn's context.
+// The context of fn is cancelled when fn should return: with the cause ErrAborted when the value to which the State belongs is dropped, and
+// with ErrShutdown by Shutdown, right after that has closed the sockets. If that has happened before, it is cancelled from the start. After
+// ErrAborted there is nothing left to do for the value. After ErrShutdown there is time to save something, until the ctx of Shutdown ends:
+// Do and Storage work, with [context.WithoutCancel] of fn's context.
 func (st *State) WaitUntil(fn func(context.Context)) {
-	o, w := st.o, newWorker()
+	o, f := st.o, newBackgroundFunc()
 	o.mu.Lock()
 	was := o.stateLocked()
-	if o.workers == nil {
-		o.workers = make(map[*worker]struct{})
+	if o.backgroundFuncs == nil {
+		o.backgroundFuncs = make(map[*backgroundFunc]struct{})
 	}
-	o.workers[w] = struct{}{}
-	st.workLocked().running++
-	o.turnedLocked(was)
-	ctx := st.lifetimeLocked()
+	o.backgroundFuncs[f] = struct{}{}
+	st.backgroundLocked().running++
+	o.stateChangedLocked(was)
+	ctx := st.backgroundContextLocked()
 	o.mu.Unlock()
-	go st.work(ctx, w, fn)
+	go st.runBackgroundFunc(ctx, f, fn)
 }
 
-// lifetimeLocked returns the context of WaitUntil functions. The object's mu must be held.
-func (st *State) lifetimeLocked() context.Context {
-	w := st.workLocked()
-	if w.lifetime != nil {
-		return w.lifetime
+// backgroundFunc is a WaitUntil function that runs.
+type backgroundFunc struct {
+	since    time.Time
+	callerPC [1]uintptr // where WaitUntil was called
+}
+
+// newBackgroundFunc is called by WaitUntil.
+func newBackgroundFunc() *backgroundFunc {
+	f := &backgroundFunc{since: time.Now()}
+	runtime.Callers(3, f.callerPC[:])
+	return f
+}
+
+// caller returns the file and line where WaitUntil was called, or "".
+func (f *backgroundFunc) caller() string {
+	frame, _ := runtime.CallersFrames(f.callerPC[:]).Next()
+	if frame.File == "" {
+		return ""
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.working, objectOf{}, st.o))
-	if st.goneLocked() {
+	return fmt.Sprintf("%s:%d", frame.File[strings.LastIndexByte(frame.File, '/')+1:], frame.Line)
+}
+
+// backgroundContextLocked returns the context of the value's WaitUntil functions. The object's mu must be held.
+func (st *State) backgroundContextLocked() context.Context {
+	w := st.backgroundLocked()
+	if w.ctx != nil {
+		return w.ctx
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(st.o.ns.backgroundContext, objectContextKey{}, st.o))
+	if st.isDroppedLocked() {
 		cancel(ErrAborted)
 	} else {
-		w.lifetime, w.cancel = ctx, cancel
+		w.ctx, w.cancel = ctx, cancel
 	}
 	return ctx
 }
 
-func (st *State) work(ctx context.Context, w *worker, fn func(context.Context)) {
+func (st *State) runBackgroundFunc(ctx context.Context, f *backgroundFunc, fn func(context.Context)) {
 	o := st.o
 	defer func() {
 		if cause := recover(); cause != nil {
-			err := &handlerPanic{o, "WaitUntil function (" + w.place() + ")", cause}
+			err := &handlerPanic{o, "WaitUntil function (" + f.caller() + ")", cause}
 			o.ns.logger().Error("edgews: WaitUntil function panicked", "namespace", o.ns.name, "object", o.id.String(),
-				"function", w.place(), "panic", err.Error(), "stack", string(debug.Stack()))
+				"function", f.caller(), "panic", err.Error(), "stack", string(debug.Stack()))
 			o.mu.Lock()
-			if !st.goneLocked() {
+			if !st.isDroppedLocked() {
 				o.dropValueLocked(err)
 			}
 			o.mu.Unlock()
 		}
-		st.worked(w)
+		st.backgroundFuncDone(f)
 	}()
 	fn(ctx)
 }
 
-// worked lets go of what one WaitUntil function held.
-func (st *State) worked(w *worker) {
+// backgroundFuncDone is called when a WaitUntil function has returned: it does not keep the object awake any more.
+func (st *State) backgroundFuncDone(f *backgroundFunc) {
 	o := st.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
-	delete(o.workers, w)
-	if st.begun.running--; st.begun.running == 0 {
-		st.begun.endLocked(context.Canceled)
+	delete(o.backgroundFuncs, f)
+	if st.background.running--; st.background.running == 0 {
+		st.background.cancelLocked(context.Canceled)
 	}
-	o.restLocked(was)
+	o.checkIdleLocked(was)
 }
 
-// Do runs fn as an event of the object, when its turn comes, and returns fn's error. If ctx ends before fn's turn comes,
-// fn never runs and the error is ctx.Err(); afterwards Do waits for fn. If the value goes first to which the State belongs,
-// fn never runs either and the error is ErrAborted: fn never meets another value than the one that it was written for. When
-// as many wait for the object as NamespaceOptions.MaxWaiting lets, the error is ErrOverloaded.
+// Do runs fn as an event of the object and returns fn's error. If ctx ends before the object begins with fn, fn never runs and the error is
+// ctx.Err(); afterwards Do waits for fn. If the value to which the State belongs is dropped first, fn never runs either, and the error is
+// ErrAborted: fn never meets another value than the one that it was written for. The error is ErrOverloaded when
+// NamespaceOptions.MaxWaiting requests and calls wait for the object.
 //
-// From inside an event of the same object Do could never return: with the context of that event it fails with
-// ErrReentrant instead. With any other context it waits until that one ends, and the object with it; after 5 seconds the log
-// says so. So it does in a listener of a socket of the object, which is an event that has no context. Within an event
-// the fields are the caller's anyway; the context of WaitUntil is the one for Do.
+// In an event of the same object Do could never return: with the context of that event it fails with ErrReentrant. With any other context
+// it waits until that one ends, and the object waits with it; after 5 seconds a warning is logged. The same holds in a listener of a socket
+// of the object: it is an event, but has no context. An event may access the object's fields directly; a WaitUntil function calls Do with
+// its own context.
 func (st *State) Do(ctx context.Context, fn func() error) error {
 	return st.o.do(ctx, st, "Do", func(*eventContext, Object) error { return fn() })
 }
 
-// Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is
-// dropped, and the contexts of WaitUntil are cancelled. The event that calls it goes on to its
-// end; the next one constructs the object again. A nil reason is "object was aborted".
+// Abort resets the object: its sockets close with 1011 and the reason, without WebSocketClose, its value is dropped, and the contexts of
+// WaitUntil are cancelled. The event that calls Abort goes on to its end; the next event constructs the object again. A nil reason means
+// "object was aborted".
 //
 // Deviation: Workers cut the connections without a Close.
 func (st *State) Abort(reason error) {
 	if reason == nil {
 		reason = errors.New("object was aborted")
 	}
-	if st.o.resetFor(st, fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error()) {
+	if st.o.resetValueOf(st, fmt.Errorf("%w: %w", ErrAborted, reason), reason.Error()) {
 		st.o.ns.logger().Warn("edgews: object aborted", "namespace", st.o.ns.name, "object", st.o.id.String(), "reason", reason)
 	}
-}
-
-// reset drops the value and closes all sockets, which nobody is told about any more.
-func (o *object) reset(err error, reason string) { o.resetFor(nil, err, reason) }
-
-// resetFor is reset if the value of st is there; nil: in any case. It reports whether it was.
-func (o *object) resetFor(st *State, err error, reason string) bool {
-	o.mu.Lock()
-	if st != nil && st.goneLocked() {
-		o.mu.Unlock()
-		return false
-	}
-	was := o.stateLocked()
-	o.dropValueLocked(err)
-	members, guests := o.conns.all, maps.Clone(o.guests)
-	for _, m := range members {
-		m.gone = true
-	}
-	o.conns = roster{last: o.conns.last}
-	o.restLocked(was)
-	o.mu.Unlock()
-	for _, m := range members {
-		m.cutOff(err, reason)
-	}
-	for _, g := range guests {
-		g.fail(reason, err)
-	}
-	return true
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// drops are the ways in which an object's value goes. Its store is there to make commits fail.
+// drops are the ways in which an object's value is dropped. Its store is there to make commits fail.
 var drops = map[string]func(n *rooms, store *watchedStore, st *edgews.State){
 	"aborted": func(_ *rooms, _ *watchedStore, st *edgews.State) { st.Abort(nil) },
 	"aborted in an event": func(n *rooms, _ *watchedStore, st *edgews.State) {
@@ -37,7 +36,7 @@ var drops = map[string]func(n *rooms, store *watchedStore, st *edgews.State){
 	},
 }
 
-// dropping runs f for each way in which a value goes.
+// dropping runs f for each way in which a value is dropped.
 func dropping(t *testing.T, f func(t *testing.T, n *rooms, st *edgews.State, drop func())) {
 	for name, drop := range drops {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +73,7 @@ func TestWorkEndsWithItsValue(t *testing.T) {
 	})
 }
 
-// A Do that waits for its turn when the value goes never runs.
+// A Do that is still waiting when the value is dropped never runs.
 func TestWaitingDoEndsWithItsValue(t *testing.T) {
 	for name, drop := range map[string]func(store *watchedStore, st *edgews.State){
 		"the event before it aborts": func(_ *watchedStore, st *edgews.State) { st.Abort(nil) },
@@ -204,221 +203,6 @@ func checkGone(t *testing.T, n *rooms, old *edgews.State, again bool) {
 		assert.Equal(t, edgews.Open, client.ReadyState())
 		assert.Equal(t, time.Minute, st.EventTimeout())
 		assert.Len(t, st.AutoResponses(), 1)
-	}
-}
-
-// Shutdown lets work come to its end: it tells it to, lets it save what it has, and takes no longer than that.
-func TestShutdownTellsWork(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		store := watch(t, edgews.NewMemoryStore())
-		var n *rooms
-		n = newRooms(t, &edgews.NamespaceOptions{Store: store}, func(r *room) {
-			r.close = func(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
-				n.notes("closed")
-				return r.st.Storage().Put(ctx, "closed", nil)
-			}
-		})
-		id := n.IDFromName("lobby")
-		_, server, events := n.joins(id)
-		st := n.wake(id)
-		st.WaitUntil(func(ctx context.Context) {
-			<-ctx.Done()
-			assert.NotEqual(t, edgews.Open, server.ReadyState(), "the sockets are closed first")
-			assert.ErrorIs(t, context.Cause(ctx), edgews.ErrShutdown)
-			ctx = context.WithoutCancel(ctx)
-			time.Sleep(5 * time.Second)
-			assert.NoError(t, st.Do(ctx, func() error { return nil }))
-			assert.NoError(t, st.Storage().Put(ctx, "saved", nil))
-		})
-		begun := make(chan struct{})
-		go st.Do(t.Context(), func() error { close(begun); time.Sleep(3 * time.Second); return nil }) // so that the Close is not answered at once
-		<-begun
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		require.NoError(t, n.Shutdown(ctx))
-		assert.LessOrEqual(t, time.Since(start), 7*time.Second)
-		n.wants("closed")
-		events.wantsEnd(closed(1012, "service restart", true))
-		again := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-		assert.Equal(t, "closed= saved=", entries(t, again.wake(id).Storage().List(t.Context(), "")))
-	})
-}
-
-// Work that watches its context for as long as it lives does not hold Shutdown up, also not work that begins late.
-func TestShutdownOfWatchers(t *testing.T) {
-	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
-		st := n.wake(id)
-		st.WaitUntil(func(ctx context.Context) {
-			<-ctx.Done()
-			st.WaitUntil(func(ctx context.Context) {
-				<-ctx.Done()
-				n.notes("%v", context.Cause(ctx))
-			})
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		start := time.Now()
-		require.NoError(t, n.Shutdown(ctx))
-		assert.Zero(t, time.Since(start))
-		n.wants("edgews: namespace is shutting down")
-	})
-}
-
-// When Shutdown gives up it says which objects have not finished, and what keeps them.
-func TestShutdownNamesWhatItCuts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := newRooms(t, nil, func(r *room) {
-			r.serve = func(_ http.ResponseWriter, req *http.Request) {
-				if req.Method == http.MethodPost {
-					time.Sleep(time.Hour)
-				}
-			}
-		})
-		stuck := n.IDFromName("stuck")
-		st := n.wake(stuck)
-		finish := make(chan struct{})
-		defer close(finish)
-		for range 6 {
-			st.WaitUntil(func(context.Context) { <-finish })
-		}
-		go st.Do(context.Background(), func() error { <-finish; return nil })
-		synctest.Wait()
-		go st.Do(context.Background(), func() error { return nil })
-		quiet := n.IDFromName("quiet")
-		n.wake(quiet)
-		for range 10 {
-			n.wake(n.NewUniqueID()).WaitUntil(func(context.Context) { <-finish })
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		err := n.Shutdown(ctx)
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.ErrorContains(t, err, `namespace "rooms" was shut down before 11 of its objects had finished: context deadline exceeded: object `)
-		assert.ErrorContains(t, err, "WaitUntil (state_test.go:")
-		assert.ErrorContains(t, err, " for 10s")
-		assert.ErrorContains(t, err, "; and 3 more")
-		assert.NotContains(t, err.Error(), quiet.String())
-		assert.Less(t, len(err.Error()), 4096)
-		synctest.Wait()
-	})
-	bubble(t, func(t *testing.T) {
-		n := newRooms(t, nil, nil)
-		id := n.NewUniqueID()
-		n.joins(id)
-		free := n.occupy(id)
-		waits := make(chan error, 1)
-		go func() { waits <- n.state.Do(context.Background(), func() error { return nil }) }()
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		err := n.Shutdown(ctx)
-		assert.ErrorContains(t, err, "object "+id.String()+" has event (Do), 2 events that wait, 1 sockets")
-		assert.ErrorIs(t, <-waits, edgews.ErrShutdown, "without waiting for the event that is stuck")
-		free()
-	})
-}
-
-// An ID of another namespace, and the zero ID, lead to nothing.
-func TestForeignIDs(t *testing.T) {
-	meter := edgews.NewMeter(nil)
-	asked := 0
-	opts := &edgews.NamespaceOptions{Options: edgews.Options{Meter: meter}, Tenant: func(edgews.ID) string { asked++; return "x" }}
-	inRooms(t, opts, func(t *testing.T, n *rooms, id edgews.ID) {
-		other := edgews.NewNamespace("other", noObject, nil)
-		for _, c := range []struct {
-			id   edgews.ID
-			text string
-		}{
-			{other.IDFromName("lobby"), `edgews: invalid object ID: it is not one of namespace "rooms"`},
-			{other.NewUniqueID(), `edgews: invalid object ID: it is not one of namespace "rooms"`},
-			{edgews.ID{}, "edgews: invalid object ID: it is the zero ID, which names no object"},
-		} {
-			w := n.get(c.id)
-			assert.Equal(t, http.StatusInternalServerError, w.Code)
-			assert.Equal(t, c.text+"\n", w.Body.String())
-			assert.Equal(t, c.id, n.Get(c.id).ID())
-			err := n.Hibernate(t.Context(), c.id)
-			assert.ErrorIs(t, err, edgews.ErrInvalidID)
-			assert.EqualError(t, err, c.text)
-		}
-		assert.Zero(t, n.made.Load())
-		assert.Zero(t, asked)
-		assert.Empty(t, slices.Collect(n.Objects()))
-		assert.Zero(t, meter.Usage())
-		assert.Equal(t, http.StatusOK, n.get(id).Code)
-	})
-}
-
-// notComparable is a Store that cannot be a key.
-type notComparable struct {
-	edgews.Store
-	_ []int
-}
-
-// What can never work fails when the namespace is made.
-func TestNewNamespacePanics(t *testing.T) {
-	made := func(context.Context, *edgews.State) (edgews.Object, error) { return &room{}, nil }
-	assert.PanicsWithValue(t, "edgews: NewNamespace: the name is empty; IDs and storage belong to a namespace by its name",
-		func() { edgews.NewNamespace("", made, nil) })
-	assert.PanicsWithValue(t, `edgews: NewNamespace: the constructor of "x" is nil, so it could not have any objects`,
-		func() { edgews.NewNamespace("x", nil, nil) })
-
-	store := edgews.NewMemoryStore()
-	opts := &edgews.NamespaceOptions{Store: store}
-	n := edgews.NewNamespace("x", made, opts)
-	const twice = `edgews: NewNamespace: there is a namespace "x" on this Store already; use that one, or shut it down first`
-	assert.PanicsWithValue(t, twice, func() { edgews.NewNamespace("x", made, opts) })
-	another := edgews.NewNamespace("y", made, opts)
-	elsewhere := edgews.NewNamespace("x", made, &edgews.NamespaceOptions{Store: edgews.NewMemoryStore()})
-	for range 2 {
-		require.NoError(t, edgews.NewNamespace("x", made, nil).Shutdown(t.Context()), "each has its own memory")
-		require.NoError(t, edgews.NewNamespace("x", made, &edgews.NamespaceOptions{Store: notComparable{Store: store}}).Shutdown(t.Context()))
-	}
-	assert.PanicsWithValue(t, twice, func() { edgews.NewNamespace("x", made, opts) })
-	require.NoError(t, n.Shutdown(t.Context()))
-	n = edgews.NewNamespace("x", made, opts)
-
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	_ = n.Shutdown(ended)
-	require.NoError(t, edgews.NewNamespace("x", made, opts).Shutdown(t.Context()), "the name is free however Shutdown has ended")
-	require.NoError(t, another.Shutdown(t.Context()))
-	require.NoError(t, elsewhere.Shutdown(t.Context()))
-}
-
-// Shutdown cuts every event, also one with a caller's context.
-func TestShutdownCutsRequests(t *testing.T) {
-	for _, where := range []string{"handler", "constructor"} {
-		t.Run(where, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				results := make(chan error, 3)
-				wait := func(ctx context.Context) {
-					derived, cancel := context.WithTimeout(ctx, time.Hour)
-					defer cancel()
-					<-derived.Done()
-					results <- context.Cause(ctx)
-					results <- context.Cause(derived)
-					results <- ctx.Err()
-				}
-				n := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
-					if where == "constructor" {
-						wait(ctx)
-					}
-					return &room{st: st, serve: func(_ http.ResponseWriter, r *http.Request) { wait(r.Context()) }}, nil
-				}, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}})
-				go n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-				synctest.Wait()
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				defer cancel()
-				start := time.Now()
-				assert.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
-				assert.Equal(t, 10*time.Second, time.Since(start))
-				assert.Equal(t, edgews.ErrShutdown, <-results)
-				assert.Equal(t, edgews.ErrShutdown, <-results)
-				assert.Equal(t, context.Canceled, <-results)
-			})
-		})
 	}
 }
 

@@ -9,47 +9,45 @@ import (
 	"time"
 )
 
-// Storage is what an object keeps for good: values under keys, and an alarm. It is there again when the object has
-// hibernated, and when the process has ended, if the namespace has a Store that outlives it.
+// Storage is what an object keeps permanently: values under keys, and an alarm. It outlives hibernation, and also the process if the
+// namespace has a Store that does.
 //
-// Keys are strings of 1 to 2 048 bytes (ErrInvalidKey), ordered by their bytes; those that begin with a zero byte are
-// reserved. Values have at most 2 MiB (ErrValueTooBig). An error of this kind changes nothing.
+// Keys are strings of 1 to 2 048 bytes (ErrInvalidKey), ordered by their bytes; keys that begin with a zero byte are reserved. Values have
+// at most 2 MiB (ErrValueTooBig). Neither error changes anything.
 //
-// Each method that writes is one commit. When it returns nil, what it has written is there after a crash at any later
-// moment; when ctx ends before the commit has begun, the error is ctx.Err() and nothing has happened; once it has begun
-// it goes on to its end. The commits of an object come one after the other, in the order of the calls. Reading waits
-// for nobody and sees what has been committed.
+// Each method that writes is one commit. When it returns nil, what it has written survives a crash at any later moment. When ctx ends
+// before the commit has begun, the error is ctx.Err() and nothing has happened; a commit that has begun is not interrupted. The commits of
+// an object run one after the other, in the order of the calls. Reading does not wait for commits, and sees what has been committed.
 //
-// If the engine cannot commit, the object believes what is not stored. Therefore it is reset as by State.Abort, besides
-// the error that the call returns: its sockets close with 1011, its value is dropped, and the next event starts anew
-// from what is stored.
+// If the engine cannot commit, the object's value believes what is not stored. So the call returns an error, and the object is reset as by
+// State.Abort: its sockets close with 1011, its value is dropped, and the next event constructs it from what is stored.
 //
-// Nobody hears of what may never have happened: while a commit is under way, what is sent on the sockets that the
-// object has accepted with AcceptWebSocket, a Close included, is held back; sending still does not wait. It leaves,
-// in order, when the commit is done, and never if that fails. An answer to a request is not held back: the handler that
-// writes it has waited for its own commits, and what WaitUntil functions commit beside it is not its business. Nor are
-// auto-responses, except that they stay behind the messages before them.
+// Output is withheld until the commit succeeds: while a commit is under way, what is sent on sockets that the object has accepted with
+// AcceptWebSocket, a Close included, is held back; sending still does not block. It leaves, in order, when the commit is done, and is
+// dropped if the commit fails. Answers to requests are not held back: the handler that writes one has waited for its own commits, and
+// commits of WaitUntil functions at the same time do not concern it. Auto-responses are not held back either, except that they stay behind
+// the messages before them.
 //
-// A Storage belongs to the value whose State it comes from. When that has been dropped all methods return ErrAborted,
-// and ErrShutdown once the namespace has been shut down. They may be called from any goroutine; one that is under way
-// keeps the object awake.
+// A Storage belongs to the value whose State it comes from. When that value has been dropped all methods return ErrAborted; once the
+// namespace has been shut down they return ErrShutdown. They may be called from any goroutine; a call that is under way keeps the object
+// awake.
 //
-// Deviation: in Workers a write need not be waited for, and everything that follows it waits instead, answers to requests
-// included. Here a write is durable when it returns.
+// Deviation: in Workers a write need not be awaited, and everything that follows it waits instead, answers to requests included. Here a
+// write is durable when it returns.
 type Storage struct{ st *State }
 
-// The limits are those of Durable Objects: keys as they have always been, values as of those with SQLite.
+// The limits are those of Durable Objects, in bytes: of keys the one for all of them, of values the one for those with SQLite.
 const (
 	maxKey   = 2 << 10
 	maxValue = 2 << 20
 )
 
 var (
-	// ErrInvalidKey: a key that storage does not take; the message says why.
+	// ErrInvalidKey: storage does not take a key; the message says why.
 	ErrInvalidKey = errors.New("edgews: invalid storage key")
 
-	// ErrValueTooBig: a value that storage does not take. An engine that takes less than 2 MiB, or not as much in one
-	// commit, returns it too, and nothing has happened.
+	// ErrValueTooBig: storage does not take a value of that size. An engine that takes less than 2 MiB, or not as much in one commit,
+	// returns it too, and nothing has happened.
 	ErrValueTooBig = errors.New("edgews: value is too big for storage")
 )
 
@@ -61,13 +59,13 @@ func (st *Storage) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	s, store, err := st.read(ctx)
+	lease, store, err := st.beginRead(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer lease.release()
 	value, err := store.Get(ctx, key)
-	return value, s.heed(err)
+	return value, lease.stopIfFenced(err)
 }
 
 // Put sets the value of key. It does not retain value.
@@ -78,7 +76,7 @@ func (st *Storage) Put(ctx context.Context, key string, value []byte) error {
 	return st.commit(ctx, Batch{Puts: []Entry{{key, value}}})
 }
 
-// Delete removes key. If it is not there, that is no error.
+// Delete removes key. It is not an error if there is no such key.
 func (st *Storage) Delete(ctx context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
@@ -86,144 +84,129 @@ func (st *Storage) Delete(ctx context.Context, key string) error {
 	return st.commit(ctx, Batch{Deletes: []string{key}})
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop
-// began. An error is the last thing that it yields. The entries are the caller's, who may write meanwhile.
+// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began. An error is the
+// last thing that it yields. The entries are the caller's, and the loop may write.
 func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		s, store, err := st.read(ctx)
+		lease, store, err := st.beginRead(ctx)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		defer s.done()
-		for e, err := range visible(store.List(ctx, prefix), prefix) {
-			if !yield(e, s.heed(err)) {
+		defer lease.release()
+		for e, err := range withoutReserved(store.List(ctx, prefix), prefix) {
+			if !yield(e, lease.stopIfFenced(err)) {
 				return
 			}
 		}
 	}
 }
 
-// visible leaves out of what an engine lists what is reserved.
-func visible(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, error] {
-	if prefix != "" && !reserved(prefix) {
+// withoutReserved skips reserved keys among the entries that an engine lists for prefix.
+func withoutReserved(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, error] {
+	if prefix != "" && !isReserved(prefix) {
 		return entries
 	}
 	return func(yield func(Entry, error) bool) {
 		for e, err := range entries {
-			if (err != nil || !reserved(e.Key)) && !yield(e, err) {
+			if (err != nil || !isReserved(e.Key)) && !yield(e, err) {
 				return
 			}
 		}
 	}
 }
 
-// Update runs fn and then commits everything that it has done with tx, or nothing, if it returns an error, which is
-// then Update's, or panics. What fn reads with tx does not change meanwhile, because other writers of the object wait
-// until Update returns.
+// Update runs fn, and then commits everything that fn has done with tx. If fn returns an error or panics, nothing is committed; Update
+// returns fn's error. What fn reads with tx does not change while it runs, because other writers of the object wait until Update returns.
 //
-// For the same reason fn must not write in another way than with tx: Put, Update and the like on a Storage of the same object
-// would wait for the Update that waits for them. With a context of the object, which events and WaitUntil have, they fail
-// with ErrReentrant; with another they wait until that ends, and the log says so after 5 seconds.
+// For the same reason fn must write with tx only: Put, Update and the like on a Storage of the same object would wait for the Update that
+// waits for them. With a context of the object, which events and WaitUntil functions have, they fail with ErrReentrant; with another
+// context they wait until that ends, and a warning is logged after 5 seconds.
 func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	s, store, err := st.write(ctx)
+	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
 		return err
 	}
-	defer s.done()
-	defer s.unlock()
+	defer lease.release()
+	defer lease.unlockWrites()
 	tx := &Tx{ctx: ctx, o: st.st.o, store: store}
 	defer tx.end()
-	if err := s.update(ctx, tx, fn); err != nil {
+	if err := lease.updateLocked(ctx, tx, fn); err != nil {
 		return err
 	}
-	return s.commitLocked(ctx, st.st, store, tx.batch())
+	return lease.commitLocked(ctx, st.st, store, tx.batch())
 }
 
-// update calls fn, and notes meanwhile that it runs. The turn must be held.
-func (s *session) update(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
-	if ctx.Value(objectOf{}) == s.o {
-		s.updating.Store(true)
-		defer s.updating.Store(false)
+// updateLocked calls fn, and sets updating meanwhile. The write lock must be held.
+func (l *storageLease) updateLocked(ctx context.Context, tx *Tx, fn func(*Tx) error) error {
+	if ctx.Value(objectContextKey{}) == l.o {
+		l.updating.Store(true)
+		defer l.updating.Store(false)
 	}
 	return fn(tx)
 }
 
-// DeleteAll removes everything, the alarm included.
+// DeleteAll removes all entries, and the alarm.
 func (st *Storage) DeleteAll(ctx context.Context) error {
 	return st.commit(ctx, Batch{DeleteAll: true, Alarm: &AlarmChange{}})
 }
 
-// SetAlarm sets the time at which AlarmHandler is called, in place of the one that was set before. It is rounded up to
-// a millisecond; a time that has passed means at once, and one beyond what milliseconds can count is an error. An object
-// that has no AlarmHandler gets ErrNoAlarmHandler.
+// SetAlarm sets the time at which AlarmHandler is called, in place of the one that was set before. It is rounded up to a millisecond. A
+// time in the past means at once; a time that milliseconds cannot count is an error. For an object without an AlarmHandler the error is
+// ErrNoAlarmHandler.
 func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	if err := st.st.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return st.commit(ctx, alarmEntry{at: wholeMilli(t)}.batch())
+	return st.commit(ctx, alarmEntry{at: ceilToMillisecond(t)}.batch())
 }
 
-// Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that
-// called it is not set any more, but one that it has set meanwhile is.
+// Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that has called it counts
+// as not set, but one that the handler has set meanwhile counts.
 func (st *Storage) Alarm(ctx context.Context) (time.Time, error) {
-	s, store, err := st.read(ctx)
+	lease, store, err := st.beginRead(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer s.done()
-	if s.isHandling() {
+	defer lease.release()
+	if lease.isAlarmHandlerRunning() {
 		return time.Time{}, nil
 	}
 	entry, err := readAlarm(ctx, store)
-	return entry.at, s.heed(err)
+	return entry.at, lease.stopIfFenced(err)
 }
 
-// DeleteAlarm makes it that no alarm is set. In the handler it means that this one is not retried.
+// DeleteAlarm removes the alarm. Called in the alarm's handler, it means that this alarm is not retried.
 func (st *Storage) DeleteAlarm(ctx context.Context) error {
 	return st.commit(ctx, noAlarm())
 }
 
-// read begins to read. The session's done ends it.
-func (st *Storage) read(ctx context.Context) (*session, ObjectStore, error) {
-	s, err := st.st.o.use(ctx, st.st)
+// beginRead opens the storage for reading. The lease's release ends it.
+func (st *Storage) beginRead(ctx context.Context) (*storageLease, ObjectStore, error) {
+	lease, err := st.st.o.acquireStorage(ctx, st.st)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := s.opened(ctx)
+	store, err := lease.openForReading(ctx)
 	if err != nil {
-		s.done()
+		lease.release()
 		return nil, nil, err
 	}
-	return s, store, nil
-}
-
-// write begins to write. The session's unlock and done end it.
-func (st *Storage) write(ctx context.Context) (*session, ObjectStore, error) {
-	s, err := st.st.o.use(ctx, st.st)
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := s.lock(ctx)
-	if err != nil {
-		s.done()
-		return nil, nil, err
-	}
-	return s, store, nil
+	return lease, store, nil
 }
 
 func (st *Storage) commit(ctx context.Context, b Batch) error {
-	s, store, err := st.write(ctx)
+	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
 		return err
 	}
-	defer s.done()
-	defer s.unlock()
-	return s.commitLocked(ctx, st.st, store, b)
+	defer lease.release()
+	defer lease.unlockWrites()
+	return lease.commitLocked(ctx, st.st, store, b)
 }
 
-// reserved says whether a key is edgews' own.
-func reserved(key string) bool { return strings.HasPrefix(key, "\x00") }
+// isReserved reports whether a key is one that edgews uses itself.
+func isReserved(key string) bool { return strings.HasPrefix(key, "\x00") }
 
 func checkKey(key string) error {
 	switch {
@@ -231,7 +214,7 @@ func checkKey(key string) error {
 		return fmt.Errorf("%w: it is empty", ErrInvalidKey)
 	case len(key) > maxKey:
 		return fmt.Errorf("%w: it has %d bytes; the limit is %d", ErrInvalidKey, len(key), maxKey)
-	case reserved(key):
+	case isReserved(key):
 		return fmt.Errorf("%w: %q begins with a zero byte, which is reserved", ErrInvalidKey, key)
 	}
 	return nil

@@ -445,7 +445,7 @@ func TestUpdate(t *testing.T) {
 				_, err := tx.Get(key)
 				assert.ErrorIs(t, err, edgews.ErrKeyNotFound)
 			}
-			for e := range tx.List("") { // as it was when the loop began, whatever it does
+			for e := range tx.List("") { // as it was when the loop began, also after the writes of the loop
 				require.NoError(t, tx.Put("f"+e.Key, nil))
 				require.NoError(t, tx.Delete("f"+e.Key))
 			}
@@ -552,7 +552,7 @@ func TestStorageFailure(t *testing.T) {
 	})
 }
 
-// An engine that panics fails the commit too, whatever it has done.
+// A panic of the engine fails the commit.
 func TestStoragePanic(t *testing.T) {
 	inStorage(t, func(t *testing.T, n *rooms, store *watchedStore, st *edgews.State) {
 		_, _, events := n.joins(st.ID())
@@ -564,7 +564,7 @@ func TestStoragePanic(t *testing.T) {
 	})
 }
 
-// An object that belongs to somebody else stops for ever.
+// An object that belongs to another owner stops for ever.
 func TestStorageFenced(t *testing.T) {
 	inStorage(t, func(t *testing.T, n *rooms, store *watchedStore, st *edgews.State) {
 		id, ctx := st.ID(), t.Context()
@@ -594,7 +594,7 @@ func TestStorageFenced(t *testing.T) {
 	})
 }
 
-// An engine that cannot open an object is an error for whoever asked, and no more.
+// If the engine cannot open an object, the call fails, and the object is not reset.
 func TestStorageOpenFailure(t *testing.T) {
 	inStorage(t, func(t *testing.T, n *rooms, store *watchedStore, st *edgews.State) {
 		store.opens = func() error { return io.ErrNoProgress }
@@ -606,7 +606,7 @@ func TestStorageOpenFailure(t *testing.T) {
 	})
 }
 
-// After Shutdown nobody uses the store, which may be closed; before, events still do.
+// After Shutdown the store is not used any more and may be closed; until then events use it.
 func TestStorageShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := watch(t, edgews.NewMemoryStore())

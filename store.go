@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Store is a storage engine: what keeps the storage of objects, and knows which of their alarms are due. Programs do
-// not call it; they give it to NamespaceOptions and use [Storage]. Several namespaces may share one.
+// Store is a storage engine: it keeps the storage of objects, and knows which of their alarms are due. Programs do not call it; they give
+// it to NamespaceOptions and use [Storage]. Several namespaces may share a Store.
 //
-// All methods are called from many goroutines. A call whose context has ended already does nothing and returns the
-// context's error. storetest.Run checks that an engine does what is said here.
+// All methods are called from many goroutines. A call whose context has already ended does nothing and returns the context's error.
+// storetest.Run checks that an engine does what is documented here.
 //
-// Keys are not empty, and are ordered by their bytes. Those that begin with a zero byte are edgews' own; to an engine
-// they are like any other.
+// Keys are not empty, and are ordered by their bytes. edgews reserves those that begin with a zero byte; an engine treats them like any
+// other.
 type Store interface {
-	// Open returns the storage of one object, which need not exist. It refuses with ErrFenced when the object has been
-	// opened with a newer epoch before.
+	// Open returns the storage of one object, which need not exist. It returns ErrFenced when the object has been opened with a newer epoch
+	// before.
 	Open(ctx context.Context, o ObjectKey, f Fence) (ObjectStore, error)
 
-	// DueAlarms returns the alarms of a namespace that are set to until or earlier, the earliest first, at most limit
-	// of them. They stay set until a commit changes them.
+	// DueAlarms returns the alarms of a namespace that are set to until or earlier, the earliest first, at most limit of them. They stay
+	// set until a commit changes them.
 	DueAlarms(ctx context.Context, namespace string, until time.Time, limit int) ([]DueAlarm, error)
 
-	// Close releases what the engine holds. It comes after the Shutdown of all namespaces that use it. What was
-	// committed is there for the next process. Whatever is called afterwards returns an error.
+	// Close releases what the engine holds. It is called after the Shutdown of all namespaces that use the Store. What was committed is
+	// there for the next process. Methods that are called afterwards return an error.
 	Close() error
 }
 
@@ -34,19 +34,17 @@ type ObjectStore interface {
 	// Get returns the value of key, which the caller may keep and change, or ErrKeyNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// List returns the entries whose keys begin with prefix, in key order, as they were at the moment when the loop over
-	// them began. An error is the last thing that it yields. The caller may keep and change what it gets, may commit
-	// meanwhile, and may take as long as it likes.
+	// List returns the entries whose keys begin with prefix, in key order, as they were when the loop over them began. An error is the last
+	// thing that it yields. The caller may keep and change what it gets, may commit while the loop runs, and may take as long as it likes.
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 
-	// Commit makes all of b happen, durably, or nothing: nil means that it is there after a crash at any later moment. It
-	// keeps nothing of b. ErrFenced means that the object has been opened with a newer epoch: then nothing of b has
-	// happened, and nothing ever will through this ObjectStore. Any other error means that nothing has happened. An
-	// engine that cannot tell whether b has happened finds out before it returns; if it cannot, because its disk
-	// fails, it does nothing more for anybody until it is opened again.
+	// Commit makes all changes of b, or none. Nil means that b survives a crash at any later moment. Commit keeps nothing of b. ErrFenced
+	// means that the object has been opened with a newer epoch: b has not been committed, and nothing ever will be through this
+	// ObjectStore. Any other error means that nothing has changed. An engine that does not know whether b has been committed must find out
+	// before it returns; if it cannot, because its disk fails, it must refuse all calls until it is opened again.
 	Commit(ctx context.Context, b Batch) error
 
-	// Release says that the object is not used any more for now. It is called once, after everything else.
+	// Release is called once, when the object is not used for the time being, and after all other calls.
 	Release()
 }
 
@@ -56,8 +54,8 @@ type ObjectKey struct {
 	ID        ID
 }
 
-// Fence tells an engine by what right an object is opened. On a single machine the epoch is always 1; where an object may
-// move between machines, each owner has a newer one than the owner before. The zero Fence is as good as epoch 1.
+// Fence tells an engine which owner of an object opens it. On a single machine the epoch is always 1; where an object may move between
+// machines, each owner has a larger one than the owner before. The zero Fence means epoch 1.
 type Fence struct{ Epoch uint64 }
 
 // Entry is a key and its value.
@@ -66,28 +64,28 @@ type Entry struct {
 	Value []byte
 }
 
-// Batch is what changes in one commit. DeleteAll comes first, then Deletes, then Puts, then Alarm.
+// Batch is the changes of one commit. DeleteAll applies first, then Deletes, then Puts, then Alarm.
 type Batch struct {
-	DeleteAll bool     // every key goes; the alarm stays unless Alarm says otherwise
-	Deletes   []string // keys that are not there are no error
+	DeleteAll bool     // remove every key; the alarm stays unless Alarm changes it
+	Deletes   []string // a key that does not exist is not an error
 	Puts      []Entry
-	Alarm     *AlarmChange // nil: as it was
+	Alarm     *AlarmChange // nil: unchanged
 }
 
-// AlarmChange sets the time of an object's alarm, or removes it if Time is zero. It is what DueAlarms knows of; a precision
-// of a millisecond is enough, if an alarm is never reported before its time.
+// AlarmChange sets the time of an object's alarm, or removes the alarm if Time is zero. DueAlarms reports it. A precision of a millisecond
+// is enough, provided that no alarm is reported before its time.
 type AlarmChange struct{ Time time.Time }
 
-// DueAlarm is an alarm of which the time has come.
+// DueAlarm is an alarm that DueAlarms returns.
 type DueAlarm struct {
 	ID   ID
 	Time time.Time
 }
 
 var (
-	// ErrKeyNotFound: storage has no value under that key.
+	// ErrKeyNotFound: storage has no value for the key.
 	ErrKeyNotFound = errors.New("edgews: key is not in storage")
 
-	// ErrFenced: another owner, with a newer epoch, has the object.
+	// ErrFenced: another owner with a newer epoch has opened the object.
 	ErrFenced = errors.New("edgews: storage belongs to a newer owner of the object")
 )

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -538,5 +540,69 @@ func TestHeldCharacterOutlivesACancelledWrite(t *testing.T) {
 		require.Len(t, p.next().payload, 50)
 		p.expectsClose(1007)
 		p.hangsUp()
+	})
+}
+
+// A reader whose context has ended returns that, also for what has arrived already. Nothing of it is lost to a NetConn, whose
+// deadline may be moved.
+func TestReaderWhoseContextHasEnded(t *testing.T) {
+	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
+		buf := make([]byte, 10)
+		conn := edgews.NetConn(b, edgews.Text)
+		require.NoError(t, a.Accept())
+		require.NoError(t, a.Send("hello"))
+		_, err := io.ReadFull(conn, buf[:2])
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Unix(1, 0)))
+		_, err = conn.Read(buf)
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, conn.SetReadDeadline(time.Time{}))
+		_, err = io.ReadFull(conn, buf[:3])
+		require.NoError(t, err)
+		assert.Equal(t, "llo", string(buf[:3]))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		require.NoError(t, a.Send("abandoned"))
+		require.NoError(t, a.Send("next"))
+		_, r, err := b.NextReader(ctx)
+		require.NoError(t, err)
+		_, err = io.ReadFull(r, buf[:2])
+		require.NoError(t, err)
+		cancel()
+		_, err = r.Read(buf)
+		assert.ErrorIs(t, err, context.Canceled)
+		m, err := b.Receive(within(t))
+		require.NoError(t, err)
+		assert.Equal(t, "next", m.Text())
+	})
+}
+
+// A reader that is used although another goroutine receives returns its own bytes or an error, and never what those have become.
+func TestReaderWhileAnotherGoroutineReceives(t *testing.T) {
+	overTCP.run(t, func(t *testing.T, where place) {
+		a, b := where.connect(t, uncompressed)
+		require.NoError(t, a.Accept())
+		ctx := within(t)
+		said := strings.Repeat("a", 4<<10)
+		var sending, reading sync.WaitGroup
+		sending.Go(func() {
+			for a.Write(ctx, edgews.Text, []byte(said)) == nil {
+			}
+		})
+		for until := time.Now().Add(300 * time.Millisecond); time.Now().Before(until); {
+			_, r, err := b.NextReader(ctx)
+			require.NoError(t, err)
+			reading.Go(func() {
+				p := make([]byte, len(said))
+				n, err := r.Read(p)
+				assert.True(t, err != nil || string(p[:n]) == said[:n], "other bytes")
+			})
+			runtime.Gosched()
+		}
+		reading.Wait()
+		require.NoError(t, a.Close(1000, ""))
+		sending.Wait()
+		for range b.Messages(ctx) {
+		}
 	})
 }

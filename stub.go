@@ -8,37 +8,37 @@ import (
 	"net/http"
 )
 
-// Stub is the way to one object from outside. It costs nothing and may be kept, or made again each time.
+// Stub reaches one object from outside. It costs nothing, and may be kept or made anew for each use. Its methods may be called from any
+// goroutine.
 type Stub struct {
 	n   *Namespace
 	id  ID
-	err error // why there is no such object
+	err error // why there is no such object; nil: there may be one
 }
 
 // ID returns the ID of the object.
 func (s *Stub) ID() ID { return s.id }
 
-// ErrReentrant: an event of an object waits for another event of the same object, which cannot begin before it ends.
+// ErrReentrant: an event of an object would wait for another event of the same object, which cannot begin before it ends.
 var ErrReentrant = errors.New("edgews: an event of an object cannot wait for another event of the same object")
 
-// ServeHTTP has the object answer r, as an event of its own: it waits for its turn, and constructs the object if it is
-// not in memory. Two requests that race to a sleeping object construct it once. When the client goes away before its
-// turn has come, the object does not hear of it.
+// ServeHTTP has the object answer r, as an event of its own: the request waits until the object is free, and constructs the object if it is
+// not in memory. Two requests that arrive at the same time construct it once. If the client disconnects before the event has begun, the
+// object does not get the request.
 //
-// The context that the handler finds in r is r's own, and also tells Upgrade, Respond and Dial to which object a socket
-// belongs: a socket that the handler accepts with Accept, or by receiving from it, keeps the object awake until it
-// ends. One given to State.AcceptWebSocket does not.
+// The context of the request that the handler gets is derived from r's. It also tells Upgrade, Respond and Dial to which object a socket
+// belongs: a socket that the handler accepts with Accept, or by receiving from it, keeps the object awake until the socket ends. One that
+// it gives to State.AcceptWebSocket does not.
 //
-// An object that cannot be constructed or that panics is answered with 500, one that calls itself with 508, and
-// everything after Shutdown with 503, upgrades from its beginning. When as many wait for the object as
-// NamespaceOptions.MaxWaiting lets, the answer is 503 as well. Who has used up a quota gets 429 (Meter.SetQuota). A stub with
-// an ID of another namespace, or the zero ID, answers 500 and says so: check IDs that come from clients with ParseID. A panic
-// with http.ErrAbortHandler, or after the answer has begun, cuts the connection as net/http does.
+// The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which
+// says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
+// Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
+// (Meter.SetQuota). A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.n.closing.refuses(r) {
-		closeUpgradeAfter(w, r)
+	if s.n.shutdown.refuses(r) {
+		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
 		return
 	}
 	if s.err != nil {
@@ -46,50 +46,50 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
 		return
 	}
-	pass, err := s.n.admit(s.id, r)
+	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
-		closeUpgradeAfter(w, r)
-		tooMany(w)
+		closeAfterUpgradeRequest(w, r)
+		answerQuotaExceeded(w)
 		return
 	}
-	rw := &responseWriter{ResponseWriter: w, pass: pass}
-	defer rw.pass.unused()
+	rw := &responseWriter{ResponseWriter: w, pass: admitted}
+	defer rw.pass.release()
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
-		e.o.beginServing()
-		defer e.o.endServing()
+		e.o.beginRequest()
+		defer e.o.endRequest()
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
-	if reached(err, r) && !rw.switched {
-		s.n.object(s.id).account(FactRequest, Usage{HTTPRequests: 1})
-		rw.pass.used()
+	if reachedObject(err, r) && !rw.switched {
+		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
+		rw.pass.release()
 	}
 	if err != nil && r.Context().Err() == nil {
-		closeUpgradeAfter(w, r)
-		rw.fail(err)
+		closeAfterUpgradeRequest(w, r)
+		rw.writeError(err)
 	}
 }
 
-// closeUpgradeAfter is closeAfter for a request that may be any.
-func closeUpgradeAfter(w http.ResponseWriter, r *http.Request) {
+// closeAfterUpgradeRequest is closeAfter if r is a request to upgrade.
+func closeAfterUpgradeRequest(w http.ResponseWriter, r *http.Request) {
 	if IsUpgrade(r) {
 		closeAfter(w, r)
 	}
 }
 
-// admit asks the quota of whoever pays for the object.
-func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
+// admit asks the quotas of the meter that pays for the object.
+func (n *Namespace) admit(id ID, r *http.Request) (quotaPass, error) {
 	switch {
-	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
-		return pass{}, nil
+	case n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0:
+		return quotaPass{}, nil
 	case IsUpgrade(r):
-		return n.payer(id).admit(Usage{Connections: 1})
+		return n.meterFor(id).admit(Usage{Connections: 1})
 	}
-	return n.payer(id).admit(Usage{HTTPRequests: 1})
+	return n.meterFor(id).admit(Usage{HTTPRequests: 1})
 }
 
-// reached reports whether a request has come to its object, which may have failed with err.
-func reached(err error, r *http.Request) bool {
+// reachedObject reports whether an event of the object has handled a request, which may have failed with err.
+func reachedObject(err error, r *http.Request) bool {
 	switch {
 	case err == nil:
 		return true
@@ -99,8 +99,8 @@ func reached(err error, r *http.Request) bool {
 	return err != r.Context().Err()
 }
 
-// fail answers a request that no handler has answered.
-func (w *responseWriter) fail(err error) {
+// writeError answers a request whose event has failed with err.
+func (w *responseWriter) writeError(err error) {
 	status := http.StatusInternalServerError
 	text := ""
 	switch {
@@ -120,12 +120,12 @@ func (w *responseWriter) fail(err error) {
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }
 
-// responseWriter notices whether there is still an answer to be given.
+// responseWriter notes whether the handler has begun to answer.
 type responseWriter struct {
 	http.ResponseWriter
-	began    bool
-	switched bool // it has become a socket, or something else that is not HTTP
-	pass     pass
+	began    bool // the answer has begun
+	switched bool // the connection was hijacked
+	pass     quotaPass
 }
 
 // Unwrap is for http.ResponseController.
@@ -152,7 +152,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.began, w.switched = true, true
-		w.pass.used() // the handler may go on for as long as the socket is open
+		w.pass.release() // the handler may go on for as long as the socket is open
 	}
 	return conn, rw, err
 }

@@ -3,6 +3,7 @@ package edgews
 import (
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -79,8 +80,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		return nil, err
 	}
 	s := newSocket(c)
-	c.pass.used()
-	s.belong(r.Context(), acceptedSocket)
+	c.pass.release()
+	s.bindToObject(r.Context(), pinAccepted)
 	s.warnIfUnaccepted()
 	return s, nil
 }
@@ -113,20 +114,20 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		client.abandon(err)
 		return err
 	}
-	defer c.pass.unused()
+	defer c.pass.release()
 	_, err = client.attach(r.Context(), c)
 	if err != nil { // another goroutine has used client in the meantime
 		c.conn.Close()
 		return err
 	}
-	c.pass.used()
+	c.pass.release()
 	return nil
 }
 
 // upgrade checks the request, negotiates, takes the connection over and sends the 101.
 func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wireConfig, err error) {
 	if opts == nil {
-		opts = &UpgradeOptions{Options: optionsFor(r.Context())}
+		opts = &UpgradeOptions{Options: defaultOptions(r.Context())}
 	}
 	if answered := handshake.CheckUnanswered(w); answered != nil {
 		return wireConfig{}, refusalError(answered)
@@ -134,15 +135,18 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if refused := opts.checkRequest(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
-	meter, object := payer(r.Context(), opts.Meter)
-	var admitted pass
+	if isShuttingDown(r.Context()) { // the request has waited for its object since before
+		return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
+	}
+	meter, object := meterFor(r.Context(), opts.Meter)
+	var admitted quotaPass
 	if object == nil { // the Stub of an object has asked the quota already
 		if admitted, err = meter.admit(Usage{Connections: 1}); err != nil {
-			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
+			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaExceededText, Err: err})
 		}
 		defer func() {
 			if err != nil {
-				admitted.unused()
+				admitted.release()
 			}
 		}()
 	}
@@ -175,10 +179,12 @@ func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error 
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // without deadlines the write itself decides
-	if _, err := conn.Write(response[n:]); err != nil {
-		return err
+	_ = conn.SetWriteDeadline(time.Now().Add(timeout))
+	late := time.AfterFunc(timeout+drainGrace, func() { conn.Close() }) // if the deadline does nothing
+	_, err = conn.Write(response[n:])
+	if !late.Stop() && err == nil {
+		err = os.ErrDeadlineExceeded
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
-	return nil
+	return err
 }

@@ -22,7 +22,9 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
 	case http.StatusTooManyRequests: // RFC 6585 §4
-		tellTomorrow(w.Header())
+		setRetryAfter(w.Header())
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")

@@ -51,12 +51,18 @@ func (s *Store) submit(r *request) error {
 	r.done = make(chan error, 1)
 	select {
 	case s.requests <- r:
-		return <-r.done // it will not take long any more, and until then nobody can tell
 	case <-r.ctx.Done():
 		return r.ctx.Err()
 	case <-s.closing:
 		return ErrClosed
+	case <-s.broken:
+		return s.failure()
 	}
+	err, ok := awaitUnlessBroken(s, r.done) // it will not take long any more, and until then nobody can tell
+	if !ok {
+		return s.failure()
+	}
+	return err
 }
 
 // run is the goroutine of commits. It runs until Close.
@@ -136,9 +142,9 @@ func (s *Store) attempt(group []*request, refused []error) (err error) {
 }
 
 func (s *Store) transact(group []*request, refused []error, listings []*listing) error {
-	tx, err := s.db.Begin(true)
+	tx, err := s.begin(true)
 	if err != nil {
-		return fmt.Errorf("edgews: bolt store: %w", err)
+		return cmp.Or(s.failure(), fmt.Errorf("edgews: bolt store: %w", err))
 	}
 	defer tx.Rollback() // does nothing after Commit
 
@@ -171,11 +177,11 @@ func (s *Store) transact(group []*request, refused []error, listings []*listing)
 // mayHaveHappened says whether a commit that has failed had come to write its meta page, which is the last thing that it does. Then
 // what is in memory is the new state, and what is on the disk is unknown. Otherwise both are as before.
 func (s *Store) mayHaveHappened(id int) bool {
-	tx, err := s.db.Begin(false)
+	tx, err := s.begin(false)
 	if err != nil {
 		return true
 	}
-	defer tx.Rollback()
+	defer s.end(tx)
 	return tx.ID() >= id
 }
 

@@ -32,7 +32,7 @@ func guard(fn func()) (cause any) {
 }
 
 // checkedAtOpen is the largest file of which Open checks all pages, which takes about a second for each GiB. Of larger
-// ones it checks the meta pages, the size and the list of free pages.
+// ones it checks the meta pages, the size and the list of free pages; all if there is no such list, since bbolt then follows them all.
 const checkedAtOpen = 1 << 30
 
 const lockRetry = 50 * time.Millisecond // as in bbolt
@@ -40,15 +40,15 @@ const lockRetry = 50 * time.Millisecond // as in bbolt
 // inspect says why a file must not be mapped: what bbolt would follow is outside of it, leads in a circle, or is not what was written. An
 // empty file is a new one.
 func inspect(file *os.File) error {
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+	info, err := statRegular(file.Stat())
+	if err != nil || info.Size() == 0 {
 		return err
 	}
 	p, err := readPages(file, info.Size())
 	if err == nil {
 		err = p.checkFreelist()
 	}
-	if err == nil && info.Size() <= checkedAtOpen {
+	if err == nil && (info.Size() <= checkedAtOpen || p.meta.freelist == noFreelist) {
 		err = p.checkTrees()
 	}
 	if err != nil {
@@ -57,10 +57,32 @@ func inspect(file *os.File) error {
 	return nil
 }
 
+// statRegular returns the result of a Stat, if it is of a regular file.
+func statRegular(info os.FileInfo, err error) (os.FileInfo, error) {
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	return info, err
+}
+
+// restart empties a file that is locked and was never finished: the disk became full, or the power failed, while it was being made.
+// Nothing has ever been committed to it.
+func restart(file *os.File) error {
+	info, err := statRegular(file.Stat())
+	if err != nil {
+		return err
+	}
+	m, invalid := (&pages{file: file}).readMeta(0)
+	if invalid != nil || m.transaction > 0 || info.Size() >= int64(m.end)*int64(m.pageSize) {
+		return nil
+	}
+	return file.Truncate(0)
+}
+
 // inspectAll says what is wrong with a file, of which nothing may be.
 func inspectAll(file *os.File) error {
 	info, err := file.Stat()
-	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+	if err != nil {
 		return err
 	}
 	p, err := readPages(file, info.Size())
@@ -101,7 +123,11 @@ func openGuarded(path string, mode os.FileMode, opts *bbolt.Options, inspect fun
 		if err != nil {
 			return nil, err
 		}
-		if err = lockFile(file, !guarded.ReadOnly, guarded.Timeout); err == nil {
+		err = lockFile(file, !guarded.ReadOnly, guarded.Timeout)
+		if err == nil && locksFirst && !guarded.ReadOnly {
+			err = restart(file)
+		}
+		if err == nil {
 			err = inspect(file)
 		}
 		if err != nil {
@@ -147,8 +173,12 @@ func (db database) abandon() {
 // A meta page alone that is invalid is reported too, though Open takes such a file. After a power cut in the middle of a commit, which
 // nobody has acknowledged, that is normal, and is over after the next commits; otherwise the last commit is lost.
 func Check(path string) error {
-	if _, err := os.Stat(path); err != nil {
+	info, err := statRegular(os.Stat(path))
+	if err != nil {
 		return fmt.Errorf("edgews: bolt store %s: %w", path, err)
+	}
+	if info.Size() == 0 { // a new one
+		return nil
 	}
 	db, err := openGuarded(path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Nanosecond}, inspectAll)
 	if err != nil {
@@ -157,6 +187,9 @@ func Check(path string) error {
 	var wrong error
 	cause := guard(func() {
 		wrong = db.View(func(tx *bbolt.Tx) error {
+			if first, _ := tx.Cursor().First(); first == nil { // a new one
+				return nil
+			}
 			if err := checkLayout(tx); err != nil {
 				return err
 			}

@@ -121,7 +121,7 @@ func useDamaged(t *testing.T, dir string) {
 	}
 	fmt.Printf("refused: %d, used: %d\n", refused, used)
 	require.True(t, raceEnabled || refused >= 72, "those that are cut")
-	require.True(t, raceEnabled || used >= 60)
+	require.True(t, raceEnabled || used >= 40, "those with changes that no check of pages can find")
 }
 
 // useAll calls everything there is. An error names the file, or is one that a file that is whole would give too.

@@ -11,6 +11,9 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
+// locksFirst says whether lockFile locks.
+const locksFirst = true
+
 // lockFile locks a file as bbolt does, which may then lock it again: the lock is that of the open file. 0 waits for ever.
 func lockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	how := syscall.LOCK_SH

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -142,4 +143,57 @@ func TestInABubble(t *testing.T) {
 		require.Equal(t, []string{"a=1"}, list(t, o))
 		require.NoError(t, s.Close())
 	})
+}
+
+// A file that was being made when the disk became full, or the power failed, is made anew: nothing was ever committed to it.
+func TestOpenTakesAnUnfinishedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "objects.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	page := os.Getpagesize()
+	for _, size := range []int{100, page, page + 1, 2 * page, 3 * page, 4*page - 1, 4 * page} {
+		require.NoError(t, os.WriteFile(path, whole[:size], 0o600))
+		if size == 4*page {
+			require.NoError(t, Check(path), "nothing is in it yet")
+		}
+		s, err := Open(path, nil)
+		if !locksFirst && size < 4*page {
+			require.ErrorIs(t, err, ErrDamaged)
+			continue
+		}
+		require.NoError(t, err, size)
+		require.NoError(t, openObject(t, s, "room", 1).Commit(t.Context(), put("a", "1")))
+		require.NoError(t, s.Close())
+		require.NoError(t, Check(path))
+	}
+	committed, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, committed[:3*page], 0o600))
+	_, err = Open(path, nil)
+	require.ErrorIs(t, err, ErrDamaged, "something was committed to it")
+}
+
+// What is not a file is refused, before anything is waited for.
+func TestOpenAndCheckOfOtherThings(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such things")
+	}
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	things := []string{"/dev/null", "/dev/zero", pipe}
+	if err := exec.Command("mkfifo", pipe).Run(); err != nil {
+		things = things[:2]
+	}
+	for _, path := range things {
+		_, err := Open(path, nil)
+		require.ErrorContains(t, err, path+": it is not a regular file")
+		require.ErrorContains(t, Check(path), path+": it is not a regular file")
+	}
+	require.ErrorContains(t, Check(dir), dir+": it is not a regular file")
+	empty := filepath.Join(dir, "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	require.NoError(t, Check(empty), "Open takes it")
 }

@@ -8,7 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,4 +307,98 @@ func TestCheckAgrees(t *testing.T) {
 		return nil
 	}))
 	require.NoError(t, Check(path))
+}
+
+// bbolt reads all pages of a file that has no freelist, as `bbolt surgery freelist abandon` leaves it, in a goroutine that nobody
+// guards: Open checks them before, however large the file is.
+func TestLargeFileWithoutFreelist(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	path := filepath.Join(t.TempDir(), "large.db")
+	s, err := open(path, defaultFileMode, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	require.NoError(t, err)
+	for n := range 40 {
+		b := edgews.Batch{}
+		for i := range 50 {
+			b.Puts = append(b.Puts, edgews.Entry{Key: fmt.Sprintf("key%03d", i), Value: make([]byte, 10*i)})
+		}
+		require.NoError(t, openObject(t, s, "room0", n).Commit(t.Context(), b))
+	}
+	require.NoError(t, s.Close())
+	sound, err := os.ReadFile(path)
+	require.NoError(t, err)
+	size := os.Getpagesize()
+	write := func(content []byte) {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		require.NoError(t, os.Truncate(path, checkedAtOpen+int64(size)))
+	}
+	write(sound)
+	_, err = openAndClose(path)
+	require.NoError(t, err)
+	for at := 2 * size; at < len(sound); at += size {
+		if sound[at+8] == branchFlag {
+			native.PutUint64(sound[at+pageHeaderSize+8:], 1<<40)
+		}
+	}
+	write(sound)
+	_, err = openAndClose(path)
+	wantDamaged(t, path, err)
+}
+
+// So it is when many calls are under way: none of them waits for ever for what another one has met, and neither does Close.
+func TestFileIsCutUnderLoad(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	for round := range 12 {
+		path := filepath.Join(t.TempDir(), "cut.db")
+		s, err := Open(path, nil)
+		require.NoError(t, err)
+		done := make(chan struct{})
+		var calls sync.WaitGroup
+		var count atomic.Int64
+		waitForCalls := func(n int64) {
+			for n += count.Load(); count.Load() < n && s.failure() == nil; {
+				runtime.Gosched()
+			}
+		}
+		for n := range 8 {
+			o := openObject(t, s, "room0", n%5)
+			calls.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					count.Add(1)
+					_, _ = o.Get(context.Background(), "1")
+					if n%2 == 0 {
+						_ = o.Commit(context.Background(), put(fmt.Sprint(i%100), strings.Repeat("x", i%20_000)))
+					}
+					for range o.List(context.Background(), "") {
+					}
+				}
+			})
+		}
+		waitForCalls(100)
+		require.NoError(t, os.Truncate(path, int64(round%4*os.Getpagesize())))
+		waitForCalls(int64(round % 2 * 100))
+		closed := make(chan struct{})
+		go func() {
+			s.Close()
+			close(done)
+			calls.Wait()
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(time.Minute):
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("round %d: a call waits for ever:\n%s", round, stacks[:runtime.Stack(stacks, true)])
+		}
+		_, err = openAndClose(path)
+		require.NotErrorIs(t, err, ErrLocked)
+	}
 }

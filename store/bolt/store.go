@@ -67,6 +67,9 @@ type Store struct {
 	stopped  chan struct{} // run has returned
 	close    func() error  // once
 
+	broken    chan struct{} // closed when failed is set
+	beginning sync.Mutex    // above mu: a transaction begins
+
 	mu       sync.Mutex
 	failed   error                                      // what nobody can go on after
 	changing map[edgews.ObjectKey]struct{}              // objects of the transaction that runs
@@ -78,7 +81,8 @@ var _ edgews.Store = (*Store)(nil)
 // Open opens the store in the file at path, which is made if it is not there. The folder must be there. Only one process
 // can have it open; ErrLocked says that another one has. A file of another layout than this version's is refused, and so is one that is
 // damaged, with ErrDamaged: up to 1 GiB all of its pages are checked, of larger files only what bbolt begins with; see [Check]. Whatever
-// else is wrong with the file, or becomes so, is an error of the call that meets it.
+// else is wrong with the file, or becomes so, is an error of the call that meets it; but a page of a file that was not checked which leads back to
+// itself ends the process, as the stack does that follows it. A file that was being made when its disk became full is made anew.
 //
 // The Store belongs to the caller, who closes it after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
@@ -121,12 +125,13 @@ func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
+		broken:   make(chan struct{}),
 		changing: make(map[edgews.ObjectKey]struct{}),
 		listings: make(map[edgews.ObjectKey]map[*listing]struct{}),
 	}
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
-		<-s.stopped
+		awaitUnlessBroken(s, s.stopped)
 		return s.closeFile()
 	})
 	go s.run()
@@ -168,27 +173,75 @@ func (s *Store) closeFile() error {
 		s.db.abandon()
 		return nil
 	}
-	return s.db.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- s.db.Close() }()
+	err, ok := awaitUnlessBroken(s, closed)
+	if !ok {
+		s.db.abandon()
+	}
+	return err
+}
+
+// awaitUnlessBroken waits for a result, which may never come once the store has failed: the goroutine that it comes from may wait for a lock that bbolt
+// has kept. If there is none after abandonWait, ok is false.
+func awaitUnlessBroken[T any](s *Store, from <-chan T) (result T, ok bool) {
+	select {
+	case result = <-from:
+		return result, true
+	case <-s.broken:
+	}
+	select {
+	case result = <-from:
+		return result, true
+	case <-time.After(abandonWait):
+		return result, false
+	}
+}
+
+// begin begins a transaction, unless the store has failed. When bbolt meets damage here it keeps its locks, for which later calls would wait for
+// ever. So only one begins at a time, and none after that.
+func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if err := s.failure(); err != nil {
+		return nil, err
+	}
+	if cause := guard(func() { tx, err = s.db.Begin(writable) }); cause != nil {
+		return nil, s.fail(damaged(s.path, cause))
+	}
+	return tx, err
+}
+
+// end ends a transaction that reads. It does not wait where a call of begin may be about to keep the lock that this needs.
+func (s *Store) end(tx *bbolt.Tx) {
+	if !s.beginning.TryLock() {
+		go tx.Rollback()
+		return
+	}
+	defer s.beginning.Unlock()
+	if s.failure() != nil {
+		go tx.Rollback()
+		return
+	}
+	_ = tx.Rollback() // it never fails
 }
 
 // view runs fn in a transaction that reads what is committed. It must be short: no page that it can see is used again before
 // its end, and the file cannot be mapped anew.
-func (s *Store) view(fn func(tx *bbolt.Tx)) (err error) {
-	if err := s.failure(); err != nil {
+func (s *Store) view(fn func(tx *bbolt.Tx)) error {
+	tx, err := s.begin(false)
+	switch {
+	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen):
+		return ErrClosed
+	case err != nil:
 		return err
 	}
-	if cause := guard(func() {
-		err = s.db.View(func(tx *bbolt.Tx) error {
-			fn(tx)
-			return nil
-		})
-	}); cause != nil {
+	cause := guard(func() { fn(tx) })
+	s.end(tx)
+	if cause != nil {
 		return s.fail(damaged(s.path, cause))
 	}
-	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
-		return ErrClosed
-	}
-	return err
+	return nil
 }
 
 func (s *Store) failure() error {
@@ -201,6 +254,9 @@ func (s *Store) failure() error {
 func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failed == nil {
+		close(s.broken)
+	}
 	s.failed = fmt.Errorf("edgews: bolt store has failed and must be opened again: %w", err)
 	return s.failed
 }

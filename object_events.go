@@ -1,0 +1,212 @@
+package edgews
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+)
+
+// do runs fn as an event of the object with that ID, and returns its error. what names the event in logs.
+func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
+	for {
+		if n.shutdown.currentPhase() == eventsCutOff {
+			return ErrShutdown
+		}
+		if err := n.objectFor(id).do(ctx, nil, what, fn); err != errForgotten {
+			return err
+		}
+	}
+}
+
+// do queues fn as an event of the object, waits until it has run, and returns its error. With st it runs only with the value of st.
+func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventContext, Object) error) error {
+	if st != nil {
+		if err := o.checkUsable(st); err != nil {
+			return err
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ctx.Value(eventContextKey{o}) != nil:
+		return ErrReentrant
+	}
+	var failure error
+	c := &call{what: what, st: st, counted: true, run: func() {
+		if failure = ErrShutdown; o.ns.eventsContext.Err() == nil {
+			failure = errGoexitInHandler
+			o.runEventFor(ctx, st, what, &failure, fn)
+		}
+	}}
+	if err := o.runCall(ctx, c); err != nil {
+		return err
+	}
+	return failure
+}
+
+// errGoexitInHandler is the error of an event whose handler has called runtime.Goexit.
+var errGoexitInHandler = errors.New("edgews: object's handler ended its goroutine")
+
+// runHandler runs fn as an event for which no goroutine waits: its error is logged.
+func (o *object) runHandler(ctx context.Context, what string, fn func(context.Context, Object) error) {
+	var failure error
+	o.runEvent(ctx, what, &failure, func(e *eventContext, value Object) error {
+		err := fn(e, value)
+		switch peersFault := errors.Is(err, ErrBadMessage) || errors.Is(err, ErrUnknownType); {
+		case err == nil:
+		case !peersFault:
+			o.ns.logger().Error("edgews: object's handler failed", "namespace", o.ns.name, "object", o.id.String(),
+				"handler", what, "error", err)
+		case o.ns.opts.Logger != nil: // only a Logger that was asked for, or any client could fill the log
+			o.ns.opts.Logger.Warn("edgews: message refused", "namespace", o.ns.name, "object", o.id.String(), "error", err)
+		}
+		return err
+	})
+}
+
+// runEvent wakes the object and runs fn with its value. When it returns, failure holds the error, also if fn has ended the goroutine. An
+// error of fn itself has not been logged; every other has.
+func (o *object) runEvent(ctx context.Context, what string, failure *error, fn func(*eventContext, Object) error) {
+	o.runEventFor(ctx, nil, what, failure, fn)
+}
+
+// runEventFor is runEvent for the value of st alone; nil: for any value.
+func (o *object) runEventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
+	e := &eventContext{Context: ctx, o: o}
+	defer e.end()
+	if !o.beginEvent(st, what) {
+		*failure = ErrAborted
+		return
+	}
+	if o.counter != nil {
+		defer o.counter.handlerReturned()
+	}
+	value, err := o.wake(e, st)
+	if err != nil {
+		*failure = err
+		return
+	}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		*failure = o.handlerCrashed(what, recover())
+	}()
+	err = fn(e, value)
+	returned, *failure = true, err
+}
+
+// handlerCrashed drops the value whose handler has panicked with cause, or has called runtime.Goexit if cause is nil. It returns the error
+// of the event.
+func (o *object) handlerCrashed(handler string, cause any) error {
+	if cause == http.ErrAbortHandler { // not a fault: this is how net/http cuts a connection
+		return http.ErrAbortHandler
+	}
+	err := errGoexitInHandler
+	if cause != nil {
+		err = &handlerPanic{o, handler, cause}
+	}
+	o.ns.logger().Error("edgews: object's handler panicked", "namespace", o.ns.name, "object", o.id.String(),
+		"handler", handler, "panic", err.Error(), "stack", string(debug.Stack()))
+	o.mu.Lock()
+	o.dropValueLocked(err)
+	o.mu.Unlock()
+	return err
+}
+
+// handlerPanic is the panic of an object's handler as an error.
+type handlerPanic struct {
+	o       *object
+	handler string
+	value   any
+}
+
+func (e *handlerPanic) Error() string {
+	return fmt.Sprintf("edgews: %s of object %s in namespace %q panicked: %v", e.handler, e.o.id, e.o.ns.name, e.value)
+}
+
+func (e *handlerPanic) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// eventContext is the context of an event: the caller's, which also ends when Shutdown cuts. Its values tell to which object the event
+// belongs, and whether the event is still running.
+type eventContext struct {
+	context.Context
+	o     *object
+	over  atomic.Bool
+	early atomic.Pointer[earlyEnd] // nil until the handler calls Done
+}
+
+// earlyEnd is the context of an event that Shutdown may cancel.
+type earlyEnd struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool // of the context.AfterFunc
+}
+
+// Done makes the channel when it is first called: most handlers never do.
+func (e *eventContext) Done() <-chan struct{} {
+	if c := e.early.Load(); c != nil {
+		return c.Done()
+	}
+	if e.Context == e.o.ns.eventsContext || e.over.Load() {
+		return e.Context.Done()
+	}
+	c := new(earlyEnd)
+	c.Context, c.cancel = context.WithCancelCause(e.Context)
+	c.stop = context.AfterFunc(e.o.ns.eventsContext, func() { c.cancel(ErrShutdown) })
+	if !e.early.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
+		c.end()
+	}
+	return e.early.Load().Done()
+}
+
+// Err is nil until Done is closed, or would be.
+func (e *eventContext) Err() error {
+	if c := e.early.Load(); c != nil {
+		return c.Err()
+	}
+	if err := e.Context.Err(); err != nil || e.over.Load() {
+		return err
+	}
+	return e.o.ns.eventsContext.Err()
+}
+
+// end is called when the event is over.
+func (e *eventContext) end() {
+	e.over.Store(true)
+	if c := e.early.Load(); c != nil {
+		c.end()
+	}
+}
+
+func (c *earlyEnd) end() {
+	c.stop()
+	c.cancel(nil)
+}
+
+type (
+	eventContextKey  struct{ o *object } // the key of the event of o that is running, if the context belongs to one
+	objectContextKey struct{}            // the key of the object that a context belongs to
+)
+
+func (e *eventContext) Value(key any) any {
+	switch key := key.(type) {
+	case eventContextKey:
+		if key.o == e.o && !e.over.Load() {
+			return e
+		}
+	case objectContextKey:
+		return e.o
+	}
+	if c := e.early.Load(); c != nil { // so that context.Cause finds the cause
+		return c.Value(key)
+	}
+	return e.Context.Value(key)
+}

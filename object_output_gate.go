@@ -1,0 +1,128 @@
+package edgews
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// outputGate holds back what an object sends while one of its commits is under way. Sockets are not told when the gate closes: a socket
+// looks at the gate when it sends something, and then holds that back. So a commit costs nothing for sockets that send nothing meanwhile.
+type outputGate struct {
+	state atomic.Uint32 // an outputGateState; changed with mu held
+
+	mu      sync.Mutex // may be locked with a socket's mu held; no other mutex is locked under it
+	sockets []*Socket  // those that hold output back
+}
+
+type outputGateState = uint32
+
+const (
+	gateOpen   outputGateState = iota
+	gateClosed                 // output is held back
+	gateFailed                 // output is held back, and will be dropped
+)
+
+func (g *outputGate) close() { g.set(gateClosed) }
+
+// fail has the output that is held back dropped: by the reset of the object that follows, and by open.
+func (g *outputGate) fail() { g.set(gateFailed) }
+
+func (g *outputGate) set(state outputGateState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state.Store(state)
+}
+
+// open releases the output that is held back, or drops it after fail. What a socket sends meanwhile goes behind it.
+func (g *outputGate) open() {
+	g.mu.Lock()
+	failed := g.state.Swap(gateOpen) == gateFailed
+	sockets := g.sockets
+	g.sockets = nil
+	g.mu.Unlock()
+	for _, s := range sockets {
+		s.releaseOutput(failed)
+	}
+}
+
+// releaseOutput lets the output leave that s holds back, or drops it after a commit that has failed.
+func (s *Socket) releaseOutput(failed bool) {
+	s.mu.Lock()
+	if failed {
+		s.dropHeldOutputLocked(closeFrame{StatusInternalError, storageFailed})
+	} else {
+		s.link.releaseOutputLocked()
+	}
+	l := s.link
+	s.mu.Unlock()
+	l.transmit()
+}
+
+// dropHeldOutputLocked drops the output that s holds back. If a Close was among it, c takes its place. mu must be held.
+func (s *Socket) dropHeldOutputLocked(c closeFrame) {
+	if s.link.dropOutputLocked() {
+		s.link.closeLocked(c)
+	}
+	s.notifyRoomLocked()
+}
+
+// holdOutputDuringCommitLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must
+// have accepted s.
+func (s *Socket) holdOutputDuringCommitLocked() {
+	lease := s.objectSocket.o.storage.Load()
+	if lease != nil && lease.gate.state.Load() != gateOpen {
+		lease.gate.holdLocked(s)
+	}
+}
+
+// holdLocked has s hold back what it sends until open, unless the gate has opened meanwhile. The socket's mu must be held.
+func (g *outputGate) holdLocked(s *Socket) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state.Load() != gateOpen && s.link.holdOutputLocked() {
+		g.sockets = append(g.sockets, s)
+	}
+}
+
+// hasOutputFailed reports whether the output that the object's sockets hold back is about to be dropped.
+func (sock *objectSocket) hasOutputFailed() bool {
+	lease := sock.o.storage.Load()
+	return lease != nil && lease.gate.state.Load() == gateFailed
+}
+
+// gatedFrames are the frames of an outbox that an outputGate holds back. They are an outbox of their own, which waits behind the first one;
+// the first one counts them as its own.
+type gatedFrames struct {
+	outbox
+	closing bool // a Close is among them
+}
+
+// push adds frames that have been counted already.
+func (g *gatedFrames) push(b batch) {
+	g.endBatch()
+	g.full.push(b)
+	g.waiting += len(b.unwritten())
+	g.payload += b.payload
+	g.size += b.size
+}
+
+// releaseGated appends the frames that a gate has held back.
+func (o *outbox) releaseGated() {
+	gated := o.gated
+	o.gated = nil
+	o.endBatch()
+	for gated.endBatch(); gated.full.len() > 0; {
+		o.full.push(gated.full.pop())
+	}
+	o.waiting += gated.waiting
+}
+
+// dropGated drops the frames that a gate has held back. It reports whether a Close was among them.
+func (o *outbox) dropGated() (closing bool) {
+	gated := o.gated
+	o.gated = nil
+	o.payload -= gated.payload
+	o.size -= gated.size
+	gated.discard()
+	return gated.closing
+}

@@ -1,0 +1,475 @@
+package edgews
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// pinnedSocket is what an object knows of a socket that it has in another way than by AcceptWebSocket: it has upgraded or dialed the
+// socket, or holds it. Once such a socket is accepted, its listeners belong to the object's value: they keep the object awake, and they run
+// as events of the object, one at a time with all others. What arrives for them waits in the socket's inbox.
+type pinnedSocket struct {
+	// Immutable.
+	o    *object
+	s    *Socket
+	kind pinKind
+
+	// Guarded by o.mu.
+	acceptedAt    time.Time
+	afterShutdown bool // it was accepted after Shutdown had closed all sockets
+	queued        bool // it is in o.queue
+
+	// Guarded by the socket's mu.
+	openDue            bool // the open event is to be delivered
+	endDue             bool // the last events are to be delivered, after the messages in the inbox
+	listenerRunning    bool
+	recheckSet         bool // a timer calls recheck when the time for adding listeners is over
+	lateCloseListeners []*listener[CloseEvent]
+}
+
+// pinKind is how an object has come by a socket that keeps it awake.
+type pinKind uint8
+
+const (
+	pinAccepted pinKind = iota // upgraded in an event, and accepted with Accept or by receiving
+	pinOutbound                // dialed in an event
+	pinHeld                    // State.Hold
+	pinKindCount
+)
+
+var pinNames = [pinKindCount]string{"accepted socket", "outbound socket", "held socket"}
+
+// bindToObject pins s to the object to whose event ctx belongs, if it belongs to one.
+func (s *Socket) bindToObject(ctx context.Context, kind pinKind) {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		s.pinTo(o, kind)
+	}
+}
+
+// defaultOptions returns the options of a socket that is made with nil options in ctx: in an event of an object those of the namespace.
+func defaultOptions(ctx context.Context) Options {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		return o.ns.opts.Options
+	}
+	return Options{}
+}
+
+// Hold makes the listeners of s events of the object and keeps the object awake until s ends, if s is accepted with Accept or by receiving
+// from it. It is for a socket that the object cannot know otherwise, because it comes from NewWebSocket, from NewPair or from outside the
+// object. Call it before adding listeners: one that is running is not interrupted. Hold does nothing for a nil socket, for one that keeps
+// an object awake already, and for one that an object has accepted.
+func (st *State) Hold(s *Socket) {
+	if s != nil && st.checkNotDropped() == nil {
+		s.pinTo(st.o, pinHeld)
+	}
+}
+
+func (s *Socket) pinTo(o *object, kind pinKind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinToLocked(o, kind)
+}
+
+// pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
+func (s *Socket) pinToLocked(o *object, kind pinKind) {
+	if s.objectSocket != nil || s.pinned != nil || s.is(finished|used) || o.ns.shutdown.currentPhase() == eventsCutOff {
+		return
+	}
+	p := &pinnedSocket{o: o, s: s, kind: kind}
+	s.extraLocked().pinned = p
+	if s.is(accepted) {
+		p.acceptedLocked()
+		p.queueIfDueLocked()
+	}
+}
+
+// pinnedSocketLocked returns s.pinned if the listeners run as events of an object: if s is also accepted. mu must be held.
+func (s *Socket) pinnedSocketLocked() *pinnedSocket {
+	if !s.is(hosted) {
+		return nil
+	}
+	return s.pinned
+}
+
+// pinnedSockets returns the sockets that keep the object awake.
+func (o *object) pinnedSockets() map[*Socket]*pinnedSocket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.pinned)
+}
+
+// pinsLocked names what keeps the object awake. mu must be held.
+func (o *object) pinsLocked() (names []string) {
+	if o.eventRunning {
+		names = append(names, "event")
+	}
+	if len(o.backgroundFuncs) > 0 {
+		names = append(names, "WaitUntil")
+	}
+	if o.isStorageInUseLocked() {
+		names = append(names, "storage")
+	}
+	var has [pinKindCount]bool
+	for _, p := range o.pinned {
+		has[p.kind] = true
+	}
+	for kind, ok := range has {
+		if ok {
+			names = append(names, pinNames[kind])
+		}
+	}
+	return names
+}
+
+// isPinnedLocked reports whether something other than an event keeps the object awake. mu must be held.
+func (o *object) isPinnedLocked() bool {
+	return len(o.backgroundFuncs) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
+}
+
+// isStorageInUseLocked reports whether a call uses the storage. mu must be held.
+func (o *object) isStorageInUseLocked() bool {
+	lease := o.storage.Load()
+	return lease != nil && lease.calls > 0
+}
+
+// acceptedLocked is called when the socket is being accepted. The socket's mu must be held.
+func (p *pinnedSocket) acceptedLocked() {
+	s, o := p.s, p.o
+	s.status |= hosted
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	if o.pinned == nil {
+		o.pinned = make(map[*Socket]*pinnedSocket)
+	}
+	p.acceptedAt, p.afterShutdown = time.Now(), o.ns.backgroundContext.Err() != nil
+	o.pinned[s] = p
+	o.notePairLocked(s)
+	o.stateChangedLocked(was)
+	if o.ns.shutdown.currentPhase() == eventsCutOff { // Shutdown has not seen it
+		go o.ns.cutSocket(s)
+	}
+}
+
+// finishedLocked is called when the close event has been delivered. The socket's mu must be held.
+func (p *pinnedSocket) finishedLocked() {
+	o := p.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.stateLocked()
+	delete(o.pinned, p.s)
+	if len(o.pinned) == 0 {
+		o.pinned = nil
+	}
+	o.checkIdleLocked(was)
+}
+
+// queueIfDueLocked puts p into the object's queue if an event is to be delivered, unless it is there. The socket's mu must be held.
+func (p *pinnedSocket) queueIfDueLocked() {
+	if p.s.is(delivering) || !p.hasEventLocked() { // memory.deliver calls again at its end
+		return
+	}
+	o := p.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !p.queued {
+		p.queued = true
+		o.enqueueLocked(queuedEvent{socket: p})
+	}
+}
+
+func (p *pinnedSocket) dequeuedLocked() { p.queued = false }
+
+// hasEventLocked reports whether an event is to be delivered. The socket's mu must be held.
+func (p *pinnedSocket) hasEventLocked() bool {
+	return p.openDue || p.endDue || p.messageDueLocked() || p.lateDueLocked()
+}
+
+// messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
+func (p *pinnedSocket) messageDueLocked() bool {
+	in := p.s.in
+	return in != nil && !p.s.is(pulling) && in.wholeAfter(in.undelivered)
+}
+
+// lateDueLocked reports whether listeners that were added after the close event are to get it. The socket's mu must be held.
+func (p *pinnedSocket) lateDueLocked() bool {
+	return len(p.lateCloseListeners) > 0 && p.s.graceLeftLocked() <= 0
+}
+
+// isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
+func (p *pinnedSocket) isBusyLocked() bool {
+	return p.listenerRunning || p.openDue || p.messageDueLocked()
+}
+
+// deliverNext delivers the first event that is due.
+func (p *pinnedSocket) deliverNext() {
+	s := p.s
+	s.mu.Lock()
+	switch {
+	case p.openDue:
+		p.deliverOpenAndUnlock()
+	case p.messageDueLocked():
+		p.deliverMessageAndUnlock()
+	case p.endDue:
+		p.deliverEndAndUnlock()
+	case p.lateDueLocked():
+		p.deliverLateAndUnlock()
+	default:
+		s.mu.Unlock()
+	}
+}
+
+// openEventDueLocked has the open event delivered. The socket's mu must be held.
+func (p *pinnedSocket) openEventDueLocked() {
+	p.openDue = true
+	p.queueIfDueLocked()
+}
+
+// deliverOpenAndUnlock delivers the open event. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverOpenAndUnlock() {
+	s := p.s
+	onOpen := snapshotLocked(s, pickOpen)
+	if onOpen.empty() && p.waitsForListenerLocked() {
+		s.mu.Unlock()
+		return
+	}
+	p.openDue = false
+	p.queueIfDueLocked()
+	if onOpen.empty() {
+		s.mu.Unlock()
+		return
+	}
+	p.runListenersAndUnlock("OnOpen", func() error { return onOpen.dispatch(s, OpenEvent{s}) })
+}
+
+// deliverMessageAndUnlock delivers the first message, and queues the socket again, behind all others, if another event is due. A message
+// without a listener is kept for a receive method. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverMessageAndUnlock() {
+	s := p.s
+	onMessage := s.messageListenersLocked()
+	if onMessage.empty() {
+		if !p.waitsForListenerLocked() {
+			s.keepUnheardLocked()
+			p.queueIfDueLocked()
+		}
+		s.mu.Unlock()
+		return
+	}
+	it := s.takeLocked()
+	p.queueIfDueLocked()
+	defer it.buf.Free()
+	if p.o.ns.eventsContext.Err() != nil { // Shutdown has cut
+		s.mu.Unlock()
+		return
+	}
+	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}}) })
+}
+
+// waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event
+// that has found no listener waits until that time is over. The socket's mu must be held.
+func (p *pinnedSocket) waitsForListenerLocked() bool {
+	left := p.s.graceLeftLocked()
+	if left > 0 && !p.recheckSet {
+		p.recheckSet = true
+		time.AfterFunc(left, p.recheck)
+	}
+	return left > 0
+}
+
+// recheck is called when the time for adding listeners is over.
+func (p *pinnedSocket) recheck() {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.recheckSet = false
+	p.queueIfDueLocked()
+}
+
+// keepUnheardLocked keeps the first message, for which there is no listener, for a receive method that may still be called, within bounds.
+// It counts as taken for the sender. mu must be held.
+func (s *Socket) keepUnheardLocked() {
+	in := s.in
+	for last := false; !last; in.undelivered++ {
+		it := &in.queue.items[in.queue.head+in.undelivered]
+		last = it.last
+		s.link.takenLocked(it)
+	}
+	for in.bytes >= inboxLimit && in.undelivered > 0 {
+		for last := false; !last; {
+			it := in.pop()
+			last = it.last
+			it.buf.Free()
+		}
+	}
+	s.link.resumeReadingLocked()
+}
+
+// runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves
+// the object's value alone. The socket's mu must be held; it is released.
+func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
+	s, o := p.s, p.o
+	p.listenerRunning = true
+	t := s.counter
+	if t != nil && t.object == o { // o.counter counts how long the event takes
+		t = nil
+	}
+	s.mu.Unlock()
+	failure := errGoexit
+	defer func() { p.listenersReturned(failure) }()
+	o.beginEvent(nil, what)
+	defer o.counter.handlerReturned()
+	t.handlerStarted()
+	defer t.handlerReturned()
+	failure = listeners()
+}
+
+// listenersReturned fails the socket if a listener has panicked or ended its goroutine.
+func (p *pinnedSocket) listenersReturned(failure error) {
+	s := p.s
+	s.mu.Lock()
+	p.listenerRunning = false
+	if failure == nil {
+		s.mu.Unlock()
+		return
+	}
+	p.failAndUnlock("internal error", failure)
+}
+
+// fail ends the socket of an object that has been reset.
+func (p *pinnedSocket) fail(reason string, err error) {
+	p.s.mu.Lock()
+	p.failAndUnlock(reason, err)
+}
+
+// failAndUnlock drops the messages that wait, and closes the socket with 1011. If the socket has ended already, and the last events wait
+// behind those messages, they report this failure instead. The socket's mu must be held; it is released.
+func (p *pinnedSocket) failAndUnlock(reason string, err error) {
+	s := p.s
+	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
+		it := s.popPieceLocked()
+		it.buf.Free()
+	}
+	reason = clip(reason)
+	switch {
+	case s.result == nil:
+		s.failLocked(StatusInternalError, reason, err)
+	case p.endDue || !s.is(finishing):
+		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
+		if s.awaitsCloseReplyLocked() {
+			s.status |= sentClose
+			s.link.closeLocked(closeFrame{StatusInternalError, reason})
+		}
+	}
+	l := s.link
+	s.mu.Unlock()
+	l.transmit()
+}
+
+// endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held; it may be released meanwhile.
+func (s *Socket) endsInObjectLocked() bool {
+	if s.is(owned) {
+		return true
+	}
+	p := s.pinnedSocketLocked()
+	if p == nil {
+		return false
+	}
+	if _, failed := s.link.(*connectingLink); failed { // perhaps as soon as it began
+		awaitListenersLocked(s, pickClose)
+	}
+	unanswered := s.awaitsCloseReplyLocked() && !s.is(manualClose) // the Close came while a listener ran
+	p.endDue = unanswered || p.isBusyLocked() || !snapshotLocked(s, pickClose).empty() || !snapshotLocked(s, pickError).empty()
+	return p.endDue
+}
+
+// deliverEndAndUnlock delivers the last events and answers the peer's Close: on a wire before the close event, in a pair after it, so that
+// both ends of a pair see their events in the same order. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverEndAndUnlock() {
+	s := p.s
+	p.endDue = false
+	fate, onError, onClose := s.result, snapshotLocked(s, pickError), snapshotLocked(s, pickClose)
+	if onClose.empty() {
+		s.status |= closeUndelivered
+	}
+	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
+		s.status |= sentClose
+		if m, pair := s.link.(*memory); pair {
+			defer m.closeDelivered(true)
+		} else {
+			s.link.closeLocked(fate.reply())
+		}
+	}
+	l := s.link
+	defer s.finished()
+	p.runListenersAndUnlock("OnClose", func() error {
+		l.transmit()
+		defer func() {
+			onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
+			s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
+		}()
+		if fate.err != nil {
+			s.warn("edgews: socket failed", fate.err)
+			onError.dispatch(s, ErrorEvent{s, fate.err})
+		}
+		return nil
+	})
+}
+
+// addLateCloseListenerLocked has the close event delivered to a listener that was added after it, but while the program might still be
+// adding listeners: for left more. The socket's mu must be held.
+func (p *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
+	p.lateCloseListeners = append(p.lateCloseListeners, entry)
+	time.AfterFunc(left, p.recheck)
+}
+
+// deliverLateAndUnlock delivers the close event to the listeners that were added after it. The socket's mu must be held; it is released.
+func (p *pinnedSocket) deliverLateAndUnlock() {
+	s, late := p.s, p.lateCloseListeners
+	p.lateCloseListeners = nil
+	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
+	p.runListenersAndUnlock("OnClose", func() error {
+		for _, l := range late {
+			l.call(s, event)
+		}
+		return nil
+	})
+}
+
+// answersLaterLocked reports whether the peer's Close waits behind events of the object, and is answered after them. If the object takes
+// longer than half of CloseTimeout, the Close is answered before them, because a peer with the same options gives up after CloseTimeout. mu
+// must be held.
+func (s *Socket) answersLaterLocked() bool {
+	p := s.pinnedSocketLocked()
+	if p == nil || !p.isBusyLocked() {
+		return false
+	}
+	time.AfterFunc(s.opts.CloseTimeout/2, p.answerClose)
+	return true
+}
+
+// answerClose answers the peer's Close, if it still can be answered.
+func (p *pinnedSocket) answerClose() {
+	s := p.s
+	s.mu.Lock()
+	if !s.awaitsCloseReplyLocked() {
+		s.mu.Unlock()
+		return
+	}
+	s.status |= sentClose
+	s.link.closeLocked(s.result.reply())
+	s.notifyRoomLocked()
+	l := s.link
+	s.mu.Unlock()
+	l.transmit()
+}
+
+// awaitsCloseReplyLocked reports whether the peer's Close has arrived, has not been answered and can still be. mu must be held.
+func (s *Socket) awaitsCloseReplyLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
+
+// reply is the Close that answers the peer's.
+func (e *closeResult) reply() closeFrame {
+	if e.Code == StatusNoStatusRcvd {
+		return closeFrame{}
+	}
+	return closeFrame{e.Code, e.Reason}
+}
