@@ -16,7 +16,7 @@ func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
 		mu: new(sync.Mutex), opts: opts, status: connecting,
-		extra: &extra{about: &identity{url: url}, waits: &waits{cancel: cancel}},
+		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
 	}
 	s.link = &opening{s, ctx}
 	s.mu.Lock()
@@ -49,12 +49,12 @@ func (s *Socket) opened(c wireConfig) {
 	s.link = w
 	s.status &^= connecting
 	w.startToOpenLocked()
-	cancel := s.waits.cancel
-	var onOpen audience[OpenEvent]
+	cancel := s.waiters.cancel
+	var onOpen listenerSnapshot[OpenEvent]
 	if !s.is(hosted) {
-		onOpen = awaitListener(s, pickOpen)
+		onOpen = awaitListenersLocked(s, pickOpen)
 	}
-	s.roomLocked()
+	s.notifyRoomLocked()
 	g := s.pinnedSocketLocked()
 	if g != nil {
 		g.openEventDueLocked()
@@ -84,8 +84,8 @@ func (s *Socket) opened(c wireConfig) {
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.status &^= connecting
-	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
-	cancel := s.waits.cancel
+	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
+	cancel := s.waiters.cancel
 	s.mu.Unlock()
 	cancel()
 	s.finish()
@@ -94,10 +94,10 @@ func (s *Socket) connectFailed(err error) {
 func (o *opening) startLocked()                        {}
 func (o *opening) closeLocked(closeFrame)              {}
 func (o *opening) pingLocked(uint64)                   {}
-func (o *opening) failLocked()                         {}
+func (o *opening) endedLocked()                        {}
 func (o *opening) takenLocked(*item)                   {}
 func (o *opening) bufferedLocked() (payload, size int) { return 0, 0 }
-func (o *opening) stirLocked()                         {}
+func (o *opening) resumeReadingLocked()                {}
 func (o *opening) holdOutputLocked() bool              { return false } // no object has it
 func (o *opening) releaseOutputLocked()                {}
 func (o *opening) dropOutputLocked() (closing bool)    { return false }
@@ -115,9 +115,9 @@ func (o *opening) send(m outgoing) error {
 // startToOpenLocked starts the connection for writing. Reading begins with hasOpened. mu must be held.
 func (w *wire) startToOpenLocked() {
 	w.s.status |= openRunning
-	w.halted = true
+	w.readingPaused = true
 	w.startLocked()
-	w.heard = 0 // the peer is not silent; it is not listened to
+	w.lastReceived = 0 // the peer is not silent; it is not listened to
 }
 
 // hasOpened begins to read, and to deliver what happens, after the open listeners have returned.

@@ -41,18 +41,18 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.fate != nil { // it gave up before there was a connection
+	if server.result != nil { // it gave up before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
-	as := asMessage
-	if server.tab != nil {
-		as = asNothing // its object's meter knows what it has sent
+	as := countAsMessage
+	if server.counter != nil {
+		as = countAsNothing // its object's meter knows what it has sent
 	}
 	w := newWire(server, c)
-	m.handOver(server, w, as)
+	m.handOverLocked(server, w, as)
 	server.link = w
 	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
 		server.pinToLocked(o, pinAccepted)
@@ -65,7 +65,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 
 // handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
 // says. mu must be held.
-func (m *memory) handOver(server *Socket, w *wire, as counting) {
+func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
 		sender.closeTimer.Stop()
@@ -90,27 +90,27 @@ func (m *memory) handOver(server *Socket, w *wire, as counting) {
 	case claimed: // the first piece is still to come
 		server.status |= streamingOut
 	}
-	for _, it := range sender.held {
+	for _, it := range sender.afterStream {
 		w.takeOverLocked(it, false, as)
 	}
 	if closing != nil {
 		w.closeLocked(*closing)
 	}
 	if server.is(accepted) {
-		server.accepted = now()
+		server.accepted = nowMillis()
 		w.startLocked()
 	}
-	if server.waits == nil {
+	if server.waiters == nil {
 		return
 	}
-	for _, waiting := range server.waits.pings.waiting {
+	for _, waiting := range server.waiters.pings.waiting {
 		w.pingLocked(waiting.id)
 	}
 }
 
 // takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool, as counting) {
-	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, as: as}
+func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
+	out := outgoing{kind: it.kind, data: it.buf.b, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
 	w.queueLocked(&out, it.buf.b, false)
 	it.buf.free()
 }
@@ -131,7 +131,7 @@ func (s *Socket) abandon(cause error) {
 		s.in.pop().buf.free()
 	}
 	server := s.link.(*memory).peer
-	if server.fate != nil {
+	if server.result != nil {
 		return
 	}
 	server.loseLocked(cause)
@@ -143,7 +143,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
 // refused the other one. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.fate != nil && m.peer.is(used) {
-		s.fate.err = nil
+	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+		s.result.err = nil
 	}
 }

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// busyLocked notes that the application has been called, and what that means for what it sends. mu must be held.
-func (w *wire) busyLocked() {
-	w.heard = 0
+// beginHandlerLocked notes that the application has been called, and what that means for what it sends. mu must be held.
+func (w *wire) beginHandlerLocked() {
+	w.lastReceived = 0
 	if w.conn.OthersWait() {
 		w.s.status |= corked
 	}
 }
 
-// complete delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
+// deliver delivers a message, or its last piece: to the listeners at once, or to the inbox. buf is the buffer
 // that holds data, or nil when data lies in the read buffer.
-func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) deliver(kind Kind, data []byte, buf *buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	s.mu.Lock()
-	w.busyLocked()
-	if s.fate != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
+	w.beginHandlerLocked()
+	if s.result != nil { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
 		s.mu.Unlock()
 		buf.free()
 		return false
@@ -33,7 +33,7 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 		s.autoRespond(reply)
 		return true
 	}
-	t, ok := s.arrivedOnTabLocked(len(data))
+	c, ok := s.countArrivalLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
 		buf.free()
@@ -42,22 +42,22 @@ func (w *wire) complete(kind Kind, data []byte, buf *buffer) bool {
 	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
-		t.enter()
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, kind, data, buf)
+		return w.dispatch(onMessage, c, kind, data, buf)
 	}
 	defer s.mu.Unlock()
 	if buf == nil {
 		buf = copyOf(data)
 	}
-	return w.keepLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: buf})
+	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: buf})
 }
 
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, data []byte, buf *buffer) bool {
+func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, buf *buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
-	t.leave()
+	c.handlerReturned()
 	buf.free()
 	if err != nil {
 		w.s.panicked(err)
@@ -65,32 +65,32 @@ func (w *wire) dispatch(onMessage audience[MessageEvent], t *tab, kind Kind, dat
 	return err == nil
 }
 
-// offer is complete for a message that was not wanted before.
-func (w *wire) offer(it item) bool {
+// redeliver is complete for a message that was not wanted before.
+func (w *wire) redeliver(it item) bool {
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
-		t := s.tab
-		t.enter()
+		c := s.counter
+		c.handlerStarted()
 		s.mu.Unlock()
-		return w.dispatch(onMessage, t, it.kind, it.buf.b, it.buf)
+		return w.dispatch(onMessage, c, it.kind, it.buf.b, it.buf)
 	}
 	defer s.mu.Unlock()
-	return w.keepLocked(it)
+	return w.storeLocked(it)
 }
 
 // onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
-func (w *wire) onMessageLocked() audience[MessageEvent] {
+func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 	s := w.s
 	if s.is(pulling|hosted) || w.isStreamed() {
-		return audience[MessageEvent]{}
+		return listenerSnapshot[MessageEvent]{}
 	}
-	return s.messageAudienceLocked()
+	return s.messageListenersLocked()
 }
 
-// keepLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
+// storeLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
 // has to wait; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
-func (w *wire) keepLocked(it item) bool {
+func (w *wire) storeLocked(it item) bool {
 	s := w.s
 	if s.is(pulling | hosted) {
 		in := s.inboxLocked()
@@ -100,14 +100,14 @@ func (w *wire) keepLocked(it item) bool {
 		in.push(it)
 		s.queueObjectEventLocked()
 		w.conn.WorkHandedOff()
-		return !in.full() || w.haltLocked()
+		return !in.full() || w.pauseReadingLocked()
 	}
-	if left := s.turnLeftLocked(); left > 0 { // there may be a listener soon
+	if left := s.graceLeftLocked(); left > 0 { // there may be a listener soon
 		later := it // or every item would be on the heap
 		w.receiveUpTo(w.limit())
-		w.unwanted = &later
+		w.undelivered = &later
 		time.AfterFunc(left, w.conn.Wake)
-		return w.haltLocked()
+		return w.pauseReadingLocked()
 	}
 	in := s.inboxLocked()
 	if in.bytes+weight(it) > inboxLimit {
@@ -115,7 +115,7 @@ func (w *wire) keepLocked(it item) bool {
 		return true
 	}
 	in.push(it)
-	in.unheard++
+	in.undelivered++
 	return true
 }
 
@@ -123,13 +123,13 @@ func (w *wire) keepLocked(it item) bool {
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.haltLocked()
+	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
 }
 
-// stream decides what becomes of a message that is large and not complete: someone waits for a whole message,
+// streamPiece decides what becomes of a message that is large and not complete: someone waits for a whole message,
 // then it goes on growing; someone reads it piece by piece, then the piece is handed over; nobody does yet,
 // then the peer has to wait.
-func (w *wire) stream() bool {
+func (w *wire) streamPiece() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,23 +137,23 @@ func (w *wire) stream() bool {
 	case !s.is(pulling):
 		return true
 	case s.is(owned) || w.deflated: // these are taken whole
-		return s.inboxLocked().hungry() || w.haltForOwnerLocked()
+		return s.inboxLocked().isAwaited() || w.pauseForObjectLocked()
 	}
 	whole := s.in.want == wantMessage
 	switch {
 	case w.streamed:
 		if s.in.bytes >= inboxLimit && !whole {
-			return w.haltLocked()
+			return w.pauseReadingLocked()
 		}
 	case s.in.queue.len() > 0 || s.in.want == wantNothing:
-		return w.haltLocked()
+		return w.pauseReadingLocked()
 	case whole:
 		return true
 	}
 	if !w.limiter.allow(0, len(w.message.b)) {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
-	if !s.tab.inLocked(0, len(w.message.b)) {
+	if !s.counter.countReceivedLocked(0, len(w.message.b)) {
 		go w.transmit() // the Close, when mu is free
 		return false
 	}
@@ -163,17 +163,17 @@ func (w *wire) stream() bool {
 	return true
 }
 
-// haltForOwnerLocked waits until more is wanted of a message, and has an object asked. mu must be held.
-func (w *wire) haltForOwnerLocked() bool {
+// pauseForObjectLocked waits until more is wanted of a message, and has an object asked. mu must be held.
+func (w *wire) pauseForObjectLocked() bool {
 	if w.s.is(owned) {
-		w.s.askLocked(wantRest)
+		w.s.askObjectLocked(wantRest)
 	}
-	return w.haltLocked()
+	return w.pauseReadingLocked()
 }
 
-// askLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
-func (s *Socket) askLocked(what demand) {
-	s.inboxLocked().asks = what
+// askObjectLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
+func (s *Socket) askObjectLocked(what receiveDemand) {
+	s.inboxLocked().wantFromObject = what
 	s.queueObjectEventLocked()
 }
 
@@ -181,5 +181,5 @@ func (s *Socket) askLocked(what demand) {
 func (w *wire) alive() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return w.s.fate == nil
+	return w.s.result == nil
 }

@@ -5,14 +5,14 @@ import "unicode/utf8"
 // lostReason is workerd's text for a connection that ended without a Close frame.
 const lostReason = "WebSocket disconnected without sending Close frame."
 
-// ending is how a socket ends: the close event, and the error event before it when err is not nil.
-type ending struct {
+// closeResult is how a socket ends: the close event, and the error event before it when err is not nil.
+type closeResult struct {
 	CloseError
 	err error
 }
 
 // failure is what a receive method returns after the end.
-func (e *ending) failure() error {
+func (e *closeResult) failure() error {
 	if e.err == nil {
 		return &e.CloseError
 	}
@@ -23,7 +23,7 @@ func (e *ending) failure() error {
 // has gone out before, and nothing more is delivered. The first reason to end is the one that counts. mu must
 // be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
-	if s.fate != nil {
+	if s.result != nil {
 		return
 	}
 	reason = clip(reason)
@@ -31,37 +31,37 @@ func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 		s.status |= sentClose
 		s.link.closeLocked(closeFrame{code, reason})
 	}
-	s.endLocked(&ending{CloseError{Code: code, Reason: reason}, err}, lost)
+	s.endLocked(&closeResult{CloseError{Code: code, Reason: reason}, err}, lost)
 }
 
 // loseLocked ends the socket without a word to the peer, which is gone or does not listen. mu must be held.
 func (s *Socket) loseLocked(err error) {
-	s.endLocked(&ending{CloseError{Code: StatusAbnormalClosure, Reason: lostReason}, err}, lost)
+	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: lostReason}, err}, lost)
 }
 
 // closedLocked ends the socket because the peer's Close has arrived. It reports whether the Close is still to be
 // answered automatically. mu must be held.
 func (s *Socket) closedLocked(c closeFrame) (answer bool) {
-	if s.fate != nil {
+	if s.result != nil {
 		return false
 	}
 	answer = !s.is(sentClose|manualClose) && !s.answersLaterLocked()
 	if answer {
 		s.status |= sentClose
 	}
-	s.endLocked(&ending{CloseError: CloseError{c.received(), c.reason, true}}, gotClose)
+	s.endLocked(&closeResult{CloseError: CloseError{c.received(), c.reason, true}}, gotClose)
 	return answer
 }
 
-func (s *Socket) endLocked(e *ending, why status) {
-	if s.fate != nil {
+func (s *Socket) endLocked(e *closeResult, why status) {
+	if s.result != nil {
 		return
 	}
-	s.extraLocked().fate = e
+	s.extraLocked().result = e
 	s.status |= ended | why
-	s.tab.endLocked()
-	s.heedLocked()
-	s.link.failLocked()
+	s.counter.socketEndedLocked()
+	s.consumerChangedLocked()
+	s.link.endedLocked()
 }
 
 // fail is failLocked for callers that do not hold mu.
@@ -76,12 +76,12 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 // finish delivers the last events of a socket whose fate is sealed. Whoever delivers the socket's events calls it.
 func (s *Socket) finish() {
 	s.mu.Lock()
-	if s.is(finishing) || s.fate == nil {
+	if s.is(finishing) || s.result == nil {
 		s.mu.Unlock()
 		return
 	}
 	s.status |= finishing
-	fate := s.fate
+	fate := s.result
 	s.wakeAllLocked()
 	if s.endsInObjectLocked() { // the object gets the last events, after every message, and then calls finished
 		s.queueObjectEventLocked()
@@ -89,15 +89,15 @@ func (s *Socket) finish() {
 		return
 	}
 	onClose := s.closeListenersLocked()
-	onError := audienceLocked(s, pickError)
-	t := s.tab
-	t.enter()
+	onError := snapshotLocked(s, pickError)
+	c := s.counter
+	c.handlerStarted()
 	s.mu.Unlock()
 
 	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
 	// closing.
 	defer s.finished()
-	defer t.leave()
+	defer c.handlerReturned()
 	defer func() {
 		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
 		s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
@@ -115,20 +115,20 @@ func (s *Socket) finished() {
 	if p := s.pinned; p != nil {
 		p.finishedLocked()
 	}
-	if s.waits != nil && s.waits.done != nil {
-		close(s.waits.done)
+	if s.waiters != nil && s.waiters.done != nil {
+		close(s.waiters.done)
 	}
 	s.wakeAllLocked()
 }
 
 // wakeAllLocked lets everyone who waits on the socket see that it has ended. mu must be held.
 func (s *Socket) wakeAllLocked() {
-	s.roomLocked()
+	s.notifyRoomLocked()
 	if s.in != nil {
 		s.in.post()
 	}
-	if s.waits != nil {
-		s.waits.pings.abandon()
+	if s.waiters != nil {
+		s.waiters.pings.abandon()
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
 		return listenLocked(s, pickMessage, &listener[MessageEvent]{fn: fn})
 	}
 	s.onMessage = fn
-	s.heardLocked()
+	s.listenerAddedLocked()
 	return s.removerOfOnly()
 }
 
@@ -100,7 +100,7 @@ func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	remove = listenLocked(s, pickClose, entry)
-	if left := s.turnLeftLocked(); s.is(endUnheard) && left > 0 {
+	if left := s.graceLeftLocked(); s.is(closeUndelivered) && left > 0 {
 		s.replayLocked(entry, left)
 	}
 	return remove
@@ -133,29 +133,29 @@ type listener[E any] struct {
 	removed atomic.Bool
 }
 
-// audience is who gets an event: the listeners that there were when it began.
-type audience[E any] struct {
+// listenerSnapshot is who gets an event: the listeners that there were when it began.
+type listenerSnapshot[E any] struct {
 	only  func(E) // or nil
 	first *listener[E]
 	added uint32
 }
 
-func (a audience[E]) empty() bool { return a.only == nil && a.first == nil }
+func (a listenerSnapshot[E]) empty() bool { return a.only == nil && a.first == nil }
 
-// audienceLocked returns who gets an event of a kind that pick picks. mu must be held.
-func audienceLocked[E any](s *Socket, pick func(*listeners) **listener[E]) audience[E] {
+// snapshotLocked returns who gets an event of a kind that pick picks. mu must be held.
+func snapshotLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
 	if s.listeners == nil {
-		return audience[E]{}
+		return listenerSnapshot[E]{}
 	}
-	return audience[E]{first: *pick(s.listeners), added: s.listeners.added}
+	return listenerSnapshot[E]{first: *pick(s.listeners), added: s.listeners.added}
 }
 
-// messageAudienceLocked returns who gets a message. mu must be held.
-func (s *Socket) messageAudienceLocked() audience[MessageEvent] {
+// messageListenersLocked returns who gets a message. mu must be held.
+func (s *Socket) messageListenersLocked() listenerSnapshot[MessageEvent] {
 	if s.onMessage != nil {
-		return audience[MessageEvent]{only: s.onMessage}
+		return listenerSnapshot[MessageEvent]{only: s.onMessage}
 	}
-	return audienceLocked(s, pickMessage)
+	return snapshotLocked(s, pickMessage)
 }
 
 // listenTo adds a listener; nil is none.
@@ -174,7 +174,7 @@ func listenLocked[E any](s *Socket, pick func(*listeners) **listener[E], entry *
 	all.added++
 	entry.number = all.added
 	appendLocked(pick(all), entry)
-	s.heardLocked()
+	s.listenerAddedLocked()
 	return func() {
 		if entry.removed.Swap(true) {
 			return
@@ -198,13 +198,13 @@ func (s *Socket) listenersLocked() *listeners {
 	return s.listeners
 }
 
-// heardLocked has those look again who wait for listeners. mu must be held.
-func (s *Socket) heardLocked() {
-	if !s.messageAudienceLocked().empty() && !s.is(pulling) {
-		s.unheardLocked()
+// listenerAddedLocked has those look again who wait for listeners. mu must be held.
+func (s *Socket) listenerAddedLocked() {
+	if !s.messageListenersLocked().empty() && !s.is(pulling) {
+		s.redeliverLocked()
 	}
-	s.heedLocked()
-	s.link.stirLocked()
+	s.consumerChangedLocked()
+	s.link.resumeReadingLocked()
 	if g := s.pinnedSocketLocked(); g != nil { // messages may have waited for it
 		g.queueIfDueLocked()
 	}
@@ -235,22 +235,22 @@ func removeLocked[E any](head **listener[E], entry *listener[E]) {
 	}
 }
 
-// turn is how long after Accept an event waits for a listener that is still to be added: what Workers call the same
+// listenerGrace is how long after Accept an event waits for a listener that is still to be added: what Workers call the same
 // turn of the event loop, which Go does not have.
-const turn = 10 * time.Millisecond
+const listenerGrace = 10 * time.Millisecond
 
-// awaitListener gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
-// must be held; it is released while waiting.
-func awaitListener[E any](s *Socket, pick func(*listeners) **listener[E]) audience[E] {
+// awaitListenersLocked gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
+// must be held; it is released meanwhile.
+func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
 	for {
-		if a := audienceLocked(s, pick); !a.empty() {
+		if a := snapshotLocked(s, pick); !a.empty() {
 			return a
 		}
-		left := s.turnLeftLocked()
+		left := s.graceLeftLocked()
 		if left <= 0 || s.is(pulling) {
-			return audience[E]{}
+			return listenerSnapshot[E]{}
 		}
-		heeded := s.waitsLocked().heeded.wait()
+		heeded := s.waitsLocked().consumerChanged.wait()
 		s.mu.Unlock()
 		timer := time.NewTimer(left)
 		select {
@@ -262,33 +262,33 @@ func awaitListener[E any](s *Socket, pick func(*listeners) **listener[E]) audien
 	}
 }
 
-// turnLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
+// graceLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
 // that is over. mu must be held.
-func (s *Socket) turnLeftLocked() time.Duration { return turn - now().sub(s.accepted) }
+func (s *Socket) graceLeftLocked() time.Duration { return listenerGrace - nowMillis().sub(s.accepted) }
 
-// unheardLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
-func (s *Socket) unheardLocked() {
-	if s.turnLeftLocked() < 0 {
+// redeliverLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
+func (s *Socket) redeliverLocked() {
+	if s.graceLeftLocked() < 0 {
 		if s.in != nil {
-			s.in.dropUnheard()
+			s.in.dropUndelivered()
 		}
 		return
 	}
-	if m, pair := s.link.(*memory); pair && s.in.unheard > 0 {
-		s.in.unheard = 0
+	if m, pair := s.link.(*memory); pair && s.in.undelivered > 0 {
+		s.in.undelivered = 0
 		m.startLocked()
 	}
 }
 
 // closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
 // perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
-func (s *Socket) closeListenersLocked() audience[CloseEvent] {
+func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
 	if _, failed := s.link.(*opening); failed {
-		return awaitListener(s, pickClose)
+		return awaitListenersLocked(s, pickClose)
 	}
-	onClose := audienceLocked(s, pickClose)
+	onClose := snapshotLocked(s, pickClose)
 	if onClose.empty() {
-		s.status |= endUnheard
+		s.status |= closeUndelivered
 	}
 	return onClose
 }
@@ -300,31 +300,31 @@ func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 		g.addLateCloseListenerLocked(entry, left)
 		return
 	}
-	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
+	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
 	m, pair := s.link.(*memory)
 	if !pair {
-		time.AfterFunc(left, func() { entry.hear(s, event) })
+		time.AfterFunc(left, func() { entry.call(s, event) })
 		return
 	}
-	m.late = append(m.late, entry)
-	time.AfterFunc(left, m.replay)
+	m.lateListeners = append(m.lateListeners, entry)
+	time.AfterFunc(left, m.callLateListeners)
 }
 
 // dispatch runs the listeners in order and returns the first panic as an error.
-func (a audience[E]) dispatch(s *Socket, event E) (failure error) {
+func (a listenerSnapshot[E]) dispatch(s *Socket, event E) (failure error) {
 	if a.only != nil {
 		return protect(s, a.only, event)
 	}
 	for l := a.first; l != nil && l.number <= a.added; l = l.next.Load() {
-		if err := l.hear(s, event); err != nil && failure == nil {
+		if err := l.call(s, event); err != nil && failure == nil {
 			failure = err
 		}
 	}
 	return failure
 }
 
-// hear runs the listener, unless it has been removed.
-func (l *listener[E]) hear(s *Socket, event E) error {
+// call runs the listener, unless it has been removed.
+func (l *listener[E]) call(s *Socket, event E) error {
 	if l.removed.Load() {
 		return nil
 	}
@@ -353,8 +353,35 @@ func protect[E any](s *Socket, fn func(E), event E) (err error) {
 
 // recovered logs a listener's panic and returns it as an error. The panicking calls must still be on the stack.
 func (s *Socket) recovered(value any) error {
+	if !s.isUnlocked() { // a panic in this goroutine would have deferred functions wait for mu
+		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
+		select {}
+	}
 	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()))
 	return &panicError{value}
+}
+
+// lockPatience is how long isUnlocked waits. mu is never held for more than microseconds.
+const lockPatience = 5 * time.Second
+
+// isUnlocked reports whether mu is free, or becomes free. If it does not, the panic that has just been recovered came from a function
+// that holds mu: a fault of this package, not of a listener. Then the process has to end, because all that uses the socket
+// would wait for ever, without a word.
+func (s *Socket) isUnlocked() bool {
+	locked := make(chan struct{})
+	go func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(locked)
+	}()
+	for range lockPatience / time.Second { // more than one timer: the process may have been stopped meanwhile
+		select {
+		case <-locked:
+			return true
+		case <-time.After(time.Second):
+		}
+	}
+	return false
 }
 
 // panicLogger is where panics go even when nothing else is logged: a swallowed panic is a bug nobody finds.

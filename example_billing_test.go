@@ -7,7 +7,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// A price list of one's own: connections by the hour, messages both ways, and outgoing traffic.
+// A custom price list: connections by the hour, messages in both directions, and outgoing traffic.
 func ExamplePlan() {
 	plan := edgews.Plan{
 		Name:          "Acme Chat",
@@ -32,21 +32,21 @@ func ExamplePlan() {
 	// total                                                                                  $25.96
 }
 
-// What a published price list asks when it is read differently.
+// A published price list with another reading of one of its rules.
 func ExamplePlan_changed() {
 	used := edgews.Usage{MessagesIn: 40_000_000, AutoResponses: 160_000_000}
 
 	plan := edgews.DurableObjects
 	fmt.Println(plan.Bill(used).Total)
 
-	plan.BillAutoResponses = true // a copy: DurableObjects stays as it is
+	plan.BillAutoResponses = true // in a copy: DurableObjects does not change
 	fmt.Println(plan.Bill(used).Total)
 	// Output:
 	// $5.15
 	// $6.35
 }
 
-// A hundred rooms of a hundred people, each of whom says something once a minute.
+// A hundred rooms of a hundred people, each of whom sends a message once a minute.
 func ExamplePlan_Estimate() {
 	expect := edgews.Expectation{Objects: 100, Sockets: 100, Messages: 1, MessageTime: 10 * time.Millisecond}
 	fmt.Println("Accept:         ", edgews.DurableObjects.Estimate(expect).Total)
@@ -57,7 +57,7 @@ func ExamplePlan_Estimate() {
 	// AcceptWebSocket: $20.65
 }
 
-// A plan as a quota, here the one of the free plan.
+// A plan as a quota: the free plan.
 func ExamplePlan_Allows() {
 	today := edgews.Usage{Connections: 30_000, MessagesIn: 1_400_000}
 	one := edgews.Usage{Connections: 1}

@@ -11,7 +11,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// tokens are those of the customers.
+// tokens maps tokens to customers.
 var tokens = map[string]string{"Bearer 4f1c": "acme", "Bearer 77aa": "initech"}
 
 func customerOf(r *http.Request) (name string, ok bool) {
@@ -19,11 +19,11 @@ func customerOf(r *http.Request) (name string, ok bool) {
 	return name, ok
 }
 
-// A service that bills its own customers: each has a tenant's meter, and what all of them use is the service's own bill.
+// A service that bills its own customers: each customer has a tenant's meter, and the usage of all is the service's own bill.
 func ExampleMeter() {
 	meter := edgews.NewMeter(nil)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		customer, ok := customerOf(r) // by a token, or a session: not a name that clients choose
+		customer, ok := customerOf(r) // from a token or a session, not a name that the client chooses
 		if !ok {
 			http.Error(w, "unknown token", http.StatusUnauthorized)
 			return
@@ -64,18 +64,18 @@ func ExampleMeter() {
 	// 5 requests of 1000000
 }
 
-// What keeps the objects of a namespace from hibernating, and what that costs.
+// What keeps objects of a namespace from hibernating, and what that costs.
 func ExampleNamespace_Explain() {
 	rooms := edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			st.WaitUntil(func(ctx context.Context) { <-ctx.Done() }) // it never returns by itself
+			st.WaitUntil(func(ctx context.Context) { <-ctx.Done() }) // it runs until the object ends
 		}), nil
 	}, &edgews.NamespaceOptions{Options: edgews.Options{Meter: edgews.NewMeter(nil)}})
 	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 
 	for e := range rooms.Explain(edgews.DurableObjects) {
 		for _, reason := range e.Reasons {
-			file, _, _ := strings.Cut(reason.By, ":") // and the line
+			file, _, _ := strings.Cut(reason.By, ":") // without the line
 			fmt.Println(e.State, "because of", reason.Pin, "in", file)
 		}
 	}

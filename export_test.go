@@ -20,3 +20,9 @@ const (
 
 // IsNewDay says whether a quota begins anew.
 func IsNewDay(was, day time.Time) bool { return isNewDay(was, day) }
+
+// PanicUnderMutex is a fault of this package.
+func PanicUnderMutex(s *Socket) {
+	s.mu.Lock()
+	panic("a fault under the mutex")
+}

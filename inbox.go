@@ -11,7 +11,7 @@ type inbox struct {
 	bytes int // what is in queue counts for, see weight
 
 	// unheard is how many of the first items in queue found no listener: they are kept for a receive method.
-	unheard int
+	undelivered int
 
 	// closing is the peer's Close. It is behind everything in queue.
 	closing *closeFrame
@@ -19,15 +19,15 @@ type inbox struct {
 	// ready wakes the one receiver; it has room for one token, so that posting never blocks.
 	ready chan struct{}
 	// want is what the waiting receiver is after.
-	want demand
+	want receiveDemand
 	// asks is what an object is asked to want: the rest of a large message, or the message that has been compressed.
-	asks demand
+	wantFromObject receiveDemand
 
 	// Owned by the receiver, of which there is one at a time.
-	receiving bool
-	turn      uint64  // counts the calls, to tell stale readers
-	lent      *buffer // what the last call returned
-	midway    bool    // the message at the front has been begun and is not finished
+	receiving    bool
+	callSeq      uint64  // counts the calls, to tell stale readers
+	lentBuffer   *buffer // what the last call returned
+	messageBegun bool    // the message at the front has been begun and is not finished
 }
 
 // item is a message or a piece of one.
@@ -57,14 +57,14 @@ func (c *closeFrame) received() StatusCode {
 	return c.code
 }
 
-// demand says what a receiver that found nothing waits for.
-type demand uint8
+// receiveDemand says what a receiver that found nothing waits for.
+type receiveDemand uint8
 
 const (
-	wantNothing demand = iota
-	wantMessage        // a whole message, of any size
-	wantPiece          // whatever is there of a new message
-	wantRest           // the next piece of the message that is being read
+	wantNothing receiveDemand = iota
+	wantMessage               // a whole message, of any size
+	wantPiece                 // whatever is there of a new message
+	wantRest                  // the next piece of the message that is being read
 )
 
 func (in *inbox) push(it item) {
@@ -79,7 +79,7 @@ func (in *inbox) push(it item) {
 func (in *inbox) pop() item {
 	it := in.queue.pop()
 	in.bytes -= weight(it)
-	in.unheard = max(in.unheard-1, 0)
+	in.undelivered = max(in.undelivered-1, 0)
 	return it
 }
 
@@ -110,15 +110,15 @@ func (in *inbox) wholeAfter(n int) bool {
 	return false
 }
 
-// hungry reports whether somebody waits for a message that is not here yet.
-func (in *inbox) hungry() bool { return in.want != wantNothing && in.queue.len() == 0 }
+// isAwaited reports whether somebody waits for a message that is not here yet.
+func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.len() == 0 }
 
 // full reports whether a wire has to wait before it adds another message.
 func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }
 
-// dropUnheard forgets what found no listener in its time.
-func (in *inbox) dropUnheard() {
-	for in.unheard > 0 {
+// dropUndelivered forgets what found no listener in its time.
+func (in *inbox) dropUndelivered() {
+	for in.undelivered > 0 {
 		in.pop().buf.free()
 	}
 }

@@ -8,21 +8,21 @@ import (
 
 // incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
 type incoming struct {
-	decoder  frame.Decoder
-	kind     Kind                // of the message
-	deflated bool                // … and whether it is compressed
-	streamed bool                // … and whether pieces of it are in the inbox already
-	message  *buffer             // … and what is there of it
-	unwanted *item               // a message that waits for a listener
-	packed   bool                // … which is complete, compressed, and has to wait
-	tried    int64               // … and which has been found to inflate to more than so many bytes
-	claim    *inflateReservation // what it has to wait for; nil: the application
-	rest     *buffer             // bytes that were read and wait behind what halted us
-	pending  *pendingEnd
+	decoder      frame.Decoder
+	kind         Kind                // of the message
+	deflated     bool                // … and whether it is compressed
+	streamed     bool                // … and whether pieces of it are in the inbox already
+	message      *buffer             // … and what is there of it
+	undelivered  *item               // a message that waits for a listener
+	inflateWaits bool                // … which is complete, compressed, and has to wait
+	triedSize    int64               // … and which has been found to inflate to more than so many bytes
+	inflateClaim *inflateReservation // what it has to wait for; nil: the application
+	unparsed     *buffer             // bytes that were read and wait behind what halted us
+	pending      *pendingEnd
 }
 
 func (in *incoming) idle() bool {
-	return in.message == nil && in.unwanted == nil && in.rest == nil && in.pending == nil && in.decoder.Idle()
+	return in.message == nil && in.undelivered == nil && in.unparsed == nil && in.pending == nil && in.decoder.Idle()
 }
 
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
@@ -38,8 +38,8 @@ func (w *wire) receiveUpTo(limit int64) {
 	}
 }
 
-// settle gives w.incoming back if it is not needed.
-func (w *wire) settle() {
+// releaseIncoming gives w.incoming back if it is not needed.
+func (w *wire) releaseIncoming() {
 	if in := w.incoming; in.idle() {
 		w.incoming = nil
 		*in = incoming{}
@@ -47,56 +47,56 @@ func (w *wire) settle() {
 	}
 }
 
-// early keeps what came behind the handshake.
-func (w *wire) early(p []byte, limit int64) {
+// keepEarly keeps what came behind the handshake.
+func (w *wire) keepEarly(p []byte, limit int64) {
 	w.receiveUpTo(limit)
-	w.rest, w.halted = copyOf(p), true
+	w.unparsed, w.readingPaused = copyOf(p), true
 }
 
-// haltLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
+// pauseReadingLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
 // be held.
-func (w *wire) haltLocked() bool {
-	w.halted = true
-	w.s.status |= paused
-	w.heard = 0
+func (w *wire) pauseReadingLocked() bool {
+	w.readingPaused = true
+	w.s.status |= readPaused
+	w.lastReceived = 0
 	return false
 }
 
-// halt is haltLocked for those who do not hold mu.
-func (w *wire) halt() bool {
+// pauseReading is pauseReadingLocked for those who do not hold mu.
+func (w *wire) pauseReading() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return w.haltLocked()
+	return w.pauseReadingLocked()
 }
 
-// stirLocked is told that the application has done something.
-func (w *wire) stirLocked() {
-	if w.s.is(paused) {
-		w.s.status &^= paused
+// resumeReadingLocked is told that the application has done something.
+func (w *wire) resumeReadingLocked() {
+	if w.s.is(readPaused) {
+		w.s.status &^= readPaused
 		w.conn.Wake()
 	}
 }
 
-// retry deals with what has had to wait.
-func (w *wire) retry() bool {
-	w.halted = false
+// resume deals with what has had to wait.
+func (w *wire) resume() bool {
+	w.readingPaused = false
 	if w.incoming == nil {
 		return w.hasRoom()
 	}
-	switch it := w.unwanted; {
+	switch it := w.undelivered; {
 	case w.pending != nil:
-		return w.retryEnd()
+		return w.resumeEnd()
 	case it != nil:
-		w.unwanted = nil
-		if !w.offer(*it) {
+		w.undelivered = nil
+		if !w.redeliver(*it) {
 			return false
 		}
-	case w.packed:
-		if !w.unpack() {
+	case w.inflateWaits:
+		if !w.inflate() {
 			return false
 		}
 	case w.message != nil && len(w.message.b) > inboxLimit:
-		if !w.stream() {
+		if !w.streamPiece() {
 			return false
 		}
 	default:
@@ -104,11 +104,11 @@ func (w *wire) retry() bool {
 			return false
 		}
 	}
-	rest := w.rest
+	rest := w.unparsed
 	if rest == nil {
 		return true
 	}
-	w.rest = nil
+	w.unparsed = nil
 	defer rest.free()
-	return w.feed(rest.b, nil)
+	return w.decode(rest.b, nil)
 }

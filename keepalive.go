@@ -7,61 +7,61 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// armLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
-func (w *wire) armLocked(d time.Duration) { w.conn.SetTimer(d) }
+// setTimerLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
+func (w *wire) setTimerLocked(d time.Duration) { w.conn.SetTimer(d) }
 
-// limitLocked gives the peer d for what is to come. mu must be held.
-func (w *wire) limitLocked(d time.Duration) {
+// setPeerDeadlineLocked gives the peer d for what is to come. mu must be held.
+func (w *wire) setPeerDeadlineLocked(d time.Duration) {
 	w.s.status &^= pinged
-	w.until = now().after(d)
-	w.armLocked(d)
+	w.peerDeadline = nowMillis().after(d)
+	w.setTimerLocked(d)
 }
 
-// closeInLocked returns for how long the peer may still wait with its Close, or with hanging up, if that is limited. mu must be
+// peerTimeLeftLocked returns for how long the peer may still wait with its Close, or with hanging up, if that is limited. mu must be
 // held.
-func (w *wire) closeInLocked() (left time.Duration, limited bool) {
-	if w.until == 0 || w.s.is(pinged) {
+func (w *wire) peerTimeLeftLocked() (left time.Duration, limited bool) {
+	if w.peerDeadline == 0 || w.s.is(pinged) {
 		return 0, false
 	}
-	return w.until.sub(now()), true
+	return w.peerDeadline.sub(nowMillis()), true
 }
 
 // TimerFired implements [park.Handler].
-func (w *wire) TimerFired() { w.tick() }
+func (w *wire) TimerFired() { w.checkTimers() }
 
-// tick looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
+// checkTimers looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
 // hanging up. One alarm serves all; it is not touched by the bytes that arrive, only by what it finds when it goes off.
-func (w *wire) tick() {
+func (w *wire) checkTimers() {
 	cut := false
 	w.s.mu.Lock()
 	switch {
-	case w.s.fate != nil:
-		cut = w.tickParting()
+	case w.s.result != nil:
+		cut = w.tickLingeringLocked()
 	case w.s.is(endWaits):
-		w.tickPendingLocked()
+		w.checkPendingEndLocked()
 	case w.s.is(sentClose) || w.brokenLocked():
-		w.tickClosing()
+		w.checkCloseLocked()
 	default:
-		w.tickOpen()
+		w.checkKeepAliveLocked()
 	}
-	if cut {
-		w.cutAndUnlock()
+	if cut || w.drainIsLateLocked() {
+		w.shutdownAndUnlock()
 		return
 	}
 	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told
 		w.out.blocked = false
-		w.writeLocked(nil)
+		w.writeAndUnlock(nil)
 		return
 	}
-	w.transmitLocked()
+	w.transmitAndUnlock()
 }
 
-// tickClosing waits for the peer's Close. mu must be held.
-func (w *wire) tickClosing() {
-	switch left, limited := w.closeInLocked(); {
+// checkCloseLocked waits for the peer's Close. mu must be held.
+func (w *wire) checkCloseLocked() {
+	switch left, limited := w.peerTimeLeftLocked(); {
 	case !limited: // our Close has not left yet; WriteTimeout watches that
 	case left > 0:
-		w.armLocked(left)
+		w.setTimerLocked(left)
 	default:
 		w.s.loseLocked(w.writeErrLocked())
 	}
@@ -76,67 +76,67 @@ const (
 	pausedTick = time.Second
 )
 
-// tickOpen pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
+// checkKeepAliveLocked pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
 // gone for that long is pinged as well, because proxies cut a connection when one direction is silent. mu must be held.
-func (w *wire) tickOpen() {
-	opts, now := w.s.opts, now()
+func (w *wire) checkKeepAliveLocked() {
+	opts, now := w.s.opts, nowMillis()
 	if opts.KeepAlive <= 0 { // the alarm was for something else
 		return
 	}
 	if w.s.is(pinged) && w.answeredLocked() {
 		w.s.status &^= pinged
-		w.until = 0
+		w.peerDeadline = 0
 	}
-	if w.s.is(pinged) && now.sub(w.until) >= 0 && !w.reprieveLocked(now) {
+	if w.s.is(pinged) && now.sub(w.peerDeadline) >= 0 && !w.extendPongDeadlineLocked(now) {
 		w.s.loseLocked(fmt.Errorf("%w: nothing for %v after a ping (see Options.KeepAliveTimeout)", ErrNoPong, opts.KeepAliveTimeout))
 		return
 	}
-	keepAlive := min(opts.KeepAlive, farthest)
-	switch unheard := w.unheardForLocked(now); {
+	keepAlive := min(opts.KeepAlive, maxSpan)
+	switch unheard := w.silentForLocked(now); {
 	case unheard >= keepAlive && !w.s.is(pinged):
 		w.expectPongLocked(now)
-	case now.sub(w.sent) >= keepAlive:
+	case now.sub(w.lastSent) >= keepAlive:
 		w.keepAlivePingLocked(now)
 	}
-	next := keepAlive - now.sub(w.sent)
+	next := keepAlive - now.sub(w.lastSent)
 	if w.s.is(pinged) {
-		next = min(next, w.until.sub(now))
+		next = min(next, w.peerDeadline.sub(now))
 	} else {
-		next = min(next, keepAlive-w.unheardForLocked(now))
+		next = min(next, keepAlive-w.silentForLocked(now))
 	}
-	w.armLocked(next)
+	w.setTimerLocked(next)
 }
 
-// unheardForLocked returns for how long the peer has been silent: not at all while what it sends waits for the application. mu must
+// silentForLocked returns for how long the peer has been silent: not at all while what it sends waits for the application. mu must
 // be held.
-func (w *wire) unheardForLocked(now instant) time.Duration {
-	if w.heard == 0 {
+func (w *wire) silentForLocked(now monoMillis) time.Duration {
+	if w.lastReceived == 0 {
 		return 0
 	}
-	return now.sub(w.heard)
+	return now.sub(w.lastReceived)
 }
 
 // answeredLocked reports whether something has come since the ping that w.until belongs to, or may have. mu must be held.
 func (w *wire) answeredLocked() bool {
-	return w.heard == 0 || w.heard.sub(w.until)+min(w.s.opts.KeepAliveTimeout, farthest) >= 0
+	return w.lastReceived == 0 || w.lastReceived.sub(w.peerDeadline)+min(w.s.opts.KeepAliveTimeout, maxSpan) >= 0
 }
 
 // expectPongLocked sends a ping that is to be answered within KeepAliveTimeout. mu must be held.
-func (w *wire) expectPongLocked(now instant) {
+func (w *wire) expectPongLocked(now monoMillis) {
 	w.keepAlivePingLocked(now)
 	w.s.status |= pinged
-	w.until = now.after(w.s.opts.KeepAliveTimeout)
+	w.peerDeadline = now.after(w.s.opts.KeepAliveTimeout)
 }
 
-func (w *wire) keepAlivePingLocked(now instant) {
-	w.outLocked().addControl(w.header(frame.Ping), nil)
-	w.sent = now
+func (w *wire) keepAlivePingLocked(now monoMillis) {
+	w.outboxLocked().addControl(w.header(frame.Ping), nil)
+	w.lastSent = now
 }
 
-// reprieveLocked gives a peer more time that seems not to have answered, and reports whether it did: when the ping has not left,
+// extendPongDeadlineLocked gives a peer more time that seems not to have answered, and reports whether it did: when the ping has not left,
 // when the peer's system is still taking what is before the ping, when the answer may be there unread, and when it was this process that
 // did not run. mu must be held.
-func (w *wire) reprieveLocked(now instant) bool {
+func (w *wire) extendPongDeadlineLocked(now monoMillis) bool {
 	timeout := w.s.opts.KeepAliveTimeout
 	switch {
 	case w.pingWaitsLocked(): // WriteTimeout watches that
@@ -148,34 +148,34 @@ func (w *wire) reprieveLocked(now instant) bool {
 	default:
 		return false
 	}
-	w.until = now.after(timeout)
+	w.peerDeadline = now.after(timeout)
 	return true
 }
 
 // didNotRunLocked reports whether the tick that watches a ping came so late that the process must have been stopped. mu must be held.
-func (w *wire) didNotRunLocked(now instant) bool {
-	late := now.sub(w.until)
-	return late >= pausedTick || late >= lateTick && w.mayBeSilentLocked(now)
+func (w *wire) didNotRunLocked(now monoMillis) bool {
+	late := now.sub(w.peerDeadline)
+	return late >= pausedTick || late >= lateTick && w.mayExtendLocked(now)
 }
 
 // reprieves is for how many times KeepAliveTimeout a peer may be silent that seems to be alive only by its system's acknowledgements,
 // which may be answers to TCP's own keep-alive, or that is looked at too late.
-const reprieves = 4
+const maxPongExtensions = 4
 
-// mayBeSilentLocked reports whether the peer has not used up all reprieves. mu must be held.
-func (w *wire) mayBeSilentLocked(now instant) bool {
-	return w.unheardForLocked(now)-w.s.opts.KeepAlive < reprieves*w.s.opts.KeepAliveTimeout
+// mayExtendLocked reports whether the peer has not used up all reprieves. mu must be held.
+func (w *wire) mayExtendLocked(now monoMillis) bool {
+	return w.silentForLocked(now)-w.s.opts.KeepAlive < maxPongExtensions*w.s.opts.KeepAliveTimeout
 }
 
 // takesDataLocked reports whether the peer's system has been taking what is before the ping, or the peer reading it from there. mu must
 // be held.
-func (w *wire) takesDataLocked(now instant) bool {
+func (w *wire) takesDataLocked(now monoMillis) bool {
 	opts := w.s.opts
 	since, pending, ok := w.conn.SinceAck()
 	if !ok || pending {
 		return ok && since < opts.KeepAliveTimeout
 	}
-	return since < opts.KeepAliveTimeout/2 && w.mayBeSilentLocked(now)
+	return since < opts.KeepAliveTimeout/2 && w.mayExtendLocked(now)
 }
 
 // pingWaitsLocked reports whether the ping may still be in the outbox, with WriteTimeout watching it. mu must be held.
@@ -183,21 +183,21 @@ func (w *wire) pingWaitsLocked() bool {
 	return w.out != nil && !w.out.empty() && w.s.opts.WriteTimeout > 0
 }
 
-// sentLocked notes that the connection has taken bytes. after says whether it had been full: then the peer has made room, which
+// noteSentLocked notes that the connection has taken bytes. after says whether it had been full: then the peer has made room, which
 // shows that it lives as much as bytes of its own would. mu must be held.
-func (w *wire) sentLocked(afterFull bool) {
-	w.sent = w.recentlyLocked()
-	if afterFull && w.heard != 0 {
-		w.heard = w.sent
+func (w *wire) noteSentLocked(afterFull bool) {
+	w.lastSent = w.coarseNowLocked()
+	if afterFull && w.lastReceived != 0 {
+		w.lastReceived = w.lastSent
 	}
 }
 
-// recentlyLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
-func (w *wire) recentlyLocked() instant {
-	if t := instant(w.conn.CoarseNow()); w.heard == 0 || w.heard == t {
+// coarseNowLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
+func (w *wire) coarseNowLocked() monoMillis {
+	if t := monoMillis(w.conn.CoarseNow()); w.lastReceived == 0 || w.lastReceived == t {
 		return t
 	}
-	return now()
+	return nowMillis()
 }
 
 // brokenLocked reports whether a write has failed. mu must be held.

@@ -5,21 +5,21 @@ import (
 	"io"
 )
 
-// conclude delivers the last events, in the connection's turn, and then sees the connection off. Closing a TCP connection that
+// finishAndLinger delivers the last events, in the connection's turn, and then sees the connection off. Closing a TCP connection that
 // holds unread bytes resets it and may destroy our Close on its way, so what the peer still sends is read and dropped until it
 // hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
 // closes it.
-func (w *wire) conclude() {
-	w.dropClaim()
+func (w *wire) finishAndLinger() {
+	w.dropInflateClaim()
 	w.s.finish()
-	w.parting, w.halted = true, false
+	w.lingering, w.readingPaused = true, false
 	w.dropInput()
-	if !w.startParting() {
-		w.hangUp()
+	if !w.startLingering() {
+		w.closeConn()
 		return
 	}
 	w.Flush()
-	w.shutIfFlushed()
+	w.closeWriteSideIfFlushed()
 }
 
 // dropInput gives back what was received and will not be delivered.
@@ -27,19 +27,19 @@ func (w *wire) dropInput() {
 	if w.incoming == nil {
 		return
 	}
-	w.dropClaim()
+	w.dropInflateClaim()
 	if !w.direct { // or a Read may still be waiting to fill it
 		w.message.free()
 	}
-	w.rest.free()
-	if w.unwanted != nil {
-		w.unwanted.buf.free()
+	w.unparsed.free()
+	if w.undelivered != nil {
+		w.undelivered.buf.free()
 	}
 	w.incoming = nil // not to be used again: the decoder may be anywhere
 }
 
-// startParting starts the time in which the peer has to hang up. It returns false when there is nobody to wait for.
-func (w *wire) startParting() bool {
+// startLingering starts the time in which the peer has to hang up. It returns false when there is nobody to wait for.
+func (w *wire) startLingering() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,36 +47,36 @@ func (w *wire) startParting() bool {
 		return false
 	}
 	if s.is(sentClose) {
-		w.limitLocked(s.opts.CloseTimeout)
+		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
 	return true
 }
 
-// tickParting cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
+// tickLingeringLocked cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
 // the connection is to be cut. mu must be held.
-func (w *wire) tickParting() bool {
-	switch left, limited := w.closeInLocked(); {
+func (w *wire) tickLingeringLocked() bool {
+	switch left, limited := w.peerTimeLeftLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
 		return true
 	case !w.s.is(sentClose) && !limited: // half open: for as long as the application likes
 		return false
 	case left > 0:
-		w.armLocked(left)
+		w.setTimerLocked(left)
 		return false
 	case w.out != nil && !w.out.flushed(): // WriteTimeout watches that
-		w.limitLocked(w.s.opts.CloseTimeout)
+		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
 	}
 	return true
 }
 
-// shutIfFlushed ends our side when both sides have said Close and nobody is writing any more, who would do it.
-func (w *wire) shutIfFlushed() {
+// closeWriteSideIfFlushed ends our side when both sides have said Close and nobody is writing any more, who would do it.
+func (w *wire) closeWriteSideIfFlushed() {
 	w.s.mu.Lock()
 	flushed := w.s.is(sentClose) && (w.out == nil || w.out.flushed())
 	w.s.mu.Unlock()
 	if flushed {
-		w.shut()
+		w.closeWriteSide()
 	}
 }
 
@@ -85,28 +85,28 @@ func endOfStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// outlivesInput reports whether the connection has to stay, although nothing more will come: what is queued and our Close have still to
+// staysOpenForWriting reports whether the connection has to stay, although nothing more will come: what is queued and our Close have still to
 // leave. WriteTimeout bounds the first, CloseTimeout an application that does not say Close. It is called in the connection's
 // turn, and stops the reading.
-func (w *wire) outlivesInput() bool {
+func (w *wire) staysOpenForWriting() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.saidAllLocked() {
+	if w.allSentLocked() {
 		return false
 	}
-	w.halted = true
-	s.status |= inputOver
-	if _, limited := w.closeInLocked(); !limited {
-		w.limitLocked(s.opts.CloseTimeout)
+	w.readingPaused = true
+	s.status |= readEnded
+	if _, limited := w.peerTimeLeftLocked(); !limited {
+		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
 	return true
 }
 
-// saidAllLocked reports whether nothing is left to be written to a peer that has ended its side, or nothing can be. mu must be held.
-func (w *wire) saidAllLocked() bool {
+// allSentLocked reports whether nothing is left to be written to a peer that has ended its side, or nothing can be. mu must be held.
+func (w *wire) allSentLocked() bool {
 	switch {
-	case w.brokenLocked(), w.s.fate.Code == StatusAbnormalClosure:
+	case w.brokenLocked(), w.s.result.Code == StatusAbnormalClosure:
 		return true
 	case !w.s.is(sentClose): // half open
 		return false
@@ -114,21 +114,21 @@ func (w *wire) saidAllLocked() bool {
 	return w.out == nil || w.out.flushed()
 }
 
-// hangUpIfDone closes a connection that has outlived its input, in its turn, once everything has been written.
-func (w *wire) hangUpIfDone() {
+// closeConnIfDone closes a connection that has outlived its input, in its turn, once everything has been written.
+func (w *wire) closeConnIfDone() {
 	w.s.mu.Lock()
-	done := w.s.is(inputOver) && w.saidAllLocked()
+	done := w.s.is(readEnded) && w.allSentLocked()
 	w.s.mu.Unlock()
 	if done {
-		w.hangUp()
+		w.closeConn()
 	}
 }
 
-// shut tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
-func (w *wire) shut() {
+// closeWriteSide tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
+func (w *wire) closeWriteSide() {
 	w.conn.CloseWrite()
 	w.s.mu.Lock()
-	over := w.s.is(inputOver)
+	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	if over {
 		w.conn.Wake()
@@ -136,9 +136,9 @@ func (w *wire) shut() {
 }
 
 // cutAndUnlock ends the connection both ways. mu must be held; it is released.
-func (w *wire) cutAndUnlock() {
-	w.outLocked().fail(nil)
-	over := w.s.is(inputOver)
+func (w *wire) shutdownAndUnlock() {
+	w.outboxLocked().fail(nil)
+	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	w.conn.Shutdown()
 	if over {
@@ -146,14 +146,14 @@ func (w *wire) cutAndUnlock() {
 	}
 }
 
-// hangUp closes the connection and lets everyone who waits for it go.
-func (w *wire) hangUp() {
-	w.parting = true
+// closeConn closes the connection and lets everyone who waits for it go.
+func (w *wire) closeConn() {
+	w.lingering = true
 	w.dropInput()
 	w.conn.Close()
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.status |= lost
-	w.outLocked().fail(nil)
+	w.outboxLocked().fail(nil)
 	w.s.wakeAllLocked()
 }

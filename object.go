@@ -16,8 +16,8 @@ type object struct {
 	ns            *Namespace
 	id            ID
 	autoResponses atomic.Pointer[autoResponses]
-	tab           *tab  // nil: no meter counts; immutable, its fields are guarded by mu
-	used          Usage // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
+	counter       *usageCounter // nil: no meter counts; immutable, its fields are guarded by mu
+	used          Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
 	storage atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
 
@@ -149,7 +149,7 @@ func (o *object) beginEvent(st *State, what string) bool {
 	was := o.stateLocked()
 	o.eventRunning = true
 	o.stateChangedLocked(was)
-	o.current = currentEvent{what, o.tab.enter()}
+	o.current = currentEvent{what, o.counter.handlerStarted()}
 	return true
 }
 
@@ -169,7 +169,7 @@ func (o *object) stateLocked() ObjectState {
 func (o *object) stateChangedLocked(was ObjectState) {
 	if is := o.stateLocked(); is != was {
 		o.stateSince = time.Now()
-		o.tab.turnedLocked(was, is, o.stateSince)
+		o.counter.objectStateChangedLocked(was, is, o.stateSince)
 	}
 }
 

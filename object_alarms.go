@@ -118,7 +118,7 @@ func (o *object) fireAlarm() {
 			return nil
 		}
 		defer o.setAlarmHandlerRunning(false)
-		o.account(FactAlarm, Usage{Alarms: 1})
+		o.bookFact(FactAlarm, Usage{Alarms: 1})
 		return h.Alarm(e)
 	})
 }

@@ -104,7 +104,7 @@ func (s *Socket) autoRespond(reply *Prepared) {
 	l := s.link
 	sock := s.objectSocket
 	s.mu.Unlock()
-	if sock == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, as: asAutoResponse, ungated: true}) != nil {
+	if sock == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
 		return // after our Close, or without room because the peer does not read
 	}
 	l.transmit()
@@ -124,12 +124,12 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	if reply == nil {
 		return false
 	}
-	m.credit(it)
+	m.creditLocked(it)
 	it.buf.free()
 	back := peer.link.(*memory)
-	out := outgoing{kind: Text, data: reply.data, first: true, last: true, as: asAutoResponse, ungated: true}
+	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
-		back.sendLocked(&out)
+		back.queueLocked(&out)
 		peer.objectSocket.lastAutoResponse = time.Now()
 	}
 	return true

@@ -81,8 +81,8 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 		*failure = ErrAborted
 		return
 	}
-	if o.tab != nil {
-		defer o.tab.leave()
+	if o.counter != nil {
+		defer o.counter.handlerReturned()
 	}
 	value, err := o.wake(e, st)
 	if err != nil {

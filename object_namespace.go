@@ -76,7 +76,7 @@ func (n *Namespace) objectFor(id ID) *object {
 	}
 	o := &object{ns: n, id: id, stateSince: time.Now()}
 	if meter != nil {
-		o.tab = newTab(meter, o, nil)
+		o.counter = newUsageCounter(meter, o, nil)
 	}
 	n.objects[id] = o
 	return o

@@ -63,7 +63,7 @@ func (s *Socket) dropHeldOutputLocked(c closeFrame) {
 	if s.link.dropOutputLocked() {
 		s.link.closeLocked(c)
 	}
-	s.roomLocked()
+	s.notifyRoomLocked()
 }
 
 // holdOutputDuringCommitLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must
@@ -100,8 +100,8 @@ type gatedFrames struct {
 // push adds frames that have been counted already.
 func (g *gatedFrames) push(b batch) {
 	g.endBatch()
-	g.frames.push(b)
-	g.waiting += len(b.rest())
+	g.full.push(b)
+	g.waiting += len(b.unwritten())
 	g.payload += b.payload
 	g.size += b.size
 }
@@ -111,8 +111,8 @@ func (o *outbox) releaseGated() {
 	gated := o.gated
 	o.gated = nil
 	o.endBatch()
-	for gated.endBatch(); gated.frames.len() > 0; {
-		o.frames.push(gated.frames.pop())
+	for gated.endBatch(); gated.full.len() > 0; {
+		o.full.push(gated.full.pop())
 	}
 	o.waiting += gated.waiting
 }

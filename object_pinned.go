@@ -185,12 +185,12 @@ func (p *pinnedSocket) hasEventLocked() bool {
 // messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
 func (p *pinnedSocket) messageDueLocked() bool {
 	in := p.s.in
-	return in != nil && !p.s.is(pulling) && in.wholeAfter(in.unheard)
+	return in != nil && !p.s.is(pulling) && in.wholeAfter(in.undelivered)
 }
 
 // lateDueLocked reports whether listeners that were added after the close event are to get it. The socket's mu must be held.
 func (p *pinnedSocket) lateDueLocked() bool {
-	return len(p.lateCloseListeners) > 0 && p.s.turnLeftLocked() <= 0
+	return len(p.lateCloseListeners) > 0 && p.s.graceLeftLocked() <= 0
 }
 
 // isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
@@ -225,7 +225,7 @@ func (p *pinnedSocket) openEventDueLocked() {
 // deliverOpenAndUnlock delivers the open event. The socket's mu must be held; it is released.
 func (p *pinnedSocket) deliverOpenAndUnlock() {
 	s := p.s
-	onOpen := audienceLocked(s, pickOpen)
+	onOpen := snapshotLocked(s, pickOpen)
 	if onOpen.empty() && p.waitsForListenerLocked() {
 		s.mu.Unlock()
 		return
@@ -243,7 +243,7 @@ func (p *pinnedSocket) deliverOpenAndUnlock() {
 // without a listener is kept for a receive method. The socket's mu must be held; it is released.
 func (p *pinnedSocket) deliverMessageAndUnlock() {
 	s := p.s
-	onMessage := s.messageAudienceLocked()
+	onMessage := s.messageListenersLocked()
 	if onMessage.empty() {
 		if !p.waitsForListenerLocked() {
 			s.keepUnheardLocked()
@@ -265,7 +265,7 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 // waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event
 // that has found no listener waits until that time is over. The socket's mu must be held.
 func (p *pinnedSocket) waitsForListenerLocked() bool {
-	left := p.s.turnLeftLocked()
+	left := p.s.graceLeftLocked()
 	if left > 0 && !p.recheckSet {
 		p.recheckSet = true
 		time.AfterFunc(left, p.recheck)
@@ -285,19 +285,19 @@ func (p *pinnedSocket) recheck() {
 // It counts as taken for the sender. mu must be held.
 func (s *Socket) keepUnheardLocked() {
 	in := s.in
-	for last := false; !last; in.unheard++ {
-		it := &in.queue.items[in.queue.head+in.unheard]
+	for last := false; !last; in.undelivered++ {
+		it := &in.queue.items[in.queue.head+in.undelivered]
 		last = it.last
 		s.link.takenLocked(it)
 	}
-	for in.bytes >= inboxLimit && in.unheard > 0 {
+	for in.bytes >= inboxLimit && in.undelivered > 0 {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
 			it.buf.free()
 		}
 	}
-	s.link.stirLocked()
+	s.link.resumeReadingLocked()
 }
 
 // runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves
@@ -305,17 +305,17 @@ func (s *Socket) keepUnheardLocked() {
 func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error) {
 	s, o := p.s, p.o
 	p.listenerRunning = true
-	t := s.tab
-	if t != nil && t.object == o { // o.tab counts how long the event takes
+	t := s.counter
+	if t != nil && t.object == o { // o.counter counts how long the event takes
 		t = nil
 	}
 	s.mu.Unlock()
 	failure := errGoexit
 	defer func() { p.listenersReturned(failure) }()
 	o.beginEvent(nil, what)
-	defer o.tab.leave()
-	t.enter()
-	defer t.leave()
+	defer o.counter.handlerReturned()
+	t.handlerStarted()
+	defer t.handlerReturned()
 	failure = listeners()
 }
 
@@ -347,10 +347,10 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	}
 	reason = clip(reason)
 	switch {
-	case s.fate == nil:
+	case s.result == nil:
 		s.failLocked(StatusInternalError, reason, err)
 	case p.endDue || !s.is(finishing):
-		s.fate = &ending{CloseError{Code: StatusInternalError, Reason: reason}, err}
+		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.awaitsCloseReplyLocked() {
 			s.status |= sentClose
 			s.link.closeLocked(closeFrame{StatusInternalError, reason})
@@ -371,10 +371,10 @@ func (s *Socket) endsInObjectLocked() bool {
 		return false
 	}
 	if _, failed := s.link.(*opening); failed { // perhaps as soon as it began
-		awaitListener(s, pickClose)
+		awaitListenersLocked(s, pickClose)
 	}
 	unanswered := s.awaitsCloseReplyLocked() && !s.is(manualClose) // the Close came while a listener ran
-	p.endDue = unanswered || p.isBusyLocked() || !audienceLocked(s, pickClose).empty() || !audienceLocked(s, pickError).empty()
+	p.endDue = unanswered || p.isBusyLocked() || !snapshotLocked(s, pickClose).empty() || !snapshotLocked(s, pickError).empty()
 	return p.endDue
 }
 
@@ -383,9 +383,9 @@ func (s *Socket) endsInObjectLocked() bool {
 func (p *pinnedSocket) deliverEndAndUnlock() {
 	s := p.s
 	p.endDue = false
-	fate, onError, onClose := s.fate, audienceLocked(s, pickError), audienceLocked(s, pickClose)
+	fate, onError, onClose := s.result, snapshotLocked(s, pickError), snapshotLocked(s, pickClose)
 	if onClose.empty() {
-		s.status |= endUnheard
+		s.status |= closeUndelivered
 	}
 	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
 		s.status |= sentClose
@@ -422,10 +422,10 @@ func (p *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], l
 func (p *pinnedSocket) deliverLateAndUnlock() {
 	s, late := p.s, p.lateCloseListeners
 	p.lateCloseListeners = nil
-	event := CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean}
+	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
 	p.runListenersAndUnlock("OnClose", func() error {
 		for _, l := range late {
-			l.hear(s, event)
+			l.call(s, event)
 		}
 		return nil
 	})
@@ -452,8 +452,8 @@ func (p *pinnedSocket) answerClose() {
 		return
 	}
 	s.status |= sentClose
-	s.link.closeLocked(s.fate.reply())
-	s.roomLocked()
+	s.link.closeLocked(s.result.reply())
+	s.notifyRoomLocked()
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
@@ -463,7 +463,7 @@ func (p *pinnedSocket) answerClose() {
 func (s *Socket) awaitsCloseReplyLocked() bool { return s.is(gotClose) && !s.is(sentClose|lost) }
 
 // reply is the Close that answers the peer's.
-func (e *ending) reply() closeFrame {
+func (e *closeResult) reply() closeFrame {
 	if e.Code == StatusNoStatusRcvd {
 		return closeFrame{}
 	}

@@ -81,10 +81,10 @@ func (sock *objectSocket) deliverNext() {
 	case s.in != nil && s.in.whole():
 		sock.deliverMessageAndUnlock()
 	case s.is(finishing) && !s.is(finished):
-		fate := s.fate
+		fate := s.result
 		s.mu.Unlock()
 		sock.deliverEnd(fate)
-	case s.in != nil && s.in.asks != wantNothing:
+	case s.in != nil && s.in.wantFromObject != wantNothing:
 		sock.resumeLargeMessageAndUnlock()
 	default:
 		s.mu.Unlock()
@@ -96,14 +96,14 @@ func (sock *objectSocket) deliverNext() {
 func (sock *objectSocket) deliverMessageAndUnlock() {
 	s := sock.s
 	it := s.takeLocked()
-	if s.in.whole() || s.is(finishing) || s.in.asks != wantNothing {
+	if s.in.whole() || s.is(finishing) || s.in.wantFromObject != wantNothing {
 		sock.queueLocked()
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.b) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
-	ok, l := reply != nil || s.tab.inLocked(1, len(it.buf.b)), s.link
-	s.in.lent = it.buf
+	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.b)), s.link
+	s.in.lentBuffer = it.buf
 	s.mu.Unlock()
-	defer s.workedOff(it.buf)
+	defer s.objectDone(it.buf)
 	switch {
 	case !ok:
 		l.transmit()
@@ -124,16 +124,16 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 // memory. The socket's mu must be held; it is released.
 func (sock *objectSocket) resumeLargeMessageAndUnlock() {
 	s, in := sock.s, sock.s.in
-	in.want, in.asks = in.asks, wantNothing
+	in.want, in.wantFromObject = in.wantFromObject, wantNothing
 	if in.want == wantRest {
-		s.link.stirLocked()
+		s.link.resumeReadingLocked()
 		s.mu.Unlock()
 		return
 	}
 	if in.ready == nil {
 		in.ready = make(chan struct{}, 1)
 	}
-	s.link.stirLocked()
+	s.link.resumeReadingLocked()
 	for !in.whole() && !s.is(finishing) && sock.isAttachedLocked() {
 		s.mu.Unlock()
 		<-in.ready
@@ -148,7 +148,7 @@ func (sock *objectSocket) resumeLargeMessageAndUnlock() {
 }
 
 // deliverEnd delivers the last events, and answers the peer's Close if the handler has not.
-func (sock *objectSocket) deliverEnd(fate *ending) {
+func (sock *objectSocket) deliverEnd(fate *closeResult) {
 	s := sock.s
 	defer sock.finish()
 	if fate.err != nil {
@@ -197,7 +197,7 @@ func (sock *objectSocket) finish() {
 		return
 	}
 	sock.answerCloseLocked(nil)
-	l, fate := s.link, s.fate
+	l, fate := s.link, s.result
 	s.mu.Unlock()
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
@@ -217,12 +217,12 @@ func (sock *objectSocket) answerCloseLocked(c *closeFrame) {
 		return
 	}
 	if c == nil {
-		c = &closeFrame{s.fate.Code, s.fate.Reason}
+		c = &closeFrame{s.result.Code, s.result.Reason}
 		if c.code == StatusNoStatusRcvd {
 			c.code = 0
 		}
 	}
-	s.sayCloseLocked(*c)
+	s.sendCloseLocked(*c)
 }
 
 // abort detaches the socket from an object that has been reset, and closes it with 1011. It has no more events.

@@ -76,7 +76,7 @@ func (o *object) idleTimerFired(at time.Time) {
 // forgetLocked removes an object of which nothing is left from the namespace. mu must be held.
 func (o *object) forgetLocked() {
 	o.forgotten = true
-	o.tab.forgetLocked()
+	o.counter.objectForgottenLocked()
 	n := o.ns
 	n.mu.Lock()
 	defer n.mu.Unlock()

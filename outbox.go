@@ -20,25 +20,27 @@ const (
 
 // outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
 type outbox struct {
-	front   batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
-	frames  fifo[batch] // … behind it: batches that are full or shared
-	last    batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
-	control *buffer     // pings and pongs: they overtake data between frames
-	held    []batch     // messages that wait for a NextWriter's message to end
-	waiting int         // bytes of frames in front, frames, last and control that have not been written
-	payload int         // payload in all of them but control, and in behind
-	size    int         // the same, as it counts against SendBuffer
-	err     error       // why it is broken
+	front       batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
+	full        fifo[batch] // … behind it: batches that are full or shared
+	open        batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
+	control     *buffer     // pings and pongs: they overtake data between frames
+	afterStream []batch     // messages that wait for a NextWriter's message to end
+	waiting     int         // bytes of frames in front, frames, last and control that have not been written
+	payload     int         // payload in all of them but control, and in behind
+	size        int         // the same, as it counts against SendBuffer
+	err         error       // why it is broken
 
-	takenBy instant // until when the peer has to take something, while blocked; 0: not limited
+	writeDeadline monoMillis // until when the peer has to take something, while blocked or draining; 0: not limited
 
-	pongAt   int32 // where in control the newest frame begins, if that is a pong; else -1
-	writing  bool  // somebody writes; everybody else only appends
-	blocked  bool  // there is no room: the connection will tell
-	roomy    bool  // … and has told, while somebody was writing
-	borrowed bool  // the connection's turn keeps it, empty or not, until its end
-	deferred bool  // Flush will come
-	broken   bool  // a write has failed: nothing more goes out
+	pongAt       int32 // where in control the newest frame begins, if that is a pong; else -1
+	writing      bool  // somebody writes; everybody else only appends
+	blocked      bool  // there is no room: the connection will tell
+	writable     bool  // … and has told, while somebody was writing
+	keepForTurn  bool  // the connection's turn keeps it, empty or not, until its end
+	flushPending bool  // Flush will come
+	broken       bool  // a write has failed: nothing more goes out
+	draining     bool  // a goroutine writes to the BlockingConn
+	overdue      bool  // … and takenBy has passed, but for drainGrace
 
 	gated *gatedFrames // nil: no gate holds anything back
 }
@@ -52,27 +54,27 @@ type batch struct {
 	off     int // bytes written
 }
 
-func (b *batch) rest() []byte {
+func (b *batch) unwritten() []byte {
 	if b.buf != nil {
 		return b.buf.b[b.off:]
 	}
 	return b.shared[b.off:]
 }
 
-func (b *batch) none() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.shared == nil }
+func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.b) == 0) && b.shared == nil }
 
 func (o *outbox) empty() bool { return o.waiting == 0 }
 
 // flushed reports whether everything has been written.
 func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.gated == nil }
 
-// ready reports whether somebody ought to write.
-func (o *outbox) ready() bool { return !o.writing && !o.blocked && !o.empty() }
+// needsWriter reports whether somebody ought to write.
+func (o *outbox) needsWriter() bool { return !o.writing && !o.blocked && !o.empty() }
 
-// idle reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
+// unused reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
 // counts.
-func (o *outbox) idle() bool {
-	return o.empty() && o.payload == 0 && !o.writing && !o.deferred && !o.broken && !o.borrowed && o.held == nil && o.gated == nil
+func (o *outbox) unused() bool {
+	return o.waiting|o.payload == 0 && !(o.writing || o.flushPending || o.broken || o.keepForTurn) && o.afterStream == nil && o.gated == nil
 }
 
 // add appends a frame.
@@ -86,7 +88,7 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 		o.count(payload, n)
 		return
 	}
-	b := o.tail(n)
+	b := o.openBatch(n)
 	b.buf.b = frame.AppendFrame(b.buf.b, h, p)
 	o.waiting += n
 	o.charge(b, payload, n)
@@ -97,9 +99,9 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	if o.broken {
 		return
 	}
-	b := &o.last
+	b := &o.open
 	if b.buf == nil || cap(b.buf.b)-len(b.buf.b) < len(p)+frame.MaxHeader || len(b.buf.b) > batchLimit {
-		b = o.tail(len(p) + frame.MaxHeader)
+		b = o.openBatch(len(p) + frame.MaxHeader)
 	}
 	buf := b.buf
 	n := len(buf.b)
@@ -122,9 +124,9 @@ func (o *outbox) count(payload, size int) {
 	o.size += size
 }
 
-// tail returns the batch that n more bytes belong to.
-func (o *outbox) tail(n int) *batch {
-	b := &o.last
+// openBatch returns the batch that n more bytes belong to.
+func (o *outbox) openBatch(n int) *batch {
+	b := &o.open
 	if b.buf != nil && len(b.buf.b)+n > batchLimit {
 		o.endBatch()
 	}
@@ -139,9 +141,9 @@ func (o *outbox) tail(n int) *batch {
 
 // endBatch puts what comes next into another batch.
 func (o *outbox) endBatch() {
-	if !o.last.none() {
-		o.frames.push(o.last)
-		o.last = batch{}
+	if !o.open.isEmpty() {
+		o.full.push(o.open)
+		o.open = batch{}
 	}
 }
 
@@ -157,19 +159,19 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
-		o.frames.push(batch{shared: encoded})
+		o.full.push(batch{shared: encoded})
 		o.waiting += len(encoded)
-		o.charge(o.frames.back(), payload, len(encoded))
+		o.charge(o.full.back(), payload, len(encoded))
 		return
 	}
-	b := o.tail(len(encoded))
+	b := o.openBatch(len(encoded))
 	b.buf.b = append(b.buf.b, encoded...)
 	o.waiting += len(encoded)
 	o.charge(b, payload, len(encoded))
 }
 
-// hold keeps a message back until release.
-func (o *outbox) hold(h frame.Header, p []byte) {
+// addAfterStream keeps a message back until release.
+func (o *outbox) addAfterStream(h frame.Header, p []byte) {
 	if o.broken {
 		return
 	}
@@ -178,20 +180,20 @@ func (o *outbox) hold(h frame.Header, p []byte) {
 	buf.b = frame.AppendFrame(buf.b, h, p)
 	b := batch{buf: buf}
 	o.charge(&b, len(p), n+heldCost)
-	o.held = append(o.held, b)
+	o.afterStream = append(o.afterStream, b)
 }
 
-func (o *outbox) release() {
+func (o *outbox) releaseAfterStream() {
 	o.endBatch()
-	for _, b := range o.held {
+	for _, b := range o.afterStream {
 		if o.gated != nil {
 			o.gated.push(b)
 		} else {
-			o.frames.push(b)
-			o.waiting += len(b.rest())
+			o.full.push(b)
+			o.waiting += len(b.unwritten())
 		}
 	}
-	o.held = nil
+	o.afterStream = nil
 }
 
 // addControl appends a ping or a pong.
@@ -220,27 +222,27 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 // next puts what is to be written next in front, and returns it. The outbox must not be empty.
 func (o *outbox) next() []byte {
 	switch {
-	case !o.front.none():
-		return o.front.rest()
-	case o.control != nil || o.frames.len() > 0:
-		o.fetch()
-		return o.front.rest()
+	case !o.front.isEmpty():
+		return o.front.unwritten()
+	case o.control != nil || o.full.len() > 0:
+		o.nextToFront()
+		return o.front.unwritten()
 	}
-	front, last := &o.front, &o.last
+	front, last := &o.front, &o.open
 	front.buf, last.buf = last.buf, front.buf // that is empty, or nil
 	front.payload, front.size = last.payload, last.size
 	last.payload, last.size = 0, 0
 	return front.buf.b
 }
 
-// fetch is next for control frames and full batches.
-func (o *outbox) fetch() {
+// nextToFront is next for control frames and full batches.
+func (o *outbox) nextToFront() {
 	o.front.buf.free()
 	if o.control != nil {
 		o.front.buf, o.control = o.control, nil
 		return
 	}
-	o.front = o.frames.pop()
+	o.front = o.full.pop()
 }
 
 // wrote accounts for n bytes of what is in front.
@@ -248,7 +250,7 @@ func (o *outbox) wrote(n int) {
 	b := &o.front
 	b.off += n
 	o.waiting -= n
-	left := len(b.rest())
+	left := len(b.unwritten())
 	if left > 0 {
 		payload := min(b.payload, left)
 		o.payload -= b.payload - payload
@@ -276,36 +278,36 @@ func (b *batch) reset() {
 // trim gives back memory that is only kept, before a wait: an empty buffer, and one of which little is left to be written.
 // Nobody may be writing.
 func (o *outbox) trim() {
-	if o.last.none() {
-		o.last.buf.free()
-		o.last.buf = nil
+	if o.open.isEmpty() {
+		o.open.buf.free()
+		o.open.buf = nil
 	}
 	b := &o.front
-	if b.buf == nil || cap(b.buf.b) <= max(4*len(b.rest()), 4<<10) {
+	if b.buf == nil || cap(b.buf.b) <= max(4*len(b.unwritten()), 4<<10) {
 		return
 	}
-	rest := copyOf(b.rest())
+	rest := copyOf(b.unwritten())
 	b.buf.free()
 	b.buf, b.off = rest, 0
 }
 
 // discard forgets what waits, except what is in front. That still counts: nobody has taken it.
 func (o *outbox) discard() {
-	for o.frames.len() > 0 {
-		o.frames.pop().buf.free()
+	for o.full.len() > 0 {
+		o.full.pop().buf.free()
 	}
 	if o.gated != nil {
 		o.gated.discard()
 	}
-	for _, b := range o.held {
+	for _, b := range o.afterStream {
 		b.buf.free()
 	}
-	o.held = nil
-	o.last.buf.free()
-	o.last = batch{}
+	o.afterStream = nil
+	o.open.buf.free()
+	o.open = batch{}
 	o.control.free()
 	o.control = nil
-	o.waiting = len(o.front.rest())
+	o.waiting = len(o.front.unwritten())
 }
 
 // fail makes the outbox refuse everything from now on, because of err. The first reason counts.

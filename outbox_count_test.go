@@ -10,9 +10,9 @@ import (
 
 // bytesWaiting counts what outbox.waiting counts, one by one.
 func bytesWaiting(o *outbox) (n int) {
-	n = len(o.front.rest()) + len(o.last.rest())
-	for i := o.frames.head; i < len(o.frames.items); i++ {
-		n += len(o.frames.items[i].rest())
+	n = len(o.front.unwritten()) + len(o.open.unwritten())
+	for i := o.full.head; i < len(o.full.items); i++ {
+		n += len(o.full.items[i].unwritten())
 	}
 	if o.control != nil {
 		n += len(o.control.b)
@@ -41,9 +41,9 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 			case 3, 4:
 				o.addControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
 			case 5:
-				o.hold(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
+				o.addAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
 			case 6:
-				o.release()
+				o.releaseAfterStream()
 			case 7:
 				if o.gated == nil {
 					o.gated = new(gatedFrames)
@@ -66,7 +66,7 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 			}
 			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
 		}
-		for o.release(); !o.empty(); {
+		for o.releaseAfterStream(); !o.empty(); {
 			o.wrote(len(o.next()))
 		}
 		if o.gated == nil && !o.broken {

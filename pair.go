@@ -18,8 +18,8 @@ import (
 // [testing/synctest] bubble.
 func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
-	client = &Socket{mu: mu, opts: opts, extra: &extra{in: new(inbox)}}
-	server = &Socket{mu: mu, opts: opts, extra: &extra{in: new(inbox)}}
+	client = &Socket{mu: mu, opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
+	server = &Socket{mu: mu, opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
 	client.link = &memory{self: client, peer: server}
 	server.link = &memory{self: server, peer: client}
 	return client, server
@@ -30,16 +30,16 @@ type memory struct {
 	self, peer *Socket
 
 	// Guarded by the pair's mu.
-	payload    int         // sent by self and not taken by peer
-	size       int         // the same, as it counts against SendBuffer
-	held       []item      // sent while a NextWriter is in the middle of its message
-	gated      *gatedItems // nil: what is sent goes straight to peer
-	closeTimer *time.Timer // bounds the wait for peer's Close
+	payload     int         // sent by self and not taken by peer
+	size        int         // the same, as it counts against SendBuffer
+	afterStream []item      // sent while a NextWriter is in the middle of its message
+	gated       *gatedItems // nil: what is sent goes straight to peer
+	closeTimer  *time.Timer // bounds the wait for peer's Close
 
 	closeDue bool // peer's Close has waited for long enough, see pendingEnd
 
-	late    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
-	lateDue bool                    // that turn is over: they get it now
+	lateListeners    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
+	lateListenersDue bool                    // that turn is over: they get it now
 }
 
 func (m *memory) send(out outgoing) error {
@@ -54,17 +54,17 @@ func (m *memory) send(out outgoing) error {
 	if m.peer.is(finishing) { // nobody will ever take it
 		return ErrClosed
 	}
-	m.sendLocked(&out)
+	m.queueLocked(&out)
 	return nil
 }
 
 // sendLocked puts a message that has been admitted on its way. mu must be held.
-func (m *memory) sendLocked(out *outgoing) {
+func (m *memory) queueLocked(out *outgoing) {
 	if out.claims {
 		m.self.status |= streamingOut
 		return
 	}
-	m.self.tab.outLocked(out)
+	m.self.counter.countSentLocked(out)
 	if m.self.is(owned) && !out.ungated {
 		m.self.holdOutputDuringCommitLocked()
 	}
@@ -73,16 +73,16 @@ func (m *memory) sendLocked(out *outgoing) {
 	m.payload += len(out.data)
 	m.size += cost(len(out.data))
 	if out.stream {
-		m.setStreaming(!out.last)
+		m.setStreamingLocked(!out.last)
 	} else if m.self.is(streamingOut) {
-		m.held = append(m.held, it)
+		m.afterStream = append(m.afterStream, it)
 		return
 	}
-	m.putLocked(it)
+	m.queueItemLocked(it)
 }
 
-// setStreaming notes whether self is in the middle of a NextWriter's message. mu must be held.
-func (m *memory) setStreaming(on bool) {
+// setStreamingLocked notes whether self is in the middle of a NextWriter's message. mu must be held.
+func (m *memory) setStreamingLocked(on bool) {
 	if on {
 		m.self.status |= streamingOut
 	} else {
@@ -90,25 +90,25 @@ func (m *memory) setStreaming(on bool) {
 	}
 }
 
-func (m *memory) putLocked(it item) {
+func (m *memory) queueItemLocked(it item) {
 	if m.gated != nil {
 		m.gated.items = append(m.gated.items, it)
 	} else {
-		m.passLocked(it)
+		m.toPeerLocked(it)
 	}
-	if it.last && !m.self.is(streamingOut) && len(m.held) > 0 {
-		held := m.held
-		m.held = nil
+	if it.last && !m.self.is(streamingOut) && len(m.afterStream) > 0 {
+		held := m.afterStream
+		m.afterStream = nil
 		for _, it := range held {
-			m.putLocked(it)
+			m.queueItemLocked(it)
 		}
 	}
 }
 
-// passLocked gives it to peer. mu must be held.
-func (m *memory) passLocked(it item) {
+// toPeerLocked gives it to peer. mu must be held.
+func (m *memory) toPeerLocked(it item) {
 	if m.peer.is(finishing) {
-		m.credit(&it)
+		m.creditLocked(&it)
 		it.buf.free()
 		return
 	}
@@ -116,7 +116,7 @@ func (m *memory) passLocked(it item) {
 		return
 	}
 	m.peer.in.push(it)
-	m.peer.mindPiecesLocked()
+	m.peer.joinPiecesLocked()
 	m.peer.queueObjectEventLocked()
 	m.peer.link.startLocked()
 }
@@ -142,7 +142,7 @@ func (m *memory) releaseOutputLocked() {
 	}
 	m.gated = nil
 	for _, it := range g.items {
-		m.passLocked(it)
+		m.toPeerLocked(it)
 	}
 	if g.closing != nil {
 		m.closeLocked(*g.closing)
@@ -156,7 +156,7 @@ func (m *memory) dropOutputLocked() (closing bool) {
 	}
 	m.gated = nil
 	for _, it := range g.items {
-		m.credit(&it)
+		m.creditLocked(&it)
 		it.buf.free()
 	}
 	return g.closing != nil
@@ -180,24 +180,24 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
-	if receiver, ok := m.peer.link.(*memory); ok && m.peer.fate == nil && m.peer.unansweredLocked() {
-		time.AfterFunc(pendingFor(m.self.opts), receiver.closeNow)
+	if receiver, ok := m.peer.link.(*memory); ok && m.peer.result == nil && m.peer.hasUnhandledLocked() {
+		time.AfterFunc(maxPendingEnd(m.self.opts), receiver.closeTimeUp)
 	}
-	if m.self.fate == nil {
-		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.giveUp)
+	if m.self.result == nil {
+		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.answerTimeUp)
 	}
 }
 
-// closeNow delivers peer's Close although self has not asked for more.
-func (m *memory) closeNow() {
+// closeTimeUp delivers peer's Close although self has not asked for more.
+func (m *memory) closeTimeUp() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
 	m.closeDue = true
 	m.runLocked()
 }
 
-// giveUp ends a socket whose peer has not answered its Close.
-func (m *memory) giveUp() {
+// finishReadAfterPanic ends a socket whose peer has not answered its Close.
+func (m *memory) answerTimeUp() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
 	if m.self.link == m {
@@ -211,7 +211,7 @@ func (m *memory) pingLocked(id uint64) {
 	}
 }
 
-func (m *memory) failLocked() {
+func (m *memory) endedLocked() {
 	if m.closeTimer != nil {
 		m.closeTimer.Stop()
 	}
@@ -225,9 +225,9 @@ func (m *memory) failLocked() {
 	}
 }
 
-// hungUpLocked makes self CLOSED if it is half open and peer is gone, as the end of a connection does. That comes after the close
+// peerLostLocked makes self CLOSED if it is half open and peer is gone, as the end of a connection does. That comes after the close
 // event. mu must be held.
-func (m *memory) hungUpLocked() {
+func (m *memory) peerLostLocked() {
 	if m.peer.is(lost) {
 		m.self.closeHalfOpenLocked()
 	}
@@ -243,24 +243,24 @@ func (s *Socket) closeHalfOpenLocked() {
 
 func (m *memory) takenLocked(it *item) {
 	if sender, ok := m.peer.link.(*memory); ok {
-		sender.credit(it)
+		sender.creditLocked(it)
 	}
 }
 
-// credit takes it off what self has sent and peer has not taken. mu must be held.
-func (m *memory) credit(it *item) {
+// creditLocked takes it off what self has sent and peer has not taken. mu must be held.
+func (m *memory) creditLocked(it *item) {
 	if it.taken {
 		return
 	}
 	it.taken = true
 	m.payload -= len(it.buf.b)
 	m.size -= cost(len(it.buf.b))
-	m.self.roomLocked()
+	m.self.notifyRoomLocked()
 }
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
-func (m *memory) stirLocked() {
+func (m *memory) resumeReadingLocked() {
 	if m.self.in.closing != nil {
 		m.runLocked()
 	}
@@ -276,7 +276,7 @@ func (m *memory) startLocked() {
 		return
 	}
 	m.peer.pongLocked(math.MaxUint64)
-	s.mindPiecesLocked()
+	s.joinPiecesLocked()
 	if g := s.pinnedSocketLocked(); g != nil {
 		g.queueIfDueLocked()
 	}
@@ -286,69 +286,69 @@ func (m *memory) startLocked() {
 // runLocked is startLocked for when nothing new has come.
 func (m *memory) runLocked() {
 	s := m.self
-	if !s.is(accepted) || s.is(delivering) || m.nextLocked() == nothing {
+	if !s.is(accepted) || s.is(delivering) || m.nextLocked() == noEvent {
 		return
 	}
 	s.status |= delivering
 	go m.deliver()
 }
 
-// happening is the kind of event that is next to be delivered.
-type happening uint8
+// pairEvent is the kind of event that is next to be delivered.
+type pairEvent uint8
 
 const (
-	nothing happening = iota
-	aMessage
-	aClose
-	theEnd
-	aLateClose
+	noEvent pairEvent = iota
+	nextMessage
+	nextClose
+	nextEnd
+	nextLateClose
 )
 
 // nextLocked says what is to be delivered next. mu must be held.
-func (m *memory) nextLocked() happening {
+func (m *memory) nextLocked() pairEvent {
 	s := m.self
-	message := !s.is(pulling|hosted) && s.in.wholeAfter(s.in.unheard)
+	message := !s.is(pulling|hosted) && s.in.wholeAfter(s.in.undelivered)
 	switch {
 	case s.is(finishing):
 		return m.nextLateLocked(message)
-	case s.fate != nil:
-		return theEnd
+	case s.result != nil:
+		return nextEnd
 	case message:
-		return aMessage
-	case s.in.closing != nil && (m.closeDue || !s.unansweredLocked()):
-		return aClose
+		return nextMessage
+	case s.in.closing != nil && (m.closeDue || !s.hasUnhandledLocked()):
+		return nextClose
 	}
-	return nothing
+	return noEvent
 }
 
 // nextLateLocked is nextLocked for a socket that ended before its program had added its listeners. mu must be held.
-func (m *memory) nextLateLocked(message bool) happening {
+func (m *memory) nextLateLocked(message bool) pairEvent {
 	switch s := m.self; {
-	case !s.is(finished) || !s.is(endUnheard):
-		return nothing
-	case message && s.fate.WasClean:
-		return aMessage
-	case m.lateDue && len(m.late) > 0:
-		return aLateClose
+	case !s.is(finished) || !s.is(closeUndelivered):
+		return noEvent
+	case message && s.result.WasClean:
+		return nextMessage
+	case m.lateListenersDue && len(m.lateListeners) > 0:
+		return nextLateClose
 	}
-	return nothing
+	return noEvent
 }
 
-// replay has the close event delivered to those who were late.
-func (m *memory) replay() {
+// callLateListeners has the close event delivered to those who were late.
+func (m *memory) callLateListeners() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
-	m.lateDue = true
+	m.lateListenersDue = true
 	m.startLocked()
 }
 
-// deliverLateClose delivers the close event to those who were late. mu must be held; it is released.
-func (m *memory) deliverLateClose() {
-	s, late := m.self, m.late
-	m.late = nil
+// deliverLateCloseAndUnlock delivers the close event to those who were late. mu must be held; it is released.
+func (m *memory) deliverLateCloseAndUnlock() {
+	s, late := m.self, m.lateListeners
+	m.lateListeners = nil
 	s.mu.Unlock()
 	for _, l := range late {
-		l.hear(s, CloseEvent{s, s.fate.Code, s.fate.Reason, s.fate.WasClean})
+		l.call(s, CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean})
 	}
 }
 
@@ -357,22 +357,22 @@ func (m *memory) deliver() {
 	done := false
 	defer func() {
 		if !done {
-			m.goOn()
+			m.restartDelivery()
 		}
 	}()
 	s := m.self
 	for {
 		s.mu.Lock()
 		switch m.nextLocked() {
-		case aMessage:
-			m.deliverMessage()
-		case aClose:
-			m.deliverClose()
-		case theEnd:
+		case nextMessage:
+			m.deliverMessageAndUnlock()
+		case nextClose:
+			m.deliverCloseAndUnlock()
+		case nextEnd:
 			s.mu.Unlock()
 			s.finish()
-		case aLateClose:
-			m.deliverLateClose()
+		case nextLateClose:
+			m.deliverLateCloseAndUnlock()
 		default:
 			s.status &^= delivering
 			if g := s.pinnedSocketLocked(); g != nil {
@@ -385,20 +385,20 @@ func (m *memory) deliver() {
 	}
 }
 
-// goOn delivers in another goroutine after a listener has called runtime.Goexit, as failing tests do.
-func (m *memory) goOn() {
+// finishRead delivers in another goroutine after a listener has called runtime.Goexit, as failing tests do.
+func (m *memory) restartDelivery() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
 	m.self.status &^= delivering
 	m.startLocked()
 }
 
-// deliverMessage takes the message at the front. mu must be held; it is released.
-func (m *memory) deliverMessage() {
+// deliverMessageAndUnlock takes the message at the front. mu must be held; it is released.
+func (m *memory) deliverMessageAndUnlock() {
 	s := m.self
-	onMessage := s.messageAudienceLocked()
+	onMessage := s.messageListenersLocked()
 	if onMessage.empty() {
-		m.keepUnheard()
+		m.keepUndeliveredLocked()
 		s.mu.Unlock()
 		return
 	}
@@ -412,16 +412,16 @@ func (m *memory) deliverMessage() {
 	}
 }
 
-// keepUnheard keeps a message that no listener wants for a receive method that may still be called, within
+// keepUndeliveredLocked keeps a message that no listener wants for a receive method that may still be called, within
 // bounds. To the sender it is taken. mu must be held.
-func (m *memory) keepUnheard() {
+func (m *memory) keepUndeliveredLocked() {
 	in := m.self.in
-	for last := false; !last; in.unheard++ {
-		it := &in.queue.items[in.queue.head+in.unheard]
+	for last := false; !last; in.undelivered++ {
+		it := &in.queue.items[in.queue.head+in.undelivered]
 		last = it.last
 		m.takenLocked(it)
 	}
-	for in.bytes > inboxLimit && in.unheard > 0 && m.self.turnLeftLocked() < 0 {
+	for in.bytes > inboxLimit && in.undelivered > 0 && m.self.graceLeftLocked() < 0 {
 		for last := false; !last; {
 			it := in.pop()
 			last = it.last
@@ -430,10 +430,10 @@ func (m *memory) keepUnheard() {
 	}
 }
 
-// deliverClose delivers the peer's Close and answers it. mu must be held; it is released.
+// deliverCloseAndUnlock delivers the peer's Close and answers it. mu must be held; it is released.
 //
 // The answer follows the close event, so that the two ends of a pair always see their events in the same order.
-func (m *memory) deliverClose() {
+func (m *memory) deliverCloseAndUnlock() {
 	s := m.self
 	answer := s.closedLocked(*s.in.closing)
 	s.mu.Unlock()
@@ -448,17 +448,17 @@ func (m *memory) closeDelivered(answer bool) {
 	if answer {
 		m.closeLocked(*m.self.in.closing)
 	}
-	m.hungUpLocked()
+	m.peerLostLocked()
 }
 
-// mindPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
+// joinPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
 // the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
-func (s *Socket) mindPiecesLocked() {
+func (s *Socket) joinPiecesLocked() {
 	in := s.in
-	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.unheard || in.wholeAfter(in.unheard) {
+	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.undelivered || in.wholeAfter(in.undelivered) {
 		return
 	}
-	pieces := in.queue.items[in.queue.head+in.unheard:]
+	pieces := in.queue.items[in.queue.head+in.undelivered:]
 	joined := &pieces[0]
 	s.link.takenLocked(joined)
 	in.bytes -= weight(*joined)
@@ -472,5 +472,5 @@ func (s *Socket) mindPiecesLocked() {
 	}
 	in.bytes += weight(*joined)
 	clear(pieces[1:])
-	in.queue.items = in.queue.items[:in.queue.head+in.unheard+1]
+	in.queue.items = in.queue.items[:in.queue.head+in.undelivered+1]
 }

@@ -20,16 +20,16 @@ type pendingEnd struct {
 func (w *wire) end(e pendingEnd) bool {
 	w.s.mu.Lock()
 	w.endLocked(e)
-	w.transmitLocked()
+	w.transmitAndUnlock()
 	return false
 }
 
 // endLocked is end for those who hold mu, and write what is to be sent.
 func (w *wire) endLocked(e pendingEnd) bool {
-	if w.s.fate == nil && w.s.unansweredLocked() {
-		w.holdEndLocked(e)
+	if w.s.result == nil && w.s.hasUnhandledLocked() {
+		w.postponeEndLocked(e)
 	} else {
-		w.applyLocked(e)
+		w.applyEndLocked(e)
 	}
 	return false
 }
@@ -39,22 +39,22 @@ func (w *wire) fail(code StatusCode, reason string, err error) bool {
 	return w.end(pendingEnd{code: code, reason: reason, err: err})
 }
 
-// holdEndLocked keeps e until the messages before it have been dealt with. mu must be held.
-func (w *wire) holdEndLocked(e pendingEnd) {
+// postponeEndLocked keeps e until the messages before it have been dealt with. mu must be held.
+func (w *wire) postponeEndLocked(e pendingEnd) {
 	w.receiveUpTo(w.limit())
 	later := e // or every end would be on the heap
 	w.pending = &later
 	w.s.status |= endWaits
-	w.limitLocked(pendingFor(w.s.opts))
-	w.haltLocked()
+	w.setPeerDeadlineLocked(maxPendingEnd(w.s.opts))
+	w.pauseReadingLocked()
 }
 
-// pendingFor is how long an end waits at the most: a little less than CloseTimeout, because a peer that has said Close may wait for the
+// maxPendingEnd is how long an end waits at the most: a little less than CloseTimeout, because a peer that has said Close may wait for the
 // answer no longer than that.
-func pendingFor(opts *Options) time.Duration { return opts.CloseTimeout - opts.CloseTimeout/8 }
+func maxPendingEnd(opts *Options) time.Duration { return opts.CloseTimeout - opts.CloseTimeout/8 }
 
-// applyLocked ends the socket. mu must be held.
-func (w *wire) applyLocked(e pendingEnd) {
+// applyEndLocked ends the socket. mu must be held.
+func (w *wire) applyEndLocked(e pendingEnd) {
 	switch c := e.closing; {
 	case c == nil:
 		w.s.failLocked(e.code, e.reason, e.err)
@@ -63,49 +63,49 @@ func (w *wire) applyLocked(e pendingEnd) {
 	}
 }
 
-// retryEnd applies the pending end, unless it still has to wait. It returns false, for those who go on reading.
-func (w *wire) retryEnd() bool {
+// resumeEnd applies the pending end, unless it still has to wait. It returns false, for those who go on reading.
+func (w *wire) resumeEnd() bool {
 	s := w.s
 	s.mu.Lock()
-	if left, _ := w.closeInLocked(); left > 0 && s.unansweredLocked() {
-		w.haltLocked()
+	if left, _ := w.peerTimeLeftLocked(); left > 0 && s.hasUnhandledLocked() {
+		w.pauseReadingLocked()
 		s.mu.Unlock()
 		return false
 	}
 	e := *w.pending
-	w.pending, w.until = nil, 0
+	w.pending, w.peerDeadline = nil, 0
 	s.status &^= endWaits
-	w.applyLocked(e)
-	w.transmitLocked()
+	w.applyEndLocked(e)
+	w.transmitAndUnlock()
 	return false
 }
 
-// tickPendingLocked has the pending end applied when its time has come. mu must be held.
-func (w *wire) tickPendingLocked() {
-	if left, _ := w.closeInLocked(); left > 0 {
-		w.armLocked(left)
+// checkPendingEndLocked has the pending end applied when its time has come. mu must be held.
+func (w *wire) checkPendingEndLocked() {
+	if left, _ := w.peerTimeLeftLocked(); left > 0 {
+		w.setTimerLocked(left)
 		return
 	}
-	w.stirLocked()
+	w.resumeReadingLocked()
 }
 
-// unansweredLocked reports whether messages have arrived that the application may still want to answer: those that wait for a
+// hasUnhandledLocked reports whether messages have arrived that the application may still want to answer: those that wait for a
 // receiver or an object, and the one that was taken last, until more is asked for. mu must be held.
-func (s *Socket) unansweredLocked() bool {
+func (s *Socket) hasUnhandledLocked() bool {
 	switch {
 	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
-		return s.in.queue.len() > 0 || s.in.lent != nil
+		return s.in.queue.len() > 0 || s.in.lentBuffer != nil
 	}
 	return s.arrivedLocked(s.in.want)
 }
 
-// workedOff ends an object's work on a message. buf holds the message.
-func (s *Socket) workedOff(buf *buffer) {
+// objectDone ends an object's work on a message. buf holds the message.
+func (s *Socket) objectDone(buf *buffer) {
 	s.mu.Lock()
-	s.in.lent = nil
-	s.link.stirLocked()
+	s.in.lentBuffer = nil
+	s.link.resumeReadingLocked()
 	s.mu.Unlock()
 	buf.free()
 }

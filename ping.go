@@ -29,12 +29,12 @@ func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, s.ended()
 		}
 		s.mu.Lock()
-		s.waits.pings.spare = one.done
+		s.waiters.pings.spare = one.done
 		s.mu.Unlock()
 		return rtt, nil
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.waits.pings.forget(one.id)
+		s.waiters.pings.forget(one.id)
 		s.mu.Unlock()
 		return 0, ctx.Err()
 	}

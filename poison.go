@@ -8,6 +8,6 @@ func poison([]byte) {}
 
 func newOutbox() *outbox { return new(outbox) }
 
-func (o *outbox) taken() {}
+func (o *outbox) acquired() {}
 
-func (o *outbox) dropped() {}
+func (o *outbox) released() {}

@@ -24,19 +24,19 @@ const unowned = math.MinInt
 
 func newOutbox() *outbox { return &outbox{waiting: unowned} }
 
-// taken checks that nobody has used o since it was dropped.
-func (o *outbox) taken() {
+// acquired checks that o has not been used since it was released.
+func (o *outbox) acquired() {
 	if o.waiting != unowned {
 		panic("edgews: an outbox has two owners")
 	}
 	o.waiting = 0
-	if !o.idle() || o.blocked || !o.last.none() || !o.front.none() || o.control != nil || o.frames.len() > 0 {
+	if !o.unused() || o.blocked || !o.open.isEmpty() || !o.front.isEmpty() || o.control != nil || o.full.len() > 0 {
 		panic("edgews: an outbox without an owner was used")
 	}
 }
 
-func (o *outbox) dropped() {
-	for _, kept := range []*buffer{o.front.buf, o.last.buf} {
+func (o *outbox) released() {
+	for _, kept := range []*buffer{o.front.buf, o.open.buf} {
 		if kept != nil {
 			poison(kept.b)
 		}

@@ -22,15 +22,17 @@ import (
 // returns the *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that
 // cause. Only one goroutine may receive at a time: ErrReceiving.
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
-	if err := s.beginReceive(ctx); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.beginReceiveLocked(ctx); err != nil {
 		return Message{}, err
 	}
-	defer s.endReceive()
-	if err := s.awaitArrival(ctx, wantMessage); err != nil {
+	defer s.endReceiveLocked()
+	if err := s.awaitArrivalLocked(ctx, wantMessage); err != nil {
 		return Message{}, err
 	}
 	it := s.takeLocked()
-	s.in.lent = it.buf
+	s.in.lentBuffer = it.buf
 	return Message{it.kind, it.buf.b}, nil
 }
 
@@ -67,10 +69,8 @@ func endedWell(err error) bool {
 	return false
 }
 
-// beginReceive claims the inbox and takes back what the last call lent.
-func (s *Socket) beginReceive(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// beginReceiveLocked marks the inbox as used by one receiver and frees the buffer that the last call lent. mu must be held.
+func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
@@ -79,42 +79,39 @@ func (s *Socket) beginReceive(ctx context.Context) error {
 	case s.in != nil && s.in.receiving:
 		return ErrReceiving
 	}
-	s.pullLocked()
+	s.startPullingLocked()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.in.receiving = true
-	s.in.turn++
+	s.in.callSeq++
 	if s.in.ready == nil {
 		s.in.ready = make(chan struct{}, 1)
 	}
-	s.in.lent.free()
-	s.in.lent = nil
+	s.in.lentBuffer.free()
+	s.in.lentBuffer = nil
 	return nil
 }
 
-// endReceive releases the inbox and the mutex that awaitArrival left locked.
-func (s *Socket) endReceive() {
-	s.in.receiving = false
-	s.mu.Unlock()
-}
+// endReceiveLocked lets another receiver use the inbox. mu must be held.
+func (s *Socket) endReceiveLocked() { s.in.receiving = false }
 
-// pullLocked turns the socket over to the pull style, and accepts it if nobody has. mu must be held.
-func (s *Socket) pullLocked() {
+// startPullingLocked turns the socket over to the pull style, and accepts it if nobody has. mu must be held.
+func (s *Socket) startPullingLocked() {
 	if s.is(pulling) {
 		return
 	}
 	s.status |= pulling
 	s.inboxLocked()
-	s.heedLocked()
-	s.link.stirLocked()
+	s.consumerChangedLocked()
+	s.link.resumeReadingLocked()
 	s.acceptLocked(0)
 }
 
 // acceptForPullLocked does that only for a socket that nobody has accepted. mu must be held.
 func (s *Socket) acceptForPullLocked() {
 	if !s.is(accepted | used) {
-		s.pullLocked()
+		s.startPullingLocked()
 	}
 }
 
@@ -126,10 +123,8 @@ func (s *Socket) acceptForPull() bool {
 	return s.is(accepted) && !s.is(used)
 }
 
-// awaitArrival waits until what is wanted is at the front of the inbox. It returns with mu held, whatever it
-// returns.
-func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
-	s.mu.Lock()
+// awaitArrivalLocked waits until what is wanted is at the front of the inbox. mu must be held; it is released meanwhile.
+func (s *Socket) awaitArrivalLocked(ctx context.Context, want receiveDemand) error {
 	for {
 		if want != wantRest {
 			s.dropRestLocked()
@@ -138,11 +133,11 @@ func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 			return nil
 		}
 		if s.is(finishing) {
-			return s.fate.failure()
+			return s.result.failure()
 		}
 		s.in.want = want
-		s.mindPiecesLocked()
-		s.link.stirLocked()
+		s.joinPiecesLocked()
+		s.link.resumeReadingLocked()
 		s.mu.Unlock()
 		err := waitFor(ctx, s.in.ready)
 		s.mu.Lock()
@@ -154,12 +149,12 @@ func (s *Socket) awaitArrival(ctx context.Context, want demand) error {
 }
 
 // arrivedLocked reports whether what is wanted is at the front of the inbox. mu must be held.
-func (s *Socket) arrivedLocked(want demand) bool {
+func (s *Socket) arrivedLocked(want receiveDemand) bool {
 	switch want {
 	case wantMessage:
-		return !s.in.midway && s.in.whole()
+		return !s.in.messageBegun && s.in.whole()
 	case wantPiece:
-		return !s.in.midway && s.in.queue.len() > 0
+		return !s.in.messageBegun && s.in.queue.len() > 0
 	}
 	return s.in.queue.len() > 0
 }
@@ -189,7 +184,7 @@ func (s *Socket) takeLocked() item {
 
 // dropRestLocked skips what is left of a message that its reader has abandoned. mu must be held.
 func (s *Socket) dropRestLocked() {
-	for s.in.midway && s.in.queue.len() > 0 {
+	for s.in.messageBegun && s.in.queue.len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.free()
 	}
@@ -199,8 +194,8 @@ func (s *Socket) dropRestLocked() {
 func (s *Socket) popPieceLocked() item {
 	s.link.takenLocked(s.in.queue.front()) // where it lies: a pointer to a copy would allocate
 	it := s.in.pop()
-	s.in.midway = !it.last
-	s.link.stirLocked()
+	s.in.messageBegun = !it.last
+	s.link.resumeReadingLocked()
 	return it
 }
 
@@ -208,10 +203,10 @@ func (s *Socket) popPieceLocked() item {
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fate == nil {
+	if s.result == nil {
 		return ErrClosed
 	}
-	return fmt.Errorf("%w: %w", ErrClosed, s.fate.failure())
+	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())
 }
 
 // Write is Send for any kind of message, except that it waits while the queue is full, and while a NextWriter
@@ -251,7 +246,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			s.mu.Unlock()
 			continue
 		}
-		room := s.waitsLocked().room.wait()
+		room := s.waitsLocked().hasRoom.wait()
 		s.mu.Unlock()
 		if err := waitFor(ctx, room); err != nil {
 			return err
@@ -267,7 +262,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().room.wait()
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().hasRoom.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

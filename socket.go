@@ -47,46 +47,46 @@ type Socket struct {
 	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
 
 	// Guarded by mu.
-	opts      *Options // replaced once, when Respond gives a pair's end a connection; shared by sockets
-	link      link
-	onMessage func(MessageEvent) // the only listener, if it is for messages; otherwise all are in extra.listeners
-	*extra                       // what a silent socket does without: a shared one until it is needed, then replaced once
-	accepted  instant            // when; it comes round after 50 days, and the first 10 ms of that time with it
-	status    status
+	opts         *Options // replaced once, when Respond gives a pair's end a connection; shared by sockets
+	link         link
+	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise all are in socketExtra.listeners
+	*socketExtra                    // what a silent socket does without: a shared one until it is needed, then replaced once
+	accepted     monoMillis         // when; it comes round after 50 days, and the first 10 ms of that time with it
+	status       status
 }
 
-// extra is what a socket that has fallen silent mostly does not have.
-type extra struct {
+// socketExtra is what a socket that has fallen silent mostly does not have.
+type socketExtra struct {
 	about        *identity     // nil: there is nothing to tell
 	listeners    *listeners    // nil: none but onMessage
 	in           *inbox        // always there in a pair, and once a receive method has been called
-	waits        *waits        // what others wait for
-	fate         *ending       // how the socket ends, from when that is certain
+	waiters      *waiters      // what others wait for
+	result       *closeResult  // how the socket ends, from when that is certain
 	objectSocket *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
 	pinned       *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
 	attached     *attachment   // nil: none
-	tab          *tab          // nil, or where it is counted what the socket uses
+	counter      *usageCounter // nil, or where what the socket uses is counted
 	shared       bool          // by several sockets: to be read only
 }
 
 // noExtra is shared by all sockets that have none.
-var noExtra = extra{shared: true}
+var noExtra = socketExtra{shared: true}
 
-// extraLocked returns s.extra, to be changed. mu must be held.
-func (s *Socket) extraLocked() *extra {
+// extraLocked returns s.socketExtra, to be changed. mu must be held.
+func (s *Socket) extraLocked() *socketExtra {
 	if s.shared {
-		own := *s.extra
+		own := *s.socketExtra
 		own.shared = false
-		s.extra = &own
+		s.socketExtra = &own
 	}
-	return s.extra
+	return s.socketExtra
 }
 
 // describeLocked sets what the socket tells about its connection. mu must be held.
 func (s *Socket) describeLocked(about identity) {
-	if s.extra == &noExtra {
+	if s.socketExtra == &noExtra {
 		if common := identities.share(about); common != nil {
-			s.extra = common
+			s.socketExtra = common
 			return
 		}
 	}
@@ -94,41 +94,41 @@ func (s *Socket) describeLocked(about identity) {
 	s.extraLocked().about = &own
 }
 
-// waits are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
-type waits struct {
-	room   signal // the queue has shrunk, or the socket has ended or opened
-	heeded signal // a listener has been added, or a receive method called
-	pings  pings
-	done   chan struct{} // nil until somebody has asked for it
-	cancel func()        // stops the opening handshake, while connecting
+// waiters are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
+type waiters struct {
+	hasRoom         signal // the queue has shrunk, or the socket has ended or opened
+	consumerChanged signal // a listener has been added, or a receive method called
+	pings           pings
+	done            chan struct{} // nil until somebody has asked for it
+	cancel          func()        // stops the opening handshake, while connecting
 }
 
 // waitsLocked returns the socket's waits, to wait on. mu must be held.
-func (s *Socket) waitsLocked() *waits {
-	if s.waits == nil {
-		s.extraLocked().waits = new(waits)
+func (s *Socket) waitsLocked() *waiters {
+	if s.waiters == nil {
+		s.extraLocked().waiters = new(waiters)
 	}
-	return s.waits
+	return s.waiters
 }
 
-// roomLocked wakes those who wait for room. mu must be held.
-func (s *Socket) roomLocked() {
-	if s.waits != nil {
-		s.waits.room.broadcast()
+// notifyRoomLocked wakes those who wait for room. mu must be held.
+func (s *Socket) notifyRoomLocked() {
+	if s.waiters != nil {
+		s.waiters.hasRoom.broadcast()
 	}
 }
 
-// heedLocked wakes those who wait for somebody to take interest. mu must be held.
-func (s *Socket) heedLocked() {
-	if s.waits != nil {
-		s.waits.heeded.broadcast()
+// consumerChangedLocked wakes those who wait for somebody to take interest. mu must be held.
+func (s *Socket) consumerChangedLocked() {
+	if s.waiters != nil {
+		s.waiters.consumerChanged.broadcast()
 	}
 }
 
 // pongLocked answers ping id and all before it. mu must be held.
 func (s *Socket) pongLocked(id uint64) {
-	if s.waits != nil {
-		s.waits.pings.pong(min(id, s.waits.pings.last))
+	if s.waiters != nil {
+		s.waiters.pings.pong(min(id, s.waiters.pings.last))
 	}
 }
 
@@ -144,20 +144,20 @@ func (s *Socket) inboxLocked() *inbox {
 type identity struct{ url, protocol, extensions string }
 
 // identities are those that a server's sockets have in common.
-var identities commonplaces
+var identities identityCache
 
-// commonplaces holds the extra of sockets that have nothing but an identity: what a server agrees to is mostly the same, and would
+// identityCache holds the socketExtra of sockets that have nothing but an identity: what a server agrees to is mostly the same, and would
 // cost an idle connection more than the rest of it.
-type commonplaces struct {
-	known sync.Map // by identity, *extra
+type identityCache struct {
+	known sync.Map // by identity, *socketExtra
 	count atomic.Int32
 }
 
 // maxCommonplaces bounds them, since a program may agree to protocols that it has never heard of before.
-const maxCommonplaces = 1000
+const maxCachedIdentities = 1000
 
 // share returns what sockets with an identity share, or nil if they share nothing.
-func (c *commonplaces) share(i identity) *extra {
+func (c *identityCache) share(i identity) *socketExtra {
 	switch {
 	case i == identity{}:
 		return &noExtra
@@ -165,17 +165,17 @@ func (c *commonplaces) share(i identity) *extra {
 		return nil
 	}
 	if e, ok := c.known.Load(i); ok {
-		return e.(*extra)
+		return e.(*socketExtra)
 	}
-	if c.count.Load() >= maxCommonplaces {
+	if c.count.Load() >= maxCachedIdentities {
 		return nil
 	}
 	about := i // or every call would allocate
-	e, there := c.known.LoadOrStore(i, &extra{about: &about, shared: true})
+	e, there := c.known.LoadOrStore(i, &socketExtra{about: &about, shared: true})
 	if !there {
 		c.count.Add(1)
 	}
-	return e.(*extra)
+	return e.(*socketExtra)
 }
 
 // link carries what a socket sends to the other side: to memory or to a wire.
@@ -189,12 +189,12 @@ type link interface {
 	// pingLocked sends a Ping frame. mu is held.
 	pingLocked(id uint64)
 	// failLocked: fate has been set; whoever delivers events has to notice. mu is held.
-	failLocked()
+	endedLocked()
 	// takenLocked: it no longer counts as the sender's. mu is held.
 	takenLocked(it *item)
-	// stirLocked: somebody listens, receives or has taken something, for which what arrives may have waited. mu is
+	// resumeReadingLocked: somebody listens, receives or has taken something, for which what arrives may have waited. mu is
 	// held.
-	stirLocked()
+	resumeReadingLocked()
 	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
 	// SendBuffer. mu is held.
 	bufferedLocked() (payload, size int)
@@ -218,7 +218,7 @@ type outgoing struct {
 	prepared    *Prepared // nil, or what data is the payload of
 	wait        bool      // no room is errNoRoom, whatever Overflow says
 	force       bool      // there is always room
-	as          counting  // what a meter counts it as
+	countAs     countRule // what a meter counts it as
 	ungated     bool      // it need not wait for a commit
 }
 
@@ -226,30 +226,30 @@ type outgoing struct {
 type status uint32
 
 const (
-	connecting   status = 1 << iota // the opening handshake is not over
-	accepted                        // events are delivered, frames may be sent
-	pulling                         // messages go to the receive methods
-	manualClose                     // AcceptHalfOpen: the peer's Close is answered by the application
-	used                            // Respond took this end; it is nobody's any more
-	sentClose                       // a Close frame is queued or sent
-	gotClose                        // the peer's Close has arrived
-	lost                            // the connection is unusable
-	finishing                       // the last events are being delivered
-	finished                        // they have been
-	delivering                      // a goroutine is delivering events (pairs)
-	streamingOut                    // a NextWriter is in the middle of its message
-	endUnheard                      // there was no listener for the close event when it came
-	owned                           // messages and events go to an object: extra.objectSocket is set
-	awaited                         // a warning is logged if the socket is not accepted soon
-	hosted                          // listeners run as events of an object: extra.pinned is set
-	paused                          // the wire is halted, and stirLocked has not been called since
-	uncompressed                    // the message of a NextWriter, which is not finished, goes out as it is
-	pinged                          // the wire's keep-alive ping is not answered yet
-	ended                           // fate is set
-	corked                          // what is sent waits for the end of the wire's turn
-	openRunning                     // the open listeners run: nothing else is delivered before they have returned
-	endWaits                        // the wire has a pendingEnd
-	inputOver                       // the wire has been hung up on, and is still being written
+	connecting       status = 1 << iota // the opening handshake is not over
+	accepted                            // events are delivered, frames may be sent
+	pulling                             // messages go to the receive methods
+	manualClose                         // AcceptHalfOpen: the peer's Close is answered by the application
+	used                                // Respond took this end; it is nobody's any more
+	sentClose                           // a Close frame is queued or sent
+	gotClose                            // the peer's Close has arrived
+	lost                                // the connection is unusable
+	finishing                           // the last events are being delivered
+	finished                            // they have been
+	delivering                          // a goroutine is delivering events (pairs)
+	streamingOut                        // a NextWriter is in the middle of its message
+	closeUndelivered                    // there was no listener for the close event when it came
+	owned                               // messages and events go to an object: socketExtra.objectSocket is set
+	awaited                             // a warning is logged if the socket is not accepted soon
+	hosted                              // listeners run as events of an object: socketExtra.pinned is set
+	readPaused                          // the wire is halted, and resumeReadingLocked has not been called since
+	uncompressed                        // the message of a NextWriter, which is not finished, goes out as it is
+	pinged                              // the wire's keep-alive ping is not answered yet
+	ended                               // fate is set
+	corked                              // what is sent waits for the end of the wire's turn
+	openRunning                         // the open listeners run: nothing else is delivered before they have returned
+	endWaits                            // the wire has a pendingEnd
+	readEnded                           // the wire has been hung up on, and is still being written
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -297,7 +297,7 @@ func (s *Socket) acceptLocked(how status) {
 		return
 	}
 	s.status |= accepted | how
-	s.accepted = now()
+	s.accepted = nowMillis()
 	s.noticeAcceptLocked()
 	if p := s.pinned; p != nil {
 		p.acceptedLocked()
@@ -353,13 +353,13 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(len(p))
-	w.outLocked().addMessage(opcodeOf(kind), p)
+	s.counter.countWholeSentLocked(len(p))
+	w.outboxLocked().addMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()
 		return true
 	}
-	w.transmitLocked()
+	w.transmitAndUnlock()
 	return true
 }
 
@@ -371,9 +371,9 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.tab.sentLocked(n)
-	w.outLocked().addShared(encoded, n)
-	w.transmitLocked()
+	s.counter.countWholeSentLocked(n)
+	w.outboxLocked().addShared(encoded, n)
+	w.transmitAndUnlock()
 	return true
 }
 
@@ -382,14 +382,10 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 func (s *Socket) plainWireLocked(n int) *wire {
 	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
 	w, ok := s.link.(*wire)
-	switch {
-	case !ok || w.client || s.status&(ordinary|extraordinary) != ordinary:
-		return nil
-	case s.tab != nil && s.tab.barred != nil:
-		return nil
-	case w.deflater != nil && n >= s.opts.Compression.Threshold:
-		return nil
-	case w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer:
+	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
+		s.counter != nil && s.counter.quotaErr != nil ||
+		w.deflater != nil && n >= s.opts.Compression.Threshold ||
+		w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer {
 		return nil
 	}
 	return w
@@ -400,7 +396,7 @@ func (s *Socket) send(m outgoing) error {
 		s.mu.Lock()
 		l := s.link
 		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
-			return w.sendLocked(&m)
+			return w.sendAndUnlock(&m)
 		}
 		s.mu.Unlock()
 		err := l.send(m)
@@ -453,8 +449,8 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.writableLocked(); err != nil {
 		return err
 	}
-	if s.tab.barredLocked() != nil {
-		s.tab.obeyLocked()
+	if s.counter.quotaErrLocked() != nil {
+		s.counter.failOverQuotaLocked()
 		return ErrClosed
 	}
 	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
@@ -483,7 +479,7 @@ func (s *Socket) closeSlowLocked() {
 	}
 	s.status |= sentClose
 	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
-	s.roomLocked()
+	s.notifyRoomLocked()
 }
 
 // Close starts the closing handshake and returns at once. What was sent before still arrives before the Close;
@@ -517,25 +513,25 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	defer s.mu.Unlock()
 	if s.is(connecting) && !s.is(sentClose) {
 		s.status |= sentClose
-		s.waits.cancel()
+		s.waiters.cancel()
 		return s.link, nil
 	}
 	if err := s.writableLocked(); err != nil {
 		return nil, err
 	}
-	s.sayCloseLocked(c)
+	s.sendCloseLocked(c)
 	return s.link, nil
 }
 
-// sayCloseLocked sends the application's Close. mu must be held.
-func (s *Socket) sayCloseLocked(c closeFrame) {
+// sendCloseLocked sends the application's Close. mu must be held.
+func (s *Socket) sendCloseLocked(c closeFrame) {
 	if s.is(owned) {
 		s.holdOutputDuringCommitLocked()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(c)
-	s.link.stirLocked()
-	s.roomLocked()
+	s.link.resumeReadingLocked()
+	s.notifyRoomLocked()
 }
 
 // ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are
@@ -614,7 +610,7 @@ func (s *Socket) Err() error {
 	if !s.is(finished) {
 		return nil
 	}
-	return &s.fate.CloseError
+	return &s.result.CloseError
 }
 
 // log returns the logger, or nil when nothing is to be logged.

@@ -134,7 +134,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	}
 	own := s.extraLocked()
 	own.objectSocket, own.pinned = sock, nil
-	s.joinLocked(st.o)
+	s.countForObjectLocked(st.o)
 	s.status |= owned | pulling | manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)

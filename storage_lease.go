@@ -265,12 +265,12 @@ func (o *object) releaseStorageLocked() {
 		l.writeLock <- struct{}{} // does not block: no call is under way
 		store := l.store
 		l.store = nil
-		go l.releaseStoreAndUnlock(store)
+		go l.releaseStore(store)
 	}
 }
 
-// releaseStoreAndUnlock calls the engine without the object's mu. The write lock must be held; it is released.
-func (l *storageLease) releaseStoreAndUnlock(store ObjectStore) {
+// releaseStore calls the engine without the object's mu. The caller has taken the write lock for it, and it releases that.
+func (l *storageLease) releaseStore(store ObjectStore) {
 	store.Release()
 	o := l.o
 	o.mu.Lock()

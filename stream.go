@@ -18,14 +18,16 @@ import (
 // receives, which skips what is left of the message. ctx governs the reader as well: once it is cancelled, Read
 // returns ctx.Err(), and the socket stays usable. Everything else is as with Receive.
 func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
-	if err := s.beginReceive(ctx); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.beginReceiveLocked(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer s.endReceive()
-	if err := s.awaitArrival(ctx, wantPiece); err != nil {
+	defer s.endReceiveLocked()
+	if err := s.awaitArrivalLocked(ctx, wantPiece); err != nil {
 		return 0, nil, err
 	}
-	r := &messageReader{s: s, ctx: ctx, turn: s.in.turn}
+	r := &messageReader{s: s, ctx: ctx, callSeq: s.in.callSeq}
 	kind := s.in.queue.front().kind
 	r.pieceLocked()
 	return kind, r, nil
@@ -33,11 +35,11 @@ func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 
 // messageReader reads one message piece by piece.
 type messageReader struct {
-	s    *Socket
-	ctx  context.Context
-	turn uint64 // the receive call that it belongs to
-	rest []byte // of the piece that the inbox has lent
-	last bool
+	s       *Socket
+	ctx     context.Context
+	callSeq uint64 // the receive call that it belongs to
+	rest    []byte // of the piece that the inbox has lent
+	last    bool
 }
 
 var errStaleReader = errors.New("edgews: reader used after another receive on its socket")
@@ -45,8 +47,8 @@ var errStaleReader = errors.New("edgews: reader used after another receive on it
 // pieceLocked takes the next piece from the inbox. mu must be held.
 func (r *messageReader) pieceLocked() {
 	it := r.s.popPieceLocked()
-	r.s.in.lent.free()
-	r.s.in.lent = it.buf
+	r.s.in.lentBuffer.free()
+	r.s.in.lentBuffer = it.buf
 	r.rest, r.last = it.buf.b, it.last
 }
 
@@ -70,28 +72,26 @@ func (r *messageReader) Read(p []byte) (int, error) {
 func (r *messageReader) stale() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	return r.s.in.turn != r.turn
+	return r.s.in.callSeq != r.callSeq
 }
 
 func (r *messageReader) next() error {
 	s := r.s
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case s.in.turn != r.turn:
-		s.mu.Unlock()
+	case s.in.callSeq != r.callSeq:
 		return errStaleReader
 	case s.in.receiving:
-		s.mu.Unlock()
 		return ErrReceiving
 	}
 	s.in.receiving = true
-	s.mu.Unlock()
-	err := s.awaitArrival(r.ctx, wantRest)
-	if err == nil {
-		r.pieceLocked()
+	defer s.endReceiveLocked()
+	if err := s.awaitArrivalLocked(r.ctx, wantRest); err != nil {
+		return err
 	}
-	s.endReceive()
-	return err
+	r.pieceLocked()
+	return nil
 }
 
 // NextWriter starts a message of unknown size and returns its writer: each Write sends a fragment, Close ends

@@ -46,14 +46,14 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
 		return
 	}
-	pass, err := s.n.admit(s.id, r)
+	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
 		closeAfterUpgradeRequest(w, r)
-		x(w)
+		answerQuotaExceeded(w)
 		return
 	}
-	rw := &responseWriter{ResponseWriter: w, pass: pass}
-	defer rw.pass.unused()
+	rw := &responseWriter{ResponseWriter: w, pass: admitted}
+	defer rw.pass.release()
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		e.o.beginRequest()
 		defer e.o.endRequest()
@@ -61,8 +61,8 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if reachedObject(err, r) && !rw.switched {
-		s.n.objectFor(s.id).account(FactRequest, Usage{HTTPRequests: 1})
-		rw.pass.used()
+		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
+		rw.pass.release()
 	}
 	if err != nil && r.Context().Err() == nil {
 		closeAfterUpgradeRequest(w, r)
@@ -78,10 +78,10 @@ func closeAfterUpgradeRequest(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit asks the quotas of the meter that pays for the object.
-func (n *Namespace) admit(id ID, r *http.Request) (pass, error) {
+func (n *Namespace) admit(id ID, r *http.Request) (quotaPass, error) {
 	switch {
-	case n.opts.Meter == nil || n.opts.Meter.books.quotas.Load() == 0:
-		return pass{}, nil
+	case n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0:
+		return quotaPass{}, nil
 	case IsUpgrade(r):
 		return n.meterFor(id).admit(Usage{Connections: 1})
 	}
@@ -125,7 +125,7 @@ type responseWriter struct {
 	http.ResponseWriter
 	began    bool // the answer has begun
 	switched bool // the connection was hijacked
-	pass     pass
+	pass     quotaPass
 }
 
 // Unwrap is for http.ResponseController.
@@ -152,7 +152,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.began, w.switched = true, true
-		w.pass.used() // the handler may go on for as long as the socket is open
+		w.pass.release() // the handler may go on for as long as the socket is open
 	}
 	return conn, rw, err
 }

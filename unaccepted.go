@@ -21,7 +21,7 @@ func (s *Socket) warnIfUnaccepted() {
 
 // warnIfUnacceptedLocked has a warning logged, if anything is, unless the socket is accepted in time. mu must be held.
 func (s *Socket) warnIfUnacceptedLocked() {
-	if s.opts.Logger == nil || s.is(accepted) || s.fate != nil {
+	if s.opts.Logger == nil || s.is(accepted) || s.result != nil {
 		return
 	}
 	s.status |= awaited

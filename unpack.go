@@ -19,41 +19,41 @@ import (
 // smallMessage is up to how many bytes a message is inflated without counting them before: a buffer that is pooled.
 const smallMessage = 128 << 10
 
-// unpack deals with a compressed message that has arrived as a whole, in w.message. It reports whether to go on reading.
-func (w *wire) unpack() bool {
-	w.packed = true
-	most, taken := w.appetite()
+// inflate deals with a compressed message that has arrived as a whole, in w.message. It reports whether to go on reading.
+func (w *wire) inflate() bool {
+	w.inflateWaits = true
+	most, taken := w.roomForMessage()
 	limit := w.limit()
 	if limit < 0 {
 		limit = math.MaxInt64
 	}
 	plain, err := w.inflateAtOnce(min(most, smallMessage, limit))
-	if errors.Is(err, deflate.ErrTooBig) && w.tried < limit {
+	if errors.Is(err, deflate.ErrTooBig) && w.triedSize < limit {
 		if !taken {
-			return w.unpackLater()
+			return w.inflateLater()
 		}
-		if plain, err = w.inflateLarge(limit); err == errNotYet {
-			return w.halt()
+		if plain, err = w.inflateLarge(limit); err == errInflateLater {
+			return w.pauseReading()
 		}
 	}
-	w.dropPacked()
+	w.dropCompressed()
 	if err == nil && w.kind == Text && !utf8.Valid(plain.b) {
 		plain.free()
 		err = errNotText
 	}
 	if err != nil {
-		return w.breach(w.inflateError(err))
+		return w.failProtocol(w.inflateError(err))
 	}
-	return w.complete(w.kind, plain.b, plain)
+	return w.deliver(w.kind, plain.b, plain)
 }
 
-// appetite returns how many bytes of the next message may be kept, and whether somebody takes it, of whatever size.
-func (w *wire) appetite() (most int64, taken bool) {
+// roomForMessage returns how many bytes of the next message may be kept, and whether somebody takes it, of whatever size.
+func (w *wire) roomForMessage() (most int64, taken bool) {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !w.onMessageLocked().empty(), s.takesLocked():
+	case !w.onMessageLocked().empty(), s.takesMessageLocked():
 		return math.MaxInt64, true
 	case s.in == nil:
 		return inboxLimit, false
@@ -61,42 +61,42 @@ func (w *wire) appetite() (most int64, taken bool) {
 	return max(inboxLimit-int64(s.in.bytes), 0), false
 }
 
-// takesLocked reports whether a receiver, or an object, waits for a message of whatever size. mu must be held.
-func (s *Socket) takesLocked() bool {
-	if !s.is(pulling) || s.in == nil || !s.in.hungry() {
+// takesMessageLocked reports whether a receiver, or an object, waits for a message of whatever size. mu must be held.
+func (s *Socket) takesMessageLocked() bool {
+	if !s.is(pulling) || s.in == nil || !s.in.isAwaited() {
 		return false
 	}
 	return !s.is(owned) || s.in.want == wantMessage // or the object may be busy
 }
 
-// unpackLater waits for somebody to take the message; if nobody is going to, it skips it.
-func (w *wire) unpackLater() bool {
-	w.dropClaim()
+// inflateLater waits for somebody to take the message; if nobody is going to, it skips it.
+func (w *wire) inflateLater() bool {
+	w.dropInflateClaim()
 	s := w.s
 	s.mu.Lock()
-	switch left := s.turnLeftLocked(); {
-	case s.takesLocked(): // since a moment ago
+	switch left := s.graceLeftLocked(); {
+	case s.takesMessageLocked(): // since a moment ago
 		s.mu.Unlock()
-		return w.unpack()
+		return w.inflate()
 	case s.is(owned):
-		s.askLocked(wantMessage)
+		s.askObjectLocked(wantMessage)
 	case s.is(pulling):
 	case left > 0: // there may be a listener soon
 		time.AfterFunc(left, w.conn.Wake)
 	default:
 		s.mu.Unlock()
-		return w.skipPacked()
+		return w.skipCompressed()
 	}
 	defer s.mu.Unlock()
-	return w.haltLocked()
+	return w.pauseReadingLocked()
 }
 
 // inflateAtOnce inflates a small message: one of more than limit bytes is deflate.ErrTooBig.
 func (w *wire) inflateAtOnce(limit int64) (*buffer, error) {
-	if w.tried > 0 && limit < 2*w.tried { // not again for every bit of room
+	if w.triedSize > 0 && limit < 2*w.triedSize { // not again for every bit of room
 		return nil, deflate.ErrTooBig
 	}
-	w.tried = limit
+	w.triedSize = limit
 	plain := newBuffer(min(2*len(w.message.b), int(limit)))
 	var err error
 	if plain.b, err = w.inflater.AppendIn(plain, plain.b, w.message.b, limit); err != nil {
@@ -106,33 +106,33 @@ func (w *wire) inflateAtOnce(limit int64) (*buffer, error) {
 	return plain, nil
 }
 
-// errNotYet says that too much else is being inflated. The connection is woken when it is this message's turn.
-var errNotYet = errors.New("edgews: too much is being inflated")
+// errInflateLater says that too much else is being inflated. The connection is woken when it is this message's turn.
+var errInflateLater = errors.New("edgews: too much is being inflated")
 
 // inflateLarge inflates a message of any size up to limit.
 func (w *wire) inflateLarge(limit int64) (*buffer, error) {
-	if w.claim == nil {
+	if w.inflateClaim == nil {
 		n, err := w.inflater.Size(w.message.b, limit, runtime.Gosched)
 		if err != nil {
 			return nil, err
 		}
-		w.claim = processInflateBudget.reserve(n, w.conn.Wake)
+		w.inflateClaim = processInflateBudget.reserve(n, w.conn.Wake)
 	}
-	if !w.claim.isGranted() {
-		return nil, errNotYet
+	if !w.inflateClaim.isGranted() {
+		return nil, errInflateLater
 	}
-	defer w.dropClaim()
-	plain := newBuffer(w.claim.n)
+	defer w.dropInflateClaim()
+	plain := newBuffer(w.inflateClaim.n)
 	var err error
-	if plain.b, err = w.inflater.AppendSized(plain.b, w.message.b, w.claim.n, runtime.Gosched); err != nil {
+	if plain.b, err = w.inflater.AppendSized(plain.b, w.message.b, w.inflateClaim.n, runtime.Gosched); err != nil {
 		plain.free()
 		return nil, err
 	}
 	return plain, nil
 }
 
-// skipPacked passes over a message that nobody takes, as if it had been received.
-func (w *wire) skipPacked() bool {
+// skipCompressed passes over a message that nobody takes, as if it had been received.
+func (w *wire) skipCompressed() bool {
 	scratch := newBuffer(smallMessage)
 	var text frame.UTF8
 	n, err := w.inflater.Skip(scratch.b, w.message.b, w.limit(), func(p []byte) error {
@@ -146,15 +146,15 @@ func (w *wire) skipPacked() bool {
 		err = errNotText
 	}
 	scratch.free()
-	w.dropPacked()
+	w.dropCompressed()
 	switch {
 	case err != nil:
-		return w.breach(w.inflateError(err))
+		return w.failProtocol(w.inflateError(err))
 	case !w.limiter.allow(1, n):
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
 	}
 	w.s.mu.Lock()
-	_, ok := w.s.arrivedOnTabLocked(n)
+	_, ok := w.s.countArrivalLocked(n)
 	w.s.mu.Unlock()
 	if !ok {
 		w.transmit()
@@ -162,19 +162,19 @@ func (w *wire) skipPacked() bool {
 	return ok
 }
 
-// dropPacked gives the compressed message back.
-func (w *wire) dropPacked() {
-	w.packed, w.tried = false, 0
+// dropCompressed gives the compressed message back.
+func (w *wire) dropCompressed() {
+	w.inflateWaits, w.triedSize = false, 0
 	w.message.free()
 	w.message = nil
-	w.dropClaim()
+	w.dropInflateClaim()
 }
 
-// dropClaim lets others inflate.
-func (w *wire) dropClaim() {
-	if w.incoming != nil && w.claim != nil {
-		w.claim.release()
-		w.claim = nil
+// dropInflateClaim lets others inflate.
+func (w *wire) dropInflateClaim() {
+	if w.incoming != nil && w.inflateClaim != nil {
+		w.inflateClaim.release()
+		w.inflateClaim = nil
 	}
 }
 

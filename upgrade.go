@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -84,7 +85,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		return nil, err
 	}
 	s := newSocket(c)
-	c.pass.used()
+	c.pass.release()
 	s.bindToObject(r.Context(), pinAccepted)
 	s.warnIfUnaccepted()
 	return s, nil
@@ -118,13 +119,13 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		client.abandon(err)
 		return err
 	}
-	defer c.pass.unused()
+	defer c.pass.release()
 	_, err = client.attach(r.Context(), c)
 	if err != nil { // somebody was faster
 		c.conn.Close()
 		return err
 	}
-	c.pass.used()
+	c.pass.release()
 	return nil
 }
 
@@ -139,15 +140,15 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if refused := opts.check(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
-	meter, object := payer(r.Context(), opts.Meter)
-	var admitted pass
+	meter, object := meterFor(r.Context(), opts.Meter)
+	var admitted quotaPass
 	if object == nil { // or its Stub has asked
 		if admitted, err = meter.admit(Usage{Connections: 1}); err != nil {
-			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaDetail, Err: err})
+			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaExceededText, Err: err})
 		}
 		defer func() {
 			if err != nil {
-				admitted.unused()
+				admitted.release()
 			}
 		}()
 	}
@@ -315,7 +316,7 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
 	case http.StatusTooManyRequests: // RFC 6585 §4
-		tellTomorrow(w.Header())
+		setRetryAfter(w.Header())
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")
@@ -382,12 +383,14 @@ func (a *agreement) write(conn net.Conn, timeout time.Duration) error {
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // without deadlines the write itself decides
-	if _, err := conn.Write(answer[n:]); err != nil {
-		return err
+	_ = conn.SetWriteDeadline(time.Now().Add(timeout))
+	late := time.AfterFunc(timeout+drainGrace, func() { conn.Close() }) // if the deadline does nothing
+	_, err = conn.Write(answer[n:])
+	if !late.Stop() && err == nil {
+		err = os.ErrDeadlineExceeded
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
-	return nil
+	return err
 }
 
 // bytes returns the answer as it travels.

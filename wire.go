@@ -23,7 +23,7 @@ type wireConfig struct {
 	deflate  *deflate.Params // nil: no compression
 	meter    *Meter          // nil: none
 	object   *object         // the one that pays, if one does
-	pass     pass            // of the quotas
+	pass     quotaPass       // of the quotas
 
 	url, protocol, extensions string
 }
@@ -34,7 +34,7 @@ func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.
 // turn, delivers it there, and whoever finds the outbox idle writes it.
 //
 // Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
-// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three instants 12, incoming 8, the
+// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three monoMillis 12, incoming 8, the
 // flags 4. With the Socket and the mutex, which are allocated together with it (mu 8, opts 8, link 16, onMessage 8, extra 8,
 // accepted 4, status 4; the mutex itself 8), that makes 160. One listener for messages is in there; the loop's table has 12
 // for each connection. With them Go holds about 35 more after a collection: ends of spans, their books, stacks that goroutines of
@@ -51,14 +51,14 @@ type wire struct {
 	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	until instant // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
-	heard instant // when bytes last arrived; 0: we wait for the application, not for the peer
-	sent  instant // when the connection last took bytes
+	peerDeadline monoMillis // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
+	lastReceived monoMillis // when bytes last arrived; 0: we wait for the application, not for the peer
+	lastSent     monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
-	halted  bool // nothing is read until the application has done something
-	direct  bool // what is being read goes straight into the message
-	parting bool // the last event has been delivered: what arrives is dropped
+	readingPaused bool // nothing is read until the application has done something
+	direct        bool // what is being read goes straight into the message
+	lingering     bool // the last event has been delivered: what arrives is dropped
 
 	client bool // we are the client: we mask; immutable
 }
@@ -81,7 +81,7 @@ func newSocket(c wireConfig) *Socket {
 		mu sync.Mutex
 	})
 	s := &together.s
-	s.mu, s.opts, s.extra = &together.mu, c.opts, &noExtra
+	s.mu, s.opts, s.socketExtra = &together.mu, c.opts, &noExtra
 	s.describeLocked(c.identity())
 	s.link = together.w.init(s, c)
 	return s
@@ -92,9 +92,9 @@ func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
-	s.openTabLocked(c.meter, c.object, !c.client)
+	s.startCounterLocked(c.meter, c.object, !c.client)
 	if len(c.buffered) > 0 {
-		w.early(c.buffered, c.opts.MaxMessageSize)
+		w.keepEarly(c.buffered, c.opts.MaxMessageSize)
 	}
 	return w
 }
@@ -114,15 +114,15 @@ func newFilters(c wireConfig) *filters {
 
 // startLocked begins to read.
 func (w *wire) startLocked() {
-	w.heard = now()
-	w.sent = w.heard
-	w.s.tab.listLocked()
+	w.lastReceived = nowMillis()
+	w.lastSent = w.lastReceived
+	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.fate == nil { // a Close may have been faster
-		w.armLocked(d)
+	if d := w.s.opts.KeepAlive; d > 0 && w.s.result == nil { // a Close may have been faster
+		w.setTimerLocked(d)
 	}
-	if early || w.s.fate != nil {
+	if early || w.s.result != nil {
 		w.conn.Wake()
 	}
 }
@@ -134,9 +134,9 @@ const directFrom = 4 << 10
 // one of those that are pooled, to four times, which saves reads and moves.
 func (w *wire) ReadBuffer() (into []byte, ok bool) {
 	switch w.direct = false; {
-	case w.halted:
+	case w.readingPaused:
 		return nil, false
-	case w.parting:
+	case w.lingering:
 		return nil, true
 	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
 		return nil, true
@@ -154,50 +154,62 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 
 // Received implements [park.Handler].
 func (w *wire) Received(p []byte, spare *any) {
-	if w.parting {
+	if w.lingering {
 		return
 	}
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.listenerFailed(recover())
+		}
+	}()
 	ok := false
 	if w.direct {
-		ok = w.feedDirect(p)
+		ok = w.decodeDirect(p)
 	} else {
-		ok = w.feed(p, spare)
+		ok = w.decode(p, spare)
 	}
-	w.goOn(ok, spare)
+	w.finishRead(ok, spare)
 	returned = true
 }
 
-// goOn ends the turn's share of work. ok says whether all that was there has been dealt with.
-func (w *wire) goOn(ok bool, spare *any) {
+// finishRead ends the turn's share of work. ok says whether all that was there has been dealt with.
+func (w *wire) finishRead(ok bool, spare *any) {
 	w.s.mu.Lock()
+	at := monoMillis(w.conn.CoarseNow())
 	if ok {
-		w.heard = instant(w.conn.CoarseNow())
+		w.lastReceived = at
 	}
-	w.flushLocked(spare)
+	if w.out != nil {
+		w.lastSent = at // for writeAndUnlock
+	}
+	w.flushAndUnlock(spare)
 	switch {
-	case !ok && !w.halted:
-		w.conclude()
+	case !ok && !w.readingPaused:
+		w.finishAndLinger()
 	case w.incoming != nil:
-		w.settle()
+		w.releaseIncoming()
 	}
 }
 
 // Woken implements [park.Handler].
 func (w *wire) Woken() {
-	if w.parting {
-		w.hangUpIfDone()
+	if w.lingering {
+		w.closeConnIfDone()
 		return
 	}
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.listenerFailed(recover())
+		}
+	}()
 	switch {
 	case w.isOpening(): // hasOpened wakes it again
 	case !w.alive():
-		w.conclude()
-	case w.halted:
-		w.goOn(w.retry(), nil)
+		w.finishAndLinger()
+	case w.readingPaused:
+		w.finishRead(w.resume(), nil)
 	}
 	returned = true
 }
@@ -207,30 +219,30 @@ func (w *wire) ReadEnded(err error) {
 	w.s.mu.Lock()
 	w.s.loseLocked(w.lossLocked(err))
 	w.s.mu.Unlock()
-	if !w.parting {
-		w.last()
-		w.parting = true
+	if !w.lingering {
+		w.deliverLastEvents()
+		w.lingering = true
 		w.dropInput()
 	}
-	if !endOfStream(err) || !w.outlivesInput() {
-		w.hangUp()
+	if !endOfStream(err) || !w.staysOpenForWriting() {
+		w.closeConn()
 	}
 }
 
-func (w *wire) last() {
+func (w *wire) deliverLastEvents() {
 	returned := false
-	defer w.survive(&returned)
+	defer func() {
+		if !returned {
+			w.listenerFailed(recover())
+		}
+	}()
 	w.s.finish()
 	returned = true
 }
 
-// survive is deferred by those who call listeners, and have not returned if one has panicked: then the socket fails. It may also have
-// called runtime.Goexit, as failing tests do: then the socket fails as well, and another goroutine delivers the rest.
-func (w *wire) survive(returned *bool) {
-	if *returned {
-		return
-	}
-	cause := recover()
+// listenerFailed continues after a listener has not returned: the socket fails. cause is what the listener has panicked with; nil: it has called
+// runtime.Goexit, as failing tests do. Then another goroutine delivers the rest. survive is called by a deferred function.
+func (w *wire) listenerFailed(cause any) {
 	w.conn.Cork(false)
 	if cause == nil {
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
@@ -239,15 +251,19 @@ func (w *wire) survive(returned *bool) {
 		return
 	}
 	w.s.panicked(w.s.recovered(cause))
-	w.halted = false
-	w.giveUp()
+	w.readingPaused = false
+	w.finishReadAfterPanic()
 }
 
-// giveUp is goOn after a listener has panicked.
-func (w *wire) giveUp() {
+// finishReadAfterPanic is finishRead after a listener has panicked.
+func (w *wire) finishReadAfterPanic() {
 	returned := false
-	defer w.survive(&returned)
-	w.goOn(false, nil)
+	defer func() {
+		if !returned {
+			w.listenerFailed(recover())
+		}
+	}()
+	w.finishRead(false, nil)
 	returned = true
 }
 
@@ -265,61 +281,59 @@ func (w *wire) lossLocked(err error) error {
 	return w.out.err
 }
 
-// feedDirect goes on after more of a large frame has been read into the message.
-func (w *wire) feedDirect(p []byte) bool {
+// decodeDirect goes on after more of a large frame has been read into the message.
+func (w *wire) decodeDirect(p []byte) bool {
 	piece, _, ok, err := w.decoder.Next(p)
 	if err != nil {
-		return w.breach(err)
+		return w.failProtocol(err)
 	}
 	if !ok {
 		return true
 	}
 	w.message.b = w.message.b[:len(w.message.b)+len(piece.Payload)]
-	return w.received(piece.Last)
+	return w.pieceAdded(piece.Last)
 }
 
-// turnShare measures how long the frames of one read take to be handled, in listeners mostly. Looking at the clock costs as much as
-// handling a small message, so it does that for every eighth frame.
-type turnShare struct {
-	frames int
-	began  time.Time
-}
+// turnTimer measures how long the frames of one read take to be handled, in listeners mostly.
+type turnTimer struct{ start time.Time }
 
-// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
-const turnTime = 200 * time.Microsecond
+const (
+	// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
+	turnTime = 200 * time.Microsecond
+	// framesPerLook is after how many frames the clock is read, which costs as much as handling a small message.
+	framesPerLook = 8
+)
 
-// used counts a frame, and reports whether the time is over.
-func (t *turnShare) used() bool {
-	t.frames++
-	switch {
-	case t.frames%8 != 0:
-		return false
-	case t.frames == 8:
-		t.began = time.Now()
+// over reports whether the time is over. It is called every framesPerLook frames.
+func (t *turnTimer) over() bool {
+	if t.start.IsZero() {
+		t.start = time.Now()
 		return false
 	}
-	return time.Since(t.began) > turnTime
+	return time.Since(t.start) > turnTime
 }
 
-// giveWay keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
+// yieldTurn keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
 // reading.
-func (w *wire) giveWay() bool {
-	w.halted = true
+func (w *wire) yieldTurn() bool {
+	w.readingPaused = true
 	w.conn.YieldTurn()
 	return false
 }
 
-// feed takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
+// decode takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
 // the application or gives way to other connections, and keeps the rest.
-func (w *wire) feed(p []byte, spare *any) bool {
-	var share turnShare
+func (w *wire) decode(p []byte, spare *any) bool {
+	var timer turnTimer
 	i, held, ok := 0, false, true
 	if w.incoming == nil || w.incoming.idle() { // nothing has begun
-		i, held, ok = w.feedWhole(p, spare, &share)
+		if i, held, ok = w.decodeWhole(p, spare, &timer); i == len(p) && !held {
+			return ok
+		}
 	}
-	for ok && i < len(p) {
-		if share.used() {
-			ok = w.giveWay()
+	for frames := 0; ok && i < len(p); frames++ {
+		if frames%framesPerLook == framesPerLook-1 && timer.over() {
+			ok = w.yieldTurn()
 			break
 		}
 		w.receiveUpTo(w.limit())
@@ -330,14 +344,14 @@ func (w *wire) feed(p []byte, spare *any) bool {
 		}
 		switch {
 		case err != nil:
-			ok = w.breach(err)
+			ok = w.failProtocol(err)
 		case found:
-			ok = w.take(piece)
+			ok = w.handleFrame(piece)
 		}
 	}
-	if w.halted && i < len(p) && (w.incoming == nil || w.pending == nil) {
+	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
 		w.receiveUpTo(w.limit())
-		w.rest = copyOf(p[i:])
+		w.unparsed = copyOf(p[i:])
 	}
 	if held {
 		w.conn.Cork(false)
@@ -345,18 +359,15 @@ func (w *wire) feed(p []byte, spare *any) bool {
 	return ok
 }
 
-// feedWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
+// decodeWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
 // no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Cork, and whether to go on.
-func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, ok bool) {
+func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, held, ok bool) {
 	s := w.s
 	if w.incoming != nil {
 		w.streamed = false // that was the message before
 	}
-	var last time.Duration // when a meter saw a listener return
-	for i < len(p) {
-		if share.used() {
-			return i, held, w.giveWay()
-		}
+	var left time.Duration // when a meter saw a listener return
+	for frames := 1; ; frames++ {
 		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
 			return i, held, true
@@ -367,47 +378,62 @@ func (w *wire) feedWhole(p []byte, spare *any, share *turnShare) (i int, held, o
 		}
 		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
-			return i, held, w.breach(frame.TextError(data))
+			return i, held, w.failProtocol(frame.TextError(data))
 		}
 		s.mu.Lock()
 		listener := s.onMessage
-		if listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil {
+		switch {
+		case listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil:
 			s.mu.Unlock()
-			if last = 0; !w.complete(kind, data, nil) {
+			if left = 0; !w.deliver(kind, data, nil) {
 				return i, held, false
 			}
-			continue
-		}
-		w.busyLocked()
-		w.borrowLocked(spare)
-		t := s.tab
-		if t != nil {
-			if !t.inLocked(1, len(data)) {
-				s.mu.Unlock()
-				w.transmit()
+		case s.counter != nil:
+			if left, ok = w.countAndUnlock(listener, kind, data, left, spare); !ok {
 				return i, held, false
 			}
-			t.enterAgain(last)
+		default:
+			w.beginHandlerLocked()
+			w.takeSpareLocked(spare)
+			s.mu.Unlock()
+			listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
 		}
+		switch {
+		case i == len(p):
+			return i, held, true
+		case frames%framesPerLook == 0 && timer.over():
+			return i, held, w.yieldTurn()
+		}
+	}
+}
+
+// countAndUnlock calls the listener and has the meter count the message and the time that the listener takes. before is when it saw the listener
+// return from the message before this one, or 0, and left is that of this one. It reports whether to go on reading. mu must be held; it is released.
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (left time.Duration, ok bool) {
+	s, c := w.s, w.s.counter
+	w.beginHandlerLocked()
+	w.takeSpareLocked(spare)
+	if !c.countReceivedLocked(1, len(data)) {
 		s.mu.Unlock()
-		listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
-		if t != nil {
-			last = t.leave()
-		}
+		w.transmit()
+		return 0, false
 	}
-	return i, held, true
+	c.handlerStartedAgain(before)
+	s.mu.Unlock()
+	listener(MessageEvent{s, Message{kind, data}})
+	return c.handlerReturned(), true
 }
 
-// take deals with a frame, or a piece of one.
-func (w *wire) take(p frame.Piece) bool {
+// handleFrame deals with a frame, or a piece of one.
+func (w *wire) handleFrame(p frame.Piece) bool {
 	if p.Opcode.Control() {
-		return w.control(p)
+		return w.handleControl(p)
 	}
-	return w.data(p)
+	return w.handleData(p)
 }
 
-// breach fails the connection because the peer broke the protocol. It returns false, for those who go on reading.
-func (w *wire) breach(err error) bool {
+// failProtocol fails the connection because the peer broke the protocol. It returns false, for those who go on reading.
+func (w *wire) failProtocol(err error) bool {
 	broken, ok := errors.AsType[*frame.Error](err)
 	if !ok {
 		broken = &frame.Error{Code: uint16(StatusProtocolError), Detail: err.Error()}
@@ -419,42 +445,42 @@ func (w *wire) breach(err error) bool {
 	return w.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
 }
 
-// control deals with a control frame. It reports whether to go on reading.
-func (w *wire) control(p frame.Piece) bool {
+// handleControl deals with a control frame. It reports whether to go on reading.
+func (w *wire) handleControl(p frame.Piece) bool {
 	switch p.Opcode {
 	case frame.Ping:
-		w.pong(p.Payload)
+		w.answerPing(p.Payload)
 	case frame.Pong:
-		w.ponged(p.Payload)
+		w.handlePong(p.Payload)
 	case frame.Close:
-		return w.closed(p.Payload)
+		return w.handleClose(p.Payload)
 	}
 	return true
 }
 
-// pong answers a ping. That we have said Close does not change it: RFC 6455 §5.5.2 asks for a pong until the peer's Close has come,
+// answerPing answers a ping. That we have said Close does not change it: RFC 6455 §5.5.2 asks for a pong until the peer's Close has come,
 // and behind that nothing is looked at.
-func (w *wire) pong(payload []byte) {
+func (w *wire) answerPing(payload []byte) {
 	w.s.mu.Lock()
-	w.outLocked().addControl(w.header(frame.Pong), payload)
-	w.transmitLocked()
+	w.outboxLocked().addControl(w.header(frame.Pong), payload)
+	w.transmitAndUnlock()
 }
 
-func (w *wire) ponged(payload []byte) {
+func (w *wire) handlePong(payload []byte) {
 	if len(payload) != 8 {
 		return
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if waits := w.s.waits; waits != nil {
+	if waits := w.s.waiters; waits != nil {
 		if id := binary.BigEndian.Uint64(payload); id <= waits.pings.last {
 			waits.pings.pong(id)
 		}
 	}
 }
 
-// closed takes the peer's Close, which is answered with the same code and reason. The decoder has checked it.
-func (w *wire) closed(payload []byte) bool {
+// handleClose takes the peer's Close, which is answered with the same code and reason. The decoder has checked it.
+func (w *wire) handleClose(payload []byte) bool {
 	code, reason, _ := frame.ParseClose(payload)
 	c := closeFrame{StatusCode(code), string(reason)}
 	if c.code == StatusNoStatusRcvd {
@@ -463,12 +489,12 @@ func (w *wire) closed(payload []byte) bool {
 	return w.end(pendingEnd{closing: &c})
 }
 
-// data deals with a piece of a message.
-func (w *wire) data(p frame.Piece) bool {
+// handleData deals with a piece of a message.
+func (w *wire) handleData(p frame.Piece) bool {
 	if p.First {
 		w.kind, w.deflated, w.streamed = kindOf(p.Opcode), p.RSV1, false
 		if p.Last && !p.RSV1 {
-			return w.complete(w.kind, p.Payload, nil)
+			return w.deliver(w.kind, p.Payload, nil)
 		}
 	}
 	if w.message == nil {
@@ -476,23 +502,23 @@ func (w *wire) data(p frame.Piece) bool {
 	}
 	w.message = w.message.reserve(len(p.Payload))
 	w.message.b = append(w.message.b, p.Payload...)
-	return w.received(p.Last)
+	return w.pieceAdded(p.Last)
 }
 
 // kindOf is the reverse of opcodeOf.
 func kindOf(op frame.Opcode) Kind { return Kind(op) }
 
-// received goes on after another piece has been added to w.message.
-func (w *wire) received(last bool) bool {
+// pieceAdded goes on after another piece has been added to w.message.
+func (w *wire) pieceAdded(last bool) bool {
 	if !last {
-		return len(w.message.b) <= inboxLimit || w.stream()
+		return len(w.message.b) <= inboxLimit || w.streamPiece()
 	}
 	if w.deflated {
-		return w.unpack()
+		return w.inflate()
 	}
 	whole := w.message
 	w.message = nil
-	return w.complete(w.kind, whole.b, whole)
+	return w.deliver(w.kind, whole.b, whole)
 }
 
 // header returns the header of a frame of ours, complete except for its length.
@@ -515,9 +541,9 @@ func (w *wire) bufferedLocked() (payload, size int) {
 }
 
 // failLocked has the turn look up.
-func (w *wire) failLocked() {
+func (w *wire) endedLocked() {
 	if w.s.is(lost) {
 		w.conn.Wake()
 	}
-	w.stirLocked()
+	w.resumeReadingLocked()
 }

@@ -155,7 +155,11 @@ func (c *Conn) WorkHandedOff() {
 
 var processStart = time.Now()
 
-// Now returns the time in milliseconds since the process started, modulo 2^32: times that are less than 24 days apart can be
+// MaxSpan is how far apart two results of Now may be so that they can be compared, which is half of 2^32 ms, and the longest
+// timer.
+const MaxSpan = 24 * 24 * time.Hour
+
+// Now returns the time in milliseconds since the process started, modulo 2^32: times that are at most MaxSpan apart can be
 // compared. It is never 0.
 func Now() uint32 { return max(uint32(time.Since(processStart)/time.Millisecond), 1) }
 

@@ -108,7 +108,10 @@ func (l *loop) handleEvents(p *poller) {
 	}
 	if c := l.backlog.pop(); c != nil {
 		p.noteProgress(c.fd)
-		l.runTurn(p, c, c.pending.Swap(turnTaken), !l.backlog.empty())
+		p.conn = c
+		if !c.serve(p.buf, &p.spare, c.pending.Swap(turnTaken), !l.backlog.empty()) {
+			l.backlog.push(c)
+		}
 	}
 }
 
@@ -116,14 +119,6 @@ func (l *loop) handleEvents(p *poller) {
 func (p *poller) noteProgress(fd int32) {
 	p.turnCount++
 	p.progress.Store(uint64(p.turnCount)<<32 | uint64(uint32(fd)))
-}
-
-// runTurn runs the turn of c, which p has. If c uses up its budget, the turn is continued after those in the backlog.
-func (l *loop) runTurn(p *poller, c *Conn, pending uint32, othersWait bool) {
-	p.conn = c
-	if !c.serve(p.buf, &p.spare, pending, othersWait) {
-		l.backlog.push(c)
-	}
 }
 
 // nextEvent takes the next fetched event, and reports whether there are more.
@@ -188,7 +183,10 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if !c.pending.CompareAndSwap(0, turnTaken) && !c.addPending(pending) {
 		return
 	}
-	l.runTurn(p, c, pending, more || !l.backlog.empty())
+	p.conn = c
+	if !c.serve(p.buf, &p.spare, pending, more || !l.backlog.empty()) {
+		l.backlog.push(c)
+	}
 }
 
 // pendingOf translates epoll's events.

@@ -1,6 +1,7 @@
 package park
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -350,7 +351,29 @@ func (s *stream) closeWrite() {
 		return
 	}
 	_ = s.SetWriteDeadline(time.Now().Add(closeWriteTimeout))
+	defer s.cutAfter(closeWriteTimeout + closeGrace).Stop()
 	_ = half.CloseWrite()
+}
+
+// closeGrace is how much later than its deadline a write is ended that has not returned: not all deadlines work.
+const closeGrace = 250 * time.Millisecond
+
+// cutAfter closes the connection after d. Closing TLS sends close_notify, which may have to wait for the peer, or for another write
+// that does: the connection under TLS is closed instead.
+func (s *stream) cutAfter(d time.Duration) *time.Timer {
+	conn := s.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	return time.AfterFunc(d, func() { _ = conn.Close() })
+}
+
+// closeConn closes the connection, and does not wait for much longer than closeWriteTimeout.
+func (s *stream) closeConn() {
+	if _, ok := s.Conn.(*tls.Conn); ok {
+		defer s.cutAfter(closeWriteTimeout + closeGrace).Stop()
+	}
+	_ = s.Conn.Close()
 }
 
 func (s *stream) shutdown(c *Conn) {
@@ -363,7 +386,7 @@ func (s *stream) shutdown(c *Conn) {
 	case watched:
 		s.shutdownTLS(c)
 	default:
-		_ = s.Conn.Close()
+		s.closeConn()
 	}
 }
 
@@ -381,5 +404,5 @@ func (s *stream) close(c *Conn) {
 	if watched {
 		s.unwatchTLS(c)
 	}
-	_ = s.Conn.Close()
+	s.closeConn()
 }

@@ -24,14 +24,11 @@ type timers struct {
 // minSweepInterval is the shortest time between two sweeps.
 const minSweepInterval = 20 * time.Millisecond
 
-// maxTimer is the longest timer. The table stores times modulo 2^32 ms, of which half can be in the future: 24 days.
-const maxTimer = 24 * 24 * time.Hour
-
 func (t *timers) now() int64 { return int64(time.Since(t.start) / time.Millisecond) }
 
-// set makes the timer of c fire after d, unless it fires earlier.
+// set makes the timer of c fire after d, or after MaxSpan if that is shorter, unless it fires earlier.
 func (t *timers) set(c *Conn, d time.Duration) {
-	d = min(d, maxTimer)
+	d = min(d, MaxSpan)
 	at := t.now() + int64((d+time.Millisecond-1)/time.Millisecond)
 	at = max(at, 1)
 	if t.table.setDue(c, dueTime(at)) && at < t.nextSweep.Load() {

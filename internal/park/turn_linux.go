@@ -73,15 +73,19 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 			c.mayRead = true
 			c.hangup = c.hangup || pending&pendingHangup != 0
 		}
-		for c.mayRead && !c.closed && budget > 0 && c.loopRead(into, spare, &budget) {
-		}
-		if budget <= 0 && c.mayRead && !c.closed {
-			return false
+		n := 0
+		for more := false; c.mayRead && !c.closed; {
+			if n, more = c.loopRead(into, spare); !more {
+				break
+			}
+			if budget -= max(n, readCost); budget <= 0 {
+				return false
+			}
 		}
 		if c.releaseTurn() {
 			return true
 		}
-		if budget <= 0 {
+		if budget -= max(n, readCost); budget <= 0 {
 			return false
 		}
 		pending = c.pending.Swap(turnTaken)
@@ -103,17 +107,17 @@ const (
 	wakeCost = 1 << 10
 )
 
-// loopRead reads once. It reports whether to go on.
-func (c *Conn) loopRead(buf []byte, spare *any, budget *int) bool {
+// loopRead reads once. It returns how many bytes it has read, and whether to go on.
+func (c *Conn) loopRead(buf []byte, spare *any) (n int, more bool) {
 	into, ok := c.h.ReadBuffer()
 	if !ok {
-		return false // until Wake
+		return 0, false // until Wake
 	}
 	if into == nil {
 		into = buf
 	}
-	*budget -= readCost
-	switch n, errno := readSocket(int(c.fd), into); {
+	n, errno := readSocket(int(c.fd), into)
+	switch {
 	case errno == syscall.EINTR:
 	case errno == syscall.EAGAIN:
 		c.mayRead = false
@@ -122,12 +126,11 @@ func (c *Conn) loopRead(buf []byte, spare *any, budget *int) bool {
 	case n == 0:
 		c.readEnded(io.EOF)
 	default:
-		*budget -= max(n-readCost, 0)
 		// A short read has emptied the socket (epoll(7), edge-triggered): the next bytes lead to another event.
 		c.mayRead = n == len(into) || c.hangup
 		c.h.Received(into[:n], spare)
 	}
-	return c.mayRead
+	return n, c.mayRead
 }
 
 func (c *Conn) readEnded(err error) {
