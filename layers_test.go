@@ -37,25 +37,15 @@ var rootLayers = []layer{
 		names: []string{"Usage", "Plan", "Rate", "Span", "SpanActive", "SpanBusy", "SpanOpen", "spanNames", "Bill", "Line"},
 	},
 	{name: "meters", files: []string{"billing*.go"}},
+	{name: "wire", files: []string{"wire*.go"}, names: []string{"wire", "outbox"}},
+	{name: "pairs", files: []string{"pair*.go"}, names: []string{"memory"}},
 	{
-		name: "wire",
-		files: []string{
-			"wire*.go", "transmit.go", "deliver.go", "keepalive.go", "linger.go", "incoming.go", "unpack.go", "inflate*.go", "claim.go", "outbox*.go",
-		},
-		names: []string{"wire", "outbox"},
-	},
-	{name: "pairs", files: []string{"pair*.go", "couple.go"}, names: []string{"memory"}},
-	{
-		name: "objects",
-		files: []string{
-			"object*.go", "hibernate*.go", "namespace*.go", "state*.go", "stub*.go", "storage*.go", "alarm*.go", "attachment.go",
-			"autoresponse.go", "call.go", "conn.go", "gate.go", "guest.go", "pin.go", "roster.go", "session.go", "shutdown.go", "tags.go", "tx.go",
-		},
-		names: []string{"object", "member", "guest", "objectSocket", "pinnedSocket"},
+		name:  "objects",
+		files: []string{"object*.go", "hibernate*.go", "state*.go", "stub*.go", "storage*.go"},
+		names: []string{"object", "objectSocket", "pinnedSocket"},
 	},
 	{name: "sockets", files: []string{
-		"socket*.go", "event*.go", "receive*.go", "stream*.go", "message*.go", "json*.go", "netconn*.go", "ping.go", "inbox*.go",
-		"ending.go", "pending.go", "unaccepted.go",
+		"socket*.go", "event*.go", "receive*.go", "stream*.go", "message*.go", "json*.go", "netconn*.go", "ping.go",
 	}},
 }
 

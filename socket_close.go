@@ -1,6 +1,10 @@
 package edgews
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/edgews/edgews/internal/buf"
+)
 
 // lostReason is workerd's text for a connection that ended without a Close frame.
 const lostReason = "WebSocket disconnected without sending Close frame."
@@ -147,4 +151,25 @@ func clip(reason string) string {
 		cut--
 	}
 	return reason[:cut]
+}
+
+// hasUnhandledLocked reports whether messages have arrived that the application may still want to answer: those that wait for a
+// receiver or an object, and the one that was taken last, until more is asked for. mu must be held.
+func (s *Socket) hasUnhandledLocked() bool {
+	switch {
+	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
+		return false
+	case s.in.want == wantNothing:
+		return s.in.queue.len() > 0 || s.in.lentBuffer != nil
+	}
+	return s.arrivedLocked(s.in.want)
+}
+
+// objectDone ends an object's work on a message, which b holds.
+func (s *Socket) objectDone(b *buf.Buffer) {
+	s.mu.Lock()
+	s.in.lentBuffer = nil
+	s.link.resumeReadingLocked()
+	s.mu.Unlock()
+	b.Free()
 }
