@@ -351,7 +351,7 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	}
 	reason = clip(reason)
 	switch {
-	case s.result == nil:
+	case !s.is(ended):
 		s.failLocked(StatusInternalError, reason, err)
 	case p.endDue || !s.is(finishing):
 		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}

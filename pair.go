@@ -182,10 +182,10 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
-	if receiver, ok := m.peer.link.(*memory); ok && m.peer.result == nil && m.peer.hasUnhandledLocked() {
+	if receiver, ok := m.peer.link.(*memory); ok && !m.peer.is(ended) && m.peer.hasUnhandledLocked() {
 		time.AfterFunc(maxPendingEnd(m.self.opts), receiver.closeTimeUp)
 	}
-	if m.self.result == nil {
+	if !m.self.is(ended) {
 		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.answerTimeUp)
 	}
 }
@@ -313,7 +313,7 @@ func (m *memory) nextLocked() pairEvent {
 	switch {
 	case s.is(finishing):
 		return m.nextLateLocked(message)
-	case s.result != nil:
+	case s.is(ended):
 		return nextEnd
 	case message:
 		return nextMessage

@@ -41,7 +41,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.result != nil { // it gave up before there was a connection
+	if server.is(ended) { // it gave up before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -131,7 +131,7 @@ func (s *Socket) abandon(cause error) {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
-	if server.result != nil {
+	if server.is(ended) {
 		return
 	}
 	server.loseLocked(cause)
@@ -143,7 +143,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
 // refused the other one. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+	if m, pair := s.link.(*memory); pair && s.is(ended) && m.peer.is(used) {
 		s.result.err = nil
 	}
 }

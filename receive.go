@@ -203,7 +203,7 @@ func (s *Socket) popPieceLocked() item {
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.result == nil {
+	if !s.is(ended) {
 		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())
