@@ -73,7 +73,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	in := m.self.in
 	claimed := server.is(streamingOut)
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
-	for in.queue.len() > 0 {
+	for in.queue.Len() > 0 {
 		w.takeOverLocked(in.pop(), true, as)
 	}
 	closing := in.closing
@@ -127,7 +127,7 @@ func (s *Socket) abandon(cause error) {
 		return
 	}
 	s.status |= used | finishing | lost // what is sent to it is dropped
-	for s.in.queue.len() > 0 {
+	for s.in.queue.Len() > 0 {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer

@@ -160,7 +160,7 @@ func (s *Socket) hasUnhandledLocked() bool {
 	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
-		return s.in.queue.len() > 0 || s.in.lentBuffer != nil
+		return s.in.queue.Len() > 0 || s.in.lentBuffer != nil
 	}
 	return s.arrivedLocked(s.in.want)
 }

@@ -86,8 +86,8 @@ type sender struct {
 func sentSoFar(s *Socket) (sent sender) {
 	out := s.link.(*wire).out
 	sent.queued = append(sent.queued, out.front.unwritten()...)
-	for i := out.full.head; i < len(out.full.items); i++ {
-		sent.queued = append(sent.queued, out.full.items[i].unwritten()...)
+	for _, b := range out.full.Items() {
+		sent.queued = append(sent.queued, b.unwritten()...)
 	}
 	sent.queued = append(sent.queued, out.open.unwritten()...)
 	if s.link.(*wire).client { // the mask is random

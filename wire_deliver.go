@@ -147,7 +147,7 @@ func (w *wire) streamPiece() bool {
 		if s.in.bytes >= inboxLimit && !whole {
 			return w.pauseReadingLocked()
 		}
-	case s.in.queue.len() > 0 || s.in.want == wantNothing:
+	case s.in.queue.Len() > 0 || s.in.want == wantNothing:
 		return w.pauseReadingLocked()
 	case whole:
 		return true
