@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/outbox"
 	"github.com/edgews/edgews/internal/park"
 	"github.com/edgews/edgews/internal/ratelimit"
 )
@@ -47,8 +48,8 @@ type wire struct {
 
 	conn park.Conn
 
-	*incoming         // nil: nothing has begun to arrive; owned by the connection's turn
-	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
+	*incoming                // nil: nothing has begun to arrive; owned by the connection's turn
+	out       *outbox.Outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
 	peerDeadline monoMillis // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
@@ -210,10 +211,10 @@ func (w *wire) lossLocked(err error) error {
 	switch {
 	case w.out == nil:
 		return nil
-	case w.out.err == nil && w.out.payload > 0:
-		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
+	case w.out.Err == nil && w.out.Payload > 0:
+		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.Payload, err)
 	}
-	return w.out.err
+	return w.out.Err
 }
 
 // header returns the header of a frame of ours, complete except for its length.
@@ -232,7 +233,7 @@ func (w *wire) bufferedLocked() (payload, size int) {
 	if w.out == nil {
 		return 0, 0
 	}
-	return w.out.payload, w.out.size
+	return w.out.Payload, w.out.Size
 }
 
 // failLocked has the turn look up.

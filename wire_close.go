@@ -64,7 +64,7 @@ func (w *wire) tickLingeringLocked() bool {
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
-	case w.out != nil && !w.out.flushed(): // WriteTimeout watches that
+	case w.out != nil && !w.out.Flushed(): // WriteTimeout watches that
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
 	}
@@ -74,7 +74,7 @@ func (w *wire) tickLingeringLocked() bool {
 // closeWriteSideIfFlushed ends our side when both sides have said Close and nobody is writing any more, who would do it.
 func (w *wire) closeWriteSideIfFlushed() {
 	w.s.mu.Lock()
-	flushed := w.s.is(sentClose) && (w.out == nil || w.out.flushed())
+	flushed := w.s.is(sentClose) && (w.out == nil || w.out.Flushed())
 	w.s.mu.Unlock()
 	if flushed {
 		w.closeWriteSide()
@@ -112,7 +112,7 @@ func (w *wire) allSentLocked() bool {
 	case !w.s.is(sentClose): // half open
 		return false
 	}
-	return w.out == nil || w.out.flushed()
+	return w.out == nil || w.out.Flushed()
 }
 
 // closeConnIfDone closes a connection that has outlived its input, in its turn, once everything has been written.
@@ -138,7 +138,7 @@ func (w *wire) closeWriteSide() {
 
 // cutAndUnlock ends the connection both ways. mu must be held; it is released.
 func (w *wire) shutdownAndUnlock() {
-	w.outboxLocked().fail(nil)
+	w.outboxLocked().Fail(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	w.conn.Shutdown()
@@ -155,7 +155,7 @@ func (w *wire) closeConn() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.status |= lost
-	w.outboxLocked().fail(nil)
+	w.outboxLocked().Fail(nil)
 	w.s.wakeAllLocked()
 }
 

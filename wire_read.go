@@ -257,7 +257,7 @@ func (w *wire) handleControl(p frame.Piece) bool {
 // and behind that nothing is looked at.
 func (w *wire) answerPing(payload []byte) {
 	w.s.mu.Lock()
-	w.outboxLocked().addControl(w.header(frame.Pong), payload)
+	w.outboxLocked().AddControl(w.header(frame.Pong), payload)
 	w.transmitAndUnlock()
 }
 

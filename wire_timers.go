@@ -48,8 +48,8 @@ func (w *wire) checkTimers() {
 		w.shutdownAndUnlock()
 		return
 	}
-	if w.out != nil && w.out.blocked { // it may have taken less than what it takes to be told
-		w.out.blocked = false
+	if w.out != nil && w.out.Blocked { // it may have taken less than what it takes to be told
+		w.out.Blocked = false
 		w.writeAndUnlock(nil)
 		return
 	}
@@ -129,7 +129,7 @@ func (w *wire) expectPongLocked(now monoMillis) {
 }
 
 func (w *wire) keepAlivePingLocked(now monoMillis) {
-	w.outboxLocked().addControl(w.header(frame.Ping), nil)
+	w.outboxLocked().AddControl(w.header(frame.Ping), nil)
 	w.lastSent = now
 }
 
@@ -180,7 +180,7 @@ func (w *wire) takesDataLocked(now monoMillis) bool {
 
 // pingWaitsLocked reports whether the ping may still be in the outbox, with WriteTimeout watching it. mu must be held.
 func (w *wire) pingWaitsLocked() bool {
-	return w.out != nil && !w.out.empty() && w.s.opts.WriteTimeout > 0
+	return w.out != nil && !w.out.Empty() && w.s.opts.WriteTimeout > 0
 }
 
 // noteSentLocked notes that the connection has taken bytes. after says whether it had been full: then the peer has made room, which
@@ -201,12 +201,12 @@ func (w *wire) coarseNowLocked() monoMillis {
 }
 
 // brokenLocked reports whether a write has failed. mu must be held.
-func (w *wire) brokenLocked() bool { return w.out != nil && w.out.broken }
+func (w *wire) brokenLocked() bool { return w.out != nil && w.out.Broken }
 
 // writeErrLocked returns why, or nil. mu must be held.
 func (w *wire) writeErrLocked() error {
 	if w.out == nil {
 		return nil
 	}
-	return w.out.err
+	return w.out.Err
 }

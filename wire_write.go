@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/outbox"
 	"github.com/edgews/edgews/internal/park"
 )
 
@@ -50,17 +50,17 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	switch {
 	case m.stream:
-		w.outboxLocked().add(h, body, len(m.data))
+		w.outboxLocked().Add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
 		if m.last {
 			w.s.status &^= uncompressed
 		}
 	case w.s.is(streamingOut):
-		w.outboxLocked().addAfterStream(h, body)
+		w.outboxLocked().AddAfterStream(h, body)
 	case m.prepared != nil && !w.client && !compressed:
-		w.outboxLocked().addShared(m.prepared.plain(), len(m.data))
+		w.outboxLocked().AddShared(m.prepared.plain(), len(m.data))
 	default:
-		w.outboxLocked().add(h, body, len(m.data))
+		w.outboxLocked().Add(h, body, len(m.data))
 	}
 }
 
@@ -75,16 +75,14 @@ func (w *wire) streamingLocked(on bool) {
 		return
 	}
 	w.s.status &^= streamingOut
-	w.outboxLocked().releaseAfterStream()
+	w.outboxLocked().ReleaseAfterStream()
 	w.s.notifyRoomLocked()
 }
 
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
-	w.outboxLocked().add(w.header(frame.Close), payload, 0)
-	if behind := w.out.gated; behind != nil {
-		behind.closing = true
-	}
+	w.outboxLocked().Add(w.header(frame.Close), payload, 0)
+	w.out.CloseAdded()
 	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the second half of a half-open close, or one that waited for an object
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 	}
@@ -93,29 +91,18 @@ func (w *wire) closeLocked(c closeFrame) {
 func (w *wire) pingLocked(id uint64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
-	w.outboxLocked().addControl(w.header(frame.Ping), payload[:])
+	w.outboxLocked().AddControl(w.header(frame.Ping), payload[:])
 }
 
-var outboxes = sync.Pool{New: func() any { return newOutbox() }}
-
-// An outbox has one owner: a wire, a poller, which keeps a spare one, or the pool. It is moved from one to the other and never
-// shared. A wire gets it here, and loses it in releaseOutboxLocked.
+// An outbox has one owner: a wire, a poller, which keeps a spare one, or the pool of its package. It is moved from one to the other and
+// never shared. A wire gets it here, and loses it in releaseOutboxLocked.
 
 // outboxLocked returns the outbox, to send something. mu must be held.
-func (w *wire) outboxLocked() *outbox {
+func (w *wire) outboxLocked() *outbox.Outbox {
 	if w.out == nil {
-		w.out = pooledOutbox()
+		w.out = outbox.Get()
 	}
 	return w.out
-}
-
-// pooledOutbox is not inlined so that outboxLocked can be.
-//
-//go:noinline
-func pooledOutbox() *outbox {
-	o := outboxes.Get().(*outbox)
-	o.acquired()
-	return o
 }
 
 // takeSpareLocked gives w the spare outbox before a listener is called that will probably send something. It stays until flushAndUnlock, at
@@ -124,10 +111,10 @@ func (w *wire) takeSpareLocked(spare *any) {
 	if w.out != nil || spare == nil {
 		return
 	}
-	if o, ok := (*spare).(*outbox); ok {
+	if o, ok := (*spare).(*outbox.Outbox); ok {
 		*spare = nil
-		o.acquired()
-		o.keepForTurn = true
+		o.Acquired()
+		o.KeepForTurn = true
 		w.out = o
 	}
 }
@@ -136,16 +123,16 @@ func (w *wire) takeSpareLocked(spare *any) {
 // pool. spare may be nil. mu must be held.
 func (w *wire) releaseOutboxLocked(spare *any) {
 	o := w.out
-	if !o.unused() {
+	if !o.Unused() {
 		return
 	}
 	w.out = nil
-	o.released()
+	o.Released()
 	if spare != nil && *spare == nil {
 		*spare = o
 		return
 	}
-	outboxes.Put(o)
+	outbox.Put(o)
 }
 
 // transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
@@ -158,9 +145,9 @@ func (w *wire) transmit() {
 // frames or of events, the write is left to the end of that.
 func (w *wire) transmitAndUnlock() {
 	switch o := w.out; {
-	case o == nil || w.s.is(corked) || o.flushPending || !o.needsWriter(): // nothing to do, or others will
+	case o == nil || w.s.is(corked) || o.FlushPending || !o.NeedsWriter(): // nothing to do, or others will
 	case w.conn.DeferWrite():
-		o.flushPending = true
+		o.FlushPending = true
 	default:
 		w.writeAndUnlock(nil)
 		return
@@ -182,12 +169,12 @@ func (w *wire) flushAndUnlock(spare *any) {
 	if o == nil {
 		w.s.mu.Unlock()
 		if spare != nil && *spare == nil {
-			*spare = outboxes.Get()
+			*spare = outbox.Spare()
 		}
 		return
 	}
-	o.flushPending, o.keepForTurn = false, false
-	if o.needsWriter() {
+	o.FlushPending, o.KeepForTurn = false, false
+	if o.NeedsWriter() {
 		w.writeAndUnlock(spare)
 		return
 	}
@@ -197,7 +184,7 @@ func (w *wire) flushAndUnlock(spare *any) {
 
 // writeIfReadyAndUnlock empties the outbox if somebody ought to. mu must be held; it is released.
 func (w *wire) writeIfReadyAndUnlock() {
-	if w.out != nil && w.out.needsWriter() {
+	if w.out != nil && w.out.NeedsWriter() {
 		w.writeAndUnlock(nil)
 		return
 	}
@@ -208,8 +195,8 @@ func (w *wire) writeIfReadyAndUnlock() {
 func (w *wire) Writable() {
 	w.s.mu.Lock()
 	if w.out != nil {
-		w.out.blocked = false
-		w.out.writable = w.out.writing // tell whoever is about to give up
+		w.out.Blocked = false
+		w.out.Writable = w.out.Writing // tell whoever is about to give up
 	}
 	w.writeIfReadyAndUnlock()
 }
@@ -218,25 +205,25 @@ func (w *wire) Writable() {
 // goroutine that lives until the outbox is empty. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
 	o := w.out
-	o.writing = true
-	for !o.empty() {
-		p := o.next()
-		o.writable = false
+	o.Writing = true
+	for !o.Empty() {
+		p := o.Next()
+		o.Writable = false
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
-		o.wrote(n)
-		if n > 0 && (spare == nil || o.writeDeadline != 0) {
-			w.noteSentLocked(o.writeDeadline != 0)
+		o.Wrote(n)
+		if n > 0 && (spare == nil || o.WriteDeadline != 0) {
+			w.noteSentLocked(o.WriteDeadline != 0)
 		}
 		switch {
 		case err == nil:
 		case err != park.ErrWouldBlock:
 			w.failWriteAndUnlock(err)
 			return
-		case o.writable: // again
+		case o.Writable: // again
 		case !w.conn.NotifiesWritable():
-			o.trim()
+			o.Trim()
 			w.s.mu.Unlock()
 			go w.writeBlocking()
 			return
@@ -252,16 +239,16 @@ func (w *wire) writeAndUnlock(spare *any) {
 // it is released.
 func (w *wire) blockAndUnlock(n int) {
 	o, timeout := w.out, w.s.opts.WriteTimeout
-	o.blocked, o.writing = true, false
-	o.trim()
+	o.Blocked, o.Writing = true, false
+	o.Trim()
 	w.s.notifyRoomLocked()
 	switch {
 	case timeout <= 0:
-	case n > 0 || o.writeDeadline == 0:
-		o.writeDeadline = nowMillis().after(timeout)
+	case n > 0 || o.WriteDeadline == 0:
+		o.WriteDeadline = uint32(nowMillis().after(timeout))
 		w.setTimerLocked(timeout)
 	default:
-		left := o.writeDeadline.sub(nowMillis())
+		left := monoMillis(o.WriteDeadline).sub(nowMillis())
 		if left <= 0 {
 			w.failWriteAndUnlock(lateError(timeout))
 			return
@@ -279,11 +266,11 @@ func lateError(timeout time.Duration) error {
 func (w *wire) writeBlocking() {
 	conn := w.conn.BlockingConn()
 	w.s.mu.Lock()
-	w.out.draining = true
+	w.out.Draining = true
 	if timeout := w.s.opts.WriteTimeout; timeout > 0 {
 		w.setTimerLocked(timeout)
 	}
-	for !w.out.empty() {
+	for !w.out.Empty() {
 		if err := w.writeNextBlockingLocked(conn); err != nil {
 			w.failWriteAndUnlock(err)
 			return
@@ -301,19 +288,19 @@ const drainGrace = time.Second
 // look again. mu must be held.
 func (w *wire) drainIsLateLocked() bool {
 	o := w.out
-	if o == nil || !o.draining || o.writeDeadline == 0 {
+	if o == nil || !o.Draining || o.WriteDeadline == 0 {
 		return false
 	}
-	left := o.writeDeadline.sub(nowMillis())
+	left := monoMillis(o.WriteDeadline).sub(nowMillis())
 	switch {
 	case left > 0:
-	case !o.overdue:
-		o.overdue = true
+	case !o.Overdue:
+		o.Overdue = true
 		left = drainGrace
-		o.writeDeadline = nowMillis().after(left)
+		o.WriteDeadline = uint32(nowMillis().after(left))
 	default:
 		err := lateError(w.s.opts.WriteTimeout)
-		o.fail(err)
+		o.Fail(err)
 		w.s.loseLocked(err)
 		w.s.status |= lost // also if it has ended already, half open
 		return true
@@ -332,9 +319,9 @@ const waitedWrite = 2 * time.Millisecond
 // writeNextBlockingLocked writes what is next. mu must be held; it is released meanwhile.
 func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
-	for p := w.out.next(); len(p) > 0; p = w.out.front.unwritten() {
-		if w.out.overdue = false; timeout > 0 {
-			w.out.writeDeadline = nowMillis().after(timeout)
+	for p := w.out.Next(); len(p) > 0; p = w.out.Front() {
+		if w.out.Overdue = false; timeout > 0 {
+			w.out.WriteDeadline = uint32(nowMillis().after(timeout))
 		}
 		w.s.mu.Unlock()
 		if timeout > 0 {
@@ -344,7 +331,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
-		w.out.wrote(n)
+		w.out.Wrote(n)
 		if n > 0 {
 			w.noteSentLocked(waited)
 		}
@@ -364,8 +351,8 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 // may still hold the peer's last words, perhaps its Close: reading goes on to the end, which then tells the
 // error. mu must be held; it is released.
 func (w *wire) failWriteAndUnlock(err error) {
-	w.out.writing, w.out.draining = false, false
-	w.out.fail(err)
+	w.out.Writing, w.out.Draining = false, false
+	w.out.Fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
 	case late && !w.s.is(ended):
 		w.s.loseLocked(err)
@@ -384,8 +371,8 @@ const readAfterWriteError = time.Second
 
 // endWriteAndUnlock ends a turn of writing. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) endWriteAndUnlock(spare *any) {
-	w.out.writing, w.out.draining = false, false
-	w.out.writeDeadline = 0
+	w.out.Writing, w.out.Draining = false, false
+	w.out.WriteDeadline = 0
 	w.releaseOutboxLocked(spare)
 	w.s.notifyRoomLocked()
 	if w.closeSentLocked() {
@@ -411,31 +398,23 @@ func (w *wire) closeSentAndUnlock() {
 
 // closeSentLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
 func (w *wire) closeSentLocked() bool {
-	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.gated.closing)
+	return w.s.is(sentClose) && !(w.out != nil && w.out.HoldsClose())
 }
 
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated != nil }
-
-func (w *wire) holdOutputLocked() bool {
-	if w.gatedLocked() {
-		return false
-	}
-	w.outboxLocked().gated = new(gatedFrames)
-	return true
-}
+func (w *wire) holdOutputLocked() bool { return w.outboxLocked().Hold() }
 
 func (w *wire) releaseOutputLocked() {
-	if w.gatedLocked() {
-		w.out.releaseGated()
+	if w.out != nil && w.out.Holds() {
+		w.out.ReleaseHeld()
 		w.releaseOutboxLocked(nil)
 	}
 }
 
 func (w *wire) dropOutputLocked() (closing bool) {
-	if !w.gatedLocked() {
+	if w.out == nil || !w.out.Holds() {
 		return false
 	}
-	closing = w.out.dropGated()
+	closing = w.out.DropHeld()
 	w.releaseOutboxLocked(nil)
 	return closing
 }

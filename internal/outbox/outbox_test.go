@@ -1,6 +1,7 @@
-package edgews
+package outbox
 
 import (
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // bytesWaiting counts what outbox.waiting counts, one by one.
-func bytesWaiting(o *outbox) (n int) {
+func bytesWaiting(o *Outbox) (n int) {
 	n = len(o.front.unwritten()) + len(o.open.unwritten())
 	for _, b := range o.full.Items() {
 		n += len(b.unwritten())
@@ -25,53 +26,53 @@ func TestOutboxKnowsWhatWaits(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
-		o := new(outbox)
+		o := new(Outbox)
 		for step := range 100 {
 			switch r.IntN(13) {
 			case 0:
 				p := data(80 << 10)
-				o.add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
+				o.Add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
 			case 1:
-				if o.gated == nil {
-					o.addMessage(frame.Text, data(300))
+				if !o.Holds() {
+					o.AddMessage(frame.Text, data(300))
 				}
 			case 2:
 				p := append(data(2*shareFrom), 0)
-				o.addShared(p, len(p))
+				o.AddShared(p, len(p))
 			case 3, 4:
-				o.addControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
+				o.AddControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
 			case 5:
-				o.addAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
+				o.AddAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
 			case 6:
-				o.releaseAfterStream()
+				o.ReleaseAfterStream()
 			case 7:
-				if o.gated == nil {
-					o.gated = new(gatedFrames)
+				if !o.Holds() {
+					o.Hold()
 				}
 			case 8:
-				if o.gated != nil && r.IntN(2) == 0 {
-					o.dropGated()
-				} else if o.gated != nil {
-					o.releaseGated()
+				if o.Holds() && r.IntN(2) == 0 {
+					o.DropHeld()
+				} else if o.Holds() {
+					o.ReleaseHeld()
 				}
 			case 9:
 				if r.IntN(20) == 0 {
-					o.writing = r.IntN(2) == 0
-					o.fail(errGoexit)
+					o.Writing = r.IntN(2) == 0
+					o.Fail(io.ErrClosedPipe)
 				}
 			default:
-				if !o.empty() {
-					o.wrote(1 + r.IntN(len(o.next())))
+				if !o.Empty() {
+					o.Wrote(1 + r.IntN(len(o.Next())))
 				}
 			}
 			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
 		}
-		for o.releaseAfterStream(); !o.empty(); {
-			o.wrote(len(o.next()))
+		for o.ReleaseAfterStream(); !o.Empty(); {
+			o.Wrote(len(o.Next()))
 		}
-		if o.gated == nil && !o.broken {
-			require.Zero(t, o.payload, "seed %d", seed)
-			require.Zero(t, o.size, "seed %d", seed)
+		if !o.Holds() && !o.Broken {
+			require.Zero(t, o.Payload, "seed %d", seed)
+			require.Zero(t, o.Size, "seed %d", seed)
 		}
 	}
 }
