@@ -1,6 +1,6 @@
 package edgews
 
-// fifo is a first-in-first-out queue that reuses its storage. The zero value is empty. Its owner synchronises the calls.
+// fifo is a first-in-first-out queue that reuses its memory. The zero value is an empty queue. Its owner must synchronise the calls.
 type fifo[T any] struct {
 	items []T
 	head  int
@@ -9,7 +9,7 @@ type fifo[T any] struct {
 func (q *fifo[T]) len() int { return len(q.items) - q.head }
 
 func (q *fifo[T]) push(v T) {
-	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) { // fewer items are moved than have been popped
+	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) { // moves fewer items than have been popped
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
@@ -38,5 +38,5 @@ func (q *fifo[T]) pop() T {
 	return v
 }
 
-// fifoKeeps is the largest capacity, in items, that an empty queue keeps: after a burst the rest goes to the garbage collector.
+// fifoKeeps is the largest capacity, in items, that an empty queue keeps. After a burst the garbage collector frees a larger one.
 const fifoKeeps = 256
