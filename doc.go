@@ -15,6 +15,11 @@
 //	s.Accept()
 //
 //	for msg, err := range s.Messages(ctx) { // or a loop
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(msg.Text())
+//	}
 //
 // Every socket follows three rules:
 //
@@ -61,8 +66,7 @@
 //
 // [Dial] makes an ordinary request with an [http.Client], whose settings for proxies, cookies, TLS and redirects apply. Its
 // context bounds the handshake, not the lifetime of the socket. A redirect to another host carries none of the caller's headers,
-// cookies, credentials and subprotocols, and no redirect leads from TLS to plain text. A proxy is asked for a tunnel, for ws as
-// for wss.
+// credentials and subprotocols, and a redirect from wss to ws is not followed. A proxy is asked for a tunnel, for ws as for wss.
 //
 // [NewWebSocket] corresponds to the constructor in browsers. It returns at once with a socket that is [Connecting] and
 // accepted; the open event reports that it has opened. An attempt that fails fires an error event and then a close
@@ -72,8 +76,8 @@
 //
 // [Socket.OnOpen], [Socket.OnMessage], [Socket.OnClose] and [Socket.OnError] add listeners. Each returns a function that
 // removes the listener again. Add listeners before Accept or directly after it. A message that finds no listener
-// waits for one until 10 ms after Accept, as in Workers it waits for listeners that are added in the same turn of
-// the event loop. A listener that is added later does not get it.
+// waits for one until 10 ms after Accept; a listener that is added later does not get the message. In Workers a message waits
+// for listeners that are added in the same turn of the event loop.
 //
 // The events of one socket:
 //
@@ -115,10 +119,10 @@
 // [Message.Clone] and [Message.Text] make copies.
 //
 // A slow receiver makes its peer wait and does not fill the memory of the process. When 64 KiB wait to be received, where each
-// message counts 48 bytes more than its payload, the socket stops reading, and TCP makes the peer wait. Bytes that the same
-// read has returned after these messages, 64 KiB at most, wait with them. Up to that point pings are answered even if the program
-// does not receive. The same applies to an object that is busy. A compressed message of more than 64 KiB is inflated only
-// when it is received. With listeners, nothing is read while a listener runs.
+// message counts 48 bytes more than its payload, the socket stops reading, and TCP makes the peer wait. Until then, pings are
+// answered even if the program does not receive. Bytes that the same read has returned after these messages, 64 KiB at most, wait
+// with them. A compressed message of more than 64 KiB is inflated only when it is received. All this applies to an object that
+// is busy, too. With listeners, nothing is read while a listener runs.
 //
 // Everything takes effect in the order in which it arrived. The peer's Close, or a violation of the protocol or of a limit,
 // takes effect when all messages before it have been received and the program asks for the next one: a loop of
@@ -142,15 +146,15 @@
 // unless the socket was accepted with AcceptHalfOpen: then the application may continue to send after the close
 // event, and ends the socket with Close.
 //
-// A peer may end its side of the connection directly after its Close. What is queued, and our Close, are still sent; a half-open
-// socket then has CloseTimeout to send its own Close. The end of a connection without a Close is 1006 at once.
+// A peer may end its side of the connection directly after its Close. What is queued, and the answer to the Close, are still
+// sent; a half-open socket then has CloseTimeout to send its own Close. The end of a connection without a Close is 1006 at once.
 //
 // Every accepted socket fires exactly one close event, for one of these reasons:
 //
 //	the peer sent Close with a code              its code and reason, WasClean
 //	the peer sent Close without a code           1005, WasClean
 //	the connection was lost                      1006
-//	the peer did not answer our Close in time    1006, after Options.CloseTimeout
+//	the peer did not answer a Close in time      1006, after Options.CloseTimeout
 //	the peer was silent                          1006, ErrNoPong, after Options.KeepAlive and KeepAliveTimeout
 //	the peer took no data                        1006, ErrWriteTimeout, after Options.WriteTimeout
 //	NewWebSocket could not connect               1006, *HandshakeError
@@ -176,7 +180,7 @@
 // permessage-deflate (RFC 7692) is used if the peer offers it; Dial offers it. Messages of at least 256 bytes are
 // compressed, unless compression would not make them smaller. All sockets share a pool of compressors. Between messages
 // a socket keeps only the bytes that the next message may refer to: at most 2 KiB of its own messages, and a window of
-// [Compression.PeerWindowBits] of the peer's messages, which is 4 KiB by default, or 32 KiB if the peer does not let us choose.
+// [Compression.PeerWindowBits] of the peer's messages, which is 4 KiB by default, or 32 KiB if the peer does not permit a smaller one.
 //
 // Where bandwidth costs more than CPU, use a [Compression.Level] of 2 to 9. It makes messages smaller, needs many times the CPU,
 // and keeps the whole agreed window of a socket's own messages, up to 32 KiB.
