@@ -180,7 +180,8 @@
 // permessage-deflate (RFC 7692) is used if the peer offers it; Dial offers it. Messages of at least 256 bytes are
 // compressed, unless compression would not make them smaller. All sockets share a pool of compressors. Between messages
 // a socket keeps only the bytes that the next message may refer to: at most 2 KiB of its own messages, and a window of
-// [Compression.PeerWindowBits] of the peer's messages, which is 4 KiB by default, or 32 KiB if the peer does not permit a smaller one.
+// [Compression.PeerWindowBits] of the peer's messages, which is 4 KiB by default, or 32 KiB if the peer does not permit a
+// smaller one.
 //
 // Where bandwidth costs more than CPU, use a [Compression.Level] of 2 to 9. It makes messages smaller, needs many times the CPU,
 // and keeps the whole agreed window of a socket's own messages, up to 32 KiB.
@@ -240,8 +241,8 @@
 // A [Namespace] is a set of objects, each with its own ID, like Durable Objects. [Namespace.Get] returns a [Stub] for the
 // one object that has an ID; all callers reach the same object. An [Object] answers requests. For the sockets that it takes
 // with [State.AcceptWebSocket] it gets messages, errors and close events. All its events run strictly one at a time, so its
-// fields need no mutex. Listeners of sockets that it accepts in other ways, or dials, are events of the object as well. Run slow work with
-// [State.WaitUntil], and return to the object's events with [State.Do].
+// fields need no mutex. Listeners of sockets that it accepts in other ways, or dials, are events of the object as well. Run slow
+// work with [State.WaitUntil], and return to the object's events with [State.Do].
 //
 // After ten seconds without an event an object hibernates: its value is dropped, and the next event constructs
 // it again. Its sockets stay open meanwhile, with their tags and attachments, and what arrives for them waits. Pings, and
