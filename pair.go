@@ -184,10 +184,10 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
-	if receiver, ok := m.peer.link.(*memory); ok && m.peer.result == nil && m.peer.hasUnhandledLocked() {
+	if receiver, ok := m.peer.link.(*memory); ok && !m.peer.is(ended) && m.peer.hasUnhandledLocked() {
 		time.AfterFunc(maxPendingEnd(m.self.opts), receiver.closeTimeUp)
 	}
-	if m.self.result == nil {
+	if !m.self.is(ended) {
 		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.answerTimeUp)
 	}
 }
@@ -316,7 +316,7 @@ func (m *memory) nextLocked() pairEvent {
 	switch {
 	case s.is(finishing):
 		return m.nextLateLocked(message)
-	case s.result != nil:
+	case s.is(ended):
 		return nextEnd
 	case message:
 		return nextMessage
@@ -424,7 +424,7 @@ func (m *memory) deliverMessageAndUnlock() {
 func (m *memory) keepUndeliveredLocked() {
 	in := m.self.in
 	for last := false; !last; in.undelivered++ {
-		it := &in.queue.items[in.queue.head+in.undelivered]
+		it := &in.queue.Items()[in.undelivered]
 		last = it.last
 		m.takenLocked(it)
 	}
@@ -462,10 +462,10 @@ func (m *memory) closeDelivered(answer bool) {
 // count against the sender's SendBuffer: otherwise a NextWriter could not finish a message that is larger. mu must be held.
 func (s *Socket) joinPiecesLocked() {
 	in := s.in
-	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.undelivered || in.wholeAfter(in.undelivered) {
+	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.Len() == in.undelivered || in.wholeAfter(in.undelivered) {
 		return
 	}
-	pieces := in.queue.items[in.queue.head+in.undelivered:]
+	pieces := in.queue.Items()[in.undelivered:]
 	joined := &pieces[0]
 	s.link.takenLocked(joined)
 	in.bytes -= weight(*joined)
@@ -478,6 +478,5 @@ func (s *Socket) joinPiecesLocked() {
 		next.buf.Free()
 	}
 	in.bytes += weight(*joined)
-	clear(pieces[1:])
-	in.queue.items = in.queue.items[:in.queue.head+in.undelivered+1]
+	in.queue.Truncate(in.undelivered + 1)
 }

@@ -43,7 +43,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.result != nil { // it has ended before there was a connection
+	if server.is(ended) { // it has ended before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -75,7 +75,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	in := m.self.in
 	claimed := server.is(streamingOut)
 	server.status &^= streamingOut // messages before the first piece must not wait for the last one
-	for in.queue.len() > 0 {
+	for in.queue.Len() > 0 {
 		w.takeOverLocked(in.pop(), true, as)
 	}
 	closing := in.closing
@@ -130,11 +130,11 @@ func (s *Socket) abandon(cause error) {
 		return
 	}
 	s.status |= used | finishing | lost // what is sent to it is dropped
-	for s.in.queue.len() > 0 {
+	for s.in.queue.Len() > 0 {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
-	if server.result != nil {
+	if server.is(ended) {
 		return
 	}
 	server.loseLocked(cause)
@@ -146,7 +146,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked suppresses the error event of an object's end of a pair that has ended because Respond refused the other end.
 // The object gets only the close event, as in Workers. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+	if m, pair := s.link.(*memory); pair && s.is(ended) && m.peer.is(used) {
 		s.result.err = nil
 	}
 }

@@ -157,9 +157,9 @@ func (s *Socket) arrivedLocked(want receiveDemand) bool {
 	case wantMessage:
 		return !s.in.messageBegun && s.in.whole()
 	case wantPiece:
-		return !s.in.messageBegun && s.in.queue.len() > 0
+		return !s.in.messageBegun && s.in.queue.Len() > 0
 	}
-	return s.in.queue.len() > 0
+	return s.in.queue.Len() > 0
 }
 
 // waitFor waits for ready, or returns ctx.Err() when ctx ends first.
@@ -188,7 +188,7 @@ func (s *Socket) takeLocked() item {
 
 // dropRestLocked drops the pieces that are left of a message whose reader has not read to its end. mu must be held.
 func (s *Socket) dropRestLocked() {
-	for s.in.messageBegun && s.in.queue.len() > 0 {
+	for s.in.messageBegun && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}
@@ -196,7 +196,7 @@ func (s *Socket) dropRestLocked() {
 
 // popPieceLocked removes the first piece in the inbox. mu must be held.
 func (s *Socket) popPieceLocked() item {
-	s.link.takenLocked(s.in.queue.front()) // in place: a pointer to a copy would allocate
+	s.link.takenLocked(s.in.queue.Front()) // in place: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.messageBegun = !it.last
 	s.link.resumeReadingLocked()
@@ -207,7 +207,7 @@ func (s *Socket) popPieceLocked() item {
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.result == nil {
+	if !s.is(ended) {
 		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())

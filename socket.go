@@ -59,7 +59,7 @@ type Socket struct {
 type socketExtra struct {
 	about        *identity     // nil: no URL, subprotocol or extensions
 	listeners    *listeners    // nil: none but onMessage
-	in           *inbox        // not nil for an end of a pair, and after the first call of a receive method
+	in           *inbox        // nil until it is needed; never nil for an end of a pair
 	waiters      *waiters      // nil: no goroutine has waited for the socket
 	result       *closeResult  // nil until it is decided how the socket ends
 	objectSocket *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket

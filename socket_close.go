@@ -26,7 +26,7 @@ func (e *closeResult) failure() error {
 // failLocked ends the socket because of err. It sends code and reason to the peer in a Close frame, unless a Close has been sent
 // before. No more messages are delivered. It has no effect on a socket that has already ended. mu must be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
-	if s.result != nil {
+	if s.is(ended) {
 		return
 	}
 	reason = clip(reason)
@@ -45,7 +45,7 @@ func (s *Socket) loseLocked(err error) {
 // closedLocked ends the socket because the peer's Close has arrived. It reports whether the caller must send the automatic
 // answer. mu must be held.
 func (s *Socket) closedLocked(c closeFrame) (answer bool) {
-	if s.result != nil {
+	if s.is(ended) {
 		return false
 	}
 	answer = !s.is(sentClose|manualClose) && !s.answersLaterLocked()
@@ -58,7 +58,7 @@ func (s *Socket) closedLocked(c closeFrame) (answer bool) {
 
 // endLocked sets the result of the socket and the status why, unless the socket has already ended. mu must be held.
 func (s *Socket) endLocked(e *closeResult, why status) {
-	if s.result != nil {
+	if s.is(ended) {
 		return
 	}
 	s.extraLocked().result = e
@@ -80,7 +80,7 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 // finish delivers the last events of a socket that has a result. Only the goroutine that delivers the socket's events calls it.
 func (s *Socket) finish() {
 	s.mu.Lock()
-	if s.is(finishing) || s.result == nil {
+	if s.is(finishing) || !s.is(ended) {
 		s.mu.Unlock()
 		return
 	}
@@ -160,7 +160,7 @@ func (s *Socket) hasUnhandledLocked() bool {
 	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
-		return s.in.queue.len() > 0 || s.in.lentBuffer != nil
+		return s.in.queue.Len() > 0 || s.in.lentBuffer != nil
 	}
 	return s.arrivedLocked(s.in.want)
 }

@@ -1,6 +1,11 @@
 package edgews
 
-import "github.com/edgews/edgews/internal/buf"
+import (
+	"slices"
+
+	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/fifo"
+)
 
 // inboxLimit bounds the memory, in bytes by weight, of received messages that wait for a receive method. At the limit a wire
 // stops reading, so that the peer has to wait. A single message may be larger. Bytes that the wire had already read after these
@@ -10,7 +15,7 @@ const inboxLimit = 64 << 10
 // inbox holds messages that have arrived and have not been taken: at an end of a pair all messages, on a wire those that
 // wait for a receive method or an object. Guarded by the socket's mu.
 type inbox struct {
-	queue fifo[item]
+	queue fifo.Queue[item]
 	bytes int // the sum of the weights of the items in queue
 
 	// undelivered is the number of items, at the front of queue, that found no listener: they are kept for a receive method.
@@ -75,13 +80,13 @@ func (in *inbox) push(it item) {
 	if in.want == wantNothing { // it may wait for a long time, so its buffer must not be larger than needed
 		it.buf = it.buf.Fit()
 	}
-	in.queue.push(it)
+	in.queue.Push(it)
 	in.bytes += weight(it)
 	in.post()
 }
 
 func (in *inbox) pop() item {
-	it := in.queue.pop()
+	it := in.queue.Pop()
 	in.bytes -= weight(it)
 	in.undelivered = max(in.undelivered-1, 0)
 	return it
@@ -106,16 +111,11 @@ func (in *inbox) whole() bool { return in.wholeAfter(0) }
 
 // wholeAfter reports whether the message that begins after n items is complete.
 func (in *inbox) wholeAfter(n int) bool {
-	for i := in.queue.head + n; i < len(in.queue.items); i++ {
-		if in.queue.items[i].last {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(in.queue.Items()[n:], func(it item) bool { return it.last })
 }
 
 // isAwaited reports whether a receiver waits and the inbox is empty.
-func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.len() == 0 }
+func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.Len() == 0 }
 
 // full reports whether a wire must stop reading until a message has been taken.
 func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }

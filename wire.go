@@ -119,10 +119,10 @@ func (w *wire) startLocked() {
 	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.result == nil { // a Close may have been faster
+	if d := w.s.opts.KeepAlive; d > 0 && !w.s.is(ended) { // a Close may have been faster
 		w.setTimerLocked(d)
 	}
-	if early || w.s.result != nil {
+	if early || w.s.is(ended) {
 		w.conn.Wake()
 	}
 }

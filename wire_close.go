@@ -183,7 +183,7 @@ func (w *wire) end(e pendingEnd) bool {
 
 // endLocked is end for those who hold mu, and write what is to be sent.
 func (w *wire) endLocked(e pendingEnd) bool {
-	if w.s.result == nil && w.s.hasUnhandledLocked() {
+	if !w.s.is(ended) && w.s.hasUnhandledLocked() {
 		w.postponeEndLocked(e)
 	} else {
 		w.applyEndLocked(e)

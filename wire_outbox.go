@@ -2,6 +2,7 @@ package edgews
 
 import (
 	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/fifo"
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -23,15 +24,15 @@ const (
 
 // outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
 type outbox struct {
-	front       batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
-	full        fifo[batch] // … behind it: batches that are full or shared
-	open        batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
-	control     *buf.Buffer // pings and pongs: they overtake data between frames
-	afterStream []batch     // messages that wait for a NextWriter's message to end
-	waiting     int         // bytes of frames in front, frames, last and control that have not been written
-	payload     int         // payload in all of them but control, and in behind
-	size        int         // the same, as it counts against SendBuffer
-	err         error       // why it is broken
+	front       batch             // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
+	full        fifo.Queue[batch] // … behind it: batches that are full or shared
+	open        batch             // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
+	control     *buf.Buffer       // pings and pongs: they overtake data between frames
+	afterStream []batch           // messages that wait for a NextWriter's message to end
+	waiting     int               // bytes of frames in front, frames, last and control that have not been written
+	payload     int               // payload in all of them but control, and in behind
+	size        int               // the same, as it counts against SendBuffer
+	err         error             // why it is broken
 
 	writeDeadline monoMillis // until when the peer has to take something, while blocked or draining; 0: not limited
 
@@ -145,7 +146,7 @@ func (o *outbox) openBatch(n int) *batch {
 // endBatch puts what comes next into another batch.
 func (o *outbox) endBatch() {
 	if !o.open.isEmpty() {
-		o.full.push(o.open)
+		o.full.Push(o.open)
 		o.open = batch{}
 	}
 }
@@ -162,9 +163,9 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
-		o.full.push(batch{shared: encoded})
+		o.full.Push(batch{shared: encoded})
 		o.waiting += len(encoded)
-		o.charge(o.full.back(), payload, len(encoded))
+		o.charge(o.full.Back(), payload, len(encoded))
 		return
 	}
 	b := o.openBatch(len(encoded))
@@ -192,7 +193,7 @@ func (o *outbox) releaseAfterStream() {
 		if o.gated != nil {
 			o.gated.push(b)
 		} else {
-			o.full.push(b)
+			o.full.Push(b)
 			o.waiting += len(b.unwritten())
 		}
 	}
@@ -227,7 +228,7 @@ func (o *outbox) next() []byte {
 	switch {
 	case !o.front.isEmpty():
 		return o.front.unwritten()
-	case o.control != nil || o.full.len() > 0:
+	case o.control != nil || o.full.Len() > 0:
 		o.nextToFront()
 		return o.front.unwritten()
 	}
@@ -245,7 +246,7 @@ func (o *outbox) nextToFront() {
 		o.front.buf, o.control = o.control, nil
 		return
 	}
-	o.front = o.full.pop()
+	o.front = o.full.Pop()
 }
 
 // wrote accounts for n bytes of what is in front.
@@ -296,8 +297,8 @@ func (o *outbox) trim() {
 
 // discard forgets what waits, except what is in front. That still counts: nobody has taken it.
 func (o *outbox) discard() {
-	for o.full.len() > 0 {
-		o.full.pop().buf.Free()
+	for o.full.Len() > 0 {
+		o.full.Pop().buf.Free()
 	}
 	if o.gated != nil {
 		o.gated.discard()

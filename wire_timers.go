@@ -35,7 +35,7 @@ func (w *wire) checkTimers() {
 	cut := false
 	w.s.mu.Lock()
 	switch {
-	case w.s.result != nil:
+	case w.s.is(ended):
 		cut = w.tickLingeringLocked()
 	case w.s.is(endWaits):
 		w.checkPendingEndLocked()

@@ -367,7 +367,7 @@ func (w *wire) failWriteAndUnlock(err error) {
 	w.out.writing, w.out.draining = false, false
 	w.out.fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
-	case late && w.s.result == nil:
+	case late && !w.s.is(ended):
 		w.s.loseLocked(err)
 	case late: // it has ended already: tick cuts the connection, which may be half open
 		w.s.status |= lost
@@ -399,7 +399,7 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 func (w *wire) closeSentAndUnlock() {
 	s := w.s
 	over := s.is(gotClose | lost)
-	if _, limited := w.peerTimeLeftLocked(); !limited && s.result == nil {
+	if _, limited := w.peerTimeLeftLocked(); !limited && !s.is(ended) {
 		// Only now: a slow reader gets the time it needs for what is before it.
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
