@@ -106,7 +106,7 @@ func (w *wire) storeLocked(it item) bool {
 	}
 	if left := s.graceLeftLocked(); left > 0 { // there may be a listener soon
 		later := it // or every item would be on the heap
-		w.receiveUpTo(w.limit())
+		w.acquireIncoming(w.limit())
 		w.undelivered = &later
 		time.AfterFunc(left, w.conn.Wake)
 		return w.pauseReadingLocked()

@@ -36,7 +36,7 @@ func (w *wire) checkTimers() {
 	w.s.mu.Lock()
 	switch {
 	case w.s.result != nil:
-		cut = w.tickLingeringLocked()
+		cut = w.checkLingeringLocked()
 	case w.s.is(endWaits):
 		w.checkPendingEndLocked()
 	case w.s.is(sentClose) || w.brokenLocked():
