@@ -40,7 +40,7 @@ func (w *wire) dropInput() {
 }
 
 // startLingering sets the deadline by which the peer must close the connection, if our Close frame has been queued. It returns false if
-// the connection is to be closed at once, because it is broken or the peer has received no Close frame.
+// the connection is to be closed at once, because it is broken, or has ended without our Close frame.
 func (w *wire) startLingering() bool {
 	s := w.s
 	s.mu.Lock()
