@@ -11,7 +11,7 @@ import (
 // and the bytes are dropped, until the peer closes it or until CloseTimeout has passed since our last byte. The connection of a half-open
 // socket lingers until the application has sent its Close frame and both are done.
 func (w *wire) finishAndLinger() {
-	w.dropInflateClaim()
+	w.releaseReservation()
 	w.s.finish()
 	w.lingering, w.readingPaused = true, false
 	w.dropInput()
@@ -28,7 +28,7 @@ func (w *wire) dropInput() {
 	if w.incoming == nil {
 		return
 	}
-	w.dropInflateClaim()
+	w.releaseReservation()
 	if !w.direct { // otherwise a pending Read may still write to the buffer: the garbage collector frees it
 		w.message.Free()
 	}

@@ -76,7 +76,7 @@ func (s *Socket) takesMessageLocked() bool {
 // inflateLater pauses reading until the message is taken. If the socket has no listener, receiver or object, and listenerGrace is over, it
 // skips the message. It reports whether to continue reading.
 func (w *wire) inflateLater() bool {
-	w.dropInflateClaim()
+	w.releaseReservation()
 	s := w.s
 	s.mu.Lock()
 	switch left := s.graceLeftLocked(); {
@@ -116,20 +116,20 @@ var errInflateLater = errors.New("edgews: too much is being inflated")
 
 // inflateLarge inflates w.message, of at most limit bytes, if the budget allows it. Otherwise it returns errInflateLater.
 func (w *wire) inflateLarge(limit int64) (*buf.Buffer, error) {
-	if w.inflateClaim == nil {
+	if w.reservation == nil {
 		n, err := w.inflater.Size(w.message.B, limit, runtime.Gosched)
 		if err != nil {
 			return nil, err
 		}
-		w.inflateClaim = processInflateBudget.reserve(n, w.conn.Wake)
+		w.reservation = processInflateBudget.reserve(n, w.conn.Wake)
 	}
-	if !w.inflateClaim.isGranted() {
+	if !w.reservation.isGranted() {
 		return nil, errInflateLater
 	}
-	defer w.dropInflateClaim()
-	plain := buf.Get(w.inflateClaim.n)
+	defer w.releaseReservation()
+	plain := buf.Get(w.reservation.n)
 	var err error
-	if plain.B, err = w.inflater.AppendSized(plain.B, w.message.B, w.inflateClaim.n, runtime.Gosched); err != nil {
+	if plain.B, err = w.inflater.AppendSized(plain.B, w.message.B, w.reservation.n, runtime.Gosched); err != nil {
 		plain.Free()
 		return nil, err
 	}
@@ -173,14 +173,14 @@ func (w *wire) dropCompressed() {
 	w.inflateWaits, w.triedSize = false, 0
 	w.message.Free()
 	w.message = nil
-	w.dropInflateClaim()
+	w.releaseReservation()
 }
 
-// dropInflateClaim releases the reservation of the inflate budget, if there is one.
-func (w *wire) dropInflateClaim() {
-	if w.incoming != nil && w.inflateClaim != nil {
-		w.inflateClaim.release()
-		w.inflateClaim = nil
+// releaseReservation releases the reservation of the inflate budget, if there is one.
+func (w *wire) releaseReservation() {
+	if w.incoming != nil && w.reservation != nil {
+		w.reservation.release()
+		w.reservation = nil
 	}
 }
 

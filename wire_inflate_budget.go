@@ -15,7 +15,7 @@ type inflateBudget struct {
 	limit int
 
 	mu      sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
-	used    int // bytes of granted reservations
+	used    int        // bytes of granted reservations
 	waiting fifo[*inflateReservation]
 }
 

@@ -6,57 +6,59 @@ import (
 )
 
 const (
-	// batchLimit is how many bytes of small frames are gathered for one write.
+	// batchLimit is the number of bytes of small frames that are gathered for one write.
 	batchLimit = 64 << 10
-	// firstBatch is the smallest buffer for small frames: they seldom come alone.
+	// firstBatch is the smallest buffer for small frames, in bytes. It has room for more than one, because more usually follow.
 	firstBatch = 512
-	// heldCost is what a message that waits for a NextWriter's costs beside its frame: the batch, and the buffer's head.
-	heldCost = 96
-	// controlLimit bounds the pings and pongs that wait. Beyond it a pong replaces the newest one, which RFC 6455
-	// §5.5.3 allows, so that a peer that pings and never reads costs no more than this.
+	// afterStreamCost is the memory, in bytes, of a message in afterStream besides its frame: the batch and the buffer's header.
+	afterStreamCost = 96
+	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455
+	// §5.5.3 allows. So a peer that sends pings and never reads takes no more memory than this.
 	controlLimit = 2 << 10
-	// shareFrom is the size from which a prepared frame is written from where it lies instead of being copied.
+	// shareFrom is the size, in bytes, from which a prepared frame is shared by outboxes instead of being copied.
 	shareFrom = 4 << 10
-	// keepLimit is the largest buffer that an outbox keeps for its next frames.
+	// keepLimit is the largest buffer, in bytes, that an outbox keeps for its next frames.
 	keepLimit = 128 << 10
 )
 
-// outbox holds encoded frames that wait to be written. Guarded by the socket's mu.
+// outbox holds encoded frames that wait to be written. They are written in this order: front, control, full, open. Guarded by the socket's
+// mu, except that the goroutine that has set writing reads the bytes of front without it.
 type outbox struct {
-	front       batch       // what somebody is writing, or what the connection has taken a part of. Its buffer is kept like that of last
-	full        fifo[batch] // … behind it: batches that are full or shared
-	open        batch       // … and behind those: what small frames are still added to. Its buffer is kept, empty, for the next ones
-	control     *buf.Buffer // pings and pongs: they overtake data between frames
-	afterStream []batch     // messages that wait for a NextWriter's message to end
-	waiting     int         // bytes of frames in front, frames, last and control that have not been written
-	payload     int         // payload in all of them but control, and in behind
-	size        int         // the same, as it counts against SendBuffer
-	err         error       // why it is broken
+	front       batch       // what is being written, or has been written in part. When it is empty, its buffer is kept for open
+	full        fifo[batch] // batches to which nothing is added any more: full or shared ones
+	open        batch       // the batch to which frames are added
+	control     *buf.Buffer // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
+	afterStream []batch     // messages that wait for the end of a NextWriter's message
+	waiting     int         // bytes of frames in front, control, full and open that have not been written
+	payload     int         // bytes of payload that have not been written, also in afterStream and gated, but not in control
+	size        int         // bytes that count against SendBuffer: the same frames with their headers, and afterStreamCost
+	err         error       // why broken is set; nil: the connection was closed
 
-	writeDeadline monoMillis // until when the peer has to take something, while blocked or draining; 0: not limited
+	writeDeadline monoMillis // by when the peer must take something, while blocked or draining; 0: no deadline
 
-	pongAt       int32 // where in control the newest frame begins, if that is a pong; else -1
-	writing      bool  // somebody writes; everybody else only appends
-	blocked      bool  // there is no room: the connection will tell
-	writable     bool  // … and has told, while somebody was writing
-	keepForTurn  bool  // the connection's turn keeps it, empty or not, until its end
-	flushPending bool  // Flush will come
-	broken       bool  // a write has failed: nothing more goes out
-	draining     bool  // a goroutine writes to the BlockingConn
-	overdue      bool  // … and takenBy has passed, but for drainGrace
+	pongAt       int32 // offset in control of the newest frame, if it is a pong; otherwise -1
+	writing      bool  // a goroutine writes: the others only add frames
+	blocked      bool  // the kernel has no room: Writable will be called
+	writable     bool  // Writable has been called while a goroutine was writing
+	keepForTurn  bool  // the outbox stays with the wire until the turn ends, even if it is empty
+	flushPending bool  // Flush will be called and writes
+	broken       bool  // a write has failed or the connection is closed: frames are discarded
+	draining     bool  // writeBlocking is writing
+	overdue      bool  // writeDeadline has passed while draining, and has been extended by drainGrace
 
-	gated *gatedFrames // nil: no gate holds anything back
+	gated *gatedFrames // the frames that an output gate holds back; nil: no gate does
 }
 
-// batch is a run of whole frames that is written at once.
+// batch is one or more whole frames that are written together.
 type batch struct {
 	buf     *buf.Buffer
-	shared  []byte // instead of buf: a prepared frame
-	payload int
-	size    int
-	off     int // bytes written
+	shared  []byte // a prepared frame, instead of buf
+	payload int    // bytes of payload that have not been written
+	size    int    // bytes that count against SendBuffer until the whole batch has been written
+	off     int    // bytes that have been written
 }
 
+// unwritten returns the bytes that have not been written.
 func (b *batch) unwritten() []byte {
 	if b.buf != nil {
 		return b.buf.B[b.off:]
@@ -66,21 +68,22 @@ func (b *batch) unwritten() []byte {
 
 func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
 
+// empty reports whether no frame waits to be written, apart from afterStream and gated.
 func (o *outbox) empty() bool { return o.waiting == 0 }
 
-// flushed reports whether everything has been written.
+// flushed reports whether everything has been written and no gate holds frames back.
 func (o *outbox) flushed() bool { return !o.writing && o.empty() && o.gated == nil }
 
-// needsWriter reports whether somebody ought to write.
+// needsWriter reports whether frames wait that can be written and no goroutine is writing.
 func (o *outbox) needsWriter() bool { return !o.writing && !o.blocked && !o.empty() }
 
-// unused reports whether the outbox can be forgotten. One that has discarded something cannot: Flush says so, and its payload still
-// counts.
+// unused reports whether the wire can give the outbox up. It cannot if frames have been discarded: their payload still counts, and
+// Socket.Flush reports the loss.
 func (o *outbox) unused() bool {
 	return o.waiting|o.payload == 0 && !(o.writing || o.flushPending || o.broken || o.keepForTurn) && o.afterStream == nil && o.gated == nil
 }
 
-// add appends a frame.
+// add appends a frame with payload p, which is copied. payload is the size that counts as BufferedAmount, before compression.
 func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	if o.broken {
 		return
@@ -97,7 +100,7 @@ func (o *outbox) add(h frame.Header, p []byte, payload int) {
 	o.charge(b, payload, n)
 }
 
-// addMessage is add for a whole message of a server's, as it is.
+// addMessage is add for an unfragmented, uncompressed message of a server, whose frames are not masked. No gate may hold output back.
 func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	if o.broken {
 		return
@@ -115,19 +118,20 @@ func (o *outbox) addMessage(op frame.Opcode, p []byte) {
 	o.charge(b, len(p), header+len(p))
 }
 
-// charge counts a message that has been put into b, and takes size bytes there.
+// charge counts a message that has been put into b. size is the size of its frame in bytes.
 func (o *outbox) charge(b *batch, payload, size int) {
 	b.payload += payload
 	b.size += size
 	o.count(payload, size)
 }
 
+// count adds to the bytes of payload and to the bytes that count against SendBuffer.
 func (o *outbox) count(payload, size int) {
 	o.payload += payload
 	o.size += size
 }
 
-// openBatch returns the batch that n more bytes belong to.
+// openBatch returns the open batch, with room for n more bytes.
 func (o *outbox) openBatch(n int) *batch {
 	b := &o.open
 	if b.buf != nil && len(b.buf.B)+n > batchLimit {
@@ -142,7 +146,7 @@ func (o *outbox) openBatch(n int) *batch {
 	return b
 }
 
-// endBatch puts what comes next into another batch.
+// endBatch moves the open batch to full, so that the next frame begins another one.
 func (o *outbox) endBatch() {
 	if !o.open.isEmpty() {
 		o.full.push(o.open)
@@ -150,7 +154,7 @@ func (o *outbox) endBatch() {
 	}
 }
 
-// addShared appends a frame that many sockets send. Its bytes are never changed.
+// addShared appends an encoded frame that many sockets send. Its bytes are never changed. payload is as in add.
 func (o *outbox) addShared(encoded []byte, payload int) {
 	if o.broken {
 		return
@@ -173,7 +177,7 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	o.charge(b, payload, len(encoded))
 }
 
-// addAfterStream keeps a message back until release.
+// addAfterStream keeps a message until releaseAfterStream. p is copied.
 func (o *outbox) addAfterStream(h frame.Header, p []byte) {
 	if o.broken {
 		return
@@ -182,10 +186,11 @@ func (o *outbox) addAfterStream(h frame.Header, p []byte) {
 	encoded := buf.Get(n)
 	encoded.B = frame.AppendFrame(encoded.B, h, p)
 	b := batch{buf: encoded}
-	o.charge(&b, len(p), n+heldCost)
+	o.charge(&b, len(p), n+afterStreamCost)
 	o.afterStream = append(o.afterStream, b)
 }
 
+// releaseAfterStream appends the messages in afterStream.
 func (o *outbox) releaseAfterStream() {
 	o.endBatch()
 	for _, b := range o.afterStream {
@@ -199,7 +204,7 @@ func (o *outbox) releaseAfterStream() {
 	o.afterStream = nil
 }
 
-// addControl appends a ping or a pong.
+// addControl adds a ping or a pong, which goes before the data frames that are not in front.
 func (o *outbox) addControl(h frame.Header, p []byte) {
 	if o.broken {
 		return
@@ -222,7 +227,7 @@ func (o *outbox) addControl(h frame.Header, p []byte) {
 	o.waiting += n
 }
 
-// next puts what is to be written next in front, and returns it. The outbox must not be empty.
+// next moves the next batch to front, unless front is not written completely, and returns its unwritten bytes. The outbox must not be empty.
 func (o *outbox) next() []byte {
 	switch {
 	case !o.front.isEmpty():
@@ -231,10 +236,10 @@ func (o *outbox) next() []byte {
 		o.nextToFront()
 		return o.front.unwritten()
 	}
-	front, last := &o.front, &o.open
-	front.buf, last.buf = last.buf, front.buf // that is empty, or nil
-	front.payload, front.size = last.payload, last.size
-	last.payload, last.size = 0, 0
+	front, open := &o.front, &o.open
+	front.buf, open.buf = open.buf, front.buf // front's buffer is empty or nil
+	front.payload, front.size = open.payload, open.size
+	open.payload, open.size = 0, 0
 	return front.buf.B
 }
 
@@ -248,7 +253,7 @@ func (o *outbox) nextToFront() {
 	o.front = o.full.pop()
 }
 
-// wrote accounts for n bytes of what is in front.
+// wrote records that n bytes of front have been written.
 func (o *outbox) wrote(n int) {
 	b := &o.front
 	b.off += n
@@ -268,7 +273,7 @@ func (o *outbox) wrote(n int) {
 	}
 }
 
-// reset keeps the buffer for the next frames, unless it is large.
+// reset empties the buffer, which is kept for the next frames unless it is larger than keepLimit.
 func (b *batch) reset() {
 	if cap(b.buf.B) > keepLimit {
 		b.buf.Free()
@@ -278,8 +283,8 @@ func (b *batch) reset() {
 	b.buf.B = b.buf.B[:0]
 }
 
-// trim gives back memory that is only kept, before a wait: an empty buffer, and one of which little is left to be written.
-// Nobody may be writing.
+// trim frees memory before a wait: an empty buffer of open, and a buffer of front of which less than a quarter has still to be written. No
+// write may be running.
 func (o *outbox) trim() {
 	if o.open.isEmpty() {
 		o.open.buf.Free()
@@ -294,7 +299,7 @@ func (o *outbox) trim() {
 	b.buf, b.off = rest, 0
 }
 
-// discard forgets what waits, except what is in front. That still counts: nobody has taken it.
+// discard drops the waiting frames except front. Their payload still counts as BufferedAmount, because the peer has not taken it.
 func (o *outbox) discard() {
 	for o.full.len() > 0 {
 		o.full.pop().buf.Free()
@@ -313,7 +318,7 @@ func (o *outbox) discard() {
 	o.waiting = len(o.front.unwritten())
 }
 
-// fail makes the outbox refuse everything from now on, because of err. The first reason counts.
+// fail discards all frames, also those added later. err is the reason; the first one that is not nil is kept.
 func (o *outbox) fail(err error) {
 	if o.err == nil {
 		o.err = err

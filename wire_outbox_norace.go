@@ -2,7 +2,7 @@
 
 package edgews
 
-// See outbox_race.go.
+// See wire_outbox_race.go.
 
 func newOutbox() *outbox { return new(outbox) }
 

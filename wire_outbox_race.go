@@ -8,10 +8,10 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// With the race detector, an outbox that is in no wire is marked, and the bytes it keeps are overwritten. Code that goes on using it
-// sends bytes that tests recognise, or makes taken panic.
+// With the race detector, an outbox without a wire is marked, and the bytes in its buffers are overwritten. Code that still uses it sends
+// bytes that tests recognise, or makes acquired panic.
 
-// unowned is outbox.waiting while no wire has the outbox.
+// unowned is the value of outbox.waiting while no wire has the outbox.
 const unowned = math.MinInt
 
 func newOutbox() *outbox { return &outbox{waiting: unowned} }
@@ -27,7 +27,7 @@ func (o *outbox) acquired() {
 	}
 }
 
-// dropped marks o and overwrites the buffers that it keeps for its next owner.
+// released marks o and overwrites the buffers that it keeps for its next owner.
 func (o *outbox) released() {
 	for _, kept := range []*buf.Buffer{o.front.buf, o.open.buf} {
 		if kept != nil {

@@ -334,7 +334,7 @@ type incoming struct {
 	undelivered  *item               // a whole message that waits for a listener; nil: none
 	inflateWaits bool                // message is whole and compressed, and waits to be inflated
 	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried
-	inflateClaim *inflateReservation // message's part of the inflate budget; nil: none
+	reservation  *inflateReservation // message's part of the inflate budget; nil: none
 	unparsed     *buf.Buffer         // received bytes that are decoded when reading resumes; nil: none
 	pending      *pendingEnd         // the end that waits until the messages before it have been handled; nil: none
 }
