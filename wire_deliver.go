@@ -7,8 +7,8 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// beginHandlerLocked records that the application is about to be called: keep-alive does not count that time, and while other connections wait
-// for the poller, what the application sends is written at the end of the turn. mu must be held.
+// beginHandlerLocked records that the application is about to be called. Keep-alive does not count the time of the call. While other
+// connections wait for the poller, what the application sends is written at the end of the turn. mu must be held.
 func (w *wire) beginHandlerLocked() {
 	w.lastReceived = 0
 	if w.conn.OthersWait() {
@@ -132,9 +132,9 @@ func (w *wire) hasRoom() bool {
 	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
 }
 
-// streamPiece decides what happens to w.message, which is large and not complete. If a receiver waits for a whole message, or listeners get
-// it, w.message goes on growing. If NextReader's caller waits for a piece, w.message goes to the inbox. If no receiver waits, reading
-// pauses. streamPiece reports whether to continue reading.
+// streamPiece decides what happens to w.message, which is large and not complete. If the socket has no receiver and no object, or a receiver
+// waits for a whole message, w.message grows further. If a receiver waits for a piece, w.message is moved to the inbox as one, and later
+// pieces follow until the inbox is full. Otherwise reading pauses. streamPiece reports whether to continue reading.
 func (w *wire) streamPiece() bool {
 	s := w.s
 	s.mu.Lock()

@@ -66,6 +66,7 @@ func (b *batch) unwritten() []byte {
 	return b.shared[b.off:]
 }
 
+// isEmpty reports whether the batch has no frames.
 func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
 
 // empty reports whether no frame waits to be written, apart from afterStream and gated.

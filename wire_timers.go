@@ -10,7 +10,7 @@ import (
 // setTimerLocked makes checkTimers run after d, or earlier if the timer is due earlier. mu must be held.
 func (w *wire) setTimerLocked(d time.Duration) { w.conn.SetTimer(d) }
 
-// setPeerDeadlineLocked sets the deadline by which the peer must send its Close frame or close the connection, to d from now. mu must be held.
+// setPeerDeadlineLocked gives the peer the time d to send its Close frame or to close the connection. mu must be held.
 func (w *wire) setPeerDeadlineLocked(d time.Duration) {
 	w.s.status &^= pinged
 	w.peerDeadline = nowMillis().after(d)
@@ -29,7 +29,7 @@ func (w *wire) peerTimeLeftLocked() (left time.Duration, limited bool) {
 func (w *wire) TimerFired() { w.checkTimers() }
 
 // checkTimers checks all deadlines of the connection: WriteTimeout, keep-alive, the peer's Close frame and the peer's end of the
-// connection. They share one timer. Received bytes do not reset the timer; when it fires, checkTimers looks at the times of the last
+// connection. They share one timer. Received bytes do not reset the timer; when it fires, checkTimers compares the times of the last
 // bytes and sets it again.
 func (w *wire) checkTimers() {
 	late := false

@@ -13,7 +13,7 @@ import (
 	"github.com/edgews/edgews/internal/park"
 )
 
-// send queues m, or says why not. It compresses m first, without holding mu, if m is to be compressed.
+// send queues m, or returns the reason why not. If m has to be compressed, that happens before mu is locked.
 func (w *wire) send(m outgoing) error {
 	if w.compresses(&m) {
 		return sendResult(w.sendCompressed(m))
@@ -162,7 +162,7 @@ func (w *wire) transmit() {
 // deferred to the end of them: Flush. mu must be held; it is released.
 func (w *wire) transmitAndUnlock() {
 	switch o := w.out; {
-	case o == nil || w.s.is(corked) || o.flushPending || !o.needsWriter(): // nothing to write, or it will be written later or by another goroutine
+	case o == nil || w.s.is(corked) || o.flushPending || !o.needsWriter(): // nothing to write now, or not here
 	case w.conn.DeferWrite():
 		o.flushPending = true
 	default:
