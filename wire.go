@@ -89,8 +89,10 @@ func newSocket(c wireConfig) *Socket {
 	return s
 }
 
+// newWire returns the link of s to a connection, for a socket that exists already.
 func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 
+// init makes w the link of s and starts counting its usage. It returns w.
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
@@ -101,6 +103,7 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 	return w
 }
 
+// newFilters returns the filters that the handshake has negotiated and the options ask for.
 func newFilters(c wireConfig) *filters {
 	limiter := ratelimit.New(c.opts.RateLimit.Messages, c.opts.RateLimit.Bytes)
 	if limiter == nil && c.deflate == nil {
@@ -205,6 +208,7 @@ func (w *wire) finishReadAfterPanic() {
 	returned = true
 }
 
+// errGoexit is the reason for the end of a socket whose listener has called runtime.Goexit.
 var errGoexit = errors.New("edgews: listener ended its goroutine")
 
 // lossLocked returns the error for a connection that has ended with err: the write error, or one with the number of unsent bytes. It

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// finishAndLinger delivers the last events and then closes the connection or lets it linger. It is called in the connection's turn. To
-// close a TCP connection that has unread bytes resets it, and the peer may not get our Close frame. So a lingering connection is read,
-// and the bytes are dropped, until the peer closes it or until CloseTimeout has passed since our last byte. The connection of a half-open
-// socket lingers until the application has sent its Close frame and both are done.
+// finishAndLinger delivers the last events and then closes the connection or lets it linger. It is called in the connection's turn. If a
+// TCP connection is closed with unread bytes, it is reset, and the peer may lose our Close frame (RFC 6455 §7.1.1). So a lingering connection
+// is read, and the bytes are dropped, until the peer closes it or CloseTimeout has passed since our last byte. The connection of a half-open
+// socket lingers without a deadline until the application sends its Close frame.
 func (w *wire) finishAndLinger() {
 	w.releaseReservation()
 	w.s.finish()
@@ -83,7 +83,7 @@ func (w *wire) closeWriteSideIfFlushed() {
 	}
 }
 
-// endOfStream reports whether err says that the peer has closed its side of the connection regularly. Our side can still be written.
+// endOfStream reports whether err is the end of the stream: the peer has closed its side of the connection, and ours can still be written.
 func endOfStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

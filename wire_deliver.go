@@ -57,6 +57,7 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
 }
 
+// errTooFast is the reason for the end of a socket whose peer exceeds Options.RateLimit.
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
 // dispatch calls the listeners with a message, frees b and reports whether to continue reading. mu must not be locked.

@@ -184,6 +184,7 @@ func (w *wire) releaseReservation() {
 	}
 }
 
+// errNotText is the violation of a compressed text message that is not UTF-8.
 var errNotText = &frame.Error{Code: uint16(StatusInvalidFramePayloadData), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
 
 // inflateError returns err as the error that failProtocol turns into a status code.

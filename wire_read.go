@@ -97,7 +97,7 @@ const (
 	// turnTime is how long handling the frames of one read may take before other connections get their turns. At least sixteen frames
 	// are handled.
 	turnTime = 200 * time.Microsecond
-	// framesPerClockRead is the number of frames between two readings of the clock, each of which costs as much as handling a small message.
+	// framesPerClockRead is the number of frames between two readings of the clock. Reading it costs as much as handling a small message.
 	framesPerClockRead = 8
 )
 
@@ -164,7 +164,7 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 	if w.incoming != nil {
 		w.streamed = false // it described the previous message
 	}
-	var left time.Duration // when the last listener returned, if a meter counts the socket
+	var returned time.Duration // when the listener last returned, if a meter counts the socket
 	for frames := 1; ; frames++ {
 		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
@@ -183,11 +183,11 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 		switch {
 		case listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil:
 			s.mu.Unlock()
-			if left = 0; !w.deliver(kind, data, nil) {
+			if returned = 0; !w.deliver(kind, data, nil) {
 				return i, didCork, false
 			}
 		case s.counter != nil:
-			if left, ok = w.countAndUnlock(listener, kind, data, left, spare); !ok {
+			if returned, ok = w.countAndUnlock(listener, kind, data, returned, spare); !ok {
 				return i, didCork, false
 			}
 		default:
@@ -206,8 +206,9 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 }
 
 // countAndUnlock counts the message, calls listener and counts its duration. before is when the listener returned from the previous message
-// of the same read, or 0; left is when it returned from this one. ok says whether to continue reading. mu must be held; it is released.
-func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (left time.Duration, ok bool) {
+// of the same read, or 0; returned is when it returned from this one. ok says whether to continue reading. mu must be held; it is
+// released.
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (returned time.Duration, ok bool) {
 	s, c := w.s, w.s.counter
 	w.beginHandlerLocked()
 	w.takeSpareLocked(spare)
@@ -344,6 +345,7 @@ func (in *incoming) idle() bool {
 	return in.message == nil && in.undelivered == nil && in.unparsed == nil && in.pending == nil && in.decoder.Idle()
 }
 
+// incomings is the pool of idle incomings.
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
 
 // isStreamed reports whether pieces of the current message have been put into the inbox.
@@ -388,8 +390,8 @@ func (w *wire) pauseReading() bool {
 	return w.pauseReadingLocked()
 }
 
-// resumeReadingLocked wakes the turn if reading is paused for the application, which has taken a message, asked for one or added a listener.
-// The turn then checks whether reading can continue. mu must be held.
+// resumeReadingLocked wakes the turn if reading is paused. It is called when the application has taken a message, asked for one or added a
+// listener, and when the socket ends. The turn then checks whether reading can continue. mu must be held.
 func (w *wire) resumeReadingLocked() {
 	if w.s.is(readPaused) {
 		w.s.status &^= readPaused

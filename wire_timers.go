@@ -170,8 +170,8 @@ func (w *wire) mayExtendLocked(now monoMillis) bool {
 	return w.readIdleLocked(now)-w.s.opts.KeepAlive < maxPongExtensions*w.s.opts.KeepAliveTimeout
 }
 
-// takesDataLocked reports whether the peer's system has acknowledged data within KeepAliveTimeout: data before the ping, or all data, in
-// which case the peer may still have to read what its system holds. mu must be held.
+// takesDataLocked reports whether the peer's system has recently acknowledged data, so that the peer may not have read up to the ping yet:
+// within KeepAliveTimeout if some data is still unacknowledged, within half of it otherwise. mu must be held.
 func (w *wire) takesDataLocked(now monoMillis) bool {
 	opts := w.s.opts
 	since, pending, ok := w.conn.SinceAck()

@@ -13,7 +13,7 @@ import (
 	"github.com/edgews/edgews/internal/park"
 )
 
-// send queues m, or returns the reason why not. If m has to be compressed, that happens before mu is locked.
+// send queues m, or returns the reason why not. Compression runs without mu. mu must not be held.
 func (w *wire) send(m outgoing) error {
 	if w.compresses(&m) {
 		return sendResult(w.sendCompressed(m))
@@ -99,6 +99,7 @@ func (w *wire) pingLocked(id uint64) {
 	w.outboxLocked().addControl(w.header(frame.Ping), payload[:])
 }
 
+// outboxes is the pool of unused outboxes.
 var outboxes = sync.Pool{New: func() any { return newOutbox() }}
 
 // An outbox has one owner at a time: a wire, a poller, which keeps a spare one between turns, or the pool. A wire gets its outbox from
@@ -159,7 +160,7 @@ func (w *wire) transmit() {
 }
 
 // transmitAndUnlock is transmit for callers that hold mu. While the turn has more frames to handle, or the poller more events, the write is
-// deferred to the end of them: Flush. mu must be held; it is released.
+// deferred until they have been handled. mu must be held; it is released.
 func (w *wire) transmitAndUnlock() {
 	switch o := w.out; {
 	case o == nil || w.s.is(corked) || o.flushPending || !o.needsWriter(): // nothing to write now, or not here
@@ -276,6 +277,7 @@ func (w *wire) blockAndUnlock(n int) {
 	w.s.mu.Unlock()
 }
 
+// writeTimeoutError returns the error for a peer that has taken nothing for timeout.
 func writeTimeoutError(timeout time.Duration) error {
 	return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
 }
