@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgews/edgews/internal/fifo"
 )
 
 // accounting is what a meter and its tenants have in common.
@@ -31,7 +33,7 @@ type accounting struct {
 
 	// Guarded by mu.
 	lastNumber  uint64 // the number of the last record
-	undelivered fifo[Record]
+	undelivered fifo.Queue[Record]
 	delivering  bool   // a goroutine calls MeterOptions.Record, or is about to
 	delivered   signal // broadcast when undelivered has become empty
 }

@@ -61,7 +61,7 @@ func (a *accounting) queueRecord(r Record) {
 	defer a.mu.Unlock()
 	a.lastNumber++
 	r.Number = a.lastNumber
-	a.undelivered.push(r)
+	a.undelivered.Push(r)
 	if !a.delivering {
 		a.delivering = true
 		go a.deliverRecords()
@@ -99,12 +99,12 @@ func (a *accounting) deliverRecords() {
 func (a *accounting) nextRecord() (r Record, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.undelivered.len() == 0 {
+	if a.undelivered.Len() == 0 {
 		a.delivering = false
 		a.delivered.broadcast()
 		return r, false
 	}
-	return a.undelivered.pop(), true
+	return a.undelivered.Pop(), true
 }
 
 // callRecord calls MeterOptions.Record. A panic is logged.

@@ -100,7 +100,7 @@ type gatedFrames struct {
 // push adds frames that have been counted already.
 func (g *gatedFrames) push(b batch) {
 	g.endBatch()
-	g.full.push(b)
+	g.full.Push(b)
 	g.waiting += len(b.unwritten())
 	g.payload += b.payload
 	g.size += b.size
@@ -111,8 +111,8 @@ func (o *outbox) releaseGated() {
 	gated := o.gated
 	o.gated = nil
 	o.endBatch()
-	for gated.endBatch(); gated.full.len() > 0; {
-		o.full.push(gated.full.pop())
+	for gated.endBatch(); gated.full.Len() > 0; {
+		o.full.Push(gated.full.Pop())
 	}
 	o.waiting += gated.waiting
 }

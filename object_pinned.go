@@ -290,7 +290,7 @@ func (p *pinnedSocket) recheck() {
 func (s *Socket) keepUnheardLocked() {
 	in := s.in
 	for last := false; !last; in.undelivered++ {
-		it := &in.queue.items[in.queue.head+in.undelivered]
+		it := &in.queue.Items()[in.undelivered]
 		last = it.last
 		s.link.takenLocked(it)
 	}
@@ -345,13 +345,13 @@ func (p *pinnedSocket) fail(reason string, err error) {
 // behind those messages, they report this failure instead. The socket's mu must be held; it is released.
 func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	s := p.s
-	for !s.is(pulling) && s.in != nil && s.in.queue.len() > 0 {
+	for !s.is(pulling) && s.in != nil && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}
 	reason = clip(reason)
 	switch {
-	case s.result == nil:
+	case !s.is(ended):
 		s.failLocked(StatusInternalError, reason, err)
 	case p.endDue || !s.is(finishing):
 		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}

@@ -235,7 +235,7 @@ func (sock *objectSocket) abort(err error, reason string) {
 	}
 	s.objectSocket = nil
 	s.status &^= owned
-	for s.in != nil && s.in.queue.len() > 0 {
+	for s.in != nil && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}

@@ -182,10 +182,10 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
-	if receiver, ok := m.peer.link.(*memory); ok && m.peer.result == nil && m.peer.hasUnhandledLocked() {
+	if receiver, ok := m.peer.link.(*memory); ok && !m.peer.is(ended) && m.peer.hasUnhandledLocked() {
 		time.AfterFunc(maxPendingEnd(m.self.opts), receiver.closeTimeUp)
 	}
-	if m.self.result == nil {
+	if !m.self.is(ended) {
 		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.answerTimeUp)
 	}
 }
@@ -313,7 +313,7 @@ func (m *memory) nextLocked() pairEvent {
 	switch {
 	case s.is(finishing):
 		return m.nextLateLocked(message)
-	case s.result != nil:
+	case s.is(ended):
 		return nextEnd
 	case message:
 		return nextMessage
@@ -419,7 +419,7 @@ func (m *memory) deliverMessageAndUnlock() {
 func (m *memory) keepUndeliveredLocked() {
 	in := m.self.in
 	for last := false; !last; in.undelivered++ {
-		it := &in.queue.items[in.queue.head+in.undelivered]
+		it := &in.queue.Items()[in.undelivered]
 		last = it.last
 		m.takenLocked(it)
 	}
@@ -457,10 +457,10 @@ func (m *memory) closeDelivered(answer bool) {
 // the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
 func (s *Socket) joinPiecesLocked() {
 	in := s.in
-	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.len() == in.undelivered || in.wholeAfter(in.undelivered) {
+	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.Len() == in.undelivered || in.wholeAfter(in.undelivered) {
 		return
 	}
-	pieces := in.queue.items[in.queue.head+in.undelivered:]
+	pieces := in.queue.Items()[in.undelivered:]
 	joined := &pieces[0]
 	s.link.takenLocked(joined)
 	in.bytes -= weight(*joined)
@@ -473,6 +473,5 @@ func (s *Socket) joinPiecesLocked() {
 		next.buf.Free()
 	}
 	in.bytes += weight(*joined)
-	clear(pieces[1:])
-	in.queue.items = in.queue.items[:in.queue.head+in.undelivered+1]
+	in.queue.Truncate(in.undelivered + 1)
 }

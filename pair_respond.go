@@ -41,7 +41,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.result != nil { // it gave up before there was a connection
+	if server.is(ended) { // it gave up before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -73,7 +73,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	in := m.self.in
 	claimed := server.is(streamingOut)
 	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
-	for in.queue.len() > 0 {
+	for in.queue.Len() > 0 {
 		w.takeOverLocked(in.pop(), true, as)
 	}
 	closing := in.closing
@@ -127,11 +127,11 @@ func (s *Socket) abandon(cause error) {
 		return
 	}
 	s.status |= used | finishing | lost // what is sent to it is dropped
-	for s.in.queue.len() > 0 {
+	for s.in.queue.Len() > 0 {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
-	if server.result != nil {
+	if server.is(ended) {
 		return
 	}
 	server.loseLocked(cause)
@@ -143,7 +143,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
 // refused the other one. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.result != nil && m.peer.is(used) {
+	if m, pair := s.link.(*memory); pair && s.is(ended) && m.peer.is(used) {
 		s.result.err = nil
 	}
 }

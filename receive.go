@@ -154,9 +154,9 @@ func (s *Socket) arrivedLocked(want receiveDemand) bool {
 	case wantMessage:
 		return !s.in.messageBegun && s.in.whole()
 	case wantPiece:
-		return !s.in.messageBegun && s.in.queue.len() > 0
+		return !s.in.messageBegun && s.in.queue.Len() > 0
 	}
-	return s.in.queue.len() > 0
+	return s.in.queue.Len() > 0
 }
 
 func waitFor(ctx context.Context, ready <-chan struct{}) error {
@@ -184,7 +184,7 @@ func (s *Socket) takeLocked() item {
 
 // dropRestLocked skips what is left of a message that its reader has abandoned. mu must be held.
 func (s *Socket) dropRestLocked() {
-	for s.in.messageBegun && s.in.queue.len() > 0 {
+	for s.in.messageBegun && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}
@@ -192,7 +192,7 @@ func (s *Socket) dropRestLocked() {
 
 // popPieceLocked removes the first piece in the inbox. mu must be held.
 func (s *Socket) popPieceLocked() item {
-	s.link.takenLocked(s.in.queue.front()) // where it lies: a pointer to a copy would allocate
+	s.link.takenLocked(s.in.queue.Front()) // where it lies: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.messageBegun = !it.last
 	s.link.resumeReadingLocked()
@@ -203,7 +203,7 @@ func (s *Socket) popPieceLocked() item {
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.result == nil {
+	if !s.is(ended) {
 		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())

@@ -27,7 +27,7 @@ func (e *closeResult) failure() error {
 // has gone out before, and nothing more is delivered. The first reason to end is the one that counts. mu must
 // be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
-	if s.result != nil {
+	if s.is(ended) {
 		return
 	}
 	reason = clip(reason)
@@ -46,7 +46,7 @@ func (s *Socket) loseLocked(err error) {
 // closedLocked ends the socket because the peer's Close has arrived. It reports whether the Close is still to be
 // answered automatically. mu must be held.
 func (s *Socket) closedLocked(c closeFrame) (answer bool) {
-	if s.result != nil {
+	if s.is(ended) {
 		return false
 	}
 	answer = !s.is(sentClose|manualClose) && !s.answersLaterLocked()
@@ -58,7 +58,7 @@ func (s *Socket) closedLocked(c closeFrame) (answer bool) {
 }
 
 func (s *Socket) endLocked(e *closeResult, why status) {
-	if s.result != nil {
+	if s.is(ended) {
 		return
 	}
 	s.extraLocked().result = e
@@ -80,7 +80,7 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 // finish delivers the last events of a socket whose fate is sealed. Whoever delivers the socket's events calls it.
 func (s *Socket) finish() {
 	s.mu.Lock()
-	if s.is(finishing) || s.result == nil {
+	if s.is(finishing) || !s.is(ended) {
 		s.mu.Unlock()
 		return
 	}
@@ -160,7 +160,7 @@ func (s *Socket) hasUnhandledLocked() bool {
 	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
-		return s.in.queue.len() > 0 || s.in.lentBuffer != nil
+		return s.in.queue.Len() > 0 || s.in.lentBuffer != nil
 	}
 	return s.arrivedLocked(s.in.want)
 }

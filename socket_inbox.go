@@ -1,6 +1,11 @@
 package edgews
 
-import "github.com/edgews/edgews/internal/buf"
+import (
+	"slices"
+
+	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/fifo"
+)
 
 // inboxLimit bounds what received messages hold that wait for a receive method, see weight. A wire stops reading beyond
 // it, and with it the peer; a single message may be larger. What the wire had read behind them, 64 KiB at most, waits as well.
@@ -9,7 +14,7 @@ const inboxLimit = 64 << 10
 // inbox holds what arrived and has not been taken: everything on its way to an end of a pair, and on a wire what
 // waits for a receive method. Guarded by the socket's mu.
 type inbox struct {
-	queue fifo[item]
+	queue fifo.Queue[item]
 	bytes int // what is in queue counts for, see weight
 
 	// unheard is how many of the first items in queue found no listener: they are kept for a receive method.
@@ -73,13 +78,13 @@ func (in *inbox) push(it item) {
 	if in.want == wantNothing { // it waits, perhaps for long
 		it.buf = it.buf.Fit()
 	}
-	in.queue.push(it)
+	in.queue.Push(it)
 	in.bytes += weight(it)
 	in.post()
 }
 
 func (in *inbox) pop() item {
-	it := in.queue.pop()
+	it := in.queue.Pop()
 	in.bytes -= weight(it)
 	in.undelivered = max(in.undelivered-1, 0)
 	return it
@@ -104,16 +109,11 @@ func (in *inbox) whole() bool { return in.wholeAfter(0) }
 
 // wholeAfter reports whether the message that begins behind n items is complete.
 func (in *inbox) wholeAfter(n int) bool {
-	for i := in.queue.head + n; i < len(in.queue.items); i++ {
-		if in.queue.items[i].last {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(in.queue.Items()[n:], func(it item) bool { return it.last })
 }
 
 // isAwaited reports whether somebody waits for a message that is not here yet.
-func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.len() == 0 }
+func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.Len() == 0 }
 
 // full reports whether a wire has to wait before it adds another message.
 func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }

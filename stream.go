@@ -29,7 +29,7 @@ func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 		return 0, nil, err
 	}
 	r := &messageReader{s: s, ctx: ctx, callSeq: s.in.callSeq}
-	kind := s.in.queue.front().kind
+	kind := s.in.queue.Front().kind
 	r.pieceLocked()
 	return kind, r, nil
 }

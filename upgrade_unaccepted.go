@@ -22,7 +22,7 @@ func (s *Socket) warnIfUnaccepted() {
 // warnIfUnacceptedLocked starts a timer that logs a warning unless the socket is accepted in time. Without a Logger it does nothing. mu
 // must be held.
 func (s *Socket) warnIfUnacceptedLocked() {
-	if s.opts.Logger == nil || s.is(accepted) || s.result != nil {
+	if s.opts.Logger == nil || s.is(accepted) || s.is(ended) {
 		return
 	}
 	s.status |= awaited

@@ -124,10 +124,10 @@ func (w *wire) startLocked() {
 	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
-	if d := w.s.opts.KeepAlive; d > 0 && w.s.result == nil { // Close or a lost connection may have ended the socket before
+	if d := w.s.opts.KeepAlive; d > 0 && !w.s.is(ended) { // Close or a lost connection may have ended the socket before
 		w.setTimerLocked(d)
 	}
-	if early || w.s.result != nil {
+	if early || w.s.is(ended) {
 		w.conn.Wake()
 	}
 }

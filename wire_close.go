@@ -186,7 +186,7 @@ func (w *wire) end(e pendingEnd) bool {
 
 // endLocked is end without the write: the caller writes the outbox. mu must be held.
 func (w *wire) endLocked(e pendingEnd) bool {
-	if w.s.result == nil && w.s.hasUnhandledLocked() {
+	if !w.s.is(ended) && w.s.hasUnhandledLocked() {
 		w.postponeEndLocked(e)
 	} else {
 		w.applyEndLocked(e)

@@ -26,7 +26,7 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	s.mu.Lock()
 	w.beginHandlerLocked()
-	if s.result != nil { // a listener or another goroutine has ended the socket: messages behind that are dropped
+	if s.is(ended) { // a listener or another goroutine has ended the socket: messages behind that are dropped
 		s.mu.Unlock()
 		b.Free()
 		return false
@@ -152,7 +152,7 @@ func (w *wire) streamPiece() bool {
 		if s.in.bytes >= inboxLimit && !whole {
 			return w.pauseReadingLocked()
 		}
-	case s.in.queue.len() > 0 || s.in.want == wantNothing:
+	case s.in.queue.Len() > 0 || s.in.want == wantNothing:
 		return w.pauseReadingLocked()
 	case whole:
 		return true
@@ -189,5 +189,5 @@ func (s *Socket) askObjectLocked(demand receiveDemand) {
 func (w *wire) alive() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return w.s.result == nil
+	return !w.s.is(ended)
 }

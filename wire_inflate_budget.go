@@ -1,6 +1,10 @@
 package edgews
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/edgews/edgews/internal/fifo"
+)
 
 // maxInflating limits the large messages that all sockets of the process inflate at the same time, in bytes of their inflated sizes. A
 // single message may be larger.
@@ -16,7 +20,7 @@ type inflateBudget struct {
 
 	mu      sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
 	used    int        // bytes of granted reservations
-	waiting fifo[*inflateReservation]
+	waiting fifo.Queue[*inflateReservation]
 }
 
 // inflateReservation is a part of a budget. It waits until it is granted.
@@ -35,10 +39,10 @@ func (b *inflateBudget) reserve(n int, wake func()) *inflateReservation {
 	r := &inflateReservation{budget: b, n: n, wake: wake}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting.len() == 0 && b.fitsLocked(r) {
+	if b.waiting.Len() == 0 && b.fitsLocked(r) {
 		b.grantLocked(r)
 	} else {
-		b.waiting.push(r)
+		b.waiting.Push(r)
 	}
 	return r
 }
@@ -79,8 +83,8 @@ func (b *inflateBudget) free(r *inflateReservation) (granted []*inflateReservati
 	if r.granted {
 		b.used -= r.n
 	}
-	for b.waiting.len() > 0 {
-		first := *b.waiting.front()
+	for b.waiting.Len() > 0 {
+		first := *b.waiting.Front()
 		if !first.released {
 			if !b.fitsLocked(first) {
 				break
@@ -88,7 +92,7 @@ func (b *inflateBudget) free(r *inflateReservation) (granted []*inflateReservati
 			b.grantLocked(first)
 			granted = append(granted, first)
 		}
-		b.waiting.pop()
+		b.waiting.Pop()
 	}
 	return granted
 }

@@ -2,6 +2,7 @@ package edgews
 
 import (
 	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/fifo"
 	"github.com/edgews/edgews/internal/frame"
 )
 
@@ -24,15 +25,15 @@ const (
 // outbox holds encoded frames that wait to be written. They are written in this order: front, control, full, open. Guarded by the socket's
 // mu, except that the goroutine that has set writing reads the bytes of front without it.
 type outbox struct {
-	front       batch       // what is being written, or has been written in part. When it is empty, its buffer is kept for open
-	full        fifo[batch] // batches to which nothing is added any more: full or shared ones
-	open        batch       // the batch to which frames are added
-	control     *buf.Buffer // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
-	afterStream []batch     // messages that wait for the end of a NextWriter's message
-	waiting     int         // bytes of frames in front, control, full and open that have not been written
-	payload     int         // bytes of payload that have not been written, also in afterStream and gated, but not in control
-	size        int         // bytes that count against SendBuffer: the same frames with their headers, and afterStreamCost
-	err         error       // why broken is set; nil: the connection was closed
+	front       batch             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
+	full        fifo.Queue[batch] // batches to which nothing is added any more: full or shared ones
+	open        batch             // the batch to which frames are added
+	control     *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
+	afterStream []batch           // messages that wait for the end of a NextWriter's message
+	waiting     int               // bytes of frames in front, control, full and open that have not been written
+	payload     int               // bytes of payload that have not been written, also in afterStream and gated, but not in control
+	size        int               // bytes that count against SendBuffer: the same frames with their headers, and afterStreamCost
+	err         error             // why broken is set; nil: the connection was closed
 
 	writeDeadline monoMillis // by when the peer must take something, while blocked or draining; 0: no deadline
 
@@ -150,7 +151,7 @@ func (o *outbox) openBatch(n int) *batch {
 // endBatch moves the open batch to full, so that the next frame begins another one.
 func (o *outbox) endBatch() {
 	if !o.open.isEmpty() {
-		o.full.push(o.open)
+		o.full.Push(o.open)
 		o.open = batch{}
 	}
 }
@@ -167,9 +168,9 @@ func (o *outbox) addShared(encoded []byte, payload int) {
 	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
-		o.full.push(batch{shared: encoded})
+		o.full.Push(batch{shared: encoded})
 		o.waiting += len(encoded)
-		o.charge(o.full.back(), payload, len(encoded))
+		o.charge(o.full.Back(), payload, len(encoded))
 		return
 	}
 	b := o.openBatch(len(encoded))
@@ -198,7 +199,7 @@ func (o *outbox) releaseAfterStream() {
 		if o.gated != nil {
 			o.gated.push(b)
 		} else {
-			o.full.push(b)
+			o.full.Push(b)
 			o.waiting += len(b.unwritten())
 		}
 	}
@@ -233,7 +234,7 @@ func (o *outbox) next() []byte {
 	switch {
 	case !o.front.isEmpty():
 		return o.front.unwritten()
-	case o.control != nil || o.full.len() > 0:
+	case o.control != nil || o.full.Len() > 0:
 		o.nextToFront()
 		return o.front.unwritten()
 	}
@@ -251,7 +252,7 @@ func (o *outbox) nextToFront() {
 		o.front.buf, o.control = o.control, nil
 		return
 	}
-	o.front = o.full.pop()
+	o.front = o.full.Pop()
 }
 
 // wrote records that n bytes of front have been written.
@@ -302,8 +303,8 @@ func (o *outbox) trim() {
 
 // discard drops the waiting frames except front. Their payload still counts as BufferedAmount, because the peer has not taken it.
 func (o *outbox) discard() {
-	for o.full.len() > 0 {
-		o.full.pop().buf.Free()
+	for o.full.Len() > 0 {
+		o.full.Pop().buf.Free()
 	}
 	if o.gated != nil {
 		o.gated.discard()

@@ -11,8 +11,8 @@ import (
 // bytesWaiting returns what outbox.waiting must be, added up from the frames.
 func bytesWaiting(o *outbox) (n int) {
 	n = len(o.front.unwritten()) + len(o.open.unwritten())
-	for i := o.full.head; i < len(o.full.items); i++ {
-		n += len(o.full.items[i].unwritten())
+	for _, b := range o.full.Items() {
+		n += len(b.unwritten())
 	}
 	if o.control != nil {
 		n += len(o.control.B)

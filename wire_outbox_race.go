@@ -22,7 +22,7 @@ func (o *outbox) acquired() {
 		panic("edgews: an outbox has two owners")
 	}
 	o.waiting = 0
-	if !o.unused() || o.blocked || !o.open.isEmpty() || !o.front.isEmpty() || o.control != nil || o.full.len() > 0 {
+	if !o.unused() || o.blocked || !o.open.isEmpty() || !o.front.isEmpty() || o.control != nil || o.full.Len() > 0 {
 		panic("edgews: an outbox without an owner was used")
 	}
 }

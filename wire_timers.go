@@ -35,7 +35,7 @@ func (w *wire) checkTimers() {
 	late := false
 	w.s.mu.Lock()
 	switch {
-	case w.s.result != nil:
+	case w.s.is(ended):
 		late = w.checkLingeringLocked()
 	case w.s.is(endWaits):
 		w.checkPendingEndLocked()

@@ -375,7 +375,7 @@ func (w *wire) failWriteAndUnlock(err error) {
 	w.out.writing, w.out.draining = false, false
 	w.out.fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
-	case late && w.s.result == nil:
+	case late && !w.s.is(ended):
 		w.s.loseLocked(err)
 	case late: // the socket has ended, and may be half open: checkTimers shuts the connection down
 		w.s.status |= lost
@@ -408,7 +408,7 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 func (w *wire) closeSentAndUnlock() {
 	s := w.s
 	over := s.is(gotClose | lost)
-	if _, limited := w.peerTimeLeftLocked(); !limited && s.result == nil {
+	if _, limited := w.peerTimeLeftLocked(); !limited && !s.is(ended) {
 		// CloseTimeout starts here, so that a slow reader has time for the data before the Close frame.
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}

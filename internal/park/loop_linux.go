@@ -92,6 +92,7 @@ type loop struct {
 	yielding       atomic.Bool   // a poller has yielded its P
 	yieldOverdue   atomic.Bool   // check ran only because a poller yielded: other goroutines may have had to wait as well
 	handedOff      atomic.Bool   // a handler has called WorkHandedOff since a poller last yielded
+	blocked        atomic.Int32  // handlers that the last check found blocked
 	lastBlocked    atomic.Int64  // when check last found a handler blocked, or 0; see elapsed
 	lastOtherRan   atomic.Int64  // when check last ran beside the pollers, so on another P; see elapsed
 	stopped        atomic.Bool
@@ -165,7 +166,7 @@ func newLoop() (*loop, error) {
 		l.close()
 		return nil, err
 	}
-	l.addPoller()
+	l.addPollers(1)
 	return l, nil
 }
 
@@ -230,7 +231,8 @@ func (l *loop) register(c *Conn, op int, events uint32) error {
 	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edgeTriggered, Fd: c.fd, Pad: int32(c.gen)})
 }
 
-func (l *loop) addPoller() { l.startPollers(make([]*poller, 1), nil) }
+// addPollers starts n pollers.
+func (l *loop) addPollers(n int) { l.startPollers(make([]*poller, n), nil) }
 
 // takeOverEvents starts n pollers for the events that blocked has fetched and not taken. As many handlers may block as have already,
 // and each of them would hold up the events behind it until the next check. That is why n may be more than 1.

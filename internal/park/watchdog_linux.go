@@ -70,6 +70,7 @@ func (l *loop) check() {
 	}
 	l.corks.flush()
 	seen := l.observe()
+	l.blocked.Store(int32(seen.blocked))
 	if seen.blocked > 0 {
 		l.lastBlocked.Store(l.elapsed())
 	}
@@ -83,7 +84,7 @@ func (l *loop) check() {
 		l.takeOverEvents(p, (seen.blocked+len(seen.stuck)-1)/len(seen.stuck))
 	}
 	if seen.needsPoller() || seen.blocked > 0 && !l.backlog.empty() {
-		l.addPoller()
+		l.addPollers(max(1, seen.blocked/4))
 	}
 	if seen.busy || len(seen.stuck) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
 		l.scheduleNextCheck(seen.progressing > 0, len(seen.stuck) > 0)
@@ -100,9 +101,10 @@ type observation struct {
 	overloaded           bool      // unwatched for checksUntilOverload checks, with fewer than GOMAXPROCS pollers progressing
 }
 
-// needsPoller reports whether a poller must be added to wait for events.
+// needsPoller reports whether pollers must be added to wait for events. Where many handlers block, a few that return between two checks
+// are no sign that there are enough pollers.
 func (s *observation) needsPoller() bool {
-	return s.unwatched && (s.overloaded && len(s.stuck) == 0 || s.progressing == 0 && s.blocked > 0)
+	return s.unwatched && (s.overloaded && len(s.stuck) == 0 || s.blocked > 0 && s.progressing < max(1, s.blocked/8))
 }
 
 // observe compares the progress of each poller with what the last check saw.

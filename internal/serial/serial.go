@@ -1,15 +1,14 @@
 // Package serial runs tasks one at a time and in order, on a goroutine that exists only while there are tasks.
 package serial
 
-import "slices"
+import "github.com/edgews/edgews/internal/fifo"
 
 // Queue holds the tasks of one owner. It has no mutex: all its methods need the mutex that guards the owner, so that the owner can decide
 // under one mutex what follows from an empty queue. The zero value is empty.
 //
 // The owner calls Run in a goroutine when Push returns true. Run then calls the owner's RunNext until Pop has returned false.
 type Queue[T any] struct {
-	items   []T
-	head    int  // the index of the first task in items
+	tasks   fifo.Queue[T]
 	running bool // a goroutine is in Run
 }
 
@@ -35,12 +34,7 @@ func Run(r Runner) {
 
 // Push appends a task. It returns true if no goroutine runs the queue: then the caller has to start one that calls Run.
 func (q *Queue[T]) Push(task T) (start bool) {
-	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) { // at a constant cost per task
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
-	}
-	q.items = append(q.items, task)
+	q.tasks.Push(task)
 	start = !q.running
 	q.running = true
 	return start
@@ -53,36 +47,17 @@ func (q *Queue[T]) Pop() (task T, ok bool) {
 		q.running = false
 		return task, false
 	}
-	var zero T
-	task, q.items[q.head] = q.items[q.head], zero
-	q.head++
-	if q.head == len(q.items) {
-		q.items, q.head = q.items[:0], 0
-		if cap(q.items) > maxKept {
-			q.items = nil
-		}
-	}
-	return task, true
+	return q.tasks.Pop(), true
 }
 
-// maxKept is the largest capacity that an empty queue keeps, in tasks: one burst must not cost memory for ever.
-const maxKept = 256
-
 // Len returns how many tasks wait. The one that runs is not among them.
-func (q *Queue[T]) Len() int { return len(q.items) - q.head }
+func (q *Queue[T]) Len() int { return q.tasks.Len() }
 
 // Idle reports whether no task waits and none runs.
 func (q *Queue[T]) Idle() bool { return !q.running }
 
 // DeleteFunc removes the waiting tasks for which remove returns true. The others keep their order.
-func (q *Queue[T]) DeleteFunc(remove func(T) bool) {
-	q.items = slices.Clone(slices.DeleteFunc(q.items[q.head:], remove))
-	q.head = 0
-}
+func (q *Queue[T]) DeleteFunc(remove func(T) bool) { q.tasks.DeleteFunc(remove) }
 
 // Shrink frees the memory of an empty queue.
-func (q *Queue[T]) Shrink() {
-	if q.Len() == 0 {
-		q.items, q.head = nil, 0
-	}
-}
+func (q *Queue[T]) Shrink() { q.tasks.Shrink() }
