@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Promises about memory, pinned. The race detector allocates on its own, so it is not there when they are checked.
+// The tests in this file check promises about memory. The race detector allocates memory itself, so most of them are skipped with it.
 
 func TestMessagesAllocateNothing(t *testing.T) {
 	if raceEnabled {
@@ -86,6 +86,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	}
 }
 
+// answersWithoutAllocating checks that the process allocates no memory while p sends request and receives answer.
 func answersWithoutAllocating(t *testing.T, p *peer, request []byte, answer aFrame) {
 	want := answer.appendTo(nil, false)
 	got := make([]byte, len(want))
@@ -114,7 +115,7 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 		require.NoError(t, s.Accept())
 		sockets, peers = append(sockets, s), append(peers, p)
 	}
-	for _, size := range []int{128, 8 << 10} { // copied, and shared
+	for _, size := range []int{128, 8 << 10} { // a frame that is copied, and one that is shared
 		m := edgews.Prepare(edgews.Binary, make([]byte, size))
 		want := binaryOf(string(make([]byte, size))).appendTo(nil, false)
 		answer := make([]byte, len(want))
@@ -212,7 +213,7 @@ func TestCompressedEchoAllocatesNothing(t *testing.T) {
 	}
 }
 
-// skipper reads frames of a server and keeps nothing of them.
+// skipper reads the frames of a server and discards them.
 type skipper struct {
 	r                 *bufio.Reader
 	bytes, compressed int
@@ -244,11 +245,11 @@ func (s *skipper) skip() error {
 	return err
 }
 
-// mallocs returns how many objects the whole process allocates for each call of f, once it is warm. Like testing.AllocsPerRun it runs
-// on one processor: a goroutine that changes to another one finds the pools there empty.
+// mallocs returns the number of objects that the whole process allocates per call of f, after some calls that fill the pools. Like
+// testing.AllocsPerRun it uses one processor, because each processor has pools of its own.
 func mallocs(n int, f func()) float64 {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties the pools
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a garbage collection empties the pools
 	for range n / 10 {
 		f()
 	}
@@ -262,9 +263,9 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 56
-	maxWireSize   = 96
-	maxIdlePair   = 1000
+	maxSocketSize = 56   // bytes, on 64 bits
+	maxWireSize   = 96   // bytes, on 64 bits
+	maxIdlePair   = 1000 // bytes of heap
 )
 
 func TestSizes(t *testing.T) {
@@ -293,7 +294,7 @@ func TestIdlePairIsSmall(t *testing.T) {
 	assert.Less(t, grown/n, maxIdlePair)
 }
 
-// What an idle connection costs depends on the runtime, so it is only told.
+// The memory of an idle connection depends on the runtime, so the test only logs it.
 func TestIdleConnection(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		t.Skip("nothing is checked")

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A burst whose messages take long to handle is interrupted for other connections, and nothing of it is lost or changes its place:
-// whole messages, fragments, pings and the Close behind them.
-func TestABurstGivesWayInOrder(t *testing.T) {
+// A connection whose received frames take long to handle yields its turn to other connections. Whole messages, fragments, pings and the
+// Close frame behind them stay complete and in order.
+func TestBurstYieldsInOrder(t *testing.T) {
 	const messages = 100
 	for _, where := range []place{overPipe, overTCP, overTLS} {
 		where.run(t, func(t *testing.T, where place) {

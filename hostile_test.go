@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A hostile peer gets a status code or a close code, costs a bounded amount of memory, and leaves nothing behind. The
-// bubble that most of these tests run in fails when a goroutine is left.
+// The tests in this file check that a hostile peer gets an HTTP status or a close code, that it uses a bounded amount of memory, and that no
+// goroutine is left. Most of them run in a bubble, which fails if a goroutine is left.
 
 func TestBrokenFrames(t *testing.T) {
 	bare := text("x")
@@ -88,7 +88,7 @@ func TestBrokenFrames(t *testing.T) {
 	}
 }
 
-// spent runs f and returns by how much the heap has grown at the end, and how much was allocated on the way.
+// spent runs f. It returns the growth of the heap and all memory allocated during f, in bytes.
 func spent(f func()) (grown, allocated int) {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -144,7 +144,7 @@ func TestMillionEmptyFragments(t *testing.T) {
 }
 
 func TestMillionEmptyMessages(t *testing.T) {
-	for _, style := range []string{"listener", "nobody", "receiver that stopped"} {
+	for _, style := range []string{"listener", "no consumer", "receiver that stopped"} {
 		t.Run(style, func(t *testing.T) {
 			overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 				if style == "listener" {
@@ -167,7 +167,7 @@ func TestMillionEmptyMessages(t *testing.T) {
 	}
 }
 
-// deflated is s as permessage-deflate sends it.
+// deflated returns s compressed, as the payload of a permessage-deflate message (RFC 7692 §7.2.1).
 func deflated(s string) string {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, flate.BestCompression)
@@ -176,7 +176,7 @@ func deflated(s string) string {
 	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
 }
 
-// inFragments cuts a compressed message into frames of n bytes.
+// inFragments returns a compressed message as frames with n bytes of payload.
 func inFragments(s string, n int) (frames []aFrame) {
 	f := aFrame{bits: rsv1, opcode: 2}
 	for ; len(s) > n; s = s[n:] {
@@ -196,7 +196,7 @@ func TestInflateBombs(t *testing.T) {
 		limit  int64
 		frames []aFrame
 		code   int
-		most   int // allocated
+		most   int // limit of allocated bytes
 	}{
 		{"whole", 0, inFragments(bomb, 1<<20), 1009, 256 << 20},
 		{"whole, small limit", 1 << 20, inFragments(bomb, 1<<20), 1009, 16 << 20},
@@ -229,7 +229,7 @@ func TestInflateBombs(t *testing.T) {
 	}
 }
 
-// A peer that pings and never reads costs a little memory, and its socket after WriteTimeout.
+// A peer that sends pings and never reads uses little memory. Its socket ends after WriteTimeout.
 func TestPingFloodWithoutReading(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
@@ -272,7 +272,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	})
 }
 
-// Garbage that never comes to a Close is dropped for a while, and then the line is.
+// Bytes behind an invalid frame are dropped. The connection is closed after CloseTimeout.
 func TestEndlessGarbageBehindAnError(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
@@ -341,7 +341,7 @@ func TestMessageThatNeverEnds(t *testing.T) {
 	}
 }
 
-// The following are met before there is a socket. What an http.Server does is part of the defence, as its users set it up.
+// The following attacks happen during the handshake. The limits of http.Server are part of the defence.
 
 func httpServer(t *testing.T, readHeaders time.Duration) string {
 	t.Helper()
@@ -362,7 +362,7 @@ func TestHostileHandshakes(t *testing.T) {
 	without := func(line string) string { return strings.Replace(good, line, "", 1) }
 	cases := []struct {
 		name, request string
-		status        int // 0: 431, unless what is still on its way resets the connection first
+		status        int // 0: 431, unless unread bytes reset the connection before it is received
 	}{
 		{"64 MiB of headers", good + "X: " + strings.Repeat("x", 64<<20) + "\r\n", 0},
 		{"64 MiB in many headers", good + strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 64<<10), 0},
@@ -403,7 +403,7 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 }
 
-// Whoever sends the request byte by byte is stopped by the server's own time-out, before Upgrade is reached.
+// ReadHeaderTimeout of the http.Server ends a request that is sent too slowly, before Upgrade is called.
 func TestSlowHandshake(t *testing.T) {
 	conn, err := net.Dial("tcp", httpServer(t, 50*time.Millisecond))
 	require.NoError(t, err)
@@ -415,7 +415,7 @@ func TestSlowHandshake(t *testing.T) {
 	assert.NotContains(t, string(answer), "101")
 }
 
-// A client that sends its handshake and reads nothing costs the handler WriteTimeout at the most.
+// A client that sends its handshake and reads nothing blocks the handler for WriteTimeout at most.
 func TestHandshakeThatIsNeverRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errs := make(chan error, 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bothRoles runs f in a bubble with a raw peer for a server's socket, and for a client's.
+// bothRoles runs f in a bubble, with a raw peer, for a server's socket and for a client's socket.
 func bothRoles(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
 	t.Helper()
 	t.Run("server", func(t *testing.T) { overAPipe(t, opts, f) })
@@ -23,16 +23,17 @@ func bothRoles(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews
 	})
 }
 
-// keepAliveOrders are settings in which KeepAlive is shorter than, as long as and longer than KeepAliveTimeout.
+// keepAliveOrders are options in which KeepAlive is shorter than KeepAliveTimeout, equal to it, or longer.
 var keepAliveOrders = []edgews.Options{
 	{KeepAlive: time.Second, KeepAliveTimeout: 15 * time.Second},
-	{KeepAlive: 10 * time.Second}, // the time-out's default is longer
+	{KeepAlive: 10 * time.Second}, // the default of KeepAliveTimeout is longer
 	{KeepAlive: 5 * time.Second, KeepAliveTimeout: 5 * time.Second},
 	{KeepAlive: 5 * time.Second, KeepAliveTimeout: 6 * time.Second},
 	{KeepAlive: 30 * time.Second, KeepAliveTimeout: 29 * time.Second},
 	{KeepAlive: time.Minute, KeepAliveTimeout: time.Second},
 }
 
+// inEveryOrder runs f with each of keepAliveOrders, for a server's and a client's socket.
 func inEveryOrder(t *testing.T, f func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer)) {
 	for _, opts := range keepAliveOrders {
 		t.Run(fmt.Sprintf("%v then %v", opts.KeepAlive, opts.KeepAliveTimeout), func(t *testing.T) {
@@ -41,7 +42,7 @@ func inEveryOrder(t *testing.T, f func(t *testing.T, opts edgews.Options, s *edg
 	}
 }
 
-// A peer that answers is pinged once in KeepAlive and never cut.
+// A peer that answers is pinged once per KeepAlive, and its socket stays open.
 func TestKeepAliveWithAPeerThatAnswers(t *testing.T) {
 	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
@@ -59,7 +60,7 @@ func TestKeepAliveWithAPeerThatAnswers(t *testing.T) {
 	})
 }
 
-// The answer to a ping may be any bytes, and may take nearly as long as KeepAliveTimeout.
+// Any received byte answers a ping, up to KeepAliveTimeout after it.
 func TestKeepAliveWithASlowPeer(t *testing.T) {
 	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
@@ -69,7 +70,7 @@ func TestKeepAliveWithASlowPeer(t *testing.T) {
 			timeout = 15 * time.Second
 		}
 		for range 20 {
-			silently(opts.KeepAlive + timeout - 10*time.Millisecond)
+			passTime(opts.KeepAlive + timeout - 10*time.Millisecond)
 			require.Equal(t, edgews.Open, s.ReadyState())
 			p.sends(binaryOf("here"))
 		}
@@ -77,8 +78,8 @@ func TestKeepAliveWithASlowPeer(t *testing.T) {
 	})
 }
 
-// A peer that never answers is dropped, however many pings it got meanwhile.
-func TestKeepAliveWithADeadPeer(t *testing.T) {
+// The socket of a peer that never answers ends after KeepAlive and KeepAliveTimeout, also if several pings have been sent in that time.
+func TestKeepAliveWithAPeerThatNeverAnswers(t *testing.T) {
 	inEveryOrder(t, func(t *testing.T, opts edgews.Options, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
 		p.ignores()
@@ -94,7 +95,7 @@ func TestKeepAliveWithADeadPeer(t *testing.T) {
 	})
 }
 
-// Proxies have a time-out for each direction: a peer that only sends is pinged as well.
+// A peer that only sends is pinged as well, because proxies have an idle time-out for each direction.
 func TestKeepAliveOfAOneWayUpload(t *testing.T) {
 	bothRoles(t, edgews.Options{KeepAlive: 30 * time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		s.OnMessage(func(edgews.MessageEvent) {})
@@ -123,7 +124,7 @@ func TestKeepAliveOfAOneWayUpload(t *testing.T) {
 	})
 }
 
-// A peer that only listens is pinged too, and so is one whose socket has a listener that blocks: what is sent does not depend on it.
+// The peer is pinged while a listener of the socket blocks: sending does not depend on reading.
 func TestKeepAlivePingsWhileAListenerBlocks(t *testing.T) {
 	bothRoles(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		release := make(chan struct{})
@@ -141,7 +142,7 @@ func TestKeepAlivePingsWhileAListenerBlocks(t *testing.T) {
 	})
 }
 
-// A peer that is taking a large message is not silent, although its answer to a ping has to wait behind that.
+// A peer that still reads a large message is not ended by KeepAliveTimeout, although it has not received the ping behind that message.
 func TestKeepAliveDuringADownload(t *testing.T) {
 	const step, size = 40 << 10, 300 * (40 << 10)
 	for _, where := range []place{overTCP, overTLS} {
@@ -164,7 +165,7 @@ func TestKeepAliveDuringADownload(t *testing.T) {
 	}
 }
 
-// Over a connection without a descriptor the progress of writes is what is seen.
+// On a connection without a file descriptor, keep-alive sees only the progress of writes.
 func TestKeepAliveDuringADownloadOverAPipe(t *testing.T) {
 	bothRoles(t, edgews.Options{KeepAlive: time.Second, KeepAliveTimeout: time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())

@@ -21,7 +21,7 @@ import (
 // pausedServer is set in the process that TestKeepAliveAfterAPause stops and continues.
 const pausedServer = "EDGEWS_TEST_PAUSED_SERVER"
 
-// A process that was stopped finds all its deadlines over. Peers that have answered in that time are not cut.
+// When a stopped process continues, all its deadlines have passed. The sockets of peers that have answered meanwhile stay open.
 func TestKeepAliveAfterAPause(t *testing.T) {
 	if os.Getenv(pausedServer) != "" {
 		servePaused(t)
@@ -69,7 +69,7 @@ func servePaused(t *testing.T) {
 	require.NoError(t, err)
 	fmt.Println(l.Addr())
 	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The time-out is shorter than the pause, and long enough for a busy machine.
+		// KeepAliveTimeout is shorter than the pause, but long enough for a busy machine.
 		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{KeepAlive: 300 * time.Millisecond, KeepAliveTimeout: time.Second}})
 		if err == nil {
 			s.Accept()

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// silently moves time without a word from the peer.
-func silently(d time.Duration) { time.Sleep(d) }
+// passTime lets d pass while the peer sends nothing.
+func passTime(d time.Duration) { time.Sleep(d) }
 
-func TestKeepAlivePingsASilentPeer(t *testing.T) {
+func TestKeepAlivePingsAnIdlePeer(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
@@ -51,13 +51,13 @@ func TestNoPong(t *testing.T) {
 	})
 }
 
-func TestAnyByteIsLife(t *testing.T) {
+func TestAnyByteResetsKeepAlive(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
 		p.ignores()
 		for _, b := range p.encode(text("very slowly")) {
-			silently(29 * time.Second)
+			passTime(29 * time.Second)
 			p.sendsBytes([]byte{b})
 		}
 		p.hangsUp()
@@ -65,7 +65,7 @@ func TestAnyByteIsLife(t *testing.T) {
 	})
 }
 
-func TestHalfAFrameThenSilence(t *testing.T) {
+func TestKeepAliveAfterHalfAFrame(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
 		b := p.encode(text("never finished"))
@@ -81,17 +81,17 @@ func TestKeepAliveOff(t *testing.T) {
 	overAPipe(t, edgews.Options{KeepAlive: -1}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
-		silently(1000 * time.Hour)
+		passTime(1000 * time.Hour)
 		p.sends(text("still there"))
 		events.wants(message("still there"))
 		p.closesWell(1000, "")
 	})
 }
 
-// A write that has to wait sets an alarm as well.
+// A write that has to wait sets the timer, too. Keep-alive must stay off when it fires.
 func TestKeepAliveOffWhileAWriteWaits(t *testing.T) {
 	const timeout = 100 * time.Millisecond
-	for writeTimeout := timeout; ; writeTimeout *= 4 { // on a busy machine even this peer may seem to take nothing for a while
+	for writeTimeout := timeout; ; writeTimeout *= 4 { // on a busy machine, even this peer may take nothing for some time
 		s, p := overTCP.serverAndPeer(t, edgews.Options{KeepAlive: -1, KeepAliveTimeout: timeout, WriteTimeout: writeTimeout})
 		require.NoError(t, s.Accept())
 		require.NoError(t, s.SendBytes(make([]byte, 32<<20)))
@@ -100,14 +100,14 @@ func TestKeepAliveOffWhileAWriteWaits(t *testing.T) {
 			continue
 		}
 		<-time.After(writeTimeout + 2*timeout)
-		require.NoError(t, s.Send("still alive, and not pinged"))
-		p.expects(text("still alive, and not pinged"))
+		require.NoError(t, s.Send("still open, and not pinged"))
+		p.expects(text("still open, and not pinged"))
 		return
 	}
 }
 
-// The peer is not silent while it is we who do not read.
-func TestBlockedListenerIsNotSilence(t *testing.T) {
+// KeepAlive and KeepAliveTimeout do not count the time in which a listener blocks and the socket is not read.
+func TestKeepAliveIgnoresABlockedListener(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		p.ignores()
 		s.OnMessage(func(edgews.MessageEvent) { time.Sleep(10 * time.Minute) })
@@ -124,7 +124,7 @@ func TestBlockedListenerIsNotSilence(t *testing.T) {
 	})
 }
 
-func TestFullInboxIsNotSilence(t *testing.T) {
+func TestKeepAliveIgnoresAFullInbox(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -133,12 +133,12 @@ func TestFullInboxIsNotSilence(t *testing.T) {
 		require.NoError(t, s.Accept())
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err = s.Receive(ctx) // from now on messages wait
+		_, err = s.Receive(ctx) // messages wait in the inbox from now on
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		p.ignores()
 		big := string(make([]byte, 60_000))
 		go p.pours(p.encode(binaryOf(big), binaryOf(big), binaryOf(big), text("end")))
-		silently(time.Hour)
+		passTime(time.Hour)
 		for range 3 {
 			m, err := s.Receive(t.Context())
 			require.NoError(t, err)
@@ -167,9 +167,9 @@ func TestPingMeasuresTheRoundTrip(t *testing.T) {
 		go func() {
 			f := p.next()
 			time.Sleep(250 * time.Millisecond)
-			p.sends(pong("somebody else's"), pong("8 bytes."), pong(f.payload))
+			p.sends(pong("not an answer"), pong("8 bytes."), pong(f.payload))
 		}()
-		rtt, err := s.Ping(t.Context()) // accepts
+		rtt, err := s.Ping(t.Context()) // Ping accepts the socket
 		require.NoError(t, err)
 		assert.Equal(t, 250*time.Millisecond, rtt)
 		p.hangsUp()
@@ -211,7 +211,7 @@ func TestPingWaitsForThePairsOtherEnd(t *testing.T) {
 	})
 }
 
-func TestPingedWhileNobodyReceives(t *testing.T) {
+func TestPongWithoutAReceiver(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

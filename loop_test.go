@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What many sockets on one event loop owe each other.
+// The tests in this file check that sockets on one event loop do not delay each other.
 
 func echoListener(s *edgews.Socket) {
 	s.OnMessage(func(e edgews.MessageEvent) { s.SendBytes(e.Data) })
 	s.Accept()
 }
 
-// onLoop are the places whose connections wait on the event loop, on Linux.
+// onLoop are the places whose connections wait on the event loop on Linux.
 var onLoop = []place{overTCP, overTLS}
 
 func TestIdleSocketsHoldNoGoroutine(t *testing.T) {
@@ -45,10 +45,10 @@ func TestIdleSocketsHoldNoGoroutine(t *testing.T) {
 			}
 			deadline := time.Now().Add(patience)
 			for waiting() > before+n/4 && time.Now().Before(deadline) {
-				runtime.Gosched() // one that has just served is about to go
+				runtime.Gosched() // a goroutine that has just handled a message still has to end
 			}
 			assert.LessOrEqual(t, waiting(), before+n/4)
-			for _, p := range peers { // all are still there
+			for _, p := range peers { // all connections still work
 				p.sends(binaryOf("y"))
 				p.expects(binaryOf("y"))
 			}
@@ -56,13 +56,13 @@ func TestIdleSocketsHoldNoGoroutine(t *testing.T) {
 	}
 }
 
-// waiting returns how many goroutines read connections for sockets.
+// waiting returns the number of goroutines that read a socket's connection.
 func waiting() int {
 	stacks := make([]byte, 4<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "park.(*stream).run")
 }
 
-func TestBlockedListenerHoldsUpNobodyElse(t *testing.T) {
+func TestBlockedListenerDelaysOnlyItsSocket(t *testing.T) {
 	for _, at := range onLoop {
 		t.Run(at.name, func(t *testing.T) {
 			release := make(chan struct{})
@@ -80,8 +80,8 @@ func TestBlockedListenerHoldsUpNobodyElse(t *testing.T) {
 					<-release
 				})
 				s.Accept()
-				// Another message is behind it, so that the reply would wait for it.
-				p.sends(text("block"), text("never heard"))
+				// A second message follows, so that the reply to the first is deferred to the end of the turn.
+				p.sends(text("block"), text("never handled"))
 				p.expects(text("before it blocks"))
 			}
 			for i := range 5 {
@@ -95,7 +95,7 @@ func TestBlockedListenerHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-// What a listener sends may wait for the end of its turn, but not if that does not come.
+// The write of what a listener sends may be deferred to the end of the turn, but a listener that blocks must not delay it.
 func TestRepliesOfListenersThatBlockAtOnce(t *testing.T) {
 	for _, at := range onLoop {
 		t.Run(at.name, func(t *testing.T) {

@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What arrives takes effect in the order in which it arrived, whichever way a socket is read, and the end of reading is not the end of
-// writing.
+// The tests in this file check that frames take effect in the order in which they arrive, for all ways to receive, and that a socket can
+// still write after the peer has closed its side.
 
-// styles are the ways to read a socket. Each echoes until the end.
+// styles are the ways to receive from a socket. Each echoes messages until the socket ends.
 var styles = map[string]func(s *edgews.Socket){
 	"listener":  echoFromListener,
 	"half open": echoHalfOpen,
@@ -35,7 +35,7 @@ func echoFromListener(s *edgews.Socket) {
 	_ = s.Accept()
 }
 
-// echoHalfOpen answers the peer's Close 100 ms later.
+// echoHalfOpen echoes messages, and answers the peer's Close frame after 100 ms.
 func echoHalfOpen(s *edgews.Socket) {
 	s.OnMessage(func(e edgews.MessageEvent) { _ = s.Write(context.Background(), e.Kind, e.Data) })
 	s.OnClose(func(e edgews.CloseEvent) {
@@ -79,7 +79,7 @@ func echoStreams(s *edgews.Socket) {
 	}
 }
 
-// echoObject returns a handler whose sockets belong to an object that answers a little later.
+// echoObject returns a handler whose sockets belong to an object that echoes each message after 5 ms.
 func echoObject(t testing.TB, opts edgews.Options) http.HandlerFunc {
 	n := newRooms(t, nil, func(r *room) {
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -99,7 +99,7 @@ func echoObject(t testing.TB, opts edgews.Options) http.HandlerFunc {
 	return n.Get(n.IDFromName("x")).ServeHTTP
 }
 
-// echoing returns a handler for each style, an object's among them.
+// echoing returns a handler whose sockets echo in the named style: one of styles, or "object".
 func echoing(t testing.TB, style string, opts edgews.Options) http.HandlerFunc {
 	if style == "object" {
 		return echoObject(t, opts)
@@ -112,6 +112,7 @@ func echoing(t testing.TB, style string, opts edgews.Options) http.HandlerFunc {
 	}
 }
 
+// styleNames returns the names of styles, and "object".
 func styleNames() []string {
 	names := []string{"object"}
 	for name := range styles {
@@ -120,12 +121,13 @@ func styleNames() []string {
 	return names
 }
 
-// overWrapped is TCP through a connection that is not one of the system's.
+// overWrapped is TCP through a net.Conn whose type the library does not know, as with a wrapping net.Listener.
 var overWrapped = place{name: "wrapped", real: true, serve: serveWrapped}
 
 type wrappedConn struct{ *net.TCPConn }
 
-func (wrappedConn) SyscallConn() {} // not what the loop looks for
+// SyscallConn hides TCPConn's method, so that the connection does not move to the event loop.
+func (wrappedConn) SyscallConn() {}
 
 type wrappingListener struct{ net.Listener }
 
@@ -145,8 +147,8 @@ func serveWrapped(t testing.TB, handler http.HandlerFunc) (func() net.Conn, stri
 	return dialer(t, server), server.URL, server.Client()
 }
 
-// visitor connects a raw client to handler.
-func (p place) visitor(t testing.TB, handler http.HandlerFunc, offers ...string) *peer {
+// rawClient connects a raw client to handler.
+func (p place) rawClient(t testing.TB, handler http.HandlerFunc, offers ...string) *peer {
 	dial, _, _ := p.serve(t, handler)
 	conn := dial()
 	raw := &peer{t, conn, bufio.NewReader(conn), true}
@@ -154,7 +156,7 @@ func (p place) visitor(t testing.TB, handler http.HandlerFunc, offers ...string)
 	return raw
 }
 
-// expectsMessage is expects for a message that may come in fragments.
+// expectsMessage is expects for a message that may be fragmented.
 func (p *peer) expectsMessage(want aFrame) {
 	p.t.Helper()
 	got := p.next()
@@ -178,14 +180,14 @@ var ends = map[string]struct {
 	"too large":      {text(strings.Repeat("x", 2000)), 1009},
 }
 
-// What came before a Close or a broken frame is answered, and then that.
+// Messages before a Close frame or an invalid frame are answered before the socket ends.
 func TestEndBehindMessages(t *testing.T) {
 	for name, end := range ends {
 		for _, style := range styleNames() {
 			for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
 				t.Run(name+"/"+style, func(t *testing.T) {
 					where.run(t, func(t *testing.T, where place) {
-						p := where.visitor(t, echoing(t, style, edgews.Options{MaxMessageSize: 1000}))
+						p := where.rawClient(t, echoing(t, style, edgews.Options{MaxMessageSize: 1000}))
 						go p.pours(p.encode(text("1"), part(text("2"), false), ping("now"), continuation("2", true), text("3"), end.frame))
 						p.expectsAmong(pong("now"), text("1"), text("22"), text("3"))
 						p.expectsClose(end.code)
@@ -197,7 +199,7 @@ func TestEndBehindMessages(t *testing.T) {
 	}
 }
 
-// expectsAmong expects messages in that order, and a pong somewhere among them.
+// expectsAmong expects messages in that order, and pong at any place among them.
 func (p *peer) expectsAmong(pong aFrame, messages ...aFrame) {
 	p.t.Helper()
 	ponged := false
@@ -282,7 +284,7 @@ func TestCloseBehindMessagesOfAPair(t *testing.T) {
 	})
 }
 
-// An end that was accepted after the other's Close does not stay open for ever either.
+// The end of a pair that is accepted after the other end's Close is closed after CloseTimeout, too.
 func TestCloseOfAPairThatIsReceivedLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
@@ -300,7 +302,7 @@ func TestCloseOfAPairThatIsReceivedLate(t *testing.T) {
 	})
 }
 
-// The rate limit is one of the things that come behind messages.
+// The close frame for a rate limit waits until the messages before it have been received.
 func TestRateLimitBehindMessages(t *testing.T) {
 	withPeer(t, edgews.Options{RateLimit: edgews.RateLimit{Messages: 2}}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		go echoReceived(s)
@@ -310,7 +312,7 @@ func TestRateLimitBehindMessages(t *testing.T) {
 	})
 }
 
-// A receiver that does not ask for more has CloseTimeout, and may send until then.
+// An end waits for a receiver that does not take the messages before it for most of CloseTimeout. Sending works until then.
 func TestEndBehindMessagesThatAreNotReceived(t *testing.T) {
 	for name, end := range ends {
 		for _, taken := range []int{0, 1, 2} {
@@ -344,7 +346,7 @@ func TestEndBehindMessagesThatAreNotReceived(t *testing.T) {
 	}
 }
 
-// A socket that has never received anything has nothing to answer.
+// The peer's Close frame is answered at once if no message waits.
 func TestCloseOfASocketThatOnlyWrites(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Write(t.Context(), edgews.Text, []byte("news")))
@@ -355,7 +357,7 @@ func TestCloseOfASocketThatOnlyWrites(t *testing.T) {
 	})
 }
 
-// Once we have said Close there is nothing to wait for.
+// After Close, the peer's Close frame does not wait for the messages before it.
 func TestOwnCloseEndsTheWaitOfThePeers(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		_, err := receiveFor(s, time.Microsecond)
@@ -373,20 +375,20 @@ func TestOwnCloseEndsTheWaitOfThePeers(t *testing.T) {
 	})
 }
 
-// halfClose ends what the peer sends, and no more than that.
+// halfClose closes the peer's side of the connection (TCP FIN, TLS close_notify).
 func (p *peer) halfClose() {
 	p.t.Helper()
 	require.NoError(p.t, p.conn.(interface{ CloseWrite() error }).CloseWrite())
 }
 
-// A peer may send FIN right behind its Close: a proxy that speaks HTTP/2 on the other side does. It still gets everything.
+// A peer may send FIN right behind its Close frame, as a proxy does that uses HTTP/2 on its other side. It still receives everything.
 func TestFinBehindClose(t *testing.T) {
 	for _, size := range []int{2, 8 << 20} {
 		for _, style := range styleNames() {
 			for _, where := range []place{overTCP, overTLS, overWrapped} {
 				t.Run(fmt.Sprintf("%d bytes/%s/%s", size, style, where.name), func(t *testing.T) {
 					opts := edgews.Options{SendBuffer: 16 << 20, Compression: &edgews.Compression{Disable: true}}
-					p := where.visitor(t, echoing(t, style, opts))
+					p := where.rawClient(t, echoing(t, style, opts))
 					message := binaryOf(strings.Repeat("hi", size/2))
 					p.sends(message, closing(1000, "bye"))
 					p.halfClose()
@@ -399,7 +401,7 @@ func TestFinBehindClose(t *testing.T) {
 	}
 }
 
-// A message may come in any number of fragments.
+// A message may have any number of fragments.
 func TestManyFragments(t *testing.T) {
 	frames := []aFrame{part(text("01234"), false)}
 	for range 9_998 {
@@ -411,7 +413,7 @@ func TestManyFragments(t *testing.T) {
 		for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
 			t.Run(style, func(t *testing.T) {
 				where.run(t, func(t *testing.T, where place) {
-					p := where.visitor(t, echoing(t, style, edgews.Options{}))
+					p := where.rawClient(t, echoing(t, style, edgews.Options{}))
 					go p.pours(p.encode(frames...))
 					p.expectsMessage(text(want))
 					p.hangsUp()
@@ -421,7 +423,7 @@ func TestManyFragments(t *testing.T) {
 	}
 }
 
-// FIN without a Close is the end, at once.
+// FIN without a Close frame ends the socket at once.
 func TestFinWithoutClose(t *testing.T) {
 	for _, where := range []place{overTCP, overTLS, overWrapped} {
 		where.run(t, func(t *testing.T, where place) {
@@ -436,7 +438,7 @@ func TestFinWithoutClose(t *testing.T) {
 	}
 }
 
-// After Close and FIN an application that does not answer has CloseTimeout, and a peer that takes nothing has WriteTimeout.
+// After the peer's Close frame and FIN, CloseTimeout limits an application that does not answer, and WriteTimeout a peer that takes nothing.
 func TestFinBehindCloseIsBounded(t *testing.T) {
 	for _, where := range []place{overTCP, overTLS, overWrapped} {
 		t.Run("no answer/"+where.name, func(t *testing.T) {

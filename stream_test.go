@@ -297,7 +297,7 @@ func TestWriterChecksItsText(t *testing.T) {
 }
 
 func TestCancelledWriteOfTextDoesNotCount(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		w, err := s.NextWriter(ctx, edgews.Text)
@@ -526,7 +526,7 @@ func TestWriterDoesNotSplitCharacters(t *testing.T) {
 
 // A Write that fails has sent nothing of its text. The bytes of a split character from an earlier Write are still unsent.
 func TestCancelledWriteKeepsTheSplitCharacter(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		w, err := s.NextWriter(ctx, edgews.Text)

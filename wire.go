@@ -15,32 +15,34 @@ import (
 	"github.com/edgews/edgews/internal/ratelimit"
 )
 
-// wireConfig is what a handshake has led to.
+// wireConfig is what newSocket needs to know of a connection after its opening handshake.
 type wireConfig struct {
 	conn     net.Conn
-	buffered []byte // bytes that came behind the handshake: read first
-	client   bool   // we are the client: we mask
+	buffered []byte // bytes that arrived behind the handshake; they are read first
+	client   bool   // this end is the client, which masks its frames (RFC 6455 §5.3)
 	opts     *Options
 	deflate  *deflate.Params // nil: no compression
 	meter    *Meter          // nil: none
-	object   *object         // the one that pays, if one does
-	pass     quotaPass       // of the quotas
+	object   *object         // the object to which the socket's usage is charged; nil: none
+	pass     quotaPass       // usage reserved in the quotas until newSocket counts it
 
 	url, protocol, extensions string
 }
 
 func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
 
-// wire is the link of a socket to a network connection. It has no goroutine: it is told what arrives, in the connection's
-// turn, delivers it there, and whoever finds the outbox idle writes it.
+// wire is the link of a socket to a network connection. It has no goroutine of its own. It is the [park.Handler] of the connection:
+// Received and Woken run in the connection's turn, which is the exclusive right to read the connection and to run its handler. They
+// decode frames and call the listeners. A goroutine that adds a frame to the outbox also writes it, unless another goroutine is writing
+// or the write is deferred to the end of a turn.
 //
-// Most connections are silent most of the time. What a silent one needs is here, and the rest is borrowed. On 64 bits, in
-// bytes: s 8, filters 8, conn 48 (handler 16, stream 8, and its place on the loop 24), out 8, three monoMillis 12, incoming 8, the
-// flags 4. With the Socket and the mutex, which are allocated together with it (mu 8, opts 8, link 16, onMessage 8, extra 8,
-// accepted 4, status 4; the mutex itself 8), that makes 160. One listener for messages is in there; the loop's table has 12
-// for each connection. With them Go holds about 35 more after a collection: ends of spans, their books, stacks that goroutines of
-// net/http have left. Between collections there is as much garbage again as the collector allows (GOGC). Compression without
-// takeover adds 80, the filters; what has been agreed on is shared.
+// Most connections are idle most of the time, so a wire has only the fields that an idle connection needs. It takes an incoming and an outbox
+// from pools while messages arrive or leave. On a 64-bit system a wire has 96 bytes: s 8, filters 8, conn 48 (handler 16, stream 8,
+// slot on the loop 24), incoming 8, out 8, three monoMillis 12, flags 4. newSocket allocates it together with the Socket, 56 bytes (mu 8,
+// opts 8, link 16, onMessage 8, socketExtra 8, accepted 4, status 4), and the mutex, 8 bytes: 160 in all, which includes one listener
+// for messages. The loop's table takes 12 bytes more for each connection. After a garbage collection the runtime holds about 35 bytes
+// more for each: unused ends of spans, their metadata, and stacks left by net/http's goroutines. Between collections the heap also
+// contains the garbage that GOGC allows. Compression without context takeover adds the filters, 80 bytes; sockets share the identity.
 type wire struct {
 	// Immutable after construction.
 	s *Socket
@@ -48,35 +50,35 @@ type wire struct {
 
 	conn park.Conn
 
-	*incoming                // nil: nothing has begun to arrive; owned by the connection's turn
+	*incoming                // nil: no message has arrived in part or waits; owned by the connection's turn
 	out       *outbox.Outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
-	peerDeadline monoMillis // until when the peer has to answer a ping (pinged), send its Close or hang up; 0: no limit
-	lastReceived monoMillis // when bytes last arrived; 0: we wait for the application, not for the peer
+	peerDeadline monoMillis // by when the peer must answer a ping (pinged), send its Close frame or close the connection; 0: no deadline
+	lastReceived monoMillis // when bytes last arrived; 0: reading waits for the application, not for the peer
 	lastSent     monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
-	readingPaused bool // nothing is read until the application has done something
-	direct        bool // what is being read goes straight into the message
-	lingering     bool // the last event has been delivered: what arrives is dropped
+	readingPaused bool // nothing is read until Woken calls resume
+	direct        bool // the current Read stores its bytes in incoming.message
+	lingering     bool // the last event has been delivered: received bytes are dropped
 
-	client bool // we are the client: we mask; immutable
+	client bool // this end is the client, which masks its frames; immutable
 }
 
-// filters are what messages pass on their way.
+// filters compress, inflate and limit the messages of a socket.
 type filters struct {
-	deflater *deflater // nil: no compression
-	inflater *deflate.Decompressor
-	limiter  *ratelimit.Limiter
+	deflater *deflater             // nil: no compression
+	inflater *deflate.Decompressor // nil: no compression
+	limiter  *ratelimit.Limiter    // nil: Options.RateLimit is not set
 }
 
-// noFilters is shared by all sockets that have none.
+// noFilters is the value of all sockets without filters.
 var noFilters filters
 
-// newSocket returns a socket over a connection, to be accepted.
+// newSocket returns a socket over a connection, not accepted yet.
 func newSocket(c wireConfig) *Socket {
-	together := new(struct { // they live and die together
+	together := new(struct { // one allocation: none of the three outlives the others
 		s  Socket
 		w  wire
 		mu sync.Mutex
@@ -88,8 +90,10 @@ func newSocket(c wireConfig) *Socket {
 	return s
 }
 
+// newWire returns the link of s to a connection, for a socket that exists already.
 func newWire(s *Socket, c wireConfig) *wire { return new(wire).init(s, c) }
 
+// init makes w the link of s and starts counting its usage. It returns w.
 func (w *wire) init(s *Socket, c wireConfig) *wire {
 	w.s, w.client, w.filters = s, c.client, newFilters(c)
 	w.conn.Init(c.conn, w)
@@ -100,6 +104,7 @@ func (w *wire) init(s *Socket, c wireConfig) *wire {
 	return w
 }
 
+// newFilters returns the filters that the handshake has negotiated and the options ask for.
 func newFilters(c wireConfig) *filters {
 	limiter := ratelimit.New(c.opts.RateLimit.Messages, c.opts.RateLimit.Bytes)
 	if limiter == nil && c.deflate == nil {
@@ -113,14 +118,14 @@ func newFilters(c wireConfig) *filters {
 	return f
 }
 
-// startLocked begins to read.
+// startLocked starts reading, writing and keep-alive, after the socket has been accepted. mu must be held.
 func (w *wire) startLocked() {
 	w.lastReceived = nowMillis()
 	w.lastSent = w.lastReceived
 	w.s.counter.registerLocked()
 	early := w.incoming != nil
 	w.conn.Start()
-	if d := w.s.opts.KeepAlive; d > 0 && !w.s.is(ended) { // a Close may have been faster
+	if d := w.s.opts.KeepAlive; d > 0 && !w.s.is(ended) { // Close or a lost connection may have ended the socket before
 		w.setTimerLocked(d)
 	}
 	if early || w.s.is(ended) {
@@ -141,7 +146,7 @@ func (w *wire) Woken() {
 		}
 	}()
 	switch {
-	case w.isOpening(): // finishOpening wakes it again
+	case w.isOpening(): // the open listeners run: finishOpening calls Wake
 	case !w.alive():
 		w.finishAndLinger()
 	case w.readingPaused:
@@ -165,6 +170,7 @@ func (w *wire) ReadEnded(err error) {
 	}
 }
 
+// deliverLastEvents calls finish. A panic of a listener does not leave it.
 func (w *wire) deliverLastEvents() {
 	returned := false
 	defer func() {
@@ -176,8 +182,8 @@ func (w *wire) deliverLastEvents() {
 	returned = true
 }
 
-// listenerFailed continues after a listener has not returned: the socket fails. cause is what the listener has panicked with; nil: it has called
-// runtime.Goexit, as failing tests do. Then another goroutine delivers the rest. survive is called by a deferred function.
+// listenerFailed fails the socket after a listener has panicked with cause. If cause is nil, the listener has called runtime.Goexit, as
+// failing tests do: this goroutine ends, and Wake has another one deliver the last events. Deferred functions call listenerFailed.
 func (w *wire) listenerFailed(cause any) {
 	w.conn.Cork(false)
 	if cause == nil {
@@ -191,7 +197,7 @@ func (w *wire) listenerFailed(cause any) {
 	w.finishReadAfterPanic()
 }
 
-// finishReadAfterPanic is finishRead after a listener has panicked.
+// finishReadAfterPanic is finishRead after a listener has panicked. finishRead calls listeners too, which may panic as well.
 func (w *wire) finishReadAfterPanic() {
 	returned := false
 	defer func() {
@@ -203,10 +209,11 @@ func (w *wire) finishReadAfterPanic() {
 	returned = true
 }
 
+// errGoexit is the reason for the end of a socket whose listener has called runtime.Goexit.
 var errGoexit = errors.New("edgews: listener ended its goroutine")
 
-// lossLocked is what there is to tell about the end of a connection: nothing, if it has taken everything that
-// was sent. mu must be held.
+// lossLocked returns the error for a connection that has ended with err: the write error, or one with the number of unsent bytes. It
+// returns nil if everything has been written. mu must be held.
 func (w *wire) lossLocked(err error) error {
 	switch {
 	case w.out == nil:
@@ -217,18 +224,20 @@ func (w *wire) lossLocked(err error) error {
 	return w.out.Err
 }
 
-// header returns the header of a frame of ours, complete except for its length.
+// header returns the header of a frame to send, complete except for the length.
 func (w *wire) header(op frame.Opcode) frame.Header {
 	h := frame.Header{Fin: true, Opcode: op, Masked: w.client}
 	if w.client {
-		// RFC 6455 §5.3: unpredictable. The top-level functions draw on ChaCha8 seeded by the system.
+		// RFC 6455 §5.3: masking keys must be unpredictable. math/rand/v2's top-level functions use ChaCha8, seeded by the system.
 		binary.NativeEndian.PutUint32(h.Key[:], rand.Uint32())
 	}
 	return h
 }
 
+// takenLocked does nothing: a received message never counts as BufferedAmount of a wire. mu must be held.
 func (w *wire) takenLocked(*item) {}
 
+// bufferedLocked returns what has not been written, in bytes of payload and in bytes that count against SendBuffer. mu must be held.
 func (w *wire) bufferedLocked() (payload, size int) {
 	if w.out == nil {
 		return 0, 0
@@ -236,7 +245,7 @@ func (w *wire) bufferedLocked() (payload, size int) {
 	return w.out.Payload, w.out.Size
 }
 
-// failLocked has the turn look up.
+// endedLocked wakes the turn, which delivers the last events, after the socket has ended. mu must be held.
 func (w *wire) endedLocked() {
 	if w.s.is(lost) {
 		w.conn.Wake()

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// finishAndLinger delivers the last events, in the connection's turn, and then sees the connection off. Closing a TCP connection that
-// holds unread bytes resets it and may destroy our Close on its way, so what the peer still sends is read and dropped until it
-// hangs up, for CloseTimeout after our last byte at most. A half-open socket lingers until the application
-// closes it.
+// finishAndLinger delivers the last events and then closes the connection or lets it linger. It is called in the connection's turn. If a
+// TCP connection is closed with unread bytes, it is reset, and the peer may lose our Close frame (RFC 6455 §7.1.1). So a lingering connection
+// is read, and the bytes are dropped, until the peer closes it or CloseTimeout has passed since our last byte. The connection of a half-open
+// socket lingers without a deadline until the application sends its Close frame.
 func (w *wire) finishAndLinger() {
-	w.dropInflateClaim()
+	w.releaseReservation()
 	w.s.finish()
 	w.lingering, w.readingPaused = true, false
 	w.dropInput()
@@ -23,23 +23,24 @@ func (w *wire) finishAndLinger() {
 	w.closeWriteSideIfFlushed()
 }
 
-// dropInput gives back what was received and will not be delivered.
+// dropInput frees the received bytes, which will not be delivered. It is called in the connection's turn.
 func (w *wire) dropInput() {
 	if w.incoming == nil {
 		return
 	}
-	w.dropInflateClaim()
-	if !w.direct { // or a Read may still be waiting to fill it
+	w.releaseReservation()
+	if !w.direct { // otherwise a pending Read may still write to the buffer: the garbage collector frees it
 		w.message.Free()
 	}
 	w.unparsed.Free()
 	if w.undelivered != nil {
 		w.undelivered.buf.Free()
 	}
-	w.incoming = nil // not to be used again: the decoder may be anywhere
+	w.incoming = nil // not returned to the pool: the decoder may be in the middle of a frame
 }
 
-// startLingering starts the time in which the peer has to hang up. It returns false when there is nobody to wait for.
+// startLingering sets the deadline by which the peer must close the connection, if our Close frame has been queued. It returns false if
+// the connection is to be closed at once, because it is broken, or has ended without our Close frame.
 func (w *wire) startLingering() bool {
 	s := w.s
 	s.mu.Lock()
@@ -53,25 +54,26 @@ func (w *wire) startLingering() bool {
 	return true
 }
 
-// tickLingeringLocked cuts a peer that does not hang up, once there is nothing left to be written to it. It reports whether
-// the connection is to be cut. mu must be held.
-func (w *wire) tickLingeringLocked() bool {
+// checkLingeringLocked is checkTimers for a socket that has ended. It reports whether the connection is to be shut down: because it is
+// broken, or because everything has been written and the peer has not closed it by the deadline. mu must be held.
+func (w *wire) checkLingeringLocked() bool {
 	switch left, limited := w.peerTimeLeftLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
 		return true
-	case !w.s.is(sentClose) && !limited: // half open: for as long as the application likes
+	case !w.s.is(sentClose) && !limited: // half open: the application has no deadline
 		return false
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
-	case w.out != nil && !w.out.Flushed(): // WriteTimeout watches that
+	case w.out != nil && !w.out.Flushed(): // WriteTimeout limits writing
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
 	}
 	return true
 }
 
-// closeWriteSideIfFlushed ends our side when both sides have said Close and nobody is writing any more, who would do it.
+// closeWriteSideIfFlushed closes our side of the connection if the Close frame and everything before it have been written. If a goroutine
+// is still writing, closeSentAndUnlock closes it afterwards.
 func (w *wire) closeWriteSideIfFlushed() {
 	w.s.mu.Lock()
 	flushed := w.s.is(sentClose) && (w.out == nil || w.out.Flushed())
@@ -81,14 +83,14 @@ func (w *wire) closeWriteSideIfFlushed() {
 	}
 }
 
-// endOfStream reports whether err says that the peer has ended its side, in an orderly way: ours may still be written.
+// endOfStream reports whether err is the end of the stream: the peer has closed its side of the connection, and ours can still be written.
 func endOfStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// staysOpenForWriting reports whether the connection has to stay, although nothing more will come: what is queued and our Close have still to
-// leave. WriteTimeout bounds the first, CloseTimeout an application that does not say Close. It is called in the connection's
-// turn, and stops the reading.
+// staysOpenForWriting reports whether the connection has to stay open after the peer has closed its side, because queued frames or our Close
+// frame are not written yet. WriteTimeout limits the time for queued frames, CloseTimeout the time until a half-open socket sends its
+// Close frame. If it returns true, it has ended reading. It is called in the connection's turn.
 func (w *wire) staysOpenForWriting() bool {
 	s := w.s
 	s.mu.Lock()
@@ -104,7 +106,8 @@ func (w *wire) staysOpenForWriting() bool {
 	return true
 }
 
-// allSentLocked reports whether nothing is left to be written to a peer that has ended its side, or nothing can be. mu must be held.
+// allSentLocked reports whether nothing more can or needs to be written to a peer that has closed its side. The socket must have ended. mu
+// must be held.
 func (w *wire) allSentLocked() bool {
 	switch {
 	case w.brokenLocked(), w.s.result.Code == StatusAbnormalClosure:
@@ -115,7 +118,8 @@ func (w *wire) allSentLocked() bool {
 	return w.out == nil || w.out.Flushed()
 }
 
-// closeConnIfDone closes a connection that has outlived its input, in its turn, once everything has been written.
+// closeConnIfDone closes a connection whose peer has closed its side, once everything has been written. It is called in the connection's
+// turn.
 func (w *wire) closeConnIfDone() {
 	w.s.mu.Lock()
 	done := w.s.is(readEnded) && w.allSentLocked()
@@ -125,7 +129,7 @@ func (w *wire) closeConnIfDone() {
 	}
 }
 
-// closeWriteSide tells the peer that nothing more will come. Where that cannot be said it cuts the connection.
+// closeWriteSide closes our side of the connection (TCP FIN, TLS close_notify), or the whole connection if it has no such operation.
 func (w *wire) closeWriteSide() {
 	w.conn.CloseWrite()
 	w.s.mu.Lock()
@@ -136,7 +140,7 @@ func (w *wire) closeWriteSide() {
 	}
 }
 
-// cutAndUnlock ends the connection both ways. mu must be held; it is released.
+// shutdownAndUnlock ends the connection in both directions. ReadEnded or Woken then closes it. mu must be held; it is released.
 func (w *wire) shutdownAndUnlock() {
 	w.outboxLocked().Fail(nil)
 	over := w.s.is(readEnded)
@@ -147,7 +151,7 @@ func (w *wire) shutdownAndUnlock() {
 	}
 }
 
-// closeConn closes the connection and lets everyone who waits for it go.
+// closeConn closes the connection and wakes all goroutines that wait on the socket. It is called in the connection's turn.
 func (w *wire) closeConn() {
 	w.lingering = true
 	w.dropInput()
@@ -159,21 +163,20 @@ func (w *wire) closeConn() {
 	w.s.wakeAllLocked()
 }
 
-// pendingEnd is how the peer ends the socket: with its Close, or by doing something wrong.
+// pendingEnd is an end of the socket that the peer has caused: by its Close frame, by a violation of the protocol or of a limit.
 //
-// What arrives takes effect in the order in which it arrived. Listeners have dealt with every message before the next frame is
-// looked at; receive methods and objects take messages later. An end that arrives behind messages that have not been dealt with
-// waits until they have been, for most of CloseTimeout at most. Until then Send and Write work, and nothing more is read.
+// Frames take effect in the order in which they arrive. A listener handles each message before the next frame is decoded; receive
+// methods and objects take messages later. An end that arrives behind messages that have not been handled waits until they have been,
+// but no longer than maxPendingEnd. Until then Send and Write work, and nothing more is read.
 type pendingEnd struct {
-	closing *closeFrame // the peer's Close; nil: the socket fails, with what follows
+	closing *closeFrame // the peer's Close frame; nil: the socket fails with the following fields
 
 	code   StatusCode
 	reason string
 	err    error
 }
 
-// end ends the socket because of what has arrived: at once, or after the messages before it. It returns false, for those who go on
-// reading.
+// end ends the socket at once, or after the messages before e have been handled. It returns false: do not continue reading.
 func (w *wire) end(e pendingEnd) bool {
 	w.s.mu.Lock()
 	w.endLocked(e)
@@ -181,7 +184,7 @@ func (w *wire) end(e pendingEnd) bool {
 	return false
 }
 
-// endLocked is end for those who hold mu, and write what is to be sent.
+// endLocked is end without the write: the caller writes the outbox. mu must be held.
 func (w *wire) endLocked(e pendingEnd) bool {
 	if !w.s.is(ended) && w.s.hasUnhandledLocked() {
 		w.postponeEndLocked(e)
@@ -191,23 +194,23 @@ func (w *wire) endLocked(e pendingEnd) bool {
 	return false
 }
 
-// fail is end for a failure.
+// fail is end for a failure. It returns false: do not continue reading.
 func (w *wire) fail(code StatusCode, reason string, err error) bool {
 	return w.end(pendingEnd{code: code, reason: reason, err: err})
 }
 
-// postponeEndLocked keeps e until the messages before it have been dealt with. mu must be held.
+// postponeEndLocked keeps e until the messages before it have been handled. mu must be held.
 func (w *wire) postponeEndLocked(e pendingEnd) {
-	w.receiveUpTo(w.limit())
-	later := e // or every end would be on the heap
+	w.acquireIncoming(w.limit())
+	later := e // a copy, so that e itself stays on the stack
 	w.pending = &later
 	w.s.status |= endWaits
 	w.setPeerDeadlineLocked(maxPendingEnd(w.s.opts))
 	w.pauseReadingLocked()
 }
 
-// maxPendingEnd is how long an end waits at the most: a little less than CloseTimeout, because a peer that has said Close may wait for the
-// answer no longer than that.
+// maxPendingEnd is the time for which an end waits at most: seven eighths of CloseTimeout, because a peer that has sent its Close frame may
+// wait for the answer no longer than CloseTimeout.
 func maxPendingEnd(opts *Options) time.Duration { return opts.CloseTimeout - opts.CloseTimeout/8 }
 
 // applyEndLocked ends the socket. mu must be held.
@@ -220,7 +223,7 @@ func (w *wire) applyEndLocked(e pendingEnd) {
 	}
 }
 
-// resumeEnd applies the pending end, unless it still has to wait. It returns false, for those who go on reading.
+// resumeEnd applies the pending end, unless it still has to wait. It returns false: do not continue reading.
 func (w *wire) resumeEnd() bool {
 	s := w.s
 	s.mu.Lock()
@@ -237,7 +240,7 @@ func (w *wire) resumeEnd() bool {
 	return false
 }
 
-// checkPendingEndLocked has the pending end applied when its time has come. mu must be held.
+// checkPendingEndLocked wakes the turn, which applies the pending end, when the end has waited for maxPendingEnd. mu must be held.
 func (w *wire) checkPendingEndLocked() {
 	if left, _ := w.peerTimeLeftLocked(); left > 0 {
 		w.setTimerLocked(left)

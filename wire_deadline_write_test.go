@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// idleDeadlines takes deadlines and does nothing with them, as many wrappers do.
+// idleDeadlines accepts deadlines and ignores them, as many wrappers do.
 type idleDeadlines struct{ net.Conn }
 
 func (idleDeadlines) SetDeadline(time.Time) error      { return nil }
 func (idleDeadlines) SetReadDeadline(time.Time) error  { return nil }
 func (idleDeadlines) SetWriteDeadline(time.Time) error { return nil }
 
-// tunnels are connections whose deadlines do not work, in a bubble. Both ends are like that.
+// tunnels returns places in a bubble where the deadlines of both ends of a connection do not work.
 func tunnels(t *testing.T) []place {
 	config, trust := certificate(t)
 	wraps := map[string]func(net.Conn) net.Conn{
@@ -64,7 +64,7 @@ func tunnelPlace(name string, server, client func(net.Conn) net.Conn) place {
 	}}
 }
 
-// A peer that takes nothing is cut after WriteTimeout, although nothing interrupts a Write but Close.
+// The connection of a peer that takes nothing is closed after WriteTimeout, although only Close interrupts a Write.
 func TestWriteTimeoutWithoutDeadlines(t *testing.T) {
 	opts := edgews.Options{WriteTimeout: 4 * time.Second, CloseTimeout: 2 * time.Second, KeepAlive: -1, Logger: quiet}
 	late := []string{failed("takes no data for 4s"), cut}
@@ -103,7 +103,7 @@ func TestWriteTimeoutWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// It is the same for a client.
+// WriteTimeout works in the same way for a client.
 func TestWriteTimeoutOfADialedTunnel(t *testing.T) {
 	for _, where := range tunnels(t) {
 		where.run(t, func(t *testing.T, where place) {
@@ -120,7 +120,7 @@ func TestWriteTimeoutOfADialedTunnel(t *testing.T) {
 	}
 }
 
-// A peer that takes something now and then is not cut.
+// A peer that takes something within each WriteTimeout stays connected.
 func TestSlowReaderWithoutDeadlines(t *testing.T) {
 	for _, where := range tunnels(t) {
 		where.run(t, func(t *testing.T, where place) {
@@ -142,7 +142,7 @@ func TestSlowReaderWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// A client that does not read the answer to its handshake costs the handler little more than WriteTimeout.
+// A client that does not read the answer to its handshake blocks the handler for little more than WriteTimeout.
 func TestHandshakeThatIsNeverReadWithoutDeadlines(t *testing.T) {
 	for _, where := range tunnels(t) {
 		where.run(t, func(t *testing.T, where place) {
@@ -161,7 +161,7 @@ func TestHandshakeThatIsNeverReadWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// WriteTimeout holds for a half-open socket too: one whose peer has said Close, and then takes nothing of what is still sent.
+// WriteTimeout applies to a half-open socket, too, whose peer has sent its Close frame and takes nothing afterwards.
 func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
 	opts := edgews.Options{WriteTimeout: 200 * time.Millisecond, CloseTimeout: 200 * time.Millisecond, KeepAlive: -1, Logger: quiet}
 	isClosed := func(t *testing.T, s *edgews.Socket) {
@@ -182,7 +182,7 @@ func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
 			isClosed(t, s)
 			p.conn.SetReadDeadline(time.Now().Add(patience))
 			_, err := io.Copy(io.Discard, p.r)
-			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is still there")
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is still open")
 		})
 		t.Run(where.name+", in the listener", func(t *testing.T) {
 			where.run(t, func(t *testing.T, where place) {

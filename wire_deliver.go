@@ -7,7 +7,8 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// beginHandlerLocked notes that the application has been called, and what that means for what it sends. mu must be held.
+// beginHandlerLocked records that the application is about to be called. Keep-alive does not count the time of the call. While other
+// connections wait for the poller, what the application sends is written at the end of the turn. mu must be held.
 func (w *wire) beginHandlerLocked() {
 	w.lastReceived = 0
 	if w.conn.OthersWait() {
@@ -15,8 +16,9 @@ func (w *wire) beginHandlerLocked() {
 	}
 }
 
-// deliver delivers a message, or its last piece: to the listeners at once, or to the inbox. b is the buffer
-// that holds data, or nil when data lies in the read buffer.
+// deliver delivers a message, or the last piece of one, to the listeners or to the inbox. It is called in the connection's turn and calls
+// the listeners itself. b is the buffer that holds data, which deliver frees or stores; nil: data lies in the read buffer. deliver reports
+// whether to continue reading.
 func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {
@@ -24,7 +26,7 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	s.mu.Lock()
 	w.beginHandlerLocked()
-	if s.is(ended) { // a listener, or another goroutine, has ended the socket: what was read ahead comes too late
+	if s.is(ended) { // a listener or another goroutine has ended the socket: messages behind that are dropped
 		s.mu.Unlock()
 		b.Free()
 		return false
@@ -55,8 +57,10 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
 }
 
+// errTooFast is the reason for the end of a socket whose peer exceeds Options.RateLimit.
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
+// dispatch calls the listeners with a message, frees b and reports whether to continue reading. mu must not be locked.
 func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, b *buf.Buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
 	c.handlerReturned()
@@ -67,7 +71,7 @@ func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounte
 	return err == nil
 }
 
-// redeliver is complete for a message that was not wanted before.
+// redeliver is deliver for a message that storeLocked has kept for a listener. It has been counted already.
 func (w *wire) redeliver(it item) bool {
 	s := w.s
 	s.mu.Lock()
@@ -81,7 +85,7 @@ func (w *wire) redeliver(it item) bool {
 	return w.storeLocked(it)
 }
 
-// onMessageLocked returns the listeners that get the next message; none when it goes to the inbox. mu must be held.
+// onMessageLocked returns the listeners for the next message; none: it goes to the inbox. mu must be held.
 func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 	s := w.s
 	if s.is(pulling|hosted) || w.isStreamed() {
@@ -90,23 +94,24 @@ func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 	return s.messageListenersLocked()
 }
 
-// storeLocked puts it into the inbox, where the receive methods, or the object to which the socket belongs, find it. When those have been used and there is enough, the peer
-// has to wait; when nobody has shown interest yet, what does not fit is dropped. mu must be held.
+// storeLocked puts a message without a listener into the inbox, for a receive method or for the socket's object, and reports whether to
+// continue reading. Reading pauses when the inbox is full. If the socket has no listener, object or receiver yet, storeLocked pauses reading
+// until listenerGrace is over, and afterwards drops messages that do not fit into the inbox. mu must be held.
 func (w *wire) storeLocked(it item) bool {
 	s := w.s
 	if s.is(pulling | hosted) {
 		in := s.inboxLocked()
 		if s.is(owned) {
-			in.want = wantNothing // it has got what it has asked for
+			in.want = wantNothing // the object has asked for one message
 		}
 		in.push(it)
 		s.queueObjectEventLocked()
 		w.conn.WorkHandedOff()
 		return !in.full() || w.pauseReadingLocked()
 	}
-	if left := s.graceLeftLocked(); left > 0 { // there may be a listener soon
-		later := it // or every item would be on the heap
-		w.receiveUpTo(w.limit())
+	if left := s.graceLeftLocked(); left > 0 { // a listener may still be added
+		later := it // a copy, so that it stays on the stack
+		w.acquireIncoming(w.limit())
 		w.undelivered = &later
 		time.AfterFunc(left, w.conn.Wake)
 		return w.pauseReadingLocked()
@@ -121,16 +126,16 @@ func (w *wire) storeLocked(it item) bool {
 	return true
 }
 
-// hasRoom reports whether the inbox takes more. If not, the peer has to wait.
+// hasRoom reports whether reading may continue: the inbox has room or is not used. If not, it pauses reading.
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
 }
 
-// streamPiece decides what becomes of a message that is large and not complete: someone waits for a whole message,
-// then it goes on growing; someone reads it piece by piece, then the piece is handed over; nobody does yet,
-// then the peer has to wait.
+// streamPiece decides what happens to w.message, which is large and not complete. If the socket has no receiver and no object, or a receiver
+// waits for a whole message, w.message grows further. If a receiver waits for a piece, w.message is moved to the inbox as one, and later
+// pieces follow until the inbox is full. Otherwise reading pauses. streamPiece reports whether to continue reading.
 func (w *wire) streamPiece() bool {
 	s := w.s
 	s.mu.Lock()
@@ -138,7 +143,7 @@ func (w *wire) streamPiece() bool {
 	switch {
 	case !s.is(pulling):
 		return true
-	case s.is(owned) || w.deflated: // these are taken whole
+	case s.is(owned) || w.deflated: // delivered as whole messages only
 		return s.inboxLocked().isAwaited() || w.pauseForObjectLocked()
 	}
 	whole := s.in.want == wantMessage
@@ -156,7 +161,7 @@ func (w *wire) streamPiece() bool {
 		return w.endLocked(pendingEnd{code: StatusPolicyViolation, reason: "rate limit exceeded", err: errTooFast})
 	}
 	if !s.counter.countReceivedLocked(0, len(w.message.B)) {
-		go w.transmit() // the Close, when mu is free
+		go w.transmit() // writes the Close frame; it needs mu
 		return false
 	}
 	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
@@ -165,7 +170,8 @@ func (w *wire) streamPiece() bool {
 	return true
 }
 
-// pauseForObjectLocked waits until more is wanted of a message, and has an object asked. mu must be held.
+// pauseForObjectLocked pauses reading until a receiver wants the rest of a message. It asks the socket's object, if there is one. mu must be
+// held.
 func (w *wire) pauseForObjectLocked() bool {
 	if w.s.is(owned) {
 		w.s.askObjectLocked(wantRest)
@@ -173,13 +179,13 @@ func (w *wire) pauseForObjectLocked() bool {
 	return w.pauseReadingLocked()
 }
 
-// askObjectLocked asks the object that owns the socket whether it wants the next message, which is large. mu must be held.
-func (s *Socket) askObjectLocked(what receiveDemand) {
-	s.inboxLocked().wantFromObject = what
+// askObjectLocked queues an event that asks the socket's object for a receive demand, as the next message is large. mu must be held.
+func (s *Socket) askObjectLocked(demand receiveDemand) {
+	s.inboxLocked().wantFromObject = demand
 	s.queueObjectEventLocked()
 }
 
-// alive reports whether the socket goes on.
+// alive reports whether the socket has not ended.
 func (w *wire) alive() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()

@@ -13,14 +13,16 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// A compressed message costs its sender a thousandth of what it inflates to. So a message that is large is inflated only when somebody
-// takes it: until then it waits as it came, and nothing behind it is read. And it is inflated only when it is known not to be too
-// large, into memory of just its size, in steps that let others run, and when not too much else is being inflated.
+// A compressed message may inflate to a thousand times its size, so large messages are inflated with care. They stay compressed, and
+// reading pauses behind them, until a listener, a receiver or an object takes them. Their inflated size is computed and checked before
+// memory is allocated, of exactly that size. Inflating yields the processor between steps, and processInflateBudget limits how much is
+// inflated at the same time.
 
-// smallMessage is up to how many bytes a message is inflated without counting them before: a buffer that is pooled.
+// smallMessage is the largest inflated size, in bytes, that is inflated without computing the size first. Buffers of this size are pooled.
 const smallMessage = 128 << 10
 
-// inflate deals with a compressed message that has arrived as a whole, in w.message. It reports whether to go on reading.
+// inflate inflates and delivers the compressed message that is complete in w.message, or keeps it until it can. It reports whether to
+// continue reading.
 func (w *wire) inflate() bool {
 	w.inflateWaits = true
 	most, taken := w.roomForMessage()
@@ -48,7 +50,8 @@ func (w *wire) inflate() bool {
 	return w.deliver(w.kind, plain.B, plain)
 }
 
-// roomForMessage returns how many bytes of the next message may be kept, and whether somebody takes it, of whatever size.
+// roomForMessage returns how many bytes of the next message may be kept, and whether a listener, receiver or object takes it regardless of
+// its size.
 func (w *wire) roomForMessage() (most int64, taken bool) {
 	s := w.s
 	s.mu.Lock()
@@ -62,27 +65,28 @@ func (w *wire) roomForMessage() (most int64, taken bool) {
 	return max(inboxLimit-int64(s.in.bytes), 0), false
 }
 
-// takesMessageLocked reports whether a receiver, or an object, waits for a message of whatever size. mu must be held.
+// takesMessageLocked reports whether a receiver or the socket's object waits for a message, regardless of its size. mu must be held.
 func (s *Socket) takesMessageLocked() bool {
 	if !s.is(pulling) || s.in == nil || !s.in.isAwaited() {
 		return false
 	}
-	return !s.is(owned) || s.in.want == wantMessage // or the object may be busy
+	return !s.is(owned) || s.in.want == wantMessage // with another demand, the object may be busy
 }
 
-// inflateLater waits for somebody to take the message; if nobody is going to, it skips it.
+// inflateLater pauses reading until the message is taken. If the socket has no listener, receiver or object, and listenerGrace is over, it
+// skips the message. It reports whether to continue reading.
 func (w *wire) inflateLater() bool {
-	w.dropInflateClaim()
+	w.releaseReservation()
 	s := w.s
 	s.mu.Lock()
 	switch left := s.graceLeftLocked(); {
-	case s.takesMessageLocked(): // since a moment ago
+	case s.takesMessageLocked(): // a receiver has come since inflate checked
 		s.mu.Unlock()
 		return w.inflate()
 	case s.is(owned):
 		s.askObjectLocked(wantMessage)
 	case s.is(pulling):
-	case left > 0: // there may be a listener soon
+	case left > 0: // a listener may still be added
 		time.AfterFunc(left, w.conn.Wake)
 	default:
 		s.mu.Unlock()
@@ -92,9 +96,9 @@ func (w *wire) inflateLater() bool {
 	return w.pauseReadingLocked()
 }
 
-// inflateAtOnce inflates a small message: one of more than limit bytes is deflate.ErrTooBig.
+// inflateAtOnce inflates w.message without computing the size first. A result of more than limit bytes is deflate.ErrTooBig.
 func (w *wire) inflateAtOnce(limit int64) (*buf.Buffer, error) {
-	if w.triedSize > 0 && limit < 2*w.triedSize { // not again for every bit of room
+	if w.triedSize > 0 && limit < 2*w.triedSize { // do not try again for a little more room
 		return nil, deflate.ErrTooBig
 	}
 	w.triedSize = limit
@@ -107,32 +111,33 @@ func (w *wire) inflateAtOnce(limit int64) (*buf.Buffer, error) {
 	return plain, nil
 }
 
-// errInflateLater says that too much else is being inflated. The connection is woken when it is this message's turn.
+// errInflateLater says that the budget is used up. When the reservation is granted, it wakes the connection's turn.
 var errInflateLater = errors.New("edgews: too much is being inflated")
 
-// inflateLarge inflates a message of any size up to limit.
+// inflateLarge inflates w.message, of at most limit bytes, if the budget allows it. Otherwise it returns errInflateLater.
 func (w *wire) inflateLarge(limit int64) (*buf.Buffer, error) {
-	if w.inflateClaim == nil {
+	if w.reservation == nil {
 		n, err := w.inflater.Size(w.message.B, limit, runtime.Gosched)
 		if err != nil {
 			return nil, err
 		}
-		w.inflateClaim = processInflateBudget.reserve(n, w.conn.Wake)
+		w.reservation = processInflateBudget.reserve(n, w.conn.Wake)
 	}
-	if !w.inflateClaim.isGranted() {
+	if !w.reservation.isGranted() {
 		return nil, errInflateLater
 	}
-	defer w.dropInflateClaim()
-	plain := buf.Get(w.inflateClaim.n)
+	defer w.releaseReservation()
+	plain := buf.Get(w.reservation.n)
 	var err error
-	if plain.B, err = w.inflater.AppendSized(plain.B, w.message.B, w.inflateClaim.n, runtime.Gosched); err != nil {
+	if plain.B, err = w.inflater.AppendSized(plain.B, w.message.B, w.reservation.n, runtime.Gosched); err != nil {
 		plain.Free()
 		return nil, err
 	}
 	return plain, nil
 }
 
-// skipCompressed passes over a message that nobody takes, as if it had been received.
+// skipCompressed drops w.message, but checks and counts it and adds it to the history like a received message. It reports whether to
+// continue reading.
 func (w *wire) skipCompressed() bool {
 	scratch := buf.Get(smallMessage)
 	var text frame.UTF8
@@ -163,25 +168,26 @@ func (w *wire) skipCompressed() bool {
 	return ok
 }
 
-// dropCompressed gives the compressed message back.
+// dropCompressed frees the compressed message and its reservation.
 func (w *wire) dropCompressed() {
 	w.inflateWaits, w.triedSize = false, 0
 	w.message.Free()
 	w.message = nil
-	w.dropInflateClaim()
+	w.releaseReservation()
 }
 
-// dropInflateClaim lets others inflate.
-func (w *wire) dropInflateClaim() {
-	if w.incoming != nil && w.inflateClaim != nil {
-		w.inflateClaim.release()
-		w.inflateClaim = nil
+// releaseReservation releases the reservation of the inflate budget, if there is one.
+func (w *wire) releaseReservation() {
+	if w.incoming != nil && w.reservation != nil {
+		w.reservation.release()
+		w.reservation = nil
 	}
 }
 
+// errNotText is the violation of a compressed text message that is not UTF-8.
 var errNotText = &frame.Error{Code: uint16(StatusInvalidFramePayloadData), Section: "RFC 6455 §8.1", Detail: "text is not valid UTF-8"}
 
-// inflateError is err as breach understands it.
+// inflateError returns err as the error that failProtocol turns into a status code.
 func (w *wire) inflateError(err error) error {
 	switch {
 	case errors.Is(err, deflate.ErrTooBig):

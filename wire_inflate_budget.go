@@ -6,33 +6,35 @@ import (
 	"github.com/edgews/edgews/internal/fifo"
 )
 
-// maxInflating bounds the large messages that all sockets of the process inflate at the same time, in bytes of what they inflate to. A
+// maxInflating limits the large messages that all sockets of the process inflate at the same time, in bytes of their inflated sizes. A
 // single message may be larger.
 const maxInflating = 64 << 20
 
+// processInflateBudget is the budget of all sockets of the process.
 var processInflateBudget = inflateBudget{limit: maxInflating}
 
-// inflateBudget is a number of bytes that messages reserve while they are inflated, first come, first served.
+// inflateBudget is a number of bytes of which messages reserve a part while they are inflated. Reservations are granted in the order in
+// which they are made.
 type inflateBudget struct {
 	limit int
 
 	mu      sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
-	used    int
+	used    int        // bytes of granted reservations
 	waiting fifo.Queue[*inflateReservation]
 }
 
-// inflateReservation is a part of a budget. It may have to wait until it is granted.
+// inflateReservation is a part of a budget. It waits until it is granted.
 type inflateReservation struct {
 	budget *inflateBudget
-	n      int
-	wake   func() // called when it is granted, unless it was granted at once
+	n      int    // bytes
+	wake   func() // called when the reservation is granted, unless reserve has granted it
 
 	// Guarded by budget.mu.
 	granted, released bool
 }
 
-// reserve returns a reservation of n bytes, which may be granted already. It is granted at the latest when nothing else is reserved, also
-// if n is more than the limit.
+// reserve returns a reservation of n bytes. It is granted at once if it fits and no other one waits. When nothing else is reserved, it is
+// granted even if n exceeds the limit.
 func (b *inflateBudget) reserve(n int, wake func()) *inflateReservation {
 	r := &inflateReservation{budget: b, n: n, wake: wake}
 	b.mu.Lock()
@@ -56,20 +58,21 @@ func (b *inflateBudget) grantLocked(r *inflateReservation) {
 	b.used += r.n
 }
 
+// isGranted reports whether the bytes have been granted.
 func (r *inflateReservation) isGranted() bool {
 	r.budget.mu.Lock()
 	defer r.budget.mu.Unlock()
 	return r.granted
 }
 
-// release gives up a reservation, granted or not, and grants those that have waited for it. A second call does nothing.
+// release ends a reservation, granted or not, and grants waiting ones that fit now. It calls their wake. A second call does nothing.
 func (r *inflateReservation) release() {
 	for _, next := range r.budget.free(r) {
 		next.wake()
 	}
 }
 
-// free takes r out of the budget. It returns the reservations that are granted instead.
+// free removes r from the budget. It returns the reservations that are granted as a result.
 func (b *inflateBudget) free(r *inflateReservation) (granted []*inflateReservation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -18,19 +18,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bombOf is n bytes of zeros as one compressed frame, of a thousandth of that.
+// bombOf returns one compressed frame that inflates to n zero bytes, about a thousand times its size.
 func bombOf(n int) aFrame {
 	return aFrame{bits: fin | rsv1, opcode: 2, payload: deflated(strings.Repeat("\x00", n))}
 }
 
-// peak runs f and returns by how much the heap was larger meanwhile, as far as a look now and then can tell.
+// peak runs f and returns the largest growth of the heap meanwhile, in bytes, measured every millisecond.
 func peak(f func()) int {
 	runtime.GC()
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)
 	done, highest := make(chan struct{}), uint64(0)
-	var looker sync.WaitGroup
-	looker.Go(func() {
+	var sampler sync.WaitGroup
+	sampler.Go(func() {
 		for {
 			runtime.ReadMemStats(&now)
 			highest = max(highest, now.HeapAlloc)
@@ -43,11 +43,11 @@ func peak(f func()) int {
 	})
 	f()
 	close(done)
-	looker.Wait()
+	sampler.Wait()
 	return int(highest) - int(before.HeapAlloc)
 }
 
-// settled waits until the heap stays as it is, and returns its size.
+// settled waits until the size of the heap is stable and returns it, in bytes.
 func settled() int {
 	var m runtime.MemStats
 	last, same := 0, 0
@@ -65,8 +65,8 @@ func settled() int {
 	return last
 }
 
-// Whatever arrives for a socket from which nobody takes it, compressed or not, 64 KiB of it wait in the process, and a few buffers.
-func TestNothingWaitsThatNobodyTakes(t *testing.T) {
+// Of the messages for a socket from which no message is taken, 64 KiB and some buffers wait in the process, compressed or not.
+func TestUntakenMessagesTakeLittleMemory(t *testing.T) {
 	const sockets = 20
 	plain := aFrame{bits: fin, opcode: 2, payload: strings.Repeat("\x00", 30<<20)}
 	messages := map[string]aFrame{"plain": plain, "compressed": bombOf(30 << 20)}
@@ -93,11 +93,11 @@ func TestNothingWaitsThatNobodyTakes(t *testing.T) {
 				r.message = func(context.Context, *edgews.Socket, edgews.Message) error { <-busy; return nil }
 			})
 			t.Cleanup(func() { close(busy) })
-			first := overTCP.visitor(t, n.Get(n.IDFromName("x")).ServeHTTP)
+			first := overTCP.rawClient(t, n.Get(n.IDFromName("x")).ServeHTTP)
 			serve := n.Get(n.IDFromName("x")).ServeHTTP
 			peers := make(chan *peer, sockets)
 			for range sockets {
-				peers <- overTCP.visitor(t, serve, "permessage-deflate")
+				peers <- overTCP.rawClient(t, serve, "permessage-deflate")
 			}
 			first.sends(text("be busy"))
 			eventually(t, func() bool { o, _ := n.info(n.IDFromName("x")); return len(o.Pins) > 0 }, "busy")
@@ -119,7 +119,7 @@ func TestNothingWaitsThatNobodyTakes(t *testing.T) {
 				}
 				grown := settled() - before
 				if style == "no listener" && kind == "plain" {
-					return // it is received, and dropped as a whole
+					return // the message is received and dropped as a whole
 				}
 				assert.Less(t, grown, sockets*400<<10)
 			})
@@ -136,14 +136,14 @@ func joinsObject(t *testing.T, r *room) func(http.ResponseWriter, *http.Request)
 	}
 }
 
-// What has had to wait is there when it is wanted.
+// A large compressed message that has had to wait is delivered in every style.
 func TestLargeCompressedMessageInEveryStyle(t *testing.T) {
 	want := strings.Repeat("0123456789abcdef", 20<<20/16)
 	frame := aFrame{bits: fin | rsv1, opcode: 2, payload: deflated(want)}
 	for _, style := range styleNames() {
 		for _, where := range []place{overTCP, overTLS, overWrapped} {
 			t.Run(style+"/"+where.name, func(t *testing.T) {
-				p := where.visitor(t, echoing(t, style, edgews.Options{SendBuffer: 64 << 20}), "permessage-deflate; server_no_context_takeover")
+				p := where.rawClient(t, echoing(t, style, edgews.Options{SendBuffer: 64 << 20}), "permessage-deflate; server_no_context_takeover")
 				for range 2 {
 					p.sends(text("before"), frame, text("behind"))
 					p.expectsInflated("before")
@@ -156,7 +156,7 @@ func TestLargeCompressedMessageInEveryStyle(t *testing.T) {
 	}
 }
 
-// expectsInflated expects a message that may be compressed, without reference to others.
+// expectsInflated expects a message that may be compressed, without context takeover.
 func (p *peer) expectsInflated(want string) {
 	p.t.Helper()
 	f := p.next()
@@ -173,7 +173,7 @@ func (p *peer) expectsInflated(want string) {
 	require.True(p.t, want == f.payload, "got %d bytes, want %d", len(f.payload), len(want))
 }
 
-// A message that waits for a receiver is taken later, and the messages behind it.
+// A compressed message and the messages behind it wait for a receiver.
 func TestCompressedMessageWaitsForAReceiver(t *testing.T) {
 	for _, where := range []place{overPipe, overTCP} {
 		where.run(t, func(t *testing.T, where place) {
@@ -194,14 +194,14 @@ func TestCompressedMessageWaitsForAReceiver(t *testing.T) {
 	}
 }
 
-// Forty bombs at once that are refused cost no more than one that is taken.
+// Forty messages at once that inflate to more than MaxMessageSize use no more memory than one message of that size.
 func TestFortyBombs(t *testing.T) {
 	for _, style := range styleNames() {
 		t.Run(style, func(t *testing.T) {
 			handler := echoing(t, style, edgews.Options{})
 			var peers []*peer
 			for range 40 {
-				peers = append(peers, overTCP.visitor(t, handler, "permessage-deflate"))
+				peers = append(peers, overTCP.rawClient(t, handler, "permessage-deflate"))
 			}
 			frame := peers[0].encode(bombOf(40 << 20))
 			var highest int
@@ -224,7 +224,7 @@ func TestFortyBombs(t *testing.T) {
 	}
 }
 
-// Messages that fit are inflated one or two at a time, however many sockets bring them.
+// Large messages of many sockets are inflated one or two at a time, and all are delivered.
 func TestManyLargeCompressedMessages(t *testing.T) {
 	const size, sockets = 30 << 20, 16
 	got := make(chan int, sockets)
@@ -237,7 +237,7 @@ func TestManyLargeCompressedMessages(t *testing.T) {
 	}
 	var peers []*peer
 	for range sockets {
-		peers = append(peers, overTCP.visitor(t, handler, "permessage-deflate"))
+		peers = append(peers, overTCP.rawClient(t, handler, "permessage-deflate"))
 	}
 	frame := peers[0].encode(bombOf(size))
 	for _, p := range peers {
@@ -256,7 +256,7 @@ func TestManyLargeCompressedMessages(t *testing.T) {
 	}
 }
 
-// A message that nobody takes still belongs to the history of the next.
+// A message that is skipped still belongs to the history of the next one.
 func TestSkippedMessageStaysInTheHistory(t *testing.T) {
 	overAPipe := func(f func(t *testing.T, s *edgews.Socket, p *peer)) {
 		bubble(t, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestSkippedMessageStaysInTheHistory(t *testing.T) {
 	}
 	overAPipe(func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
-		time.Sleep(time.Second) // nobody is going to listen in the turn of Accept
+		time.Sleep(time.Second) // listenerGrace is over: messages without a listener are skipped
 		var b bytes.Buffer
 		z, _ := flate.NewWriter(&b, flate.BestCompression)
 		next := func(message string) aFrame {

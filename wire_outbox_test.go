@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stuck returns an accepted socket whose queue holds n bytes behind a first one that the peer does not take.
-func stuck(t *testing.T, opts edgews.Options, n int, f func(t *testing.T, s *edgews.Socket, p *peer)) {
+// withUnreadMessage runs f with an accepted socket that has sent a message of n bytes, of which the peer has read nothing.
+func withUnreadMessage(t *testing.T, opts edgews.Options, n int, f func(t *testing.T, s *edgews.Socket, p *peer)) {
 	t.Helper()
 	overAPipe(t, opts, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
@@ -24,7 +24,7 @@ func stuck(t *testing.T, opts edgews.Options, n int, f func(t *testing.T, s *edg
 }
 
 func TestSendBufferIsFull(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 1000, WriteTimeout: -1}, 600, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 1000, WriteTimeout: -1}, 600, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.SendBytes(make([]byte, 392)), "exactly full, with two headers")
 		err := s.SendBytes(make([]byte, 1))
 		require.ErrorIs(t, err, edgews.ErrBufferFull)
@@ -50,7 +50,7 @@ func TestEmptyQueueTakesAnySize(t *testing.T) {
 }
 
 func TestEmptyMessagesCannotFillTheMemory(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 1 << 10}, 1, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 1 << 10}, 1, func(t *testing.T, s *edgews.Socket, p *peer) {
 		refused := 0
 		for range 1000 {
 			if s.Send("") != nil {
@@ -81,7 +81,7 @@ func TestPairQueueIsBounded(t *testing.T) {
 }
 
 func TestOverflowDrop(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 100, Overflow: edgews.OverflowDrop}, 90, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 100, Overflow: edgews.OverflowDrop}, 90, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Send("too long by a bit"))
 		require.NoError(t, s.Send("fits"))
 		p.next()
@@ -94,7 +94,7 @@ func TestOverflowDrop(t *testing.T) {
 }
 
 func TestOverflowClose(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 100, Overflow: edgews.OverflowClose}, 90, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 100, Overflow: edgews.OverflowClose}, 90, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.SendBytes(make([]byte, 6)), "discarded later")
 		assert.ErrorIs(t, s.SendBytes(make([]byte, 11)), edgews.ErrBufferFull)
@@ -109,7 +109,7 @@ func TestOverflowClose(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
-	stuck(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		flushed := make(chan error)
 		go func() { flushed <- s.Flush(t.Context()) }()
@@ -123,8 +123,8 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-func TestSlowReaderIsNoDeadReader(t *testing.T) {
-	stuck(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 50_000, func(t *testing.T, s *edgews.Socket, p *peer) {
+func TestWriteTimeoutOfASlowReader(t *testing.T) {
+	withUnreadMessage(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1}, 50_000, func(t *testing.T, s *edgews.Socket, p *peer) {
 		p.conn.SetReadDeadline(time.Time{})
 		for left := 50_000 + 4; left > 0; {
 			time.Sleep(3 * time.Second)
@@ -137,9 +137,9 @@ func TestSlowReaderIsNoDeadReader(t *testing.T) {
 	})
 }
 
-// A deadline that a large message has needed must not hit the small one that comes much later.
+// The write deadline of a large message must not apply to a small message much later.
 func TestSendingAgainAfterTheWriteTimeout(t *testing.T) {
-	// What the clock does is the point here. On a busy machine even this peer may seem to take nothing for a while.
+	// The test needs real time. On a busy machine, even this peer may take nothing for some time.
 	for timeout := 50 * time.Millisecond; ; timeout *= 4 {
 		s, p := overTCP.serverAndPeer(t, edgews.Options{WriteTimeout: timeout})
 		require.NoError(t, s.Accept())
@@ -150,25 +150,25 @@ func TestSendingAgainAfterTheWriteTimeout(t *testing.T) {
 		}
 		require.NoError(t, s.Flush(within(t)))
 		<-time.After(2 * timeout)
-		require.NoError(t, s.Send("still alive"))
-		p.expects(text("still alive"))
+		require.NoError(t, s.Send("still open"))
+		p.expects(text("still open"))
 		return
 	}
 }
 
 func TestWriteFails(t *testing.T) {
 	overAPipe(t, edgews.Options{KeepAlive: -1}, func(t *testing.T, s *edgews.Socket, p *peer) {
-		_, err := receiveFor(s, time.Millisecond) // nobody reads on when the inbox is full
+		_, err := receiveFor(s, time.Millisecond) // reading pauses when the inbox is full
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		big := string(make([]byte, 70_000))
 		p.sends(binaryOf(big))
 		go p.pours(p.encode(binaryOf(big)))
 		time.Sleep(time.Second)
-		require.NoError(t, s.Send("into the void"))
+		require.NoError(t, s.Send("not received"))
 		p.hangsUp()
 		assert.ErrorIs(t, s.Flush(t.Context()), edgews.ErrClosed)
 		assert.ErrorIs(t, s.Send("again"), edgews.ErrClosed)
-		waitDone(t, s) // although nobody receives
+		waitDone(t, s) // also without a receiver
 		m, err := s.Receive(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, m.Data, len(big))
@@ -182,7 +182,7 @@ func receiveFor(s *edgews.Socket, d time.Duration) (edgews.Message, error) {
 }
 
 func TestWriteWaitsForRoom(t *testing.T) {
-	stuck(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		assert.ErrorIs(t, s.Write(ctx, edgews.Text, []byte("cancelled")), context.DeadlineExceeded)
@@ -218,7 +218,7 @@ func TestFlushOfAPairWhoseOtherEndFails(t *testing.T) {
 }
 
 func TestControlFramesOvertakeData(t *testing.T) {
-	stuck(t, edgews.Options{}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
+	withUnreadMessage(t, edgews.Options{}, 100, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Send("waits"))
 		p.sends(ping("first"))
 		synctest.Wait()

@@ -24,10 +24,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The bytes of one socket never reach another one, whatever happens to their sockets. In builds with the race detector buffers
-// are overwritten when they are given back, so that a use after that shows as well.
+// The tests in this file check that the bytes of one socket never reach the peer of another one, in whatever way sockets end. With the race
+// detector, buffers are overwritten when they are freed, which makes later uses visible.
 
-// smallBuffers is a listener whose connections have a send buffer as small as a connection over a slow network has left.
+// smallBuffers is a listener whose connections have a small send buffer, as if the network were slow.
 type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {
@@ -38,7 +38,7 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// slowTCP and slowTLS are places where a peer that does not read makes the server wait after some kilobytes.
+// slowTCP and slowTLS are places where the server's writes block after some kilobytes if the peer does not read.
 var (
 	slowTCP = place{name: "tcp", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).Start)
@@ -61,7 +61,7 @@ func slowServer(t testing.TB, handler http.HandlerFunc, start func(*httptest.Ser
 	return server
 }
 
-// slowClient returns the client of a server, with connections of its own that have small buffers too.
+// slowClient returns an HTTP client for server whose connections have small buffers as well.
 func slowClient(server *httptest.Server) *http.Client {
 	client := server.Client()
 	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -84,7 +84,7 @@ func slowDialer(t testing.TB, server *httptest.Server) func() net.Conn {
 	}
 }
 
-// A listener that does not return normally while its socket has unsent data leaves that data to its own socket.
+// Unsent data of a socket whose listener does not return normally is sent to its own peer, and to no other.
 func TestUnsentDataStaysWithItsSocket(t *testing.T) {
 	for _, where := range []place{slowTCP, slowTLS} {
 		for name, exit := range map[string]func(*edgews.Socket){
@@ -117,7 +117,7 @@ func TestUnsentDataStaysWithItsSocket(t *testing.T) {
 	}
 }
 
-// mark is what all bytes of one socket are made of.
+// mark is the text that all payloads of one socket repeat.
 type mark string
 
 const markLength = 8
@@ -135,7 +135,7 @@ func (m mark) owns(p string) bool {
 	return true
 }
 
-// someBytes is a payload of a random size, mostly a small one.
+// someBytes returns a payload of a random size, usually a small one.
 func (m mark) someBytes() []byte {
 	switch rand.IntN(25) {
 	case 0:
@@ -146,15 +146,15 @@ func (m mark) someBytes() []byte {
 	return m.payload(rand.IntN(300))
 }
 
-// marked is a test in which all sockets send and expect nothing but their own bytes.
+// marked is a test in which each socket sends its own mark and expects no other one.
 type marked struct {
 	t       *testing.T
 	number  atomic.Uint64
 	objects *edgews.Namespace
-	sockets sync.Map // of the server: mark to *edgews.Socket
+	sockets sync.Map // the server's sockets: mark to *edgews.Socket
 }
 
-// hammerTime is for how long a randomised test runs: two seconds, or what EDGEWS_HAMMER says.
+// hammerTime returns the duration of a randomised test: EDGEWS_HAMMER, or two seconds.
 func hammerTime() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("EDGEWS_HAMMER")); err == nil {
 		return d
@@ -162,8 +162,8 @@ func hammerTime() time.Duration {
 	return 2 * time.Second
 }
 
-// TestEachSocketHasItsOwnBytes has sockets end in all ways at random, at any point of what they send, and checks every byte
-// that arrives. It runs for two seconds, or for as long as EDGEWS_HAMMER says.
+// TestEachSocketHasItsOwnBytes ends sockets in all ways at random, at any point of what they send, and checks every byte that arrives. It
+// runs for hammerTime.
 func TestEachSocketHasItsOwnBytes(t *testing.T) {
 	m := &marked{t: t}
 	m.objects = edgews.NewNamespace("marked", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
@@ -185,7 +185,7 @@ func TestEachSocketHasItsOwnBytes(t *testing.T) {
 	}
 	workers.Go(func() {
 		for time.Now().Before(until) && !t.Failed() {
-			m.sendToAnyone()
+			m.sendToAll()
 			runtime.Gosched()
 		}
 	})
@@ -197,7 +197,7 @@ func TestEachSocketHasItsOwnBytes(t *testing.T) {
 	t.Logf("%d sockets", m.number.Load())
 }
 
-// markedOptions cut a peer that does not read soon enough for the test.
+// markedOptions have short time-outs, so that peers that do not read do not delay the test.
 var markedOptions = edgews.Options{Logger: quiet, WriteTimeout: 300 * time.Millisecond, CloseTimeout: 300 * time.Millisecond}
 
 func (m *marked) serve(w http.ResponseWriter, r *http.Request) {
@@ -219,7 +219,7 @@ func (m *marked) serve(w http.ResponseWriter, r *http.Request) {
 	case rand.IntN(3) == 0:
 		go m.pull(s, own)
 	default:
-		s.OnMessage(func(e edgews.MessageEvent) { m.hear(s, own, e.Data) })
+		s.OnMessage(func(e edgews.MessageEvent) { m.handle(s, own, e.Data) })
 		s.Accept()
 	}
 }
@@ -235,14 +235,14 @@ func (m *marked) pull(s *edgews.Socket, own mark) {
 	}
 }
 
-// hear is a listener that may end in any way.
-func (m *marked) hear(s *edgews.Socket, own mark, data []byte) {
+// handle is a message listener that sends at random and may return, panic, call Goexit, close the socket or block for a while.
+func (m *marked) handle(s *edgews.Socket, own mark, data []byte) {
 	m.check(own, string(data))
 	for range rand.IntN(4) {
 		m.send(s, own)
 	}
 	how := rand.IntN(25)
-	if how < 3 && rand.IntN(2) == 0 { // more than there is room for
+	if how < 3 && rand.IntN(2) == 0 { // more than the kernel has room for
 		s.SendBytes(own.payload(200 << 10))
 	}
 	switch how {
@@ -272,8 +272,8 @@ func (m *marked) send(s *edgews.Socket, own mark) {
 	}
 }
 
-// sendToAnyone sends from a goroutine that has nothing to do with the socket.
-func (m *marked) sendToAnyone() {
+// sendToAll sends to about ten of the server's sockets, from a goroutine that does not handle their messages.
+func (m *marked) sendToAll() {
 	m.sockets.Range(func(key, value any) bool {
 		s := value.(*edgews.Socket)
 		m.send(s, key.(mark))
@@ -316,11 +316,11 @@ func (o *markedObject) WebSocketMessage(_ context.Context, s *edgews.Socket, mes
 	if err := s.Attachment(&own); err != nil {
 		return err
 	}
-	o.m.hear(s, mark(own), message.Data)
+	o.m.handle(s, mark(own), message.Data)
 	return nil
 }
 
-// client is the life of one connection.
+// client uses one connection, from its handshake to its end.
 func (m *marked) client(conn net.Conn) {
 	defer conn.Close()
 	own := newMark(m.number.Add(1))
@@ -345,13 +345,13 @@ func (m *marked) client(conn net.Conn) {
 		m.wantsEchoes(conn, r, own)
 		return
 	}
-	var talking sync.WaitGroup
-	defer talking.Wait()
-	talking.Go(func() { m.talk(conn, own) })
-	m.listen(conn, r, own)
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	sender.Go(func() { m.sendFrames(conn, own) })
+	m.checkFrames(conn, r, own)
 }
 
-// wantsEchoes is a client among the others that behaves well, and wants every byte back.
+// wantsEchoes sends messages and checks that each is echoed.
 func (m *marked) wantsEchoes(conn net.Conn, r *bufio.Reader, own mark) {
 	p := &peer{client: true}
 	for range 1 + rand.IntN(50) {
@@ -367,8 +367,8 @@ func (m *marked) wantsEchoes(conn net.Conn, r *bufio.Reader, own mark) {
 	}
 }
 
-// talk sends at random, and ends somehow.
-func (m *marked) talk(conn net.Conn, own mark) {
+// sendFrames sends frames at random, and ends the connection in one of four ways.
+func (m *marked) sendFrames(conn net.Conn, own mark) {
 	p := &peer{client: true}
 	for range rand.IntN(10) {
 		data := string(own.someBytes())
@@ -403,11 +403,11 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// listen checks what arrives, and sometimes stops reading for a while.
-func (m *marked) listen(conn net.Conn, r *bufio.Reader, own mark) {
+// checkFrames checks the received frames, and sometimes stops reading for some milliseconds.
+func (m *marked) checkFrames(conn net.Conn, r *bufio.Reader, own mark) {
 	for {
 		f, err := readFrame(r)
-		if err != nil { // what there is of a frame that was cut off counts too
+		if err != nil { // the received part of an incomplete frame is checked as well
 			f.payload = f.payload[:len(f.payload)/markLength*markLength]
 			f.payload = strings.TrimRight(f.payload, "\x00")
 		}
@@ -418,7 +418,7 @@ func (m *marked) listen(conn net.Conn, r *bufio.Reader, own mark) {
 		default:
 			m.check(own, f.payload[:len(f.payload)/markLength*markLength])
 		}
-		if err != nil { // also behind a Close nothing else may come
+		if err != nil { // frames behind a Close frame are checked as well
 			return
 		}
 		if rand.IntN(20) == 0 {

@@ -11,11 +11,11 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// directFrom is the size of a payload's rest from which it is read straight into the message's buffer.
+// directFrom is the number of unread payload bytes of a frame from which they are read directly into the message's buffer.
 const directFrom = 4 << 10
 
-// ReadBuffer implements [park.Handler]. The buffer of a large message grows with what arrives: to twice as much, and first, while it is
-// one of those that are pooled, to four times, which saves reads and moves.
+// ReadBuffer implements [park.Handler]. The buffer of a large message grows with the bytes that arrive, not with the announced length: up
+// to four times as large while that is a pooled size, which saves reads and copies, then twice as large.
 func (w *wire) ReadBuffer() (into []byte, ok bool) {
 	switch w.direct = false; {
 	case w.readingPaused:
@@ -26,13 +26,13 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 		return nil, true
 	}
 	w.direct = true
-	held := len(w.message.B)
-	more := max(32<<10, min(3*held, 384<<10), held)
-	if held <= inboxLimit { // nobody may want more of it
-		more = min(more, 2*inboxLimit-held)
+	have := len(w.message.B)
+	more := max(32<<10, min(3*have, 384<<10), have)
+	if have <= inboxLimit { // streamPiece may pause reading beyond that
+		more = min(more, 2*inboxLimit-have)
 	}
 	w.message = w.message.Reserve(int(min(w.decoder.Remaining(), int64(more))))
-	into = w.message.B[held:cap(w.message.B)]
+	into = w.message.B[have:cap(w.message.B)]
 	return into[:min(int64(len(into)), w.decoder.Remaining())], true
 }
 
@@ -57,7 +57,8 @@ func (w *wire) Received(p []byte, spare *any) {
 	returned = true
 }
 
-// finishRead ends the turn's share of work. ok says whether all that was there has been dealt with.
+// finishRead writes what the turn has sent, and ends the socket if it has to end. ok says whether all received bytes have been handled.
+// spare is as in releaseOutboxLocked.
 func (w *wire) finishRead(ok bool, spare *any) {
 	w.s.mu.Lock()
 	at := monoMillis(w.conn.CoarseNow())
@@ -65,7 +66,7 @@ func (w *wire) finishRead(ok bool, spare *any) {
 		w.lastReceived = at
 	}
 	if w.out != nil {
-		w.lastSent = at // for writeAndUnlock
+		w.lastSent = at // writeAndUnlock does not set it when spare is not nil
 	}
 	w.flushAndUnlock(spare)
 	switch {
@@ -76,7 +77,7 @@ func (w *wire) finishRead(ok bool, spare *any) {
 	}
 }
 
-// decodeDirect goes on after more of a large frame has been read into the message.
+// decodeDirect decodes p, which has been read into the free part of the message's buffer. It reports whether to continue reading.
 func (w *wire) decodeDirect(p []byte) bool {
 	piece, _, ok, err := w.decoder.Next(p)
 	if err != nil {
@@ -89,18 +90,19 @@ func (w *wire) decodeDirect(p []byte) bool {
 	return w.pieceAdded(piece.Last)
 }
 
-// turnTimer measures how long the frames of one read take to be handled, in listeners mostly.
+// turnTimer measures how long handling the frames of one read takes. Most of that time is spent in listeners.
 type turnTimer struct{ start time.Time }
 
 const (
-	// turnTime is how long the frames of one read may take before the other connections have their turn. At least sixteen are handled.
+	// turnTime is how long handling the frames of one read may take before other connections get their turns. At least sixteen frames
+	// are handled.
 	turnTime = 200 * time.Microsecond
-	// framesPerLook is after how many frames the clock is read, which costs as much as handling a small message.
-	framesPerLook = 8
+	// framesPerClockRead is the number of frames between two readings of the clock. Reading it costs as much as handling a small message.
+	framesPerClockRead = 8
 )
 
-// over reports whether the time is over. It is called every framesPerLook frames.
-func (t *turnTimer) over() bool {
+// expired reports whether turnTime has passed since the first call. It is called every framesPerClockRead frames.
+func (t *turnTimer) expired() bool {
 	if t.start.IsZero() {
 		t.start = time.Now()
 		return false
@@ -108,33 +110,33 @@ func (t *turnTimer) over() bool {
 	return time.Since(t.start) > turnTime
 }
 
-// yieldTurn keeps the rest of what was read until the other connections have had their turn. It returns false, for those who go on
-// reading.
+// yieldTurn pauses reading until other connections have had their turns. The caller keeps the bytes that have not been decoded. It
+// returns false: do not continue reading.
 func (w *wire) yieldTurn() bool {
 	w.readingPaused = true
 	w.conn.YieldTurn()
 	return false
 }
 
-// decode takes the frames out of p. It reports whether it got to the end; if not, the socket has ended, waits for
-// the application or gives way to other connections, and keeps the rest.
+// decode handles the frames in p. It reports whether it has handled all of p. If not, the socket has ended, or reading is paused, for the
+// application or for other connections; then decode keeps the rest in w.unparsed.
 func (w *wire) decode(p []byte, spare *any) bool {
 	var timer turnTimer
-	i, held, ok := 0, false, true
-	if w.incoming == nil || w.incoming.idle() { // nothing has begun
-		if i, held, ok = w.decodeWhole(p, spare, &timer); i == len(p) && !held {
+	i, didCork, ok := 0, false, true
+	if w.incoming == nil || w.incoming.idle() { // p begins with a new message
+		if i, didCork, ok = w.decodeWhole(p, spare, &timer); i == len(p) && !didCork {
 			return ok
 		}
 	}
 	for frames := 0; ok && i < len(p); frames++ {
-		if frames%framesPerLook == framesPerLook-1 && timer.over() {
+		if frames%framesPerClockRead == framesPerClockRead-1 && timer.expired() {
 			ok = w.yieldTurn()
 			break
 		}
-		w.receiveUpTo(w.limit())
+		w.acquireIncoming(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
-		if i += n; i < len(p) && !held {
-			held = true
+		if i += n; i < len(p) && !didCork {
+			didCork = true
 			w.conn.Cork(true)
 		}
 		switch {
@@ -145,66 +147,68 @@ func (w *wire) decode(p []byte, spare *any) bool {
 		}
 	}
 	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
-		w.receiveUpTo(w.limit())
+		w.acquireIncoming(w.limit())
 		w.unparsed = buf.Copy(p[i:])
 	}
-	if held {
+	if didCork {
 		w.conn.Cork(false)
 	}
 	return ok
 }
 
-// decodeWhole delivers messages for as long as p goes on with whole ones in one frame each, which is nearly always to its end: they need
-// no decoder, and if there is just one listener, no complete. It returns how many bytes it took, whether it has called Cork, and whether to go on.
-func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, held, ok bool) {
+// decodeWhole is the fast path of decode. It handles data messages at the start of p that have one complete, uncompressed frame each,
+// usually all of p: they need no frame.Decoder, and with a single listener no call of deliver. It returns the number of bytes handled,
+// whether it has called Cork, and whether to continue reading. spare is as in takeSpareLocked.
+func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCork, ok bool) {
 	s := w.s
 	if w.incoming != nil {
-		w.streamed = false // that was the message before
+		w.streamed = false // it described the previous message
 	}
-	var left time.Duration // when a meter saw a listener return
+	var returned time.Duration // when the listener last returned, if a meter counts the socket
 	for frames := 1; ; frames++ {
 		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
 		if n == 0 {
-			return i, held, true
+			return i, didCork, true
 		}
-		if i += n; i < len(p) && !held {
-			held = true
+		if i += n; i < len(p) && !didCork {
+			didCork = true
 			w.conn.Cork(true)
 		}
 		kind := kindOf(opcode)
 		if kind == Text && !frame.Valid(data) {
-			return i, held, w.failProtocol(frame.TextError(data))
+			return i, didCork, w.failProtocol(frame.TextError(data))
 		}
 		s.mu.Lock()
 		listener := s.onMessage
 		switch {
 		case listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil:
 			s.mu.Unlock()
-			if left = 0; !w.deliver(kind, data, nil) {
-				return i, held, false
+			if returned = 0; !w.deliver(kind, data, nil) {
+				return i, didCork, false
 			}
 		case s.counter != nil:
-			if left, ok = w.countAndUnlock(listener, kind, data, left, spare); !ok {
-				return i, held, false
+			if returned, ok = w.countAndUnlock(listener, kind, data, returned, spare); !ok {
+				return i, didCork, false
 			}
 		default:
 			w.beginHandlerLocked()
 			w.takeSpareLocked(spare)
 			s.mu.Unlock()
-			listener(MessageEvent{s, Message{kind, data}}) // survive catches its panic
+			listener(MessageEvent{s, Message{kind, data}}) // Received's deferred function recovers a panic
 		}
 		switch {
 		case i == len(p):
-			return i, held, true
-		case frames%framesPerLook == 0 && timer.over():
-			return i, held, w.yieldTurn()
+			return i, didCork, true
+		case frames%framesPerClockRead == 0 && timer.expired():
+			return i, didCork, w.yieldTurn()
 		}
 	}
 }
 
-// countAndUnlock calls the listener and has the meter count the message and the time that the listener takes. before is when it saw the listener
-// return from the message before this one, or 0, and left is that of this one. It reports whether to go on reading. mu must be held; it is released.
-func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (left time.Duration, ok bool) {
+// countAndUnlock counts the message, calls listener and counts its duration. before is when the listener returned from the previous message
+// of the same read, or 0; returned is when it returned from this one. ok says whether to continue reading. mu must be held; it is
+// released.
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (returned time.Duration, ok bool) {
 	s, c := w.s, w.s.counter
 	w.beginHandlerLocked()
 	w.takeSpareLocked(spare)
@@ -219,7 +223,7 @@ func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byt
 	return c.handlerReturned(), true
 }
 
-// handleFrame deals with a frame, or a piece of one.
+// handleFrame handles a control frame or a piece of a message. It reports whether to continue reading.
 func (w *wire) handleFrame(p frame.Piece) bool {
 	if p.Opcode.Control() {
 		return w.handleControl(p)
@@ -227,20 +231,20 @@ func (w *wire) handleFrame(p frame.Piece) bool {
 	return w.handleData(p)
 }
 
-// failProtocol fails the connection because the peer broke the protocol. It returns false, for those who go on reading.
+// failProtocol fails the connection (RFC 6455 §7.1.7) with the status code of err. It returns false: do not continue reading.
 func (w *wire) failProtocol(err error) bool {
-	broken, ok := errors.AsType[*frame.Error](err)
+	violation, ok := errors.AsType[*frame.Error](err)
 	if !ok {
-		broken = &frame.Error{Code: uint16(StatusProtocolError), Detail: err.Error()}
+		violation = &frame.Error{Code: uint16(StatusProtocolError), Detail: err.Error()}
 	}
-	code := StatusCode(broken.Code)
+	code := StatusCode(violation.Code)
 	if code == StatusMessageTooBig {
-		return w.fail(code, broken.Detail, fmt.Errorf("%w: %s (see Options.MaxMessageSize)", ErrMessageTooBig, broken.Detail))
+		return w.fail(code, violation.Detail, fmt.Errorf("%w: %s (see Options.MaxMessageSize)", ErrMessageTooBig, violation.Detail))
 	}
-	return w.fail(code, broken.Detail, &ProtocolError{code, broken.Section, broken.Detail})
+	return w.fail(code, violation.Detail, &ProtocolError{code, violation.Section, violation.Detail})
 }
 
-// handleControl deals with a control frame. It reports whether to go on reading.
+// handleControl handles a control frame. It reports whether to continue reading.
 func (w *wire) handleControl(p frame.Piece) bool {
 	switch p.Opcode {
 	case frame.Ping:
@@ -253,28 +257,31 @@ func (w *wire) handleControl(p frame.Piece) bool {
 	return true
 }
 
-// answerPing answers a ping. That we have said Close does not change it: RFC 6455 §5.5.2 asks for a pong until the peer's Close has come,
-// and behind that nothing is looked at.
+// answerPing queues the pong for a ping, also after our Close frame: RFC 6455 §5.5.2 requires pongs until the peer's Close frame has
+// arrived. Frames behind that are not handled.
 func (w *wire) answerPing(payload []byte) {
 	w.s.mu.Lock()
 	w.outboxLocked().AddControl(w.header(frame.Pong), payload)
 	w.transmitAndUnlock()
 }
 
+// handlePong ends the calls of Ping that the pong answers. Their payloads are counters of 8 bytes; other pongs are ignored (RFC 6455
+// §5.5.3).
 func (w *wire) handlePong(payload []byte) {
 	if len(payload) != 8 {
 		return
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if waits := w.s.waiters; waits != nil {
-		if id := binary.BigEndian.Uint64(payload); id <= waits.pings.last {
-			waits.pings.pong(id)
+	if waiters := w.s.waiters; waiters != nil {
+		if id := binary.BigEndian.Uint64(payload); id <= waiters.pings.last {
+			waiters.pings.pong(id)
 		}
 	}
 }
 
-// handleClose takes the peer's Close, which is answered with the same code and reason. The decoder has checked it.
+// handleClose handles the peer's Close frame, which the decoder has checked. The answer has the same code and reason (RFC 6455
+// §5.5.1). It returns false: do not continue reading.
 func (w *wire) handleClose(payload []byte) bool {
 	code, reason, _ := frame.ParseClose(payload)
 	c := closeFrame{StatusCode(code), string(reason)}
@@ -284,7 +291,7 @@ func (w *wire) handleClose(payload []byte) bool {
 	return w.end(pendingEnd{closing: &c})
 }
 
-// handleData deals with a piece of a message.
+// handleData handles a piece of a message. It reports whether to continue reading.
 func (w *wire) handleData(p frame.Piece) bool {
 	if p.First {
 		w.kind, w.deflated, w.streamed = kindOf(p.Opcode), p.RSV1, false
@@ -303,7 +310,8 @@ func (w *wire) handleData(p frame.Piece) bool {
 // kindOf is the reverse of opcodeOf.
 func kindOf(op frame.Opcode) Kind { return Kind(op) }
 
-// pieceAdded goes on after another piece has been added to w.message.
+// pieceAdded delivers w.message, to which a piece has been added, if the piece is the last one or if the message is large. It reports
+// whether to continue reading.
 func (w *wire) pieceAdded(last bool) bool {
 	if !last {
 		return len(w.message.B) <= inboxLimit || w.streamPiece()
@@ -316,39 +324,42 @@ func (w *wire) pieceAdded(last bool) bool {
 	return w.deliver(w.kind, whole.B, whole)
 }
 
-// incoming is a message that has not arrived as a whole, or cannot be delivered yet. Owned by the connection's turn.
+// incoming is the state of a message that has arrived in part or cannot be delivered yet, and of the bytes behind it. It is owned by the
+// connection's turn.
 type incoming struct {
 	decoder      frame.Decoder
-	kind         Kind                // of the message
-	deflated     bool                // … and whether it is compressed
-	streamed     bool                // … and whether pieces of it are in the inbox already
-	message      *buf.Buffer         // … and what is there of it
-	undelivered  *item               // a message that waits for a listener
-	inflateWaits bool                // … which is complete, compressed, and has to wait
-	triedSize    int64               // … and which has been found to inflate to more than so many bytes
-	inflateClaim *inflateReservation // what it has to wait for; nil: the application
-	unparsed     *buf.Buffer         // bytes that were read and wait behind what halted us
-	pending      *pendingEnd
+	kind         Kind                // kind of the message
+	deflated     bool                // the message is compressed
+	streamed     bool                // pieces of the message have been put into the inbox
+	message      *buf.Buffer         // the received bytes of the message that are not in the inbox; nil: none
+	undelivered  *item               // a whole message that waits for a listener; nil: none
+	inflateWaits bool                // message is whole and compressed, and waits to be inflated
+	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried
+	reservation  *inflateReservation // message's part of the inflate budget; nil: none
+	unparsed     *buf.Buffer         // received bytes that are decoded when reading resumes; nil: none
+	pending      *pendingEnd         // the end that waits until the messages before it have been handled; nil: none
 }
 
+// idle reports whether in has no state that has to be kept.
 func (in *incoming) idle() bool {
 	return in.message == nil && in.undelivered == nil && in.unparsed == nil && in.pending == nil && in.decoder.Idle()
 }
 
+// incomings is the pool of idle incomings.
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
 
-// isStreamed reports whether pieces of the message are in the inbox already.
+// isStreamed reports whether pieces of the current message have been put into the inbox.
 func (w *wire) isStreamed() bool { return w.incoming != nil && w.streamed }
 
-// receiveUpTo makes w.incoming ready for messages of so many bytes.
-func (w *wire) receiveUpTo(limit int64) {
+// acquireIncoming makes sure that w.incoming exists. limit is the size of the largest message in bytes; negative: no limit.
+func (w *wire) acquireIncoming(limit int64) {
 	if w.incoming == nil {
 		w.incoming = incomings.Get().(*incoming)
 		w.decoder.Init(frame.Config{Masked: !w.client, Compressed: w.inflater != nil, Limit: limit})
 	}
 }
 
-// releaseIncoming gives w.incoming back if it is not needed.
+// releaseIncoming returns w.incoming to its pool if it is idle.
 func (w *wire) releaseIncoming() {
 	if in := w.incoming; in.idle() {
 		w.incoming = nil
@@ -357,14 +368,14 @@ func (w *wire) releaseIncoming() {
 	}
 }
 
-// keepEarly keeps what came behind the handshake.
+// keepEarly keeps p, which arrived behind the handshake, until the socket is accepted.
 func (w *wire) keepEarly(p []byte, limit int64) {
-	w.receiveUpTo(limit)
+	w.acquireIncoming(limit)
 	w.unparsed, w.readingPaused = buf.Copy(p), true
 }
 
-// pauseReadingLocked stops reading until the application has done something. It returns false, for those who go on reading. mu must
-// be held.
+// pauseReadingLocked pauses reading until resumeReadingLocked is called. It is called in the connection's turn and returns false: do not
+// continue reading. mu must be held.
 func (w *wire) pauseReadingLocked() bool {
 	w.readingPaused = true
 	w.s.status |= readPaused
@@ -372,14 +383,15 @@ func (w *wire) pauseReadingLocked() bool {
 	return false
 }
 
-// pauseReading is pauseReadingLocked for those who do not hold mu.
+// pauseReading is pauseReadingLocked for callers that do not hold mu.
 func (w *wire) pauseReading() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	return w.pauseReadingLocked()
 }
 
-// resumeReadingLocked is told that the application has done something.
+// resumeReadingLocked wakes the turn if reading is paused. It is called when the application has taken a message, asked for one or added a
+// listener, and when the socket ends. The turn then checks whether reading can continue. mu must be held.
 func (w *wire) resumeReadingLocked() {
 	if w.s.is(readPaused) {
 		w.s.status &^= readPaused
@@ -387,7 +399,7 @@ func (w *wire) resumeReadingLocked() {
 	}
 }
 
-// resume deals with what has had to wait.
+// resume handles what has waited while reading was paused. It reports whether to continue reading.
 func (w *wire) resume() bool {
 	w.readingPaused = false
 	if w.incoming == nil {

@@ -7,18 +7,17 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// setTimerLocked makes tick run after d, or earlier if it is due earlier. mu must be held.
+// setTimerLocked makes checkTimers run after d, or earlier if the timer is due earlier. mu must be held.
 func (w *wire) setTimerLocked(d time.Duration) { w.conn.SetTimer(d) }
 
-// setPeerDeadlineLocked gives the peer d for what is to come. mu must be held.
+// setPeerDeadlineLocked gives the peer the time d to send its Close frame or to close the connection. mu must be held.
 func (w *wire) setPeerDeadlineLocked(d time.Duration) {
 	w.s.status &^= pinged
 	w.peerDeadline = nowMillis().after(d)
 	w.setTimerLocked(d)
 }
 
-// peerTimeLeftLocked returns for how long the peer may still wait with its Close, or with hanging up, if that is limited. mu must be
-// held.
+// peerTimeLeftLocked returns the time until the deadline that setPeerDeadlineLocked has set, and false if there is none. mu must be held.
 func (w *wire) peerTimeLeftLocked() (left time.Duration, limited bool) {
 	if w.peerDeadline == 0 || w.s.is(pinged) {
 		return 0, false
@@ -29,14 +28,15 @@ func (w *wire) peerTimeLeftLocked() (left time.Duration, limited bool) {
 // TimerFired implements [park.Handler].
 func (w *wire) TimerFired() { w.checkTimers() }
 
-// checkTimers looks whether the peer is late: with taking what we send, with anything at all (keep-alive), with its Close, or with
-// hanging up. One alarm serves all; it is not touched by the bytes that arrive, only by what it finds when it goes off.
+// checkTimers checks all deadlines of the connection: WriteTimeout, keep-alive, the peer's Close frame and the peer's end of the
+// connection. They share one timer. Received bytes do not reset the timer; when it fires, checkTimers compares the times of the last
+// bytes and sets it again.
 func (w *wire) checkTimers() {
-	cut := false
+	late := false
 	w.s.mu.Lock()
 	switch {
 	case w.s.is(ended):
-		cut = w.tickLingeringLocked()
+		late = w.checkLingeringLocked()
 	case w.s.is(endWaits):
 		w.checkPendingEndLocked()
 	case w.s.is(sentClose) || w.brokenLocked():
@@ -44,11 +44,11 @@ func (w *wire) checkTimers() {
 	default:
 		w.checkKeepAliveLocked()
 	}
-	if cut || w.drainIsLateLocked() {
+	if late || w.drainIsLateLocked() {
 		w.shutdownAndUnlock()
 		return
 	}
-	if w.out != nil && w.out.Blocked { // it may have taken less than what it takes to be told
+	if w.out != nil && w.out.Blocked { // the kernel may have room, but too little to report the connection as writable
 		w.out.Blocked = false
 		w.writeAndUnlock(nil)
 		return
@@ -56,10 +56,10 @@ func (w *wire) checkTimers() {
 	w.transmitAndUnlock()
 }
 
-// checkCloseLocked waits for the peer's Close. mu must be held.
+// checkCloseLocked ends the socket if the peer's Close frame has not arrived by its deadline. mu must be held.
 func (w *wire) checkCloseLocked() {
 	switch left, limited := w.peerTimeLeftLocked(); {
-	case !limited: // our Close has not left yet; WriteTimeout watches that
+	case !limited: // our Close frame has not been written yet; WriteTimeout limits that
 	case left > 0:
 		w.setTimerLocked(left)
 	default:
@@ -67,20 +67,22 @@ func (w *wire) checkCloseLocked() {
 	}
 }
 
-// A tick that is late shows that this process did not run, as on a laptop that slept or a virtual machine that was paused. The answer of
-// a peer may have come meanwhile and be read by another goroutine at this moment, so the peer gets another ping. lateTick is from
-// when on a tick is late; in a process that is so busy that all of them are, that is not forever a reason until they are as late as
-// pausedTick.
+// A timer that fires late shows that this process did not run, for example because the computer slept or its virtual machine was paused.
+// The peer's answer may have arrived meanwhile, and another goroutine may be reading it at this moment. So the peer gets another ping.
 const (
-	lateTick   = 100 * time.Millisecond
-	pausedTick = time.Second
+	// lateTimer is the delay from which a timer is late. In a busy process every timer may be that late, so mayExtendLocked limits how
+	// often this is a reason.
+	lateTimer = 100 * time.Millisecond
+	// pausedTimer is the delay that no load explains. It is a reason without limit.
+	pausedTimer = time.Second
 )
 
-// checkKeepAliveLocked pings a peer from which nothing has come for KeepAlive, and drops one that does not answer. A peer to which nothing has
-// gone for that long is pinged as well, because proxies cut a connection when one direction is silent. mu must be held.
+// checkKeepAliveLocked sends a ping if nothing has been received for KeepAlive, and ends the socket if nothing is received within
+// KeepAliveTimeout after that ping. It also sends a ping if nothing has been sent for KeepAlive, because proxies close a connection that is
+// idle in one direction. mu must be held.
 func (w *wire) checkKeepAliveLocked() {
 	opts, now := w.s.opts, nowMillis()
-	if opts.KeepAlive <= 0 { // the alarm was for something else
+	if opts.KeepAlive <= 0 { // the timer was set for another deadline
 		return
 	}
 	if w.s.is(pinged) && w.answeredLocked() {
@@ -92,8 +94,8 @@ func (w *wire) checkKeepAliveLocked() {
 		return
 	}
 	keepAlive := min(opts.KeepAlive, maxSpan)
-	switch unheard := w.silentForLocked(now); {
-	case unheard >= keepAlive && !w.s.is(pinged):
+	switch idle := w.readIdleLocked(now); {
+	case idle >= keepAlive && !w.s.is(pinged):
 		w.expectPongLocked(now)
 	case now.sub(w.lastSent) >= keepAlive:
 		w.keepAlivePingLocked(now)
@@ -102,44 +104,45 @@ func (w *wire) checkKeepAliveLocked() {
 	if w.s.is(pinged) {
 		next = min(next, w.peerDeadline.sub(now))
 	} else {
-		next = min(next, keepAlive-w.silentForLocked(now))
+		next = min(next, keepAlive-w.readIdleLocked(now))
 	}
 	w.setTimerLocked(next)
 }
 
-// silentForLocked returns for how long the peer has been silent: not at all while what it sends waits for the application. mu must
-// be held.
-func (w *wire) silentForLocked(now monoMillis) time.Duration {
+// readIdleLocked returns the time since the last bytes were received, or 0 while reading waits for the application. mu must be held.
+func (w *wire) readIdleLocked(now monoMillis) time.Duration {
 	if w.lastReceived == 0 {
 		return 0
 	}
 	return now.sub(w.lastReceived)
 }
 
-// answeredLocked reports whether something has come since the ping that w.until belongs to, or may have. mu must be held.
+// answeredLocked reports whether bytes have been received since the ping whose deadline is w.peerDeadline, or may have arrived while reading
+// waits for the application. mu must be held.
 func (w *wire) answeredLocked() bool {
 	return w.lastReceived == 0 || w.lastReceived.sub(w.peerDeadline)+min(w.s.opts.KeepAliveTimeout, maxSpan) >= 0
 }
 
-// expectPongLocked sends a ping that is to be answered within KeepAliveTimeout. mu must be held.
+// expectPongLocked queues a ping that the peer must answer within KeepAliveTimeout. Any received byte counts as an answer. mu must be held.
 func (w *wire) expectPongLocked(now monoMillis) {
 	w.keepAlivePingLocked(now)
 	w.s.status |= pinged
 	w.peerDeadline = now.after(w.s.opts.KeepAliveTimeout)
 }
 
+// keepAlivePingLocked queues a ping. The caller writes it. mu must be held.
 func (w *wire) keepAlivePingLocked(now monoMillis) {
 	w.outboxLocked().AddControl(w.header(frame.Ping), nil)
 	w.lastSent = now
 }
 
-// extendPongDeadlineLocked gives a peer more time that seems not to have answered, and reports whether it did: when the ping has not left,
-// when the peer's system is still taking what is before the ping, when the answer may be there unread, and when it was this process that
-// did not run. mu must be held.
+// extendPongDeadlineLocked extends the deadline of a ping that has not been answered, if there is a reason other than a lost peer: the ping
+// is still in the outbox, the peer's system still takes the data before it, bytes have arrived and are not read yet, or this process did
+// not run. It reports whether it has extended the deadline. mu must be held.
 func (w *wire) extendPongDeadlineLocked(now monoMillis) bool {
 	timeout := w.s.opts.KeepAliveTimeout
 	switch {
-	case w.pingWaitsLocked(): // WriteTimeout watches that
+	case w.pingWaitsLocked(): // WriteTimeout limits that
 	case w.takesDataLocked(now):
 	case w.conn.Readable():
 	case w.didNotRunLocked(now):
@@ -152,23 +155,23 @@ func (w *wire) extendPongDeadlineLocked(now monoMillis) bool {
 	return true
 }
 
-// didNotRunLocked reports whether the tick that watches a ping came so late that the process must have been stopped. mu must be held.
+// didNotRunLocked reports whether the timer for the deadline of a ping fired so late that the process probably did not run. mu must be held.
 func (w *wire) didNotRunLocked(now monoMillis) bool {
 	late := now.sub(w.peerDeadline)
-	return late >= pausedTick || late >= lateTick && w.mayExtendLocked(now)
+	return late >= pausedTimer || late >= lateTimer && w.mayExtendLocked(now)
 }
 
-// reprieves is for how many times KeepAliveTimeout a peer may be silent that seems to be alive only by its system's acknowledgements,
-// which may be answers to TCP's own keep-alive, or that is looked at too late.
+// maxPongExtensions limits, in multiples of KeepAliveTimeout, how long nothing may be received from a peer whose deadline is extended only
+// because its system sends acknowledgements, which may be answers to TCP's own keep-alive, or because the timer fired late.
 const maxPongExtensions = 4
 
-// mayExtendLocked reports whether the peer has not used up all reprieves. mu must be held.
+// mayExtendLocked reports whether maxPongExtensions allows another extension. mu must be held.
 func (w *wire) mayExtendLocked(now monoMillis) bool {
-	return w.silentForLocked(now)-w.s.opts.KeepAlive < maxPongExtensions*w.s.opts.KeepAliveTimeout
+	return w.readIdleLocked(now)-w.s.opts.KeepAlive < maxPongExtensions*w.s.opts.KeepAliveTimeout
 }
 
-// takesDataLocked reports whether the peer's system has been taking what is before the ping, or the peer reading it from there. mu must
-// be held.
+// takesDataLocked reports whether the peer's system has recently acknowledged data, so that the peer may not have read up to the ping yet:
+// within KeepAliveTimeout if some data is still unacknowledged, within half of it otherwise. mu must be held.
 func (w *wire) takesDataLocked(now monoMillis) bool {
 	opts := w.s.opts
 	since, pending, ok := w.conn.SinceAck()
@@ -178,13 +181,13 @@ func (w *wire) takesDataLocked(now monoMillis) bool {
 	return since < opts.KeepAliveTimeout/2 && w.mayExtendLocked(now)
 }
 
-// pingWaitsLocked reports whether the ping may still be in the outbox, with WriteTimeout watching it. mu must be held.
+// pingWaitsLocked reports whether the ping may still be in the outbox, where WriteTimeout applies. mu must be held.
 func (w *wire) pingWaitsLocked() bool {
 	return w.out != nil && !w.out.Empty() && w.s.opts.WriteTimeout > 0
 }
 
-// noteSentLocked notes that the connection has taken bytes. after says whether it had been full: then the peer has made room, which
-// shows that it lives as much as bytes of its own would. mu must be held.
+// noteSentLocked records that the connection has taken bytes. afterFull says that it had no room before: then the peer has read or
+// acknowledged data, which counts like received bytes. mu must be held.
 func (w *wire) noteSentLocked(afterFull bool) {
 	w.lastSent = w.coarseNowLocked()
 	if afterFull && w.lastReceived != 0 {
@@ -192,7 +195,8 @@ func (w *wire) noteSentLocked(afterFull bool) {
 	}
 }
 
-// coarseNowLocked is now, read from the loop's clock where that has just been set: in the connection's turn. mu must be held.
+// coarseNowLocked returns the loop's cached time if lastReceived is the same, so that it must be recent, or 0. Otherwise it reads the clock.
+// mu must be held.
 func (w *wire) coarseNowLocked() monoMillis {
 	if t := monoMillis(w.conn.CoarseNow()); w.lastReceived == 0 || w.lastReceived == t {
 		return t
@@ -203,7 +207,7 @@ func (w *wire) coarseNowLocked() monoMillis {
 // brokenLocked reports whether a write has failed. mu must be held.
 func (w *wire) brokenLocked() bool { return w.out != nil && w.out.Broken }
 
-// writeErrLocked returns why, or nil. mu must be held.
+// writeErrLocked returns the error of the write that has failed, or nil. mu must be held.
 func (w *wire) writeErrLocked() error {
 	if w.out == nil {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/edgews/edgews/internal/park"
 )
 
+// send queues m, or returns the reason why not. Compression runs without mu. mu must not be held.
 func (w *wire) send(m outgoing) error {
 	if w.compresses(&m) {
 		return sendResult(w.sendCompressed(m))
@@ -21,10 +22,10 @@ func (w *wire) send(m outgoing) error {
 	return w.sendAndUnlock(&m)
 }
 
-// sendLocked sends m as it is. mu must be held; it is released.
+// sendAndUnlock queues m without compressing it, and writes the outbox. mu must be held; it is released.
 func (w *wire) sendAndUnlock(m *outgoing) error {
 	if err := w.s.admitLocked(m); err != nil {
-		w.transmitAndUnlock() // what an Overflow has queued
+		w.transmitAndUnlock() // OverflowClose may have queued a Close frame
 		return sendResult(err)
 	}
 	w.queueLocked(m, m.data, false)
@@ -32,8 +33,8 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 	return nil
 }
 
-// queueLocked puts a message, or a piece of one, into the outbox. body is its payload as it goes out. mu must
-// be held.
+// queueLocked puts the frame of a message, or of a piece of one, into the outbox. body is the payload of the frame, which is compressed or
+// m.data. mu must be held.
 func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	if m.claims {
 		w.s.status |= streamingOut
@@ -64,11 +65,11 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 }
 
-// opcodeOf returns the opcode of messages of a kind: they have the same numbers.
+// opcodeOf returns the opcode of messages of kind k, which has the same number.
 func opcodeOf(k Kind) frame.Opcode { return frame.Opcode(k) }
 
-// streamingLocked notes whether a NextWriter is in the middle of its message. RFC 6455 §5.4: the fragments of
-// one message are not interleaved with another, so what is sent meanwhile is held. mu must be held.
+// streamingLocked records whether a NextWriter is in the middle of its message. RFC 6455 §5.4 forbids other messages between the fragments
+// of one, so messages sent meanwhile wait in outbox.afterStream. mu must be held.
 func (w *wire) streamingLocked(on bool) {
 	if on {
 		w.s.status |= streamingOut
@@ -79,25 +80,27 @@ func (w *wire) streamingLocked(on bool) {
 	w.s.notifyRoomLocked()
 }
 
+// closeLocked queues a Close frame. mu must be held.
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outboxLocked().Add(w.header(frame.Close), payload, 0)
 	w.out.CloseAdded()
-	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the second half of a half-open close, or one that waited for an object
+	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the socket was half open, or its object has answered the peer's Close frame
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 	}
 }
 
+// pingLocked queues a ping whose payload is id. mu must be held.
 func (w *wire) pingLocked(id uint64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
 	w.outboxLocked().AddControl(w.header(frame.Ping), payload[:])
 }
 
-// An outbox has one owner: a wire, a poller, which keeps a spare one, or the pool of its package. It is moved from one to the other and
-// never shared. A wire gets it here, and loses it in releaseOutboxLocked.
+// An outbox has one owner at a time: a wire, a poller, which keeps a spare one between turns, or the pool of its package. A wire gets its
+// outbox from outboxLocked or takeSpareLocked and gives it up in releaseOutboxLocked.
 
-// outboxLocked returns the outbox, to send something. mu must be held.
+// outboxLocked returns the wire's outbox. It takes one from the pool if the wire has none. mu must be held.
 func (w *wire) outboxLocked() *outbox.Outbox {
 	if w.out == nil {
 		w.out = outbox.Get()
@@ -105,8 +108,9 @@ func (w *wire) outboxLocked() *outbox.Outbox {
 	return w.out
 }
 
-// takeSpareLocked gives w the spare outbox before a listener is called that will probably send something. It stays until flushAndUnlock, at
-// the end of the turn, so that none has to be looked for. spare may be nil. mu must be held.
+// takeSpareLocked gives w the poller's spare outbox before a call of a listener, which will probably send something. w keeps it until
+// flushAndUnlock at the end of the turn, so that no message of the turn needs the pool. spare points to the poller's spare outbox, see
+// [park.Handler], and may be nil. mu must be held.
 func (w *wire) takeSpareLocked(spare *any) {
 	if w.out != nil || spare == nil {
 		return
@@ -119,8 +123,8 @@ func (w *wire) takeSpareLocked(spare *any) {
 	}
 }
 
-// releaseOutboxLocked takes the outbox away from w if nothing is left in it. It becomes the spare one if there is none, or else goes to the
-// pool. spare may be nil. mu must be held.
+// releaseOutboxLocked takes the outbox from w if it is unused. The outbox becomes the poller's spare one if the poller has none, and
+// otherwise returns to the pool. spare points to the poller's spare outbox and may be nil. mu must be held.
 func (w *wire) releaseOutboxLocked(spare *any) {
 	o := w.out
 	if !o.Unused() {
@@ -135,17 +139,17 @@ func (w *wire) releaseOutboxLocked(spare *any) {
 	outbox.Put(o)
 }
 
-// transmit writes what is in the outbox, unless somebody does already, as far as that goes without blocking.
+// transmit writes the outbox without blocking, unless another goroutine is writing it or the write is deferred.
 func (w *wire) transmit() {
 	w.s.mu.Lock()
 	w.transmitAndUnlock()
 }
 
-// transmitAndUnlock is transmit for those who hold mu; it is released. While more is about to be handled, in this batch of
-// frames or of events, the write is left to the end of that.
+// transmitAndUnlock is transmit for callers that hold mu. While the turn has more frames to handle, or the poller more events, the write is
+// deferred until they have been handled. mu must be held; it is released.
 func (w *wire) transmitAndUnlock() {
 	switch o := w.out; {
-	case o == nil || w.s.is(corked) || o.FlushPending || !o.NeedsWriter(): // nothing to do, or others will
+	case o == nil || w.s.is(corked) || o.FlushPending || !o.NeedsWriter(): // nothing to write now, or not here
 	case w.conn.DeferWrite():
 		o.FlushPending = true
 	default:
@@ -161,8 +165,8 @@ func (w *wire) Flush() {
 	w.flushAndUnlock(nil)
 }
 
-// flushAndUnlock writes what has had to wait for the end of a turn, or of a batch. spare is as in releaseOutboxLocked. mu must be held; it is
-// released.
+// flushAndUnlock writes what has been deferred to the end of a turn or of a poller's events. spare is as in releaseOutboxLocked. mu must be
+// held; it is released.
 func (w *wire) flushAndUnlock(spare *any) {
 	w.s.status &^= corked
 	o := w.out
@@ -182,7 +186,7 @@ func (w *wire) flushAndUnlock(spare *any) {
 	w.s.mu.Unlock()
 }
 
-// writeIfReadyAndUnlock empties the outbox if somebody ought to. mu must be held; it is released.
+// writeIfReadyAndUnlock writes the outbox if it needs a writer. mu must be held; it is released.
 func (w *wire) writeIfReadyAndUnlock() {
 	if w.out != nil && w.out.NeedsWriter() {
 		w.writeAndUnlock(nil)
@@ -191,18 +195,19 @@ func (w *wire) writeIfReadyAndUnlock() {
 	w.s.mu.Unlock()
 }
 
-// Writable implements [park.Handler]. It goes on writing, whatever the connection's turn does meanwhile.
+// Writable implements [park.Handler]. It continues writing and does not wait for the connection's turn.
 func (w *wire) Writable() {
 	w.s.mu.Lock()
 	if w.out != nil {
 		w.out.Blocked = false
-		w.out.Writable = w.out.Writing // tell whoever is about to give up
+		w.out.Writable = w.out.Writing // the writing goroutine tries again
 	}
 	w.writeIfReadyAndUnlock()
 }
 
-// writeAndUnlock empties the outbox. What the kernel does not take waits for the connection to say that there is room, or is left to a
-// goroutine that lives until the outbox is empty. spare is as in releaseOutboxLocked. mu must be held; it is released.
+// writeAndUnlock writes the outbox until it is empty or the kernel has no room. The rest is written by Writable when there is room or, on a
+// connection that does not report this, by writeBlocking in a goroutine of its own. No other goroutine may be writing. mu is not locked
+// during a write. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
 	o := w.out
 	o.Writing = true
@@ -221,7 +226,7 @@ func (w *wire) writeAndUnlock(spare *any) {
 		case err != park.ErrWouldBlock:
 			w.failWriteAndUnlock(err)
 			return
-		case o.Writable: // again
+		case o.Writable: // Writable has run since TryWrite: try again
 		case !w.conn.NotifiesWritable():
 			o.Trim()
 			w.s.mu.Unlock()
@@ -235,8 +240,8 @@ func (w *wire) writeAndUnlock(spare *any) {
 	w.endWriteAndUnlock(spare)
 }
 
-// blockAndUnlock leaves what is in front until the connection says that there is room. n bytes have just been taken. mu must be held;
-// it is released.
+// blockAndUnlock ends writing until Writable is called. n is the number of bytes that the last write has taken; if it is not 0, WriteTimeout
+// starts again. mu must be held; it is released.
 func (w *wire) blockAndUnlock(n int) {
 	o, timeout := w.out, w.s.opts.WriteTimeout
 	o.Blocked, o.Writing = true, false
@@ -250,7 +255,7 @@ func (w *wire) blockAndUnlock(n int) {
 	default:
 		left := monoMillis(o.WriteDeadline).sub(nowMillis())
 		if left <= 0 {
-			w.failWriteAndUnlock(lateError(timeout))
+			w.failWriteAndUnlock(writeTimeoutError(timeout))
 			return
 		}
 		w.setTimerLocked(left)
@@ -258,11 +263,13 @@ func (w *wire) blockAndUnlock(n int) {
 	w.s.mu.Unlock()
 }
 
-func lateError(timeout time.Duration) error {
+// writeTimeoutError returns the error for a peer that has taken nothing for timeout.
+func writeTimeoutError(timeout time.Duration) error {
 	return fmt.Errorf("%w for %v (see Options.WriteTimeout)", ErrWriteTimeout, timeout)
 }
 
-// writeBlocking writes what is in front and everything after it, waiting for the peer as long as it makes progress.
+// writeBlocking writes the outbox until it is empty. It runs in a goroutine of its own and waits for the peer as long as the peer takes
+// something within each WriteTimeout.
 func (w *wire) writeBlocking() {
 	conn := w.conn.BlockingConn()
 	w.s.mu.Lock()
@@ -276,16 +283,16 @@ func (w *wire) writeBlocking() {
 			return
 		}
 	}
-	_ = conn.SetWriteDeadline(time.Time{}) // or it would fail a write of much later
+	_ = conn.SetWriteDeadline(time.Time{}) // a write much later must not meet this deadline
 	w.endWriteAndUnlock(nil)
 }
 
-// drainGrace is how much later than its deadline a write is given up that has not returned. The deadlines of some connections do
-// nothing; where they work, Write has returned by then and has told whether there was progress.
+// drainGrace is the time after the write deadline until which a blocking Write may return. Where SetWriteDeadline works, Write returns
+// within it and says whether the peer has taken anything. On connections whose deadlines have no effect, the socket is given up.
 const drainGrace = time.Second
 
-// drainIsLateLocked reports whether drain is in a write that has taken too long, and gives the socket up then. Otherwise it has the timer
-// look again. mu must be held.
+// drainIsLateLocked reports whether writeBlocking is in a Write that has not returned within WriteTimeout and drainGrace, and then fails the
+// outbox and ends the socket. Otherwise it sets the timer again. mu must be held.
 func (w *wire) drainIsLateLocked() bool {
 	o := w.out
 	if o == nil || !o.Draining || o.WriteDeadline == 0 {
@@ -299,24 +306,24 @@ func (w *wire) drainIsLateLocked() bool {
 		left = drainGrace
 		o.WriteDeadline = uint32(nowMillis().after(left))
 	default:
-		err := lateError(w.s.opts.WriteTimeout)
+		err := writeTimeoutError(w.s.opts.WriteTimeout)
 		o.Fail(err)
 		w.s.loseLocked(err)
-		w.s.status |= lost // also if it has ended already, half open
+		w.s.status |= lost // loseLocked does not set it on a half-open socket, which has ended
 		return true
 	}
 	w.setTimerLocked(left)
 	return false
 }
 
-// writeChunk is how much is written under one deadline. It is small, because a TLS connection that misses its deadline
-// is lost even if it was making progress, and a connection without deadlines does not tell its progress before.
+// writeChunk is the number of bytes that are written with one deadline. It is small for two reasons: a TLS connection that misses a
+// deadline cannot be used again even if part of the bytes was sent, and without deadlines no progress is visible until Write returns.
 const writeChunk = 16 << 10
 
-// waitedWrite is from when on a write counts as one that had to wait for the peer to make room.
+// waitedWrite is the duration from which a Write counts as one that has waited for the peer to make room.
 const waitedWrite = 2 * time.Millisecond
 
-// writeNextBlockingLocked writes what is next. mu must be held; it is released meanwhile.
+// writeNextBlockingLocked writes the next batch of the outbox. mu must be held; it is released meanwhile.
 func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
 	for p := w.out.Next(); len(p) > 0; p = w.out.Front() {
@@ -325,7 +332,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		}
 		w.s.mu.Unlock()
 		if timeout > 0 {
-			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // if that does not work, tick ends the write
+			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // if that fails, checkTimers ends the write
 		}
 		began := nowMillis()
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
@@ -337,9 +344,9 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		}
 		w.s.notifyRoomLocked()
 		switch late := errors.Is(err, os.ErrDeadlineExceeded); {
-		case late && n > 0: // slow, not dead; a TLS connection does not survive this, and says so next time
+		case late && n > 0: // the peer is slow; a TLS connection fails at the next Write
 		case late:
-			return lateError(timeout)
+			return writeTimeoutError(timeout)
 		case err != nil:
 			return err
 		}
@@ -347,16 +354,16 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	return nil
 }
 
-// failWriteAndUnlock gives the outbox up. A peer that takes nothing has lost its socket. A connection that is broken
-// may still hold the peer's last words, perhaps its Close: reading goes on to the end, which then tells the
-// error. mu must be held; it is released.
+// failWriteAndUnlock fails the outbox with err. If the peer has taken nothing for WriteTimeout, the socket ends now. After any other error,
+// received bytes may still have to be read, perhaps with the peer's Close frame: reading continues for readAfterWriteError at most, and
+// ReadEnded then ends the socket with err. mu must be held; it is released.
 func (w *wire) failWriteAndUnlock(err error) {
 	w.out.Writing, w.out.Draining = false, false
 	w.out.Fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
 	case late && !w.s.is(ended):
 		w.s.loseLocked(err)
-	case late: // it has ended already: tick cuts the connection, which may be half open
+	case late: // the socket has ended, and may be half open: checkTimers shuts the connection down
 		w.s.status |= lost
 		w.setTimerLocked(0)
 	default:
@@ -366,10 +373,10 @@ func (w *wire) failWriteAndUnlock(err error) {
 	w.endWriteAndUnlock(nil)
 }
 
-// readAfterWriteError is how long a connection that cannot be written any more may still be read.
+// readAfterWriteError is the time for which a connection may still be read after a write has failed.
 const readAfterWriteError = time.Second
 
-// endWriteAndUnlock ends a turn of writing. spare is as in releaseOutboxLocked. mu must be held; it is released.
+// endWriteAndUnlock ends the writing that writeAndUnlock has begun. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) endWriteAndUnlock(spare *any) {
 	w.out.Writing, w.out.Draining = false, false
 	w.out.WriteDeadline = 0
@@ -382,12 +389,13 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 	}
 }
 
-// closeSentAndUnlock goes on after our Close has left. mu must be held; it is released.
+// closeSentAndUnlock continues the closing handshake after our Close frame has been written: it sets the peer's deadline, or closes our side
+// of the connection if the peer's Close frame has arrived. mu must be held; it is released.
 func (w *wire) closeSentAndUnlock() {
 	s := w.s
 	over := s.is(gotClose | lost)
 	if _, limited := w.peerTimeLeftLocked(); !limited && !s.is(ended) {
-		// Only now: a slow reader gets the time it needs for what is before it.
+		// CloseTimeout starts here, so that a slow reader has time for the data before the Close frame.
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
 	s.mu.Unlock()
@@ -396,13 +404,16 @@ func (w *wire) closeSentAndUnlock() {
 	}
 }
 
-// closeSentLocked says whether our Close is on its way, and not held back by a gate. mu must be held.
+// closeSentLocked reports whether our Close frame has been queued and is not held back by an output gate. mu must be held.
 func (w *wire) closeSentLocked() bool {
 	return w.s.is(sentClose) && !(w.out != nil && w.out.HoldsClose())
 }
 
+// gatedLocked reports whether an output gate holds frames back. mu must be held.
+// holdOutputLocked holds back the frames that are sent from now on. It returns false if that is the case already. mu must be held.
 func (w *wire) holdOutputLocked() bool { return w.outboxLocked().Hold() }
 
+// releaseOutputLocked releases the frames that holdOutputLocked has held back. The caller writes them. mu must be held.
 func (w *wire) releaseOutputLocked() {
 	if w.out != nil && w.out.Holds() {
 		w.out.ReleaseHeld()
@@ -410,6 +421,7 @@ func (w *wire) releaseOutputLocked() {
 	}
 }
 
+// dropOutputLocked drops the frames that holdOutputLocked has held back. It reports whether a Close frame was among them. mu must be held.
 func (w *wire) dropOutputLocked() (closing bool) {
 	if w.out == nil || !w.out.Holds() {
 		return false

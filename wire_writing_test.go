@@ -14,9 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Writing never waits for reading: what a listener does delays what its peer sends, and nothing that the peer is to get.
+// The tests in this file check that writing never waits for reading: a listener that blocks delays what the peer sends, not what the peer
+// receives.
 
-// wrapping is a listener whose connections are of a type that the library does not know.
+// wrapping is a listener whose connections have a type that the library does not know.
 type wrapping struct{ net.Listener }
 
 type wrapped struct{ net.Conn }
@@ -39,10 +40,10 @@ var slowWrapped = place{name: "wrapped", real: true, serve: func(t testing.TB, h
 
 var slowPlaces = []place{slowTCP, slowTLS, slowWrapped}
 
-// noTimeouts: a write that nobody continues never ends.
+// noTimeouts has no time-outs, so that a write that is not continued blocks until the test fails.
 var noTimeouts = edgews.Options{WriteTimeout: -1, KeepAlive: -1, SendBuffer: 128 << 10, Logger: quiet}
 
-// whileListening has a listener run, in its socket's turn, with a peer that reads nothing until the listener says that it may.
+// whileListening runs listener in its socket's turn. The peer reads nothing until the listener calls read; then it runs then.
 func whileListening(t *testing.T, listener func(t *testing.T, s *edgews.Socket, read func()), then func(p *peer)) {
 	for _, where := range slowPlaces {
 		t.Run(where.name, func(t *testing.T) {
@@ -57,7 +58,7 @@ func whileListening(t *testing.T, listener func(t *testing.T, s *edgews.Socket, 
 			select {
 			case <-may:
 			case <-time.After(patience):
-				require.FailNow(t, "the listener does not get on")
+				require.FailNow(t, "the listener does not call read")
 			}
 			then(p)
 			select {
@@ -69,7 +70,8 @@ func whileListening(t *testing.T, listener func(t *testing.T, s *edgews.Socket, 
 	}
 }
 
-const bulk = 256 << 10 // is more than there is room for in the kernel
+// bulk is more than the kernel has room for on a slow place, in bytes.
+const bulk = 256 << 10
 
 func TestWriteInAListener(t *testing.T) {
 	whileListening(t, func(t *testing.T, s *edgews.Socket, read func()) {
@@ -111,7 +113,7 @@ func TestRoomAgainInAListener(t *testing.T) {
 	})
 }
 
-// What other goroutines send leaves while a listener blocks.
+// What other goroutines send is written while a listener blocks.
 func TestOthersSendWhileAListenerBlocks(t *testing.T) {
 	whileListening(t, func(t *testing.T, s *edgews.Socket, read func()) {
 		sent := make(chan error)
@@ -147,7 +149,7 @@ func TestWriteInTheCloseListenerOfAHalfOpenSocket(t *testing.T) {
 			s.OnClose(func(edgews.CloseEvent) {
 				assert.NoError(t, s.SendBytes(make([]byte, bulk)))
 				close(filled)
-				assert.NoError(t, s.Write(within(t), edgews.Text, []byte("last words")))
+				assert.NoError(t, s.Write(within(t), edgews.Text, []byte("after Close")))
 				assert.NoError(t, s.Flush(within(t)))
 				assert.NoError(t, s.Close(1000, "done"))
 			})
@@ -155,20 +157,20 @@ func TestWriteInTheCloseListenerOfAHalfOpenSocket(t *testing.T) {
 			p.sends(closing(1000, "done"))
 			<-filled
 			require.Len(t, p.next().payload, bulk)
-			p.expects(text("last words"), closing(1000, "done"))
+			p.expects(text("after Close"), closing(1000, "done"))
 			p.hangsUp()
 			waitDone(t, s)
 		})
 	}
 }
 
-// It is the same for the sockets that a program has dialed.
+// The same works for dialed sockets.
 func TestWriteInAListenerOfADialedSocket(t *testing.T) {
 	for _, where := range slowPlaces {
 		t.Run(where.name, func(t *testing.T) {
 			client, server := where.connect(t, noTimeouts)
 			filled, large := make(chan struct{}), make([]byte, 1<<20)
-			rand.Read(large) // nothing that can be compressed
+			rand.Read(large) // incompressible
 			client.OnMessage(func(edgews.MessageEvent) {
 				assert.NoError(t, client.SendBytes(large))
 				close(filled)
@@ -177,8 +179,8 @@ func TestWriteInAListenerOfADialedSocket(t *testing.T) {
 			})
 			require.NoError(t, client.Accept())
 			require.NoError(t, client.Send("ready"))
-			require.NoError(t, client.Flush(within(t))) // nothing is in front of the large message
-			_, err := server.Receive(within(t))         // from here on it reads no more than it is asked for
+			require.NoError(t, client.Flush(within(t))) // the outbox is empty before the large message
+			_, err := server.Receive(within(t))         // the server now pauses reading until it is asked for a message
 			require.NoError(t, err)
 			require.NoError(t, server.Write(t.Context(), edgews.Text, nil))
 			<-filled

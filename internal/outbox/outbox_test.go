@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bytesWaiting counts what outbox.waiting counts, one by one.
+// bytesWaiting returns what outbox.waiting must be, added up from the frames.
 func bytesWaiting(o *Outbox) (n int) {
 	n = len(o.front.unwritten()) + len(o.open.unwritten())
 	for _, b := range o.full.Items() {
@@ -21,8 +21,8 @@ func bytesWaiting(o *Outbox) (n int) {
 	return n
 }
 
-// TestOutboxKnowsWhatWaits does at random what a wire does with its outbox.
-func TestOutboxKnowsWhatWaits(t *testing.T) {
+// TestOutboxCounts uses an outbox at random, as a wire does, and checks its counts after each step.
+func TestOutboxCounts(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
