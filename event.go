@@ -252,7 +252,7 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 		if left <= 0 || s.is(pulling) {
 			return listenerSnapshot[E]{}
 		}
-		changed := s.waitsLocked().consumerChanged.wait()
+		changed := s.waitersLocked().consumerChanged.wait()
 		s.mu.Unlock()
 		timer := time.NewTimer(left)
 		select {

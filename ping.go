@@ -48,7 +48,7 @@ func (s *Socket) sendPing() (ping, link, error) {
 	if err := s.writableLocked(); err != nil {
 		return ping{}, nil, err
 	}
-	one := s.waitsLocked().pings.begin()
+	one := s.waitersLocked().pings.begin()
 	s.link.pingLocked(one.id)
 	return one, s.link, nil
 }

@@ -251,7 +251,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			s.mu.Unlock()
 			continue
 		}
-		room := s.waitsLocked().hasRoom.wait()
+		room := s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()
 		if err := waitFor(ctx, room); err != nil {
 			return err
@@ -267,7 +267,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().hasRoom.wait()
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

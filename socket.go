@@ -103,8 +103,8 @@ type waiters struct {
 	cancel          func()        // stops the opening handshake, while connecting
 }
 
-// waitsLocked returns the socket's waiters, and makes them first if there are none. mu must be held.
-func (s *Socket) waitsLocked() *waiters {
+// waitersLocked returns the socket's waiters, and makes them first if there are none. mu must be held.
+func (s *Socket) waitersLocked() *waiters {
 	if s.waiters == nil {
 		s.extraLocked().waiters = new(waiters)
 	}
@@ -592,7 +592,7 @@ func (s *Socket) BufferedAmount() int {
 func (s *Socket) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.waitsLocked()
+	w := s.waitersLocked()
 	if w.done == nil {
 		w.done = make(chan struct{})
 		if s.is(finished) {
