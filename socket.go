@@ -35,6 +35,29 @@ func (r ReadyState) String() string {
 	return fmt.Sprintf("ReadyState(%d)", uint8(r))
 }
 
+// The order of the locks of this package and of internal/park. While a goroutine holds one, it may lock those that are indented below it,
+// and no others.
+//
+//	storageLease.writeLock, ledger.sem   channels with one token, for calls of the Store
+//	deflater.mu                          from compressing a message until it is queued
+//	  Prepared.mu
+//	Socket.mu                            also guards the socket's inbox, outbox and usageCounter
+//	  outputGate.mu
+//	  object.mu                          also guards the object's usageCounter
+//	    Namespace.mu, shutdownProgress.mu, timerheap.Timers.mu
+//	  quota.mu                           under Socket.mu or object.mu; other counters' mutexes only with TryLock
+//	    Meter.mu                         one at a time
+//	      accounting.mu
+//	  park: stream.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
+//	netConn.mu                           above park.table.mu and park.loopMu
+//
+// All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
+// namespaceNames, connTrace.mu, bodyPrefix.mu, deadline.mu and Mux.mu.
+//
+// A goroutine holds the mutexes of two sockets, or of two objects, at no time. The two channels are waited for without a mutex. Under a mutex
+// there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods that do neither
+// I/O nor call its Handler are called under Socket.mu. docs/architecture.md lists them.
+
 // Socket is one end of a WebSocket: of an in-memory pair or of a network connection, which behave alike.
 //
 // All methods may be called from any goroutine at any time, also from listeners; what one goroutine sends stays in
@@ -44,7 +67,7 @@ func (r ReadyState) String() string {
 // first call of a receive method. It ends with exactly one close event; then Done is closed and Err says how it
 // ended.
 type Socket struct {
-	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
+	mu *sync.Mutex // see the order of the locks above; the two ends of a pair share one
 
 	// Guarded by mu.
 	opts         *Options // shared by sockets; replaced once, when Respond gives a pair's end a connection
@@ -227,30 +250,41 @@ type outgoing struct {
 type status uint32
 
 const (
-	connecting       status = 1 << iota // the opening handshake is not over
-	accepted                            // events are delivered, frames may be sent
-	pulling                             // messages go to the receive methods
-	manualClose                         // AcceptHalfOpen: the peer's Close is answered by the application
-	used                                // Respond has used this end of a pair; its methods fail with ErrUsed
-	sentClose                           // a Close frame is queued or sent
-	gotClose                            // the peer's Close has arrived
-	lost                                // the connection is unusable
-	finishing                           // the last events are being delivered
-	finished                            // the last events have been delivered
-	delivering                          // a goroutine is delivering events (pairs)
-	streamingOut                        // a NextWriter is in the middle of its message
-	closeUndelivered                    // there was no listener for the close event when it came
-	owned                               // messages and events go to an object: socketExtra.objectSocket is set
-	awaited                             // a warning is logged if the socket is not accepted soon
-	hosted                              // listeners run as events of an object: socketExtra.pinned is set
-	readPaused                          // the wire does not read until resumeReadingLocked is called
-	uncompressed                        // the unfinished message of a NextWriter is sent without compression
-	pinged                              // the wire's keep-alive ping has not been answered yet
-	ended                               // socketExtra.result is set
-	corked                              // what is sent waits for the end of the wire's turn
-	openRunning                         // the open listeners run: no other event is delivered before they have returned
-	endWaits                            // the wire has a pendingEnd
-	readEnded                           // the peer has ended its side of the connection, and ours is still being written
+	// The phases, in their order. A socket from NewWebSocket begins as connecting, all others without one. used is a phase of its own: no
+	// other follows.
+	connecting  status = 1 << iota // the opening handshake is not over
+	accepted                       // events are delivered, frames may be sent
+	openRunning                    // the open listeners run: no other event is delivered before they have returned
+	ended                          // socketExtra.result is set: it is certain how the socket ends
+	finishing                      // the last events are being delivered
+	finished                       // the last events have been delivered
+	used                           // Respond has used this end of a pair; its methods fail with ErrUsed
+
+	// The consumer of messages: listeners, unless pulling is set. owned implies pulling. With hosted, other events than messages go to
+	// listeners even if pulling is set.
+	pulling // messages go to the receive methods, or to an object
+	owned   // messages and events go to an object: socketExtra.objectSocket is set
+	hosted  // listeners run as events of an object: socketExtra.pinned is set
+
+	// The closing handshake.
+	manualClose      // AcceptHalfOpen: the peer's Close is answered by the application
+	sentClose        // a Close frame is queued or sent
+	gotClose         // the peer's Close has arrived
+	lost             // the connection is unusable
+	endWaits         // the wire has a pendingEnd
+	readEnded        // the peer has ended its side of the connection, and ours is still being written
+	closeUndelivered // there was no listener for the close event when it came
+
+	// Sending.
+	streamingOut // a NextWriter is in the middle of its message
+	uncompressed // the unfinished message of a NextWriter is sent without compression
+	corked       // what is sent waits for the end of the wire's turn
+
+	// Receiving.
+	readPaused // the wire does not read until resumeReadingLocked is called
+	pinged     // the wire's keep-alive ping has not been answered yet
+	delivering // a goroutine is delivering events (pairs)
+	awaited    // a warning is logged if the socket is not accepted soon
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
