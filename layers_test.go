@@ -37,7 +37,7 @@ var rootLayers = []layer{
 		names: []string{"Usage", "Plan", "Rate", "Span", "SpanActive", "SpanBusy", "SpanOpen", "spanNames", "Bill", "Line"},
 	},
 	{name: "meters", files: []string{"billing*.go"}},
-	{name: "wire", files: []string{"wire*.go"}, names: []string{"wire", "outbox"}},
+	{name: "wire", files: []string{"wire*.go"}, names: []string{"wire"}},
 	{name: "pairs", files: []string{"pair*.go"}, names: []string{"memory"}},
 	{
 		name:  "objects",
@@ -54,7 +54,7 @@ var rootLayers = []layer{
 var rootRules = []layerRule{
 	{from: "prices", only: true, through: []string{"ErrQuota"}},
 	{from: "meters", not: []string{"wire", "pairs"}, except: []string{"Socket.countForObjectLocked"}},
-	{from: "wire", not: []string{"objects"}, through: []string{"gatedFrames"}, except: []string{
+	{from: "wire", not: []string{"objects"}, except: []string{
 		"Socket.askObjectLocked", "wire.deliver", "wire.storeLocked", "wire.queueLocked", "wireConfig",
 	}},
 	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"objectSocket", "pinnedSocket", "attachment"}, except: []string{
@@ -184,6 +184,9 @@ func TestLayers(t *testing.T) {
 		}},
 		{"park: connections only", "internal/park", standard},
 		{"orderedset: the standard library", "internal/orderedset", standard},
+		{"outbox: buffers and frames", "internal/outbox", func(path string) bool {
+			return standard(path) && !isNet(path) || slices.Contains([]string{internal("buf"), internal("fifo"), internal("frame")}, path)
+		}},
 		{"fifo: the standard library", "internal/fifo", standard},
 		{"serial: fifo", "internal/serial", func(path string) bool { return standard(path) || path == internal("fifo") }},
 		{"timerheap: the standard library", "internal/timerheap", standard},

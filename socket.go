@@ -354,7 +354,7 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		return false
 	}
 	s.counter.countWholeSentLocked(len(p))
-	w.outboxLocked().addMessage(opcodeOf(kind), p)
+	w.outboxLocked().AddMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()
 		return true
@@ -372,7 +372,7 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 		return false
 	}
 	s.counter.countWholeSentLocked(n)
-	w.outboxLocked().addShared(encoded, n)
+	w.outboxLocked().AddShared(encoded, n)
 	w.transmitAndUnlock()
 	return true
 }
@@ -385,7 +385,7 @@ func (s *Socket) plainWireLocked(n int) *wire {
 	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
 		s.counter != nil && s.counter.quotaErr != nil ||
 		w.deflater != nil && n >= s.opts.Compression.Threshold ||
-		w.out != nil && w.out.size > 0 && w.out.size+n > s.opts.SendBuffer {
+		w.out != nil && w.out.Size > 0 && w.out.Size+n > s.opts.SendBuffer {
 		return nil
 	}
 	return w
@@ -475,7 +475,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 // closeSlowLocked gives up a peer that does not read. mu must be held.
 func (s *Socket) closeSlowLocked() {
 	if w, ok := s.link.(*wire); ok && w.out != nil {
-		w.out.discard()
+		w.out.Discard()
 	}
 	s.status |= sentClose
 	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/outbox"
 	"github.com/edgews/edgews/internal/park"
 	"github.com/edgews/edgews/internal/ratelimit"
 )
@@ -49,8 +50,8 @@ type wire struct {
 
 	conn park.Conn
 
-	*incoming         // nil: no message has arrived in part or waits; owned by the connection's turn
-	out       *outbox // nil: nothing is being sent; guarded by the socket's mu
+	*incoming                // nil: no message has arrived in part or waits; owned by the connection's turn
+	out       *outbox.Outbox // nil: nothing is being sent; guarded by the socket's mu
 
 	// Guarded by the socket's mu.
 	peerDeadline monoMillis // by when the peer must answer a ping (pinged), send its Close frame or close the connection; 0: no deadline
@@ -217,10 +218,10 @@ func (w *wire) lossLocked(err error) error {
 	switch {
 	case w.out == nil:
 		return nil
-	case w.out.err == nil && w.out.payload > 0:
-		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.payload, err)
+	case w.out.Err == nil && w.out.Payload > 0:
+		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.Payload, err)
 	}
-	return w.out.err
+	return w.out.Err
 }
 
 // header returns the header of a frame to send, complete except for the length.
@@ -241,7 +242,7 @@ func (w *wire) bufferedLocked() (payload, size int) {
 	if w.out == nil {
 		return 0, 0
 	}
-	return w.out.payload, w.out.size
+	return w.out.Payload, w.out.Size
 }
 
 // endedLocked wakes the turn, which delivers the last events, after the socket has ended. mu must be held.

@@ -65,7 +65,7 @@ func (w *wire) checkLingeringLocked() bool {
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
-	case w.out != nil && !w.out.flushed(): // WriteTimeout limits writing
+	case w.out != nil && !w.out.Flushed(): // WriteTimeout limits writing
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
 	}
@@ -76,7 +76,7 @@ func (w *wire) checkLingeringLocked() bool {
 // is still writing, closeSentAndUnlock closes it afterwards.
 func (w *wire) closeWriteSideIfFlushed() {
 	w.s.mu.Lock()
-	flushed := w.s.is(sentClose) && (w.out == nil || w.out.flushed())
+	flushed := w.s.is(sentClose) && (w.out == nil || w.out.Flushed())
 	w.s.mu.Unlock()
 	if flushed {
 		w.closeWriteSide()
@@ -115,7 +115,7 @@ func (w *wire) allSentLocked() bool {
 	case !w.s.is(sentClose): // half open
 		return false
 	}
-	return w.out == nil || w.out.flushed()
+	return w.out == nil || w.out.Flushed()
 }
 
 // closeConnIfDone closes a connection whose peer has closed its side, once everything has been written. It is called in the connection's
@@ -142,7 +142,7 @@ func (w *wire) closeWriteSide() {
 
 // shutdownAndUnlock ends the connection in both directions. ReadEnded or Woken then closes it. mu must be held; it is released.
 func (w *wire) shutdownAndUnlock() {
-	w.outboxLocked().fail(nil)
+	w.outboxLocked().Fail(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	w.conn.Shutdown()
@@ -159,7 +159,7 @@ func (w *wire) closeConn() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.status |= lost
-	w.outboxLocked().fail(nil)
+	w.outboxLocked().Fail(nil)
 	w.s.wakeAllLocked()
 }
 

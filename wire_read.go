@@ -261,7 +261,7 @@ func (w *wire) handleControl(p frame.Piece) bool {
 // arrived. Frames behind that are not handled.
 func (w *wire) answerPing(payload []byte) {
 	w.s.mu.Lock()
-	w.outboxLocked().addControl(w.header(frame.Pong), payload)
+	w.outboxLocked().AddControl(w.header(frame.Pong), payload)
 	w.transmitAndUnlock()
 }
 

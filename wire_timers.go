@@ -48,8 +48,8 @@ func (w *wire) checkTimers() {
 		w.shutdownAndUnlock()
 		return
 	}
-	if w.out != nil && w.out.blocked { // the kernel may have room, but too little to report the connection as writable
-		w.out.blocked = false
+	if w.out != nil && w.out.Blocked { // the kernel may have room, but too little to report the connection as writable
+		w.out.Blocked = false
 		w.writeAndUnlock(nil)
 		return
 	}
@@ -132,7 +132,7 @@ func (w *wire) expectPongLocked(now monoMillis) {
 
 // keepAlivePingLocked queues a ping. The caller writes it. mu must be held.
 func (w *wire) keepAlivePingLocked(now monoMillis) {
-	w.outboxLocked().addControl(w.header(frame.Ping), nil)
+	w.outboxLocked().AddControl(w.header(frame.Ping), nil)
 	w.lastSent = now
 }
 
@@ -183,7 +183,7 @@ func (w *wire) takesDataLocked(now monoMillis) bool {
 
 // pingWaitsLocked reports whether the ping may still be in the outbox, where WriteTimeout applies. mu must be held.
 func (w *wire) pingWaitsLocked() bool {
-	return w.out != nil && !w.out.empty() && w.s.opts.WriteTimeout > 0
+	return w.out != nil && !w.out.Empty() && w.s.opts.WriteTimeout > 0
 }
 
 // noteSentLocked records that the connection has taken bytes. afterFull says that it had no room before: then the peer has read or
@@ -205,12 +205,12 @@ func (w *wire) coarseNowLocked() monoMillis {
 }
 
 // brokenLocked reports whether a write has failed. mu must be held.
-func (w *wire) brokenLocked() bool { return w.out != nil && w.out.broken }
+func (w *wire) brokenLocked() bool { return w.out != nil && w.out.Broken }
 
 // writeErrLocked returns the error of the write that has failed, or nil. mu must be held.
 func (w *wire) writeErrLocked() error {
 	if w.out == nil {
 		return nil
 	}
-	return w.out.err
+	return w.out.Err
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/outbox"
 	"github.com/edgews/edgews/internal/park"
 )
 
@@ -51,17 +51,17 @@ func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
 	}
 	switch {
 	case m.stream:
-		w.outboxLocked().add(h, body, len(m.data))
+		w.outboxLocked().Add(h, body, len(m.data))
 		w.streamingLocked(!m.last)
 		if m.last {
 			w.s.status &^= uncompressed
 		}
 	case w.s.is(streamingOut):
-		w.outboxLocked().addAfterStream(h, body)
+		w.outboxLocked().AddAfterStream(h, body)
 	case m.prepared != nil && !w.client && !compressed:
-		w.outboxLocked().addShared(m.prepared.plain(), len(m.data))
+		w.outboxLocked().AddShared(m.prepared.plain(), len(m.data))
 	default:
-		w.outboxLocked().add(h, body, len(m.data))
+		w.outboxLocked().Add(h, body, len(m.data))
 	}
 }
 
@@ -76,17 +76,15 @@ func (w *wire) streamingLocked(on bool) {
 		return
 	}
 	w.s.status &^= streamingOut
-	w.outboxLocked().releaseAfterStream()
+	w.outboxLocked().ReleaseAfterStream()
 	w.s.notifyRoomLocked()
 }
 
 // closeLocked queues a Close frame. mu must be held.
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
-	w.outboxLocked().add(w.header(frame.Close), payload, 0)
-	if behind := w.out.gated; behind != nil {
-		behind.closing = true
-	}
+	w.outboxLocked().Add(w.header(frame.Close), payload, 0)
+	w.out.CloseAdded()
 	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the socket was half open, or its object has answered the peer's Close frame
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 	}
@@ -96,30 +94,18 @@ func (w *wire) closeLocked(c closeFrame) {
 func (w *wire) pingLocked(id uint64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
-	w.outboxLocked().addControl(w.header(frame.Ping), payload[:])
+	w.outboxLocked().AddControl(w.header(frame.Ping), payload[:])
 }
 
-// outboxes is the pool of unused outboxes.
-var outboxes = sync.Pool{New: func() any { return newOutbox() }}
-
-// An outbox has one owner at a time: a wire, a poller, which keeps a spare one between turns, or the pool. A wire gets its outbox from
-// outboxLocked or takeSpareLocked and gives it up in releaseOutboxLocked.
+// An outbox has one owner at a time: a wire, a poller, which keeps a spare one between turns, or the pool of its package. A wire gets its
+// outbox from outboxLocked or takeSpareLocked and gives it up in releaseOutboxLocked.
 
 // outboxLocked returns the wire's outbox. It takes one from the pool if the wire has none. mu must be held.
-func (w *wire) outboxLocked() *outbox {
+func (w *wire) outboxLocked() *outbox.Outbox {
 	if w.out == nil {
-		w.out = pooledOutbox()
+		w.out = outbox.Get()
 	}
 	return w.out
-}
-
-// pooledOutbox takes an outbox from the pool. It is not inlined, so that outboxLocked can be.
-//
-//go:noinline
-func pooledOutbox() *outbox {
-	o := outboxes.Get().(*outbox)
-	o.acquired()
-	return o
 }
 
 // takeSpareLocked gives w the poller's spare outbox before a call of a listener, which will probably send something. w keeps it until
@@ -129,10 +115,10 @@ func (w *wire) takeSpareLocked(spare *any) {
 	if w.out != nil || spare == nil {
 		return
 	}
-	if o, ok := (*spare).(*outbox); ok {
+	if o, ok := (*spare).(*outbox.Outbox); ok {
 		*spare = nil
-		o.acquired()
-		o.keepForTurn = true
+		o.Acquired()
+		o.KeepForTurn = true
 		w.out = o
 	}
 }
@@ -141,16 +127,16 @@ func (w *wire) takeSpareLocked(spare *any) {
 // otherwise returns to the pool. spare points to the poller's spare outbox and may be nil. mu must be held.
 func (w *wire) releaseOutboxLocked(spare *any) {
 	o := w.out
-	if !o.unused() {
+	if !o.Unused() {
 		return
 	}
 	w.out = nil
-	o.released()
+	o.Released()
 	if spare != nil && *spare == nil {
 		*spare = o
 		return
 	}
-	outboxes.Put(o)
+	outbox.Put(o)
 }
 
 // transmit writes the outbox without blocking, unless another goroutine is writing it or the write is deferred.
@@ -163,9 +149,9 @@ func (w *wire) transmit() {
 // deferred until they have been handled. mu must be held; it is released.
 func (w *wire) transmitAndUnlock() {
 	switch o := w.out; {
-	case o == nil || w.s.is(corked) || o.flushPending || !o.needsWriter(): // nothing to write now, or not here
+	case o == nil || w.s.is(corked) || o.FlushPending || !o.NeedsWriter(): // nothing to write now, or not here
 	case w.conn.DeferWrite():
-		o.flushPending = true
+		o.FlushPending = true
 	default:
 		w.writeAndUnlock(nil)
 		return
@@ -187,12 +173,12 @@ func (w *wire) flushAndUnlock(spare *any) {
 	if o == nil {
 		w.s.mu.Unlock()
 		if spare != nil && *spare == nil {
-			*spare = outboxes.Get()
+			*spare = outbox.Spare()
 		}
 		return
 	}
-	o.flushPending, o.keepForTurn = false, false
-	if o.needsWriter() {
+	o.FlushPending, o.KeepForTurn = false, false
+	if o.NeedsWriter() {
 		w.writeAndUnlock(spare)
 		return
 	}
@@ -202,7 +188,7 @@ func (w *wire) flushAndUnlock(spare *any) {
 
 // writeIfReadyAndUnlock writes the outbox if it needs a writer. mu must be held; it is released.
 func (w *wire) writeIfReadyAndUnlock() {
-	if w.out != nil && w.out.needsWriter() {
+	if w.out != nil && w.out.NeedsWriter() {
 		w.writeAndUnlock(nil)
 		return
 	}
@@ -213,8 +199,8 @@ func (w *wire) writeIfReadyAndUnlock() {
 func (w *wire) Writable() {
 	w.s.mu.Lock()
 	if w.out != nil {
-		w.out.blocked = false
-		w.out.writable = w.out.writing // the writing goroutine tries again
+		w.out.Blocked = false
+		w.out.Writable = w.out.Writing // the writing goroutine tries again
 	}
 	w.writeIfReadyAndUnlock()
 }
@@ -224,25 +210,25 @@ func (w *wire) Writable() {
 // during a write. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
 	o := w.out
-	o.writing = true
-	for !o.empty() {
-		p := o.next()
-		o.writable = false
+	o.Writing = true
+	for !o.Empty() {
+		p := o.Next()
+		o.Writable = false
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
-		o.wrote(n)
-		if n > 0 && (spare == nil || o.writeDeadline != 0) {
-			w.noteSentLocked(o.writeDeadline != 0)
+		o.Wrote(n)
+		if n > 0 && (spare == nil || o.WriteDeadline != 0) {
+			w.noteSentLocked(o.WriteDeadline != 0)
 		}
 		switch {
 		case err == nil:
 		case err != park.ErrWouldBlock:
 			w.failWriteAndUnlock(err)
 			return
-		case o.writable: // Writable has run since TryWrite: try again
+		case o.Writable: // Writable has run since TryWrite: try again
 		case !w.conn.NotifiesWritable():
-			o.trim()
+			o.Trim()
 			w.s.mu.Unlock()
 			go w.writeBlocking()
 			return
@@ -258,16 +244,16 @@ func (w *wire) writeAndUnlock(spare *any) {
 // starts again. mu must be held; it is released.
 func (w *wire) blockAndUnlock(n int) {
 	o, timeout := w.out, w.s.opts.WriteTimeout
-	o.blocked, o.writing = true, false
-	o.trim()
+	o.Blocked, o.Writing = true, false
+	o.Trim()
 	w.s.notifyRoomLocked()
 	switch {
 	case timeout <= 0:
-	case n > 0 || o.writeDeadline == 0:
-		o.writeDeadline = nowMillis().after(timeout)
+	case n > 0 || o.WriteDeadline == 0:
+		o.WriteDeadline = uint32(nowMillis().after(timeout))
 		w.setTimerLocked(timeout)
 	default:
-		left := o.writeDeadline.sub(nowMillis())
+		left := monoMillis(o.WriteDeadline).sub(nowMillis())
 		if left <= 0 {
 			w.failWriteAndUnlock(writeTimeoutError(timeout))
 			return
@@ -287,11 +273,11 @@ func writeTimeoutError(timeout time.Duration) error {
 func (w *wire) writeBlocking() {
 	conn := w.conn.BlockingConn()
 	w.s.mu.Lock()
-	w.out.draining = true
+	w.out.Draining = true
 	if timeout := w.s.opts.WriteTimeout; timeout > 0 {
 		w.setTimerLocked(timeout)
 	}
-	for !w.out.empty() {
+	for !w.out.Empty() {
 		if err := w.writeNextBlockingLocked(conn); err != nil {
 			w.failWriteAndUnlock(err)
 			return
@@ -309,19 +295,19 @@ const drainGrace = time.Second
 // outbox and ends the socket. Otherwise it sets the timer again. mu must be held.
 func (w *wire) drainIsLateLocked() bool {
 	o := w.out
-	if o == nil || !o.draining || o.writeDeadline == 0 {
+	if o == nil || !o.Draining || o.WriteDeadline == 0 {
 		return false
 	}
-	left := o.writeDeadline.sub(nowMillis())
+	left := monoMillis(o.WriteDeadline).sub(nowMillis())
 	switch {
 	case left > 0:
-	case !o.overdue:
-		o.overdue = true
+	case !o.Overdue:
+		o.Overdue = true
 		left = drainGrace
-		o.writeDeadline = nowMillis().after(left)
+		o.WriteDeadline = uint32(nowMillis().after(left))
 	default:
 		err := writeTimeoutError(w.s.opts.WriteTimeout)
-		o.fail(err)
+		o.Fail(err)
 		w.s.loseLocked(err)
 		w.s.status |= lost // loseLocked does not set it on a half-open socket, which has ended
 		return true
@@ -340,9 +326,9 @@ const waitedWrite = 2 * time.Millisecond
 // writeNextBlockingLocked writes the next batch of the outbox. mu must be held; it is released meanwhile.
 func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
-	for p := w.out.next(); len(p) > 0; p = w.out.front.unwritten() {
-		if w.out.overdue = false; timeout > 0 {
-			w.out.writeDeadline = nowMillis().after(timeout)
+	for p := w.out.Next(); len(p) > 0; p = w.out.Front() {
+		if w.out.Overdue = false; timeout > 0 {
+			w.out.WriteDeadline = uint32(nowMillis().after(timeout))
 		}
 		w.s.mu.Unlock()
 		if timeout > 0 {
@@ -352,7 +338,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
-		w.out.wrote(n)
+		w.out.Wrote(n)
 		if n > 0 {
 			w.noteSentLocked(waited)
 		}
@@ -372,8 +358,8 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 // received bytes may still have to be read, perhaps with the peer's Close frame: reading continues for readAfterWriteError at most, and
 // ReadEnded then ends the socket with err. mu must be held; it is released.
 func (w *wire) failWriteAndUnlock(err error) {
-	w.out.writing, w.out.draining = false, false
-	w.out.fail(err)
+	w.out.Writing, w.out.Draining = false, false
+	w.out.Fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
 	case late && !w.s.is(ended):
 		w.s.loseLocked(err)
@@ -392,8 +378,8 @@ const readAfterWriteError = time.Second
 
 // endWriteAndUnlock ends the writing that writeAndUnlock has begun. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) endWriteAndUnlock(spare *any) {
-	w.out.writing, w.out.draining = false, false
-	w.out.writeDeadline = 0
+	w.out.Writing, w.out.Draining = false, false
+	w.out.WriteDeadline = 0
 	w.releaseOutboxLocked(spare)
 	w.s.notifyRoomLocked()
 	if w.closeSentLocked() {
@@ -420,35 +406,26 @@ func (w *wire) closeSentAndUnlock() {
 
 // closeSentLocked reports whether our Close frame has been queued and is not held back by an output gate. mu must be held.
 func (w *wire) closeSentLocked() bool {
-	return w.s.is(sentClose) && !(w.gatedLocked() && w.out.gated.closing)
+	return w.s.is(sentClose) && !(w.out != nil && w.out.HoldsClose())
 }
-
-// gatedLocked reports whether an output gate holds frames back. mu must be held.
-func (w *wire) gatedLocked() bool { return w.out != nil && w.out.gated != nil }
 
 // holdOutputLocked holds back the frames that are sent from now on. It returns false if that is the case already. mu must be held.
-func (w *wire) holdOutputLocked() bool {
-	if w.gatedLocked() {
-		return false
-	}
-	w.outboxLocked().gated = new(gatedFrames)
-	return true
-}
+func (w *wire) holdOutputLocked() bool { return w.outboxLocked().Hold() }
 
 // releaseOutputLocked releases the frames that holdOutputLocked has held back. The caller writes them. mu must be held.
 func (w *wire) releaseOutputLocked() {
-	if w.gatedLocked() {
-		w.out.releaseGated()
+	if w.out != nil && w.out.Holds() {
+		w.out.ReleaseHeld()
 		w.releaseOutboxLocked(nil)
 	}
 }
 
 // dropOutputLocked drops the frames that holdOutputLocked has held back. It reports whether a Close frame was among them. mu must be held.
 func (w *wire) dropOutputLocked() (closing bool) {
-	if !w.gatedLocked() {
+	if w.out == nil || !w.out.Holds() {
 		return false
 	}
-	closing = w.out.dropGated()
+	closing = w.out.DropHeld()
 	w.releaseOutboxLocked(nil)
 	return closing
 }

@@ -1,0 +1,341 @@
+// Package outbox queues the encoded frames of one connection until they are written, and gathers small ones for one write. Pings and pongs
+// overtake data between frames. Messages can wait behind a message that is sent in fragments, and everything can be held back.
+package outbox
+
+import (
+	"github.com/edgews/edgews/internal/buf"
+	"github.com/edgews/edgews/internal/fifo"
+	"github.com/edgews/edgews/internal/frame"
+)
+
+const (
+	// batchLimit is the number of bytes of small frames that are gathered for one write.
+	batchLimit = 64 << 10
+	// firstBatch is the smallest buffer for small frames, in bytes. It has room for several, which often follow each other.
+	firstBatch = 512
+	// afterStreamCost is the memory, in bytes, that a message of AddAfterStream takes in addition to its frame: the batch and the Buffer.
+	afterStreamCost = 96
+	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455 §5.5.3
+	// allows. So a peer that sends pings and never reads takes no more memory than this.
+	controlLimit = 2 << 10
+	// shareFrom is the size of a frame, in bytes, from which AddShared does not copy it.
+	shareFrom = 4 << 10
+	// keepLimit is the largest buffer, in bytes, that an outbox keeps for its next frames.
+	keepLimit = 128 << 10
+)
+
+// Outbox holds the encoded frames of one connection that have not been written. It has one owner at a time (see Get), and the owner's
+// mutex guards it. Frames leave in this order: front, then control, then the batches in full, then open.
+//
+// The exported fields are the owner's: the methods read them where their comments say so.
+type Outbox struct {
+	front       batch             // what Next has returned and Wrote has not accounted for. When it is empty, its buffer is kept for open
+	full        fifo.Queue[batch] // batches to which nothing is added any more
+	open        batch             // the batch to which small frames are added. When it is empty, its buffer is kept for the next ones
+	control     *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
+	afterStream []batch           // messages that wait for the end of a message in fragments
+	waiting     int               // bytes in front, full, open and control that have not been written
+	pongAt      int32             // the offset in control of the newest frame, if that is a pong; otherwise -1
+	held        *heldFrames       // nil: nothing is held back
+
+	Payload int   // bytes of payload in everything but control, held back or not
+	Size    int   // the same, as it counts against Options.SendBuffer
+	Err     error // why Broken is set; nil: the connection was closed
+
+	WriteDeadline uint32 // in milliseconds (monoMillis): by when the peer must take something, while Blocked or Draining; 0: no deadline
+
+	Writing      bool // a goroutine writes; others only add
+	Blocked      bool // the kernel takes nothing more until the connection calls Writable
+	Writable     bool // the connection has called Writable while a goroutine was writing
+	KeepForTurn  bool // the connection's turn keeps the outbox until its end, empty or not
+	FlushPending bool // the connection will call Flush
+	Broken       bool // a write has failed or the connection is closed: nothing more is added
+	Draining     bool // a goroutine writes to the BlockingConn
+	Overdue      bool // WriteDeadline has passed while Draining, and has been extended once
+}
+
+// batch is a sequence of whole frames that is written at once.
+type batch struct {
+	buf     *buf.Buffer
+	shared  []byte // instead of buf: a frame that is not copied
+	payload int    // bytes of payload that have not been written
+	size    int    // bytes that count against SendBuffer until the whole batch has been written
+	off     int    // bytes that have been written
+}
+
+// unwritten returns the bytes that have not been written.
+func (b *batch) unwritten() []byte {
+	if b.buf != nil {
+		return b.buf.B[b.off:]
+	}
+	return b.shared[b.off:]
+}
+
+// isEmpty reports whether the batch has no frames.
+func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
+
+// Empty reports whether there is nothing to write. What is held back or waits for a message in fragments is not to be written yet.
+func (o *Outbox) Empty() bool { return o.waiting == 0 }
+
+// Flushed reports whether everything has been written, and nothing is held back.
+func (o *Outbox) Flushed() bool { return !o.Writing && o.Empty() && o.held == nil }
+
+// NeedsWriter reports whether a goroutine has to begin to write.
+func (o *Outbox) NeedsWriter() bool { return !o.Writing && !o.Blocked && !o.Empty() }
+
+// Unused reports whether the owner may give the outbox away. It may not while frames have been discarded that count in Payload, since
+// Flush reports them.
+func (o *Outbox) Unused() bool {
+	return o.waiting|o.Payload == 0 && !(o.Writing || o.FlushPending || o.Broken || o.KeepForTurn) && o.afterStream == nil && o.held == nil
+}
+
+// Add appends a frame with the body p, which counts as payload bytes. It copies p.
+func (o *Outbox) Add(h frame.Header, p []byte, payload int) {
+	if o.Broken {
+		return
+	}
+	n := frame.Size(len(p), h.Masked)
+	if o.held != nil {
+		o.held.Add(h, p, payload)
+		o.count(payload, n)
+		return
+	}
+	b := o.openBatch(n)
+	b.buf.B = frame.AppendFrame(b.buf.B, h, p)
+	o.waiting += n
+	o.charge(b, payload, n)
+}
+
+// AddMessage is Add for a whole message in one unmasked frame. Nothing may be held back.
+func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
+	if o.Broken {
+		return
+	}
+	b := &o.open
+	if b.buf == nil || cap(b.buf.B)-len(b.buf.B) < len(p)+frame.MaxHeader || len(b.buf.B) > batchLimit {
+		b = o.openBatch(len(p) + frame.MaxHeader)
+	}
+	buf := b.buf
+	n := len(buf.B)
+	header := frame.PutHeader((*[frame.MaxHeader]byte)(buf.B[n:n+frame.MaxHeader]), op, len(p))
+	buf.B = buf.B[:n+header+len(p)]
+	copy(buf.B[n+header:], p)
+	o.waiting += header + len(p)
+	o.charge(b, len(p), header+len(p))
+}
+
+// charge counts payload and size bytes, which are in b.
+func (o *Outbox) charge(b *batch, payload, size int) {
+	b.payload += payload
+	b.size += size
+	o.count(payload, size)
+}
+
+// count adds to Payload and Size.
+func (o *Outbox) count(payload, size int) {
+	o.Payload += payload
+	o.Size += size
+}
+
+// openBatch returns open, with room for n more bytes.
+func (o *Outbox) openBatch(n int) *batch {
+	b := &o.open
+	if b.buf != nil && len(b.buf.B)+n > batchLimit {
+		o.endBatch()
+	}
+	switch {
+	case b.buf == nil:
+		b.buf = buf.Get(max(n, firstBatch))
+	case cap(b.buf.B)-len(b.buf.B) < n:
+		b.buf = b.buf.Resize(max(len(b.buf.B)+n, min(2*len(b.buf.B), batchLimit)))
+	}
+	return b
+}
+
+// endBatch moves open to full, so that what is added next goes into another batch.
+func (o *Outbox) endBatch() {
+	if !o.open.isEmpty() {
+		o.full.Push(o.open)
+		o.open = batch{}
+	}
+}
+
+// AddShared appends an encoded frame that other connections send too. Its bytes must never change: a large one is not copied.
+func (o *Outbox) AddShared(encoded []byte, payload int) {
+	if o.Broken {
+		return
+	}
+	if o.held != nil {
+		o.held.AddShared(encoded, payload)
+		o.count(payload, len(encoded))
+		return
+	}
+	if len(encoded) >= shareFrom {
+		o.endBatch()
+		o.full.Push(batch{shared: encoded})
+		o.waiting += len(encoded)
+		o.charge(o.full.Back(), payload, len(encoded))
+		return
+	}
+	b := o.openBatch(len(encoded))
+	b.buf.B = append(b.buf.B, encoded...)
+	o.waiting += len(encoded)
+	o.charge(b, payload, len(encoded))
+}
+
+// AddAfterStream adds a message that waits until ReleaseAfterStream.
+func (o *Outbox) AddAfterStream(h frame.Header, p []byte) {
+	if o.Broken {
+		return
+	}
+	n := frame.Size(len(p), h.Masked)
+	encoded := buf.Get(n)
+	encoded.B = frame.AppendFrame(encoded.B, h, p)
+	b := batch{buf: encoded}
+	o.charge(&b, len(p), n+afterStreamCost)
+	o.afterStream = append(o.afterStream, b)
+}
+
+// ReleaseAfterStream appends the messages of AddAfterStream.
+func (o *Outbox) ReleaseAfterStream() {
+	o.endBatch()
+	for _, b := range o.afterStream {
+		if o.held != nil {
+			o.held.push(b)
+		} else {
+			o.full.Push(b)
+			o.waiting += len(b.unwritten())
+		}
+	}
+	o.afterStream = nil
+}
+
+// AddControl adds a ping or a pong. More than controlLimit bytes of pongs are not kept: a new pong replaces the newest one.
+func (o *Outbox) AddControl(h frame.Header, p []byte) {
+	if o.Broken {
+		return
+	}
+	n := frame.Size(len(p), h.Masked)
+	if o.control == nil {
+		o.control, o.pongAt = buf.Get(n), -1
+	}
+	pong := h.Opcode == frame.Pong
+	if pong && o.pongAt >= 0 && len(o.control.B)+n > controlLimit {
+		o.waiting -= len(o.control.B) - int(o.pongAt)
+		o.control.B = o.control.B[:o.pongAt]
+	}
+	o.control = o.control.Reserve(n)
+	o.pongAt = -1
+	if pong {
+		o.pongAt = int32(len(o.control.B))
+	}
+	o.control.B = frame.AppendFrame(o.control.B, h, p)
+	o.waiting += n
+}
+
+// Front returns what is left of what Next has returned.
+func (o *Outbox) Front() []byte { return o.front.unwritten() }
+
+// Next returns what is to be written next. The outbox must not be Empty. The slice is valid until Wrote.
+func (o *Outbox) Next() []byte {
+	switch {
+	case !o.front.isEmpty():
+		return o.front.unwritten()
+	case o.control != nil || o.full.Len() > 0:
+		o.nextToFront()
+		return o.front.unwritten()
+	}
+	front, open := &o.front, &o.open
+	front.buf, open.buf = open.buf, front.buf // front's buffer is empty or nil
+	front.payload, front.size = open.payload, open.size
+	open.payload, open.size = 0, 0
+	return front.buf.B
+}
+
+// nextToFront moves control, or the oldest full batch, to front.
+func (o *Outbox) nextToFront() {
+	o.front.buf.Free()
+	if o.control != nil {
+		o.front.buf, o.control = o.control, nil
+		return
+	}
+	o.front = o.full.Pop()
+}
+
+// Wrote records that n bytes of what Next has returned have been written.
+func (o *Outbox) Wrote(n int) {
+	b := &o.front
+	b.off += n
+	o.waiting -= n
+	left := len(b.unwritten())
+	if left > 0 {
+		payload := min(b.payload, left)
+		o.Payload -= b.payload - payload
+		b.payload = payload
+		return
+	}
+	o.Payload -= b.payload
+	o.Size -= b.size
+	b.payload, b.size, b.off, b.shared = 0, 0, 0, nil
+	if b.buf != nil {
+		b.reset()
+	}
+}
+
+// reset empties the buffer and keeps it for other frames, unless it is larger than keepLimit.
+func (b *batch) reset() {
+	if cap(b.buf.B) > keepLimit {
+		b.buf.Free()
+		b.buf = nil
+		return
+	}
+	b.buf.B = b.buf.B[:0]
+}
+
+// Trim frees memory before a wait: an empty buffer, and most of a large one of which little is left to be written. No goroutine may use
+// what Next has returned.
+func (o *Outbox) Trim() {
+	if o.open.isEmpty() {
+		o.open.buf.Free()
+		o.open.buf = nil
+	}
+	b := &o.front
+	if b.buf == nil || cap(b.buf.B) <= max(4*len(b.unwritten()), 4<<10) {
+		return
+	}
+	rest := buf.Copy(b.unwritten())
+	b.buf.Free()
+	b.buf, b.off = rest, 0
+}
+
+// Discard drops all frames but the one in front, a part of which may have been written. Their payload still counts, because the peer has not received it.
+func (o *Outbox) Discard() {
+	for o.full.Len() > 0 {
+		o.full.Pop().buf.Free()
+	}
+	if o.held != nil {
+		o.held.Discard()
+	}
+	for _, b := range o.afterStream {
+		b.buf.Free()
+	}
+	o.afterStream = nil
+	o.open.buf.Free()
+	o.open = batch{}
+	o.control.Free()
+	o.control = nil
+	o.waiting = len(o.front.unwritten())
+}
+
+// Fail discards the frames and sets Broken: nothing is added from now on. The first err that is not nil is kept in Err.
+func (o *Outbox) Fail(err error) {
+	if o.Err == nil {
+		o.Err = err
+	}
+	o.Discard()
+	if !o.Writing {
+		o.front.buf.Free()
+		o.front, o.waiting = batch{}, 0
+	}
+	o.Broken = true
+}

@@ -1,0 +1,78 @@
+package outbox
+
+import (
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/edgews/edgews/internal/frame"
+	"github.com/stretchr/testify/require"
+)
+
+// bytesWaiting returns what waiting must be, added up from the frames.
+func bytesWaiting(o *Outbox) (n int) {
+	n = len(o.front.unwritten()) + len(o.open.unwritten())
+	for _, b := range o.full.Items() {
+		n += len(b.unwritten())
+	}
+	if o.control != nil {
+		n += len(o.control.B)
+	}
+	return n
+}
+
+// TestOutboxCounts uses an outbox at random, as a wire does, and checks its counts after each step.
+func TestOutboxCounts(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
+		o := new(Outbox)
+		for step := range 100 {
+			switch r.IntN(13) {
+			case 0:
+				p := data(80 << 10)
+				o.Add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
+			case 1:
+				if !o.Holds() {
+					o.AddMessage(frame.Text, data(300))
+				}
+			case 2:
+				p := append(data(2*shareFrom), 0)
+				o.AddShared(p, len(p))
+			case 3, 4:
+				o.AddControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
+			case 5:
+				o.AddAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
+			case 6:
+				o.ReleaseAfterStream()
+			case 7:
+				if !o.Holds() {
+					o.Hold()
+				}
+			case 8:
+				if o.Holds() && r.IntN(2) == 0 {
+					o.DropHeld()
+				} else if o.Holds() {
+					o.ReleaseHeld()
+				}
+			case 9:
+				if r.IntN(20) == 0 {
+					o.Writing = r.IntN(2) == 0
+					o.Fail(io.ErrClosedPipe)
+				}
+			default:
+				if !o.Empty() {
+					o.Wrote(1 + r.IntN(len(o.Next())))
+				}
+			}
+			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
+		}
+		for o.ReleaseAfterStream(); !o.Empty(); {
+			o.Wrote(len(o.Next()))
+		}
+		if !o.Holds() && !o.Broken {
+			require.Zero(t, o.Payload, "seed %d", seed)
+			require.Zero(t, o.Size, "seed %d", seed)
+		}
+	}
+}
