@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNothingGoesBeforeAccept(t *testing.T) {
+func TestSendAndCloseBeforeAcceptFail(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, _ *edgews.Socket) {
 		assert.ErrorIs(t, a.Send("x"), edgews.ErrNotAccepted)
 		assert.ErrorIs(t, a.SendBytes(nil), edgews.ErrNotAccepted)
@@ -24,19 +24,19 @@ func TestNothingGoesBeforeAccept(t *testing.T) {
 	})
 }
 
-func TestSecondAcceptDoesNothing(t *testing.T) {
+func TestSecondAcceptHasNoEffect(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		events := record(t, b)
 		acceptBoth(t, a, b)
 		require.NoError(t, b.AcceptHalfOpen())
 		require.NoError(t, b.Accept())
 		require.NoError(t, a.Close(1000, "once"))
-		events.wantsEnd(closed(1000, "once", true)) // answered for us: the first Accept counted
+		events.wantsEnd(closed(1000, "once", true)) // answered automatically: the first Accept decides
 		waitDone(t, a)
 	})
 }
 
-func TestWhatWasSentBeforeAcceptArrives(t *testing.T) {
+func TestMessagesSentBeforeAcceptArrive(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, a.Accept())
 		for _, s := range []string{"one", "", "three"} {
@@ -108,7 +108,7 @@ func TestPreparedIsChecked(t *testing.T) {
 	assert.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Binary, []byte{0xff})))
 }
 
-func TestSenderKeepsItsBytes(t *testing.T) {
+func TestSentBytesAreNotRetained(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		events := record(t, b)
 		require.NoError(t, a.Accept())
@@ -161,7 +161,7 @@ func TestEachSenderKeepsItsOrder(t *testing.T) {
 	})
 }
 
-func TestStringsOfTheStates(t *testing.T) {
+func TestStringMethods(t *testing.T) {
 	var words []string
 	for s := edgews.Connecting; s <= edgews.Closed+1; s++ {
 		words = append(words, s.String())
@@ -179,7 +179,7 @@ func TestMessageClone(t *testing.T) {
 	assert.Equal(t, "abc", kept.Text())
 }
 
-// A pair that nobody closes is garbage, not a leak: the bubble would fail otherwise.
+// A pair needs no Close: the bubble would fail if a goroutine were left.
 func TestIdlePairHasNoGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
@@ -189,12 +189,12 @@ func TestIdlePairHasNoGoroutine(t *testing.T) {
 	})
 }
 
-// Without listeners a pair waits for nobody: what can happen has happened when a bubble is idle.
+// Without listeners a pair delivers its events at once, without waiting for a listener.
 func TestPairWithoutListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
 		acceptBoth(t, a, b)
-		require.NoError(t, a.Send("to nobody"))
+		require.NoError(t, a.Send("without listener"))
 		synctest.Wait()
 		assert.Zero(t, a.BufferedAmount())
 		require.NoError(t, a.Close(4000, "bye"))
@@ -206,16 +206,16 @@ func TestPairWithoutListeners(t *testing.T) {
 	})
 }
 
-// Listeners that are added in the turn of Accept miss nothing, in whatever order they come and whatever has happened.
-func TestListenersAddedInTheTurnOfAccept(t *testing.T) {
+// Listeners that are added within 10 ms after Accept get all earlier events, in whatever order the listeners are added.
+func TestListenersAddedWithinTheGraceAfterAccept(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		late time.Duration
 		want []string
 	}{
 		{"at once", 0, []string{"1", "2", "4000"}},
-		{"within the turn", 9 * time.Millisecond, []string{"1", "2", "4000"}},
-		{"after it", 11 * time.Millisecond, nil},
+		{"within 10 ms", 9 * time.Millisecond, []string{"1", "2", "4000"}},
+		{"after 10 ms", 11 * time.Millisecond, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -238,8 +238,8 @@ func TestListenersAddedInTheTurnOfAccept(t *testing.T) {
 	}
 }
 
-// What no listener has wanted is there for Receive, and then the end.
-func TestReceiveAfterAccept(t *testing.T) {
+// Receive returns the messages that found no listener, and then the end.
+func TestReceiveGetsMessagesWithoutListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
 		acceptBoth(t, a, b)

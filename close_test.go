@@ -44,7 +44,7 @@ func TestCloseChecksItsArguments(t *testing.T) {
 	}
 }
 
-func TestCloseTravels(t *testing.T) {
+func TestCloseReachesThePeer(t *testing.T) {
 	cases := []struct {
 		name         string
 		code         edgews.StatusCode
@@ -79,7 +79,7 @@ func TestCloseTravels(t *testing.T) {
 	}
 }
 
-func TestReceivingGoesOnAfterOwnClose(t *testing.T) {
+func TestMessagesArriveAfterOwnClose(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
@@ -89,12 +89,12 @@ func TestReceivingGoesOnAfterOwnClose(t *testing.T) {
 		p.expects(closing(1000, "enough"))
 		p.sends(text("wait"), ping("are you there?"), binaryOf("a moment"), closing(1001, "well then"))
 		events.wantsEnd(message("wait"), bytesMessage("a moment"), closed(1001, "well then", true))
-		p.expects(pong("are you there?")) // RFC 6455 §5.5.2: until the peer's Close
+		p.expects(pong("are you there?")) // RFC 6455 §5.5.2: pings are answered until the peer's Close
 		p.expectsEOF()
 	})
 }
 
-func TestClosesCross(t *testing.T) {
+func TestSimultaneousCloses(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		at, bt := record(t, a), record(t, b)
 		acceptBoth(t, a, b)
@@ -104,7 +104,7 @@ func TestClosesCross(t *testing.T) {
 		if first, second := <-errA, <-errB; first == nil && second == nil {
 			at.wantsEnd(closed(4002, "from b", true))
 			bt.wantsEnd(closed(4001, "from a", true))
-		} else { // one was fast enough to be answered
+		} else { // one Close arrived, and was answered, before the other call
 			require.True(t, errors.Is(first, edgews.ErrClosed) != errors.Is(second, edgews.ErrClosed))
 			waitDone(t, a)
 			waitDone(t, b)
@@ -112,7 +112,7 @@ func TestClosesCross(t *testing.T) {
 	})
 }
 
-func TestNothingBehindTheCloseCounts(t *testing.T) {
+func TestFramesAfterTheCloseAreIgnored(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
@@ -154,8 +154,8 @@ func TestHalfOpenPeerHangsUp(t *testing.T) {
 	})
 }
 
-// The other end of a half-open pair gives up after CloseTimeout; what is sent to it from then on goes nowhere, and says so.
-func TestHalfOpenPairWhoseOtherEndGaveUp(t *testing.T) {
+// The other end of a half-open pair ends after CloseTimeout. From then on Send returns ErrClosed.
+func TestHalfOpenPairWhoseOtherEndTimedOut(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
 		at := record(t, a)
@@ -173,8 +173,8 @@ func TestCloseTimeout(t *testing.T) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
 		start := time.Now()
-		require.NoError(t, s.Close(1000, "anybody there?"))
-		p.expects(closing(1000, "anybody there?"))
+		require.NoError(t, s.Close(1000, "no answer"))
+		p.expects(closing(1000, "no answer"))
 		events.wantsEnd(cut)
 		assert.Equal(t, 3*time.Second, time.Since(start))
 		assert.Equal(t, edgews.Closed, s.ReadyState())
@@ -197,8 +197,8 @@ func TestCloseTimeoutOfAPair(t *testing.T) {
 	})
 }
 
-// A slow reader gets the time it needs for what was sent before the Close.
-func TestCloseTimeoutBeginsWhenTheCloseHasLeft(t *testing.T) {
+// CloseTimeout does not include the time that a slow peer needs for the messages before the Close.
+func TestCloseTimeoutBeginsWhenTheCloseIsWritten(t *testing.T) {
 	overAPipe(t, edgews.Options{CloseTimeout: time.Second}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		events := record(t, s)
 		require.NoError(t, s.Accept())
@@ -256,7 +256,7 @@ func TestReadyStateInTheCloseEvent(t *testing.T) {
 	})
 }
 
-// A client must not close with 1005 on the wire; our client's empty Close is empty.
+// A client's Close without a code is sent with an empty payload: 1005 must not be sent (RFC 6455 §7.4.1).
 func TestClientSide(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, p := clientAndPeer(t, edgews.Options{})

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What Upgrade and Dial say about connections of a type of the program's own: closing one ends its socket at once.
-func TestClosingAConnectionOfOnesOwnType(t *testing.T) {
+// A program may use its own net.Conn type. Closing such a connection ends its socket at once, as Upgrade and Dial document.
+func TestClosingAConnOfTheProgramsType(t *testing.T) {
 	for name, start := range map[string]func(*httptest.Server){"tcp": (*httptest.Server).Start, "tls": (*httptest.Server).StartTLS} {
 		t.Run(name, func(t *testing.T) {
 			sockets, hijacked := make(chan *edgews.Socket, 2), make(chan net.Conn, 2)

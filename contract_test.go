@@ -13,7 +13,8 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// What others compile against: names and signatures that stay as they are. That this file compiles is the test.
+// This file uses the names and signatures of the public API that must not change. It tests them by compiling.
+
 type socket = *edgews.Socket
 
 var (

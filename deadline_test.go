@@ -16,8 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Connections through tunnels, such as those of SSH, often have no deadlines.
-
+// withoutDeadlines is a connection whose deadlines cannot be set, as those through tunnels such as SSH's.
 type withoutDeadlines struct{ net.Conn }
 
 var errNoDeadlines = errors.New("deadlines are not supported")
@@ -39,9 +38,9 @@ var overTunnel = place{name: "tunnel", serve: func(t testing.TB, handler http.Ha
 	return dial, "ws://pipe.test/", &http.Client{Transport: transport}
 }}
 
-// A message that finds no listener waits 10 ms for one. The end of that wait is nothing that a connection without deadlines
-// may be cut for.
-func TestConnectionWithoutDeadlinesGoesOn(t *testing.T) {
+// A message that finds no listener waits for one until 10 ms after Accept. The end of that wait must not close a connection without
+// deadlines.
+func TestConnWithoutDeadlinesStaysOpen(t *testing.T) {
 	overTunnel.run(t, func(t *testing.T, where place) {
 		s, p := where.serverAndPeer(t, edgews.Options{})
 		require.NoError(t, s.Accept())
@@ -75,7 +74,7 @@ func TestConnectionWithoutDeadlinesGoesOn(t *testing.T) {
 	})
 }
 
-// A socket ends in time although its connection waits in Read, where nothing interrupts it.
+// A socket ends in time although its goroutine waits in a Read that cannot be interrupted.
 func TestEndWhileAReadWaits(t *testing.T) {
 	halfOf := func(p *peer) {
 		large := p.encode(binaryOf(strings.Repeat("x", 1<<20)))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// OpenEvent is fired once by a socket from NewWebSocket, when its handshake has succeeded. Sockets that are
-// open from the start (pairs, Upgrade, Dial) do not fire it.
+// OpenEvent is fired once by a socket from NewWebSocket, when its opening handshake has succeeded. Sockets that are
+// open from the start (from NewPair, Upgrade and Dial) do not fire it.
 type OpenEvent struct {
 	Target *Socket
 }
@@ -21,17 +21,17 @@ type MessageEvent struct {
 }
 
 // CloseEvent is fired exactly once for every accepted socket and is its last event. Code is the peer's code,
-// 1005 if the peer's Close had none, 1006 if the connection was lost, or the code that was sent when this side
-// had to fail the connection (1002, 1007, 1008, 1009, 1011).
+// 1005 if the peer's Close had none, 1006 if the connection was lost, or the code that this side sent when it
+// failed the connection (1002, 1007, 1008, 1009, 1011).
 type CloseEvent struct {
 	Target   *Socket
 	Code     StatusCode
 	Reason   string
-	WasClean bool // both sides said Close
+	WasClean bool // both sides sent Close
 }
 
-// ErrorEvent is fired at most once, before the close event, when something other than a Close ended
-// the socket: a *ProtocolError, ErrMessageTooBig, ErrNoPong, a failed write, a listener that panicked.
+// ErrorEvent is fired at most once, before the close event, if an error ended the socket: a *ProtocolError,
+// ErrMessageTooBig, ErrNoPong, a failed write, a listener that panicked.
 type ErrorEvent struct {
 	Target *Socket
 	Err    error
@@ -42,21 +42,21 @@ func (s *Socket) OnOpen(fn func(OpenEvent)) (remove func()) {
 	return listenTo(s, pickOpen, fn)
 }
 
-// OnMessage adds a listener for messages: addEventListener("message", fn).
+// OnMessage adds a listener for messages, like addEventListener("message", fn). A nil fn adds none.
 //
-// The events of one socket are delivered one at a time, in order, never from inside a call that the listener's own
-// goroutine made. Several listeners run in the order in which they were added; the same function added twice runs
-// twice. remove takes the listener out, also during the dispatch of an event, and may be called any
-// number of times and from anywhere. A listener that is added during the dispatch of an event gets the next one first.
-// Deviation: in Workers a function that is removed and added again meanwhile still gets this event; Go's functions
-// cannot be compared.
+// The events of one socket are delivered one at a time, in order, and never inside a call that the listener's own
+// goroutine makes. Several listeners run in the order in which they were added; a function that was added twice runs
+// twice. remove removes the listener, also during the dispatch of an event. It may be called any number of times, from any
+// goroutine. The first event for a listener that is added during the dispatch of an event is the next one.
+// Deviation: in Workers a function that is removed and added again during a dispatch still gets the event of that dispatch. Go's
+// functions cannot be compared.
 //
-// A listener may block: other sockets do not notice, this one waits. A listener that panics is logged, the
-// others still run, and the socket fails with 1011.
+// A listener may block; it delays only its own socket. If a listener panics, the panic is logged, the
+// other listeners still run, and the socket fails with 1011.
 //
-// As in Workers, add listeners right after Accept: a message that finds no listener is not kept for one that is added
-// more than 10 ms after Accept. Messages go to the receive methods and not to listeners once one of those has been
-// called.
+// Add listeners before Accept or directly after it: a listener that is added more than 10 ms after Accept does not get earlier
+// messages. Workers allow the same turn of the event loop for this. Once a receive method has been called, messages go to the
+// receive methods and no longer to listeners.
 func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
 	if fn == nil {
 		return func() {}
@@ -71,7 +71,7 @@ func (s *Socket) OnMessage(fn func(MessageEvent)) (remove func()) {
 	return s.removerOfOnly()
 }
 
-// removerOfOnly returns what removes s.onMessage, wherever that will be by then.
+// removerOfOnly returns the function that removes the listener s.onMessage, also if it is in the list by then.
 func (s *Socket) removerOfOnly() (remove func()) {
 	removed := false // guarded by mu
 	return func() {
@@ -81,7 +81,7 @@ func (s *Socket) removerOfOnly() (remove func()) {
 		case removed:
 		case s.listeners == nil:
 			s.onMessage = nil
-		default: // it has become the first in the list
+		default: // listenersLocked has made it the first in the list
 			first := s.listeners.message
 			first.removed.Store(true)
 			removeLocked(&s.listeners.message, first)
@@ -90,8 +90,9 @@ func (s *Socket) removerOfOnly() (remove func()) {
 	}
 }
 
-// OnClose adds a listener for the close event; see [Socket.OnMessage]. It does not run if that event has been delivered
-// already, except to nobody in the first 10 ms after Accept: see Done and Err.
+// OnClose adds a listener for the close event; see [Socket.OnMessage]. If the close event has already been delivered, the listener
+// does not run: use Done and Err. There is one exception: if there was no close listener, one that is added
+// within 10 ms after Accept still gets the event.
 func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
 	if fn == nil {
 		return func() {}
@@ -111,13 +112,14 @@ func (s *Socket) OnError(fn func(ErrorEvent)) (remove func()) {
 	return listenTo(s, pickError, fn)
 }
 
-// listeners are all that a socket has, the oldest first. A socket whose only one is for messages, as most are, has none.
+// listeners holds the listeners of a socket, each list with the oldest first. A socket whose only listener is for messages, which is
+// the usual case, has it in onMessage instead.
 type listeners struct {
 	open    *listener[OpenEvent]
 	message *listener[MessageEvent]
 	close   *listener[CloseEvent]
 	err     *listener[ErrorEvent]
-	added   uint32 // how many there have been
+	added   uint32 // the number of listeners that have been added so far
 }
 
 func pickOpen(l *listeners) **listener[OpenEvent]       { return &l.open }
@@ -125,24 +127,24 @@ func pickMessage(l *listeners) **listener[MessageEvent] { return &l.message }
 func pickClose(l *listeners) **listener[CloseEvent]     { return &l.close }
 func pickError(l *listeners) **listener[ErrorEvent]     { return &l.err }
 
-// listener is a node of a list. One that is removed keeps its next, for the sake of a dispatch that is there.
+// listener is a node of a list. A removed node keeps its next, because a dispatch may have reached it.
 type listener[E any] struct {
 	fn      func(E)
 	next    atomic.Pointer[listener[E]] // changed with the socket's mu held
-	number  uint32
+	number  uint32                      // listeners.added when it was added
 	removed atomic.Bool
 }
 
-// listenerSnapshot is who gets an event: the listeners that there were when it began.
+// listenerSnapshot is the listeners that get an event: those that had been added when its dispatch began.
 type listenerSnapshot[E any] struct {
-	only  func(E) // or nil
-	first *listener[E]
+	only  func(E)      // not nil: the only listener
+	first *listener[E] // the list, of which the nodes up to number added count
 	added uint32
 }
 
 func (a listenerSnapshot[E]) empty() bool { return a.only == nil && a.first == nil }
 
-// snapshotLocked returns who gets an event of a kind that pick picks. mu must be held.
+// snapshotLocked returns the listeners in the list that pick selects. mu must be held.
 func snapshotLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
 	if s.listeners == nil {
 		return listenerSnapshot[E]{}
@@ -150,7 +152,7 @@ func snapshotLocked[E any](s *Socket, pick func(*listeners) **listener[E]) liste
 	return listenerSnapshot[E]{first: *pick(s.listeners), added: s.listeners.added}
 }
 
-// messageListenersLocked returns who gets a message. mu must be held.
+// messageListenersLocked returns the listeners that get a message. mu must be held.
 func (s *Socket) messageListenersLocked() listenerSnapshot[MessageEvent] {
 	if s.onMessage != nil {
 		return listenerSnapshot[MessageEvent]{only: s.onMessage}
@@ -158,7 +160,7 @@ func (s *Socket) messageListenersLocked() listenerSnapshot[MessageEvent] {
 	return snapshotLocked(s, pickMessage)
 }
 
-// listenTo adds a listener; nil is none.
+// listenTo adds fn to the list that pick selects, unless fn is nil.
 func listenTo[E any](s *Socket, pick func(*listeners) **listener[E], fn func(E)) (remove func()) {
 	if fn == nil {
 		return func() {}
@@ -168,7 +170,7 @@ func listenTo[E any](s *Socket, pick func(*listeners) **listener[E], fn func(E))
 	return listenLocked(s, pick, &listener[E]{fn: fn})
 }
 
-// listenLocked adds entry to a list. mu must be held.
+// listenLocked adds entry to the list that pick selects, and returns the function that removes it. mu must be held.
 func listenLocked[E any](s *Socket, pick func(*listeners) **listener[E], entry *listener[E]) (remove func()) {
 	all := s.listenersLocked()
 	all.added++
@@ -185,7 +187,7 @@ func listenLocked[E any](s *Socket, pick func(*listeners) **listener[E], entry *
 	}
 }
 
-// listenersLocked returns the lists, in which the listener is as well that was the only one so far. mu must be held.
+// listenersLocked returns the lists, and makes them first if there are none. It moves onMessage to the list. mu must be held.
 func (s *Socket) listenersLocked() *listeners {
 	if s.listeners == nil {
 		s.extraLocked().listeners = new(listeners)
@@ -198,7 +200,7 @@ func (s *Socket) listenersLocked() *listeners {
 	return s.listeners
 }
 
-// listenerAddedLocked has those look again who wait for listeners. mu must be held.
+// listenerAddedLocked resumes the delivery of events that wait for a listener. mu must be held.
 func (s *Socket) listenerAddedLocked() {
 	if !s.messageListenersLocked().empty() && !s.is(pulling) {
 		s.redeliverLocked()
@@ -235,12 +237,12 @@ func removeLocked[E any](head **listener[E], entry *listener[E]) {
 	}
 }
 
-// listenerGrace is how long after Accept an event waits for a listener that is still to be added: what Workers call the same
-// turn of the event loop, which Go does not have.
+// listenerGrace is how long after Accept an event waits for a listener. In Workers it waits for the end of the turn of the event loop,
+// which Go does not have.
 const listenerGrace = 10 * time.Millisecond
 
-// awaitListenersLocked gives the program that has just accepted s the time to add a listener of a kind that l picks. mu
-// must be held; it is released meanwhile.
+// awaitListenersLocked waits until the list that pick selects has a listener, or until listenerGrace is over. mu must be held; it is
+// released meanwhile.
 func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
 	for {
 		if a := snapshotLocked(s, pick); !a.empty() {
@@ -250,11 +252,11 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 		if left <= 0 || s.is(pulling) {
 			return listenerSnapshot[E]{}
 		}
-		heeded := s.waitsLocked().consumerChanged.wait()
+		changed := s.waitersLocked().consumerChanged.wait()
 		s.mu.Unlock()
 		timer := time.NewTimer(left)
 		select {
-		case <-heeded:
+		case <-changed:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -262,11 +264,11 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 	}
 }
 
-// graceLeftLocked is for how long the program that has accepted s may still be adding listeners; it is negative when
-// that is over. mu must be held.
+// graceLeftLocked returns what is left of listenerGrace since Accept. It is negative when the time is over. mu must be held.
 func (s *Socket) graceLeftLocked() time.Duration { return listenerGrace - nowMillis().sub(s.accepted) }
 
-// redeliverLocked decides what becomes of messages that found no listener, now that there is one. mu must be held.
+// redeliverLocked is called when a listener for messages has been added. Within listenerGrace it delivers messages that found no
+// listener; later it drops them. mu must be held.
 func (s *Socket) redeliverLocked() {
 	if s.graceLeftLocked() < 0 {
 		if s.in != nil {
@@ -280,8 +282,8 @@ func (s *Socket) redeliverLocked() {
 	}
 }
 
-// closeListenersLocked returns who gets the close event. When an opening handshake has failed, as soon as it began
-// perhaps, the program is given the time to add a listener. mu must be held; it may be released meanwhile.
+// closeListenersLocked returns the listeners that get the close event. After a failed opening handshake it waits for a listener until
+// listenerGrace is over, because the handshake may fail before the program can add one. mu must be held; it may be released meanwhile.
 func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
 	if _, failed := s.link.(*connectingLink); failed {
 		return awaitListenersLocked(s, pickClose)
@@ -293,8 +295,8 @@ func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
 	return onClose
 }
 
-// replayLocked gives the close event to a listener that was added after it, but in the turn of Accept: when that is
-// over, so that it comes after all messages, whose listener may be added later still. mu must be held.
+// replayLocked delivers the close event to a listener that was added after it, within listenerGrace of Accept, of which left is
+// left. The delivery comes at the end of that time, after all messages, whose listener may be added even later. mu must be held.
 func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
 	if g := s.pinnedSocketLocked(); g != nil {
 		g.addLateCloseListenerLocked(entry, left)
@@ -341,6 +343,7 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
+// protect calls fn and returns a panic as an error.
 func protect[E any](s *Socket, fn func(E), event E) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -351,9 +354,10 @@ func protect[E any](s *Socket, fn func(E), event E) (err error) {
 	return nil
 }
 
-// recovered logs a listener's panic and returns it as an error. The panicking calls must still be on the stack.
+// recovered logs a listener's panic and returns it as an error. It must be called by a deferred function, while the panicking calls are
+// still on the stack.
 func (s *Socket) recovered(value any) error {
-	if !s.isUnlocked() { // a panic in this goroutine would have deferred functions wait for mu
+	if !s.isUnlocked() { // a panic in this goroutine would run deferred functions, which would wait for mu
 		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
 		select {}
 	}
@@ -361,12 +365,12 @@ func (s *Socket) recovered(value any) error {
 	return &panicError{value}
 }
 
-// lockPatience is how long isUnlocked waits. mu is never held for more than microseconds.
+// lockPatience is how long isUnlocked waits. A socket's mutex is held for microseconds.
 const lockPatience = 5 * time.Second
 
-// isUnlocked reports whether mu is free, or becomes free. If it does not, the panic that has just been recovered came from a function
-// that holds mu: a fault of this package, not of a listener. Then the process has to end, because all that uses the socket
-// would wait for ever, without a word.
+// isUnlocked reports whether mu is free, or becomes free within lockPatience. If it does not, the recovered panic came from a function
+// that holds mu: the fault is in this package, not in a listener. The process must then end, because every other use of the socket
+// would wait for ever without any sign of it.
 func (s *Socket) isUnlocked() bool {
 	locked := make(chan struct{})
 	go func() {
@@ -374,7 +378,7 @@ func (s *Socket) isUnlocked() bool {
 		defer s.mu.Unlock()
 		close(locked)
 	}()
-	for range lockPatience / time.Second { // more than one timer: the process may have been stopped meanwhile
+	for range lockPatience / time.Second { // several timers, because the process may have been stopped meanwhile
 		select {
 		case <-locked:
 			return true
@@ -384,7 +388,7 @@ func (s *Socket) isUnlocked() bool {
 	return false
 }
 
-// panicLogger is where panics go even when nothing else is logged: a swallowed panic is a bug nobody finds.
+// panicLogger returns the logger for panics. Without Options.Logger it is the default logger, because a panic must not go unnoticed.
 func (s *Socket) panicLogger() *slog.Logger {
 	if logger := s.options().Logger; logger != nil {
 		return logger

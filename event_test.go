@@ -64,7 +64,7 @@ func TestListenerRemovedDuringDispatchDoesNotRun(t *testing.T) {
 	})
 }
 
-// The only listener of a socket is kept in another place than several.
+// A socket whose only listener is for messages stores it in a field, and not in the list.
 func TestOnlyListener(t *testing.T) {
 	nothing := func(edgews.CloseEvent) {}
 	cases := []struct {
@@ -103,17 +103,17 @@ func TestOnlyListener(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
-				heard := make(chan string, 10)
+				called := make(chan string, 10)
 				c.do(b, func(name string) func() {
-					return b.OnMessage(func(edgews.MessageEvent) { heard <- name })
+					return b.OnMessage(func(edgews.MessageEvent) { called <- name })
 				})
 				acceptBoth(t, a, b)
 				require.NoError(t, a.Send("x"))
 				require.NoError(t, a.Close(1000, ""))
 				waitDone(t, b)
-				close(heard)
+				close(called)
 				got := ""
-				for name := range heard {
+				for name := range called {
 					got += name
 				}
 				assert.Equal(t, c.want, got+".")
@@ -122,29 +122,29 @@ func TestOnlyListener(t *testing.T) {
 	}
 }
 
-func TestOnlyListenerJoinedDuringDispatch(t *testing.T) {
+func TestListenerAddedDuringDispatchOfTheOnlyOne(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
-		heard := make(chan string, 10)
+		got := make(chan string, 10)
 		var remove func()
 		remove = b.OnMessage(func(e edgews.MessageEvent) {
-			heard <- "first " + e.Text()
-			b.OnMessage(func(e edgews.MessageEvent) { heard <- "second " + e.Text() })
+			got <- "first " + e.Text()
+			b.OnMessage(func(e edgews.MessageEvent) { got <- "second " + e.Text() })
 			remove()
 		})
 		acceptBoth(t, a, b)
 		require.NoError(t, a.Send("1"))
 		require.NoError(t, a.Send("2"))
-		assert.Equal(t, "first 1", <-heard)
-		assert.Equal(t, "second 2", <-heard)
+		assert.Equal(t, "first 1", <-got)
+		assert.Equal(t, "second 2", <-got)
 	})
 }
 
 func TestPanickingOnlyListener(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		logged := captureDefaultLog(t)
-		heard := 0
+		got := 0
 		b.OnMessage(func(edgews.MessageEvent) {
-			heard++
+			got++
 			panic(errors.New("boom"))
 		})
 		other := record(t, a)
@@ -153,7 +153,7 @@ func TestPanickingOnlyListener(t *testing.T) {
 		_ = a.Send("never seen") // ErrClosed if the other end was faster
 		waitDone(t, b)
 		other.wantsEnd(closed(1011, "internal error", true))
-		assert.Equal(t, 1, heard)
+		assert.Equal(t, 1, got)
 		assert.ErrorContains(t, b.Err(), "1011")
 		assert.Contains(t, logged(), "boom")
 		assert.Contains(t, logged(), "TestPanickingOnlyListener", "the stack")
@@ -199,8 +199,8 @@ func TestEventsComeOneAtATime(t *testing.T) {
 	})
 }
 
-// The delivering goroutine of a pair ends when there is nothing to do. A message that comes just then must neither be
-// forgotten nor start a second one beside it.
+// The goroutine that delivers the events of a pair ends when none is left. A message that arrives at that moment must be delivered, and
+// by one goroutine only.
 func TestPairNeverDeliversTwiceAtOnce(t *testing.T) {
 	var inside, received atomic.Int32
 	a, b := edgews.NewPair()
@@ -250,7 +250,7 @@ func TestPanicInCloseListenerIsOnlyLogged(t *testing.T) {
 	})
 }
 
-// captureDefaultLog collects what goes to slog.Default for the rest of the test.
+// captureDefaultLog makes logged return what has been logged to slog.Default since the call, until the end of the test.
 func captureDefaultLog(t *testing.T) (logged func() string) {
 	before := slog.Default()
 	var mu sync.Mutex
@@ -264,6 +264,7 @@ func captureDefaultLog(t *testing.T) (logged func() string) {
 	}
 }
 
+// lockedWriter is a buffer for several goroutines.
 type lockedWriter struct {
 	mu *sync.Mutex
 	b  *bytes.Buffer
@@ -293,7 +294,7 @@ func TestLoggerOfTheOptions(t *testing.T) {
 	}
 }
 
-// A listener that ends its goroutine, as t.FailNow does, must not take the socket with it.
+// A listener that ends its goroutine, as t.FailNow does, must not stop the delivery of events.
 func TestGoexitInListener(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		b.OnMessage(func(e edgews.MessageEvent) {
@@ -335,8 +336,9 @@ func TestGoexitInCloseListener(t *testing.T) {
 	})
 }
 
-// Workers deliver what finds its listener in the same turn of the event loop. Ours is 10 ms after Accept.
-func TestListenerAddedRightAfterAccept(t *testing.T) {
+// Workers deliver a message to a listener that is added in the same turn of the event loop, edgews to one that is added within 10 ms
+// after Accept.
+func TestListenerAddedAfterAcceptGetsTheMessage(t *testing.T) {
 	both(t, edgews.Options{KeepAlive: -1}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, a.Accept())
 		require.NoError(t, a.Send("early"))
@@ -353,11 +355,11 @@ func TestMessageWithoutListenerIsNotKeptForLater(t *testing.T) {
 		} {
 			a, b := connect()
 			acceptBoth(t, a, b)
-			require.NoError(t, a.Send("nobody hears it"))
+			require.NoError(t, a.Send("no listener yet"))
 			time.Sleep(time.Second)
 			events := record(t, b)
-			require.NoError(t, a.Send("heard"))
-			events.wants(message("heard"))
+			require.NoError(t, a.Send("with listener"))
+			events.wants(message("with listener"))
 			require.NoError(t, a.Flush(t.Context()))
 		}
 	})
@@ -380,8 +382,8 @@ func TestPartOfAMessageWithoutListenerIsNotDelivered(t *testing.T) {
 	})
 }
 
-// A program that only sends must not be stopped by what it never listens to, nor pay for it.
-func TestMessagesThatNobodyWants(t *testing.T) {
+// A program that only sends is not stopped by messages that it does not listen to, and they do not use its memory.
+func TestMessagesWithoutListenerDoNotBlockTheSender(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		acceptBoth(t, a, b)
 		chunk := bytes.Repeat([]byte("x"), 16<<10)
@@ -397,7 +399,7 @@ func TestMessagesThatNobodyWants(t *testing.T) {
 	})
 }
 
-func TestUnheardMessagesAreForReceive(t *testing.T) {
+func TestReceiveGetsUndeliveredMessages(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		for _, connect := range []func() (a, b *edgews.Socket){
 			edgews.NewPair,
@@ -422,8 +424,8 @@ func TestUnheardMessagesAreForReceive(t *testing.T) {
 	})
 }
 
-// What a handler has sent is on its way although the handler then blocks.
-func TestSlowHandlerDoesNotHoldBackItsReplies(t *testing.T) {
+// What a handler has sent is written although the handler then blocks.
+func TestSlowHandlerDoesNotDelayItsReplies(t *testing.T) {
 	overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		s.OnMessage(func(e edgews.MessageEvent) {
 			s.Send("re " + e.Text())
@@ -441,7 +443,7 @@ func TestSlowHandlerDoesNotHoldBackItsReplies(t *testing.T) {
 	})
 }
 
-func TestBlockedHandlerBlocksNobodyElse(t *testing.T) {
+func TestBlockedHandlerBlocksOnlyItsSocket(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		release := make(chan struct{})
 		b.OnMessage(func(edgews.MessageEvent) { <-release })

@@ -24,20 +24,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Tests here read like transcripts: a raw peer that knows nothing but bytes says and expects frames, a recorder
-// writes down the events of a socket, and a matrix runs one test over every kind of connection. Over pairs and pipes
-// a test runs in a synctest bubble, where waiting costs nothing and a goroutine that is left behind fails the test.
+// Tests read like transcripts: a raw peer sends and expects frames as bytes, a recorder
+// collects the events of a socket, and one test runs over every kind of connection. Over pairs and pipes
+// a test runs in a synctest bubble, where waiting takes no time and a goroutine that does not end fails the test.
 
-// patience bounds every wait outside a bubble, so that a test that hangs says where.
+// patience bounds every wait outside a bubble, so that a test that hangs reports where.
 const patience = 20 * time.Second
 
-// aFrame is one frame as a peer sends or receives it, right or wrong.
+// aFrame is one frame as a peer sends or receives it, valid or not.
 type aFrame struct {
-	bits    byte // FIN 0x80 and the reserved ones
+	bits    byte // FIN 0x80 and the reserved bits
 	opcode  byte
 	payload string
-	length  []byte // in place of the right one: the second byte, without its mask bit, and what follows it
-	bare    bool   // not masked although a client's, or the other way round
+	length  []byte // replaces the correct length: the second byte, without its mask bit, and the extended length
+	bare    bool   // wrong masking: a client's frame is not masked, a server's is
 }
 
 const (
@@ -59,7 +59,7 @@ func closing(code int, reason string) aFrame {
 	return f
 }
 
-// part makes f a fragment: its first when the opcode is left as it is, a later one with opcode 0.
+// part makes f a fragment of a message. With opcode 0 it is not the first one.
 func part(f aFrame, last bool) aFrame {
 	f.bits &^= fin
 	if last {
@@ -80,7 +80,7 @@ func (f aFrame) String() string {
 	return fmt.Sprintf("bits %#x opcode %d %q", f.bits, f.opcode, f.payload)
 }
 
-// appendTo encodes f the slow way.
+// appendTo encodes f in a simple way, independent of internal/frame.
 func (f aFrame) appendTo(b []byte, client bool) []byte {
 	masked := client != f.bare
 	length := f.length
@@ -139,12 +139,12 @@ func readFrame(r *bufio.Reader) (f aFrame, err error) {
 	return f, err
 }
 
-// peer is the other end of a socket: bytes and nothing else.
+// peer is the other end of a socket's connection. It sends and receives bytes and knows no socket.
 type peer struct {
 	t      testing.TB
 	conn   net.Conn
 	r      *bufio.Reader
-	client bool // it masks
+	client bool // it masks its frames
 }
 
 func (p *peer) encode(frames ...aFrame) (b []byte) {
@@ -154,7 +154,7 @@ func (p *peer) encode(frames ...aFrame) (b []byte) {
 	return b
 }
 
-// sends writes all frames in one piece.
+// sends writes all frames in one Write.
 func (p *peer) sends(frames ...aFrame) { p.t.Helper(); p.sendsBytes(p.encode(frames...)) }
 
 func (p *peer) sendsBytes(b []byte) {
@@ -164,7 +164,7 @@ func (p *peer) sendsBytes(b []byte) {
 	require.NoError(p.t, err, "peer sends")
 }
 
-// pours writes for as long as somebody takes it.
+// pours writes b, without a time limit, until all of it is written or the connection ends.
 func (p *peer) pours(b []byte) {
 	p.conn.SetWriteDeadline(time.Time{})
 	p.conn.Write(b)
@@ -185,7 +185,7 @@ func (p *peer) expects(frames ...aFrame) {
 	}
 }
 
-// expectsClose takes a Close with that code and any reason, and returns the reason.
+// expectsClose expects a Close with that code and returns its reason.
 func (p *peer) expectsClose(code int) string {
 	p.t.Helper()
 	f := p.next()
@@ -193,6 +193,7 @@ func (p *peer) expectsClose(code int) string {
 	return f.payload[2:]
 }
 
+// expectsEOF expects the end of the connection.
 func (p *peer) expectsEOF() {
 	p.t.Helper()
 	p.conn.SetReadDeadline(time.Now().Add(patience))
@@ -201,7 +202,7 @@ func (p *peer) expectsEOF() {
 	require.NotErrorIs(p.t, err, os.ErrDeadlineExceeded)
 }
 
-// closesWell answers a Close and hangs up.
+// closesWell sends a Close, expects the same as its answer, and closes the connection.
 func (p *peer) closesWell(code int, reason string) {
 	p.t.Helper()
 	p.sends(closing(code, reason))
@@ -210,7 +211,7 @@ func (p *peer) closesWell(code int, reason string) {
 	p.conn.Close()
 }
 
-// ignores reads whatever comes from now on, and drops it.
+// ignores reads everything that arrives from now on, and drops it.
 func (p *peer) ignores() {
 	p.conn.SetReadDeadline(time.Time{})
 	go io.Copy(io.Discard, p.r)
@@ -218,7 +219,7 @@ func (p *peer) ignores() {
 
 func (p *peer) hangsUp() { p.conn.Close() }
 
-// recorder writes down the events of a socket. Its listener for messages copies.
+// recorder collects the events of a socket as strings.
 type recorder struct {
 	t      testing.TB
 	s      *edgews.Socket
@@ -241,7 +242,8 @@ func messageOf(m edgews.Message) string {
 	return fmt.Sprintf("%s %q", m.Kind, m.Data)
 }
 
-// The events as recorder writes them.
+// The functions message, bytesMessage, closed and failed return events in the form of recorder.
+
 func message(s string) string { return messageOf(edgews.Message{Kind: edgews.Text, Data: []byte(s)}) }
 func bytesMessage(s string) string {
 	return messageOf(edgews.Message{Kind: edgews.Binary, Data: []byte(s)})
@@ -264,7 +266,7 @@ func (r *recorder) next() string {
 	return ""
 }
 
-// wants checks the next events. An error is checked by its beginning or middle.
+// wants checks the next events. The text of an error event must contain the wanted text.
 func (r *recorder) wants(events ...string) {
 	r.t.Helper()
 	for _, want := range events {
@@ -322,11 +324,11 @@ func serveConn(conn net.Conn, handler http.HandlerFunc) {
 	handler(&pipeWriter{conn, rw, make(http.Header)}, r)
 }
 
-// place is where a test's connections are: it hands out addresses that answer with a handler.
+// place is a kind of connection that a test runs over, such as TCP.
 type place struct {
 	name string
-	real bool // time passes by itself
-	// serve makes handler reachable and returns how to connect to it.
+	real bool // in real time, not in a synctest bubble
+	// serve starts a server with handler. dial opens a connection to it; url and client are for edgews.Dial.
 	serve func(t testing.TB, handler http.HandlerFunc) (dial func() net.Conn, url string, client *http.Client)
 }
 
@@ -357,7 +359,7 @@ func serveTLS(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, 
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
 	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	config.ServerName = "example.com" // what httptest's certificate is for
+	config.ServerName = "example.com" // a name in httptest's certificate
 	plain := dialer(t, server)
 	dial := func() net.Conn { return tls.Client(plain(), config) }
 	return dial, server.URL, server.Client()
@@ -372,7 +374,7 @@ func dialer(t testing.TB, server *httptest.Server) func() net.Conn {
 	}
 }
 
-// bubble runs f in virtual time, and then lets what is still waiting for its time do so.
+// bubble runs f in virtual time, and then lets an hour pass, so that all timers fire.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -381,7 +383,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// run runs f as a subtest in that place.
+// run runs f as a subtest over that kind of connection.
 func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
 	t.Run(p.name, func(t *testing.T) {
 		if p.real {
@@ -403,7 +405,7 @@ func withPeer(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.
 	}
 }
 
-// overAPipe runs f in a bubble with a raw client as the peer of a server's socket.
+// overAPipe runs f in a bubble, over a pipe, with a raw client as the peer of a server's socket.
 func overAPipe(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
 	t.Helper()
 	bubble(t, func(t *testing.T) {
@@ -412,7 +414,7 @@ func overAPipe(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews
 	})
 }
 
-// serverAndPeer returns a server's socket, to be accepted, and the raw client at its other end.
+// serverAndPeer returns a server's socket, not accepted, and the raw client at its other end.
 func (p place) serverAndPeer(t testing.TB, opts edgews.Options, offers ...string) (*edgews.Socket, *peer) {
 	t.Helper()
 	sockets := make(chan *edgews.Socket, 1)
@@ -425,6 +427,7 @@ func (p place) serverAndPeer(t testing.TB, opts edgews.Options, offers ...string
 	return s, raw
 }
 
+// upgradeInto returns a handler that upgrades requests and sends the sockets to a channel.
 func upgradeInto(t testing.TB, sockets chan<- *edgews.Socket, opts edgews.Options) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: opts})
@@ -433,8 +436,10 @@ func upgradeInto(t testing.TB, sockets chan<- *edgews.Socket, opts edgews.Option
 	}
 }
 
+// aKey is the Sec-WebSocket-Key of RFC 6455 §1.3.
 const aKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
+// shakesHands makes the opening handshake of a client that offers extensions, and expects success.
 func (p *peer) shakesHands(offers ...string) {
 	p.t.Helper()
 	lines := []string{"GET / HTTP/1.1", "Host: pipe.test", "Connection: Upgrade", "Upgrade: websocket",
@@ -449,7 +454,7 @@ func (p *peer) shakesHands(offers ...string) {
 	require.Equal(p.t, http.StatusSwitchingProtocols, resp.StatusCode)
 }
 
-// clientAndPeer returns a client's socket, to be accepted, and the raw server at its other end.
+// clientAndPeer returns a client's socket, not accepted, and the raw server at its other end.
 func clientAndPeer(t testing.TB, opts edgews.Options) (*edgews.Socket, *peer) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -462,6 +467,7 @@ func clientAndPeer(t testing.TB, opts edgews.Options) (*edgews.Socket, *peer) {
 	return s, raw
 }
 
+// answersHandshake makes the opening handshake of a server that accepts no extensions.
 func (p *peer) answersHandshake() {
 	r, err := http.ReadRequest(p.r)
 	if err != nil {
@@ -473,7 +479,7 @@ func (p *peer) answersHandshake() {
 		base64.StdEncoding.EncodeToString(sum[:]))
 }
 
-// endWith sees to it that nothing of s is left when the test is over.
+// endWith closes conns and s at the end of the test, and waits for the end of s if it is accepted.
 func endWith(t testing.TB, s *edgews.Socket, conns ...net.Conn) {
 	t.Cleanup(func() {
 		for _, conn := range conns {
@@ -485,7 +491,7 @@ func endWith(t testing.TB, s *edgews.Socket, conns ...net.Conn) {
 	})
 }
 
-// both runs f over a pair, a pipe, TCP and TLS with two sockets, to be accepted.
+// both runs f over a pair, a pipe, TCP and TLS with two sockets, not accepted.
 func both(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server *edgews.Socket)) {
 	t.Helper()
 	t.Run("pair", func(t *testing.T) {
@@ -521,14 +527,14 @@ func (p place) connect(t testing.TB, opts edgews.Options) (client, server *edgew
 	return client, server
 }
 
-// acceptBoth is what most tests begin with.
+// acceptBoth accepts a and b.
 func acceptBoth(t testing.TB, a, b *edgews.Socket) {
 	t.Helper()
 	require.NoError(t, a.Accept())
 	require.NoError(t, b.Accept())
 }
 
-// eventually polls until ok. In a bubble the clock jumps, outside the scheduler runs others.
+// eventually waits until ok returns true, which it calls every millisecond.
 func eventually(t testing.TB, ok func() bool, what string) {
 	t.Helper()
 	for start := time.Now(); !ok(); {
@@ -543,7 +549,7 @@ func eventually(t testing.TB, ok func() bool, what string) {
 	}
 }
 
-// within returns a context that bounds a wait that should end by itself.
+// within returns a context for a wait that should end: it is cancelled after patience.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)

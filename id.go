@@ -9,25 +9,25 @@ import (
 	"fmt"
 )
 
-// ID names one object of one namespace. It is comparable, so it may be a map's key. The zero ID names no object.
+// ID names one object of one namespace. It is comparable and may be the key of a map. The zero ID names no object.
 type ID struct{ b [32]byte }
 
 // idOwnSize is the size in bytes of an ID's own part: a hash of its name, or random bits. The rest is a checksum of the own part and the
-// namespace's name, by which mistyped IDs and those of other namespaces are recognized. The checksum does not keep an ID from being
-// guessed; the length of the own part does.
+// namespace's name. It detects mistyped IDs and IDs of other namespaces. The length of the own part, not the checksum, protects an ID
+// from being guessed.
 const idOwnSize = 24
 
-// ErrInvalidID: a string, or an ID, that is not an ID of the namespace.
+// ErrInvalidID is returned for a string, or an ID, that is not an ID of the namespace.
 var ErrInvalidID = errors.New("edgews: invalid object ID")
 
-// String returns the ID as 64 hexadecimal digits, which ParseID takes.
+// String returns the ID as 64 lower-case hexadecimal digits, which ParseID accepts.
 func (id ID) String() string { return hex.EncodeToString(id.b[:]) }
 
-// MarshalText is String, for JSON and the like.
+// MarshalText returns the same digits as String, for JSON and other encodings. It never fails.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id.b[:]), nil }
 
-// UnmarshalText parses what MarshalText has returned. It accepts IDs of any namespace: use it for what the program itself has stored, and
-// ParseID for what comes from clients.
+// UnmarshalText parses what MarshalText has returned; otherwise it returns ErrInvalidID and leaves id unchanged. It accepts IDs of any
+// namespace: use it for IDs that the program itself has stored, and ParseID for IDs from clients.
 func (id *ID) UnmarshalText(text []byte) error {
 	var parsed ID
 	if len(text) != 2*len(parsed.b) {
@@ -43,8 +43,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IDFromName returns the ID of a name: always the same for the same name in a namespace of the same name. The ID does not reveal the name,
-// except to a program that tries names. Any string is a name, also "".
+// IDFromName returns the ID of a name. It depends on the name and on the name of the namespace only. The ID does not reveal the name,
+// except to a program that tries names. Every string is a name, including "".
 func (n *Namespace) IDFromName(name string) ID {
 	sum := sha256.Sum256([]byte(n.name + "\x00" + name))
 	return n.withCheck(sum[:idOwnSize])
@@ -57,9 +57,9 @@ func (n *Namespace) NewUniqueID() ID {
 	return n.withCheck(own[:])
 }
 
-// ParseID parses what ID.String has returned for an ID of this namespace, in this process or another. Anything else is ErrInvalidID: also
-// an ID of another namespace, and the same digits in upper case. So an ID has a single spelling, by which programs may compare it and
-// proxies may route it.
+// ParseID parses what ID.String has returned for an ID of this namespace, in this process or another. It returns ErrInvalidID for
+// any other string, including IDs of other namespaces and upper-case digits. Each ID therefore has a single spelling, so that programs
+// may compare the text and proxies may route by it.
 func (n *Namespace) ParseID(s string) (ID, error) {
 	var id ID
 	if err := id.UnmarshalText([]byte(s)); err != nil {
@@ -82,7 +82,7 @@ func (n *Namespace) verifyID(id ID) error {
 	return nil
 }
 
-// withCheck returns the ID with that own part.
+// withCheck returns the ID whose own part is own.
 func (n *Namespace) withCheck(own []byte) (id ID) {
 	copy(id.b[:], own)
 	h := sha256.New()

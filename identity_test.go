@@ -12,8 +12,8 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// agreeing returns a way to open connections to a server that agrees to every subprotocol, and to compression.
-func agreeing(t *testing.T) func(protocol string) (*edgews.Socket, *peer) {
+// serveAnyProtocol starts a server that accepts every subprotocol, and compression. It returns a function that opens a connection to it.
+func serveAnyProtocol(t *testing.T) func(protocol string) (*edgews.Socket, *peer) {
 	sockets := make(chan *edgews.Socket, 1)
 	dial, _, _ := overTCP.serve(t, func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Protocols: r.Header.Values("Sec-WebSocket-Protocol")})
@@ -31,9 +31,9 @@ func agreeing(t *testing.T) func(protocol string) (*edgews.Socket, *peer) {
 	}
 }
 
-// Sockets that have agreed to the same have that in common, and nothing else.
-func TestSocketsThatAgreedToTheSame(t *testing.T) {
-	open := agreeing(t)
+// Sockets with the same subprotocol and extensions share their identity, and no other state.
+func TestSocketsWithTheSameProtocolShareOnlyTheIdentity(t *testing.T) {
+	open := serveAnyProtocol(t)
 	a, fromA := open("chat")
 	b, fromB := open("chat")
 	fromBoth := record(t, b)
@@ -42,11 +42,11 @@ func TestSocketsThatAgreedToTheSame(t *testing.T) {
 	require.NoError(t, a.SetAttachment("a's"))
 	var attached any
 	assert.ErrorIs(t, b.Attachment(&attached), edgews.ErrNoAttachment)
-	a.OnMessage(func(e edgews.MessageEvent) { _ = a.Send("one heard " + string(e.Data)) })
-	a.OnMessage(func(e edgews.MessageEvent) { _ = a.Send("two heard " + string(e.Data)) })
+	a.OnMessage(func(e edgews.MessageEvent) { _ = a.Send("first got " + string(e.Data)) })
+	a.OnMessage(func(e edgews.MessageEvent) { _ = a.Send("second got " + string(e.Data)) })
 
 	fromA.sends(text("1"))
-	fromA.expects(text("one heard 1"), text("two heard 1"))
+	fromA.expects(text("first got 1"), text("second got 1"))
 	fromB.sends(text("2"))
 	fromBoth.wants(message("2"))
 
@@ -59,9 +59,9 @@ func TestSocketsThatAgreedToTheSame(t *testing.T) {
 	}
 }
 
-// There may be more protocols than are worth remembering.
-func TestManyProtocols(t *testing.T) {
-	open := agreeing(t)
+// A server may see more subprotocols than maxCachedIdentities.
+func TestMoreProtocolsThanAreCached(t *testing.T) {
+	open := serveAnyProtocol(t)
 	for i := range 1_100 {
 		protocol := fmt.Sprint("version-", i)
 		s, p := open(protocol)

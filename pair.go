@@ -8,16 +8,16 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// NewPair returns two sockets that are connected in memory, as WebSocketPair does: what one sends, the other
-// receives. There are no frames and no network in between, and no limit on a message's size; text is not
-// checked twice. As on a network, the bytes of a received message are valid for a limited time (see [Message]): a pair then
-// overwrites them with 0xDB, so that a test finds a program that uses them for longer.
+// NewPair returns two sockets that are connected in memory, like WebSocketPair: what one sends, the other
+// receives. A pair has no frames and no network, and does not limit the size of a message. Only the sender checks that text
+// is UTF-8. As on a network, the bytes of a received message are valid for a limited time (see [Message]). After that time a
+// pair overwrites them with 0xDB, so that tests find programs that use them for too long.
 //
-// Accept both ends to talk locally, or accept the server end and give the client end to [Respond], which puts the
-// network in its place. Messages sent to an end that is not accepted are kept in order, up to SendBuffer.
+// For messages inside a program, accept both ends. In a server, accept the server end and give the client end to [Respond],
+// which replaces it by a network connection. Messages to an end that has not been accepted are kept in order, up to SendBuffer.
 //
-// An idle pair has no goroutine, so it may be dropped without closing it. Everything about a pair works inside a
-// [testing/synctest] bubble.
+// An idle pair has no goroutine, so the garbage collector frees a pair that was not closed. All of a pair's timers and
+// goroutines work inside a [testing/synctest] bubble.
 func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
 	client = &Socket{mu: mu, opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
@@ -27,21 +27,21 @@ func NewPair() (client, server *Socket) {
 	return client, server
 }
 
-// memory is the link of a pair's end: it puts what self sends into peer's inbox and delivers what is in self's.
+// memory is the link of self, one end of a pair. It puts what self sends into peer's inbox, and delivers what is in self's inbox.
 type memory struct {
 	self, peer *Socket
 
 	// Guarded by the pair's mu.
-	payload     int         // sent by self and not taken by peer
-	size        int         // the same, as it counts against SendBuffer
-	afterStream []item      // sent while a NextWriter is in the middle of its message
-	gated       *gatedItems // nil: what is sent goes straight to peer
-	closeTimer  *time.Timer // bounds the wait for peer's Close
+	payload     int         // bytes that self has sent and peer has not taken
+	size        int         // the same messages, in the bytes that they count against SendBuffer
+	afterStream []item      // messages that were sent while a NextWriter had not finished its own
+	gated       *gatedItems // output of self that is held back; nil: output goes to peer at once
+	closeTimer  *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
 
-	closeDue bool // peer's Close has waited for long enough, see pendingEnd
+	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
 
-	lateListeners    []*listener[CloseEvent] // close listeners that were added after the event, in the turn of Accept
-	lateListenersDue bool                    // that turn is over: they get it now
+	lateListeners    []*listener[CloseEvent] // close listeners that were added after the close event, within listenerGrace
+	lateListenersDue bool                    // listenerGrace is over: lateListeners get the event now
 }
 
 func (m *memory) send(out outgoing) error {
@@ -53,14 +53,14 @@ func (m *memory) send(out outgoing) error {
 	if err := m.self.admitLocked(&out); err != nil {
 		return sendResult(err)
 	}
-	if m.peer.is(finishing) { // nobody will ever take it
+	if m.peer.is(finishing) { // peer takes no more messages
 		return ErrClosed
 	}
 	m.queueLocked(&out)
 	return nil
 }
 
-// sendLocked puts a message that has been admitted on its way. mu must be held.
+// queueLocked queues a message that admitLocked has admitted. mu must be held.
 func (m *memory) queueLocked(out *outgoing) {
 	if out.claims {
 		m.self.status |= streamingOut
@@ -83,7 +83,7 @@ func (m *memory) queueLocked(out *outgoing) {
 	m.queueItemLocked(it)
 }
 
-// setStreamingLocked notes whether self is in the middle of a NextWriter's message. mu must be held.
+// setStreamingLocked sets whether a NextWriter of self has begun its message and not finished it. mu must be held.
 func (m *memory) setStreamingLocked(on bool) {
 	if on {
 		m.self.status |= streamingOut
@@ -92,6 +92,8 @@ func (m *memory) setStreamingLocked(on bool) {
 	}
 }
 
+// queueItemLocked gives it to peer, or holds it back. After the last piece of a NextWriter's message, the messages that were sent
+// meanwhile follow. mu must be held.
 func (m *memory) queueItemLocked(it item) {
 	if m.gated != nil {
 		m.gated.items = append(m.gated.items, it)
@@ -99,15 +101,15 @@ func (m *memory) queueItemLocked(it item) {
 		m.toPeerLocked(it)
 	}
 	if it.last && !m.self.is(streamingOut) && len(m.afterStream) > 0 {
-		held := m.afterStream
+		waiting := m.afterStream
 		m.afterStream = nil
-		for _, it := range held {
+		for _, it := range waiting {
 			m.queueItemLocked(it)
 		}
 	}
 }
 
-// toPeerLocked gives it to peer. mu must be held.
+// toPeerLocked puts it into peer's inbox, or frees it if peer takes no more messages. mu must be held.
 func (m *memory) toPeerLocked(it item) {
 	if m.peer.is(finishing) {
 		m.creditLocked(&it)
@@ -123,10 +125,10 @@ func (m *memory) toPeerLocked(it item) {
 	m.peer.link.startLocked()
 }
 
-// gatedItems is what a gate holds back, until which nothing more goes to peer.
+// gatedItems holds the output of an end between holdOutputLocked and releaseOutputLocked or dropOutputLocked.
 type gatedItems struct {
 	items   []item
-	closing *closeFrame // behind them; nil: no Close was sent
+	closing *closeFrame // the Close after items; nil: none was sent
 }
 
 func (m *memory) holdOutputLocked() bool {
@@ -164,7 +166,7 @@ func (m *memory) dropOutputLocked() (closing bool) {
 	return g.closing != nil
 }
 
-// sendResult is what Send returns for a message that was not queued.
+// sendResult returns the error of Send for a message that was not queued because of err.
 func sendResult(err error) error {
 	if err == errDropped {
 		return nil
@@ -190,7 +192,7 @@ func (m *memory) closeLocked(c closeFrame) {
 	}
 }
 
-// closeTimeUp delivers peer's Close although self has not asked for more.
+// closeTimeUp delivers peer's Close although messages before it have not been taken.
 func (m *memory) closeTimeUp() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
@@ -198,7 +200,7 @@ func (m *memory) closeTimeUp() {
 	m.runLocked()
 }
 
-// finishReadAfterPanic ends a socket whose peer has not answered its Close.
+// answerTimeUp ends self with 1006: peer has not answered its Close within CloseTimeout.
 func (m *memory) answerTimeUp() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
@@ -217,7 +219,7 @@ func (m *memory) endedLocked() {
 	if m.closeTimer != nil {
 		m.closeTimer.Stop()
 	}
-	if other, ok := m.peer.link.(*memory); ok && m.peer.in.closing != nil { // there is nobody left to be answered
+	if other, ok := m.peer.link.(*memory); ok && m.peer.in.closing != nil { // self, which the application could still answer, has ended
 		other.closeDue = true
 		other.runLocked()
 	}
@@ -227,15 +229,15 @@ func (m *memory) endedLocked() {
 	}
 }
 
-// peerLostLocked makes self CLOSED if it is half open and peer is gone, as the end of a connection does. That comes after the close
-// event. mu must be held.
+// peerLostLocked makes self CLOSED if it is half open and peer is lost, as the loss of a connection does. It is called after
+// self's close event. mu must be held.
 func (m *memory) peerLostLocked() {
 	if m.peer.is(lost) {
 		m.self.closeHalfOpenLocked()
 	}
 }
 
-// closeHalfOpenLocked makes a half-open socket CLOSED whose peer is gone. mu must be held.
+// closeHalfOpenLocked makes s CLOSED if it is half open: its peer is lost. mu must be held.
 func (s *Socket) closeHalfOpenLocked() {
 	if s.is(finished) && s.is(gotClose) && !s.is(sentClose|lost) {
 		s.status |= lost
@@ -249,7 +251,7 @@ func (m *memory) takenLocked(it *item) {
 	}
 }
 
-// creditLocked takes it off what self has sent and peer has not taken. mu must be held.
+// creditLocked subtracts it from what self has sent and peer has not taken. mu must be held.
 func (m *memory) creditLocked(it *item) {
 	if it.taken {
 		return
@@ -268,10 +270,11 @@ func (m *memory) resumeReadingLocked() {
 	}
 }
 
-// transmit has nothing to do: what was sent is in the peer's inbox already.
+// transmit does nothing: what was sent is already in peer's inbox.
 func (m *memory) transmit() {}
 
-// startLocked lets a goroutine deliver what is there. It ends when nothing more is.
+// startLocked starts a goroutine that delivers the events of self, if there are any and none runs. The goroutine ends when no
+// event is left. mu must be held.
 func (m *memory) startLocked() {
 	s := m.self
 	if !s.is(accepted) {
@@ -285,7 +288,7 @@ func (m *memory) startLocked() {
 	m.runLocked()
 }
 
-// runLocked is startLocked for when nothing new has come.
+// runLocked is startLocked for a caller that has added nothing to the inbox. mu must be held.
 func (m *memory) runLocked() {
 	s := m.self
 	if !s.is(accepted) || s.is(delivering) || m.nextLocked() == noEvent {
@@ -295,7 +298,7 @@ func (m *memory) runLocked() {
 	go m.deliver()
 }
 
-// pairEvent is the kind of event that is next to be delivered.
+// pairEvent is what deliver has to do next.
 type pairEvent uint8
 
 const (
@@ -306,7 +309,7 @@ const (
 	nextLateClose
 )
 
-// nextLocked says what is to be delivered next. mu must be held.
+// nextLocked returns what has to be delivered next. mu must be held.
 func (m *memory) nextLocked() pairEvent {
 	s := m.self
 	message := !s.is(pulling|hosted) && s.in.wholeAfter(s.in.undelivered)
@@ -323,7 +326,8 @@ func (m *memory) nextLocked() pairEvent {
 	return noEvent
 }
 
-// nextLateLocked is nextLocked for a socket that ended before its program had added its listeners. mu must be held.
+// nextLateLocked is nextLocked after the end. Listeners that are added within listenerGrace of Accept still get the messages and
+// the close event. message says whether a message waits. mu must be held.
 func (m *memory) nextLateLocked(message bool) pairEvent {
 	switch s := m.self; {
 	case !s.is(finished) || !s.is(closeUndelivered):
@@ -336,7 +340,7 @@ func (m *memory) nextLateLocked(message bool) pairEvent {
 	return noEvent
 }
 
-// callLateListeners has the close event delivered to those who were late.
+// callLateListeners starts the delivery of the close event to the listeners that were added after it.
 func (m *memory) callLateListeners() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
@@ -344,7 +348,7 @@ func (m *memory) callLateListeners() {
 	m.startLocked()
 }
 
-// deliverLateCloseAndUnlock delivers the close event to those who were late. mu must be held; it is released.
+// deliverLateCloseAndUnlock delivers the close event to the listeners that were added after it. mu must be held; it is released.
 func (m *memory) deliverLateCloseAndUnlock() {
 	s, late := m.self, m.lateListeners
 	m.lateListeners = nil
@@ -354,7 +358,7 @@ func (m *memory) deliverLateCloseAndUnlock() {
 	}
 }
 
-// deliver runs until there is nothing to deliver. Only one does at a time: status delivering.
+// deliver delivers events until none is left. Only one goroutine runs it at a time (status delivering).
 func (m *memory) deliver() {
 	done := false
 	defer func() {
@@ -381,13 +385,13 @@ func (m *memory) deliver() {
 				g.queueIfDueLocked()
 			}
 			s.mu.Unlock()
-			done = true // another goroutine may be delivering already
+			done = true // since mu was released, another goroutine may have begun to deliver
 			return
 		}
 	}
 }
 
-// finishRead delivers in another goroutine after a listener has called runtime.Goexit, as failing tests do.
+// restartDelivery continues in another goroutine after a listener has called runtime.Goexit, as t.FailNow does.
 func (m *memory) restartDelivery() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
@@ -395,7 +399,8 @@ func (m *memory) restartDelivery() {
 	m.startLocked()
 }
 
-// deliverMessageAndUnlock takes the message at the front. mu must be held; it is released.
+// deliverMessageAndUnlock delivers the message at the front to the listeners, or keeps it if there are none. mu must be held; it is
+// released.
 func (m *memory) deliverMessageAndUnlock() {
 	s := m.self
 	onMessage := s.messageListenersLocked()
@@ -414,8 +419,8 @@ func (m *memory) deliverMessageAndUnlock() {
 	}
 }
 
-// keepUndeliveredLocked keeps a message that no listener wants for a receive method that may still be called, within
-// bounds. To the sender it is taken. mu must be held.
+// keepUndeliveredLocked keeps a message that found no listener, since a receive method may still be called. It no longer counts
+// against the sender's SendBuffer. After listenerGrace, messages beyond inboxLimit are dropped, the oldest first. mu must be held.
 func (m *memory) keepUndeliveredLocked() {
 	in := m.self.in
 	for last := false; !last; in.undelivered++ {
@@ -434,7 +439,7 @@ func (m *memory) keepUndeliveredLocked() {
 
 // deliverCloseAndUnlock delivers the peer's Close and answers it. mu must be held; it is released.
 //
-// The answer follows the close event, so that the two ends of a pair always see their events in the same order.
+// The answer follows the close event, so that the close events of the two ends always come in the same order.
 func (m *memory) deliverCloseAndUnlock() {
 	s := m.self
 	answer := s.closedLocked(*s.in.closing)
@@ -443,7 +448,7 @@ func (m *memory) deliverCloseAndUnlock() {
 	s.finish()
 }
 
-// closeDelivered goes on after the close event.
+// closeDelivered is called after the close event. If answer is set, it answers the peer's Close.
 func (m *memory) closeDelivered(answer bool) {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
@@ -453,8 +458,8 @@ func (m *memory) closeDelivered(answer bool) {
 	m.peerLostLocked()
 }
 
-// joinPiecesLocked takes the pieces of a message that is not complete from the sender, when somebody waits for
-// the whole of it, and joins them. Otherwise a message larger than SendBuffer would never be. mu must be held.
+// joinPiecesLocked joins the pieces of an incomplete message if its receiver waits for the whole message. The pieces no longer
+// count against the sender's SendBuffer: otherwise a NextWriter could not finish a message that is larger. mu must be held.
 func (s *Socket) joinPiecesLocked() {
 	in := s.in
 	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.Len() == in.undelivered || in.wholeAfter(in.undelivered) {

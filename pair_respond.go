@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// attachable says whether Respond may use s: it has to be an end of a pair that nobody has accepted or used.
+// attachable returns nil if Respond may use s, otherwise why not: s must be an end of a pair, neither accepted nor used.
 func (s *Socket) attachable() error {
 	if s == nil {
 		return ErrNotPair
@@ -16,6 +16,7 @@ func (s *Socket) attachable() error {
 	return s.attachableLocked()
 }
 
+// attachableLocked is attachable. mu must be held.
 func (s *Socket) attachableLocked() error {
 	switch m, pair := s.link.(*memory); {
 	case !pair:
@@ -28,10 +29,11 @@ func (s *Socket) attachableLocked() error {
 	return nil
 }
 
-// attach gives the other end of the pair, which it returns, the connection of c. What it has sent already goes out in order. s is
-// used up. With an error the connection is still the caller's.
+// attach gives the connection of c to the other end of the pair, and returns that end. What the other end has already sent is queued
+// on the connection in order. s must not be used afterwards. If attach returns an error, the caller still owns the connection.
 //
-// ctx is the request's: if it is that of an object's event, the other end belongs to the object before anything arrives.
+// ctx is the context of the request. If it is that of an object's event, the other end belongs to the object before anything
+// arrives.
 func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err error) {
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
@@ -41,7 +43,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.status |= used
-	if server.is(ended) { // it gave up before there was a connection
+	if server.is(ended) { // it has ended before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -49,7 +51,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	server.describeLocked(c.identity())
 	as := countAsMessage
 	if server.counter != nil {
-		as = countAsNothing // its object's meter knows what it has sent
+		as = countAsNothing // the meter of its object has counted what it has sent
 	}
 	w := newWire(server, c)
 	m.handOverLocked(server, w, as)
@@ -63,8 +65,8 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	return server, nil
 }
 
-// handOver moves what server has sent to the pair's other end, which m belongs to, into w, where it counts as as
-// says. mu must be held.
+// handOverLocked moves what server has sent from the inbox of m.self, the other end, to w, where it is counted by as. mu must be
+// held.
 func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	sender := server.link.(*memory)
 	if sender.closeTimer != nil {
@@ -72,7 +74,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	}
 	in := m.self.in
 	claimed := server.is(streamingOut)
-	server.status &^= streamingOut // what comes before the pieces of a message is not behind it
+	server.status &^= streamingOut // messages before the first piece must not wait for the last one
 	for in.queue.Len() > 0 {
 		w.takeOverLocked(in.pop(), true, as)
 	}
@@ -87,7 +89,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	switch {
 	case server.is(streamingOut):
 		server.status |= uncompressed
-	case claimed: // the first piece is still to come
+	case claimed: // the first piece has not been sent yet
 		server.status |= streamingOut
 	}
 	for _, it := range sender.afterStream {
@@ -108,18 +110,19 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	}
 }
 
-// takeOverLocked queues what a pair's end has sent. pieces says whether it may be a piece of a message. mu must be held.
+// takeOverLocked queues what an end of a pair has sent. pieces says whether it may be a piece of a message. mu must be held.
 func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
 	out := outgoing{kind: it.kind, data: it.buf.B, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
 	w.queueLocked(&out, it.buf.B, false)
 	it.buf.Free()
 }
 
-// errUnanswered ends a pair of which an object has taken one end in its ServeHTTP and left the other.
+// errUnanswered ends a pair whose one end an object has accepted in ServeHTTP, if the other end was neither accepted nor given to
+// Respond.
 var errUnanswered = errors.New("edgews: the request was answered without Respond, and the other end of the pair was not accepted")
 
-// abandon ends the pair of which s was to become a connection, and did not: the other end sees a loss of the connection. Nothing
-// happens to a pair that Respond could not have used.
+// abandon ends the pair of s, which has not become a connection because of cause. For the other end, the connection is lost. abandon
+// has no effect if Respond could not have used s.
 func (s *Socket) abandon(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +143,8 @@ func (s *Socket) abandon(cause error) {
 	}
 }
 
-// hideRefusalLocked has an object hear of nothing but the close event, as in Workers, when its end of a pair has ended because Respond
-// refused the other one. mu must be held.
+// hideRefusalLocked suppresses the error event of an object's end of a pair that has ended because Respond refused the other end.
+// The object gets only the close event, as in Workers. mu must be held.
 func (s *Socket) hideRefusalLocked() {
 	if m, pair := s.link.(*memory); pair && s.is(ended) && m.peer.is(used) {
 		s.result.err = nil

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// respond gives client to a connection with a raw client at its other end.
+// respond gives client to Respond, for a request of a raw client, which it returns.
 func (p place) respond(t testing.TB, client, server *edgews.Socket, offers ...string) *peer {
 	t.Helper()
 	done := make(chan error, 1)
@@ -27,6 +27,7 @@ func (p place) respond(t testing.TB, client, server *edgews.Socket, offers ...st
 	return raw
 }
 
+// overBoth runs f over a pipe and over TCP.
 func overBoth(t *testing.T, f func(t *testing.T, p place)) {
 	t.Helper()
 	overPipe.run(t, f)
@@ -117,7 +118,7 @@ func TestRespondKeepsPingsAndWriters(t *testing.T) {
 	})
 }
 
-// A message that NextWriter began in memory goes on over the wire: in order, and uncompressed as it was begun.
+// A message that NextWriter has begun on a pair continues on the connection, in order and without compression.
 func TestRespondInTheMiddleOfAMessage(t *testing.T) {
 	overBoth(t, func(t *testing.T, where place) {
 		client, server := edgews.NewPair()
@@ -126,19 +127,19 @@ func TestRespondInTheMiddleOfAMessage(t *testing.T) {
 		w, err := server.NextWriter(within(t), edgews.Text)
 		require.NoError(t, err)
 		io.WriteString(w, "begun ")
-		require.NoError(t, server.Send("held"))
+		require.NoError(t, server.Send("queued"))
 		p := where.respond(t, client, server, "permessage-deflate")
 		p.expects(text("before"), part(text("begun "), false))
 		io.WriteString(w, "finished")
 		require.NoError(t, w.Close())
-		p.expects(continuation("finished", false), continuation("", true), text("held"))
+		p.expects(continuation("finished", false), continuation("", true), text("queued"))
 		require.NoError(t, server.Send(strings.Repeat("compressed ", 100)))
 		f := p.next()
 		assert.EqualValues(t, fin|rsv1, f.bits)
 	})
 }
 
-// Whatever is sent while Respond puts the connection in place arrives.
+// Messages that are sent while Respond replaces the end of a pair arrive.
 func TestRespondWhileSending(t *testing.T) {
 	const n = 3000
 	for range 5 {
@@ -156,7 +157,7 @@ func TestRespondWhileSending(t *testing.T) {
 	}
 }
 
-func TestRespondWithAnEndThatGaveUp(t *testing.T) {
+func TestRespondWhenTheOtherEndHasEnded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		client, server := edgews.NewPair()
 		require.NoError(t, server.Accept())
@@ -172,7 +173,7 @@ func TestRespondWithAnEndThatGaveUp(t *testing.T) {
 	})
 }
 
-// A NextWriter that has written nothing yet keeps its place when Respond puts the connection in, and is asked there whether to compress.
+// A NextWriter that has not written anything before Respond keeps its place in the order, and its message may be compressed.
 func TestRespondBeforeTheFirstPiece(t *testing.T) {
 	overBoth(t, func(t *testing.T, where place) {
 		client, server := edgews.NewPair()
@@ -180,16 +181,16 @@ func TestRespondBeforeTheFirstPiece(t *testing.T) {
 		require.NoError(t, server.Send("before"))
 		w, err := server.NextWriter(within(t), edgews.Text)
 		require.NoError(t, err)
-		require.NoError(t, server.Send("held"))
+		require.NoError(t, server.Send("queued"))
 		p := where.respond(t, client, server, "permessage-deflate")
 		p.expects(text("before"))
-		require.NoError(t, server.Send("held too"))
+		require.NoError(t, server.Send("queued too"))
 		assert.ErrorIs(t, writeFor(server, time.Millisecond, nil), context.DeadlineExceeded)
 		io.WriteString(w, strings.Repeat("compressed ", 100))
 		f := p.next()
 		assert.EqualValues(t, rsv1, f.bits)
 		require.NoError(t, w.Close())
 		p.next()
-		p.expects(text("held"), text("held too"))
+		p.expects(text("queued"), text("queued too"))
 	})
 }

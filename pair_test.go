@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A half-open socket whose peer has failed, or was cut, is CLOSED once its close event has been delivered, whatever came first.
-func TestHalfOpenSocketIsClosedWhenItsPeerIsGone(t *testing.T) {
+// A half-open socket whose peer has failed, or has been disconnected, is CLOSED after its close event, in whatever order the two ended.
+func TestHalfOpenSocketIsClosedWhenItsPeerIsLost(t *testing.T) {
 	panics := func(b *edgews.Socket) { b.OnMessage(func(edgews.MessageEvent) { panic("on purpose") }) }
 	cases := []struct {
 		name  string
-		play  func(t *testing.T, a, b *edgews.Socket)
+		run   func(t *testing.T, a, b *edgews.Socket)
 		ended string
 	}{
 		{"the peer's listener panics", func(t *testing.T, a, b *edgews.Socket) {
@@ -42,19 +42,19 @@ func TestHalfOpenSocketIsClosedWhenItsPeerIsGone(t *testing.T) {
 			require.NoError(t, b.Accept())
 			require.NoError(t, a.Send("boom"))
 		}, closed(1011, "internal error", true)},
-		{"the peer is cut by CloseTimeout", func(t *testing.T, a, b *edgews.Socket) {
+		{"the peer ends by CloseTimeout", func(t *testing.T, a, b *edgews.Socket) {
 			require.NoError(t, a.AcceptHalfOpen())
 			require.NoError(t, b.Accept())
 			require.NoError(t, b.Close(4000, "bye"))
 			waitDone(t, b)
 		}, closed(4000, "bye", true)},
-		{"the close listener takes longer than that", func(t *testing.T, a, b *edgews.Socket) {
+		{"the close listener takes longer than CloseTimeout", func(t *testing.T, a, b *edgews.Socket) {
 			a.OnClose(func(edgews.CloseEvent) { waitDone(t, b) })
 			require.NoError(t, a.AcceptHalfOpen())
 			require.NoError(t, b.Accept())
 			require.NoError(t, b.Close(4000, "bye"))
 		}, closed(4000, "bye", true)},
-		{"it pulls", func(t *testing.T, a, b *edgews.Socket) {
+		{"it uses Receive", func(t *testing.T, a, b *edgews.Socket) {
 			panics(b)
 			require.NoError(t, a.AcceptHalfOpen())
 			require.NoError(t, a.Send("boom"))
@@ -68,7 +68,7 @@ func TestHalfOpenSocketIsClosedWhenItsPeerIsGone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, edgews.Options{CloseTimeout: 200 * time.Millisecond}, func(t *testing.T, a, b *edgews.Socket) {
 				at := record(t, a)
-				c.play(t, a, b)
+				c.run(t, a, b)
 				at.wantsEnd(c.ended)
 				eventually(t, func() bool { return a.ReadyState() == edgews.Closed }, "closed")
 				assert.ErrorIs(t, a.Send("x"), edgews.ErrClosed)
@@ -80,7 +80,7 @@ func TestHalfOpenSocketIsClosedWhenItsPeerIsGone(t *testing.T) {
 	}
 }
 
-func TestHalfOpenEndAcceptedWhenItsPeerIsGone(t *testing.T) {
+func TestHalfOpenEndAcceptedAfterItsPeerIsLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
 		at := record(t, a)
@@ -96,8 +96,8 @@ func TestHalfOpenEndAcceptedWhenItsPeerIsGone(t *testing.T) {
 	})
 }
 
-// What waits for a peer that will take nothing any more is told so.
-func TestHalfOpenSocketDoesNotWaitForAPeerThatIsGone(t *testing.T) {
+// Flush and Write fail when the peer takes no more messages.
+func TestHalfOpenSocketDoesNotWaitForALostPeer(t *testing.T) {
 	waits := map[string]func(t *testing.T, a *edgews.Socket) error{
 		"Flush": func(t *testing.T, a *edgews.Socket) error { return a.Flush(within(t)) },
 		"Write": func(t *testing.T, a *edgews.Socket) error {
@@ -109,7 +109,7 @@ func TestHalfOpenSocketDoesNotWaitForAPeerThatIsGone(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, b := edgews.NewPair()
 				require.NoError(t, a.AcceptHalfOpen())
-				go b.Receive(t.Context()) // and never again
+				go b.Receive(t.Context()) // only once
 				require.NoError(t, a.Send("first"))
 				synctest.Wait()
 				require.NoError(t, a.Send("not taken"))
@@ -123,11 +123,11 @@ func TestHalfOpenSocketDoesNotWaitForAPeerThatIsGone(t *testing.T) {
 	}
 }
 
-// A pair overwrites the bytes of a message when its receiver may not use them any more, so that a test over a pair finds a
-// program that keeps them. A network connection puts later messages there.
-func TestPairTakesBackTheBytesOfAMessage(t *testing.T) {
+// A pair overwrites the bytes of a message when its receiver may no longer use them, so that a test over a pair finds a
+// program that keeps them. On a network connection later messages overwrite them.
+func TestPairOverwritesTheBytesOfAMessage(t *testing.T) {
 	const first = "the first message"
-	spoiled := bytes.Repeat([]byte{0xDB}, len(first))
+	overwritten := bytes.Repeat([]byte{0xDB}, len(first))
 	receive := func(t *testing.T, b *edgews.Socket) []byte {
 		m, err := b.Receive(within(t))
 		require.NoError(t, err)
@@ -191,14 +191,14 @@ func TestPairTakesBackTheBytesOfAMessage(t *testing.T) {
 				require.NoError(t, a.Send(first))
 				require.NoError(t, a.Send("a second one"))
 				require.NoError(t, a.Close(1000, ""))
-				assert.Equal(t, spoiled, keep(t, b))
+				assert.Equal(t, overwritten, keep(t, b))
 			})
 		})
 	}
 }
 
-// A message that was sent in pieces, and joined, is taken back as well.
-func TestPairTakesBackAMessageOfPieces(t *testing.T) {
+// The bytes of a message that was sent in pieces, and joined, are overwritten too.
+func TestPairOverwritesAMessageOfPieces(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := edgews.NewPair()
 		require.NoError(t, a.Accept())

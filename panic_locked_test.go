@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A panic of the package's own, which leaves a socket's mutex locked, ends the process and says why. It must not be taken for
-// the panic of a listener: what deals with that needs the mutex, and would wait for ever.
+// A panic in this package that leaves a socket's mutex locked ends the process, with the reason. It must not be handled like a panic of a
+// listener: that code needs the mutex and would wait for ever.
 func TestPanicUnderTheMutexEndsTheProcess(t *testing.T) {
 	const how = "EDGEWS_PANIC_UNDER_MUTEX"
 	listeners := map[string]func(s *edgews.Socket){
@@ -35,7 +35,7 @@ func TestPanicUnderTheMutexEndsTheProcess(t *testing.T) {
 		listeners[name](server)
 		acceptBoth(t, client, server)
 		require.NoError(t, client.Send("go"))
-		select {} // until the panic
+		select {} // the panic ends the process
 	}
 	self := t.Name()
 	for _, name := range []string{"the only listener", "one of two listeners", "close listener", "pair"} {
@@ -45,10 +45,10 @@ func TestPanicUnderTheMutexEndsTheProcess(t *testing.T) {
 			defer cancel()
 			command := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+self+"$")
 			command.Env = append(os.Environ(), how+"="+name)
-			said, err := command.CombinedOutput()
+			output, err := command.CombinedOutput()
 			require.Error(t, err)
-			assert.Contains(t, string(said), "a fault under the mutex")
-			assert.Contains(t, string(said), "PanicUnderMutex", "the stack of the panic")
+			assert.Contains(t, string(output), "a fault under the mutex")
+			assert.Contains(t, string(output), "PanicUnderMutex", "the stack of the panic")
 		})
 	}
 }

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Ping sends a Ping frame and waits for its Pong: RFC 6455 §5.5.2. It returns the round-trip time. Pings overtake
+// Ping sends a Ping frame (RFC 6455 §5.5.2), waits for its Pong and returns the round-trip time. Pings overtake
 // messages that wait in the queue. The other end of a pair answers once it is accepted.
 //
-// The first call on a socket that is not accepted accepts it, as Receive does. Cancelling ctx returns ctx.Err()
-// and leaves the socket usable. Do not call Ping from a listener of the same socket: the Pong is behind the
-// event that is being delivered.
+// On a socket that has not been accepted, Ping accepts it, as Receive does. Cancelling ctx returns ctx.Err()
+// and leaves the socket usable. If the socket ends first, the error is ErrClosed and tells how the socket ended. Do not call Ping
+// from a listener of the same socket: the Pong is read only after the listener has returned.
 //
-// The peer's pings are answered as they come. Deviation: of several that arrive together Workers answer only the last, which RFC 6455
-// §5.5.3 permits as well.
+// All pings of the peer are answered. Deviation: of several pings that arrive together, Workers answer only the last. RFC 6455
+// §5.5.3 permits both.
 func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -40,6 +40,7 @@ func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 }
 
+// sendPing queues a Ping frame and returns the link that has to transmit it.
 func (s *Socket) sendPing() (ping, link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,24 +48,26 @@ func (s *Socket) sendPing() (ping, link, error) {
 	if err := s.writableLocked(); err != nil {
 		return ping{}, nil, err
 	}
-	one := s.waitsLocked().pings.begin()
+	one := s.waitersLocked().pings.begin()
 	s.link.pingLocked(one.id)
 	return one, s.link, nil
 }
 
-// pings are those that wait for their pong. Guarded by the socket's mu.
+// pings holds the calls of Ping that wait for a Pong. Guarded by the socket's mu.
 type pings struct {
-	last    uint64
-	waiting []ping
-	spare   chan time.Duration // of one that has been answered; or nil
+	last    uint64             // the id of the latest ping
+	waiting []ping             // in the order of their ids
+	spare   chan time.Duration // the channel of an answered ping, for the next one; or nil
 }
 
+// ping is one call of Ping.
 type ping struct {
 	id   uint64
 	sent time.Time
-	done chan time.Duration // has room for the answer; closed when there will be none
+	done chan time.Duration // gets the round-trip time, for which it has room; closed if the socket ends first
 }
 
+// begin adds a ping.
 func (p *pings) begin() ping {
 	p.last++
 	done := p.spare
@@ -76,7 +79,7 @@ func (p *pings) begin() ping {
 	return one
 }
 
-// pong answers ping id and all before it: RFC 6455 §5.5.3 lets a peer answer only the most recent one.
+// pong completes ping id and all before it, since a peer may answer only the most recent one (RFC 6455 §5.5.3).
 func (p *pings) pong(id uint64) {
 	n := 0
 	for n < len(p.waiting) && p.waiting[n].id <= id {
@@ -86,6 +89,7 @@ func (p *pings) pong(id uint64) {
 	p.waiting = append(p.waiting[:0], p.waiting[n:]...)
 }
 
+// abandon fails all pings that wait: the socket has ended.
 func (p *pings) abandon() {
 	for _, one := range p.waiting {
 		close(one.done)
@@ -93,7 +97,7 @@ func (p *pings) abandon() {
 	p.waiting = nil
 }
 
-// forget takes a ping out whose caller no longer waits.
+// forget removes a ping whose caller no longer waits.
 func (p *pings) forget(id uint64) {
 	for i, one := range p.waiting {
 		if one.id == id {

@@ -8,19 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// Receive waits for the next message. Its Data is valid until the next call of a method that receives; it may be
+// Receive waits for the next message. Its Data is valid until the next call of a receive method, and may be
 // changed.
 //
-// The first call accepts the socket, if nobody has. From then on messages go to the receive methods and no longer
-// to OnMessage listeners; the other events still reach theirs. Pings are answered while nobody receives, as long as what
-// waits to be received is less than 64 KiB; beyond that the peer is made to wait (TCP back-pressure).
+// The first call accepts the socket if it has not been accepted. From then on, messages go to the receive methods and no longer
+// to OnMessage listeners; the other events still reach their listeners. Between calls, pings are answered while less than 64 KiB
+// wait to be received. Beyond that, the socket stops reading, and the peer has to wait (TCP back-pressure).
 //
-// The peer's Close, or what it does wrong, takes effect when every message before it has been taken and Receive is called
-// again: the last message can still be answered. A receiver that is not called again has a little less than CloseTimeout.
+// The peer's Close, or an error of the peer, takes effect when every message before it has been taken and Receive is called
+// again, so that the last message can still be answered. If Receive is not called again, it takes effect after a little less than
+// CloseTimeout.
 //
 // Cancelling ctx returns ctx.Err() and leaves the socket usable; no message is lost. After the last message Receive
-// returns the *CloseError, always the same; where more than a Close ended the socket, the error also unwraps to that
-// cause. Only one goroutine may receive at a time: ErrReceiving.
+// returns the *CloseError, always the same value. If something other than a Close ended the socket, the error also unwraps to
+// the cause. Only one goroutine may receive at a time; a second one gets ErrReceiving. A socket that an object has accepted with
+// State.AcceptWebSocket returns ErrAccepted, and one that was given to Respond ErrUsed.
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,9 +38,9 @@ func (s *Socket) Receive(ctx context.Context) (Message, error) {
 	return Message{it.kind, it.buf.B}, nil
 }
 
-// Messages returns an iterator over the messages: for msg, err := range s.Messages(ctx). It is Receive in a
-// loop, and ends silently when the socket was closed with 1000, 1001 or without a code (1005). Any other end
-// yields its error once. Breaking out of the loop leaves the socket as it is.
+// Messages returns an iterator over the messages: for msg, err := range s.Messages(ctx). It calls Receive in a
+// loop, and ends without an error when the peer has closed the socket with 1000, 1001 or without a code (1005). Any other end
+// yields its error once. Leaving the loop does not change the socket.
 func (s *Socket) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
@@ -56,7 +58,7 @@ func (s *Socket) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	}
 }
 
-// endedWell reports whether err says that the peer simply said goodbye.
+// endedWell reports whether err is a clean close with 1000, 1001 or without a code.
 func endedWell(err error) bool {
 	end, ok := errors.AsType[*CloseError](err)
 	if !ok || !end.WasClean {
@@ -69,7 +71,7 @@ func endedWell(err error) bool {
 	return false
 }
 
-// beginReceiveLocked marks the inbox as used by one receiver and frees the buffer that the last call lent. mu must be held.
+// beginReceiveLocked marks the inbox as used by a receiver and frees the buffer that the last call returned. mu must be held.
 func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 	switch {
 	case s.is(used):
@@ -93,10 +95,11 @@ func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 	return nil
 }
 
-// endReceiveLocked lets another receiver use the inbox. mu must be held.
+// endReceiveLocked allows another receiver. mu must be held.
 func (s *Socket) endReceiveLocked() { s.in.receiving = false }
 
-// startPullingLocked turns the socket over to the pull style, and accepts it if nobody has. mu must be held.
+// startPullingLocked sends all further messages to the receive methods, and accepts the socket if it has not been accepted. mu must be
+// held.
 func (s *Socket) startPullingLocked() {
 	if s.is(pulling) {
 		return
@@ -108,14 +111,14 @@ func (s *Socket) startPullingLocked() {
 	s.acceptLocked(0)
 }
 
-// acceptForPullLocked does that only for a socket that nobody has accepted. mu must be held.
+// acceptForPullLocked is startPullingLocked for a socket that has not been accepted. It has no effect on others. mu must be held.
 func (s *Socket) acceptForPullLocked() {
 	if !s.is(accepted | used) {
 		s.startPullingLocked()
 	}
 }
 
-// acceptForPull accepts a socket that nobody has accepted. It reports whether it is accepted now.
+// acceptForPull is acceptForPullLocked. It reports whether the socket is accepted now.
 func (s *Socket) acceptForPull() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +126,7 @@ func (s *Socket) acceptForPull() bool {
 	return s.is(accepted) && !s.is(used)
 }
 
-// awaitArrivalLocked waits until what is wanted is at the front of the inbox. mu must be held; it is released meanwhile.
+// awaitArrivalLocked waits until the front of the inbox has what want says. mu must be held; it is released meanwhile.
 func (s *Socket) awaitArrivalLocked(ctx context.Context, want receiveDemand) error {
 	for {
 		if want != wantRest {
@@ -148,7 +151,7 @@ func (s *Socket) awaitArrivalLocked(ctx context.Context, want receiveDemand) err
 	}
 }
 
-// arrivedLocked reports whether what is wanted is at the front of the inbox. mu must be held.
+// arrivedLocked reports whether the front of the inbox has what want says. mu must be held.
 func (s *Socket) arrivedLocked(want receiveDemand) bool {
 	switch want {
 	case wantMessage:
@@ -159,6 +162,7 @@ func (s *Socket) arrivedLocked(want receiveDemand) bool {
 	return s.in.queue.Len() > 0
 }
 
+// waitFor waits for ready, or returns ctx.Err() when ctx ends first.
 func waitFor(ctx context.Context, ready <-chan struct{}) error {
 	select {
 	case <-ready:
@@ -182,7 +186,7 @@ func (s *Socket) takeLocked() item {
 	return it
 }
 
-// dropRestLocked skips what is left of a message that its reader has abandoned. mu must be held.
+// dropRestLocked drops the pieces that are left of a message whose reader has not read to its end. mu must be held.
 func (s *Socket) dropRestLocked() {
 	for s.in.messageBegun && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
@@ -192,14 +196,14 @@ func (s *Socket) dropRestLocked() {
 
 // popPieceLocked removes the first piece in the inbox. mu must be held.
 func (s *Socket) popPieceLocked() item {
-	s.link.takenLocked(s.in.queue.Front()) // where it lies: a pointer to a copy would allocate
+	s.link.takenLocked(s.in.queue.Front()) // in place: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.in.messageBegun = !it.last
 	s.link.resumeReadingLocked()
 	return it
 }
 
-// ended is the error for a call that the end of the socket interrupted.
+// ended returns the error of a call that the end of the socket has interrupted.
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,13 +213,13 @@ func (s *Socket) ended() error {
 	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())
 }
 
-// Write is Send for any kind of message, except that it waits while the queue is full, and while a NextWriter
-// is in the middle of its message. p is not retained. It returns when the message is queued, not when the peer
-// has it: see Flush.
+// Write sends a message of any kind like Send, but waits while the queue is full, and while a NextWriter
+// has not finished its message. p is not retained. Write returns when the message is queued, not when the peer
+// has it; see Flush.
 //
-// The first call on a socket that is not accepted accepts it, as Receive does. On a socket that is still
-// connecting Write waits for it to open. Cancelling ctx returns ctx.Err(), with nothing of the message sent,
-// and leaves the socket usable.
+// On a socket that has not been accepted, Write accepts it, as Receive does. On a socket that is still
+// connecting, Write waits for it to open. Cancelling ctx returns ctx.Err(). Nothing of the message has been sent then,
+// and the socket stays usable.
 func (s *Socket) Write(ctx context.Context, kind Kind, p []byte) error {
 	switch {
 	case kind != Text && kind != Binary:
@@ -229,6 +233,7 @@ func (s *Socket) Write(ctx context.Context, kind Kind, p []byte) error {
 	return s.write(ctx, outgoing{kind: kind, data: p, first: true, last: true, wait: true})
 }
 
+// write sends m, and waits for room and for the socket to open. m.wait must be set.
 func (s *Socket) write(ctx context.Context, m outgoing) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -246,7 +251,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			s.mu.Unlock()
 			continue
 		}
-		room := s.waitsLocked().hasRoom.wait()
+		room := s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()
 		if err := waitFor(ctx, room); err != nil {
 			return err
@@ -254,15 +259,15 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 	}
 }
 
-// Flush waits until BufferedAmount is 0: everything that was sent has been handed to the operating system or,
-// on a pair, taken by the other end. Cancelling ctx returns ctx.Err() and leaves the socket usable. If the
-// socket ends first, the error is ErrClosed and says how it ended.
+// Flush waits until BufferedAmount is 0: the operating system or, on a pair, the other end has taken everything that was
+// sent. Cancelling ctx returns ctx.Err() and leaves the socket usable. If the
+// socket ends first, the error is ErrClosed and tells how the socket ended.
 func (s *Socket) Flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()
 		payload, _ := s.link.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitsLocked().hasRoom.wait()
+		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

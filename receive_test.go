@@ -31,7 +31,7 @@ func TestReceiveAndTheEnd(t *testing.T) {
 			_, _, err = b.NextReader(within(t))
 			require.Equal(t, &edgews.CloseError{Code: 4000, Reason: "over", WasClean: true}, err)
 		}
-		events.wantsEnd(closed(4000, "over", true)) // and no messages
+		events.wantsEnd(closed(4000, "over", true)) // the listener gets no messages
 	})
 }
 
@@ -76,7 +76,7 @@ func TestOneReceiverAtATime(t *testing.T) {
 	})
 }
 
-func TestDataIsGoodUntilTheNextCall(t *testing.T) {
+func TestDataIsValidUntilTheNextCall(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, a.Accept())
 		require.NoError(t, a.Send("first"))
@@ -85,7 +85,7 @@ func TestDataIsGoodUntilTheNextCall(t *testing.T) {
 		for range 50 {
 			require.NoError(t, a.Send("others"))
 		}
-		_, err = a.Ping(within(t)) // behind which they are
+		_, err = a.Ping(within(t)) // returns when b has read the messages before the Ping
 		require.NoError(t, err)
 		require.Equal(t, "first", m.Text())
 	})
@@ -142,7 +142,7 @@ func TestMessagesOfALostConnection(t *testing.T) {
 	})
 }
 
-func TestLeavingTheLoopLeavesTheSocket(t *testing.T) {
+func TestLeavingTheLoopKeepsTheSocketOpen(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, a.Accept())
 		for _, s := range []string{"1", "2"} {
@@ -184,7 +184,7 @@ func TestMessagesBeforeTheErrorStillArrive(t *testing.T) {
 	})
 }
 
-// A peer that sends faster than we receive waits: in its own queue, not in our memory.
+// A peer that sends faster than the socket receives has to wait: its messages stay in its own queue.
 func TestFullInboxStopsThePeer(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, 100_000} {
 		stops := func(t *testing.T, a, b *edgews.Socket) {
@@ -195,7 +195,7 @@ func TestFullInboxStopsThePeer(t *testing.T) {
 			sent := 0
 			for writeFor(a, 50*time.Millisecond, chunk) == nil {
 				sent++
-				require.Less(t, sent, 1_000_000, "nobody stopped %d-byte messages", size)
+				require.Less(t, sent, 1_000_000, "no back-pressure for %d-byte messages", size)
 			}
 			for range sent {
 				m, err := b.Receive(within(t))
@@ -204,7 +204,7 @@ func TestFullInboxStopsThePeer(t *testing.T) {
 			}
 		}
 		opts := edgews.Options{SendBuffer: 100_000, WriteTimeout: -1, KeepAlive: -1, Compression: uncompressed.Compression}
-		if size > 1000 { // the kernel takes ever so many small ones
+		if size > 1000 { // the kernel's buffers take too many small ones
 			overWires(t, opts, stops)
 			continue
 		}

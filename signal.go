@@ -1,7 +1,7 @@
 package edgews
 
 // signal wakes all goroutines that wait for a change of state. The zero value is ready to use. The mutex that guards the state must be
-// held during its methods.
+// held when its methods are called.
 type signal struct{ ch chan struct{} }
 
 // wait returns a channel that the next broadcast closes.
@@ -12,7 +12,7 @@ func (s *signal) wait() <-chan struct{} {
 	return s.ch
 }
 
-// broadcast closes the channel that wait has returned since the last broadcast.
+// broadcast closes the channel that wait has returned since the last broadcast, if any.
 func (s *signal) broadcast() {
 	if s.ch != nil {
 		close(s.ch)

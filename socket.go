@@ -10,14 +10,14 @@ import (
 	"unsafe"
 )
 
-// ReadyState is where a socket is in its life. The numbers are the Web API's.
+// ReadyState is the state of a socket's connection. The numbers are those of the Web API.
 type ReadyState uint8
 
 const (
 	Connecting ReadyState = iota // the opening handshake of NewWebSocket is under way
 	Open                         // from creation, accepted or not, until a Close
-	Closing                      // one side has said Close
-	Closed                       // both have, or the connection is gone
+	Closing                      // one side has sent Close
+	Closed                       // both sides have sent Close, or the connection is lost
 )
 
 // String returns the Web API's name of the state, such as "OPEN".
@@ -47,32 +47,32 @@ type Socket struct {
 	mu *sync.Mutex // leaf-level: no I/O and no user code under it. The two ends of a pair share one.
 
 	// Guarded by mu.
-	opts         *Options // replaced once, when Respond gives a pair's end a connection; shared by sockets
+	opts         *Options // shared by sockets; replaced once, when Respond gives a pair's end a connection
 	link         link
-	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise all are in socketExtra.listeners
-	*socketExtra                    // what a silent socket does without: a shared one until it is needed, then replaced once
-	accepted     monoMillis         // when; it comes round after 50 days, and the first 10 ms of that time with it
+	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise socketExtra.listeners has all
+	*socketExtra                    // never nil; shared until a field has to change, then replaced by a copy once
+	accepted     monoMillis         // the time of Accept; it wraps around after 50 days, and listenerGrace then begins again
 	status       status
 }
 
-// socketExtra is what a socket that has fallen silent mostly does not have.
+// socketExtra holds the state that most idle sockets do not have.
 type socketExtra struct {
-	about        *identity     // nil: there is nothing to tell
+	about        *identity     // nil: no URL, subprotocol or extensions
 	listeners    *listeners    // nil: none but onMessage
-	in           *inbox        // always there in a pair, and once a receive method has been called
-	waiters      *waiters      // what others wait for
-	result       *closeResult  // how the socket ends, from when that is certain
+	in           *inbox        // nil until it is needed; never nil for an end of a pair
+	waiters      *waiters      // nil: no goroutine has waited for the socket
+	result       *closeResult  // nil until it is decided how the socket ends
 	objectSocket *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
 	pinned       *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
 	attached     *attachment   // nil: none
-	counter      *usageCounter // nil, or where what the socket uses is counted
-	shared       bool          // by several sockets: to be read only
+	counter      *usageCounter // counts the socket's usage; nil: no meter
+	shared       bool          // several sockets use this value, which must not be changed
 }
 
-// noExtra is shared by all sockets that have none.
+// noExtra is the socketExtra of all sockets that have no such state.
 var noExtra = socketExtra{shared: true}
 
-// extraLocked returns s.socketExtra, to be changed. mu must be held.
+// extraLocked returns s.socketExtra for changes. It replaces a shared one by a copy first. mu must be held.
 func (s *Socket) extraLocked() *socketExtra {
 	if s.shared {
 		own := *s.socketExtra
@@ -82,7 +82,7 @@ func (s *Socket) extraLocked() *socketExtra {
 	return s.socketExtra
 }
 
-// describeLocked sets what the socket tells about its connection. mu must be held.
+// describeLocked sets the identity of the socket's connection. mu must be held.
 func (s *Socket) describeLocked(about identity) {
 	if s.socketExtra == &noExtra {
 		if common := identities.share(about); common != nil {
@@ -90,49 +90,49 @@ func (s *Socket) describeLocked(about identity) {
 			return
 		}
 	}
-	own := about // or every call would allocate
+	own := about // a copy: &about would allocate in every call
 	s.extraLocked().about = &own
 }
 
-// waiters are what goroutines wait for on a socket, other than messages. Guarded by the socket's mu.
+// waiters holds the conditions, other than messages, that goroutines wait for on a socket. Guarded by the socket's mu.
 type waiters struct {
 	hasRoom         signal // the queue has shrunk, or the socket has ended or opened
 	consumerChanged signal // a listener has been added, or a receive method called
 	pings           pings
-	done            chan struct{} // nil until somebody has asked for it
+	done            chan struct{} // nil until the first call of Done
 	cancel          func()        // stops the opening handshake, while connecting
 }
 
-// waitsLocked returns the socket's waits, to wait on. mu must be held.
-func (s *Socket) waitsLocked() *waiters {
+// waitersLocked returns the socket's waiters, and makes them first if there are none. mu must be held.
+func (s *Socket) waitersLocked() *waiters {
 	if s.waiters == nil {
 		s.extraLocked().waiters = new(waiters)
 	}
 	return s.waiters
 }
 
-// notifyRoomLocked wakes those who wait for room. mu must be held.
+// notifyRoomLocked wakes the goroutines that wait for room in the queue. mu must be held.
 func (s *Socket) notifyRoomLocked() {
 	if s.waiters != nil {
 		s.waiters.hasRoom.broadcast()
 	}
 }
 
-// consumerChangedLocked wakes those who wait for somebody to take interest. mu must be held.
+// consumerChangedLocked wakes the goroutines that wait for a listener or a receive method. mu must be held.
 func (s *Socket) consumerChangedLocked() {
 	if s.waiters != nil {
 		s.waiters.consumerChanged.broadcast()
 	}
 }
 
-// pongLocked answers ping id and all before it. mu must be held.
+// pongLocked completes the calls of Ping up to ping id: its Pong has arrived. mu must be held.
 func (s *Socket) pongLocked(id uint64) {
 	if s.waiters != nil {
 		s.waiters.pings.pong(min(id, s.waiters.pings.last))
 	}
 }
 
-// inboxLocked returns the socket's inbox. mu must be held.
+// inboxLocked returns the socket's inbox, and makes it first if there is none. mu must be held.
 func (s *Socket) inboxLocked() *inbox {
 	if s.in == nil {
 		s.extraLocked().in = new(inbox)
@@ -140,28 +140,28 @@ func (s *Socket) inboxLocked() *inbox {
 	return s.in
 }
 
-// identity is what a socket can tell about its connection.
+// identity is what URL, Protocol and Extensions return.
 type identity struct{ url, protocol, extensions string }
 
-// identities are those that a server's sockets have in common.
+// identities holds the identities that sockets of a server share.
 var identities identityCache
 
-// identityCache holds the socketExtra of sockets that have nothing but an identity: what a server agrees to is mostly the same, and would
-// cost an idle connection more than the rest of it.
+// identityCache holds one socketExtra for each identity, for sockets that need no other field of it. Most connections of a server have
+// the same subprotocol and extensions, and a copy for each idle connection would need more memory than the rest of the socket.
 type identityCache struct {
-	known sync.Map // by identity, *socketExtra
-	count atomic.Int32
+	known sync.Map     // identity to *socketExtra
+	count atomic.Int32 // entries in known
 }
 
-// maxCommonplaces bounds them, since a program may agree to protocols that it has never heard of before.
+// maxCachedIdentities bounds the cache, since a program may agree to any subprotocol that a client offers.
 const maxCachedIdentities = 1000
 
-// share returns what sockets with an identity share, or nil if they share nothing.
+// share returns the socketExtra that all sockets with an identity share. It returns nil if they share none.
 func (c *identityCache) share(i identity) *socketExtra {
 	switch {
 	case i == identity{}:
 		return &noExtra
-	case i.url != "": // that of a client
+	case i.url != "": // a client's socket
 		return nil
 	}
 	if e, ok := c.known.Load(i); ok {
@@ -170,7 +170,7 @@ func (c *identityCache) share(i identity) *socketExtra {
 	if c.count.Load() >= maxCachedIdentities {
 		return nil
 	}
-	about := i // or every call would allocate
+	about := i // a copy: &i would allocate in every call
 	e, there := c.known.LoadOrStore(i, &socketExtra{about: &about, shared: true})
 	if !there {
 		c.count.Add(1)
@@ -178,51 +178,52 @@ func (c *identityCache) share(i identity) *socketExtra {
 	return e.(*socketExtra)
 }
 
-// link carries what a socket sends to the other side: to memory or to a wire.
+// link connects a socket with the other side: memory for a pair, wire for a connection, connectingLink until NewWebSocket has one.
 type link interface {
-	// start begins to deliver what arrives, after the socket has been accepted. mu is held.
+	// startLocked starts the delivery of what arrives. The socket has been accepted. mu must be held.
 	startLocked()
-	// send queues m, or says why not. It never blocks. mu is not held.
+	// send queues m, or returns why it does not. It never blocks. mu must not be held.
 	send(m outgoing) error
-	// closeLocked queues a Close frame behind everything sent before. mu is held.
+	// closeLocked queues a Close frame after everything that was sent before. mu must be held.
 	closeLocked(c closeFrame)
-	// pingLocked sends a Ping frame. mu is held.
+	// pingLocked queues a Ping frame. mu must be held.
 	pingLocked(id uint64)
-	// failLocked: fate has been set; whoever delivers events has to notice. mu is held.
+	// endedLocked is called when s.result has been set. It has the last events delivered. mu must be held.
 	endedLocked()
-	// takenLocked: it no longer counts as the sender's. mu is held.
+	// takenLocked is called when the receiver has taken it. It no longer counts against the sender's SendBuffer. mu must be held.
 	takenLocked(it *item)
-	// resumeReadingLocked: somebody listens, receives or has taken something, for which what arrives may have waited. mu is
-	// held.
+	// resumeReadingLocked is called when what arrives may have waited for it: a listener has been added, a receive method has been
+	// called, or a message has been taken. mu must be held.
 	resumeReadingLocked()
-	// bufferedLocked returns the payload that the peer has not taken, and what that counts for against
-	// SendBuffer. mu is held.
+	// bufferedLocked returns the bytes of payload that the peer has not taken, and the bytes that they count against SendBuffer. mu
+	// must be held.
 	bufferedLocked() (payload, size int)
-	// holdOutputLocked holds back what is sent from now on, until releaseOutputLocked or dropOutputLocked. It returns false if it does
-	// so already. mu is held.
+	// holdOutputLocked holds back everything that is sent from now on, until releaseOutputLocked or dropOutputLocked. It returns
+	// false if output is already held back. mu must be held.
 	holdOutputLocked() bool
+	// releaseOutputLocked sends what was held back. mu must be held.
 	releaseOutputLocked()
-	// dropOutputLocked says whether a Close was among it.
+	// dropOutputLocked drops what was held back. It reports whether that included a Close. mu must be held.
 	dropOutputLocked() (closing bool)
-	// transmit gets queued frames moving. It never blocks. mu is not held.
+	// transmit writes queued frames, as far as that is possible without blocking. mu must not be held.
 	transmit()
 }
 
 // outgoing is a message, or a piece of one, on its way out.
 type outgoing struct {
 	kind        Kind
-	data        []byte // not retained, not changed
+	data        []byte // neither retained nor changed
 	first, last bool
 	stream      bool      // from NextWriter
-	claims      bool      // … which has only been made: nothing is sent, but other messages wait from now on
-	prepared    *Prepared // nil, or what data is the payload of
-	wait        bool      // no room is errNoRoom, whatever Overflow says
-	force       bool      // there is always room
+	claims      bool      // a new NextWriter: there is nothing to send, but other messages wait from now on
+	prepared    *Prepared // the message whose payload is data; nil: data is not prepared
+	wait        bool      // without room, errNoRoom is returned: Overflow does not apply
+	force       bool      // SendBuffer does not apply
 	countAs     countRule // what a meter counts it as
-	ungated     bool      // it need not wait for a commit
+	ungated     bool      // it does not wait for a commit
 }
 
-// status holds the facts from which the ready state follows.
+// status is a set of facts about a socket. The ready state follows from them.
 type status uint32
 
 const (
@@ -230,26 +231,26 @@ const (
 	accepted                            // events are delivered, frames may be sent
 	pulling                             // messages go to the receive methods
 	manualClose                         // AcceptHalfOpen: the peer's Close is answered by the application
-	used                                // Respond took this end; it is nobody's any more
+	used                                // Respond has used this end of a pair; its methods fail with ErrUsed
 	sentClose                           // a Close frame is queued or sent
 	gotClose                            // the peer's Close has arrived
 	lost                                // the connection is unusable
 	finishing                           // the last events are being delivered
-	finished                            // they have been
+	finished                            // the last events have been delivered
 	delivering                          // a goroutine is delivering events (pairs)
 	streamingOut                        // a NextWriter is in the middle of its message
 	closeUndelivered                    // there was no listener for the close event when it came
 	owned                               // messages and events go to an object: socketExtra.objectSocket is set
 	awaited                             // a warning is logged if the socket is not accepted soon
 	hosted                              // listeners run as events of an object: socketExtra.pinned is set
-	readPaused                          // the wire is halted, and resumeReadingLocked has not been called since
-	uncompressed                        // the message of a NextWriter, which is not finished, goes out as it is
-	pinged                              // the wire's keep-alive ping is not answered yet
-	ended                               // fate is set
+	readPaused                          // the wire does not read until resumeReadingLocked is called
+	uncompressed                        // the unfinished message of a NextWriter is sent without compression
+	pinged                              // the wire's keep-alive ping has not been answered yet
+	ended                               // socketExtra.result is set
 	corked                              // what is sent waits for the end of the wire's turn
-	openRunning                         // the open listeners run: nothing else is delivered before they have returned
+	openRunning                         // the open listeners run: no other event is delivered before they have returned
 	endWaits                            // the wire has a pendingEnd
-	readEnded                           // the wire has been hung up on, and is still being written
+	readEnded                           // the peer has ended its side of the connection, and ours is still being written
 )
 
 func (s *Socket) is(f status) bool { return s.status&f != 0 }
@@ -261,19 +262,19 @@ func (s *Socket) options() *Options {
 	return s.opts
 }
 
-// Accept starts the delivery of messages and events to the listeners and lets the socket send. What the peer
-// sent before is kept and delivered now, in order. A second call is a no-op. It returns ErrUsed for a socket
-// that was given to Respond, and ErrAccepted for one that an object has accepted ([State.AcceptWebSocket]) or that
-// NewWebSocket is still connecting, since that one accepts itself.
+// Accept starts the delivery of messages and events to the listeners, and allows the socket to send. What the peer
+// has sent before is delivered now, in order. A second call has no effect. Accept returns ErrUsed for a socket
+// that was given to Respond. It returns ErrAccepted for a socket that an object has accepted ([State.AcceptWebSocket]), and for
+// one that NewWebSocket is still connecting, which accepts itself.
 //
 // The peer's Close is answered automatically, with its own code and reason; see AcceptHalfOpen.
 func (s *Socket) Accept() error { return s.accept(0) }
 
-// AcceptHalfOpen is Accept, except that the peer's Close is not answered: after the close event the
-// socket is half open, may go on sending, and must be closed by the application with Close: within CloseTimeout, if the
-// peer has ended its side of the connection behind its Close. If the peer fails or is cut meanwhile, the socket is Closed, without
-// another event. As with accept({allowHalfOpen: true}) in Workers, the first call of either decides. For a socket that an
-// object accepts with State.AcceptWebSocket there is no such mode; see there.
+// AcceptHalfOpen is Accept, except that the peer's Close is not answered. After the close event the socket is half open: it may
+// continue to send, and the application must call Close, within CloseTimeout if the peer has ended its side of the connection
+// after its Close. If the connection is lost meanwhile, the socket becomes Closed without another event. As with
+// accept({allowHalfOpen: true}) in Workers, the first call of Accept or AcceptHalfOpen decides. State.AcceptWebSocket has
+// no such mode; see there.
 func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
 func (s *Socket) accept(how status) error {
@@ -291,7 +292,7 @@ func (s *Socket) accept(how status) error {
 	return nil
 }
 
-// acceptLocked does nothing for a socket that is accepted already. mu must be held.
+// acceptLocked accepts the socket, with manualClose if how has it. It has no effect on an accepted socket. mu must be held.
 func (s *Socket) acceptLocked(how status) {
 	if s.is(accepted) {
 		return
@@ -305,12 +306,11 @@ func (s *Socket) acceptLocked(how status) {
 	s.link.startLocked()
 }
 
-// Send sends a text message. It queues the message and returns; it never blocks and says nothing about whether
-// the peer will get it. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
+// Send sends a text message. It queues the message and returns without blocking; success does not mean that
+// the peer gets the message. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
 //
-// While earlier messages wait in the queue, a message that would take it beyond SendBuffer is treated as
-// Overflow says: by default Send returns ErrBufferFull, and the message is not sent. Write waits for room
-// instead.
+// If earlier messages wait in the queue and this one would exceed SendBuffer, Overflow decides what happens: by default
+// Send returns ErrBufferFull, and the message is not sent. Write waits for room instead.
 //
 // Send returns ErrNotAccepted before the socket is accepted, and ErrClosed once Close has been called or the
 // connection has ended. A peer's Close that has been answered counts as Close.
@@ -324,8 +324,8 @@ func (s *Socket) Send(text string) error {
 	return nil
 }
 
-// SendBytes sends a binary message. p is not retained and may be changed when SendBytes returns. Everything
-// else is as with Send.
+// SendBytes sends a binary message. p is not retained and may be changed when SendBytes has returned. Otherwise
+// SendBytes is like Send.
 func (s *Socket) SendBytes(p []byte) error {
 	if s.sendPlain(Binary, p) {
 		return nil
@@ -333,7 +333,7 @@ func (s *Socket) SendBytes(p []byte) error {
 	return s.send(outgoing{kind: Binary, data: p, first: true, last: true})
 }
 
-// SendPrepared sends a message that was encoded once for many sockets. Everything else is as with Send.
+// SendPrepared sends a message that was encoded once for many sockets. Otherwise it is like Send.
 func (s *Socket) SendPrepared(m *Prepared) error {
 	if err := m.check(); err != nil {
 		return err
@@ -344,8 +344,8 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m})
 }
 
-// sendPlain is send for what is nearly always the case: a message that a server's open connection takes at once, as it is. It
-// returns false, and has done nothing, if anything at all is out of the ordinary.
+// sendPlain is the fast path of send: a server's open connection, a message without compression, and room in the queue. In every
+// other case it has no effect and returns false.
 func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 	s.mu.Lock()
 	w := s.plainWireLocked(len(p))
@@ -377,8 +377,8 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 	return true
 }
 
-// plainWireLocked returns the connection if a message of n bytes can be queued on it without more ado, or nil. It must not say
-// yes where admitLocked says no, or where a message goes out other than as it is. mu must be held.
+// plainWireLocked returns the connection if the fast path may queue a message of n bytes on it, or nil. It must return nil where
+// admitLocked returns an error, and where the message would be compressed, masked or held back. mu must be held.
 func (s *Socket) plainWireLocked(n int) *wire {
 	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
 	w, ok := s.link.(*wire)
@@ -407,7 +407,7 @@ func (s *Socket) send(m outgoing) error {
 	}
 }
 
-// errMoved tells send that the socket has got another link meanwhile.
+// errMoved tells send to try again: the socket has another link now.
 var errMoved = errors.New("edgews: socket has another link")
 
 func (s *Socket) currentLink() link {
@@ -416,10 +416,10 @@ func (s *Socket) currentLink() link {
 	return s.link
 }
 
-// bytesOf views text as bytes that nobody writes to: payloads are only read, masking works on the copy.
+// bytesOf returns the memory of text as a slice, which must not be changed. Payloads are only read: masking works on a copy.
 func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
-// writableLocked says whether a data message may be sent now. mu must be held.
+// writableLocked returns nil if a data message may be sent now, otherwise the error to return. mu must be held.
 func (s *Socket) writableLocked() error {
 	switch {
 	case s.is(used):
@@ -437,10 +437,10 @@ func (s *Socket) writableLocked() error {
 // errNoRoom tells Write and NextWriter to wait.
 var errNoRoom = fmt.Errorf("%w: wait", ErrBufferFull)
 
-// errDropped tells send that the message has been dealt with by not sending it.
+// errDropped tells send to return nil although the message was dropped (OverflowDrop).
 var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
 
-// admitLocked says whether a message of n bytes may be queued: nil, errNoRoom, errDropped or the error to return.
+// admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send.
 // mu must be held.
 func (s *Socket) admitLocked(m *outgoing) error {
 	if m.wait && s.is(connecting) && !s.is(sentClose|lost) {
@@ -472,7 +472,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 		ErrBufferFull, size, len(m.data), s.opts.SendBuffer)
 }
 
-// closeSlowLocked gives up a peer that does not read. mu must be held.
+// closeSlowLocked drops what is queued for a peer that reads too slowly, and sends a Close with 1013. mu must be held.
 func (s *Socket) closeSlowLocked() {
 	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.Discard()
@@ -482,17 +482,17 @@ func (s *Socket) closeSlowLocked() {
 	s.notifyRoomLocked()
 }
 
-// Close starts the closing handshake and returns at once. What was sent before still arrives before the Close;
-// messages that the peer sends until its own Close are still delivered; the close event follows that Close, or
+// Close starts the closing handshake (RFC 6455 §7) and returns at once. What was sent before still arrives, before the Close.
+// Messages that the peer sends before its own Close are still delivered. The close event follows the peer's Close, or
 // comes after CloseTimeout with code 1006.
 //
 // code is 1000 to 4999 except 1004, 1005, 1006 and 1015; 0 sends an empty Close, which the peer sees as 1005.
-// The reason is UTF-8 of at most 123 bytes. Both are checked first, then the socket: ErrInvalidClose,
-// ErrInvalidUTF8, ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered
-// or the connection is gone. On a socket that is still connecting, Close gives the attempt up: error event,
-// then close event 1006.
+// reason is UTF-8 of at most 123 bytes. Both are checked before the state of the socket. The errors are ErrInvalidClose,
+// ErrInvalidUTF8, ErrUsed, ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered
+// or the connection is lost. On a socket that is still connecting, Close cancels the attempt: an error event
+// and a close event with 1006 follow.
 //
-// Deviation: Workers ignore a second close() silently.
+// Deviation: Workers ignore a second close(). An error tells the program that it has no effect.
 func (s *Socket) Close(code StatusCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
@@ -534,15 +534,15 @@ func (s *Socket) sendCloseLocked(c closeFrame) {
 	s.notifyRoomLocked()
 }
 
-// ReadyState returns where the socket is in its life. An end of a pair and a socket from Upgrade or Dial are
-// Open from the start, accepted or not. In the close event it is Closed already, or Closing after
-// AcceptHalfOpen and in an object's WebSocketClose, where the peer's Close is still to be answered.
+// ReadyState returns the state of the socket. An end of a pair and a socket from Upgrade or Dial are
+// Open from the start, accepted or not. In the close event the socket is already Closed. It is Closing there after
+// AcceptHalfOpen and in an object's WebSocketClose, where the peer's Close has not been answered yet.
 //
-// It tells what has taken effect. The peer's Close does so after the messages that came before it, see [Socket.Receive]; a
-// connection that is lost is Closed at once, although messages may still wait for a receive method or for their object.
+// The peer's Close changes the state when all messages before it have been delivered; see [Socket.Receive]. The loss of the
+// connection changes it to Closed at once, although messages may still wait for a receive method or for an object.
 //
-// Deviation: after a loss without Close, Workers say OPEN in an object's close event, CLOSING in webSocketClose, and CLOSING
-// for ever after.
+// Deviation: after a loss without Close, Workers report OPEN in an object's close event, and CLOSING from webSocketClose on,
+// for ever. The connection is closed, and so is the socket here.
 func (s *Socket) ReadyState() ReadyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -557,14 +557,14 @@ func (s *Socket) ReadyState() ReadyState {
 	return Open
 }
 
-// URL returns the URL as it was given to NewWebSocket or Dial, with a password if it has one, and "" for every other socket.
-// Errors, logs and Explain show it without.
+// URL returns the URL as it was given to NewWebSocket or Dial, including a password, and "" for every other socket.
+// Errors, logs and Explain show it without the password.
 func (s *Socket) URL() string { return s.identity().url }
 
-// Protocol returns the subprotocol that was agreed, or "".
+// Protocol returns the agreed subprotocol, or "".
 func (s *Socket) Protocol() string { return s.identity().protocol }
 
-// Extensions returns the extensions that were agreed as the header says them, for example
+// Extensions returns the agreed extensions in the syntax of the header, for example
 // "permessage-deflate; client_max_window_bits=12", or "".
 func (s *Socket) Extensions() string { return s.identity().extensions }
 
@@ -577,8 +577,8 @@ func (s *Socket) identity() identity {
 	return *s.about
 }
 
-// BufferedAmount returns how many bytes of payload Send has accepted and the peer's side has not taken: the
-// operating system on a network connection, the other end's listener or receiver on a pair.
+// BufferedAmount returns the number of bytes of payload that Send has queued and that have not been taken yet: on a network
+// connection by the operating system, on a pair by a listener or receive method of the other end.
 func (s *Socket) BufferedAmount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -586,13 +586,13 @@ func (s *Socket) BufferedAmount() int {
 	return payload
 }
 
-// Done returns a channel that is closed after the close event has been delivered. It is never closed for a
-// socket that nobody accepts. The close listener of a socket that belongs to an object is an event of that object: one
-// that waits for Done within an event waits for ever.
+// Done returns a channel that is closed after the close event has been delivered. The channel of a socket that is never accepted is
+// never closed. The close listener of a socket that belongs to an object is an event of that object: an event of the
+// object that waits for Done waits for ever.
 func (s *Socket) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.waitsLocked()
+	w := s.waitersLocked()
 	if w.done == nil {
 		w.done = make(chan struct{})
 		if s.is(finished) {
@@ -602,8 +602,8 @@ func (s *Socket) Done() <-chan struct{} {
 	return w.done
 }
 
-// Err returns nil until Done is closed, then the *CloseError that says how the socket ended, also when it ended
-// well.
+// Err returns nil until Done is closed, and then the *CloseError that tells how the socket ended, also after a clean
+// close.
 func (s *Socket) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -613,13 +613,14 @@ func (s *Socket) Err() error {
 	return &s.result.CloseError
 }
 
-// log returns the logger, or nil when nothing is to be logged.
+// debug logs msg with level Debug, if Options.Logger is set.
 func (s *Socket) debug(msg string, args ...any) {
 	if logger := s.options().Logger; logger != nil {
 		logger.Debug(msg, args...)
 	}
 }
 
+// warn logs msg and err with level Warn, if Options.Logger is set.
 func (s *Socket) warn(msg string, err error) {
 	if logger := s.options().Logger; logger != nil {
 		logger.Warn(msg, slog.Any("error", err))

@@ -6,16 +6,16 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
-// lostReason is workerd's text for a connection that ended without a Close frame.
+// lostReason is the reason of close event 1006. The text is workerd's, the runtime of Workers.
 const lostReason = "WebSocket disconnected without sending Close frame."
 
-// closeResult is how a socket ends: the close event, and the error event before it when err is not nil.
+// closeResult is how a socket ends: the close event, and an error event before it if err is not nil.
 type closeResult struct {
 	CloseError
 	err error
 }
 
-// failure is what a receive method returns after the end.
+// failure returns the error that the receive methods return after the end.
 func (e *closeResult) failure() error {
 	if e.err == nil {
 		return &e.CloseError
@@ -23,9 +23,8 @@ func (e *closeResult) failure() error {
 	return &endError{&e.CloseError, e.err}
 }
 
-// failLocked ends the socket because of err: the peer is told code and reason in a Close frame, unless a Close
-// has gone out before, and nothing more is delivered. The first reason to end is the one that counts. mu must
-// be held.
+// failLocked ends the socket because of err. It sends code and reason to the peer in a Close frame, unless a Close has been sent
+// before. No more messages are delivered. It has no effect on a socket that has already ended. mu must be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 	if s.is(ended) {
 		return
@@ -38,13 +37,13 @@ func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 	s.endLocked(&closeResult{CloseError{Code: code, Reason: reason}, err}, lost)
 }
 
-// loseLocked ends the socket without a word to the peer, which is gone or does not listen. mu must be held.
+// loseLocked ends the socket with 1006, and sends no Close: the peer is unreachable or does not read. mu must be held.
 func (s *Socket) loseLocked(err error) {
 	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: lostReason}, err}, lost)
 }
 
-// closedLocked ends the socket because the peer's Close has arrived. It reports whether the Close is still to be
-// answered automatically. mu must be held.
+// closedLocked ends the socket because the peer's Close has arrived. It reports whether the caller must send the automatic
+// answer. mu must be held.
 func (s *Socket) closedLocked(c closeFrame) (answer bool) {
 	if s.is(ended) {
 		return false
@@ -57,6 +56,7 @@ func (s *Socket) closedLocked(c closeFrame) (answer bool) {
 	return answer
 }
 
+// endLocked sets the result of the socket and the status why, unless the socket has already ended. mu must be held.
 func (s *Socket) endLocked(e *closeResult, why status) {
 	if s.is(ended) {
 		return
@@ -77,7 +77,7 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 	l.transmit()
 }
 
-// finish delivers the last events of a socket whose fate is sealed. Whoever delivers the socket's events calls it.
+// finish delivers the last events of a socket that has a result. Only the goroutine that delivers the socket's events calls it.
 func (s *Socket) finish() {
 	s.mu.Lock()
 	if s.is(finishing) || !s.is(ended) {
@@ -85,9 +85,9 @@ func (s *Socket) finish() {
 		return
 	}
 	s.status |= finishing
-	fate := s.result
+	result := s.result
 	s.wakeAllLocked()
-	if s.endsInObjectLocked() { // the object gets the last events, after every message, and then calls finished
+	if s.endsInObjectLocked() { // the object delivers the last events, after every message, and then calls finished
 		s.queueObjectEventLocked()
 		s.mu.Unlock()
 		return
@@ -98,20 +98,20 @@ func (s *Socket) finish() {
 	c.handlerStarted()
 	s.mu.Unlock()
 
-	// Deferred, so that a listener that calls runtime.Goexit cannot keep the close event away, nor Done from
-	// closing.
+	// Deferred, so that the close event is delivered and Done is closed even if a listener calls runtime.Goexit.
 	defer s.finished()
 	defer c.handlerReturned()
 	defer func() {
-		onClose.dispatch(s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
-		s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
+		onClose.dispatch(s, CloseEvent{s, result.Code, result.Reason, result.WasClean})
+		s.debug("edgews: socket closed", "code", uint16(result.Code), "reason", result.Reason, "clean", result.WasClean)
 	}()
-	if fate.err != nil {
-		s.warn("edgews: socket failed", fate.err)
-		onError.dispatch(s, ErrorEvent{s, fate.err})
+	if result.err != nil {
+		s.warn("edgews: socket failed", result.err)
+		onError.dispatch(s, ErrorEvent{s, result.err})
 	}
 }
 
+// finished is called after the close event. It closes Done.
 func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +125,7 @@ func (s *Socket) finished() {
 	s.wakeAllLocked()
 }
 
-// wakeAllLocked lets everyone who waits on the socket see that it has ended. mu must be held.
+// wakeAllLocked wakes all goroutines that wait in a method of the socket, which has ended. mu must be held.
 func (s *Socket) wakeAllLocked() {
 	s.notifyRoomLocked()
 	if s.in != nil {
@@ -141,7 +141,7 @@ func (s *Socket) panicked(err error) {
 	s.fail(StatusInternalError, "internal error", err)
 }
 
-// clip cuts a reason to what fits into a Close frame, between characters.
+// clip shortens a reason to the 123 bytes that fit into a Close frame (RFC 6455 §5.5), without splitting a character.
 func clip(reason string) string {
 	if len(reason) <= maxReason {
 		return reason
@@ -153,8 +153,8 @@ func clip(reason string) string {
 	return reason[:cut]
 }
 
-// hasUnhandledLocked reports whether messages have arrived that the application may still want to answer: those that wait for a
-// receiver or an object, and the one that was taken last, until more is asked for. mu must be held.
+// hasUnhandledLocked reports whether the application may still answer messages that have arrived: those that wait for a
+// receive method or an object, and the last one that was taken, until the next receive. mu must be held.
 func (s *Socket) hasUnhandledLocked() bool {
 	switch {
 	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
@@ -165,7 +165,7 @@ func (s *Socket) hasUnhandledLocked() bool {
 	return s.arrivedLocked(s.in.want)
 }
 
-// objectDone ends an object's work on a message, which b holds.
+// objectDone is called when an object has handled the message in b. It frees b.
 func (s *Socket) objectDone(b *buf.Buffer) {
 	s.mu.Lock()
 	s.in.lentBuffer = nil

@@ -7,56 +7,58 @@ import (
 	"github.com/edgews/edgews/internal/fifo"
 )
 
-// inboxLimit bounds what received messages hold that wait for a receive method, see weight. A wire stops reading beyond
-// it, and with it the peer; a single message may be larger. What the wire had read behind them, 64 KiB at most, waits as well.
+// inboxLimit bounds the memory, in bytes by weight, of received messages that wait for a receive method. At the limit a wire
+// stops reading, so that the peer has to wait. A single message may be larger. Bytes that the wire had already read after these
+// messages, 64 KiB at most, wait too.
 const inboxLimit = 64 << 10
 
-// inbox holds what arrived and has not been taken: everything on its way to an end of a pair, and on a wire what
-// waits for a receive method. Guarded by the socket's mu.
+// inbox holds messages that have arrived and have not been taken: at an end of a pair all messages, on a wire those that
+// wait for a receive method or an object. Guarded by the socket's mu.
 type inbox struct {
 	queue fifo.Queue[item]
-	bytes int // what is in queue counts for, see weight
+	bytes int // the sum of the weights of the items in queue
 
-	// unheard is how many of the first items in queue found no listener: they are kept for a receive method.
+	// undelivered is the number of items, at the front of queue, that found no listener: they are kept for a receive method.
 	undelivered int
 
-	// closing is the peer's Close. It is behind everything in queue.
+	// closing is the peer's Close, which follows all items in queue; nil: none has arrived.
 	closing *closeFrame
 
-	// ready wakes the one receiver; it has room for one token, so that posting never blocks.
+	// ready wakes the receiver. It has room for one value, so that post never blocks. nil: no receive method has been called.
 	ready chan struct{}
-	// want is what the waiting receiver is after.
+	// want is what the receiver waits for.
 	want receiveDemand
-	// asks is what an object is asked to want: the rest of a large message, or the message that has been compressed.
+	// wantFromObject is what the wire asks the object to want: the rest of a large message, or a message that has to be inflated.
 	wantFromObject receiveDemand
 
 	// Owned by the receiver, of which there is one at a time.
 	receiving    bool
-	callSeq      uint64      // counts the calls, to tell stale readers
-	lentBuffer   *buf.Buffer // what the last call returned
-	messageBegun bool        // the message at the front has been begun and is not finished
+	callSeq      uint64      // the number of receive calls; a messageReader of an earlier call is stale
+	lentBuffer   *buf.Buffer // the bytes that the last call returned
+	messageBegun bool        // some pieces of the message at the front have been taken, but not the last
 }
 
 // item is a message or a piece of one.
 type item struct {
 	kind        Kind
 	first, last bool
-	taken       bool // it no longer counts as the sender's
+	taken       bool // it no longer counts against the sender's SendBuffer
 	buf         *buf.Buffer
 }
 
-// itemCost is what a message in a queue of its own costs beside its bytes: the item, and the buffer's head.
+// itemCost is the memory of a queued message beside its payload, in bytes: the item, and the header of its buffer.
 const itemCost = 48
 
-// cost is what n bytes of payload, in a buffer of their own, count for against SendBuffer.
+// cost returns the bytes that a message of n bytes of payload, in its own buffer, counts against SendBuffer.
 func cost(n int) int { return n + itemCost }
 
+// closeFrame is the payload of a Close frame.
 type closeFrame struct {
-	code   StatusCode // 0: the frame was empty
+	code   StatusCode // 0: the payload is empty
 	reason string
 }
 
-// received is the code as an event shows it.
+// received returns the code for the close event: 1005 for an empty payload (RFC 6455 §7.1.5).
 func (c *closeFrame) received() StatusCode {
 	if c.code == 0 {
 		return StatusNoStatusRcvd
@@ -64,18 +66,18 @@ func (c *closeFrame) received() StatusCode {
 	return c.code
 }
 
-// receiveDemand says what a receiver that found nothing waits for.
+// receiveDemand is what a receiver waits for.
 type receiveDemand uint8
 
 const (
 	wantNothing receiveDemand = iota
 	wantMessage               // a whole message, of any size
-	wantPiece                 // whatever is there of a new message
-	wantRest                  // the next piece of the message that is being read
+	wantPiece                 // the first piece of a message
+	wantRest                  // the next piece of a message whose first piece has been taken
 )
 
 func (in *inbox) push(it item) {
-	if in.want == wantNothing { // it waits, perhaps for long
+	if in.want == wantNothing { // it may wait for a long time, so its buffer must not be larger than needed
 		it.buf = it.buf.Fit()
 	}
 	in.queue.Push(it)
@@ -90,7 +92,7 @@ func (in *inbox) pop() item {
 	return it
 }
 
-// post wakes the receiver to look again.
+// post wakes the receiver, which then checks the inbox again.
 func (in *inbox) post() {
 	if in.ready == nil {
 		return
@@ -101,24 +103,24 @@ func (in *inbox) post() {
 	}
 }
 
-// weight is what it counts for against inboxLimit: what it holds.
+// weight returns the bytes that an item counts against inboxLimit: the capacity of its buffer, and itemCost.
 func weight(it item) int { return cap(it.buf.B) + itemCost }
 
 // whole reports whether the message at the front is complete.
 func (in *inbox) whole() bool { return in.wholeAfter(0) }
 
-// wholeAfter reports whether the message that begins behind n items is complete.
+// wholeAfter reports whether the message that begins after n items is complete.
 func (in *inbox) wholeAfter(n int) bool {
 	return slices.ContainsFunc(in.queue.Items()[n:], func(it item) bool { return it.last })
 }
 
-// isAwaited reports whether somebody waits for a message that is not here yet.
+// isAwaited reports whether a receiver waits and the inbox is empty.
 func (in *inbox) isAwaited() bool { return in.want != wantNothing && in.queue.Len() == 0 }
 
-// full reports whether a wire has to wait before it adds another message.
+// full reports whether a wire must stop reading until a message has been taken.
 func (in *inbox) full() bool { return in.bytes >= inboxLimit && in.want == wantNothing }
 
-// dropUndelivered forgets what found no listener in its time.
+// dropUndelivered drops the messages that found no listener.
 func (in *inbox) dropUndelivered() {
 	for in.undelivered > 0 {
 		in.pop().buf.Free()

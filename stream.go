@@ -11,13 +11,13 @@ import (
 	"github.com/edgews/edgews/internal/frame"
 )
 
-// NextReader waits for the next message and returns its kind and a reader of its data, for messages that are
-// large or of no known size: it can be read while it is still arriving, and the peer is made to wait while
-// nobody reads. A compressed message is inflated whole, when it is asked for, before it can be read. MaxMessageSize applies.
+// NextReader waits for the next message and returns its kind and a reader of its data. It is for messages that are
+// large or of unknown size: the message can be read while it is still arriving, and the peer has to wait while the program does
+// not read. A compressed message is inflated as a whole, when NextReader asks for it. MaxMessageSize applies.
 //
-// The reader returns io.EOF at the end of the message. It is good until the next call of a method that
-// receives, which skips what is left of the message. ctx governs the reader as well: once it is cancelled, Read
-// returns ctx.Err(), and the socket stays usable. Everything else is as with Receive.
+// The reader returns io.EOF at the end of the message. It is valid until the next call of a receive method, which
+// skips the rest of the message. It must be used by one goroutine at a time. ctx applies to the reader too: once it is cancelled,
+// Read returns ctx.Err(), and the socket stays usable. Otherwise NextReader is like Receive.
 func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,11 +38,12 @@ func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 type messageReader struct {
 	s       *Socket
 	ctx     context.Context
-	callSeq uint64 // the receive call that it belongs to
-	rest    []byte // of the piece that the inbox has lent
-	last    bool
+	callSeq uint64 // the call of NextReader that made it
+	rest    []byte // the unread bytes of the current piece, which is in inbox.lentBuffer
+	last    bool   // the current piece is the last
 }
 
+// errStaleReader is returned by a reader after a later call of a receive method.
 var errStaleReader = errors.New("edgews: reader used after another receive on its socket")
 
 // pieceLocked takes the next piece from the inbox. mu must be held.
@@ -68,11 +69,11 @@ func (r *messageReader) Read(p []byte) (int, error) {
 	return r.copyRest(p[:min(len(p), maxCopied)])
 }
 
-// maxCopied is how many bytes are copied under the mutex at most.
+// maxCopied is the largest number of bytes that Read copies while it holds the mutex.
 const maxCopied = 64 << 10
 
-// copyRest copies what is left of the piece. It does so under mu, so that another receive, also one of another goroutine, cannot give
-// the bytes back meanwhile.
+// copyRest copies unread bytes of the current piece to p. It holds mu, so that a receive call of another goroutine cannot free the
+// bytes meanwhile.
 func (r *messageReader) copyRest(p []byte) (int, error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -84,6 +85,7 @@ func (r *messageReader) copyRest(p []byte) (int, error) {
 	return n, nil
 }
 
+// next waits for the next piece of the message.
 func (r *messageReader) next() error {
 	s := r.s
 	s.mu.Lock()
@@ -103,20 +105,20 @@ func (r *messageReader) next() error {
 	return nil
 }
 
-// NextWriter starts a message of unknown size and returns its writer: each Write sends a fragment, Close ends
-// the message. Nothing of it is kept, so that a message of any size can be sent; Write waits while the queue is
-// full. Text must be valid UTF-8 as a whole, a Write may end in the middle of a character: those bytes, three at
-// the most, leave with the next Write, since some peers refuse a fragment that ends there.
+// NextWriter starts a message of unknown size and returns its writer. Each Write sends one or more fragments, of at most about
+// 32 KiB each, and Close ends the message (RFC 6455 §5.4). Write waits while the queue is full, so that a message of any size needs
+// little memory. Text must be valid UTF-8 as a whole. A Write may end in the middle of a character: the bytes of that
+// character, three at most, are sent with the next Write, since some peers reject a fragment that splits a character.
 //
-// Whether the message is compressed is decided by its first fragment, at most 32 KiB, as if that were the whole: it has to
-// have Compression.Threshold bytes, and Compression.Choose gets it. Write small pieces through a [bufio.Writer].
+// The first fragment decides whether the message is compressed, as if it were the whole message: it must have at least
+// Compression.Threshold bytes, and Compression.Choose gets it. Write small pieces through a [bufio.Writer].
 //
-// Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued behind
-// it. Close the writer: abandoning it leaves the socket unable to send messages, and closing the socket before
-// it cuts the message off and drops what is queued behind it. Cancelling ctx fails a Write that waits with
-// ctx.Err(), before any of its bytes is sent.
+// Until Close, other NextWriters and Writes on the same socket wait, and messages from Send are queued after this
+// one. The writer must be closed: without Close the socket cannot send any other message. Closing the socket before the writer
+// cuts the message off and drops what is queued after it. Cancelling ctx fails a waiting Write with
+// ctx.Err(); the fragments that it has sent before stay sent. The writer must be used by one goroutine at a time.
 //
-// The first call on a socket that is not accepted accepts it, as Receive does.
+// On a socket that has not been accepted, NextWriter accepts it, as Receive does.
 func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, error) {
 	if kind != Text && kind != Binary {
 		return nil, fmt.Errorf("edgews: cannot write a message of kind %d; use Text or Binary", kind)
@@ -127,18 +129,19 @@ func (s *Socket) NextWriter(ctx context.Context, kind Kind) (io.WriteCloser, err
 	return &messageWriter{s: s, ctx: ctx, kind: kind}, nil
 }
 
-// messageWriter sends one message fragment by fragment. Others wait from when it was made, not only from its first fragment on.
+// messageWriter sends one message fragment by fragment. Other messages wait from the time it is made, even before its first fragment.
 type messageWriter struct {
 	s      *Socket
 	ctx    context.Context
 	kind   Kind
-	text   frame.UTF8
-	held   []byte // the beginning of a character, which waits for its end
-	begun  bool   // the first fragment is sent
+	text   frame.UTF8 // the state of the UTF-8 check after what has been written
+	held   []byte     // the first bytes of a character whose rest has not been written
+	begun  bool       // the first fragment has been sent
 	closed bool
 }
 
-// writerChunk is the largest fragment, but for a character that it completes: what can be waited for at a time.
+// writerChunk is the largest fragment in bytes, without the first bytes of a character that it completes. Write waits for room for
+// one fragment at a time.
 const writerChunk = 32 << 10
 
 func (w *messageWriter) Write(p []byte) (int, error) {
@@ -148,7 +151,7 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
 		chunk := p[written:min(len(p), written+writerChunk)]
-		text := w.text // counts only once the chunk is sent
+		text := w.text // stored only when the chunk has been sent
 		if w.kind == Text && !text.Write(chunk) {
 			return written, ErrInvalidUTF8
 		}
@@ -161,7 +164,7 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// take sends chunk, behind what is held back, except for the beginning of a character at its end.
+// take sends held and chunk, except for the first bytes of a character at the end of chunk, which it keeps in held.
 func (w *messageWriter) take(chunk []byte) error {
 	if len(w.held) > 0 {
 		joined := buf.Get(len(w.held) + len(chunk))
@@ -182,7 +185,7 @@ func (w *messageWriter) take(chunk []byte) error {
 	return nil
 }
 
-// send sends a fragment that is not the last.
+// send sends a fragment other than the last.
 func (w *messageWriter) send(fragment []byte) error {
 	m := outgoing{kind: w.kind, data: fragment, first: !w.begun, stream: true, wait: true}
 	if m.first {
@@ -195,7 +198,8 @@ func (w *messageWriter) send(fragment []byte) error {
 	return nil
 }
 
-// unfinished returns how many bytes at the end of text are the beginning of a character. text is valid but for its ends.
+// unfinished returns how many bytes at the end of text belong to a character whose rest is missing. text is valid UTF-8, except that
+// characters may be cut off at its ends.
 func unfinished(text []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
 		if last := text[len(text)-n:]; utf8.RuneStart(last[0]) {
@@ -208,8 +212,8 @@ func unfinished(text []byte) int {
 	return 0
 }
 
-// Close ends the message. Text that stops in the middle of a character is an error, and closes the socket with
-// 1007: what has been sent cannot be taken back.
+// Close ends the message. Text that ends in the middle of a character is an error and closes the socket with
+// 1007, because what has been sent cannot be withdrawn.
 func (w *messageWriter) Close() error {
 	if w.closed {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// uncompressed is for tests of messages that are read while they arrive.
+// uncompressed are the options for tests that read a message while it arrives, which compression prevents.
 var uncompressed = edgews.Options{Compression: &edgews.Compression{Disable: true}}
 
 func TestNextReaderReadsWhatArrives(t *testing.T) {
@@ -46,7 +46,7 @@ func TestReaderOfTheFirstPieceBeforeTheLast(t *testing.T) {
 	both(t, uncompressed, func(t *testing.T, a, b *edgews.Socket) {
 		w, err := a.NextWriter(within(t), edgews.Binary)
 		require.NoError(t, err)
-		piece := bytes.Repeat([]byte("x"), 70_000) // a wire hands over what is more than it would hold
+		piece := bytes.Repeat([]byte("x"), 70_000) // larger than inboxLimit, so that a wire delivers it before the message is complete
 		for range 2 {
 			_, err = w.Write(piece)
 			require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestReaderWhenTheConnectionIsLost(t *testing.T) {
 	})
 }
 
-// 100 MiB go through two sockets that never hold more than a little of it.
+// A message of 100 MiB needs at most 24 MiB of memory in both sockets together.
 func TestStreamingNeedsLittleMemory(t *testing.T) {
 	const size, most = 100 << 20, 24 << 20
 	opts := edgews.Options{MaxMessageSize: size, Compression: &edgews.Compression{Disable: true}}
@@ -215,7 +215,7 @@ func TestLargeMessageThroughAPair(t *testing.T) {
 	})
 }
 
-// Each piece costs the same however many came before: this would take minutes otherwise.
+// The cost of a piece does not depend on the number of pieces before it. Otherwise this test would take minutes.
 func TestByteByByteThroughAPair(t *testing.T) {
 	const n = 200_000
 	bubble(t, func(t *testing.T) {
@@ -246,13 +246,13 @@ func TestByteByByteThroughAPair(t *testing.T) {
 	})
 }
 
-func TestLargeMessageThatNobodyWants(t *testing.T) {
+func TestLargeMessageWithoutListener(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		acceptBoth(t, a, b)
-		require.NoError(t, a.Send("unheard"))
+		require.NoError(t, a.Send("no listener"))
 		_, err := a.Ping(within(t))
 		require.NoError(t, err)
-		eventually(t, func() bool { return a.BufferedAmount() == 0 }, "taken, though by nobody")
+		eventually(t, func() bool { return a.BufferedAmount() == 0 }, "the message without listener is taken")
 		w, err := a.NextWriter(within(t), edgews.Binary)
 		require.NoError(t, err)
 		for range 30 {
@@ -315,7 +315,7 @@ func TestCancelledWriteOfTextDoesNotCount(t *testing.T) {
 	})
 }
 
-func TestMessagesBehindAWriterKeepTheirOrder(t *testing.T) {
+func TestMessagesAfterAWriterKeepTheirOrder(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		events := record(t, b)
 		acceptBoth(t, a, b)
@@ -323,9 +323,9 @@ func TestMessagesBehindAWriterKeepTheirOrder(t *testing.T) {
 		w, err := a.NextWriter(within(t), edgews.Text)
 		require.NoError(t, err)
 		io.WriteString(w, "in ")
-		require.NoError(t, a.Send("held 1"))
-		require.NoError(t, a.SendBytes([]byte("held 2")))
-		require.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Text, []byte("held 3"))))
+		require.NoError(t, a.Send("queued 1"))
+		require.NoError(t, a.SendBytes([]byte("queued 2")))
+		require.NoError(t, a.SendPrepared(edgews.Prepare(edgews.Text, []byte("queued 3"))))
 		written := make(chan error, 2)
 		go func() { written <- a.Write(t.Context(), edgews.Text, []byte("waits")) }()
 		go func() {
@@ -334,7 +334,7 @@ func TestMessagesBehindAWriterKeepTheirOrder(t *testing.T) {
 		}()
 		io.WriteString(w, "pieces")
 		require.NoError(t, w.Close())
-		events.wants(message("before"), message("in pieces"), message("held 1"), bytesMessage("held 2"), message("held 3"))
+		events.wants(message("before"), message("in pieces"), message("queued 1"), bytesMessage("queued 2"), message("queued 3"))
 		require.NoError(t, <-written)
 	})
 }
@@ -414,8 +414,8 @@ func TestWaitersSeeTheEnd(t *testing.T) {
 	})
 }
 
-// A message of NextWriter is compressed or not by its first fragment: what Threshold and Choose say of it.
-func TestWriterAsksWhetherToCompress(t *testing.T) {
+// Threshold and Choose decide by the first fragment whether a message of NextWriter is compressed.
+func TestFirstFragmentDecidesCompression(t *testing.T) {
 	long := strings.Repeat("compress me ", 50)
 	for _, tt := range []struct {
 		name       string
@@ -435,12 +435,12 @@ func TestWriterAsksWhetherToCompress(t *testing.T) {
 			for _, where := range []place{overPipe, overTCP} {
 				where.run(t, func(t *testing.T, where place) {
 					s, p := where.serverAndPeer(t, edgews.Options{Compression: &edgews.Compression{Choose: tt.choose}}, "permessage-deflate")
-					for range 2 { // the answer is for one message
+					for range 2 { // Choose decides for one message
 						w, err := s.NextWriter(within(t), edgews.Text)
 						require.NoError(t, err)
 						for _, piece := range tt.pieces {
 							io.WriteString(w, piece)
-							wantsFragment(t, p, tt.compressed, piece)
+							expectFragment(t, p, tt.compressed, piece)
 						}
 						require.NoError(t, w.Close())
 						f := p.next()
@@ -452,8 +452,8 @@ func TestWriterAsksWhetherToCompress(t *testing.T) {
 	}
 }
 
-// wantsFragment checks the next frame, which is not the last of its message.
-func wantsFragment(t *testing.T, p *peer, compressed bool, piece string) {
+// expectFragment checks the next frame, which is not the last of its message.
+func expectFragment(t *testing.T, p *peer, compressed bool, piece string) {
 	t.Helper()
 	f := p.next()
 	assert.Zero(t, f.bits&fin)
@@ -465,8 +465,8 @@ func wantsFragment(t *testing.T, p *peer, compressed bool, piece string) {
 	}
 }
 
-// Messages of both sorts in turn, so that the histories at both ends have to agree.
-func TestWriterCompressedInTurn(t *testing.T) {
+// Compressed and uncompressed messages alternate: the compression windows of both ends must still agree.
+func TestCompressedAndPlainWritersInTurn(t *testing.T) {
 	choose := func(_ edgews.Kind, p []byte) bool { return p[0] != 'n' }
 	overWires(t, edgews.Options{Compression: &edgews.Compression{Threshold: 1, Choose: choose}}, func(t *testing.T, a, b *edgews.Socket) {
 		for _, s := range []*edgews.Socket{a, b} {
@@ -479,9 +479,9 @@ func TestWriterCompressedInTurn(t *testing.T) {
 					_, err = io.WriteString(w, piece)
 					require.NoError(t, err)
 				}
-				require.NoError(t, s.Send("held"))
+				require.NoError(t, s.Send("queued"))
 				require.NoError(t, w.Close())
-				for _, want := range []string{first + rest + first, "held"} {
+				for _, want := range []string{first + rest + first, "queued"} {
 					m, err := other.Receive(within(t))
 					require.NoError(t, err)
 					assert.Equal(t, want, m.Text())
@@ -524,8 +524,8 @@ func TestWriterDoesNotSplitCharacters(t *testing.T) {
 	})
 }
 
-// A Write that fails has sent nothing of its text, and what an earlier one held back is still to be sent.
-func TestHeldCharacterOutlivesACancelledWrite(t *testing.T) {
+// A Write that fails has sent nothing of its text. The bytes of a split character from an earlier Write are still unsent.
+func TestCancelledWriteKeepsTheSplitCharacter(t *testing.T) {
 	withUnreadMessage(t, edgews.Options{SendBuffer: 100, WriteTimeout: -1, KeepAlive: -1}, 50, func(t *testing.T, s *edgews.Socket, p *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -543,8 +543,8 @@ func TestHeldCharacterOutlivesACancelledWrite(t *testing.T) {
 	})
 }
 
-// A reader whose context has ended returns that, also for what has arrived already. Nothing of it is lost to a NetConn, whose
-// deadline may be moved.
+// A reader whose context has ended returns ctx.Err(), even if data has arrived. A NetConn returns that data after a later deadline has
+// been set.
 func TestReaderWhoseContextHasEnded(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		buf := make([]byte, 10)
@@ -577,25 +577,25 @@ func TestReaderWhoseContextHasEnded(t *testing.T) {
 	})
 }
 
-// A reader that is used although another goroutine receives returns its own bytes or an error, and never what those have become.
+// A reader that is used while another goroutine receives returns bytes of its own message or an error, and never bytes of another one.
 func TestReaderWhileAnotherGoroutineReceives(t *testing.T) {
 	overTCP.run(t, func(t *testing.T, where place) {
 		a, b := where.connect(t, uncompressed)
 		require.NoError(t, a.Accept())
 		ctx := within(t)
-		said := strings.Repeat("a", 4<<10)
+		sent := strings.Repeat("a", 4<<10)
 		var sending, reading sync.WaitGroup
 		sending.Go(func() {
-			for a.Write(ctx, edgews.Text, []byte(said)) == nil {
+			for a.Write(ctx, edgews.Text, []byte(sent)) == nil {
 			}
 		})
 		for until := time.Now().Add(300 * time.Millisecond); time.Now().Before(until); {
 			_, r, err := b.NextReader(ctx)
 			require.NoError(t, err)
 			reading.Go(func() {
-				p := make([]byte, len(said))
+				p := make([]byte, len(sent))
 				n, err := r.Read(p)
-				assert.True(t, err != nil || string(p[:n]) == said[:n], "other bytes")
+				assert.True(t, err != nil || string(p[:n]) == sent[:n], "other bytes")
 			})
 			runtime.Gosched()
 		}

@@ -11,53 +11,52 @@ import (
 const (
 	// batchLimit is the number of bytes of small frames that are gathered for one write.
 	batchLimit = 64 << 10
-	// firstBatch is the smallest buffer for small frames, in bytes. It has room for several, which often follow each other.
+	// firstBatch is the smallest buffer for small frames, in bytes. It has room for more than one, because more usually follow.
 	firstBatch = 512
-	// afterStreamCost is the memory, in bytes, that a message of AddAfterStream takes in addition to its frame: the batch and the Buffer.
+	// afterStreamCost is the memory, in bytes, of a message of AddAfterStream besides its frame: the batch and the buffer's header.
 	afterStreamCost = 96
-	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455 §5.5.3
-	// allows. So a peer that sends pings and never reads takes no more memory than this.
+	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455
+	// §5.5.3 allows. So a peer that sends pings and never reads takes no more memory than this.
 	controlLimit = 2 << 10
-	// shareFrom is the size of a frame, in bytes, from which AddShared does not copy it.
+	// shareFrom is the size, in bytes, from which AddShared does not copy a frame.
 	shareFrom = 4 << 10
-	// keepLimit is the largest buffer, in bytes, that an outbox keeps for its next frames.
+	// keepLimit is the largest buffer, in bytes, that an Outbox keeps for its next frames.
 	keepLimit = 128 << 10
 )
 
-// Outbox holds the encoded frames of one connection that have not been written. It has one owner at a time (see Get), and the owner's
-// mutex guards it. Frames leave in this order: front, then control, then the batches in full, then open.
-//
-// The exported fields are the owner's: the methods read them where their comments say so.
+// Outbox holds the encoded frames of one connection that wait to be written. They are written in this order: front, control, full, open. It
+// has one owner at a time (see Get), whose mutex guards it, except that the goroutine that has set Writing reads the bytes of front without
+// it.
 type Outbox struct {
-	front       batch             // what Next has returned and Wrote has not accounted for. When it is empty, its buffer is kept for open
-	full        fifo.Queue[batch] // batches to which nothing is added any more
-	open        batch             // the batch to which small frames are added. When it is empty, its buffer is kept for the next ones
+	front       batch             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
+	full        fifo.Queue[batch] // batches to which nothing is added any more: full or shared ones
+	open        batch             // the batch to which frames are added
 	control     *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
 	afterStream []batch           // messages that wait for the end of a message in fragments
-	waiting     int               // bytes in front, full, open and control that have not been written
-	pongAt      int32             // the offset in control of the newest frame, if that is a pong; otherwise -1
-	held        *heldFrames       // nil: nothing is held back
+	waiting     int               // bytes of frames in front, control, full and open that have not been written
+	pongAt      int32             // offset in control of the newest frame, if it is a pong; otherwise -1
+	held        *heldFrames       // the frames that are held back; nil: none are
 
-	Payload int   // bytes of payload in everything but control, held back or not
-	Size    int   // the same, as it counts against Options.SendBuffer
+	Payload int   // bytes of payload that have not been written, also in afterStream and held, but not in control
+	Size    int   // bytes that count against Options.SendBuffer: the same frames with their headers, and afterStreamCost
 	Err     error // why Broken is set; nil: the connection was closed
 
-	WriteDeadline uint32 // in milliseconds (monoMillis): by when the peer must take something, while Blocked or Draining; 0: no deadline
+	WriteDeadline uint32 // by when the peer must take something, while Blocked or Draining, as a monoMillis of the owner; 0: no deadline
 
-	Writing      bool // a goroutine writes; others only add
-	Blocked      bool // the kernel takes nothing more until the connection calls Writable
+	Writing      bool // a goroutine writes: the others only add frames
+	Blocked      bool // the kernel has no room: the connection will call Writable
 	Writable     bool // the connection has called Writable while a goroutine was writing
-	KeepForTurn  bool // the connection's turn keeps the outbox until its end, empty or not
-	FlushPending bool // the connection will call Flush
-	Broken       bool // a write has failed or the connection is closed: nothing more is added
+	KeepForTurn  bool // the outbox stays with the connection until its turn ends, even if it is empty
+	FlushPending bool // the connection will call Flush, which writes
+	Broken       bool // a write has failed or the connection is closed: frames are discarded
 	Draining     bool // a goroutine writes to the BlockingConn
-	Overdue      bool // WriteDeadline has passed while Draining, and has been extended once
+	Overdue      bool // WriteDeadline has passed while Draining, and has been extended
 }
 
-// batch is a sequence of whole frames that is written at once.
+// batch is one or more whole frames that are written together.
 type batch struct {
 	buf     *buf.Buffer
-	shared  []byte // instead of buf: a frame that is not copied
+	shared  []byte // an encoded frame that is not copied, instead of buf
 	payload int    // bytes of payload that have not been written
 	size    int    // bytes that count against SendBuffer until the whole batch has been written
 	off     int    // bytes that have been written
@@ -131,7 +130,6 @@ func (o *Outbox) charge(b *batch, payload, size int) {
 	o.count(payload, size)
 }
 
-// count adds to Payload and Size.
 func (o *Outbox) count(payload, size int) {
 	o.Payload += payload
 	o.Size += size
@@ -245,10 +243,10 @@ func (o *Outbox) Next() []byte {
 		o.nextToFront()
 		return o.front.unwritten()
 	}
-	front, open := &o.front, &o.open
-	front.buf, open.buf = open.buf, front.buf // front's buffer is empty or nil
-	front.payload, front.size = open.payload, open.size
-	open.payload, open.size = 0, 0
+	front, last := &o.front, &o.open
+	front.buf, last.buf = last.buf, front.buf // front's is empty, or nil
+	front.payload, front.size = last.payload, last.size
+	last.payload, last.size = 0, 0
 	return front.buf.B
 }
 
@@ -262,7 +260,7 @@ func (o *Outbox) nextToFront() {
 	o.front = o.full.Pop()
 }
 
-// Wrote records that n bytes of what Next has returned have been written.
+// Wrote notes that n bytes of what Next has returned have been written.
 func (o *Outbox) Wrote(n int) {
 	b := &o.front
 	b.off += n
@@ -308,7 +306,7 @@ func (o *Outbox) Trim() {
 	b.buf, b.off = rest, 0
 }
 
-// Discard drops all frames but the one in front, a part of which may have been written. Their payload still counts, because the peer has not received it.
+// Discard drops all frames but the one in front, a part of which may have been written. The payload still counts: the peer has not got it.
 func (o *Outbox) Discard() {
 	for o.full.Len() > 0 {
 		o.full.Pop().buf.Free()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bytesWaiting returns what waiting must be, added up from the frames.
+// bytesWaiting returns what outbox.waiting must be, added up from the frames.
 func bytesWaiting(o *Outbox) (n int) {
 	n = len(o.front.unwritten()) + len(o.open.unwritten())
 	for _, b := range o.full.Items() {
