@@ -409,7 +409,6 @@ func (w *wire) closeSentLocked() bool {
 	return w.s.is(sentClose) && !(w.out != nil && w.out.HoldsClose())
 }
 
-// gatedLocked reports whether an output gate holds frames back. mu must be held.
 // holdOutputLocked holds back the frames that are sent from now on. It returns false if that is the case already. mu must be held.
 func (w *wire) holdOutputLocked() bool { return w.outboxLocked().Hold() }
 

@@ -22,14 +22,14 @@ func (o *Outbox) Holds() bool { return o.held != nil }
 // HoldsClose reports whether a Close frame is among what is held back.
 func (o *Outbox) HoldsClose() bool { return o.held != nil && o.held.closing }
 
-// CloseAdded notes that a Close frame has been added, which may be held back.
+// CloseAdded records that a Close frame has been added, which may be held back.
 func (o *Outbox) CloseAdded() {
 	if o.held != nil {
 		o.held.closing = true
 	}
 }
 
-// push adds frames that have been counted already.
+// push adds frames that the first Outbox has counted already.
 func (g *heldFrames) push(b batch) {
 	g.endBatch()
 	g.full.Push(b)

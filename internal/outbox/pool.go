@@ -2,6 +2,7 @@ package outbox
 
 import "sync"
 
+// pool has outboxes without an owner.
 var pool = sync.Pool{New: func() any { return newOutbox() }}
 
 // Get returns an empty Outbox from the pool, which the caller owns. It is not inlined, so that functions that call it rarely can be.
