@@ -90,9 +90,9 @@ func (w *wire) sendCompressed(m outgoing) error {
 		return err
 	}
 	if m.stream {
-		return w.sendCompressedPart(m)
+		return w.sendCompressedPartLocked(m)
 	}
-	body, scratch := w.compress(&m)
+	body, scratch := w.compressLocked(&m)
 	defer scratch.Free()
 
 	w.s.mu.Lock()
@@ -110,9 +110,9 @@ func (w *wire) sendCompressed(m outgoing) error {
 	return nil
 }
 
-// compress returns the compressed payload of m and the buffer that holds it, which is nil for a Prepared message. deflater.mu must be
+// compressLocked returns the compressed payload of m and the buffer that holds it, which is nil for a Prepared message. deflater.mu must be
 // held.
-func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
+func (w *wire) compressLocked(m *outgoing) ([]byte, *buf.Buffer) {
 	if m.prepared != nil {
 		return m.prepared.deflated(w.deflater.settings), nil
 	}
@@ -121,8 +121,8 @@ func (w *wire) compress(m *outgoing) ([]byte, *buf.Buffer) {
 	return scratch.B, scratch
 }
 
-// sendCompressedPart sends a piece of a NextWriter's message. deflater.mu must be held.
-func (w *wire) sendCompressedPart(m outgoing) error {
+// sendCompressedPartLocked sends a piece of a NextWriter's message. deflater.mu must be held.
+func (w *wire) sendCompressedPartLocked(m outgoing) error {
 	scratch := buf.Get(len(m.data)/2 + 64)
 	defer scratch.Free()
 	scratch.B = w.deflater.z.AppendPart(scratch, scratch.B, m.data, m.last)

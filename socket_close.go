@@ -6,6 +6,58 @@ import (
 	"github.com/edgews/edgews/internal/buf"
 )
 
+// Close starts the closing handshake (RFC 6455 §7) and returns at once. What was sent before still arrives, before the Close.
+// Messages that the peer sends before its own Close are still delivered. The close event follows the peer's Close, or
+// comes after CloseTimeout with code 1006.
+//
+// code is 1000 to 4999 except 1004, 1005, 1006 and 1015; 0 sends an empty Close, which the peer sees as 1005.
+// reason is UTF-8 of at most 123 bytes. Both are checked before the state of the socket. The errors are ErrInvalidClose,
+// ErrInvalidUTF8, ErrUsed, ErrNotAccepted, and ErrClosed if Close was called before, the peer's Close has been answered
+// or the connection is lost. On a socket that is still connecting, Close cancels the attempt: an error event
+// and a close event with 1006 follow.
+//
+// Deviation: Workers ignore a second close(). An error tells the program that it has no effect.
+func (s *Socket) Close(code StatusCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	if !utf8.ValidString(reason) {
+		return ErrInvalidUTF8
+	}
+	l, err := s.queueClose(closeFrame{code, reason})
+	if err != nil {
+		return err
+	}
+	l.transmit()
+	return nil
+}
+
+func (s *Socket) queueClose(c closeFrame) (link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is(connecting) && !s.is(sentClose) {
+		s.status |= sentClose
+		s.waiters.cancel()
+		return s.link, nil
+	}
+	if err := s.writableLocked(); err != nil {
+		return nil, err
+	}
+	s.sendCloseLocked(c)
+	return s.link, nil
+}
+
+// sendCloseLocked sends the application's Close. mu must be held.
+func (s *Socket) sendCloseLocked(c closeFrame) {
+	if s.is(owned) {
+		s.holdOutputDuringCommitLocked()
+	}
+	s.status |= sentClose
+	s.link.closeLocked(c)
+	s.link.resumeReadingLocked()
+	s.notifyRoomLocked()
+}
+
 // lostReason is the reason of close event 1006. The text is workerd's, the runtime of Workers.
 const lostReason = "WebSocket disconnected without sending Close frame."
 

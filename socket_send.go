@@ -1,0 +1,198 @@
+package edgews
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// Send sends a text message. It queues the message and returns without blocking; success does not mean that
+// the peer gets the message. Text must be valid UTF-8 (ErrInvalidUTF8); it may be empty.
+//
+// If earlier messages wait in the queue and this one would exceed SendBuffer, Overflow decides what happens: by default
+// Send returns ErrBufferFull, and the message is not sent. Write waits for room instead.
+//
+// Send returns ErrNotAccepted before the socket is accepted, and ErrClosed once Close has been called or the
+// connection has ended. A peer's Close that has been answered counts as Close.
+func (s *Socket) Send(text string) error {
+	if !utf8.ValidString(text) {
+		return ErrInvalidUTF8
+	}
+	if p := bytesOf(text); !s.sendPlain(Text, p) {
+		return s.send(outgoing{kind: Text, data: p, first: true, last: true})
+	}
+	return nil
+}
+
+// SendBytes sends a binary message. p is not retained and may be changed when SendBytes has returned. Otherwise
+// SendBytes is like Send.
+func (s *Socket) SendBytes(p []byte) error {
+	if s.sendPlain(Binary, p) {
+		return nil
+	}
+	return s.send(outgoing{kind: Binary, data: p, first: true, last: true})
+}
+
+// SendPrepared sends a message that was encoded once for many sockets. Otherwise it is like Send.
+func (s *Socket) SendPrepared(m *Prepared) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	if s.sendEncoded(m.plain(), len(m.data)) {
+		return nil
+	}
+	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m})
+}
+
+// sendPlain is the fast path of send: a server's open connection, a message without compression, and room in the queue. In every
+// other case it has no effect and returns false.
+func (s *Socket) sendPlain(kind Kind, p []byte) bool {
+	s.mu.Lock()
+	w := s.plainWireLocked(len(p))
+	if w == nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.counter.countWholeSentLocked(len(p))
+	w.outboxLocked().AddMessage(opcodeOf(kind), p)
+	if s.is(corked) {
+		s.mu.Unlock()
+		return true
+	}
+	w.transmitAndUnlock()
+	return true
+}
+
+// sendEncoded is sendPlain for the frame of a message of n bytes.
+func (s *Socket) sendEncoded(encoded []byte, n int) bool {
+	s.mu.Lock()
+	w := s.plainWireLocked(n)
+	if w == nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.counter.countWholeSentLocked(n)
+	w.outboxLocked().AddShared(encoded, n)
+	w.transmitAndUnlock()
+	return true
+}
+
+// plainWireLocked returns the connection if the fast path may queue a message of n bytes on it, or nil. It must return nil where
+// admitLocked returns an error, and where the message would be compressed, masked or held back. mu must be held.
+func (s *Socket) plainWireLocked(n int) *wire {
+	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
+	w, ok := s.link.(*wire)
+	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
+		s.counter != nil && s.counter.quotaErr != nil ||
+		w.deflater != nil && n >= s.opts.Compression.Threshold ||
+		w.out != nil && w.out.Size > 0 && w.out.Size+n > s.opts.SendBuffer {
+		return nil
+	}
+	return w
+}
+
+func (s *Socket) send(m outgoing) error {
+	for {
+		s.mu.Lock()
+		l := s.link
+		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
+			return w.sendAndUnlock(&m)
+		}
+		s.mu.Unlock()
+		err := l.send(m)
+		l.transmit()
+		if err != errMoved {
+			return err
+		}
+	}
+}
+
+// errMoved tells send to try again: the socket has another link now.
+var errMoved = errors.New("edgews: socket has another link")
+
+func (s *Socket) currentLink() link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link
+}
+
+// bytesOf returns the memory of text as a slice, which must not be changed. Payloads are only read: masking works on a copy.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
+// writableLocked returns nil if a data message may be sent now, otherwise the error to return. mu must be held.
+func (s *Socket) writableLocked() error {
+	switch {
+	case s.is(used):
+		return ErrUsed
+	case s.is(sentClose | lost):
+		return ErrClosed
+	case s.is(connecting):
+		return fmt.Errorf("%w (this one is still connecting: wait for its open event, or use Write)", ErrNotAccepted)
+	case !s.is(accepted):
+		return ErrNotAccepted
+	}
+	return nil
+}
+
+// errNoRoom tells Write and NextWriter to wait.
+var errNoRoom = fmt.Errorf("%w: wait", ErrBufferFull)
+
+// errDropped tells send to return nil although the message was dropped (OverflowDrop).
+var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
+
+// admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send.
+// mu must be held.
+func (s *Socket) admitLocked(m *outgoing) error {
+	if m.wait && s.is(connecting) && !s.is(sentClose|lost) {
+		return errNoRoom
+	}
+	if err := s.writableLocked(); err != nil {
+		return err
+	}
+	if s.counter.quotaErrLocked() != nil {
+		s.counter.failOverQuotaLocked()
+		return ErrClosed
+	}
+	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
+		return errNoRoom
+	}
+	_, size := s.link.bufferedLocked()
+	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer {
+		return nil
+	}
+	switch {
+	case m.wait:
+		return errNoRoom
+	case s.opts.Overflow == OverflowDrop:
+		return errDropped
+	case s.opts.Overflow == OverflowClose:
+		s.closeSlowLocked()
+	}
+	return fmt.Errorf("%w: %d bytes wait, the message has %d, the limit is %d (see Options.SendBuffer and Overflow, or use Write)",
+		ErrBufferFull, size, len(m.data), s.opts.SendBuffer)
+}
+
+// closeSlowLocked drops what is queued for a peer that reads too slowly, and sends a Close with 1013. mu must be held.
+func (s *Socket) closeSlowLocked() {
+	if w, ok := s.link.(*wire); ok && w.out != nil {
+		w.out.Discard()
+	}
+	s.status |= sentClose
+	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
+	s.notifyRoomLocked()
+}
+
+// outgoing is a message, or a piece of one, on its way out.
+type outgoing struct {
+	kind        Kind
+	data        []byte // neither retained nor changed
+	first, last bool
+	stream      bool      // from NextWriter
+	claims      bool      // a new NextWriter: there is nothing to send, but other messages wait from now on
+	prepared    *Prepared // the message whose payload is data; nil: data is not prepared
+	wait        bool      // without room, errNoRoom is returned: Overflow does not apply
+	force       bool      // SendBuffer does not apply
+	countAs     countRule // what a meter counts it as
+	ungated     bool      // it does not wait for a commit
+}
