@@ -39,7 +39,7 @@ func (r ReadyState) String() string {
 //	deflater.mu                          from compressing a message until it is queued
 //	  Prepared.mu
 //	Socket.mu                            also guards the socket's inbox, outbox and usageCounter
-//	  outputGate.mu
+//	  outputGate.mu, deadline.mu
 //	  object.mu                          also guards the object's usageCounter
 //	    Namespace.mu, shutdownProgress.mu, timerheap.Timers.mu
 //	  quota.mu                           under Socket.mu or object.mu; other counters' mutexes only with TryLock
@@ -49,10 +49,10 @@ func (r ReadyState) String() string {
 //	netConn.mu                           above park.table.mu and park.loopMu
 //
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
-// namespaceNames, connTrace.mu, bodyPrefix.mu, deadline.mu and Mux.mu.
+// namespaceNames, connTrace.mu, bodyPrefix.mu and Mux.mu, and in park backlog.mu and waiter.mu.
 //
 // A goroutine holds the mutexes of two sockets, or of two objects, at no time. The two channels are waited for without a mutex. Under a mutex
-// there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods that do neither
+// there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods that neither do
 // I/O nor call its Handler are called under Socket.mu. docs/architecture.md lists them.
 
 // Socket is one end of a WebSocket: of an in-memory pair or of a network connection, which behave alike.

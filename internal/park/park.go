@@ -64,7 +64,7 @@ func (c *Conn) Init(nc net.Conn, h Handler) {
 	c.stream.Store(newStream(nc))
 }
 
-// Start begins to read. Nothing can be written before.
+// Start begins to read. TryWrite writes nothing before.
 func (c *Conn) Start() {
 	s := c.stream.Load()
 	if s.movable && c.moveToLoop(s.Conn) {
