@@ -44,8 +44,8 @@ import (
 //     for each socket that a Broadcast reaches; a message for an object counts when the object gets it. Pings and pongs of the
 //     protocol are free. Auto-responses have a counter of their own: they count neither as messages nor in bytes.
 //   - An object is active from its first event until nothing pins it any more ([ObjectActive]): events, WaitUntil functions,
-//     and sockets that it accepted with Accept or dialed. Overlapping events, and sockets of the same object, count once.
-//     Time in which an object could hibernate is free, even before it does.
+//     storage calls, and sockets that it accepted with Accept, dialed or holds ([State.Hold]). Overlapping events, and sockets of
+//     the same object, count once. Time in which an object could hibernate is free, even before it does.
 //   - Busy is the time inside listeners, and inside the handlers and the constructor of objects. What a program does
 //     between two calls of Receive is not measured.
 //
@@ -172,7 +172,7 @@ func (m *Meter) Tenants() iter.Seq2[string, Usage] {
 }
 
 // Usage returns what m and its tenants have used since NewMeter. Open connections and active intervals count up to now; the
-// time of a connection shows once its socket is accepted, and then from its beginning. Reading does not stop the world: the
+// time of a connection shows once its socket is accepted, and then from its beginning. Counting goes on meanwhile: the
 // result is exact for everything that was over when Usage was called.
 //
 // The usage is the sum of the records: Usage makes records for what is still going on, and Record has received them when

@@ -246,9 +246,10 @@
 //
 // After ten seconds without an event an object hibernates: its value is dropped, and the next event constructs
 // it again. Its sockets stay open meanwhile, with their tags and attachments, and what arrives for them waits. Pings, and
-// messages that [State.SetAutoResponse] answers, do not wake the object. Besides events, two things keep an object from
-// hibernating: work in WaitUntil, and sockets that are part of its value, which are those that its handlers accept with
-// [Socket.Accept], accept by receiving from them, or dial. [Namespace.Objects] tells which objects are awake, and why.
+// messages that [State.SetAutoResponse] answers, do not wake the object. Besides events, three things keep an object from
+// hibernating: work in WaitUntil, calls of its storage, and sockets that are part of its value, which are those that its handlers
+// accept with [Socket.Accept], accept by receiving from them, dial, or give to [State.Hold]. [Namespace.Objects] tells which
+// objects are awake, and why.
 //
 // An idle object needs a few hundred bytes, and neither a goroutine nor a timer. While an object is busy, requests
 // and calls of Do wait in its queue, and leave it when their context ends. Those beyond [NamespaceOptions.MaxWaiting] are
@@ -365,13 +366,14 @@
 //     In Workers a socket can stay CLOSING for ever.
 //   - A panic in a listener ends only that socket, with 1011. A server has many sockets in one process.
 //   - Network sockets have keep-alive, on both sides. In Workers the platform finds dead connections.
-//   - Queues are bounded in bytes, with a policy for messages that do not fit. No platform ends a process that grows without
-//     limit.
+//   - Queues are bounded in bytes, with a policy for messages that do not fit. Workers end a program that uses too much memory;
+//     a Go process has no such limit.
 //   - Events of an object run strictly one at a time. Workers let them interleave whenever one awaits something.
 //   - Listeners of an object's sockets are events of the object. The peer's Close waits for the events before it, for
 //     half of CloseTimeout at most.
-//   - A panic in an object's handler drops its value, which the next event constructs again; an error is logged. The
-//     sockets stay open in both cases. Only [State.Abort], a constructor that fails and a commit that fails close them, with 1011.
+//   - A panic in an object's handler is logged and drops the object's value, which the next event constructs again. An error that
+//     a handler returns is logged. The sockets stay open in both cases. Only [State.Abort], a constructor that fails and a commit
+//     that fails close them, with 1011.
 //   - What a value has started ends with the value, if it hibernates, panics or is aborted: contexts of [State.WaitUntil] are
 //     cancelled, [State.Do] and all other methods of its [State] fail. Shutdown first cancels work, then waits, then closes
 //     what is left.
