@@ -26,9 +26,10 @@ var ErrQuota = errors.New("edgews: quota exceeded")
 // out, is compared with the bound the more often the nearer the bound is, in the end with each message. The first message
 // beyond the bound is counted; it is not delivered if it came in. So a little more than the bound may be used. Of messages and
 // bytes it is about one message for each open socket, and never more than 64 for each socket whose goroutine the system
-// has stopped while it was counting. Of requests it is those that have begun while messages use up what is left. Of time it is what passes until the next check: checks come with traffic and upgrades
-// at least one second apart, and otherwise at each MeterOptions.Interval. The day is that of the system's clock. A clock that
-// is set back by less than a day does not start a new day.
+// has stopped while it was counting. Of requests it is those that have begun while messages use up what is left. Of time it is
+// what passes until the next check: checks come with traffic and upgrades at least one second apart, and otherwise at each
+// MeterOptions.Interval. The day is that of the system's clock. A clock that is set back by less than a day does not start a
+// new day.
 //
 // With a ledger, what was used earlier in the day counts when the program restarts. When several processes share a ledger,
 // through their Store, each learns once per Interval what the others have written; until then each admits what is left by

@@ -47,7 +47,7 @@ func (room *Room) WebSocketMessage(_ context.Context, s *edgews.Socket, m edgews
 	return nil
 }
 
-// Each room is an object of its own, which lives where its name leads.
+// Each room is an object of its own. The path of the URL is its name.
 func ExampleNamespace() {
 	rooms := edgews.NewNamespace("rooms", NewRoom, nil)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +92,7 @@ func ExampleState_WaitUntil() {
 		price := &Price{}
 		price.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			st.WaitUntil(func(ctx context.Context) {
-				time.Sleep(time.Millisecond) // asks somebody
+				time.Sleep(time.Millisecond) // asks another service
 				st.Do(ctx, func() error {
 					price.euros = 42
 					fetched <- price.euros

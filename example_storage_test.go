@@ -82,7 +82,7 @@ func ExampleStorage_List() {
 	// move:02 e7 e5
 }
 
-// Reminder says something later, whether anybody has asked for it meanwhile or not.
+// Reminder says something later, when its alarm is due. It needs no request for that.
 type Reminder struct {
 	st   *edgews.State
 	said chan string

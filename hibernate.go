@@ -13,10 +13,10 @@ import (
 	"github.com/edgews/edgews/internal/timerheap"
 )
 
-// This file is the front door to objects: what an object is, which handlers it may have, the namespace that its objects live in, and how an
-// object hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what
+// This file is the first to read about objects: what an object is, which handlers it may have, its namespace, and how an object
+// hibernates. State (state.go) is what an object sees of itself, Stub (stub.go) is how others reach it, Storage (storage.go) is what
 // it stores. The mechanism is in object.go: an object is a queue of events, each of which runs with the object's value; the value may be
-// dropped between two events, and is then constructed again by the next one. The files object_*.go are one part of that mechanism each.
+// dropped between two events, and is then constructed again by the next one. Each of the files object_*.go is one part of that mechanism.
 
 // Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement
 // MessageHandler, CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently,

@@ -85,7 +85,7 @@ const shutdownReason = "service restart"
 // When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are
 // refused, also those that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
 //
-// Upgrade and Respond answer with 503 too, when the object has got the request before. A socket that an object dials or holds after its
+// Upgrade and Respond answer with 503 too, in requests that the object got before Shutdown began. A socket that an object dials or holds after its
 // sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
 //
 // No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the

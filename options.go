@@ -59,7 +59,8 @@ type Options struct {
 	// Default 5 s.
 	CloseTimeout time.Duration
 
-	// WriteTimeout is how long a write may make no progress before the connection is dropped; default 10 s; negative: no limit. On a connection whose deadlines do not work that may be a second later, and progress is seen for every 16 KiB.
+	// WriteTimeout is how long a write may make no progress before the connection is dropped; default 10 s; negative: no limit. On a
+	// connection whose deadlines do not work, it may be dropped a second later, and progress is noticed only after every 16 KiB.
 	WriteTimeout time.Duration
 
 	// Compression configures permessage-deflate; nil means the zero Compression.

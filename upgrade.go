@@ -135,7 +135,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if refused := opts.checkRequest(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
-	if isShuttingDown(r.Context()) { // the request has waited for its object since before
+	if isShuttingDown(r.Context()) { // Shutdown has begun after the object got the request, or while the request waited
 		return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
 	}
 	meter, object := meterFor(r.Context(), opts.Meter)

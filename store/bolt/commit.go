@@ -57,7 +57,7 @@ func (s *Store) submit(r *request) error {
 	case <-s.broken:
 		return s.failure()
 	}
-	err, ok := awaitUnlessBroken(s, r.done) // it will not take long any more, and until then nobody can tell
+	err, ok := awaitUnlessBroken(s, r.done) // it will not take long any more, and until then the outcome is unknown
 	if !ok {
 		return s.failure()
 	}

@@ -309,8 +309,8 @@ func TestCheckAgrees(t *testing.T) {
 	require.NoError(t, Check(path))
 }
 
-// bbolt reads all pages of a file that has no freelist, as `bbolt surgery freelist abandon` leaves it, in a goroutine that nobody
-// guards: Open checks them before, however large the file is.
+// bbolt reads all pages of a file that has no freelist, as `bbolt surgery freelist abandon` leaves it, in a goroutine
+// whose panics no code recovers: Open checks them before, however large the file is.
 func TestLargeFileWithoutFreelist(t *testing.T) {
 	if !inOwnProcess(t) {
 		return

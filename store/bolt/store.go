@@ -82,8 +82,9 @@ var _ edgews.Store = (*Store)(nil)
 // Open opens the store in the file at path and creates the file if it does not exist. The folder must exist. Only one process
 // can have the file open; ErrLocked means that another one has. Open refuses a file with another layout than this version's, and a
 // damaged file with ErrDamaged. It checks all pages of a file of up to 1 GiB, and only the pages that bbolt reads first of a
-// larger one; see [Check]. Damage that is found later is an error of the call that meets it; but a page of a file that was not checked which leads back to
-// itself ends the process, as the stack does that follows it. A file that was being made when its disk became full is made anew.
+// larger one; see [Check]. Damage that is found later is an error of the call that meets it, with one exception: in a file whose
+// pages were not all checked, a page that refers to itself overflows the stack, which ends the process. If the disk became full
+// while the file was being created, Open creates it again.
 //
 // The caller closes the Store after the Shutdown of the namespaces that use it.
 func Open(path string, opts *Options) (*Store, error) {
@@ -183,8 +184,8 @@ func (s *Store) closeFile() error {
 	return err
 }
 
-// awaitUnlessBroken waits for a result, which may never come once the store has failed: the goroutine that it comes from may wait for a lock that bbolt
-// has kept. If there is none after abandonWait, ok is false.
+// awaitUnlessBroken waits for a result, which may never come once the store has failed: the goroutine that it comes from may wait
+// for a lock that bbolt has kept. If there is none after abandonWait, ok is false.
 func awaitUnlessBroken[T any](s *Store, from <-chan T) (result T, ok bool) {
 	select {
 	case result = <-from:
