@@ -40,9 +40,10 @@ type memoryObject struct {
 const firstEpoch = 1
 
 func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectStore, error) {
+	over := ctx.Err() // without mu: it is the program's code
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, err := s.lookupLocked(ctx, key)
+	o, err := s.lookupLocked(over, key)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +57,11 @@ func (s *memoryStore) Open(ctx context.Context, key ObjectKey, f Fence) (ObjectS
 	return &memoryObjectStore{s, key, f.Epoch}, nil
 }
 
-// lookupLocked returns what is stored of an object, or an error if ctx has ended or the store is closed. mu must be held.
-func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryObject, error) {
-	if err := ctx.Err(); err != nil {
-		return memoryObject{}, err
+// lookupLocked returns what is stored of an object, or an error if the store is closed. over is why the context of the call has ended, and
+// nil otherwise. mu must be held.
+func (s *memoryStore) lookupLocked(over error, key ObjectKey) (memoryObject, error) {
+	if over != nil {
+		return memoryObject{}, over
 	}
 	if s.closed {
 		return memoryObject{}, errStoreClosed
@@ -69,9 +71,10 @@ func (s *memoryStore) lookupLocked(ctx context.Context, key ObjectKey) (memoryOb
 
 // lookup is lookupLocked for callers that do not hold mu.
 func (s *memoryStore) lookup(ctx context.Context, key ObjectKey) (memoryObject, error) {
+	over := ctx.Err()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.lookupLocked(ctx, key)
+	return s.lookupLocked(over, key)
 }
 
 // setLocked stores o, and removes it if there is nothing to store. mu must be held for writing.
@@ -183,9 +186,10 @@ func (o *memoryObjectStore) Commit(ctx context.Context, b Batch) error {
 		values[i] = append([]byte{}, e.Value...) // not nil, even if e.Value is
 	}
 
+	over := ctx.Err()
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
-	known, err := o.s.lookupLocked(ctx, o.key)
+	known, err := o.s.lookupLocked(over, o.key)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func (s *Socket) attachableLocked() error {
 // ctx is the context of the request. If it is that of an object's event, the other end belongs to the object before anything
 // arrives.
 func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err error) {
+	o, inObject := ctx.Value(objectContextKey{}).(*object) // without mu: it may be the program's code
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
 		s.mu.Unlock()
@@ -56,7 +57,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	w := newWire(server, c)
 	m.handOverLocked(server, w, as)
 	server.link = w
-	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+	if inObject {
 		server.pinToLocked(o, pinAccepted)
 	}
 	server.warnIfUnacceptedLocked()

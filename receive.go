@@ -24,9 +24,10 @@ import (
 // the cause. Only one goroutine may receive at a time; a second one gets ErrReceiving. A socket that an object has accepted with
 // State.AcceptWebSocket returns ErrAccepted, and one that was given to Respond ErrUsed.
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
+	over := ctx.Err() // without mu: it is the program's code
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.beginReceiveLocked(ctx); err != nil {
+	if err := s.beginReceiveLocked(over); err != nil {
 		return Message{}, err
 	}
 	defer s.endReceiveLocked()
@@ -71,8 +72,9 @@ func endedWell(err error) bool {
 	return false
 }
 
-// beginReceiveLocked marks the inbox as used by a receiver and frees the buffer that the last call returned. mu must be held.
-func (s *Socket) beginReceiveLocked(ctx context.Context) error {
+// beginReceiveLocked marks the inbox as used by a receiver and frees the buffer that the last call returned. over is why the context of
+// the call has ended, or nil. mu must be held.
+func (s *Socket) beginReceiveLocked(over error) error {
 	switch {
 	case s.is(used):
 		return ErrUsed
@@ -82,8 +84,8 @@ func (s *Socket) beginReceiveLocked(ctx context.Context) error {
 		return ErrReceiving
 	}
 	s.startPullingLocked()
-	if err := ctx.Err(); err != nil {
-		return err
+	if over != nil {
+		return over
 	}
 	s.in.receiving = true
 	s.in.callSeq++

@@ -51,7 +51,8 @@ func (r ReadyState) String() string {
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
 // namespaceNames, connTrace.mu, bodyPrefix.mu and Mux.mu, and in park backlog.mu and waiter.mu.
 //
-// A goroutine holds the mutexes of two sockets, or of two objects, at no time. The two channels are waited for without a mutex. Under a mutex
+// A goroutine that holds the mutex of a socket, or of an object, waits for that of no other one. The two channels are waited for without a
+// mutex. Under a mutex
 // there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods that neither do
 // I/O nor call its Handler are called under Socket.mu. docs/architecture.md lists them.
 

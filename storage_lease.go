@@ -30,9 +30,10 @@ type storageLease struct {
 
 // acquireStorage begins a call, which keeps the lease, and o awake, until release. It is for the value of st; nil: for edgews itself.
 func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, error) {
+	over := ctx.Err() // without mu: it is the program's code
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := cmp.Or(o.checkUsableLocked(st), ctx.Err()); err != nil {
+	if err := cmp.Or(o.checkUsableLocked(st), over); err != nil {
 		return nil, err
 	}
 	was := o.stateLocked()

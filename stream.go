@@ -19,9 +19,10 @@ import (
 // skips the rest of the message. It must be used by one goroutine at a time. ctx applies to the reader too: once it is cancelled,
 // Read returns ctx.Err(), and the socket stays usable. Otherwise NextReader is like Receive.
 func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
+	over := ctx.Err() // without mu: it is the program's code
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.beginReceiveLocked(ctx); err != nil {
+	if err := s.beginReceiveLocked(over); err != nil {
 		return 0, nil, err
 	}
 	defer s.endReceiveLocked()
