@@ -119,7 +119,7 @@ type Namespace struct {
 	shutdown   shutdownProgress
 	alarms     alarmScheduler
 
-	mu      sync.Mutex // may be locked with any other mutex held, and no other mutex is locked under it
+	mu      sync.Mutex // a leaf, also under an object's mu
 	objects map[ID]*object
 }
 

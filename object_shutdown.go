@@ -13,7 +13,7 @@ import (
 
 // shutdownProgress is how far Shutdown has come.
 type shutdownProgress struct {
-	mu    sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
+	mu    sync.Mutex // a leaf, also under the mu of a socket or an object
 	phase shutdownPhase
 	done  chan struct{} // made by the first Shutdown, closed when it returns
 }

@@ -18,7 +18,7 @@ var processInflateBudget = inflateBudget{limit: maxInflating}
 type inflateBudget struct {
 	limit int
 
-	mu      sync.Mutex // may be locked with any other mutex held; no other mutex is locked under it
+	mu      sync.Mutex // a leaf; no mutex is held when it is locked
 	used    int        // bytes of granted reservations
 	waiting fifo.Queue[*inflateReservation]
 }
