@@ -308,7 +308,7 @@ func TestIdleConnection(t *testing.T) {
 		for range n / 2 {
 			p := &peer{t: t, conn: dial(), client: true}
 			p.r = bufio.NewReaderSize(p.conn, 512)
-			p.shakesHands()
+			p.upgrades()
 			s := <-sockets
 			require.NoError(t, s.Accept())
 			peers = append(peers, p)

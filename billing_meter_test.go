@@ -87,7 +87,7 @@ func TestMeterCountsPieces(t *testing.T) {
 	m := edgews.NewMeter(nil)
 	overAPipe(t, edgews.Options{Meter: m, RateLimit: edgews.RateLimit{Messages: 1}}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		const size = 300_000
-		go p.pours(p.encode(aFrame{bits: fin, opcode: 2, payload: strings.Repeat("x", size), length: []byte{127, 0, 0, 0, 0, 0, 4, 0x93, 0xe0}}))
+		go p.writesAll(p.encode(aFrame{bits: fin, opcode: 2, payload: strings.Repeat("x", size), length: []byte{127, 0, 0, 0, 0, 0, 4, 0x93, 0xe0}}))
 		_, r, err := s.NextReader(t.Context())
 		require.NoError(t, err)
 		n := 0
@@ -375,7 +375,7 @@ func dialRaw(t testing.TB, dial func() net.Conn) *peer {
 	t.Helper()
 	conn := dial()
 	p := &peer{t, conn, bufio.NewReader(conn), true}
-	p.shakesHands()
+	p.upgrades()
 	return p
 }
 

@@ -37,7 +37,7 @@ func TestMinuteBytes(t *testing.T) {
 					time.Sleep(time.Minute - time.Since(begin)%time.Minute) // until the last moment of a minute
 				case 2:
 					n := r.IntN(500)
-					p.pours(p.encode(text(strings.Repeat("x", n))))
+					p.writesAll(p.encode(text(strings.Repeat("x", n))))
 					synctest.Wait()
 					carried[max(time.Since(begin)-1, 0)/time.Minute] += 2 * int64(n)
 				case 3:

@@ -46,7 +46,7 @@ func TestPublishedHibernationExample(t *testing.T) {
 		tick := peers[0].encode(text("tick"))
 		for range days * 24 * 60 / standsFor {
 			for _, p := range peers {
-				p.pours(tick)
+				p.writesAll(tick)
 			}
 			time.Sleep(standsFor * time.Minute)
 		}
@@ -76,7 +76,7 @@ func TestPublishedHibernationExampleByTheDay(t *testing.T) {
 		tick := peers[0].encode(text("tick"))
 		for range minutes {
 			for _, p := range peers {
-				p.pours(tick)
+				p.writesAll(tick)
 				time.Sleep(time.Minute / sockets)
 			}
 		}
@@ -111,7 +111,7 @@ func TestPublishedExampleWithoutHibernation(t *testing.T) {
 		p := dialRaw(t, dial)
 		tick := p.encode(text("tick"))
 		for range 30 * 24 { // each stands for the 3600 of an hour
-			p.pours(tick)
+			p.writesAll(tick)
 			time.Sleep(time.Hour)
 		}
 		u := m.Usage()

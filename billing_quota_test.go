@@ -95,15 +95,15 @@ func TestQuotaClosesSockets(t *testing.T) {
 		acceptBoth(t, s, idle)
 		tick := p.encode(text("x"))
 		for range 199 { // together with two connections, all but one of the requests
-			p.pours(tick)
+			p.writesAll(tick)
 			events.wants(message("x"))
 		}
 		time.Sleep(time.Hour + time.Second) // a second after a periodic flush
 		assert.Equal(t, edgews.Open, s.ReadyState())
 		p.ignores()
-		p.pours(tick)
+		p.writesAll(tick)
 		events.wants(message("x")) // the last one within the quota
-		p.pours(tick)
+		p.writesAll(tick)
 		time.Sleep(time.Second)
 		wanted := closed(1008, "daily quota exceeded", false)
 		events.wantsEnd(failed("quota exceeded: requests: 13 of 12 requests"), wanted)
@@ -236,14 +236,14 @@ func TestQuotaForgetsWhatFails(t *testing.T) {
 // Many connections carry no more than one, except for a few messages each.
 func TestQuotaSetOverOpenConnections(t *testing.T) {
 	const connections, each, quota = 5, 400, 50
-	for _, where := range []place{overPipe, overTCP} {
+	for _, where := range []network{overPipe, overTCP} {
 		for name, plan := range map[string]edgews.Plan{
 			"messages in": {MessagesIn: edgews.Rate{Included: quota}},
 			"all":         {Messages: edgews.Rate{Included: 2 * quota}},
 			"bytes in":    {BytesIn: edgews.Rate{Included: quota * 3000}},
 		} {
 			t.Run(name, func(t *testing.T) {
-				where.run(t, func(t *testing.T, where place) {
+				where.run(t, func(t *testing.T, where network) {
 					m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
 					var sockets []*edgews.Socket
 					var floods []func()
@@ -258,7 +258,7 @@ func TestQuotaSetOverOpenConnections(t *testing.T) {
 						for range each {
 							all = append(all, p.encode(binaryOf(strings.Repeat("x", 3000)))...)
 						}
-						floods = append(floods, func() { p.pours(all) })
+						floods = append(floods, func() { p.writesAll(all) })
 					}
 					m.SetQuota(plan)
 					for _, flood := range floods {
@@ -366,7 +366,7 @@ func TestQuotaOfSilentConnections(t *testing.T) {
 		assert.EqualValues(t, 1000, delivered.Load())
 		for _, p := range peers {
 			p.ignores()
-			p.pours(p.encode(text("x")))
+			p.writesAll(p.encode(text("x")))
 		}
 		time.Sleep(time.Second)
 		assert.EqualValues(t, 1000, delivered.Load())
@@ -536,7 +536,7 @@ func TestQuotaOfTimeWithTraffic(t *testing.T) {
 					tick := p.encode(text("x"))
 					for s.ReadyState() == edgews.Open && time.Since(begin) < time.Hour {
 						time.Sleep(every)
-						p.pours(tick)
+						p.writesAll(tick)
 						synctest.Wait()
 					}
 					assert.GreaterOrEqual(t, time.Since(begin), 5*time.Minute)

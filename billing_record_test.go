@@ -258,13 +258,13 @@ func randomTraffic(t *testing.T, r *rand.Rand) edgews.Usage {
 			peers = append(peers[:i], peers[i+1:]...)
 		case k == 12 && len(peers) > 0: // and reads no more
 			i := r.IntN(len(peers))
-			peers[i].pours(peers[i].encode(closing(1000, "")))
+			peers[i].writesAll(peers[i].encode(closing(1000, "")))
 			peers = append(peers[:i], peers[i+1:]...)
 		case k == 5:
 			checkRecords(t, m, &j, tenants, meterOf)
 		case len(peers) > 0:
 			p := peers[r.IntN(len(peers))]
-			p.pours(p.encode(text([]string{"ping", "1", "22", "333", "4444", "55555", "666666", strings.Repeat("7", 1000)}[r.IntN(8)])))
+			p.writesAll(p.encode(text([]string{"ping", "1", "22", "333", "4444", "55555", "666666", strings.Repeat("7", 1000)}[r.IntN(8)])))
 			received++
 		}
 	}

@@ -25,7 +25,7 @@ func (withoutDeadlines) SetDeadline(time.Time) error      { return errNoDeadline
 func (withoutDeadlines) SetReadDeadline(time.Time) error  { return errNoDeadlines }
 func (withoutDeadlines) SetWriteDeadline(time.Time) error { return errNoDeadlines }
 
-var overTunnel = place{name: "tunnel", serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+var overTunnel = network{name: "tunnel", serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 	dial := func() net.Conn {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close(); theirs.Close() })
@@ -41,7 +41,7 @@ var overTunnel = place{name: "tunnel", serve: func(t testing.TB, handler http.Ha
 // A message that finds no listener waits for one until 10 ms after Accept. The end of that wait must not close a connection without
 // deadlines.
 func TestConnWithoutDeadlinesStaysOpen(t *testing.T) {
-	overTunnel.run(t, func(t *testing.T, where place) {
+	overTunnel.run(t, func(t *testing.T, where network) {
 		s, p := where.serverAndPeer(t, edgews.Options{})
 		require.NoError(t, s.Accept())
 		p.sends(text("early"))
@@ -53,7 +53,7 @@ func TestConnWithoutDeadlinesStaysOpen(t *testing.T) {
 		events.wants(message("later"))
 		require.NoError(t, s.Send("and back"))
 		p.expects(text("and back"))
-		p.closesWell(1000, "bye")
+		p.closesCleanly(1000, "bye")
 		events.wantsEnd(closed(1000, "bye", true))
 	})
 	t.Run("dialed", func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestEndWhileAReadWaits(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			for _, where := range []place{overPipe, overTunnel} {
-				where.run(t, func(t *testing.T, where place) {
+			for _, where := range []network{overPipe, overTunnel} {
+				where.run(t, func(t *testing.T, where network) {
 					s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: 4 * time.Second, KeepAliveTimeout: 2 * time.Second, Logger: quiet})
 					events := record(t, s)
 					require.NoError(t, s.Accept())
@@ -104,7 +104,7 @@ func TestEndWhileAReadWaits(t *testing.T) {
 					c.do(s, p)
 					events.wantsEnd(c.end...)
 					assert.Less(t, time.Since(start), time.Minute)
-					go p.pours(make([]byte, 1<<20))
+					go p.writesAll(make([]byte, 1<<20))
 					time.Sleep(time.Minute)
 				})
 			}

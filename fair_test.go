@@ -14,8 +14,8 @@ import (
 // Close frame behind them stay complete and in order.
 func TestBurstYieldsInOrder(t *testing.T) {
 	const messages = 100
-	for _, where := range []place{overPipe, overTCP, overTLS} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overPipe, overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, edgews.Options{})
 			got := make(chan string, 2*messages)
 			s.OnMessage(func(e edgews.MessageEvent) {

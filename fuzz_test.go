@@ -82,7 +82,7 @@ func fuzzServer(t *testing.T, mode byte, input []byte) {
 	fuzzStyles[int(mode>>1)%len(fuzzStyles)](t, s)
 	p.ignores()
 	go func() {
-		p.pours(input)
+		p.writesAll(input)
 		p.conn.SetDeadline(time.Time{})
 	}()
 	time.Sleep(time.Second)

@@ -164,8 +164,8 @@ func (p *peer) sendsBytes(b []byte) {
 	require.NoError(p.t, err, "peer sends")
 }
 
-// pours writes b, without a time limit, until all of it is written or the connection ends.
-func (p *peer) pours(b []byte) {
+// writesAll writes b, without a time limit, until all of it is written or the connection ends.
+func (p *peer) writesAll(b []byte) {
 	p.conn.SetWriteDeadline(time.Time{})
 	p.conn.Write(b)
 }
@@ -202,8 +202,8 @@ func (p *peer) expectsEOF() {
 	require.NotErrorIs(p.t, err, os.ErrDeadlineExceeded)
 }
 
-// closesWell sends a Close, expects the same as its answer, and closes the connection.
-func (p *peer) closesWell(code int, reason string) {
+// closesCleanly sends a Close, expects the same as its answer, and closes the connection.
+func (p *peer) closesCleanly(code int, reason string) {
 	p.t.Helper()
 	p.sends(closing(code, reason))
 	p.expects(closing(code, reason))
@@ -325,7 +325,7 @@ func serveConn(conn net.Conn, handler http.HandlerFunc) {
 }
 
 // place is a kind of connection that a test runs over, such as TCP.
-type place struct {
+type network struct {
 	name string
 	real bool // in real time, not in a synctest bubble
 	// serve starts a server with handler. dial opens a connection to it; url and client are for edgews.Dial.
@@ -333,9 +333,9 @@ type place struct {
 }
 
 var (
-	overPipe = place{name: "pipe", serve: servePipe}
-	overTCP  = place{name: "tcp", real: true, serve: serveTCP}
-	overTLS  = place{name: "tls", real: true, serve: serveTLS}
+	overPipe = network{name: "pipe", serve: servePipe}
+	overTCP  = network{name: "tcp", real: true, serve: serveTCP}
+	overTLS  = network{name: "tls", real: true, serve: serveTLS}
 )
 
 func servePipe(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
@@ -384,7 +384,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 }
 
 // run runs f as a subtest over that kind of connection.
-func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
+func (p network) run(t *testing.T, f func(t *testing.T, p network)) {
 	t.Run(p.name, func(t *testing.T) {
 		if p.real {
 			f(t, p)
@@ -397,8 +397,8 @@ func (p place) run(t *testing.T, f func(t *testing.T, p place)) {
 // withPeer runs f over a pipe and over TCP with a raw client as the peer of a server's socket.
 func withPeer(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews.Socket, p *peer)) {
 	t.Helper()
-	for _, where := range []place{overPipe, overTCP} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overPipe, overTCP} {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, opts)
 			f(t, s, p)
 		})
@@ -415,13 +415,13 @@ func overAPipe(t *testing.T, opts edgews.Options, f func(t *testing.T, s *edgews
 }
 
 // serverAndPeer returns a server's socket, not accepted, and the raw client at its other end.
-func (p place) serverAndPeer(t testing.TB, opts edgews.Options, offers ...string) (*edgews.Socket, *peer) {
+func (p network) serverAndPeer(t testing.TB, opts edgews.Options, offers ...string) (*edgews.Socket, *peer) {
 	t.Helper()
 	sockets := make(chan *edgews.Socket, 1)
 	dial, _, _ := p.serve(t, upgradeInto(t, sockets, opts))
 	conn := dial()
 	raw := &peer{t, conn, bufio.NewReader(conn), true}
-	raw.shakesHands(offers...)
+	raw.upgrades(offers...)
 	s := <-sockets
 	endWith(t, s, conn)
 	return s, raw
@@ -439,8 +439,8 @@ func upgradeInto(t testing.TB, sockets chan<- *edgews.Socket, opts edgews.Option
 // aKey is the Sec-WebSocket-Key of RFC 6455 §1.3.
 const aKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-// shakesHands makes the opening handshake of a client that offers extensions, and expects success.
-func (p *peer) shakesHands(offers ...string) {
+// upgrades makes the opening handshake of a client that offers extensions, and expects success.
+func (p *peer) upgrades(offers ...string) {
 	p.t.Helper()
 	lines := []string{"GET / HTTP/1.1", "Host: pipe.test", "Connection: Upgrade", "Upgrade: websocket",
 		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + aKey}
@@ -506,8 +506,8 @@ func both(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server
 // overWires is both without the pair.
 func overWires(t *testing.T, opts edgews.Options, f func(t *testing.T, client, server *edgews.Socket)) {
 	t.Helper()
-	for _, where := range []place{overPipe, overTCP, overTLS} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overPipe, overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where network) {
 			client, server := where.connect(t, opts)
 			f(t, client, server)
 		})
@@ -515,7 +515,7 @@ func overWires(t *testing.T, opts edgews.Options, f func(t *testing.T, client, s
 }
 
 // connect returns the two ends of one connection, with the same options.
-func (p place) connect(t testing.TB, opts edgews.Options) (client, server *edgews.Socket) {
+func (p network) connect(t testing.TB, opts edgews.Options) (client, server *edgews.Socket) {
 	t.Helper()
 	sockets := make(chan *edgews.Socket, 1)
 	_, url, httpClient := p.serve(t, upgradeInto(t, sockets, opts))
@@ -582,7 +582,7 @@ func TestHarness(t *testing.T) {
 		p.expects(text("good day"))
 		p.sends(ping("are you there?"), part(text("a "), false), continuation("whole", true))
 		p.expects(pong("are you there?"))
-		p.closesWell(1000, "bye")
+		p.closesCleanly(1000, "bye")
 		events.wantsEnd(message("a whole"), closed(1000, "bye", true))
 	})
 }

@@ -70,7 +70,7 @@ func TestBrokenFrames(t *testing.T) {
 			withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 				events := record(t, s)
 				require.NoError(t, s.Accept())
-				go p.pours(p.encode(append([]aFrame{text("fine")}, c.frames...)...))
+				go p.writesAll(p.encode(append([]aFrame{text("fine")}, c.frames...)...))
 				reason := p.expectsClose(c.code)
 				assert.Contains(t, reason, c.says)
 				events.wantsEnd(message("fine"), failed(c.says), closed(c.code, reason, false))
@@ -117,7 +117,7 @@ func TestSizeLimits(t *testing.T) {
 				require.NoError(t, s.Accept())
 				p.sends(text(just), part(text(just), true))
 				events.wants("text of 1000 bytes", "text of 1000 bytes")
-				go p.pours(p.encode(c.frames...))
+				go p.writesAll(p.encode(c.frames...))
 				p.expectsClose(1009)
 				events.wants(failed("too big"))
 				p.hangsUp()
@@ -134,7 +134,7 @@ func TestMillionEmptyFragments(t *testing.T) {
 		empty := p.encode(continuation("", false))
 		flood = append(flood, bytes.Repeat(empty, 1_000_000)...)
 		_, allocated := spent(func() {
-			go p.pours(flood)
+			go p.writesAll(flood)
 			events.wants(failed("too many fragments"))
 			p.expectsClose(1008)
 		})
@@ -157,7 +157,7 @@ func TestMillionEmptyMessages(t *testing.T) {
 				require.NoError(t, s.Accept())
 				flood := bytes.Repeat(p.encode(text("")), 1_000_000)
 				grown, _ := spent(func() {
-					go p.pours(flood)
+					go p.writesAll(flood)
 					time.Sleep(time.Minute)
 				})
 				assert.Less(t, grown, 2<<20)
@@ -216,7 +216,7 @@ func TestInflateBombs(t *testing.T) {
 				events.wants(message("harmless"))
 				flood := p.encode(c.frames...)
 				_, allocated := spent(func() {
-					go p.pours(flood)
+					go p.writesAll(flood)
 					p.expectsClose(c.code)
 				})
 				assert.Less(t, allocated, c.most)
@@ -236,7 +236,7 @@ func TestPingFloodWithoutReading(t *testing.T) {
 		require.NoError(t, s.Accept())
 		flood := bytes.Repeat(p.encode(ping(strings.Repeat("x", 125))), 100_000)
 		_, allocated := spent(func() {
-			go p.pours(flood)
+			go p.writesAll(flood)
 			events.wantsEnd(failed("takes no data"), cut)
 		})
 		assert.Less(t, allocated, 8<<20)
@@ -248,7 +248,7 @@ func TestPingFloodOverTCP(t *testing.T) {
 	s, p := overTCP.serverAndPeer(t, edgews.Options{})
 	require.NoError(t, s.Accept())
 	flood := bytes.Repeat(p.encode(ping("0123456789")), 50_000)
-	grown, _ := spent(func() { p.pours(flood) })
+	grown, _ := spent(func() { p.writesAll(flood) })
 	assert.Less(t, grown, 4<<20)
 	p.hangsUp()
 	waitDone(t, s)
@@ -330,7 +330,7 @@ func TestMessageThatNeverEnds(t *testing.T) {
 				p.sends(part(binaryOf(""), false))
 				more := p.encode(continuation(strings.Repeat("x", 10_000), false))
 				_, allocated := spent(func() {
-					go p.pours(bytes.Repeat(more, 1000))
+					go p.writesAll(bytes.Repeat(more, 1000))
 					p.expectsClose(1009)
 				})
 				assert.Less(t, allocated, 64<<20)

@@ -24,7 +24,7 @@ func serveAnyProtocol(t *testing.T) func(protocol string) (*edgews.Socket, *peer
 	return func(protocol string) (*edgews.Socket, *peer) {
 		p := &peer{t: t, conn: dial(), client: true}
 		p.r = bufio.NewReader(p.conn)
-		p.shakesHands("permessage-deflate; client_no_context_takeover\r\nSec-WebSocket-Protocol: " + protocol)
+		p.upgrades("permessage-deflate; client_no_context_takeover\r\nSec-WebSocket-Protocol: " + protocol)
 		s := <-sockets
 		endWith(t, s, p.conn)
 		return s, p

@@ -56,7 +56,7 @@ func TestKeepAliveWithAPeerThatAnswers(t *testing.T) {
 			last = time.Now()
 			p.sends(pong(""))
 		}
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 	})
 }
 
@@ -145,8 +145,8 @@ func TestKeepAlivePingsWhileAListenerBlocks(t *testing.T) {
 // A peer that still reads a large message is not ended by KeepAliveTimeout, although it has not received the ping behind that message.
 func TestKeepAliveDuringADownload(t *testing.T) {
 	const step, size = 40 << 10, 300 * (40 << 10)
-	for _, where := range []place{overTCP, overTLS} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: 300 * time.Millisecond, KeepAliveTimeout: 700 * time.Millisecond})
 			require.NoError(t, s.Accept())
 			require.NoError(t, s.SendBytes(make([]byte, size)))

@@ -44,7 +44,7 @@ func TestKeepAliveAfterAPause(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	p := &peer{t, conn, bufio.NewReader(conn), true}
-	p.shakesHands()
+	p.upgrades()
 	for range 2 {
 		p.expects(ping(""))
 		require.NoError(t, server.Process.Signal(syscall.SIGSTOP))

@@ -27,7 +27,7 @@ func TestKeepAlivePingsAnIdlePeer(t *testing.T) {
 			assert.Equal(t, start, time.Now())
 			p.sends(pong(""))
 		}
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 		events.wantsEnd(closed(1000, "", true))
 	})
 }
@@ -84,7 +84,7 @@ func TestKeepAliveOff(t *testing.T) {
 		passTime(1000 * time.Hour)
 		p.sends(text("still there"))
 		events.wants(message("still there"))
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 	})
 }
 
@@ -137,7 +137,7 @@ func TestKeepAliveIgnoresAFullInbox(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		p.ignores()
 		big := string(make([]byte, 60_000))
-		go p.pours(p.encode(binaryOf(big), binaryOf(big), binaryOf(big), text("end")))
+		go p.writesAll(p.encode(binaryOf(big), binaryOf(big), binaryOf(big), text("end")))
 		passTime(time.Hour)
 		for range 3 {
 			m, err := s.Receive(t.Context())
@@ -224,7 +224,7 @@ func TestPongWithoutAReceiver(t *testing.T) {
 		require.NoError(t, <-received)
 		p.sends(text("2"), ping("hello?"))
 		p.expects(pong("hello?"))
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 		m, err := s.Receive(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, "2", m.Text())

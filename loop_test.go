@@ -21,7 +21,7 @@ func echoListener(s *edgews.Socket) {
 }
 
 // onLoop are the places whose connections wait on the event loop on Linux.
-var onLoop = []place{overTCP, overTLS}
+var onLoop = []network{overTCP, overTLS}
 
 func TestIdleSocketsHoldNoGoroutine(t *testing.T) {
 	if !park.HasLoop {

@@ -182,9 +182,9 @@ func TestConnAddresses(t *testing.T) {
 }
 
 func TestNetConnKeepsItsAddresses(t *testing.T) {
-	for _, where := range []place{slowTCP, slowTLS, slowWrapped} {
+	for _, where := range []network{slowTCP, slowTLS, slowWrapped} {
 		for name, end := range map[string]func(c net.Conn, p *peer){
-			"closed": func(c net.Conn, p *peer) { c.Close(); p.closesWell(1000, "") },
+			"closed": func(c net.Conn, p *peer) { c.Close(); p.closesCleanly(1000, "") },
 			"lost":   func(_ net.Conn, p *peer) { p.hangsUp() },
 			"reset": func(_ net.Conn, p *peer) {
 				tcpOf(p.conn).SetLinger(0)

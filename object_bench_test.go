@@ -51,7 +51,7 @@ func BenchmarkEvent(b *testing.B) {
 			}
 		}
 	}
-	for _, where := range []place{overPipe, overTCP} {
+	for _, where := range []network{overPipe, overTCP} {
 		b.Run(where.name+"/socket", func(b *testing.B) {
 			client, server := where.connect(b, edgews.Options{})
 			server.OnMessage(func(e edgews.MessageEvent) { server.SendBytes(e.Data) })

@@ -327,7 +327,7 @@ func TestOutputGateAndSendBuffer(t *testing.T) {
 // A pair's end gets its connection while something is held back.
 func TestOutputGateAndRespond(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
-		overBoth(t, func(t *testing.T, where place) {
+		overBoth(t, func(t *testing.T, where network) {
 			client, server := edgews.NewPair()
 			g := &gateTest{client: client, server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
 			store := watch(t, edgews.NewMemoryStore())

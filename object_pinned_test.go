@@ -30,22 +30,22 @@ type pinningObject struct {
 // pinningWay is one of the ways in which an object takes a socket. take runs in its ServeHTTP.
 type pinningWay struct {
 	name string
-	only func(place) bool // nil: everywhere
+	only func(network) bool // nil: everywhere
 	// connect has the object's ServeHTTP do what it gives to serve.
-	connect func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket)
+	connect func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket)
 }
 
 type take func(st *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket
 
 var pinningWays = []pinningWay{
-	{"Upgrade", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"Upgrade", nil, func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket) {
 		return g.asked(t, where, serve, func(_ *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 			s, err := edgews.Upgrade(w, r, nil)
 			assert.NoError(t, err)
 			return s
 		})
 	}},
-	{"Respond", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"Respond", nil, func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket) {
 		return g.asked(t, where, serve, func(_ *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 			client, s := edgews.NewPair()
 			assert.NoError(t, s.Accept())
@@ -53,7 +53,7 @@ var pinningWays = []pinningWay{
 			return s
 		})
 	}},
-	{"Dial", nil, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"Dial", nil, func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket) {
 		sockets := make(chan *edgews.Socket, 1)
 		_, url, client := where.serve(t, upgradeInto(t, sockets, edgews.Options{}))
 		serve(func(_ *edgews.State, _ http.ResponseWriter, r *http.Request) *edgews.Socket {
@@ -65,7 +65,7 @@ var pinningWays = []pinningWay{
 		g.get(g.id)
 		return s, <-sockets
 	}},
-	{"NewWebSocket", func(p place) bool { return p.name == "tcp" }, func(t *testing.T, g *pinningObject, where place, serve func(take)) (s, other *edgews.Socket) {
+	{"NewWebSocket", func(p network) bool { return p.name == "tcp" }, func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket) {
 		sockets := make(chan *edgews.Socket, 1)
 		_, url, _ := where.serve(t, upgradeInto(t, sockets, edgews.Options{}))
 		serve(func(st *edgews.State, _ http.ResponseWriter, _ *http.Request) *edgews.Socket {
@@ -78,7 +78,7 @@ var pinningWays = []pinningWay{
 		g.get(g.id)
 		return s, <-sockets
 	}},
-	{"Hold", func(p place) bool { return p.name == "pipe" }, func(t *testing.T, g *pinningObject, _ place, serve func(take)) (s, other *edgews.Socket) {
+	{"Hold", func(p network) bool { return p.name == "pipe" }, func(t *testing.T, g *pinningObject, _ network, serve func(take)) (s, other *edgews.Socket) {
 		serve(func(st *edgews.State, _ http.ResponseWriter, _ *http.Request) *edgews.Socket {
 			other, s = edgews.NewPair()
 			st.Hold(s)
@@ -91,7 +91,7 @@ var pinningWays = []pinningWay{
 }
 
 // asked has a client ask the object, which answers with a socket.
-func (g *pinningObject) asked(t *testing.T, where place, serve func(take), answer func(*edgews.State, http.ResponseWriter, *http.Request) *edgews.Socket) (s, other *edgews.Socket) {
+func (g *pinningObject) asked(t *testing.T, where network, serve func(take), answer func(*edgews.State, http.ResponseWriter, *http.Request) *edgews.Socket) (s, other *edgews.Socket) {
 	served := make(chan struct{})
 	serve(func(st *edgews.State, w http.ResponseWriter, r *http.Request) *edgews.Socket {
 		s = answer(st, w, r)
@@ -112,9 +112,9 @@ func overPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 	t.Helper()
 	for _, way := range pinningWays {
 		t.Run(way.name, func(t *testing.T) {
-			for _, where := range []place{overPipe, overTCP, overTLS} {
+			for _, where := range []network{overPipe, overTCP, overTLS} {
 				if way.only == nil || way.only(where) {
-					where.run(t, func(t *testing.T, where place) { f(t, newPinningObject(t, way, where)) })
+					where.run(t, func(t *testing.T, where network) { f(t, newPinningObject(t, way, where)) })
 				}
 			}
 		})
@@ -133,7 +133,7 @@ func inPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 	}
 }
 
-func newPinningObject(t *testing.T, way pinningWay, where place) *pinningObject {
+func newPinningObject(t *testing.T, way pinningWay, where network) *pinningObject {
 	g := &pinningObject{way: way.name}
 	var serve take
 	g.rooms = newRooms(t, nil, func(r *room) {

@@ -623,8 +623,8 @@ func TestWebSocketClose(t *testing.T) {
 }
 
 func TestObjectOverTheNetwork(t *testing.T) {
-	for _, where := range []place{overPipe, overTCP} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overPipe, overTCP} {
+		where.run(t, func(t *testing.T, where network) {
 			var n *rooms
 			n = newRooms(t, nil, func(r *room) {
 				r.serve = func(w http.ResponseWriter, req *http.Request) {
@@ -648,7 +648,7 @@ func TestObjectOverTheNetwork(t *testing.T) {
 			join := func() *peer {
 				conn := dial()
 				p := &peer{t, conn, bufio.NewReader(conn), true}
-				p.shakesHands()
+				p.upgrades()
 				return p
 			}
 			p := join()

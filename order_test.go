@@ -122,7 +122,7 @@ func styleNames() []string {
 }
 
 // overWrapped is TCP through a net.Conn whose type the library does not know, as with a wrapping net.Listener.
-var overWrapped = place{name: "wrapped", real: true, serve: serveWrapped}
+var overWrapped = network{name: "wrapped", real: true, serve: serveWrapped}
 
 type wrappedConn struct{ *net.TCPConn }
 
@@ -148,11 +148,11 @@ func serveWrapped(t testing.TB, handler http.HandlerFunc) (func() net.Conn, stri
 }
 
 // rawClient connects a raw client to handler.
-func (p place) rawClient(t testing.TB, handler http.HandlerFunc, offers ...string) *peer {
+func (p network) rawClient(t testing.TB, handler http.HandlerFunc, offers ...string) *peer {
 	dial, _, _ := p.serve(t, handler)
 	conn := dial()
 	raw := &peer{t, conn, bufio.NewReader(conn), true}
-	raw.shakesHands(offers...)
+	raw.upgrades(offers...)
 	return raw
 }
 
@@ -184,11 +184,11 @@ var ends = map[string]struct {
 func TestEndBehindMessages(t *testing.T) {
 	for name, end := range ends {
 		for _, style := range styleNames() {
-			for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
+			for _, where := range []network{overPipe, overTCP, overTLS, overWrapped} {
 				t.Run(name+"/"+style, func(t *testing.T) {
-					where.run(t, func(t *testing.T, where place) {
+					where.run(t, func(t *testing.T, where network) {
 						p := where.rawClient(t, echoing(t, style, edgews.Options{MaxMessageSize: 1000}))
-						go p.pours(p.encode(text("1"), part(text("2"), false), ping("now"), continuation("2", true), text("3"), end.frame))
+						go p.writesAll(p.encode(text("1"), part(text("2"), false), ping("now"), continuation("2", true), text("3"), end.frame))
 						p.expectsAmong(pong("now"), text("1"), text("22"), text("3"))
 						p.expectsClose(end.code)
 						p.hangsUp()
@@ -235,7 +235,7 @@ func TestEndBehindMessagesOfAClient(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					s, p := clientAndPeer(t, edgews.Options{MaxMessageSize: 1000})
 					echo(s)
-					go p.pours(p.encode(text("1"), text("2"), end.frame))
+					go p.writesAll(p.encode(text("1"), text("2"), end.frame))
 					p.expectsMessage(text("1"))
 					p.expectsMessage(text("2"))
 					p.expectsClose(end.code)
@@ -352,7 +352,7 @@ func TestCloseOfASocketThatOnlyWrites(t *testing.T) {
 		require.NoError(t, s.Write(t.Context(), edgews.Text, []byte("news")))
 		p.expects(text("news"))
 		start := time.Now()
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 		assert.Zero(t, time.Since(start))
 	})
 }
@@ -385,7 +385,7 @@ func (p *peer) halfClose() {
 func TestFinBehindClose(t *testing.T) {
 	for _, size := range []int{2, 8 << 20} {
 		for _, style := range styleNames() {
-			for _, where := range []place{overTCP, overTLS, overWrapped} {
+			for _, where := range []network{overTCP, overTLS, overWrapped} {
 				t.Run(fmt.Sprintf("%d bytes/%s/%s", size, style, where.name), func(t *testing.T) {
 					opts := edgews.Options{SendBuffer: 16 << 20, Compression: &edgews.Compression{Disable: true}}
 					p := where.rawClient(t, echoing(t, style, opts))
@@ -410,11 +410,11 @@ func TestManyFragments(t *testing.T) {
 	frames = append(frames, continuation("", false), continuation("abcde", true))
 	want := "01234" + strings.Repeat("56789", 9_998) + "abcde"
 	for _, style := range styleNames() {
-		for _, where := range []place{overPipe, overTCP, overTLS, overWrapped} {
+		for _, where := range []network{overPipe, overTCP, overTLS, overWrapped} {
 			t.Run(style, func(t *testing.T) {
-				where.run(t, func(t *testing.T, where place) {
+				where.run(t, func(t *testing.T, where network) {
 					p := where.rawClient(t, echoing(t, style, edgews.Options{}))
-					go p.pours(p.encode(frames...))
+					go p.writesAll(p.encode(frames...))
 					p.expectsMessage(text(want))
 					p.hangsUp()
 				})
@@ -425,8 +425,8 @@ func TestManyFragments(t *testing.T) {
 
 // FIN without a Close frame ends the socket at once.
 func TestFinWithoutClose(t *testing.T) {
-	for _, where := range []place{overTCP, overTLS, overWrapped} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overTCP, overTLS, overWrapped} {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: time.Hour})
 			events := record(t, s)
 			require.NoError(t, s.Accept())
@@ -440,7 +440,7 @@ func TestFinWithoutClose(t *testing.T) {
 
 // After the peer's Close frame and FIN, CloseTimeout limits an application that does not answer, and WriteTimeout a peer that takes nothing.
 func TestFinBehindCloseIsBounded(t *testing.T) {
-	for _, where := range []place{overTCP, overTLS, overWrapped} {
+	for _, where := range []network{overTCP, overTLS, overWrapped} {
 		t.Run("no answer/"+where.name, func(t *testing.T) {
 			noGoroutinesLeft(t)
 			s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: 200 * time.Millisecond})

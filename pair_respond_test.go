@@ -15,27 +15,27 @@ import (
 )
 
 // respond gives client to Respond, for a request of a raw client, which it returns.
-func (p place) respond(t testing.TB, client, server *edgews.Socket, offers ...string) *peer {
+func (p network) respond(t testing.TB, client, server *edgews.Socket, offers ...string) *peer {
 	t.Helper()
 	done := make(chan error, 1)
 	dial, _, _ := p.serve(t, func(w http.ResponseWriter, r *http.Request) { done <- edgews.Respond(w, r, client, nil) })
 	conn := dial()
 	raw := &peer{t, conn, bufio.NewReader(conn), true}
-	raw.shakesHands(offers...)
+	raw.upgrades(offers...)
 	require.NoError(t, <-done)
 	endWith(t, server, conn)
 	return raw
 }
 
 // overBoth runs f over a pipe and over TCP.
-func overBoth(t *testing.T, f func(t *testing.T, p place)) {
+func overBoth(t *testing.T, f func(t *testing.T, p network)) {
 	t.Helper()
 	overPipe.run(t, f)
 	overTCP.run(t, f)
 }
 
 func TestRespondWithAServerAcceptedBefore(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		events := record(t, server)
 		require.NoError(t, server.Accept())
@@ -47,27 +47,27 @@ func TestRespondWithAServerAcceptedBefore(t *testing.T) {
 		events.wants(message("hello"))
 		require.NoError(t, server.Send("after"))
 		p.expects(text("after"))
-		p.closesWell(1000, "bye")
+		p.closesCleanly(1000, "bye")
 		events.wantsEnd(closed(1000, "bye", true))
 	})
 }
 
 func TestRespondWithAServerAcceptedLater(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		p := where.respond(t, client, server)
 		p.conn.SetWriteDeadline(time.Time{})
-		go p.pours(p.encode(text("early")))
+		go p.writesAll(p.encode(text("early")))
 		events := record(t, server)
 		require.NoError(t, server.Accept())
 		events.wants(message("early"))
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 		events.wantsEnd(closed(1000, "", true))
 	})
 }
 
 func TestRespondAfterClose(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		events := record(t, server)
 		require.NoError(t, server.Accept())
@@ -82,7 +82,7 @@ func TestRespondAfterClose(t *testing.T) {
 }
 
 func TestUsedEnd(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		where.respond(t, client, server)
 		for name, err := range map[string]error{
@@ -103,7 +103,7 @@ func TestUsedEnd(t *testing.T) {
 }
 
 func TestRespondKeepsPingsAndWriters(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		pinged := make(chan error, 1)
 		go func() {
@@ -120,7 +120,7 @@ func TestRespondKeepsPingsAndWriters(t *testing.T) {
 
 // A message that NextWriter has begun on a pair continues on the connection, in order and without compression.
 func TestRespondInTheMiddleOfAMessage(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		require.NoError(t, server.Accept())
 		require.NoError(t, server.Send("before"))
@@ -167,7 +167,7 @@ func TestRespondWhenTheOtherEndHasEnded(t *testing.T) {
 		dial, _, _ := overPipe.serve(t, func(w http.ResponseWriter, r *http.Request) { done <- edgews.Respond(w, r, client, nil) })
 		conn := dial()
 		raw := &peer{t, conn, bufio.NewReader(conn), true}
-		raw.shakesHands()
+		raw.upgrades()
 		assert.ErrorIs(t, <-done, edgews.ErrClosed)
 		raw.expectsEOF()
 	})
@@ -175,7 +175,7 @@ func TestRespondWhenTheOtherEndHasEnded(t *testing.T) {
 
 // A NextWriter that has not written anything before Respond keeps its place in the order, and its message may be compressed.
 func TestRespondBeforeTheFirstPiece(t *testing.T) {
-	overBoth(t, func(t *testing.T, where place) {
+	overBoth(t, func(t *testing.T, where network) {
 		client, server := edgews.NewPair()
 		require.NoError(t, server.Accept())
 		require.NoError(t, server.Send("before"))

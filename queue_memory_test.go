@@ -163,7 +163,7 @@ func TestStalledReceiverMemoryIsBounded(t *testing.T) {
 						}
 						growth := heapGrowth(func() {
 							for _, p := range peers {
-								go p.pours(messages)
+								go p.writesAll(messages)
 							}
 							synctest.Wait()
 							time.Sleep(time.Minute)

@@ -260,7 +260,7 @@ func TestRateLimit(t *testing.T) {
 						}
 					}
 				}()
-				go p.pours(p.encode(c.frames...))
+				go p.writesAll(p.encode(c.frames...))
 				p.expects(closing(1008, "rate limit exceeded"))
 				assert.ErrorIs(t, <-received, edgews.ErrRateLimited)
 			})
@@ -277,6 +277,6 @@ func TestRateLimitRefills(t *testing.T) {
 			events.wants(message("0123456789"))
 			time.Sleep(100 * time.Millisecond)
 		}
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 	})
 }

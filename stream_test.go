@@ -23,7 +23,7 @@ var uncompressed = edgews.Options{Compression: &edgews.Compression{Disable: true
 func TestNextReaderReadsWhatArrives(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		big := strings.Repeat("0123456789", 20_000)
-		go p.pours(p.encode(part(text(big), false), continuation(big, false), continuation("end", true), binaryOf(""), text("next")))
+		go p.writesAll(p.encode(part(text(big), false), continuation(big, false), continuation("end", true), binaryOf(""), text("next")))
 		kind, r, err := s.NextReader(within(t))
 		require.NoError(t, err)
 		assert.Equal(t, edgews.Text, kind)
@@ -133,7 +133,7 @@ func TestCancelledReader(t *testing.T) {
 func TestReaderWhenTheConnectionIsLost(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
 		go func() {
-			p.pours(p.encode(part(binaryOf(strings.Repeat("x", 100_000)), false)))
+			p.writesAll(p.encode(part(binaryOf(strings.Repeat("x", 100_000)), false)))
 			p.hangsUp()
 		}()
 		_, r, err := s.NextReader(within(t))
@@ -432,8 +432,8 @@ func TestFirstFragmentDecidesCompression(t *testing.T) {
 		{"not asked below Threshold", []string{"short"}, func(edgews.Kind, []byte) bool { panic("asked") }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, where := range []place{overPipe, overTCP} {
-				where.run(t, func(t *testing.T, where place) {
+			for _, where := range []network{overPipe, overTCP} {
+				where.run(t, func(t *testing.T, where network) {
 					s, p := where.serverAndPeer(t, edgews.Options{Compression: &edgews.Compression{Choose: tt.choose}}, "permessage-deflate")
 					for range 2 { // Choose decides for one message
 						w, err := s.NextWriter(within(t), edgews.Text)
@@ -579,7 +579,7 @@ func TestReaderWhoseContextHasEnded(t *testing.T) {
 
 // A reader that is used while another goroutine receives returns bytes of its own message or an error, and never bytes of another one.
 func TestReaderWhileAnotherGoroutineReceives(t *testing.T) {
-	overTCP.run(t, func(t *testing.T, where place) {
+	overTCP.run(t, func(t *testing.T, where network) {
 		a, b := where.connect(t, uncompressed)
 		require.NoError(t, a.Accept())
 		ctx := within(t)

@@ -48,7 +48,7 @@ func TestWarningAboutUnacceptedSockets(t *testing.T) {
 				})
 				conn := dial()
 				raw := &peer{t, conn, bufio.NewReader(conn), true}
-				raw.shakesHands()
+				raw.upgrades()
 				s := <-sockets
 				if c.accept > 0 {
 					time.Sleep(c.accept)

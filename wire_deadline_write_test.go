@@ -26,13 +26,13 @@ func (idleDeadlines) SetReadDeadline(time.Time) error  { return nil }
 func (idleDeadlines) SetWriteDeadline(time.Time) error { return nil }
 
 // tunnels returns places in a bubble where the deadlines of both ends of a connection do not work.
-func tunnels(t *testing.T) []place {
+func tunnels(t *testing.T) []network {
 	config, trust := certificate(t)
 	wraps := map[string]func(net.Conn) net.Conn{
 		"no deadlines":   func(c net.Conn) net.Conn { return withoutDeadlines{c} },
 		"idle deadlines": func(c net.Conn) net.Conn { return idleDeadlines{c} },
 	}
-	var places []place
+	var places []network
 	for name, wrap := range wraps {
 		places = append(places,
 			tunnelPlace(name, wrap, wrap),
@@ -51,8 +51,8 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 	return &tls.Config{Certificates: s.TLS.Certificates}, client
 }
 
-func tunnelPlace(name string, server, client func(net.Conn) net.Conn) place {
-	return place{name: name, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+func tunnelPlace(name string, server, client func(net.Conn) net.Conn) network {
+	return network{name: name, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		dial := func() net.Conn {
 			ours, theirs := net.Pipe()
 			t.Cleanup(func() { ours.Close(); theirs.Close() })
@@ -106,7 +106,7 @@ func TestWriteTimeoutWithoutDeadlines(t *testing.T) {
 // WriteTimeout works in the same way for a client.
 func TestWriteTimeoutOfADialedTunnel(t *testing.T) {
 	for _, where := range tunnels(t) {
-		where.run(t, func(t *testing.T, where place) {
+		where.run(t, func(t *testing.T, where network) {
 			opts := edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1, Logger: quiet}
 			client, server := where.connect(t, opts)
 			events := record(t, client)
@@ -123,7 +123,7 @@ func TestWriteTimeoutOfADialedTunnel(t *testing.T) {
 // A peer that takes something within each WriteTimeout stays connected.
 func TestSlowReaderWithoutDeadlines(t *testing.T) {
 	for _, where := range tunnels(t) {
-		where.run(t, func(t *testing.T, where place) {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, edgews.Options{WriteTimeout: 4 * time.Second, KeepAlive: -1})
 			require.NoError(t, s.Accept())
 			require.NoError(t, s.SendBytes(make([]byte, 100_000)))
@@ -145,7 +145,7 @@ func TestSlowReaderWithoutDeadlines(t *testing.T) {
 // A client that does not read the answer to its handshake blocks the handler for little more than WriteTimeout.
 func TestHandshakeThatIsNeverReadWithoutDeadlines(t *testing.T) {
 	for _, where := range tunnels(t) {
-		where.run(t, func(t *testing.T, where place) {
+		where.run(t, func(t *testing.T, where network) {
 			errs := make(chan error, 1)
 			dial, _, _ := where.serve(t, func(w http.ResponseWriter, r *http.Request) {
 				_, err := edgews.Upgrade(w, r, nil)
@@ -172,7 +172,7 @@ func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
 	}
 	end := closed(1000, "bye", true)
 	for _, where := range append(tunnels(t), overPipe, slowTCP, slowTLS, slowWrapped) {
-		where.run(t, func(t *testing.T, where place) {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, opts)
 			events := record(t, s)
 			require.NoError(t, s.AcceptHalfOpen())
@@ -185,7 +185,7 @@ func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
 			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is still open")
 		})
 		t.Run(where.name+", in the listener", func(t *testing.T) {
-			where.run(t, func(t *testing.T, where place) {
+			where.run(t, func(t *testing.T, where network) {
 				s, p := where.serverAndPeer(t, opts)
 				s.OnClose(func(edgews.CloseEvent) {
 					assert.NoError(t, s.SendBytes(make([]byte, bulk)))

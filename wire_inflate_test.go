@@ -70,23 +70,23 @@ func TestUntakenMessagesTakeLittleMemory(t *testing.T) {
 	const sockets = 20
 	plain := aFrame{bits: fin, opcode: 2, payload: strings.Repeat("\x00", 30<<20)}
 	messages := map[string]aFrame{"plain": plain, "compressed": bombOf(30 << 20)}
-	idle := map[string]func(t *testing.T) func(where place) *peer{
-		"receiver that stopped": func(t *testing.T) func(place) *peer {
-			return func(where place) *peer {
+	idle := map[string]func(t *testing.T) func(where network) *peer{
+		"receiver that stopped": func(t *testing.T) func(network) *peer {
+			return func(where network) *peer {
 				s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: -1, CloseTimeout: 50 * time.Millisecond}, "permessage-deflate")
 				_, err := receiveFor(s, time.Microsecond)
 				require.Error(t, err)
 				return p
 			}
 		},
-		"no listener": func(t *testing.T) func(place) *peer {
-			return func(where place) *peer {
+		"no listener": func(t *testing.T) func(network) *peer {
+			return func(where network) *peer {
 				s, p := where.serverAndPeer(t, edgews.Options{KeepAlive: -1, CloseTimeout: 50 * time.Millisecond}, "permessage-deflate")
 				require.NoError(t, s.Accept())
 				return p
 			}
 		},
-		"busy object": func(t *testing.T) func(place) *peer {
+		"busy object": func(t *testing.T) func(network) *peer {
 			busy := make(chan struct{})
 			n := newRooms(t, nil, func(r *room) {
 				r.serve = joinsObject(t, r)
@@ -101,7 +101,7 @@ func TestUntakenMessagesTakeLittleMemory(t *testing.T) {
 			}
 			first.sends(text("be busy"))
 			eventually(t, func() bool { o, _ := n.info(n.IDFromName("x")); return len(o.Pins) > 0 }, "busy")
-			return func(place) *peer { return <-peers }
+			return func(network) *peer { return <-peers }
 		},
 	}
 	for style, join := range idle {
@@ -115,7 +115,7 @@ func TestUntakenMessagesTakeLittleMemory(t *testing.T) {
 				frame := peers[0].encode(message)
 				before := settled()
 				for _, p := range peers {
-					go p.pours(frame)
+					go p.writesAll(frame)
 				}
 				grown := settled() - before
 				if style == "no listener" && kind == "plain" {
@@ -141,7 +141,7 @@ func TestLargeCompressedMessageInEveryStyle(t *testing.T) {
 	want := strings.Repeat("0123456789abcdef", 20<<20/16)
 	frame := aFrame{bits: fin | rsv1, opcode: 2, payload: deflated(want)}
 	for _, style := range styleNames() {
-		for _, where := range []place{overTCP, overTLS, overWrapped} {
+		for _, where := range []network{overTCP, overTLS, overWrapped} {
 			t.Run(style+"/"+where.name, func(t *testing.T) {
 				p := where.rawClient(t, echoing(t, style, edgews.Options{SendBuffer: 64 << 20}), "permessage-deflate; server_no_context_takeover")
 				for range 2 {
@@ -175,12 +175,12 @@ func (p *peer) expectsInflated(want string) {
 
 // A compressed message and the messages behind it wait for a receiver.
 func TestCompressedMessageWaitsForAReceiver(t *testing.T) {
-	for _, where := range []place{overPipe, overTCP} {
-		where.run(t, func(t *testing.T, where place) {
+	for _, where := range []network{overPipe, overTCP} {
+		where.run(t, func(t *testing.T, where network) {
 			s, p := where.serverAndPeer(t, edgews.Options{}, "permessage-deflate")
 			_, err := receiveFor(s, time.Microsecond)
 			require.Error(t, err)
-			go p.pours(p.encode(text("first"), bombOf(20<<20), text("last"), closing(1000, "")))
+			go p.writesAll(p.encode(text("first"), bombOf(20<<20), text("last"), closing(1000, "")))
 			for _, want := range []int{5, 20 << 20, 4} {
 				m, err := s.Receive(within(t))
 				require.NoError(t, err)
@@ -208,7 +208,7 @@ func TestFortyBombs(t *testing.T) {
 			_, allocated := spent(func() {
 				highest = peak(func() {
 					for _, p := range peers {
-						go p.pours(bytes.Clone(frame))
+						go p.writesAll(bytes.Clone(frame))
 					}
 					for _, p := range peers {
 						assert.Contains(t, p.expectsClose(1009), "inflates to more than")
@@ -241,7 +241,7 @@ func TestManyLargeCompressedMessages(t *testing.T) {
 	}
 	frame := peers[0].encode(bombOf(size))
 	for _, p := range peers {
-		go p.pours(bytes.Clone(frame))
+		go p.writesAll(bytes.Clone(frame))
 	}
 	for range sockets {
 		select {
@@ -281,7 +281,7 @@ func TestSkippedMessageStaysInTheHistory(t *testing.T) {
 		events := record(t, s)
 		p.sends(next(tail))
 		events.wants(message(tail))
-		p.closesWell(1000, "")
+		p.closesCleanly(1000, "")
 	})
 	t.Run("text that is not UTF-8", func(t *testing.T) {
 		overAPipe(func(t *testing.T, s *edgews.Socket, p *peer) {

@@ -162,7 +162,7 @@ func TestWriteFails(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		big := string(make([]byte, 70_000))
 		p.sends(binaryOf(big))
-		go p.pours(p.encode(binaryOf(big)))
+		go p.writesAll(p.encode(binaryOf(big)))
 		time.Sleep(time.Second)
 		require.NoError(t, s.Send("not received"))
 		p.hangsUp()

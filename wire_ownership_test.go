@@ -40,11 +40,11 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 
 // slowTCP and slowTLS are places where the server's writes block after some kilobytes if the peer does not read.
 var (
-	slowTCP = place{name: "tcp", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	slowTCP = network{name: "tcp", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).Start)
 		return slowDialer(t, server), server.URL, slowClient(server)
 	}}
-	slowTLS = place{name: "tls", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+	slowTLS = network{name: "tls", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).StartTLS)
 		config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 		config.ServerName = "example.com" // what httptest's certificate is for
@@ -86,7 +86,7 @@ func slowDialer(t testing.TB, server *httptest.Server) func() net.Conn {
 
 // Unsent data of a socket whose listener does not return normally is sent to its own peer, and to no other.
 func TestUnsentDataStaysWithItsSocket(t *testing.T) {
-	for _, where := range []place{slowTCP, slowTLS} {
+	for _, where := range []network{slowTCP, slowTLS} {
 		for name, exit := range map[string]func(*edgews.Socket){
 			"panic":  func(*edgews.Socket) { panic("with unsent data") },
 			"Goexit": func(*edgews.Socket) { runtime.Goexit() },
@@ -170,7 +170,7 @@ func TestEachSocketHasItsOwnBytes(t *testing.T) {
 		return &markedObject{m, st}, nil
 	}, &edgews.NamespaceOptions{HibernateAfter: time.Millisecond, Options: edgews.Options{Logger: quiet}})
 	var dials []func() net.Conn
-	for _, where := range []place{slowTCP, slowTLS, overTCP} {
+	for _, where := range []network{slowTCP, slowTLS, overTCP} {
 		dial, _, _ := where.serve(t, m.serve)
 		dials = append(dials, dial)
 	}

@@ -30,7 +30,7 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return wrapped{conn}, nil
 }
 
-var slowWrapped = place{name: "wrapped", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
+var slowWrapped = network{name: "wrapped", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 	server := httptest.NewUnstartedServer(handler)
 	server.Listener = wrapping{smallBuffers{server.Listener}}
 	server.Start()
@@ -38,7 +38,7 @@ var slowWrapped = place{name: "wrapped", real: true, serve: func(t testing.TB, h
 	return slowDialer(t, server), server.URL, slowClient(server)
 }}
 
-var slowPlaces = []place{slowTCP, slowTLS, slowWrapped}
+var slowPlaces = []network{slowTCP, slowTLS, slowWrapped}
 
 // noTimeouts has no time-outs, so that a write that is not continued blocks until the test fails.
 var noTimeouts = edgews.Options{WriteTimeout: -1, KeepAlive: -1, SendBuffer: 128 << 10, Logger: quiet}
