@@ -324,7 +324,7 @@ func serveConn(conn net.Conn, handler http.HandlerFunc) {
 	handler(&pipeWriter{conn, rw, make(http.Header)}, r)
 }
 
-// place is a kind of connection that a test runs over, such as TCP.
+// network is a kind of connection that a test runs over, such as TCP.
 type network struct {
 	name string
 	real bool // in real time, not in a synctest bubble

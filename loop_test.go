@@ -20,7 +20,7 @@ func echoListener(s *edgews.Socket) {
 	s.Accept()
 }
 
-// onLoop are the places whose connections wait on the event loop on Linux.
+// onLoop are the networks whose connections wait on the event loop on Linux.
 var onLoop = []network{overTCP, overTLS}
 
 func TestIdleSocketsHoldNoGoroutine(t *testing.T) {

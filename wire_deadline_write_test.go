@@ -25,7 +25,7 @@ func (idleDeadlines) SetDeadline(time.Time) error      { return nil }
 func (idleDeadlines) SetReadDeadline(time.Time) error  { return nil }
 func (idleDeadlines) SetWriteDeadline(time.Time) error { return nil }
 
-// tunnels returns places in a bubble where the deadlines of both ends of a connection do not work.
+// tunnels returns networks in a bubble where the deadlines of both ends of a connection do not work.
 func tunnels(t *testing.T) []network {
 	config, trust := certificate(t)
 	wraps := map[string]func(net.Conn) net.Conn{

@@ -38,7 +38,7 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// slowTCP and slowTLS are places where the server's writes block after some kilobytes if the peer does not read.
+// slowTCP and slowTLS are networks where the server's writes block after some kilobytes if the peer does not read.
 var (
 	slowTCP = network{name: "tcp", real: true, serve: func(t testing.TB, handler http.HandlerFunc) (func() net.Conn, string, *http.Client) {
 		server := slowServer(t, handler, (*httptest.Server).Start)
