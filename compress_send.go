@@ -102,10 +102,10 @@ func (w *wire) sendCompressed(m outgoing) error {
 	}
 	// A message that waits behind a NextWriter's must not become part of the history before it is sent.
 	if len(body) >= len(m.data) || w.s.is(streamingOut) {
-		w.queueLocked(&m, m.data, false)
+		w.s.queueLocked(&m, m.data, false)
 		return nil
 	}
-	w.queueLocked(&m, body, true)
+	w.s.queueLocked(&m, body, true)
 	d.z.Commit(m.data)
 	return nil
 }
@@ -131,7 +131,7 @@ func (w *wire) sendCompressedPartLocked(m outgoing) error {
 	if err := w.s.writableLocked(); err != nil {
 		return err
 	}
-	w.queueLocked(&m, scratch.B, true)
+	w.s.queueLocked(&m, scratch.B, true)
 	return nil
 }
 

@@ -93,15 +93,13 @@ func (s *Socket) connectFailed(err error) {
 }
 
 func (o *connectingLink) startLocked()                        {}
+func (o *connectingLink) queueLocked(outgoingPiece)           {} // nothing is admitted
 func (o *connectingLink) closeLocked(closeFrame)              {}
 func (o *connectingLink) pingLocked(uint64)                   {}
 func (o *connectingLink) endedLocked()                        {}
 func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *connectingLink) resumeReadingLocked()                {}
-func (o *connectingLink) holdOutputLocked() bool              { return false } // no object has it
-func (o *connectingLink) releaseOutputLocked()                {}
-func (o *connectingLink) dropOutputLocked() (closing bool)    { return false }
 func (o *connectingLink) transmit()                           {}
 
 func (o *connectingLink) send(m outgoing) error {

@@ -55,11 +55,11 @@ var rootRules = []layerRule{
 	{from: "prices", only: true, through: []string{"ErrQuota"}},
 	{from: "meters", not: []string{"wire", "pairs"}, except: []string{"Socket.countForObjectLocked"}},
 	{from: "wire", not: []string{"objects"}, except: []string{
-		"Socket.askObjectLocked", "wire.deliver", "wire.storeLocked", "wire.queueLocked", "wireConfig",
+		"Socket.askObjectLocked", "wire.deliver", "wire.storeLocked", "wireConfig",
 	}},
 	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"objectSocket", "pinnedSocket", "attachment"}, except: []string{
 		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.finish", "Socket.listenerAddedLocked",
-		"Socket.plainWireLocked", "Socket.replayLocked", "Socket.sendCloseLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
+		"Socket.plainWireLocked", "Socket.replayLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
 		"Socket.redeliverLocked", "netConn.addrs",
 	}},
 }

@@ -126,10 +126,9 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	}
 	m.creditLocked(it)
 	it.buf.Free()
-	back := peer.link.(*memory)
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
-		back.queueLocked(&out)
+		peer.queueLocked(&out, reply.data, false)
 		peer.objectSocket.lastAutoResponse = time.Now()
 	}
 	return true

@@ -51,7 +51,7 @@ func (s *Socket) releaseOutput(failed bool) {
 	if failed {
 		s.dropHeldOutputLocked(closeFrame{StatusInternalError, storageFailed})
 	} else {
-		s.link.releaseOutputLocked()
+		s.releaseOutputLocked()
 	}
 	l := s.link
 	s.mu.Unlock()
@@ -60,18 +60,18 @@ func (s *Socket) releaseOutput(failed bool) {
 
 // dropHeldOutputLocked drops the output that s holds back. If a Close was among it, c takes its place. mu must be held.
 func (s *Socket) dropHeldOutputLocked(c closeFrame) {
-	if s.link.dropOutputLocked() {
-		s.link.closeLocked(c)
+	if s.dropOutputLocked() {
+		s.closeLinkLocked(c)
 	}
 	s.notifyRoomLocked()
 }
 
-// holdOutputDuringCommitLocked has s hold back what it is about to send, if a commit of its object is under way. mu must be held, and an object must
-// have accepted s.
-func (s *Socket) holdOutputDuringCommitLocked() {
-	lease := s.objectSocket.o.storage.Load()
+// holdDuringCommitLocked has the socket hold back what it is about to send, if a commit of its object is under way. The socket's mu must be
+// held.
+func (sock *objectSocket) holdDuringCommitLocked() {
+	lease := sock.o.storage.Load()
 	if lease != nil && lease.gate.state.Load() != gateOpen {
-		lease.gate.holdLocked(s)
+		lease.gate.holdLocked(sock.s)
 	}
 }
 
@@ -79,7 +79,7 @@ func (s *Socket) holdOutputDuringCommitLocked() {
 func (g *outputGate) holdLocked(s *Socket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state.Load() != gateOpen && s.link.holdOutputLocked() {
+	if g.state.Load() != gateOpen && s.holdOutputLocked() {
 		g.sockets = append(g.sockets, s)
 	}
 }

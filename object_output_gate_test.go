@@ -405,6 +405,88 @@ func TestOutputGateAndLoss(t *testing.T) {
 	})
 }
 
+// Whatever is sent while commits are under way and while NextWriters are in the middle of their messages, a message arrives after those that
+// were sent before it, and after the message of a NextWriter that had not ended. During a commit nothing arrives.
+func TestOutputGateAndWritersInAnyOrder(t *testing.T) {
+	for seed := range uint64(6) {
+		overGates(t, edgews.Options{Compression: &edgews.Compression{Threshold: 100}}, func(t *testing.T, g *gateTest) {
+			testWritersInAnyOrder(t, g, &dice{random: rand.New(rand.NewPCG(seed, 5))})
+		})
+	}
+}
+
+func testWritersInAnyOrder(t *testing.T, g *gateTest, d *dice) {
+	var wanted, behind []string // what has to arrive, in order; what was sent since w was made
+	var w io.WriteCloser
+	var streamed string
+	committing := false
+	sent := func(text string) {
+		if w != nil {
+			behind = append(behind, text)
+		} else {
+			wanted = append(wanted, text)
+		}
+	}
+	endWriter := func() {
+		require.NoError(t, w.Close())
+		wanted = append(append(wanted, streamed), behind...)
+		w, streamed, behind = nil, "", nil
+	}
+	endCommit := func() {
+		g.receivesNothing()
+		g.committed(nil)
+		for _, text := range wanted {
+			g.events.wants(message(text))
+		}
+		wanted, committing = nil, false
+	}
+	for i := range 150 {
+		text := fmt.Sprint(i, strings.Repeat(" compressible", int(d.upTo(20))))
+		switch d.upTo(6) {
+		case 0:
+			require.NoError(t, g.server.SendPrepared(edgews.Prepare(edgews.Text, []byte(text))))
+			sent(text)
+		case 1, 2:
+			require.NoError(t, g.server.Send(text))
+			sent(text)
+		case 3, 4:
+			if w == nil {
+				var err error
+				w, err = g.server.NextWriter(t.Context(), edgews.Text)
+				require.NoError(t, err)
+			} else if d.chance(33) {
+				endWriter()
+				break
+			}
+			if d.chance(50) {
+				_, err := io.WriteString(w, text)
+				require.NoError(t, err)
+				streamed += text
+			}
+		default:
+			if committing {
+				endCommit()
+				break
+			}
+			for _, text := range wanted {
+				g.events.wants(message(text))
+			}
+			g.commits()
+			wanted, committing = nil, true
+		}
+	}
+	if w != nil {
+		endWriter()
+	}
+	if committing {
+		endCommit()
+	}
+	for _, text := range wanted {
+		g.events.wants(message(text))
+	}
+	require.NoError(t, flushFor(t, g.server, patience))
+}
+
 // For all results of the engine and all interleavings of commits and messages, no client receives a message that was sent during a commit
 // before the commit has succeeded, or after it has failed; and what it receives is in order and without gaps.
 func TestOutputGateProperty(t *testing.T) {

@@ -357,7 +357,7 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.awaitsCloseReplyLocked() {
 			s.status |= sentClose
-			s.link.closeLocked(closeFrame{StatusInternalError, reason})
+			s.closeLinkLocked(closeFrame{StatusInternalError, reason})
 		}
 	}
 	l := s.link
@@ -396,7 +396,7 @@ func (p *pinnedSocket) deliverEndAndUnlock() {
 		if m, pair := s.link.(*memory); pair {
 			defer m.closeDelivered(true)
 		} else {
-			s.link.closeLocked(fate.reply())
+			s.closeLinkLocked(fate.reply())
 		}
 	}
 	l := s.link
@@ -456,7 +456,7 @@ func (p *pinnedSocket) answerClose() {
 		return
 	}
 	s.status |= sentClose
-	s.link.closeLocked(s.result.reply())
+	s.closeLinkLocked(s.result.reply())
 	s.notifyRoomLocked()
 	l := s.link
 	s.mu.Unlock()

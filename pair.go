@@ -32,11 +32,9 @@ type memory struct {
 	self, peer *Socket
 
 	// Guarded by the pair's mu.
-	payload     int         // bytes that self has sent and peer has not taken
-	size        int         // the same messages, in the bytes that they count against SendBuffer
-	afterStream []item      // messages that were sent while a NextWriter had not finished its own
-	gated       *gatedItems // output of self that is held back; nil: output goes to peer at once
-	closeTimer  *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
+	payload    int         // bytes that self has sent and peer has not taken
+	size       int         // the same messages, in the bytes that they count against SendBuffer
+	closeTimer *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
 
 	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
 
@@ -56,57 +54,17 @@ func (m *memory) send(out outgoing) error {
 	if m.peer.is(finishing) { // peer takes no more messages
 		return ErrClosed
 	}
-	m.queueLocked(&out)
+	m.self.queueLocked(&out, out.data, false)
 	return nil
 }
 
-// queueLocked queues a message that admitLocked has admitted. mu must be held.
-func (m *memory) queueLocked(out *outgoing) {
-	if out.claims {
-		m.self.status |= streamingOut
-		return
-	}
-	m.self.counter.countSentLocked(out)
-	if m.self.is(owned) && !out.ungated {
-		m.self.holdOutputDuringCommitLocked()
-	}
-	it := item{kind: out.kind, first: out.first, last: out.last, buf: buf.Copy(out.data)}
+// queueLocked gives p to peer. mu must be held.
+func (m *memory) queueLocked(p outgoingPiece) {
+	it := item{kind: p.kind, first: p.first, last: p.last, buf: buf.Copy(p.body)}
 	it.buf.WipeOnFree = true
-	m.payload += len(out.data)
-	m.size += cost(len(out.data))
-	if out.stream {
-		m.setStreamingLocked(!out.last)
-	} else if m.self.is(streamingOut) {
-		m.afterStream = append(m.afterStream, it)
-		return
-	}
-	m.queueItemLocked(it)
-}
-
-// setStreamingLocked sets whether a NextWriter of self has begun its message and not finished it. mu must be held.
-func (m *memory) setStreamingLocked(on bool) {
-	if on {
-		m.self.status |= streamingOut
-	} else {
-		m.self.status &^= streamingOut | uncompressed
-	}
-}
-
-// queueItemLocked gives it to peer, or holds it back. After the last piece of a NextWriter's message, the messages that were sent
-// meanwhile follow. mu must be held.
-func (m *memory) queueItemLocked(it item) {
-	if m.gated != nil {
-		m.gated.items = append(m.gated.items, it)
-	} else {
-		m.toPeerLocked(it)
-	}
-	if it.last && !m.self.is(streamingOut) && len(m.afterStream) > 0 {
-		waiting := m.afterStream
-		m.afterStream = nil
-		for _, it := range waiting {
-			m.queueItemLocked(it)
-		}
-	}
+	m.payload += p.payload
+	m.size += cost(p.payload)
+	m.toPeerLocked(it)
 }
 
 // toPeerLocked puts it into peer's inbox, or frees it if peer takes no more messages. mu must be held.
@@ -125,47 +83,6 @@ func (m *memory) toPeerLocked(it item) {
 	m.peer.link.startLocked()
 }
 
-// gatedItems holds the output of an end between holdOutputLocked and releaseOutputLocked or dropOutputLocked.
-type gatedItems struct {
-	items   []item
-	closing *closeFrame // the Close after items; nil: none was sent
-}
-
-func (m *memory) holdOutputLocked() bool {
-	if m.gated != nil {
-		return false
-	}
-	m.gated = new(gatedItems)
-	return true
-}
-
-func (m *memory) releaseOutputLocked() {
-	g := m.gated
-	if g == nil {
-		return
-	}
-	m.gated = nil
-	for _, it := range g.items {
-		m.toPeerLocked(it)
-	}
-	if g.closing != nil {
-		m.closeLocked(*g.closing)
-	}
-}
-
-func (m *memory) dropOutputLocked() (closing bool) {
-	g := m.gated
-	if g == nil {
-		return false
-	}
-	m.gated = nil
-	for _, it := range g.items {
-		m.creditLocked(&it)
-		it.buf.Free()
-	}
-	return g.closing != nil
-}
-
 // sendResult returns the error of Send for a message that was not queued because of err.
 func sendResult(err error) error {
 	if err == errDropped {
@@ -175,11 +92,7 @@ func sendResult(err error) error {
 }
 
 func (m *memory) closeLocked(c closeFrame) {
-	switch {
-	case m.peer.is(finishing):
-		return
-	case m.gated != nil:
-		m.gated.closing = &c
+	if m.peer.is(finishing) {
 		return
 	}
 	m.peer.in.closing = &c
@@ -453,7 +366,7 @@ func (m *memory) closeDelivered(answer bool) {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
 	if answer {
-		m.closeLocked(*m.self.in.closing)
+		m.self.closeLinkLocked(*m.self.in.closing)
 	}
 	m.peerLostLocked()
 }

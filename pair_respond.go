@@ -1,7 +1,6 @@
 package edgews
 
 import (
-	"cmp"
 	"context"
 	"errors"
 )
@@ -66,38 +65,30 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	return server, nil
 }
 
-// handOverLocked moves what server has sent from the inbox of m.self, the other end, to w, where it is counted by as. mu must be
-// held.
+// handOverLocked moves what server has sent from the inbox of m.self, the other end, to w. What is deferred stays with server. as says how
+// it is counted, on w. mu must be held.
 func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
-	sender := server.link.(*memory)
-	if sender.closeTimer != nil {
+	if sender := server.link.(*memory); sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}
 	in := m.self.in
-	claimed := server.is(streamingOut)
-	server.status &^= streamingOut // messages before the first piece must not wait for the last one
 	for in.queue.Len() > 0 {
-		w.takeOverLocked(in.pop(), true, as)
-	}
-	closing := in.closing
-	if g := sender.gated; g != nil {
-		w.holdOutputLocked()
-		for _, it := range g.items {
-			w.takeOverLocked(it, true, as)
+		it := in.pop()
+		if !it.last && in.queue.Len() == 0 { // the beginning of a NextWriter's message
+			server.status |= uncompressed
 		}
-		closing = cmp.Or(closing, g.closing)
+		p := outgoingPiece{kind: it.kind, first: it.first, last: it.last, body: it.buf.B, payload: len(it.buf.B)}
+		server.countHandedOverLocked(p, as)
+		w.queueLocked(p)
+		it.buf.Free()
 	}
-	switch {
-	case server.is(streamingOut):
-		server.status |= uncompressed
-	case claimed: // the first piece has not been sent yet
-		server.status |= streamingOut
+	if d := server.deferred; d != nil {
+		for i := range d.pieces {
+			server.countHandedOverLocked(d.pieces[i].outgoingPiece, as)
+		}
 	}
-	for _, it := range sender.afterStream {
-		w.takeOverLocked(it, false, as)
-	}
-	if closing != nil {
-		w.closeLocked(*closing)
+	if in.closing != nil {
+		w.closeLocked(*in.closing)
 	}
 	if server.is(accepted) {
 		server.accepted = nowMillis()
@@ -111,11 +102,9 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	}
 }
 
-// takeOverLocked queues what an end of a pair has sent. pieces says whether it may be a piece of a message. mu must be held.
-func (w *wire) takeOverLocked(it item, pieces bool, as countRule) {
-	out := outgoing{kind: it.kind, data: it.buf.B, first: it.first, last: it.last, stream: pieces && !(it.first && it.last), ungated: true, countAs: as}
-	w.queueLocked(&out, it.buf.B, false)
-	it.buf.Free()
+// countHandedOverLocked counts p, which was sent before s had a connection, as its first piece was. mu must be held.
+func (s *Socket) countHandedOverLocked(p outgoingPiece, as countRule) {
+	s.counter.countSentLocked(&outgoing{data: p.body, first: p.first, last: p.last, countAs: as})
 }
 
 // errUnanswered ends a pair whose one end an object has accepted in ServeHTTP, if the other end was neither accepted nor given to

@@ -267,7 +267,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 func (s *Socket) Flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		payload, _ := s.link.bufferedLocked()
+		payload, _ := s.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
 		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()

@@ -78,16 +78,17 @@ type Socket struct {
 
 // socketExtra holds the state that most idle sockets do not have.
 type socketExtra struct {
-	about        *identity     // nil: no URL, subprotocol or extensions
-	listeners    *listeners    // nil: none but onMessage
-	in           *inbox        // nil until it is needed; never nil for an end of a pair
-	waiters      *waiters      // nil: no goroutine has waited for the socket
-	result       *closeResult  // nil until it is decided how the socket ends
-	objectSocket *objectSocket // not nil: an object has accepted the socket with AcceptWebSocket
-	pinned       *pinnedSocket // not nil: the listeners run as events of an object, once the socket is accepted
-	attached     *attachment   // nil: none
-	counter      *usageCounter // counts the socket's usage; nil: no meter
-	shared       bool          // several sockets use this value, which must not be changed
+	about        *identity       // nil: no URL, subprotocol or extensions
+	listeners    *listeners      // nil: none but onMessage
+	deferred     *deferredOutput // nil: nothing waits for an output gate, or for the end of a NextWriter's message
+	in           *inbox          // nil until it is needed; never nil for an end of a pair
+	waiters      *waiters        // nil: no goroutine has waited for the socket
+	result       *closeResult    // nil until it is decided how the socket ends
+	objectSocket *objectSocket   // not nil: an object has accepted the socket with AcceptWebSocket
+	pinned       *pinnedSocket   // not nil: the listeners run as events of an object, once the socket is accepted
+	attached     *attachment     // nil: none
+	counter      *usageCounter   // counts the socket's usage; nil: no meter
+	shared       bool            // several sockets use this value, which must not be changed
 }
 
 // noExtra is the socketExtra of all sockets that have no such state.
@@ -205,7 +206,9 @@ type link interface {
 	startLocked()
 	// send queues m, or returns why it does not. It never blocks. mu must not be held.
 	send(m outgoing) error
-	// closeLocked queues a Close frame after everything that was sent before. mu must be held.
+	// queueLocked queues a message or a piece of one. mu must be held.
+	queueLocked(p outgoingPiece)
+	// closeLocked queues a Close frame after everything that was queued before. mu must be held.
 	closeLocked(c closeFrame)
 	// pingLocked queues a Ping frame. mu must be held.
 	pingLocked(id uint64)
@@ -216,16 +219,9 @@ type link interface {
 	// resumeReadingLocked is called when what arrives may have waited for it: a listener has been added, a receive method has been
 	// called, or a message has been taken. mu must be held.
 	resumeReadingLocked()
-	// bufferedLocked returns the bytes of payload that the peer has not taken, and the bytes that they count against SendBuffer. mu
+	// bufferedLocked returns the bytes of queued payload that the peer has not taken, and the bytes that they count against SendBuffer. mu
 	// must be held.
 	bufferedLocked() (payload, size int)
-	// holdOutputLocked holds back everything that is sent from now on, until releaseOutputLocked or dropOutputLocked. It returns
-	// false if output is already held back. mu must be held.
-	holdOutputLocked() bool
-	// releaseOutputLocked sends what was held back. mu must be held.
-	releaseOutputLocked()
-	// dropOutputLocked drops what was held back. It reports whether that included a Close. mu must be held.
-	dropOutputLocked() (closing bool)
 	// transmit writes queued frames, as far as that is possible without blocking. mu must not be held.
 	transmit()
 }
@@ -372,7 +368,7 @@ func (s *Socket) identity() identity {
 func (s *Socket) BufferedAmount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	payload, _ := s.link.bufferedLocked()
+	payload, _ := s.bufferedLocked()
 	return payload
 }
 

@@ -50,10 +50,10 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 // sendCloseLocked sends the application's Close. mu must be held.
 func (s *Socket) sendCloseLocked(c closeFrame) {
 	if s.is(owned) {
-		s.holdOutputDuringCommitLocked()
+		s.objectSocket.holdDuringCommitLocked()
 	}
 	s.status |= sentClose
-	s.link.closeLocked(c)
+	s.closeLinkLocked(c)
 	s.link.resumeReadingLocked()
 	s.notifyRoomLocked()
 }
@@ -84,7 +84,7 @@ func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 	reason = clip(reason)
 	if !s.is(sentClose) {
 		s.status |= sentClose
-		s.link.closeLocked(closeFrame{code, reason})
+		s.closeLinkLocked(closeFrame{code, reason})
 	}
 	s.endLocked(&closeResult{CloseError{Code: code, Reason: reason}, err}, lost)
 }

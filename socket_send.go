@@ -157,7 +157,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if s.is(streamingOut) && m.wait && (m.claims || m.first && !m.stream) {
 		return errNoRoom
 	}
-	_, size := s.link.bufferedLocked()
+	_, size := s.bufferedLocked()
 	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer {
 		return nil
 	}
@@ -175,11 +175,12 @@ func (s *Socket) admitLocked(m *outgoing) error {
 
 // closeSlowLocked drops what is queued for a peer that reads too slowly, and sends a Close with 1013. mu must be held.
 func (s *Socket) closeSlowLocked() {
+	s.discardDeferredLocked()
 	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.Discard()
 	}
 	s.status |= sentClose
-	s.link.closeLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
+	s.closeLinkLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
 	s.notifyRoomLocked()
 }
 

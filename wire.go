@@ -215,13 +215,13 @@ var errGoexit = errors.New("edgews: listener ended its goroutine")
 // lossLocked returns the error for a connection that has ended with err: the write error, or one with the number of unsent bytes. It
 // returns nil if everything has been written. mu must be held.
 func (w *wire) lossLocked(err error) error {
-	switch {
-	case w.out == nil:
-		return nil
-	case w.out.Err == nil && w.out.Payload > 0:
-		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", w.out.Payload, err)
+	if w.out != nil && w.out.Err != nil {
+		return w.out.Err
 	}
-	return w.out.Err
+	if unsent, _ := w.s.bufferedLocked(); unsent > 0 {
+		return fmt.Errorf("edgews: connection lost with %d bytes unsent: %w", unsent, err)
+	}
+	return nil
 }
 
 // header returns the header of a frame to send, complete except for the length.

@@ -65,7 +65,7 @@ func (w *wire) checkLingeringLocked() bool {
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
-	case w.out != nil && !w.out.Flushed(): // WriteTimeout limits writing
+	case !w.flushedLocked(): // WriteTimeout limits writing
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
 	}
@@ -76,7 +76,7 @@ func (w *wire) checkLingeringLocked() bool {
 // is still writing, closeSentAndUnlock closes it afterwards.
 func (w *wire) closeWriteSideIfFlushed() {
 	w.s.mu.Lock()
-	flushed := w.s.is(sentClose) && (w.out == nil || w.out.Flushed())
+	flushed := w.s.is(sentClose) && w.flushedLocked()
 	w.s.mu.Unlock()
 	if flushed {
 		w.closeWriteSide()
@@ -115,7 +115,7 @@ func (w *wire) allSentLocked() bool {
 	case !w.s.is(sentClose): // half open
 		return false
 	}
-	return w.out == nil || w.out.Flushed()
+	return w.flushedLocked()
 }
 
 // closeConnIfDone closes a connection whose peer has closed its side, once everything has been written. It is called in the connection's
@@ -219,7 +219,7 @@ func (w *wire) applyEndLocked(e pendingEnd) {
 	case c == nil:
 		w.s.failLocked(e.code, e.reason, e.err)
 	case w.s.closedLocked(*c):
-		w.closeLocked(*c)
+		w.s.closeLinkLocked(*c)
 	}
 }
 

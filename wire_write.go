@@ -28,63 +28,32 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 		w.transmitAndUnlock() // OverflowClose may have queued a Close frame
 		return sendResult(err)
 	}
-	w.queueLocked(m, m.data, false)
+	w.s.queueLocked(m, m.data, false)
 	w.transmitAndUnlock()
 	return nil
 }
 
-// queueLocked puts the frame of a message, or of a piece of one, into the outbox. body is the payload of the frame, which is compressed or
-// m.data. mu must be held.
-func (w *wire) queueLocked(m *outgoing, body []byte, compressed bool) {
-	if m.claims {
-		w.s.status |= streamingOut
+// queueLocked puts the frame of p into the outbox. mu must be held.
+func (w *wire) queueLocked(p outgoingPiece) {
+	if p.prepared != nil && !p.compressed && !w.client {
+		w.outboxLocked().AddShared(p.prepared.plain(), p.payload)
 		return
 	}
-	w.s.counter.countSentLocked(m)
-	if w.s.is(owned) && !m.ungated {
-		w.s.holdOutputDuringCommitLocked()
-	}
 	h := w.header(frame.Continuation)
-	h.Fin = m.last
-	if m.first {
-		h.Opcode, h.RSV1 = opcodeOf(m.kind), compressed
+	h.Fin = p.last
+	if p.first {
+		h.Opcode, h.RSV1 = opcodeOf(p.kind), p.compressed
 	}
-	switch {
-	case m.stream:
-		w.outboxLocked().Add(h, body, len(m.data))
-		w.streamingLocked(!m.last)
-		if m.last {
-			w.s.status &^= uncompressed
-		}
-	case w.s.is(streamingOut):
-		w.outboxLocked().AddAfterStream(h, body)
-	case m.prepared != nil && !w.client && !compressed:
-		w.outboxLocked().AddShared(m.prepared.plain(), len(m.data))
-	default:
-		w.outboxLocked().Add(h, body, len(m.data))
-	}
+	w.outboxLocked().Add(h, p.body, p.payload)
 }
 
 // opcodeOf returns the opcode of messages of kind k, which has the same number.
 func opcodeOf(k Kind) frame.Opcode { return frame.Opcode(k) }
 
-// streamingLocked records whether a NextWriter is in the middle of its message. RFC 6455 §5.4 forbids other messages between the fragments
-// of one, so messages sent meanwhile wait in outbox.afterStream. mu must be held.
-func (w *wire) streamingLocked(on bool) {
-	if on {
-		w.s.status |= streamingOut
-		return
-	}
-	w.s.status &^= streamingOut
-	w.outboxLocked().ReleaseAfterStream()
-	w.s.notifyRoomLocked()
-}
-
 // closeLocked queues a Close frame. mu must be held.
 func (w *wire) closeLocked(c closeFrame) {
 	payload := frame.AppendClosePayload(nil, uint16(c.code), c.reason)
 	w.outboxLocked().Add(w.header(frame.Close), payload, 0)
-	w.out.CloseAdded()
 	if w.s.is(gotClose) && w.s.is(manualClose|hosted) { // the socket was half open, or its object has answered the peer's Close frame
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 	}
@@ -405,27 +374,9 @@ func (w *wire) closeSentAndUnlock() {
 }
 
 // closeSentLocked reports whether our Close frame has been queued and is not held back by an output gate. mu must be held.
-func (w *wire) closeSentLocked() bool {
-	return w.s.is(sentClose) && !(w.out != nil && w.out.HoldsClose())
-}
+func (w *wire) closeSentLocked() bool { return w.s.is(sentClose) && !w.s.isCloseHeldLocked() }
 
-// holdOutputLocked holds back the frames that are sent from now on. It returns false if that is the case already. mu must be held.
-func (w *wire) holdOutputLocked() bool { return w.outboxLocked().Hold() }
-
-// releaseOutputLocked releases the frames that holdOutputLocked has held back. The caller writes them. mu must be held.
-func (w *wire) releaseOutputLocked() {
-	if w.out != nil && w.out.Holds() {
-		w.out.ReleaseHeld()
-		w.releaseOutboxLocked(nil)
-	}
-}
-
-// dropOutputLocked drops the frames that holdOutputLocked has held back. It reports whether a Close frame was among them. mu must be held.
-func (w *wire) dropOutputLocked() (closing bool) {
-	if w.out == nil || !w.out.Holds() {
-		return false
-	}
-	closing = w.out.DropHeld()
-	w.releaseOutboxLocked(nil)
-	return closing
+// flushedLocked reports whether everything has been written, and nothing is held back by an output gate. mu must be held.
+func (w *wire) flushedLocked() bool {
+	return (w.out == nil || w.out.Flushed()) && !w.s.isOutputHeldLocked()
 }

@@ -1,5 +1,5 @@
 // Package outbox queues the encoded frames of one connection until they are written, and gathers small ones for one write. Pings and pongs
-// overtake data between frames. Messages can wait behind a message that is sent in fragments, and everything can be held back.
+// overtake data between frames.
 package outbox
 
 import (
@@ -13,8 +13,6 @@ const (
 	batchLimit = 64 << 10
 	// firstBatch is the smallest buffer for small frames, in bytes. It has room for more than one, because more usually follow.
 	firstBatch = 512
-	// afterStreamCost is the memory, in bytes, of a message of AddAfterStream besides its frame: the batch and the buffer's header.
-	afterStreamCost = 96
 	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455
 	// §5.5.3 allows. So a peer that sends pings and never reads takes no more memory than this.
 	controlLimit = 2 << 10
@@ -28,17 +26,15 @@ const (
 // has one owner at a time (see Get), whose mutex guards it, except that the goroutine that has set Writing reads the bytes of front without
 // it.
 type Outbox struct {
-	front       batch             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
-	full        fifo.Queue[batch] // batches to which nothing is added any more: full or shared ones
-	open        batch             // the batch to which frames are added
-	control     *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
-	afterStream []batch           // messages that wait for the end of a message in fragments
-	waiting     int               // bytes of frames in front, control, full and open that have not been written
-	pongAt      int32             // offset in control of the newest frame, if it is a pong; otherwise -1
-	held        *heldFrames       // the frames that are held back; nil: none are
+	front   batch             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
+	full    fifo.Queue[batch] // batches to which nothing is added any more: full or shared ones
+	open    batch             // the batch to which frames are added
+	control *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
+	waiting int               // bytes of frames in front, control, full and open that have not been written
+	pongAt  int32             // offset in control of the newest frame, if it is a pong; otherwise -1
 
-	Payload int   // bytes of payload that have not been written, also in afterStream and held, but not in control
-	Size    int   // bytes that count against Options.SendBuffer: the same frames with their headers, and afterStreamCost
+	Payload int   // bytes of payload that have not been written, but not those in control
+	Size    int   // bytes that count against Options.SendBuffer: the same frames with their headers
 	Err     error // why Broken is set; nil: the connection was closed
 
 	WriteDeadline uint32 // by when the peer must take something, while Blocked or Draining, as a monoMillis of the owner; 0: no deadline
@@ -73,11 +69,11 @@ func (b *batch) unwritten() []byte {
 // isEmpty reports whether the batch has no frames.
 func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
 
-// Empty reports whether there is nothing to write. What is held back or waits for a message in fragments is not to be written yet.
+// Empty reports whether there is nothing to write.
 func (o *Outbox) Empty() bool { return o.waiting == 0 }
 
-// Flushed reports whether everything has been written, and nothing is held back.
-func (o *Outbox) Flushed() bool { return !o.Writing && o.Empty() && o.held == nil }
+// Flushed reports whether everything has been written.
+func (o *Outbox) Flushed() bool { return !o.Writing && o.Empty() }
 
 // NeedsWriter reports whether a goroutine has to begin to write.
 func (o *Outbox) NeedsWriter() bool { return !o.Writing && !o.Blocked && !o.Empty() }
@@ -85,7 +81,7 @@ func (o *Outbox) NeedsWriter() bool { return !o.Writing && !o.Blocked && !o.Empt
 // Unused reports whether the owner may give the outbox away. It may not while frames have been discarded that count in Payload, since
 // Flush reports them.
 func (o *Outbox) Unused() bool {
-	return o.waiting|o.Payload == 0 && !(o.Writing || o.FlushPending || o.Broken || o.KeepForTurn) && o.afterStream == nil && o.held == nil
+	return o.waiting|o.Payload == 0 && !(o.Writing || o.FlushPending || o.Broken || o.KeepForTurn)
 }
 
 // Add appends a frame with the body p, which counts as payload bytes. It copies p.
@@ -94,18 +90,13 @@ func (o *Outbox) Add(h frame.Header, p []byte, payload int) {
 		return
 	}
 	n := frame.Size(len(p), h.Masked)
-	if o.held != nil {
-		o.held.Add(h, p, payload)
-		o.count(payload, n)
-		return
-	}
 	b := o.openBatch(n)
 	b.buf.B = frame.AppendFrame(b.buf.B, h, p)
 	o.waiting += n
 	o.charge(b, payload, n)
 }
 
-// AddMessage is Add for a whole message in one unmasked frame. Nothing may be held back.
+// AddMessage is Add for a whole message in one unmasked frame.
 func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
 	if o.Broken {
 		return
@@ -127,10 +118,6 @@ func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
 func (o *Outbox) charge(b *batch, payload, size int) {
 	b.payload += payload
 	b.size += size
-	o.count(payload, size)
-}
-
-func (o *Outbox) count(payload, size int) {
 	o.Payload += payload
 	o.Size += size
 }
@@ -163,11 +150,6 @@ func (o *Outbox) AddShared(encoded []byte, payload int) {
 	if o.Broken {
 		return
 	}
-	if o.held != nil {
-		o.held.AddShared(encoded, payload)
-		o.count(payload, len(encoded))
-		return
-	}
 	if len(encoded) >= shareFrom {
 		o.endBatch()
 		o.full.Push(batch{shared: encoded})
@@ -179,33 +161,6 @@ func (o *Outbox) AddShared(encoded []byte, payload int) {
 	b.buf.B = append(b.buf.B, encoded...)
 	o.waiting += len(encoded)
 	o.charge(b, payload, len(encoded))
-}
-
-// AddAfterStream adds a message that waits until ReleaseAfterStream.
-func (o *Outbox) AddAfterStream(h frame.Header, p []byte) {
-	if o.Broken {
-		return
-	}
-	n := frame.Size(len(p), h.Masked)
-	encoded := buf.Get(n)
-	encoded.B = frame.AppendFrame(encoded.B, h, p)
-	b := batch{buf: encoded}
-	o.charge(&b, len(p), n+afterStreamCost)
-	o.afterStream = append(o.afterStream, b)
-}
-
-// ReleaseAfterStream appends the messages of AddAfterStream.
-func (o *Outbox) ReleaseAfterStream() {
-	o.endBatch()
-	for _, b := range o.afterStream {
-		if o.held != nil {
-			o.held.push(b)
-		} else {
-			o.full.Push(b)
-			o.waiting += len(b.unwritten())
-		}
-	}
-	o.afterStream = nil
 }
 
 // AddControl adds a ping or a pong. More than controlLimit bytes of pongs are not kept: a new pong replaces the newest one.
@@ -311,13 +266,6 @@ func (o *Outbox) Discard() {
 	for o.full.Len() > 0 {
 		o.full.Pop().buf.Free()
 	}
-	if o.held != nil {
-		o.held.Discard()
-	}
-	for _, b := range o.afterStream {
-		b.buf.Free()
-	}
-	o.afterStream = nil
 	o.open.buf.Free()
 	o.open = batch{}
 	o.control.Free()

@@ -28,34 +28,18 @@ func TestOutboxCounts(t *testing.T) {
 		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
 		o := new(Outbox)
 		for step := range 100 {
-			switch r.IntN(13) {
+			switch r.IntN(9) {
 			case 0:
 				p := data(80 << 10)
 				o.Add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
 			case 1:
-				if !o.Holds() {
-					o.AddMessage(frame.Text, data(300))
-				}
+				o.AddMessage(frame.Text, data(300))
 			case 2:
 				p := append(data(2*shareFrom), 0)
 				o.AddShared(p, len(p))
 			case 3, 4:
 				o.AddControl(frame.Header{Fin: true, Opcode: frame.Ping + frame.Opcode(r.IntN(2))}, data(frame.MaxControl))
 			case 5:
-				o.AddAfterStream(frame.Header{Fin: true, Opcode: frame.Text}, data(50))
-			case 6:
-				o.ReleaseAfterStream()
-			case 7:
-				if !o.Holds() {
-					o.Hold()
-				}
-			case 8:
-				if o.Holds() && r.IntN(2) == 0 {
-					o.DropHeld()
-				} else if o.Holds() {
-					o.ReleaseHeld()
-				}
-			case 9:
 				if r.IntN(20) == 0 {
 					o.Writing = r.IntN(2) == 0
 					o.Fail(io.ErrClosedPipe)
@@ -67,10 +51,10 @@ func TestOutboxCounts(t *testing.T) {
 			}
 			require.Equal(t, bytesWaiting(o), o.waiting, "seed %d, step %d", seed, step)
 		}
-		for o.ReleaseAfterStream(); !o.Empty(); {
+		for !o.Empty() {
 			o.Wrote(len(o.Next()))
 		}
-		if !o.Holds() && !o.Broken {
+		if !o.Broken {
 			require.Zero(t, o.Payload, "seed %d", seed)
 			require.Zero(t, o.Size, "seed %d", seed)
 		}
