@@ -40,5 +40,5 @@ func (s *Socket) countForObjectLocked(o *object) {
 // counts when the object gets it. It returns the counter, or nil, and what countReceivedLocked returns. mu must be held.
 func (s *Socket) countArrivalLocked(n int) (c *usageCounter, ok bool) {
 	c = s.counter
-	return c, c == nil || s.is(owned) || c.countReceivedLocked(1, n)
+	return c, c == nil || s.consumer == toObject || c.countReceivedLocked(1, n)
 }

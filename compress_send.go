@@ -75,9 +75,9 @@ func (s *Socket) chooseStream(kind Kind, first []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if chosen {
-		s.status &^= uncompressed
+		s.facts &^= uncompressed
 	} else {
-		s.status |= uncompressed // also after a Respond in between
+		s.facts |= uncompressed // also after a Respond in between
 	}
 }
 
@@ -102,10 +102,10 @@ func (w *wire) sendCompressed(m outgoing) error {
 	}
 	// A message that waits behind a NextWriter's must not become part of the history before it is sent.
 	if len(body) >= len(m.data) || w.s.is(streamingOut) {
-		w.s.queueLocked(&m, m.data, false)
+		w.s.sendAdmittedLocked(&m, m.data, false)
 		return nil
 	}
-	w.s.queueLocked(&m, body, true)
+	w.s.sendAdmittedLocked(&m, body, true)
 	d.z.Commit(m.data)
 	return nil
 }
@@ -131,7 +131,7 @@ func (w *wire) sendCompressedPartLocked(m outgoing) error {
 	if err := w.s.writableLocked(); err != nil {
 		return err
 	}
-	w.s.queueLocked(&m, scratch.B, true)
+	w.s.sendAdmittedLocked(&m, scratch.B, true)
 	return nil
 }
 

@@ -12,11 +12,11 @@ type connectingLink struct {
 	ctx context.Context // of the handshake; Close cancels it
 }
 
-// newConnecting returns the socket of NewWebSocket, which is accepted and connecting.
+// newConnecting returns the socket of NewWebSocket, which is connecting, and needs no Accept.
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
-		mu: new(sync.Mutex), opts: opts, status: connecting,
+		mu: new(sync.Mutex), opts: opts, phase: phaseConnecting,
 		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
 	}
 	s.link = &connectingLink{s, ctx}
@@ -48,7 +48,7 @@ func (s *Socket) connected(c wireConfig) {
 	s.describeLocked(c.identity())
 	w := newWire(s, c)
 	s.link = w
-	s.status &^= connecting
+	s.openLocked()
 	w.startOpeningLocked()
 	cancel := s.waiters.cancel
 	var onOpen listenerSnapshot[OpenEvent]
@@ -84,7 +84,6 @@ func (s *Socket) connected(c wireConfig) {
 // connectFailed fires the error event and the close event of a handshake that has failed.
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
-	s.status &^= connecting
 	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
 	cancel := s.waiters.cancel
 	s.mu.Unlock()
@@ -113,7 +112,7 @@ func (o *connectingLink) send(m outgoing) error {
 
 // startOpeningLocked starts the connection for writing. Reading begins with finishOpening. mu must be held.
 func (w *wire) startOpeningLocked() {
-	w.s.status |= openRunning
+	w.s.facts |= openRunning
 	w.readingPaused = true
 	w.startLocked()
 	w.lastReceived = 0 // nothing is read yet, so the silence of the peer does not count
@@ -122,7 +121,7 @@ func (w *wire) startOpeningLocked() {
 // finishOpening begins to read and to deliver events, after the open listeners have returned.
 func (w *wire) finishOpening() {
 	w.s.mu.Lock()
-	w.s.status &^= openRunning
+	w.s.facts &^= openRunning
 	w.s.mu.Unlock()
 	w.conn.Wake()
 }

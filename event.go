@@ -202,7 +202,7 @@ func (s *Socket) listenersLocked() *listeners {
 
 // listenerAddedLocked resumes the delivery of events that wait for a listener. mu must be held.
 func (s *Socket) listenerAddedLocked() {
-	if !s.messageListenersLocked().empty() && !s.is(pulling) {
+	if !s.messageListenersLocked().empty() && s.consumer == toListeners {
 		s.redeliverLocked()
 	}
 	s.consumerChangedLocked()
@@ -249,7 +249,7 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 			return a
 		}
 		left := s.graceLeftLocked()
-		if left <= 0 || s.is(pulling) {
+		if left <= 0 || s.consumer != toListeners {
 			return listenerSnapshot[E]{}
 		}
 		changed := s.waitersLocked().consumerChanged.wait()
@@ -290,7 +290,7 @@ func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
 	}
 	onClose := snapshotLocked(s, pickClose)
 	if onClose.empty() {
-		s.status |= closeUndelivered
+		s.facts |= closeUndelivered
 	}
 	return onClose
 }

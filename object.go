@@ -309,7 +309,7 @@ func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return
 	}
-	if m, pair := s.link.(*memory); pair && !m.peer.is(accepted|used) {
+	if m, pair := s.link.(*memory); pair && m.peer.phase == phaseUnaccepted {
 		o.pairs = append(o.pairs, s)
 	}
 }

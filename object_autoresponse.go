@@ -88,7 +88,7 @@ func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
 
 // autoResponseLocked returns the auto-response to a message that has arrived on s, or nil. mu must be held.
 func (s *Socket) autoResponseLocked(kind Kind, data []byte) *Prepared {
-	if !s.is(owned) || kind != Text || len(data) > maxAutoResponse {
+	if s.consumer != toObject || kind != Text || len(data) > maxAutoResponse {
 		return nil
 	}
 	set := s.objectSocket.o.autoResponses.Load()
@@ -127,8 +127,8 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	m.creditLocked(it)
 	it.buf.Free()
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
-	if peer.admitLocked(&out) == nil && !m.self.is(finishing) {
-		peer.queueLocked(&out, reply.data, false)
+	if peer.admitLocked(&out) == nil && m.self.phase < phaseFinishing {
+		peer.sendAdmittedLocked(&out, reply.data, false)
 		peer.objectSocket.lastAutoResponse = time.Now()
 	}
 	return true

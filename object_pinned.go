@@ -73,12 +73,12 @@ func (s *Socket) pinTo(o *object, kind pinKind) {
 
 // pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
 func (s *Socket) pinToLocked(o *object, kind pinKind) {
-	if s.objectSocket != nil || s.pinned != nil || s.is(finished|used) || o.ns.shutdown.currentPhase() == eventsCutOff {
+	if s.objectSocket != nil || s.pinned != nil || s.phase >= phaseFinished || o.ns.shutdown.currentPhase() == eventsCutOff {
 		return
 	}
 	p := &pinnedSocket{o: o, s: s, kind: kind}
 	s.extraLocked().pinned = p
-	if s.is(accepted) {
+	if s.isAcceptedLocked() {
 		p.acceptedLocked()
 		p.queueIfDueLocked()
 	}
@@ -136,7 +136,7 @@ func (o *object) isStorageInUseLocked() bool {
 // acceptedLocked is called when the socket is being accepted. The socket's mu must be held.
 func (p *pinnedSocket) acceptedLocked() {
 	s, o := p.s, p.o
-	s.status |= hosted
+	s.facts |= hosted
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was := o.stateLocked()
@@ -189,7 +189,7 @@ func (p *pinnedSocket) hasEventLocked() bool {
 // messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
 func (p *pinnedSocket) messageDueLocked() bool {
 	in := p.s.in
-	return in != nil && !p.s.is(pulling) && in.wholeAfter(in.undelivered)
+	return in != nil && p.s.consumer == toListeners && in.wholeAfter(in.undelivered)
 }
 
 // lateDueLocked reports whether listeners that were added after the close event are to get it. The socket's mu must be held.
@@ -345,18 +345,18 @@ func (p *pinnedSocket) fail(reason string, err error) {
 // behind those messages, they report this failure instead. The socket's mu must be held; it is released.
 func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	s := p.s
-	for !s.is(pulling) && s.in != nil && s.in.queue.Len() > 0 {
+	for s.consumer == toListeners && s.in != nil && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}
 	reason = clip(reason)
 	switch {
-	case !s.is(ended):
+	case !s.hasEndedLocked():
 		s.failLocked(StatusInternalError, reason, err)
-	case p.endDue || !s.is(finishing):
+	case p.endDue || s.phase < phaseFinishing:
 		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.awaitsCloseReplyLocked() {
-			s.status |= sentClose
+			s.facts |= sentClose
 			s.closeLinkLocked(closeFrame{StatusInternalError, reason})
 		}
 	}
@@ -367,7 +367,7 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 
 // endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held; it may be released meanwhile.
 func (s *Socket) endsInObjectLocked() bool {
-	if s.is(owned) {
+	if s.consumer == toObject {
 		return true
 	}
 	p := s.pinnedSocketLocked()
@@ -389,10 +389,10 @@ func (p *pinnedSocket) deliverEndAndUnlock() {
 	p.endDue = false
 	fate, onError, onClose := s.result, snapshotLocked(s, pickError), snapshotLocked(s, pickClose)
 	if onClose.empty() {
-		s.status |= closeUndelivered
+		s.facts |= closeUndelivered
 	}
 	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
-		s.status |= sentClose
+		s.facts |= sentClose
 		if m, pair := s.link.(*memory); pair {
 			defer m.closeDelivered(true)
 		} else {
@@ -455,7 +455,7 @@ func (p *pinnedSocket) answerClose() {
 		s.mu.Unlock()
 		return
 	}
-	s.status |= sentClose
+	s.facts |= sentClose
 	s.closeLinkLocked(s.result.reply())
 	s.notifyRoomLocked()
 	l := s.link

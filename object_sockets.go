@@ -47,15 +47,15 @@ func objectSocketOf(s *Socket) *objectSocket {
 // for it. mu must be held.
 func (s *Socket) queueObjectEventLocked() {
 	switch {
-	case s.is(owned):
-		s.objectSocket.queueLocked()
+	case s.consumer == toObject:
+		s.objectSocket.enqueueLocked()
 	case s.is(hosted):
 		s.pinned.queueIfDueLocked()
 	}
 }
 
-// queueLocked puts sock into the object's queue, unless it is there. The socket's mu must be held.
-func (sock *objectSocket) queueLocked() {
+// enqueueLocked puts sock into the object's queue, unless it is there. The socket's mu must be held.
+func (sock *objectSocket) enqueueLocked() {
 	o := sock.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,7 +80,7 @@ func (sock *objectSocket) deliverNext() {
 		s.mu.Unlock()
 	case s.in != nil && s.in.whole():
 		sock.deliverMessageAndUnlock()
-	case s.is(finishing) && !s.is(finished):
+	case s.phase == phaseFinishing:
 		fate := s.result
 		s.mu.Unlock()
 		sock.deliverEnd(fate)
@@ -96,8 +96,8 @@ func (sock *objectSocket) deliverNext() {
 func (sock *objectSocket) deliverMessageAndUnlock() {
 	s := sock.s
 	it := s.takeLocked()
-	if s.in.whole() || s.is(finishing) || s.in.wantFromObject != wantNothing {
-		sock.queueLocked()
+	if s.in.whole() || s.phase >= phaseFinishing || s.in.wantFromObject != wantNothing {
+		sock.enqueueLocked()
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.B) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
 	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.B)), s.link
@@ -134,7 +134,7 @@ func (sock *objectSocket) resumeLargeMessageAndUnlock() {
 		in.ready = make(chan struct{}, 1)
 	}
 	s.link.resumeReadingLocked()
-	for !in.whole() && !s.is(finishing) && sock.isAttachedLocked() {
+	for !in.whole() && s.phase < phaseFinishing && sock.isAttachedLocked() {
 		s.mu.Unlock()
 		<-in.ready
 		s.mu.Lock()
@@ -234,12 +234,12 @@ func (sock *objectSocket) abort(err error, reason string) {
 		return
 	}
 	s.objectSocket = nil
-	s.status &^= owned
+	s.consumer = toReceivers
 	for s.in != nil && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
 		it.buf.Free()
 	}
-	last := s.is(finishing)
+	last := s.phase >= phaseFinishing
 	if !utf8.ValidString(reason) {
 		reason = "internal error"
 	}

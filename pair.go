@@ -51,10 +51,10 @@ func (m *memory) send(out outgoing) error {
 	if err := m.self.admitLocked(&out); err != nil {
 		return sendResult(err)
 	}
-	if m.peer.is(finishing) { // peer takes no more messages
+	if m.peer.phase >= phaseFinishing { // peer takes no more messages
 		return ErrClosed
 	}
-	m.self.queueLocked(&out, out.data, false)
+	m.self.sendAdmittedLocked(&out, out.data, false)
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (m *memory) queueLocked(p outgoingPiece) {
 
 // toPeerLocked puts it into peer's inbox, or frees it if peer takes no more messages. mu must be held.
 func (m *memory) toPeerLocked(it item) {
-	if m.peer.is(finishing) {
+	if m.peer.phase >= phaseFinishing {
 		m.creditLocked(&it)
 		it.buf.Free()
 		return
@@ -92,15 +92,15 @@ func sendResult(err error) error {
 }
 
 func (m *memory) closeLocked(c closeFrame) {
-	if m.peer.is(finishing) {
+	if m.peer.phase >= phaseFinishing {
 		return
 	}
 	m.peer.in.closing = &c
 	m.peer.link.startLocked()
-	if receiver, ok := m.peer.link.(*memory); ok && !m.peer.is(ended) && m.peer.hasUnhandledLocked() {
+	if receiver, ok := m.peer.link.(*memory); ok && !m.peer.hasEndedLocked() && m.peer.hasUnhandledLocked() {
 		time.AfterFunc(maxPendingEnd(m.self.opts), receiver.closeTimeUp)
 	}
-	if !m.self.is(ended) {
+	if !m.self.hasEndedLocked() {
 		m.closeTimer = time.AfterFunc(m.self.opts.CloseTimeout, m.answerTimeUp)
 	}
 }
@@ -123,7 +123,7 @@ func (m *memory) answerTimeUp() {
 }
 
 func (m *memory) pingLocked(id uint64) {
-	if m.peer.is(accepted) && !m.peer.is(sentClose|lost) {
+	if m.peer.isAcceptedLocked() && !m.peer.is(sentClose|lost) {
 		m.self.pongLocked(id)
 	}
 }
@@ -152,8 +152,8 @@ func (m *memory) peerLostLocked() {
 
 // closeHalfOpenLocked makes s CLOSED if it is half open: its peer is lost. mu must be held.
 func (s *Socket) closeHalfOpenLocked() {
-	if s.is(finished) && s.is(gotClose) && !s.is(sentClose|lost) {
-		s.status |= lost
+	if s.phase == phaseFinished && s.is(gotClose) && !s.is(sentClose|lost) {
+		s.facts |= lost
 		s.wakeAllLocked()
 	}
 }
@@ -190,7 +190,7 @@ func (m *memory) transmit() {}
 // event is left. mu must be held.
 func (m *memory) startLocked() {
 	s := m.self
-	if !s.is(accepted) {
+	if !s.isAcceptedLocked() {
 		return
 	}
 	m.peer.pongLocked(math.MaxUint64)
@@ -204,10 +204,10 @@ func (m *memory) startLocked() {
 // runLocked is startLocked for a caller that has added nothing to the inbox. mu must be held.
 func (m *memory) runLocked() {
 	s := m.self
-	if !s.is(accepted) || s.is(delivering) || m.nextLocked() == noEvent {
+	if !s.isAcceptedLocked() || s.is(delivering) || m.nextLocked() == noEvent {
 		return
 	}
-	s.status |= delivering
+	s.facts |= delivering
 	go m.deliver()
 }
 
@@ -225,11 +225,11 @@ const (
 // nextLocked returns what has to be delivered next. mu must be held.
 func (m *memory) nextLocked() pairEvent {
 	s := m.self
-	message := !s.is(pulling|hosted) && s.in.wholeAfter(s.in.undelivered)
+	message := s.deliversDirectlyLocked() && s.in.wholeAfter(s.in.undelivered)
 	switch {
-	case s.is(finishing):
+	case s.phase >= phaseFinishing:
 		return m.nextLateLocked(message)
-	case s.is(ended):
+	case s.hasEndedLocked():
 		return nextEnd
 	case message:
 		return nextMessage
@@ -243,7 +243,7 @@ func (m *memory) nextLocked() pairEvent {
 // the close event. message says whether a message waits. mu must be held.
 func (m *memory) nextLateLocked(message bool) pairEvent {
 	switch s := m.self; {
-	case !s.is(finished) || !s.is(closeUndelivered):
+	case s.phase != phaseFinished || !s.is(closeUndelivered):
 		return noEvent
 	case message && s.result.WasClean:
 		return nextMessage
@@ -271,7 +271,7 @@ func (m *memory) deliverLateCloseAndUnlock() {
 	}
 }
 
-// deliver delivers events until none is left. Only one goroutine runs it at a time (status delivering).
+// deliver delivers events until none is left. Only one goroutine runs it at a time (fact delivering).
 func (m *memory) deliver() {
 	done := false
 	defer func() {
@@ -293,7 +293,7 @@ func (m *memory) deliver() {
 		case nextLateClose:
 			m.deliverLateCloseAndUnlock()
 		default:
-			s.status &^= delivering
+			s.facts &^= delivering
 			if g := s.pinnedSocketLocked(); g != nil {
 				g.queueIfDueLocked()
 			}
@@ -308,7 +308,7 @@ func (m *memory) deliver() {
 func (m *memory) restartDelivery() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
-	m.self.status &^= delivering
+	m.self.facts &^= delivering
 	m.startLocked()
 }
 
@@ -375,7 +375,7 @@ func (m *memory) closeDelivered(answer bool) {
 // count against the sender's SendBuffer: otherwise a NextWriter could not finish a message that is larger. mu must be held.
 func (s *Socket) joinPiecesLocked() {
 	in := s.in
-	if !s.is(accepted) || s.is(pulling) && !s.is(owned) && in.want != wantMessage || in.queue.Len() == in.undelivered || in.wholeAfter(in.undelivered) {
+	if !s.isAcceptedLocked() || s.consumer == toReceivers && in.want != wantMessage || in.queue.Len() == in.undelivered || in.wholeAfter(in.undelivered) {
 		return
 	}
 	pieces := in.queue.Items()[in.undelivered:]

@@ -20,9 +20,9 @@ func (s *Socket) attachableLocked() error {
 	switch m, pair := s.link.(*memory); {
 	case !pair:
 		return ErrNotPair
-	case s.is(used):
+	case s.phase == phaseUsed:
 		return ErrUsed
-	case s.is(accepted) || m.peer.is(used):
+	case s.isAcceptedLocked() || m.peer.phase == phaseUsed:
 		return ErrAccepted
 	}
 	return nil
@@ -42,8 +42,8 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	}
 	m := s.link.(*memory)
 	server = m.peer
-	s.status |= used
-	if server.is(ended) { // it has ended before there was a connection
+	s.phase = phaseUsed
+	if server.hasEndedLocked() { // it has ended before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -75,7 +75,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	for in.queue.Len() > 0 {
 		it := in.pop()
 		if !it.last && in.queue.Len() == 0 { // the beginning of a NextWriter's message
-			server.status |= uncompressed
+			server.facts |= uncompressed
 		}
 		p := outgoingPiece{kind: it.kind, first: it.first, last: it.last, body: it.buf.B, payload: len(it.buf.B)}
 		server.countHandedOverLocked(p, as)
@@ -90,7 +90,7 @@ func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
 	if in.closing != nil {
 		w.closeLocked(*in.closing)
 	}
-	if server.is(accepted) {
+	if server.isAcceptedLocked() {
 		server.accepted = nowMillis()
 		w.startLocked()
 	}
@@ -119,16 +119,17 @@ func (s *Socket) abandon(cause error) {
 	if s.attachableLocked() != nil {
 		return
 	}
-	s.status |= used | finishing | lost // what is sent to it is dropped
+	s.phase = phaseUsed // what is sent to it is dropped
+	s.facts |= lost
 	for s.in.queue.Len() > 0 {
 		s.in.pop().buf.Free()
 	}
 	server := s.link.(*memory).peer
-	if server.is(ended) {
+	if server.hasEndedLocked() {
 		return
 	}
 	server.loseLocked(cause)
-	if server.is(owned) {
+	if server.consumer == toObject {
 		server.hideRefusalLocked()
 	}
 }
@@ -136,7 +137,7 @@ func (s *Socket) abandon(cause error) {
 // hideRefusalLocked suppresses the error event of an object's end of a pair that has ended because Respond refused the other end.
 // The object gets only the close event, as in Workers. mu must be held.
 func (s *Socket) hideRefusalLocked() {
-	if m, pair := s.link.(*memory); pair && s.is(ended) && m.peer.is(used) {
+	if m, pair := s.link.(*memory); pair && s.hasEndedLocked() && m.peer.phase == phaseUsed {
 		s.result.err = nil
 	}
 }

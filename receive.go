@@ -76,9 +76,9 @@ func endedWell(err error) bool {
 // the call has ended, or nil. mu must be held.
 func (s *Socket) beginReceiveLocked(over error) error {
 	switch {
-	case s.is(used):
+	case s.phase == phaseUsed:
 		return ErrUsed
-	case s.is(owned):
+	case s.consumer == toObject:
 		return fmt.Errorf("%w: its messages go to the object that has accepted it", ErrAccepted)
 	case s.in != nil && s.in.receiving:
 		return ErrReceiving
@@ -103,10 +103,10 @@ func (s *Socket) endReceiveLocked() { s.in.receiving = false }
 // startPullingLocked sends all further messages to the receive methods, and accepts the socket if it has not been accepted. mu must be
 // held.
 func (s *Socket) startPullingLocked() {
-	if s.is(pulling) {
+	if s.consumer != toListeners {
 		return
 	}
-	s.status |= pulling
+	s.consumer = toReceivers
 	s.inboxLocked()
 	s.consumerChangedLocked()
 	s.link.resumeReadingLocked()
@@ -115,7 +115,7 @@ func (s *Socket) startPullingLocked() {
 
 // acceptForPullLocked is startPullingLocked for a socket that has not been accepted. It has no effect on others. mu must be held.
 func (s *Socket) acceptForPullLocked() {
-	if !s.is(accepted | used) {
+	if s.phase == phaseUnaccepted {
 		s.startPullingLocked()
 	}
 }
@@ -125,7 +125,7 @@ func (s *Socket) acceptForPull() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acceptForPullLocked()
-	return s.is(accepted) && !s.is(used)
+	return s.isAcceptedLocked()
 }
 
 // awaitArrivalLocked waits until the front of the inbox has what want says. mu must be held; it is released meanwhile.
@@ -137,7 +137,7 @@ func (s *Socket) awaitArrivalLocked(ctx context.Context, want receiveDemand) err
 		if s.arrivedLocked(want) {
 			return nil
 		}
-		if s.is(finishing) {
+		if s.phase >= phaseFinishing {
 			return s.result.failure()
 		}
 		s.in.want = want
@@ -209,7 +209,7 @@ func (s *Socket) popPieceLocked() item {
 func (s *Socket) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.is(ended) {
+	if !s.hasEndedLocked() {
 		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, s.result.failure())
@@ -269,7 +269,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 		s.mu.Lock()
 		payload, _ := s.bufferedLocked()
 		// A half-open socket goes on sending after its close event.
-		over, room := s.is(lost) || s.is(finished) && s.is(sentClose), s.waitersLocked().hasRoom.wait()
+		over, room := s.is(lost) || s.phase == phaseFinished && s.is(sentClose), s.waitersLocked().hasRoom.wait()
 		s.mu.Unlock()
 		switch {
 		case payload == 0:

@@ -73,7 +73,9 @@ type Socket struct {
 	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise socketExtra.listeners has all
 	*socketExtra                    // never nil; shared until a field has to change, then replaced by a copy once
 	accepted     monoMillis         // the time of Accept; it wraps around after 50 days, and listenerGrace then begins again
-	status       status
+	phase        phase
+	consumer     consumer
+	facts        facts
 }
 
 // socketExtra holds the state that most idle sockets do not have.
@@ -226,25 +228,55 @@ type link interface {
 	transmit()
 }
 
-// status is a set of facts about a socket. The ready state follows from them.
-type status uint32
+// phase is how far a socket has come. The phases follow each other in this order, but some are left out: only a socket of NewWebSocket
+// is connecting, and phaseUsed follows phaseUnaccepted.
+type phase uint8
 
 const (
-	// The phases, in their order. A socket from NewWebSocket begins as connecting, all others without one. used is a phase of its own: no
-	// other follows.
-	connecting  status = 1 << iota // the opening handshake is not over
-	accepted                       // events are delivered, frames may be sent
-	openRunning                    // the open listeners run: no other event is delivered before they have returned
-	ended                          // socketExtra.result is set: it is certain how the socket ends
-	finishing                      // the last events are being delivered
-	finished                       // the last events have been delivered
-	used                           // Respond has used this end of a pair; its methods fail with ErrUsed
+	phaseUnaccepted phase = iota // nothing is delivered or sent yet. It may be certain already how the socket ends
+	phaseConnecting              // the opening handshake of NewWebSocket is not over
+	phaseOpen                    // events are delivered, frames may be sent
+	phaseEnded                   // it is certain how the socket ends: socketExtra.result is set. Half open, it may still send
+	phaseFinishing               // the last events are being delivered
+	phaseFinished                // the last events have been delivered
+	phaseUsed                    // Respond has used this end of a pair; its methods fail with ErrUsed
+)
 
-	// The consumer of messages: listeners, unless pulling is set. owned implies pulling. With hosted, other events than messages go to
-	// listeners even if pulling is set.
-	pulling // messages go to the receive methods, or to an object
-	owned   // messages and events go to an object: socketExtra.objectSocket is set
-	hosted  // listeners run as events of an object: socketExtra.pinned is set
+// openLocked begins phaseOpen, or phaseEnded if it is certain already how the socket ends. mu must be held.
+func (s *Socket) openLocked() {
+	s.phase = phaseOpen
+	if s.hasEndedLocked() {
+		s.phase = phaseEnded
+	}
+}
+
+// isAcceptedLocked reports whether the socket has been accepted. mu must be held.
+func (s *Socket) isAcceptedLocked() bool {
+	return s.phase >= phaseConnecting && s.phase <= phaseFinished
+}
+
+// hasEndedLocked reports whether it is certain how the socket ends. mu must be held.
+func (s *Socket) hasEndedLocked() bool { return s.result != nil }
+
+// consumer is what gets the messages of a socket.
+type consumer uint8
+
+const (
+	toListeners consumer = iota // and all other events too
+	toReceivers                 // the receive methods; other events go to listeners
+	toObject                    // and all other events too: socketExtra.objectSocket is set
+)
+
+// deliversDirectlyLocked reports whether messages go to listeners that are called as soon as the messages arrive, and not as events of an
+// object. mu must be held.
+func (s *Socket) deliversDirectlyLocked() bool { return s.consumer == toListeners && !s.is(hosted) }
+
+// facts is a set of facts about a socket.
+type facts uint16
+
+const (
+	hosted      facts = 1 << iota // listeners run as events of an object: socketExtra.pinned is set
+	openRunning                   // the open listeners run: no other event is delivered before they have returned
 
 	// The closing handshake.
 	manualClose      // AcceptHalfOpen: the peer's Close is answered by the application
@@ -267,7 +299,8 @@ const (
 	awaited    // a warning is logged if the socket is not accepted soon
 )
 
-func (s *Socket) is(f status) bool { return s.status&f != 0 }
+// is reports whether one of the facts f is true.
+func (s *Socket) is(f facts) bool { return s.facts&f != 0 }
 
 // options returns the options in force.
 func (s *Socket) options() *Options {
@@ -291,15 +324,15 @@ func (s *Socket) Accept() error { return s.accept(0) }
 // no such mode; see there.
 func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
-func (s *Socket) accept(how status) error {
+func (s *Socket) accept(how facts) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.is(used):
+	case s.phase == phaseUsed:
 		return ErrUsed
-	case s.is(owned):
+	case s.consumer == toObject:
 		return fmt.Errorf("%w: it was given to State.AcceptWebSocket", ErrAccepted)
-	case s.is(connecting):
+	case s.phase == phaseConnecting:
 		return fmt.Errorf("%w: a socket from NewWebSocket accepts itself", ErrAccepted)
 	}
 	s.acceptLocked(how)
@@ -307,11 +340,12 @@ func (s *Socket) accept(how status) error {
 }
 
 // acceptLocked accepts the socket, with manualClose if how has it. It has no effect on an accepted socket. mu must be held.
-func (s *Socket) acceptLocked(how status) {
-	if s.is(accepted) {
+func (s *Socket) acceptLocked(how facts) {
+	if s.isAcceptedLocked() {
 		return
 	}
-	s.status |= accepted | how
+	s.openLocked()
+	s.facts |= how
 	s.accepted = nowMillis()
 	s.stopUnacceptedTimerLocked()
 	if p := s.pinned; p != nil {
@@ -337,7 +371,7 @@ func (s *Socket) ReadyState() ReadyState {
 		return Closed
 	case s.is(sentClose | gotClose):
 		return Closing
-	case s.is(connecting):
+	case s.phase == phaseConnecting:
 		return Connecting
 	}
 	return Open
@@ -381,7 +415,7 @@ func (s *Socket) Done() <-chan struct{} {
 	w := s.waitersLocked()
 	if w.done == nil {
 		w.done = make(chan struct{})
-		if s.is(finished) {
+		if s.phase == phaseFinished {
 			close(w.done)
 		}
 	}
@@ -393,7 +427,7 @@ func (s *Socket) Done() <-chan struct{} {
 func (s *Socket) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.is(finished) {
+	if s.phase != phaseFinished {
 		return nil
 	}
 	return &s.result.CloseError

@@ -35,8 +35,8 @@ func (s *Socket) Close(code StatusCode, reason string) error {
 func (s *Socket) queueClose(c closeFrame) (link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.is(connecting) && !s.is(sentClose) {
-		s.status |= sentClose
+	if s.phase == phaseConnecting && !s.is(sentClose) {
+		s.facts |= sentClose
 		s.waiters.cancel()
 		return s.link, nil
 	}
@@ -49,10 +49,10 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 
 // sendCloseLocked sends the application's Close. mu must be held.
 func (s *Socket) sendCloseLocked(c closeFrame) {
-	if s.is(owned) {
+	if s.consumer == toObject {
 		s.objectSocket.holdDuringCommitLocked()
 	}
-	s.status |= sentClose
+	s.facts |= sentClose
 	s.closeLinkLocked(c)
 	s.link.resumeReadingLocked()
 	s.notifyRoomLocked()
@@ -78,12 +78,12 @@ func (e *closeResult) failure() error {
 // failLocked ends the socket because of err. It sends code and reason to the peer in a Close frame, unless a Close has been sent
 // before. No more messages are delivered. It has no effect on a socket that has already ended. mu must be held.
 func (s *Socket) failLocked(code StatusCode, reason string, err error) {
-	if s.is(ended) {
+	if s.hasEndedLocked() {
 		return
 	}
 	reason = clip(reason)
 	if !s.is(sentClose) {
-		s.status |= sentClose
+		s.facts |= sentClose
 		s.closeLinkLocked(closeFrame{code, reason})
 	}
 	s.endLocked(&closeResult{CloseError{Code: code, Reason: reason}, err}, lost)
@@ -97,24 +97,27 @@ func (s *Socket) loseLocked(err error) {
 // closedLocked ends the socket because the peer's Close has arrived. It reports whether the caller must send the automatic
 // answer. mu must be held.
 func (s *Socket) closedLocked(c closeFrame) (answer bool) {
-	if s.is(ended) {
+	if s.hasEndedLocked() {
 		return false
 	}
 	answer = !s.is(sentClose|manualClose) && !s.answersLaterLocked()
 	if answer {
-		s.status |= sentClose
+		s.facts |= sentClose
 	}
 	s.endLocked(&closeResult{CloseError: CloseError{c.received(), c.reason, true}}, gotClose)
 	return answer
 }
 
-// endLocked sets the result of the socket and the status why, unless the socket has already ended. mu must be held.
-func (s *Socket) endLocked(e *closeResult, why status) {
-	if s.is(ended) {
+// endLocked sets the result of the socket and the fact why, unless the socket has already ended. mu must be held.
+func (s *Socket) endLocked(e *closeResult, why facts) {
+	if s.hasEndedLocked() {
 		return
 	}
 	s.extraLocked().result = e
-	s.status |= ended | why
+	if s.isAcceptedLocked() {
+		s.phase = phaseEnded
+	}
+	s.facts |= why
 	s.counter.socketEndedLocked()
 	s.consumerChangedLocked()
 	s.link.endedLocked()
@@ -132,11 +135,11 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 // finish delivers the last events of a socket that has a result. Only the goroutine that delivers the socket's events calls it.
 func (s *Socket) finish() {
 	s.mu.Lock()
-	if s.is(finishing) || !s.is(ended) {
+	if !s.hasEndedLocked() || s.phase >= phaseFinishing {
 		s.mu.Unlock()
 		return
 	}
-	s.status |= finishing
+	s.phase = phaseFinishing
 	result := s.result
 	s.wakeAllLocked()
 	if s.endsInObjectLocked() { // the object delivers the last events, after every message, and then calls finished
@@ -167,7 +170,7 @@ func (s *Socket) finish() {
 func (s *Socket) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status |= finished
+	s.phase = phaseFinished
 	if p := s.pinned; p != nil {
 		p.finishedLocked()
 	}
@@ -209,7 +212,7 @@ func clip(reason string) string {
 // receive method or an object, and the last one that was taken, until the next receive. mu must be held.
 func (s *Socket) hasUnhandledLocked() bool {
 	switch {
-	case !s.is(pulling), s.in == nil, s.is(sentClose | lost):
+	case s.consumer == toListeners, s.in == nil, s.is(sentClose | lost):
 		return false
 	case s.in.want == wantNothing:
 		return s.in.queue.Len() > 0 || s.in.lentBuffer != nil

@@ -49,14 +49,14 @@ func (s *Socket) deferredLocked() *deferredOutput {
 	return s.deferred
 }
 
-// queueLocked sends m, which admitLocked has admitted: it gives m to the link, or defers it. body is compressed, or m.data. mu must be held.
-func (s *Socket) queueLocked(m *outgoing, body []byte, compressed bool) {
+// sendAdmittedLocked sends m, which admitLocked has admitted: it gives m to the link, or defers it. body is compressed, or m.data. mu must be held.
+func (s *Socket) sendAdmittedLocked(m *outgoing, body []byte, compressed bool) {
 	if m.claims {
-		s.status |= streamingOut
+		s.facts |= streamingOut
 		return
 	}
 	s.counter.countSentLocked(m)
-	if s.is(owned) && !m.ungated {
+	if s.consumer == toObject && !m.ungated {
 		s.objectSocket.holdDuringCommitLocked()
 	}
 	p := outgoingPiece{m.kind, m.first, m.last, compressed, m.prepared, body, len(m.data)}
@@ -74,10 +74,10 @@ func (s *Socket) queueLocked(m *outgoing, body []byte, compressed bool) {
 // it are sent. mu must be held.
 func (s *Socket) setStreamingLocked(on bool) {
 	if on {
-		s.status |= streamingOut
+		s.facts |= streamingOut
 		return
 	}
-	s.status &^= streamingOut | uncompressed
+	s.facts &^= streamingOut | uncompressed
 	if s.deferred != nil {
 		s.deferred.behind = 0
 		s.releaseDueLocked()

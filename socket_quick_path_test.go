@@ -31,7 +31,7 @@ func TestQuickPathOfSend(t *testing.T) {
 			}
 			if err := general.send(m); ok {
 				took++
-				require.NoError(t, err, "seed %d: only the quick path takes it: status %b", seed, quick.status)
+				require.NoError(t, err, "seed %d: only the quick path takes it: phase %d, facts %b", seed, quick.phase, quick.facts)
 			} else {
 				require.Equal(t, err, quick.send(m))
 			}
@@ -57,14 +57,13 @@ func randomSender(t *testing.T, seed uint64) *Socket {
 		c.meter = NewMeter(nil)
 	}
 	s := newSocket(c)
-	if often(10) {
-		s.status |= accepted
+	s.phase, s.consumer = phaseOpen, consumer(r.IntN(2))
+	if !often(5) {
+		s.phase = phase(r.IntN(int(phaseUsed) + 1))
 	}
-	for _, fact := range []status{
-		connecting, pulling, manualClose, used, sentClose, gotClose, lost, streamingOut, readPaused, uncompressed, pinged, corked, openRunning, readEnded,
-	} {
+	for _, fact := range []facts{manualClose, sentClose, gotClose, lost, streamingOut, readPaused, uncompressed, pinged, corked, openRunning, readEnded} {
 		if !often(20) {
-			s.status |= fact
+			s.facts |= fact
 		}
 	}
 	w := s.link.(*wire)
@@ -80,12 +79,12 @@ func randomSender(t *testing.T, seed uint64) *Socket {
 type sender struct {
 	payload, size int
 	counted       Usage
-	status        status
+	facts         facts
 }
 
 func sentSoFar(s *Socket) sender {
 	out := s.link.(*wire).out
-	sent := sender{payload: out.Payload, size: out.Size, status: s.status}
+	sent := sender{payload: out.Payload, size: out.Size, facts: s.facts}
 	if s.counter != nil {
 		sent.counted = s.counter.used
 	}

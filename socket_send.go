@@ -81,9 +81,8 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 // plainWireLocked returns the connection if the fast path may queue a message of n bytes on it, or nil. It must return nil where
 // admitLocked returns an error, and where the message would be compressed, masked or held back. mu must be held.
 func (s *Socket) plainWireLocked(n int) *wire {
-	const ordinary, extraordinary = accepted, connecting | used | owned | sentClose | lost | streamingOut
 	w, ok := s.link.(*wire)
-	if !ok || w.client || s.status&(ordinary|extraordinary) != ordinary ||
+	if !ok || w.client || s.phase != phaseOpen || s.consumer == toObject || s.is(sentClose|lost|streamingOut) ||
 		s.counter != nil && s.counter.quotaErr != nil ||
 		w.deflater != nil && n >= s.opts.Compression.Threshold ||
 		w.out != nil && w.out.Size > 0 && w.out.Size+n > s.opts.SendBuffer {
@@ -123,13 +122,13 @@ func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), 
 // writableLocked returns nil if a data message may be sent now, otherwise the error to return. mu must be held.
 func (s *Socket) writableLocked() error {
 	switch {
-	case s.is(used):
+	case s.phase == phaseUsed:
 		return ErrUsed
 	case s.is(sentClose | lost):
 		return ErrClosed
-	case s.is(connecting):
+	case s.phase == phaseConnecting:
 		return fmt.Errorf("%w (this one is still connecting: wait for its open event, or use Write)", ErrNotAccepted)
-	case !s.is(accepted):
+	case !s.isAcceptedLocked():
 		return ErrNotAccepted
 	}
 	return nil
@@ -144,7 +143,7 @@ var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
 // admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send.
 // mu must be held.
 func (s *Socket) admitLocked(m *outgoing) error {
-	if m.wait && s.is(connecting) && !s.is(sentClose|lost) {
+	if m.wait && s.phase == phaseConnecting && !s.is(sentClose|lost) {
 		return errNoRoom
 	}
 	if err := s.writableLocked(); err != nil {
@@ -179,7 +178,7 @@ func (s *Socket) closeSlowLocked() {
 	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.Discard()
 	}
-	s.status |= sentClose
+	s.facts |= sentClose
 	s.closeLinkLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
 	s.notifyRoomLocked()
 }

@@ -123,9 +123,9 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.is(used):
+	case s.phase == phaseUsed:
 		return ErrUsed
-	case s.is(accepted | connecting):
+	case s.isAcceptedLocked():
 		return fmt.Errorf("%w: cannot call AcceptWebSocket if the WebSocket was already accepted", ErrAccepted)
 	}
 	sock := &objectSocket{o: st.o, s: s}
@@ -135,11 +135,12 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	own := s.extraLocked()
 	own.objectSocket, own.pinned = sock, nil
 	s.countForObjectLocked(st.o)
-	s.status |= owned | pulling | manualClose
+	s.consumer = toObject
+	s.facts |= manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
-	if s.in != nil && s.in.whole() || s.is(finishing) {
-		sock.queueLocked()
+	if s.in != nil && s.in.whole() || s.phase >= phaseFinishing {
+		sock.enqueueLocked()
 	}
 	return nil
 }

@@ -22,10 +22,10 @@ func (s *Socket) warnIfUnaccepted() {
 // warnIfUnacceptedLocked starts a timer that logs a warning unless the socket is accepted in time. Without a Logger it does nothing. mu
 // must be held.
 func (s *Socket) warnIfUnacceptedLocked() {
-	if s.opts.Logger == nil || s.is(accepted) || s.is(ended) {
+	if s.opts.Logger == nil || s.isAcceptedLocked() || s.hasEndedLocked() {
 		return
 	}
-	s.status |= awaited
+	s.facts |= awaited
 	unacceptedTimers.Store(s, time.AfterFunc(unacceptedWarningDelay, s.warnUnaccepted))
 }
 
@@ -34,7 +34,7 @@ func (s *Socket) stopUnacceptedTimerLocked() {
 	if !s.is(awaited) {
 		return
 	}
-	s.status &^= awaited
+	s.facts &^= awaited
 	if timer, ok := unacceptedTimers.LoadAndDelete(s); ok {
 		timer.(*time.Timer).Stop()
 	}

@@ -99,7 +99,7 @@ func (w *wire) staysOpenForWriting() bool {
 		return false
 	}
 	w.readingPaused = true
-	s.status |= readEnded
+	s.facts |= readEnded
 	if _, limited := w.peerTimeLeftLocked(); !limited {
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
@@ -158,7 +158,7 @@ func (w *wire) closeConn() {
 	w.conn.Close()
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	w.s.status |= lost
+	w.s.facts |= lost
 	w.outboxLocked().Fail(nil)
 	w.s.wakeAllLocked()
 }
@@ -186,7 +186,7 @@ func (w *wire) end(e pendingEnd) bool {
 
 // endLocked is end without the write: the caller writes the outbox. mu must be held.
 func (w *wire) endLocked(e pendingEnd) bool {
-	if !w.s.is(ended) && w.s.hasUnhandledLocked() {
+	if !w.s.hasEndedLocked() && w.s.hasUnhandledLocked() {
 		w.postponeEndLocked(e)
 	} else {
 		w.applyEndLocked(e)
@@ -204,7 +204,7 @@ func (w *wire) postponeEndLocked(e pendingEnd) {
 	w.acquireIncoming(w.limit())
 	later := e // a copy, so that e itself stays on the stack
 	w.pending = &later
-	w.s.status |= endWaits
+	w.s.facts |= endWaits
 	w.setPeerDeadlineLocked(maxPendingEnd(w.s.opts))
 	w.pauseReadingLocked()
 }
@@ -234,7 +234,7 @@ func (w *wire) resumeEnd() bool {
 	}
 	e := *w.pending
 	w.pending, w.peerDeadline = nil, 0
-	s.status &^= endWaits
+	s.facts &^= endWaits
 	w.applyEndLocked(e)
 	w.transmitAndUnlock()
 	return false

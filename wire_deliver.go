@@ -12,7 +12,7 @@ import (
 func (w *wire) beginHandlerLocked() {
 	w.lastReceived = 0
 	if w.conn.OthersWait() {
-		w.s.status |= corked
+		w.s.facts |= corked
 	}
 }
 
@@ -26,7 +26,7 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	s.mu.Lock()
 	w.beginHandlerLocked()
-	if s.is(ended) { // a listener or another goroutine has ended the socket: messages behind that are dropped
+	if s.hasEndedLocked() { // a listener or another goroutine has ended the socket: messages behind that are dropped
 		s.mu.Unlock()
 		b.Free()
 		return false
@@ -88,7 +88,7 @@ func (w *wire) redeliver(it item) bool {
 // onMessageLocked returns the listeners for the next message; none: it goes to the inbox. mu must be held.
 func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 	s := w.s
-	if s.is(pulling|hosted) || w.isStreamed() {
+	if !s.deliversDirectlyLocked() || w.isStreamed() {
 		return listenerSnapshot[MessageEvent]{}
 	}
 	return s.messageListenersLocked()
@@ -99,9 +99,9 @@ func (w *wire) onMessageLocked() listenerSnapshot[MessageEvent] {
 // until listenerGrace is over, and afterwards drops messages that do not fit into the inbox. mu must be held.
 func (w *wire) storeLocked(it item) bool {
 	s := w.s
-	if s.is(pulling | hosted) {
+	if !s.deliversDirectlyLocked() {
 		in := s.inboxLocked()
-		if s.is(owned) {
+		if s.consumer == toObject {
 			in.want = wantNothing // the object has asked for one message
 		}
 		in.push(it)
@@ -130,7 +130,7 @@ func (w *wire) storeLocked(it item) bool {
 func (w *wire) hasRoom() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(pulling|hosted) || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
+	return w.s.deliversDirectlyLocked() || w.s.in == nil || !w.s.in.full() || w.pauseReadingLocked()
 }
 
 // streamPiece decides what happens to w.message, which is large and not complete. If the socket has no receiver and no object, or a receiver
@@ -141,9 +141,9 @@ func (w *wire) streamPiece() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.is(pulling):
+	case s.consumer == toListeners:
 		return true
-	case s.is(owned) || w.deflated: // delivered as whole messages only
+	case s.consumer == toObject || w.deflated: // delivered as whole messages only
 		return s.inboxLocked().isAwaited() || w.pauseForObjectLocked()
 	}
 	whole := s.in.want == wantMessage
@@ -173,7 +173,7 @@ func (w *wire) streamPiece() bool {
 // pauseForObjectLocked pauses reading until a receiver wants the rest of a message. It asks the socket's object, if there is one. mu must be
 // held.
 func (w *wire) pauseForObjectLocked() bool {
-	if w.s.is(owned) {
+	if w.s.consumer == toObject {
 		w.s.askObjectLocked(wantRest)
 	}
 	return w.pauseReadingLocked()
@@ -189,5 +189,5 @@ func (s *Socket) askObjectLocked(demand receiveDemand) {
 func (w *wire) alive() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return !w.s.is(ended)
+	return !w.s.hasEndedLocked()
 }

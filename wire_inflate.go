@@ -67,10 +67,10 @@ func (w *wire) roomForMessage() (most int64, taken bool) {
 
 // takesMessageLocked reports whether a receiver or the socket's object waits for a message, regardless of its size. mu must be held.
 func (s *Socket) takesMessageLocked() bool {
-	if !s.is(pulling) || s.in == nil || !s.in.isAwaited() {
+	if s.consumer == toListeners || s.in == nil || !s.in.isAwaited() {
 		return false
 	}
-	return !s.is(owned) || s.in.want == wantMessage // with another demand, the object may be busy
+	return s.consumer != toObject || s.in.want == wantMessage // with another demand, the object may be busy
 }
 
 // inflateLater pauses reading until the message is taken. If the socket has no listener, receiver or object, and listenerGrace is over, it
@@ -83,9 +83,9 @@ func (w *wire) inflateLater() bool {
 	case s.takesMessageLocked(): // a receiver has come since inflate checked
 		s.mu.Unlock()
 		return w.inflate()
-	case s.is(owned):
+	case s.consumer == toObject:
 		s.askObjectLocked(wantMessage)
-	case s.is(pulling):
+	case s.consumer != toListeners:
 	case left > 0: // a listener may still be added
 		time.AfterFunc(left, w.conn.Wake)
 	default:

@@ -181,7 +181,7 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 		s.mu.Lock()
 		listener := s.onMessage
 		switch {
-		case listener == nil || s.is(ended|pulling|owned|hosted) || w.limiter != nil:
+		case listener == nil || s.phase != phaseOpen || !s.deliversDirectlyLocked() || w.limiter != nil:
 			s.mu.Unlock()
 			if returned = 0; !w.deliver(kind, data, nil) {
 				return i, didCork, false
@@ -378,7 +378,7 @@ func (w *wire) keepEarly(p []byte, limit int64) {
 // continue reading. mu must be held.
 func (w *wire) pauseReadingLocked() bool {
 	w.readingPaused = true
-	w.s.status |= readPaused
+	w.s.facts |= readPaused
 	w.lastReceived = 0
 	return false
 }
@@ -394,7 +394,7 @@ func (w *wire) pauseReading() bool {
 // listener, and when the socket ends. The turn then checks whether reading can continue. mu must be held.
 func (w *wire) resumeReadingLocked() {
 	if w.s.is(readPaused) {
-		w.s.status &^= readPaused
+		w.s.facts &^= readPaused
 		w.conn.Wake()
 	}
 }

@@ -12,7 +12,7 @@ func (w *wire) setTimerLocked(d time.Duration) { w.conn.SetTimer(d) }
 
 // setPeerDeadlineLocked gives the peer the time d to send its Close frame or to close the connection. mu must be held.
 func (w *wire) setPeerDeadlineLocked(d time.Duration) {
-	w.s.status &^= pinged
+	w.s.facts &^= pinged
 	w.peerDeadline = nowMillis().after(d)
 	w.setTimerLocked(d)
 }
@@ -35,7 +35,7 @@ func (w *wire) checkTimers() {
 	late := false
 	w.s.mu.Lock()
 	switch {
-	case w.s.is(ended):
+	case w.s.hasEndedLocked():
 		late = w.checkLingeringLocked()
 	case w.s.is(endWaits):
 		w.checkPendingEndLocked()
@@ -86,7 +86,7 @@ func (w *wire) checkKeepAliveLocked() {
 		return
 	}
 	if w.s.is(pinged) && w.answeredLocked() {
-		w.s.status &^= pinged
+		w.s.facts &^= pinged
 		w.peerDeadline = 0
 	}
 	if w.s.is(pinged) && now.sub(w.peerDeadline) >= 0 && !w.extendPongDeadlineLocked(now) {
@@ -126,7 +126,7 @@ func (w *wire) answeredLocked() bool {
 // expectPongLocked queues a ping that the peer must answer within KeepAliveTimeout. Any received byte counts as an answer. mu must be held.
 func (w *wire) expectPongLocked(now monoMillis) {
 	w.keepAlivePingLocked(now)
-	w.s.status |= pinged
+	w.s.facts |= pinged
 	w.peerDeadline = now.after(w.s.opts.KeepAliveTimeout)
 }
 

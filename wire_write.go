@@ -28,7 +28,7 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 		w.transmitAndUnlock() // OverflowClose may have queued a Close frame
 		return sendResult(err)
 	}
-	w.s.queueLocked(m, m.data, false)
+	w.s.sendAdmittedLocked(m, m.data, false)
 	w.transmitAndUnlock()
 	return nil
 }
@@ -137,7 +137,7 @@ func (w *wire) Flush() {
 // flushAndUnlock writes what has been deferred to the end of a turn or of a poller's events. spare is as in releaseOutboxLocked. mu must be
 // held; it is released.
 func (w *wire) flushAndUnlock(spare *any) {
-	w.s.status &^= corked
+	w.s.facts &^= corked
 	o := w.out
 	if o == nil {
 		w.s.mu.Unlock()
@@ -278,7 +278,7 @@ func (w *wire) drainIsLateLocked() bool {
 		err := writeTimeoutError(w.s.opts.WriteTimeout)
 		o.Fail(err)
 		w.s.loseLocked(err)
-		w.s.status |= lost // loseLocked does not set it on a half-open socket, which has ended
+		w.s.facts |= lost // loseLocked does not set it on a half-open socket, which has ended
 		return true
 	}
 	w.setTimerLocked(left)
@@ -330,13 +330,13 @@ func (w *wire) failWriteAndUnlock(err error) {
 	w.out.Writing, w.out.Draining = false, false
 	w.out.Fail(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
-	case late && !w.s.is(ended):
+	case late && !w.s.hasEndedLocked():
 		w.s.loseLocked(err)
 	case late: // the socket has ended, and may be half open: checkTimers shuts the connection down
-		w.s.status |= lost
+		w.s.facts |= lost
 		w.setTimerLocked(0)
 	default:
-		w.s.status |= lost
+		w.s.facts |= lost
 		w.setPeerDeadlineLocked(readAfterWriteError)
 	}
 	w.endWriteAndUnlock(nil)
@@ -363,7 +363,7 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 func (w *wire) closeSentAndUnlock() {
 	s := w.s
 	over := s.is(gotClose | lost)
-	if _, limited := w.peerTimeLeftLocked(); !limited && !s.is(ended) {
+	if _, limited := w.peerTimeLeftLocked(); !limited && !s.hasEndedLocked() {
 		// CloseTimeout starts here, so that a slow reader has time for the data before the Close frame.
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
