@@ -45,7 +45,7 @@ func (r ReadyState) String() string {
 //	  quota.mu                           under Socket.mu or object.mu; other counters' mutexes only with TryLock
 //	    Meter.mu                         one at a time
 //	      accounting.mu
-//	  park: stream.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
+//	  park: offLoop.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
 //	netConn.mu                           above park.table.mu and park.loopMu
 //
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,

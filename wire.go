@@ -37,7 +37,7 @@ func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.
 // or the write is deferred to the end of a turn.
 //
 // Most connections are idle most of the time, so a wire has only the fields that an idle connection needs. It takes an incoming and an outbox
-// from pools while messages arrive or leave. On a 64-bit system a wire has 96 bytes: s 8, filters 8, conn 48 (handler 16, stream 8,
+// from pools while messages arrive or leave. On a 64-bit system a wire has 96 bytes: s 8, filters 8, conn 48 (handler 16, offLoop 8,
 // slot on the loop 24), incoming 8, out 8, three monoMillis 12, flags 4. newSocket allocates it together with the Socket, 56 bytes (mu 8,
 // opts 8, link 16, onMessage 8, socketExtra 8, accepted 4, phase 1, consumer 1, facts 2), and the mutex, 8 bytes: 160 in all, which includes one listener
 // for messages. The loop's table takes 12 bytes more for each connection. After a garbage collection the runtime holds about 35 bytes

@@ -292,7 +292,7 @@ const writeChunk = 16 << 10
 // waitedWrite is the duration from which a Write counts as one that has waited for the peer to make room.
 const waitedWrite = 2 * time.Millisecond
 
-// writeNextBlockingLocked writes the next batch of the outbox. mu must be held; it is released meanwhile.
+// writeNextBlockingLocked writes the next bundle of the outbox. mu must be held; it is released meanwhile.
 func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 	timeout := w.s.opts.WriteTimeout
 	for p := w.out.Next(); len(p) > 0; p = w.out.Front() {

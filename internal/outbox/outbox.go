@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// batchLimit is the number of bytes of small frames that are gathered for one write.
-	batchLimit = 64 << 10
-	// firstBatch is the smallest buffer for small frames, in bytes. It has room for more than one, because more usually follow.
-	firstBatch = 512
+	// bundleLimit is the number of bytes of small frames that are gathered for one write.
+	bundleLimit = 64 << 10
+	// firstBundle is the smallest buffer for small frames, in bytes. It has room for more than one, because more usually follow.
+	firstBundle = 512
 	// controlLimit limits the bytes of waiting pings and pongs. Beyond it a pong replaces the newest pong, which RFC 6455
 	// §5.5.3 allows. So a peer that sends pings and never reads takes no more memory than this.
 	controlLimit = 2 << 10
@@ -26,12 +26,12 @@ const (
 // has one owner at a time (see Get), whose mutex guards it, except that the goroutine that has set Writing reads the bytes of front without
 // it.
 type Outbox struct {
-	front   batch             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
-	full    fifo.Queue[batch] // batches to which nothing is added any more: full or shared ones
-	open    batch             // the batch to which frames are added
-	control *buf.Buffer       // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
-	waiting int               // bytes of frames in front, control, full and open that have not been written
-	pongAt  int32             // offset in control of the newest frame, if it is a pong; otherwise -1
+	front   bundle             // what is being written, or has been written in part. When it is empty, its buffer is kept for open
+	full    fifo.Queue[bundle] // bundles to which nothing is added any more: full or shared ones
+	open    bundle             // the bundle to which frames are added
+	control *buf.Buffer        // pings and pongs, which go before data frames (RFC 6455 §5.5); nil: none
+	waiting int                // bytes of frames in front, control, full and open that have not been written
+	pongAt  int32              // offset in control of the newest frame, if it is a pong; otherwise -1
 
 	Payload int   // bytes of payload that have not been written, but not those in control
 	Size    int   // bytes that count against Options.SendBuffer: the same frames with their headers
@@ -49,25 +49,25 @@ type Outbox struct {
 	Overdue      bool // WriteDeadline has passed while Draining, and has been extended
 }
 
-// batch is one or more whole frames that are written together.
-type batch struct {
+// bundle is one or more whole frames that are written together.
+type bundle struct {
 	buf     *buf.Buffer
 	shared  []byte // an encoded frame that is not copied, instead of buf
 	payload int    // bytes of payload that have not been written
-	size    int    // bytes that count against SendBuffer until the whole batch has been written
+	size    int    // bytes that count against SendBuffer until the whole bundle has been written
 	off     int    // bytes that have been written
 }
 
 // unwritten returns the bytes that have not been written.
-func (b *batch) unwritten() []byte {
+func (b *bundle) unwritten() []byte {
 	if b.buf != nil {
 		return b.buf.B[b.off:]
 	}
 	return b.shared[b.off:]
 }
 
-// isEmpty reports whether the batch has no frames.
-func (b *batch) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
+// isEmpty reports whether the bundle has no frames.
+func (b *bundle) isEmpty() bool { return (b.buf == nil || len(b.buf.B) == 0) && b.shared == nil }
 
 // Empty reports whether there is nothing to write.
 func (o *Outbox) Empty() bool { return o.waiting == 0 }
@@ -90,7 +90,7 @@ func (o *Outbox) Add(h frame.Header, p []byte, payload int) {
 		return
 	}
 	n := frame.Size(len(p), h.Masked)
-	b := o.openBatch(n)
+	b := o.openBundle(n)
 	b.buf.B = frame.AppendFrame(b.buf.B, h, p)
 	o.waiting += n
 	o.charge(b, payload, n)
@@ -102,8 +102,8 @@ func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
 		return
 	}
 	b := &o.open
-	if b.buf == nil || cap(b.buf.B)-len(b.buf.B) < len(p)+frame.MaxHeader || len(b.buf.B) > batchLimit {
-		b = o.openBatch(len(p) + frame.MaxHeader)
+	if b.buf == nil || cap(b.buf.B)-len(b.buf.B) < len(p)+frame.MaxHeader || len(b.buf.B) > bundleLimit {
+		b = o.openBundle(len(p) + frame.MaxHeader)
 	}
 	buf := b.buf
 	n := len(buf.B)
@@ -115,33 +115,33 @@ func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
 }
 
 // charge counts payload and size bytes, which are in b.
-func (o *Outbox) charge(b *batch, payload, size int) {
+func (o *Outbox) charge(b *bundle, payload, size int) {
 	b.payload += payload
 	b.size += size
 	o.Payload += payload
 	o.Size += size
 }
 
-// openBatch returns open, with room for n more bytes.
-func (o *Outbox) openBatch(n int) *batch {
+// openBundle returns open, with room for n more bytes.
+func (o *Outbox) openBundle(n int) *bundle {
 	b := &o.open
-	if b.buf != nil && len(b.buf.B)+n > batchLimit {
-		o.endBatch()
+	if b.buf != nil && len(b.buf.B)+n > bundleLimit {
+		o.endBundle()
 	}
 	switch {
 	case b.buf == nil:
-		b.buf = buf.Get(max(n, firstBatch))
+		b.buf = buf.Get(max(n, firstBundle))
 	case cap(b.buf.B)-len(b.buf.B) < n:
-		b.buf = b.buf.Resize(max(len(b.buf.B)+n, min(2*len(b.buf.B), batchLimit)))
+		b.buf = b.buf.Resize(max(len(b.buf.B)+n, min(2*len(b.buf.B), bundleLimit)))
 	}
 	return b
 }
 
-// endBatch moves open to full, so that what is added next goes into another batch.
-func (o *Outbox) endBatch() {
+// endBundle moves open to full, so that what is added next goes into another bundle.
+func (o *Outbox) endBundle() {
 	if !o.open.isEmpty() {
 		o.full.Push(o.open)
-		o.open = batch{}
+		o.open = bundle{}
 	}
 }
 
@@ -151,13 +151,13 @@ func (o *Outbox) AddShared(encoded []byte, payload int) {
 		return
 	}
 	if len(encoded) >= shareFrom {
-		o.endBatch()
-		o.full.Push(batch{shared: encoded})
+		o.endBundle()
+		o.full.Push(bundle{shared: encoded})
 		o.waiting += len(encoded)
 		o.charge(o.full.Back(), payload, len(encoded))
 		return
 	}
-	b := o.openBatch(len(encoded))
+	b := o.openBundle(len(encoded))
 	b.buf.B = append(b.buf.B, encoded...)
 	o.waiting += len(encoded)
 	o.charge(b, payload, len(encoded))
@@ -205,7 +205,7 @@ func (o *Outbox) Next() []byte {
 	return front.buf.B
 }
 
-// nextToFront moves control, or the oldest full batch, to front.
+// nextToFront moves control, or the oldest full bundle, to front.
 func (o *Outbox) nextToFront() {
 	o.front.buf.Free()
 	if o.control != nil {
@@ -236,7 +236,7 @@ func (o *Outbox) Wrote(n int) {
 }
 
 // reset empties the buffer and keeps it for other frames, unless it is larger than keepLimit.
-func (b *batch) reset() {
+func (b *bundle) reset() {
 	if cap(b.buf.B) > keepLimit {
 		b.buf.Free()
 		b.buf = nil
@@ -267,7 +267,7 @@ func (o *Outbox) Discard() {
 		o.full.Pop().buf.Free()
 	}
 	o.open.buf.Free()
-	o.open = batch{}
+	o.open = bundle{}
 	o.control.Free()
 	o.control = nil
 	o.waiting = len(o.front.unwritten())
@@ -281,7 +281,7 @@ func (o *Outbox) Fail(err error) {
 	o.Discard()
 	if !o.Writing {
 		o.front.buf.Free()
-		o.front, o.waiting = batch{}, 0
+		o.front, o.waiting = bundle{}, 0
 	}
 	o.Broken = true
 }

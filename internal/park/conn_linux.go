@@ -43,7 +43,7 @@ func inBubble() bool {
 // moveToLoop moves nc from the runtime's poller to the loop. It duplicates the descriptor, because only closing the original removes
 // that from the runtime's poller. It fails if there are no descriptors left; nc is then unchanged.
 func (c *Conn) moveToLoop(nc net.Conn) bool {
-	s := c.stream.Load()
+	s := c.offLoop.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fd, ok := duplicateFD(nc)
@@ -58,9 +58,9 @@ func (c *Conn) moveToLoop(nc net.Conn) bool {
 	c.fd = int32(fd)
 	c.pending.Store(turnTaken)
 	l.table.add(c)
-	c.stream.Store(nil) // before events can arrive
+	c.offLoop.Store(nil) // before events can arrive
 	if err := l.register(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
-		c.stream.Store(s)
+		c.offLoop.Store(s)
 		l.table.remove(c)
 		l.release()
 		_ = syscall.Close(fd)
@@ -129,7 +129,7 @@ func (c *Conn) releaseFD() {
 func (c *Conn) freeSlot() {
 	l := currentLoop()
 	l.table.remove(c)
-	if c.stream.Load() == nil {
+	if c.offLoop.Load() == nil {
 		_ = syscall.Close(int(c.fd))
 	}
 	l.release()

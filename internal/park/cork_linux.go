@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// corks delays writes during rounds, so that everything a round sends to a connection leaves in one system call. A round is a batch of
-// events that a poller handles, or a batch of frames that one connection handles (see Conn.Cork).
+// corks delays writes during rounds, so that everything a round sends to a connection leaves in one system call. A round is the
+// events that a poller has fetched, or the frames that one connection has read (see Conn.Cork).
 //
 // While any round lasts, DeferWrite returns true for every connection. The end of any round flushes everything. A round whose handler
 // blocks is ended early by check, through releaseAll.

@@ -29,7 +29,7 @@ package park
 // A turn reads turnBudget bytes, or sharedTurnBudget if other events or connections wait for the poller; small reads and calls of Woken
 // are charged a minimum. A connection that uses up its budget, or calls YieldTurn, keeps its turn and joins the backlog. A poller alternates: it fetches
 // events (without waiting if there is a backlog), handles all of them, and then continues one turn of the backlog. So a connection on
-// which little arrives waits for one batch of events and one turn, however many others have more to read. After eventsPerYield events
+// which little arrives waits for the events of one fetch and for one turn, however many others have more to read. After eventsPerYield events
 // a poller yields its processor (the runtime's P) to other goroutines of the program.
 //
 // # Handlers that block
@@ -53,7 +53,7 @@ package park
 //
 // # Locks
 //
-// stream.mu > loopMu > loop.mu > poller.mu. table.mu, timers.mu, corks.mu and backlog.mu are leaves: no other lock is taken under them.
+// offLoop.mu > loopMu > loop.mu > poller.mu. table.mu, timers.mu, corks.mu and backlog.mu are leaves: no other lock is taken under them.
 // waiter.mu is held during a wait, by a poller that holds no other lock. No lock is held while a method of a Handler runs, so handlers
 // may hold their own locks while they call methods of Conn. The turn is not a lock: it is never waited for.
 //

@@ -10,7 +10,7 @@ import (
 // HasLoop says whether this build has the event loop: on Linux, without the build tag edgews_noloop.
 const HasLoop = false
 
-// slot is empty without the event loop: every connection is a stream.
+// slot is empty without the event loop: every connection is an offLoop.
 type slot struct{}
 
 const pendingWake, turnYielded = 0, 0
@@ -37,9 +37,9 @@ const tlsWriteLimit = 0
 // tlsWatch is unused without the event loop: raw is always nil.
 type tlsWatch struct{ raw any }
 
-func (*stream) watchTLSLocked(*Conn) bool       { return false }
-func (*stream) startReaderLocked(*Conn)         {}
-func (*stream) releaseTLSTurn(*Conn, bool) bool { return false }
-func (*stream) readTLS(*Conn, []byte) bool      { return false }
-func (*stream) shutdownTLS(*Conn)               {}
-func (*stream) unwatchTLS(*Conn)                {}
+func (*offLoop) watchTLSLocked(*Conn) bool       { return false }
+func (*offLoop) startReaderLocked(*Conn)         {}
+func (*offLoop) releaseTLSTurn(*Conn, bool) bool { return false }
+func (*offLoop) readTLS(*Conn, []byte) bool      { return false }
+func (*offLoop) shutdownTLS(*Conn)               {}
+func (*offLoop) unwatchTLS(*Conn)                {}

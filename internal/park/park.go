@@ -52,8 +52,8 @@ type Handler interface {
 type Conn struct {
 	h Handler
 
-	// stream is nil while the loop reads the connection. Otherwise a goroutine reads it, or Start has not been called.
-	stream atomic.Pointer[stream]
+	// offLoop is nil while the loop reads the connection. Otherwise a goroutine reads it, or Start has not been called.
+	offLoop atomic.Pointer[offLoop]
 
 	slot
 }
@@ -61,12 +61,12 @@ type Conn struct {
 // Init makes c ready for nc, which c owns from now on.
 func (c *Conn) Init(nc net.Conn, h Handler) {
 	c.h = h
-	c.stream.Store(newStream(nc))
+	c.offLoop.Store(newOffLoop(nc))
 }
 
 // Start begins to read. TryWrite writes nothing before.
 func (c *Conn) Start() {
-	s := c.stream.Load()
+	s := c.offLoop.Load()
 	if s.movable && c.moveToLoop(s.Conn) {
 		return
 	}
@@ -75,7 +75,7 @@ func (c *Conn) Start() {
 
 // Wake makes Woken run soon. Several calls of Wake may lead to one call of Woken.
 func (c *Conn) Wake() {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.wake(c)
 		return
 	}
@@ -85,7 +85,7 @@ func (c *Conn) Wake() {
 // YieldTurn says, in the connection's turn, that the turn has taken long enough: Woken runs after other connections have had their
 // turn.
 func (c *Conn) YieldTurn() {
-	if s := c.stream.Load(); s != nil { // its goroutine shares the processor anyway
+	if s := c.offLoop.Load(); s != nil { // its goroutine shares the processor anyway
 		s.wake(c)
 		return
 	}
@@ -95,7 +95,7 @@ func (c *Conn) YieldTurn() {
 // TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
 // is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		return s.tryWrite(c, p)
 	}
 	return c.loopWrite(p)
@@ -104,17 +104,17 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 // NotifiesWritable reports whether Writable follows when there is room after TryWrite has returned ErrWouldBlock. If not, write to
 // BlockingConn.
 func (c *Conn) NotifiesWritable() bool {
-	s := c.stream.Load()
+	s := c.offLoop.Load()
 	return s == nil || s.awaitsStart()
 }
 
 // BlockingConn returns the connection for blocking writes with deadlines. It must not be called while NotifiesWritable returns true.
-func (c *Conn) BlockingConn() net.Conn { return c.stream.Load().Conn }
+func (c *Conn) BlockingConn() net.Conn { return c.offLoop.Load().Conn }
 
 // SetTimer makes TimerFired run after d. A Conn has one timer: a call with a later time than the pending one does nothing. TimerFired
 // may run a few hundredths of a second late.
 func (c *Conn) SetTimer(d time.Duration) {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.setTimer(c, d)
 		return
 	}
@@ -124,7 +124,7 @@ func (c *Conn) SetTimer(d time.Duration) {
 // DeferWrite reports whether to delay a write, because more is about to be handled that may lead to further writes. If it returns
 // true, Flush runs within about a millisecond, unless the turn calls Cork(false) before: see there.
 func (c *Conn) DeferWrite() bool {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		return s.deferWrite()
 	}
 	return c.loopDeferWrite()
@@ -134,7 +134,7 @@ func (c *Conn) DeferWrite() bool {
 // Cork(false) ends that. On the loop, it also runs the calls of Flush that are due, for all connections. Elsewhere, the turn itself must
 // then write what it has deferred.
 func (c *Conn) Cork(on bool) {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.cork(c, on)
 		return
 	}
@@ -143,12 +143,12 @@ func (c *Conn) Cork(on bool) {
 
 // OthersWait reports, in the connection's turn, whether other connections wait for the poller. If so, writes should wait for the
 // end of the turn. If it does not end within about a millisecond, Flush runs.
-func (c *Conn) OthersWait() bool { return c.stream.Load() == nil && c.loopOthersWait() }
+func (c *Conn) OthersWait() bool { return c.offLoop.Load() == nil && c.loopOthersWait() }
 
 // WorkHandedOff says, in the connection's turn, that a goroutine has been given work and may be waiting for the processor that runs
 // the turn.
 func (c *Conn) WorkHandedOff() {
-	if c.stream.Load() == nil {
+	if c.offLoop.Load() == nil {
 		c.loopWorkHandedOff()
 	}
 }
@@ -165,7 +165,7 @@ func Now() uint32 { return max(uint32(time.Since(processStart)/time.Millisecond)
 
 // CoarseNow returns the result of Now at some moment of the connection's turn or shortly before. It is cheaper than Now.
 func (c *Conn) CoarseNow() uint32 {
-	if c.stream.Load() == nil {
+	if c.offLoop.Load() == nil {
 		return c.loopNow()
 	}
 	return Now()
@@ -173,7 +173,7 @@ func (c *Conn) CoarseNow() uint32 {
 
 // CloseWrite tells the peer that nothing more will be sent (TCP FIN, TLS close_notify). A connection that cannot send that is closed.
 func (c *Conn) CloseWrite() {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.closeWrite()
 		return
 	}
@@ -185,7 +185,7 @@ const closeWriteTimeout = time.Second
 
 // Shutdown ends the connection in both directions. ReadEnded follows.
 func (c *Conn) Shutdown() {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.shutdown(c)
 		return
 	}
@@ -195,7 +195,7 @@ func (c *Conn) Shutdown() {
 // Close closes the connection, in its turn. No method of the handler is called afterwards, except for calls of Writable, Flush and
 // TimerFired that have already begun.
 func (c *Conn) Close() {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.close(c)
 		return
 	}
@@ -204,7 +204,7 @@ func (c *Conn) Close() {
 
 // Addrs returns the local address and the peer's.
 func (c *Conn) Addrs() (local, remote net.Addr) {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		return s.LocalAddr(), s.RemoteAddr()
 	}
 	return c.loopAddrs()

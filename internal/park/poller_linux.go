@@ -16,11 +16,11 @@ type poller struct {
 	waiting      atomic.Bool // for events
 	progressSeen uint64      // progress when observe last looked; guarded by the loop's mu
 
-	// batch is the number of fetched events, in the high half, and of those taken so far, in the low half. takeOverEvents may set it to
+	// fetched is the number of fetched events, in the high half, and of those taken so far, in the low half. takeOverEvents may set it to
 	// 0 while the poller's goroutine is in a handler.
-	batch  atomic.Uint32
-	mu     sync.Mutex // held while another goroutine copies events, and by the poller before it overwrites them
-	events [maxEvents]syscall.EpollEvent
+	fetched atomic.Uint32
+	mu      sync.Mutex // held while another goroutine copies events, and by the poller before it overwrites them
+	events  [maxEvents]syscall.EpollEvent
 
 	// Owned by the poller's goroutine.
 	conn         *Conn // whose turn it runs
@@ -77,7 +77,7 @@ func (l *loop) fetchEvents(p *poller) bool {
 		n, needed = l.waitForEvents(p)
 		n = max(n, 0)
 	}
-	p.batch.Store(uint32(n) << 16)
+	p.fetched.Store(uint32(n) << 16)
 	p.sinceYield += n
 	if n > 1 || n == 1 && !l.isWatched() {
 		l.scheduleCheck()
@@ -123,8 +123,8 @@ func (p *poller) noteProgress(fd int32) {
 
 // nextEvent takes the next fetched event, and reports whether there are more.
 func (p *poller) nextEvent() (event *syscall.EpollEvent, more bool) {
-	batch := p.batch.Add(1)
-	n, taken := batch>>16, batch&0xffff
+	counts := p.fetched.Add(1)
+	n, taken := counts>>16, counts&0xffff
 	if taken > n {
 		return nil, false
 	}
@@ -134,29 +134,29 @@ func (p *poller) nextEvent() (event *syscall.EpollEvent, more bool) {
 // discardBatch waits for a goroutine that copies p's events, so that they may be overwritten.
 func (p *poller) discardBatch() {
 	p.mu.Lock()
-	p.batch.Store(0)
+	p.fetched.Store(0)
 	p.mu.Unlock()
 }
 
 // hasUnhandledEvents reports whether there are events that p has not taken.
 func (p *poller) hasUnhandledEvents() bool {
-	batch := p.batch.Load()
-	return batch&0xffff < batch>>16
+	counts := p.fetched.Load()
+	return counts&0xffff < counts>>16
 }
 
 // giveEventsTo distributes the events that p has not taken equally among others. Some of them may get none.
 func (p *poller) giveEventsTo(others []*poller) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	batch := p.batch.Swap(0)
-	n, taken := batch>>16, batch&0xffff
+	counts := p.fetched.Swap(0)
+	n, taken := counts>>16, counts&0xffff
 	if taken >= n {
 		return
 	}
 	events := p.events[taken:n]
 	for i, other := range others {
 		part := events[i*len(events)/len(others) : (i+1)*len(events)/len(others)]
-		other.batch.Store(uint32(copy(other.events[:], part)) << 16)
+		other.fetched.Store(uint32(copy(other.events[:], part)) << 16)
 	}
 }
 
@@ -169,7 +169,7 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if c == nil {
 		return
 	}
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		s.handleTLSEvent(c)
 		return
 	}

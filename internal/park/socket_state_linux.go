@@ -26,7 +26,7 @@ func (c *Conn) SinceAck() (since time.Duration, pending, ok bool) {
 
 // withFD calls fn with the connection's descriptor, if it has one. The descriptor is not closed meanwhile.
 func (c *Conn) withFD(fn func(fd int32)) {
-	if s := c.stream.Load(); s != nil {
+	if s := c.offLoop.Load(); s != nil {
 		if raw := rawSocket(s.Conn); raw != nil {
 			_ = raw.Control(func(fd uintptr) { fn(int32(fd)) })
 		}

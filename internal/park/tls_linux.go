@@ -17,7 +17,7 @@ import (
 // deadline in the past: Read then returns what is buffered without touching the network, and this timeout does not break the
 // connection.
 
-// tlsWatch is the part of a stream that belongs to a TLS connection which the loop watches. It is guarded by the stream's mu, except
+// tlsWatch is the part of an offLoop that belongs to a TLS connection which the loop watches. It is guarded by the offLoop's mu, except
 // where it says otherwise.
 type tlsWatch struct {
 	raw      syscall.RawConn // the socket under TLS; nil: the loop does not watch this connection; immutable once started
@@ -42,7 +42,7 @@ func tlsSocket(c net.Conn) syscall.RawConn {
 }
 
 // watchTLSLocked makes the loop watch a TLS connection. It reports whether the loop does. mu must be held.
-func (s *stream) watchTLSLocked(c *Conn) bool {
+func (s *offLoop) watchTLSLocked(c *Conn) bool {
 	s.tls.raw = tlsSocket(s.Conn)
 	if s.tls.raw == nil {
 		return false
@@ -65,7 +65,7 @@ func (s *stream) watchTLSLocked(c *Conn) bool {
 }
 
 // armTLSWatch makes the loop report the next time that there is something to read, once.
-func (s *stream) armTLSWatch(c *Conn, op int) (err error) {
+func (s *offLoop) armTLSWatch(c *Conn, op int) (err error) {
 	event := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
 		Fd:     c.fd, Pad: int32(c.gen),
@@ -80,7 +80,7 @@ func (s *stream) armTLSWatch(c *Conn, op int) (err error) {
 }
 
 // handleTLSEvent is called by the loop, and when the connection is shut down.
-func (s *stream) handleTLSEvent(c *Conn) {
+func (s *offLoop) handleTLSEvent(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tls.readable = true
@@ -88,7 +88,7 @@ func (s *stream) handleTLSEvent(c *Conn) {
 }
 
 // startReaderLocked starts a reader if the loop watches the connection and none has the turn. mu must be held.
-func (s *stream) startReaderLocked(c *Conn) {
+func (s *offLoop) startReaderLocked(c *Conn) {
 	if s.tls.turnFree {
 		s.tls.turnFree = false
 		go s.run(c)
@@ -97,7 +97,7 @@ func (s *stream) startReaderLocked(c *Conn) {
 
 // readTLS reads what the tls.Conn has buffered, then what has arrived. If there is nothing left, it releases the turn. It reports
 // whether the reader goes on.
-func (s *stream) readTLS(c *Conn, into []byte) bool {
+func (s *offLoop) readTLS(c *Conn, into []byte) bool {
 	if into == nil {
 		b := smallBuffers.Get().(*[smallBuffer]byte)
 		defer smallBuffers.Put(b)
@@ -120,7 +120,7 @@ func (s *stream) readTLS(c *Conn, into []byte) bool {
 }
 
 // takeReadable reports whether the loop has seen bytes arrive since the last call.
-func (s *stream) takeReadable() bool {
+func (s *offLoop) takeReadable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	readable := s.tls.readable
@@ -130,7 +130,7 @@ func (s *stream) takeReadable() bool {
 
 // releaseTLSTurn releases the turn if there is nothing to do: the reader then ends. watch says whether arriving bytes are something to
 // do; if so, the loop reports them from now on.
-func (s *stream) releaseTLSTurn(c *Conn, watch bool) (released bool) {
+func (s *offLoop) releaseTLSTurn(c *Conn, watch bool) (released bool) {
 	s.mu.Lock()
 	if s.wakePending || watch && s.tls.readable || s.closed {
 		s.mu.Unlock()
@@ -153,7 +153,7 @@ const tlsWriteLimit = 4 << 10
 func (c *Conn) writableNow() bool { return pollNow(c.fd, pollOut) == pollOut }
 
 // shutdownTLS ends a connection that may have no reader. It sends close_notify if that does not have to wait.
-func (s *stream) shutdownTLS(c *Conn) {
+func (s *offLoop) shutdownTLS(c *Conn) {
 	if t := s.Conn.(*tls.Conn); c.writableNow() {
 		_ = t.Close()
 	} else {
@@ -163,7 +163,7 @@ func (s *stream) shutdownTLS(c *Conn) {
 }
 
 // unwatchTLS takes a connection off the loop before it is closed. No timer is set afterwards.
-func (s *stream) unwatchTLS(c *Conn) {
+func (s *offLoop) unwatchTLS(c *Conn) {
 	if c.fdUsers.Or(fdClosing) == 0 {
 		c.freeSlot()
 	}

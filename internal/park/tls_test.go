@@ -52,7 +52,7 @@ func secure(t testing.TB, near, far net.Conn) (server, client *tls.Conn) {
 // readers returns the number of goroutines that read connections.
 func readers() int {
 	stacks := make([]byte, 1<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "park.(*stream).run(")
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "park.(*offLoop).run(")
 }
 
 func wantsNoReaders(t *testing.T) {

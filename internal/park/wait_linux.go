@@ -195,9 +195,9 @@ func (l *loop) yieldProcessor() {
 // elapsed is the time in nanoseconds since the loop began.
 func (l *loop) elapsed() int64 { return int64(time.Since(l.timers.start)) }
 
-// batchLimit is how many events a poller fetches at once. While handlers block, that is fewer the more of them do: events that are left
+// fetchLimit is how many events a poller fetches at once. While handlers block, that is fewer the more of them do: events that are left
 // in the epoll instance are there for the next poller whose handler returns, and events that a poller has fetched wait for its handler.
-func (l *loop) batchLimit() uintptr {
+func (l *loop) fetchLimit() uintptr {
 	if blocked := l.blocked.Load(); blocked > 0 {
 		return uintptr(max(1, maxEvents/(4*blocked)))
 	}
@@ -207,7 +207,7 @@ func (l *loop) batchLimit() uintptr {
 // epollWait is epoll_wait in a raw system call, of which the scheduler does not know. The timeout is in milliseconds. It returns a
 // negative number if it fails or is interrupted.
 func (l *loop) epollWait(p *poller, timeout uintptr) int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), l.batchLimit(), timeout, 0, 0)
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&p.events[0])), l.fetchLimit(), timeout, 0, 0)
 	if errno != 0 {
 		return -1
 	}

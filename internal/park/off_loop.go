@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// stream is a connection that is not on the loop: before Start, if it may move there, or for its whole life. It is read through the
+// offLoop is a connection that is not on the loop: before Start, if it may move there, or for its whole life. It is read through the
 // methods of its net.Conn, by one of three kinds of goroutine:
 //
 //   - The reader, run, waits in Read for as long as the connection exists.
 //   - While the reader waits in Read, handleWakeWhileReading takes the turn to call Woken.
 //   - A TLS connection that the loop watches (see tls_linux.go) has a reader only while there is something to do.
-type stream struct {
+type offLoop struct {
 	net.Conn
 	movable bool     // Start may move the connection to the loop; immutable
 	raw     *rawConn // nil: not a plain socket of the operating system, or not started
@@ -25,7 +25,7 @@ type stream struct {
 	mu           sync.Mutex
 	started      bool
 	writeBlocked bool        // a write before Start returned ErrWouldBlock
-	moved        bool        // Start has moved the connection to the loop: this stream is stale
+	moved        bool        // Start has moved the connection to the loop: this offLoop is stale
 	reading      bool        // the reader may be waiting in Read
 	wakePending  bool        // Wake was called, and Woken has not run since
 	turnLent     bool        // handleWakeWhileReading has the turn
@@ -40,16 +40,16 @@ type stream struct {
 	largeReads bool // the last Read filled a small buffer; owned by the reader
 }
 
-func newStream(nc net.Conn) *stream { return &stream{Conn: nc, movable: canMoveToLoop(nc)} }
+func newOffLoop(nc net.Conn) *offLoop { return &offLoop{Conn: nc, movable: canMoveToLoop(nc)} }
 
 // awaitsStart reports whether the connection may still move to the loop. Until then writes return ErrWouldBlock.
-func (s *stream) awaitsStart() bool {
+func (s *offLoop) awaitsStart() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.movable && !s.started
 }
 
-func (s *stream) start(c *Conn) {
+func (s *offLoop) start(c *Conn) {
 	s.mu.Lock()
 	s.started = true
 	s.raw = newRawConn(s.Conn)
@@ -67,7 +67,7 @@ func (s *stream) start(c *Conn) {
 }
 
 // run is the connection's turn. It ends with the connection, or, if the loop watches the connection, when there is nothing to do.
-func (s *stream) run(c *Conn) {
+func (s *offLoop) run(c *Conn) {
 	growStack(0)
 	done := false
 	defer func() {
@@ -96,7 +96,7 @@ func growStack(n int) byte {
 }
 
 // step calls Woken if needed and reads once. It reports whether to go on.
-func (s *stream) step(c *Conn) bool {
+func (s *offLoop) step(c *Conn) bool {
 	if s.takeWake() {
 		c.h.Woken()
 	}
@@ -118,19 +118,19 @@ func (s *stream) step(c *Conn) bool {
 	return s.readPooled(c)
 }
 
-func (s *stream) waitForWake() bool {
+func (s *offLoop) waitForWake() bool {
 	<-s.wakeup
 	return !s.isClosed()
 }
 
-func (s *stream) isClosed() bool {
+func (s *offLoop) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
 }
 
 // takeWake reports whether Woken must be called.
-func (s *stream) takeWake() bool {
+func (s *offLoop) takeWake() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pending := s.wakePending
@@ -139,7 +139,7 @@ func (s *stream) takeWake() bool {
 }
 
 // beginRead reports whether to call Read, which may wait. From then on wake lends the turn to handleWakeWhileReading.
-func (s *stream) beginRead() bool {
+func (s *offLoop) beginRead() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = !s.wakePending && !s.closed
@@ -147,7 +147,7 @@ func (s *stream) beginRead() bool {
 }
 
 // endRead takes the turn back after Read has returned. It waits until handleWakeWhileReading has returned the turn.
-func (s *stream) endRead() {
+func (s *offLoop) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
@@ -160,7 +160,7 @@ func (s *stream) endRead() {
 
 // handleWakeWhileReading calls Woken while the reader waits in Read. The turn is lent to this goroutine for that, since not every
 // net.Conn has deadlines that interrupt Read.
-func (s *stream) handleWakeWhileReading(c *Conn) {
+func (s *offLoop) handleWakeWhileReading(c *Conn) {
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
@@ -174,7 +174,7 @@ func (s *stream) handleWakeWhileReading(c *Conn) {
 }
 
 // takeWakeOrReturnTurn is takeWake for handleWakeWhileReading. If there is nothing to do, it returns the turn to the reader.
-func (s *stream) takeWakeOrReturnTurn() bool {
+func (s *offLoop) takeWakeOrReturnTurn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pending := s.wakePending && !s.closed
@@ -187,7 +187,7 @@ func (s *stream) takeWakeOrReturnTurn() bool {
 }
 
 // readPooled reads into a pooled buffer. A rawConn takes the buffer only when there is something to read.
-func (s *stream) readPooled(c *Conn) bool {
+func (s *offLoop) readPooled(c *Conn) bool {
 	switch {
 	case s.raw != nil:
 		b, n, err := s.raw.read()
@@ -211,7 +211,7 @@ func (s *stream) readPooled(c *Conn) bool {
 }
 
 // finishRead passes the result of a Read to the handler. It reports whether to go on.
-func (s *stream) finishRead(c *Conn, p []byte, err error) bool {
+func (s *offLoop) finishRead(c *Conn, p []byte, err error) bool {
 	s.endRead()
 	if len(p) > 0 && !s.isClosed() {
 		c.h.Received(p, nil) // an error that came with p is returned again by the next Read, if the handler wants one
@@ -229,7 +229,7 @@ func (s *stream) finishRead(c *Conn, p []byte, err error) bool {
 	return !s.isClosed() // the handler may still have something to write
 }
 
-func (s *stream) wake(c *Conn) {
+func (s *offLoop) wake(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -252,7 +252,7 @@ func (s *stream) wake(c *Conn) {
 }
 
 // wakeReaderLocked wakes a reader that waits for wakeup. mu must be held.
-func (s *stream) wakeReaderLocked() {
+func (s *offLoop) wakeReaderLocked() {
 	if s.wakeup == nil {
 		return
 	}
@@ -262,7 +262,7 @@ func (s *stream) wakeReaderLocked() {
 	}
 }
 
-func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
+func (s *offLoop) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Lock()
 	raw, moved, watched := s.raw, s.moved, s.tls.raw != nil
 	s.writeBlocked = s.writeBlocked || s.movable && !s.started
@@ -278,7 +278,7 @@ func (s *stream) tryWrite(c *Conn, p []byte) (int, error) {
 	return 0, ErrWouldBlock
 }
 
-func (s *stream) setTimer(c *Conn, d time.Duration) {
+func (s *offLoop) setTimer(c *Conn, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -291,7 +291,7 @@ func (s *stream) setTimer(c *Conn, d time.Duration) {
 }
 
 // setTimerLocked makes TimerFired run after d, unless it already runs earlier. mu must be held.
-func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
+func (s *offLoop) setTimerLocked(c *Conn, d time.Duration) {
 	at := time.Now().Add(d)
 	if !s.timerAt.IsZero() && !at.Before(s.timerAt) {
 		return
@@ -304,7 +304,7 @@ func (s *stream) setTimerLocked(c *Conn, d time.Duration) {
 	}
 }
 
-func (s *stream) timerFired(c *Conn) {
+func (s *offLoop) timerFired(c *Conn) {
 	s.mu.Lock()
 	s.timerAt = time.Time{}
 	s.mu.Unlock()
@@ -314,7 +314,7 @@ func (s *stream) timerFired(c *Conn) {
 // corkLimit is how long a corked connection delays writes at most.
 const corkLimit = time.Millisecond
 
-func (s *stream) cork(c *Conn, on bool) {
+func (s *offLoop) cork(c *Conn, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.corked == on {
@@ -331,20 +331,20 @@ func (s *stream) cork(c *Conn, on bool) {
 	}
 }
 
-func (s *stream) corkExpired(c *Conn) {
+func (s *offLoop) corkExpired(c *Conn) {
 	s.mu.Lock()
 	s.corked = false
 	s.mu.Unlock()
 	c.h.Flush()
 }
 
-func (s *stream) deferWrite() bool {
+func (s *offLoop) deferWrite() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.corked
 }
 
-func (s *stream) closeWrite() {
+func (s *offLoop) closeWrite() {
 	half, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		_ = s.Conn.Close()
@@ -360,7 +360,7 @@ const closeGrace = 250 * time.Millisecond
 
 // cutAfter closes the connection after d. Closing TLS sends close_notify, which may have to wait for the peer, or for another write
 // that does: the connection under TLS is closed instead.
-func (s *stream) cutAfter(d time.Duration) *time.Timer {
+func (s *offLoop) cutAfter(d time.Duration) *time.Timer {
 	conn := s.Conn
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -369,14 +369,14 @@ func (s *stream) cutAfter(d time.Duration) *time.Timer {
 }
 
 // closeConn closes the connection, and does not wait for much longer than closeWriteTimeout.
-func (s *stream) closeConn() {
+func (s *offLoop) closeConn() {
 	if _, ok := s.Conn.(*tls.Conn); ok {
 		defer s.cutAfter(closeWriteTimeout + closeGrace).Stop()
 	}
 	_ = s.Conn.Close()
 }
 
-func (s *stream) shutdown(c *Conn) {
+func (s *offLoop) shutdown(c *Conn) {
 	s.mu.Lock()
 	moved, watched := s.moved, s.tls.raw != nil
 	s.mu.Unlock()
@@ -390,7 +390,7 @@ func (s *stream) shutdown(c *Conn) {
 	}
 }
 
-func (s *stream) close(c *Conn) {
+func (s *offLoop) close(c *Conn) {
 	s.mu.Lock()
 	s.closed = true
 	for _, timer := range []*time.Timer{s.timer, s.corkTimer} {
