@@ -79,10 +79,11 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 }
 
 // plainWireLocked returns the connection if the fast path may queue a message of n bytes on it, or nil. It must return nil where
-// admitLocked returns an error, and where the message would be compressed, masked or held back. mu must be held.
+// admitLocked returns an error, and where the message would be compressed, masked or held back. An object's sockets, whose output may be
+// held back, have manualClose. mu must be held.
 func (s *Socket) plainWireLocked(n int) *wire {
 	w, ok := s.link.(*wire)
-	if !ok || w.client || s.phase != phaseOpen || s.consumer == toObject || s.is(sentClose|lost|streamingOut) ||
+	if !ok || w.client || s.phase != phaseOpen || s.facts&(manualClose|sentClose|lost|streamingOut) != 0 ||
 		s.counter != nil && s.counter.quotaErr != nil ||
 		w.deflater != nil && n >= s.opts.Compression.Threshold ||
 		w.out != nil && w.out.Size > 0 && w.out.Size+n > s.opts.SendBuffer {
