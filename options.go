@@ -38,8 +38,8 @@ type Options struct {
 
 	// SendBuffer is how many bytes may wait in one socket's queue; default 1 MiB. An empty queue takes one message of any size. The
 	// limit is for memory, so a message counts with the memory that it occupies: its frame, compressed if the message is, with a
-	// header of 2 to 14 bytes; on a pair, and behind an unfinished message of a NextWriter, its payload and 48 to 96 bytes. A
-	// queue occupies at most 1.5 times SendBuffer plus about 100 KiB.
+	// header of 2 to 14 bytes; on a pair, its payload and 48 bytes; 128 bytes instead of the header while it waits for the end of a
+	// NextWriter's message, or for a commit of the socket's object. A queue occupies at most 1.5 times SendBuffer plus about 100 KiB.
 	SendBuffer int
 
 	// Overflow says what happens to a message that does not fit in SendBuffer; default OverflowError.
