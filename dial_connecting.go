@@ -16,13 +16,10 @@ type connectingLink struct {
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
-		mu: new(sync.Mutex), opts: opts, phase: phaseConnecting,
+		mu: new(sync.Mutex), opts: opts, phase: phaseConnecting, accepted: nowMillis(),
 		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
 	}
 	s.link = &connectingLink{s, ctx}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.acceptLocked(0)
 	return s
 }
 
