@@ -1,8 +1,8 @@
 package edgews_test
 
 import (
+	"bytes"
 	"context"
-
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -381,6 +381,39 @@ func TestPinnedBackPressure(t *testing.T) {
 		<-over
 		waitDone(t, s)
 		g.does(t, func() { assert.Equal(t, count, got) })
+	})
+}
+
+// Compressed messages wait for a busy object, too, and none of them is too large for it.
+func TestPinnedCompressedMessages(t *testing.T) {
+	const count, large = 300, 1 << 20
+	inPinningWays(t, func(t *testing.T, g *pinningObject) {
+		var got []int
+		s, other := g.connect(func(s *edgews.Socket) {
+			s.OnMessage(func(e edgews.MessageEvent) { got = append(got, len(e.Data)) })
+			accept(t, s)
+		})
+		require.NoError(t, other.Accept())
+		time.Sleep(time.Second)
+		release := g.keepsBusy(t)
+		var want []int
+		for i := range count {
+			size := 1000 + i
+			if i%100 == 0 {
+				size = large
+			}
+			want = append(want, size)
+		}
+		go func() {
+			for _, size := range want {
+				assert.NoError(t, other.Write(t.Context(), edgews.Text, bytes.Repeat([]byte("x"), size)))
+			}
+			assert.NoError(t, other.Close(1000, ""))
+		}()
+		time.Sleep(time.Second)
+		release()
+		waitDone(t, s)
+		g.does(t, func() { assert.Equal(t, want, got) })
 	})
 }
 

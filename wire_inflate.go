@@ -65,12 +65,21 @@ func (w *wire) roomForMessage() (most int64, taken bool) {
 	return max(inboxLimit-int64(s.in.bytes), 0), false
 }
 
-// takesMessageLocked reports whether a receiver or the socket's object waits for a message, regardless of its size. mu must be held.
+// takesMessageLocked reports whether a receiver or the socket's object waits for a message, regardless of its size, or whether it is the
+// next one for listeners that run as events of an object. mu must be held.
 func (s *Socket) takesMessageLocked() bool {
+	if s.listensInObjectLocked() {
+		return s.in == nil || s.in.queue.Len() == s.in.undelivered
+	}
 	if s.consumer == toListeners || s.in == nil || !s.in.isAwaited() {
 		return false
 	}
 	return s.consumer != toObject || s.in.want == wantMessage // with another demand, the object may be busy
+}
+
+// listensInObjectLocked reports whether messages go to listeners that run as events of an object. mu must be held.
+func (s *Socket) listensInObjectLocked() bool {
+	return s.is(hosted) && s.consumer == toListeners && !s.messageListenersLocked().empty()
 }
 
 // inflateLater pauses reading until the message is taken. If the socket has no listener, receiver or object, and listenerGrace is over, it
@@ -85,7 +94,7 @@ func (w *wire) inflateLater() bool {
 		return w.inflate()
 	case s.consumer == toObject:
 		s.askObjectLocked(wantMessage)
-	case s.consumer != toListeners:
+	case s.consumer != toListeners, s.listensInObjectLocked(): // the messages before it are taken first
 	case left > 0: // a listener may still be added
 		time.AfterFunc(left, w.conn.Wake)
 	default:
