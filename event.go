@@ -265,7 +265,9 @@ func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E])
 }
 
 // graceLeftLocked returns what is left of listenerGrace since Accept. It is negative when the time is over. mu must be held.
-func (s *Socket) graceLeftLocked() time.Duration { return listenerGrace - nowMillis().sub(s.accepted) }
+func (s *Socket) graceLeftLocked() time.Duration {
+	return listenerGrace - time.Duration(nowMillis()-s.accepted)*time.Millisecond // unlike monoMillis.sub, up to 50 days
+}
 
 // redeliverLocked is called when a listener for messages has been added. Within listenerGrace it delivers messages that found no
 // listener; later it drops them. mu must be held.

@@ -437,3 +437,19 @@ func TestAfterTheGrace(t *testing.T) {
 		})
 	}
 }
+
+// The grace of an old socket does not begin again. The times of a socket wrap around after 50 days, and their difference has a sign.
+func TestGraceOfAnOldSocket(t *testing.T) {
+	overAPipe(t, edgews.Options{KeepAlive: -1}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		require.NoError(t, s.Accept())
+		time.Sleep(30 * 24 * time.Hour)
+		start := time.Now()
+		p.sends(text("1"), ping("behind"))
+		p.expects(pong("behind"))
+		assert.Zero(t, time.Since(start))
+		events := record(t, s)
+		p.sends(text("2"))
+		p.closesCleanly(1000, "")
+		events.wantsEnd(message("2"), closed(1000, "", true))
+	})
+}
