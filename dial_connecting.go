@@ -78,13 +78,15 @@ func (s *Socket) connected(c wireConfig) {
 	w.finishOpening()
 }
 
-// connectFailed fires the error event and the close event of a handshake that has failed.
+// connectFailed fires the error event and the close event of a handshake that has failed. They wait for a close listener, because the
+// handshake may fail before the program can add one.
 func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
-	cancel := s.waiters.cancel
+	s.wakeAllLocked()
+	s.waiters.cancel()
+	awaitListenersLocked(s, pickClose)
 	s.mu.Unlock()
-	cancel()
 	s.finish()
 }
 

@@ -94,17 +94,7 @@ func (s *Socket) removerOfOnly() (remove func()) {
 // does not run: use Done and Err. There is one exception: if there was no close listener, one that is added
 // within 10 ms after Accept still gets the event.
 func (s *Socket) OnClose(fn func(CloseEvent)) (remove func()) {
-	if fn == nil {
-		return func() {}
-	}
-	entry := &listener[CloseEvent]{fn: fn}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	remove = listenLocked(s, pickClose, entry)
-	if left := s.graceLeftLocked(); s.is(closeUndelivered) && left > 0 {
-		s.replayLocked(entry, left)
-	}
-	return remove
+	return listenTo(s, pickClose, fn)
 }
 
 // OnError adds a listener for the error event; see [Socket.OnMessage].
@@ -200,18 +190,6 @@ func (s *Socket) listenersLocked() *listeners {
 	return s.listeners
 }
 
-// listenerAddedLocked resumes the delivery of events that wait for a listener. mu must be held.
-func (s *Socket) listenerAddedLocked() {
-	if !s.messageListenersLocked().empty() && s.consumer == toListeners {
-		s.redeliverLocked()
-	}
-	s.consumerChangedLocked()
-	s.link.resumeReadingLocked()
-	if g := s.pinnedSocketLocked(); g != nil { // messages may have waited for it
-		g.queueIfDueLocked()
-	}
-}
-
 func appendLocked[E any](head **listener[E], entry *listener[E]) {
 	if *head == nil {
 		*head = entry
@@ -235,83 +213,6 @@ func removeLocked[E any](head **listener[E], entry *listener[E]) {
 			return
 		}
 	}
-}
-
-// listenerGrace is how long after Accept an event waits for a listener. In Workers it waits for the end of the turn of the event loop,
-// which Go does not have.
-const listenerGrace = 10 * time.Millisecond
-
-// awaitListenersLocked waits until the list that pick selects has a listener, or until listenerGrace is over. mu must be held; it is
-// released meanwhile.
-func awaitListenersLocked[E any](s *Socket, pick func(*listeners) **listener[E]) listenerSnapshot[E] {
-	for {
-		if a := snapshotLocked(s, pick); !a.empty() {
-			return a
-		}
-		left := s.graceLeftLocked()
-		if left <= 0 || s.consumer != toListeners {
-			return listenerSnapshot[E]{}
-		}
-		changed := s.waitersLocked().consumerChanged.wait()
-		s.mu.Unlock()
-		timer := time.NewTimer(left)
-		select {
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-		s.mu.Lock()
-	}
-}
-
-// graceLeftLocked returns what is left of listenerGrace since Accept. It is negative when the time is over. mu must be held.
-func (s *Socket) graceLeftLocked() time.Duration {
-	return listenerGrace - time.Duration(nowMillis()-s.accepted)*time.Millisecond // unlike monoMillis.sub, up to 50 days
-}
-
-// redeliverLocked is called when a listener for messages has been added. Within listenerGrace it delivers messages that found no
-// listener; later it drops them. mu must be held.
-func (s *Socket) redeliverLocked() {
-	if s.graceLeftLocked() < 0 {
-		if s.in != nil {
-			s.in.dropUndelivered()
-		}
-		return
-	}
-	if m, pair := s.link.(*memory); pair && s.in.undelivered > 0 {
-		s.in.undelivered = 0
-		m.startLocked()
-	}
-}
-
-// closeListenersLocked returns the listeners that get the close event. After a failed opening handshake it waits for a listener until
-// listenerGrace is over, because the handshake may fail before the program can add one. mu must be held; it may be released meanwhile.
-func (s *Socket) closeListenersLocked() listenerSnapshot[CloseEvent] {
-	if _, failed := s.link.(*connectingLink); failed {
-		return awaitListenersLocked(s, pickClose)
-	}
-	onClose := snapshotLocked(s, pickClose)
-	if onClose.empty() {
-		s.facts |= closeUndelivered
-	}
-	return onClose
-}
-
-// replayLocked delivers the close event to a listener that was added after it, within listenerGrace of Accept, of which left is
-// left. The delivery comes at the end of that time, after all messages, whose listener may be added even later. mu must be held.
-func (s *Socket) replayLocked(entry *listener[CloseEvent], left time.Duration) {
-	if g := s.pinnedSocketLocked(); g != nil {
-		g.addLateCloseListenerLocked(entry, left)
-		return
-	}
-	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
-	m, pair := s.link.(*memory)
-	if !pair {
-		time.AfterFunc(left, func() { entry.call(s, event) })
-		return
-	}
-	m.lateListeners = append(m.lateListeners, entry)
-	time.AfterFunc(left, m.callLateListeners)
 }
 
 // dispatch runs the listeners in order and returns the first panic as an error.

@@ -58,9 +58,8 @@ var rootRules = []layerRule{
 		"Socket.askObjectLocked", "wire.deliver", "wire.storeLocked", "wireConfig",
 	}},
 	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"objectSocket", "pinnedSocket", "attachment"}, except: []string{
-		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.finish", "Socket.listenerAddedLocked",
-		"Socket.plainWireLocked", "Socket.replayLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
-		"Socket.redeliverLocked", "netConn.addrs",
+		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.deliverLateLocked", "Socket.finish",
+		"Socket.plainWireLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain", "netConn.addrs",
 	}},
 }
 

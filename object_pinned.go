@@ -21,11 +21,9 @@ type pinnedSocket struct {
 	queued        bool // it is in o.queue
 
 	// Guarded by the socket's mu.
-	openDue            bool // the open event is to be delivered
-	endDue             bool // the last events are to be delivered, after the messages in the inbox
-	listenerRunning    bool
-	recheckSet         bool // a timer calls recheck when the time for adding listeners is over
-	lateCloseListeners []*listener[CloseEvent]
+	openDue         bool // the open event is to be delivered
+	endDue          bool // the last events are to be delivered, after the messages in the inbox
+	listenerRunning bool
 }
 
 // pinKind is how an object has come by a socket that keeps it awake.
@@ -183,18 +181,13 @@ func (p *pinnedSocket) dequeuedLocked() { p.queued = false }
 
 // hasEventLocked reports whether an event is to be delivered. The socket's mu must be held.
 func (p *pinnedSocket) hasEventLocked() bool {
-	return p.openDue || p.endDue || p.messageDueLocked() || p.lateDueLocked()
+	return p.openDue || p.endDue || p.messageDueLocked() || p.s.isCloseDueLocked()
 }
 
 // messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
 func (p *pinnedSocket) messageDueLocked() bool {
 	in := p.s.in
 	return in != nil && p.s.consumer == toListeners && in.wholeAfter(in.undelivered)
-}
-
-// lateDueLocked reports whether listeners that were added after the close event are to get it. The socket's mu must be held.
-func (p *pinnedSocket) lateDueLocked() bool {
-	return len(p.lateCloseListeners) > 0 && p.s.graceLeftLocked() <= 0
 }
 
 // isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
@@ -213,8 +206,8 @@ func (p *pinnedSocket) deliverNext() {
 		p.deliverMessageAndUnlock()
 	case p.endDue:
 		p.deliverEndAndUnlock()
-	case p.lateDueLocked():
-		p.deliverLateAndUnlock()
+	case s.isCloseDueLocked():
+		p.runListenersAndUnlock("OnClose", s.takeCloseLocked())
 	default:
 		s.mu.Unlock()
 	}
@@ -230,7 +223,7 @@ func (p *pinnedSocket) openEventDueLocked() {
 func (p *pinnedSocket) deliverOpenAndUnlock() {
 	s := p.s
 	onOpen := snapshotLocked(s, pickOpen)
-	if onOpen.empty() && p.waitsForListenerLocked() {
+	if onOpen.empty() && s.awaitsListenerLocked() {
 		s.mu.Unlock()
 		return
 	}
@@ -249,8 +242,8 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 	s := p.s
 	onMessage := s.messageListenersLocked()
 	if onMessage.empty() {
-		if !p.waitsForListenerLocked() {
-			s.keepUnheardLocked()
+		if !s.awaitsListenerLocked() {
+			s.keepUndeliveredLocked()
 			p.queueIfDueLocked()
 		}
 		s.mu.Unlock()
@@ -264,44 +257,6 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 		return
 	}
 	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}}) })
-}
-
-// waitsForListenerLocked reports whether the program may still be adding listeners, because it has just accepted the socket. Then an event
-// that has found no listener waits until that time is over. The socket's mu must be held.
-func (p *pinnedSocket) waitsForListenerLocked() bool {
-	left := p.s.graceLeftLocked()
-	if left > 0 && !p.recheckSet {
-		p.recheckSet = true
-		time.AfterFunc(left, p.recheck)
-	}
-	return left > 0
-}
-
-// recheck is called when the time for adding listeners is over.
-func (p *pinnedSocket) recheck() {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	p.recheckSet = false
-	p.queueIfDueLocked()
-}
-
-// keepUnheardLocked keeps the first message, for which there is no listener, for a receive method that may still be called, within bounds.
-// It counts as taken for the sender. mu must be held.
-func (s *Socket) keepUnheardLocked() {
-	in := s.in
-	for last := false; !last; in.undelivered++ {
-		it := &in.queue.Items()[in.undelivered]
-		last = it.last
-		s.link.takenLocked(it)
-	}
-	for in.bytes >= inboxLimit && in.undelivered > 0 {
-		for last := false; !last; {
-			it := in.pop()
-			last = it.last
-			it.buf.Free()
-		}
-	}
-	s.link.resumeReadingLocked()
 }
 
 // runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves
@@ -365,7 +320,7 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	l.transmit()
 }
 
-// endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held; it may be released meanwhile.
+// endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held.
 func (s *Socket) endsInObjectLocked() bool {
 	if s.consumer == toObject {
 		return true
@@ -373,9 +328,6 @@ func (s *Socket) endsInObjectLocked() bool {
 	p := s.pinnedSocketLocked()
 	if p == nil {
 		return false
-	}
-	if _, failed := s.link.(*connectingLink); failed { // perhaps as soon as it began
-		awaitListenersLocked(s, pickClose)
 	}
 	unanswered := s.awaitsCloseReplyLocked() && !s.is(manualClose) // the Close came while a listener ran
 	p.endDue = unanswered || p.isBusyLocked() || !snapshotLocked(s, pickClose).empty() || !snapshotLocked(s, pickError).empty()
@@ -387,10 +339,7 @@ func (s *Socket) endsInObjectLocked() bool {
 func (p *pinnedSocket) deliverEndAndUnlock() {
 	s := p.s
 	p.endDue = false
-	fate, onError, onClose := s.result, snapshotLocked(s, pickError), snapshotLocked(s, pickClose)
-	if onClose.empty() {
-		s.facts |= closeUndelivered
-	}
+	fate, onError, onClose := s.result, snapshotLocked(s, pickError), s.closeListenersLocked()
 	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
 		s.facts |= sentClose
 		if m, pair := s.link.(*memory); pair {
@@ -410,26 +359,6 @@ func (p *pinnedSocket) deliverEndAndUnlock() {
 		if fate.err != nil {
 			s.warn("edgews: socket failed", fate.err)
 			onError.dispatch(s, ErrorEvent{s, fate.err})
-		}
-		return nil
-	})
-}
-
-// addLateCloseListenerLocked has the close event delivered to a listener that was added after it, but while the program might still be
-// adding listeners: for left more. The socket's mu must be held.
-func (p *pinnedSocket) addLateCloseListenerLocked(entry *listener[CloseEvent], left time.Duration) {
-	p.lateCloseListeners = append(p.lateCloseListeners, entry)
-	time.AfterFunc(left, p.recheck)
-}
-
-// deliverLateAndUnlock delivers the close event to the listeners that were added after it. The socket's mu must be held; it is released.
-func (p *pinnedSocket) deliverLateAndUnlock() {
-	s, late := p.s, p.lateCloseListeners
-	p.lateCloseListeners = nil
-	event := CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean}
-	p.runListenersAndUnlock("OnClose", func() error {
-		for _, l := range late {
-			l.call(s, event)
 		}
 		return nil
 	})

@@ -37,9 +37,6 @@ type memory struct {
 	closeTimer *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
 
 	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
-
-	lateListeners    []*listener[CloseEvent] // close listeners that were added after the close event, within listenerGrace
-	lateListenersDue bool                    // listenerGrace is over: lateListeners get the event now
 }
 
 func (m *memory) send(out outgoing) error {
@@ -177,11 +174,7 @@ func (m *memory) creditLocked(it *item) {
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
-func (m *memory) resumeReadingLocked() {
-	if m.self.in.closing != nil {
-		m.runLocked()
-	}
-}
+func (m *memory) resumeReadingLocked() { m.runLocked() }
 
 // transmit does nothing: what was sent is already in peer's inbox.
 func (m *memory) transmit() {}
@@ -219,7 +212,6 @@ const (
 	nextMessage
 	nextClose
 	nextEnd
-	nextLateClose
 )
 
 // nextLocked returns what has to be delivered next. mu must be held.
@@ -228,7 +220,10 @@ func (m *memory) nextLocked() pairEvent {
 	message := s.deliversDirectlyLocked() && s.in.wholeAfter(s.in.undelivered)
 	switch {
 	case s.phase >= phaseFinishing:
-		return m.nextLateLocked(message)
+		if message && s.is(closeUndelivered) && s.result.WasClean { // its listener was added after the end, within the grace
+			return nextMessage
+		}
+		return noEvent
 	case s.hasEndedLocked():
 		return nextEnd
 	case message:
@@ -237,38 +232,6 @@ func (m *memory) nextLocked() pairEvent {
 		return nextClose
 	}
 	return noEvent
-}
-
-// nextLateLocked is nextLocked after the end. Listeners that are added within listenerGrace of Accept still get the messages and
-// the close event. message says whether a message waits. mu must be held.
-func (m *memory) nextLateLocked(message bool) pairEvent {
-	switch s := m.self; {
-	case s.phase != phaseFinished || !s.is(closeUndelivered):
-		return noEvent
-	case message && s.result.WasClean:
-		return nextMessage
-	case m.lateListenersDue && len(m.lateListeners) > 0:
-		return nextLateClose
-	}
-	return noEvent
-}
-
-// callLateListeners starts the delivery of the close event to the listeners that were added after it.
-func (m *memory) callLateListeners() {
-	m.self.mu.Lock()
-	defer m.self.mu.Unlock()
-	m.lateListenersDue = true
-	m.startLocked()
-}
-
-// deliverLateCloseAndUnlock delivers the close event to the listeners that were added after it. mu must be held; it is released.
-func (m *memory) deliverLateCloseAndUnlock() {
-	s, late := m.self, m.lateListeners
-	m.lateListeners = nil
-	s.mu.Unlock()
-	for _, l := range late {
-		l.call(s, CloseEvent{s, s.result.Code, s.result.Reason, s.result.WasClean})
-	}
 }
 
 // deliver delivers events until none is left. Only one goroutine runs it at a time (fact delivering).
@@ -290,13 +253,9 @@ func (m *memory) deliver() {
 		case nextEnd:
 			s.mu.Unlock()
 			s.finish()
-		case nextLateClose:
-			m.deliverLateCloseAndUnlock()
 		default:
 			s.facts &^= delivering
-			if g := s.pinnedSocketLocked(); g != nil {
-				g.queueIfDueLocked()
-			}
+			s.deliverLateLocked()
 			s.mu.Unlock()
 			done = true // since mu was released, another goroutine may have begun to deliver
 			return
@@ -318,7 +277,7 @@ func (m *memory) deliverMessageAndUnlock() {
 	s := m.self
 	onMessage := s.messageListenersLocked()
 	if onMessage.empty() {
-		m.keepUndeliveredLocked()
+		s.keepUndeliveredLocked()
 		s.mu.Unlock()
 		return
 	}
@@ -329,24 +288,6 @@ func (m *memory) deliverMessageAndUnlock() {
 	it.buf.Free()
 	if err != nil {
 		s.panicked(err)
-	}
-}
-
-// keepUndeliveredLocked keeps a message that found no listener, since a receive method may still be called. It no longer counts
-// against the sender's SendBuffer. After listenerGrace, messages beyond inboxLimit are dropped, the oldest first. mu must be held.
-func (m *memory) keepUndeliveredLocked() {
-	in := m.self.in
-	for last := false; !last; in.undelivered++ {
-		it := &in.queue.Items()[in.undelivered]
-		last = it.last
-		m.takenLocked(it)
-	}
-	for in.bytes > inboxLimit && in.undelivered > 0 && m.self.graceLeftLocked() < 0 {
-		for last := false; !last; {
-			it := in.pop()
-			last = it.last
-			it.buf.Free()
-		}
 	}
 }
 

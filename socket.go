@@ -285,7 +285,7 @@ const (
 	lost             // the connection is unusable
 	endWaits         // the wire has a pendingEnd
 	readEnded        // the peer has ended its side of the connection, and ours is still being written
-	closeUndelivered // there was no listener for the close event when it came
+	closeUndelivered // the close event has found no listener: those get it that are added within the listener grace
 
 	// Sending.
 	streamingOut // a NextWriter is in the middle of its message
@@ -296,7 +296,7 @@ const (
 	readPaused // the wire does not read until resumeReadingLocked is called
 	pinged     // the wire's keep-alive ping has not been answered yet
 	delivering // a goroutine is delivering events (pairs)
-	awaited    // a warning is logged if the socket is not accepted soon
+	graceTimed // a timer calls graceOver
 )
 
 // is reports whether one of the facts f is true.

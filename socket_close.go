@@ -178,6 +178,7 @@ func (s *Socket) finished() {
 		close(s.waiters.done)
 	}
 	s.wakeAllLocked()
+	s.deliverLateLocked()
 }
 
 // wakeAllLocked wakes all goroutines that wait in a method of the socket, which has ended. mu must be held.

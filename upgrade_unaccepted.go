@@ -25,26 +25,25 @@ func (s *Socket) warnIfUnacceptedLocked() {
 	if s.opts.Logger == nil || s.isAcceptedLocked() || s.hasEndedLocked() {
 		return
 	}
-	s.facts |= awaited
 	unacceptedTimers.Store(s, time.AfterFunc(unacceptedWarningDelay, s.warnUnaccepted))
 }
 
-// stopUnacceptedTimerLocked stops the timer, if there is one. mu must be held.
-func (s *Socket) stopUnacceptedTimerLocked() {
-	if !s.is(awaited) {
-		return
+// stopUnacceptedTimerLocked stops the timer and returns true, if there is one. mu must be held.
+func (s *Socket) stopUnacceptedTimerLocked() bool {
+	if s.opts.Logger == nil {
+		return false
 	}
-	s.facts &^= awaited
-	if timer, ok := unacceptedTimers.LoadAndDelete(s); ok {
+	timer, ok := unacceptedTimers.LoadAndDelete(s)
+	if ok {
 		timer.(*time.Timer).Stop()
 	}
+	return ok
 }
 
 // warnUnaccepted runs on the timer's goroutine.
 func (s *Socket) warnUnaccepted() {
 	s.mu.Lock()
-	waiting := s.is(awaited)
-	s.stopUnacceptedTimerLocked()
+	waiting := s.stopUnacceptedTimerLocked()
 	logger := s.opts.Logger
 	s.mu.Unlock()
 	if waiting {

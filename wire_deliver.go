@@ -2,7 +2,6 @@ package edgews
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/edgews/edgews/internal/buf"
 )
@@ -109,11 +108,10 @@ func (w *wire) storeLocked(it item) bool {
 		w.conn.WorkHandedOff()
 		return !in.full() || w.pauseReadingLocked()
 	}
-	if left := s.graceLeftLocked(); left > 0 { // a listener may still be added
+	if s.awaitsListenerLocked() {
 		later := it // a copy, so that it stays on the stack
 		w.acquireIncoming(w.limit())
 		w.undelivered = &later
-		time.AfterFunc(left, w.conn.Wake)
 		return w.pauseReadingLocked()
 	}
 	in := s.inboxLocked()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"time"
 	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/buf"
@@ -88,15 +87,14 @@ func (w *wire) inflateLater() bool {
 	w.releaseReservation()
 	s := w.s
 	s.mu.Lock()
-	switch left := s.graceLeftLocked(); {
+	switch {
 	case s.takesMessageLocked(): // a receiver has come since inflate checked
 		s.mu.Unlock()
 		return w.inflate()
 	case s.consumer == toObject:
 		s.askObjectLocked(wantMessage)
 	case s.consumer != toListeners, s.listensInObjectLocked(): // the messages before it are taken first
-	case left > 0: // a listener may still be added
-		time.AfterFunc(left, w.conn.Wake)
+	case s.awaitsListenerLocked():
 	default:
 		s.mu.Unlock()
 		return w.skipCompressed()
