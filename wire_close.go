@@ -33,9 +33,6 @@ func (w *wire) dropInput() {
 		w.message.Free()
 	}
 	w.unparsed.Free()
-	if w.undelivered != nil {
-		w.undelivered.buf.Free()
-	}
 	w.incoming = nil // not returned to the pool: the decoder may be in the middle of a frame
 }
 

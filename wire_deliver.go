@@ -70,8 +70,10 @@ func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounte
 	return err == nil
 }
 
-// redeliver is deliver for a message that storeLocked has kept for a listener. It has been counted already.
-func (w *wire) redeliver(it item) bool {
+// redeliver is deliver for the message that storeLocked has kept for a listener. It has been counted already.
+func (w *wire) redeliver() bool {
+	it := item{kind: w.kind, first: true, last: true, buf: w.message}
+	w.message, w.messageWaits = nil, false
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
@@ -109,9 +111,8 @@ func (w *wire) storeLocked(it item) bool {
 		return !in.full() || w.pauseReadingLocked()
 	}
 	if s.awaitsListenerLocked() {
-		later := it // a copy, so that it stays on the stack
 		w.acquireIncoming(w.limit())
-		w.undelivered = &later
+		w.kind, w.deflated, w.message, w.messageWaits = it.kind, false, it.buf, true
 		return w.pauseReadingLocked()
 	}
 	in := s.inboxLocked()

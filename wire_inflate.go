@@ -23,7 +23,7 @@ const smallMessage = 128 << 10
 // inflate inflates and delivers the compressed message that is complete in w.message, or keeps it until it can. It reports whether to
 // continue reading.
 func (w *wire) inflate() bool {
-	w.inflateWaits = true
+	w.messageWaits = true
 	most, taken := w.roomForMessage()
 	limit := w.limit()
 	if limit < 0 {
@@ -177,7 +177,7 @@ func (w *wire) skipCompressed() bool {
 
 // dropCompressed frees the compressed message and its reservation.
 func (w *wire) dropCompressed() {
-	w.inflateWaits, w.triedSize = false, 0
+	w.messageWaits, w.triedSize = false, 0
 	w.message.Free()
 	w.message = nil
 	w.releaseReservation()

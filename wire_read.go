@@ -332,8 +332,7 @@ type incoming struct {
 	deflated     bool                // the message is compressed
 	streamed     bool                // pieces of the message have been put into the inbox
 	message      *buf.Buffer         // the received bytes of the message that are not in the inbox; nil: none
-	undelivered  *item               // a whole message that waits for a listener; nil: none
-	inflateWaits bool                // message is whole and compressed, and waits to be inflated
+	messageWaits bool                // message is whole: it waits for a listener or, if it is compressed, to be inflated
 	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried
 	reservation  *inflateReservation // message's part of the inflate budget; nil: none
 	unparsed     *buf.Buffer         // received bytes that are decoded when reading resumes; nil: none
@@ -342,7 +341,7 @@ type incoming struct {
 
 // idle reports whether in has no state that has to be kept.
 func (in *incoming) idle() bool {
-	return in.message == nil && in.undelivered == nil && in.unparsed == nil && in.pending == nil && in.decoder.Idle()
+	return in.message == nil && in.unparsed == nil && in.pending == nil && in.decoder.Idle()
 }
 
 // incomings is the pool of idle incomings.
@@ -405,16 +404,15 @@ func (w *wire) resume() bool {
 	if w.incoming == nil {
 		return w.hasRoom()
 	}
-	switch it := w.undelivered; {
+	switch {
 	case w.pending != nil:
 		return w.resumeEnd()
-	case it != nil:
-		w.undelivered = nil
-		if !w.redeliver(*it) {
+	case w.messageWaits && w.deflated:
+		if !w.inflate() {
 			return false
 		}
-	case w.inflateWaits:
-		if !w.inflate() {
+	case w.messageWaits:
+		if !w.redeliver() {
 			return false
 		}
 	case w.message != nil && len(w.message.B) > inboxLimit:
