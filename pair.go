@@ -228,7 +228,7 @@ func (m *memory) nextLocked() pairEvent {
 		return nextEnd
 	case message:
 		return nextMessage
-	case s.in.closing != nil && (m.closeDue || !s.hasUnhandledLocked()):
+	case s.in.closing != nil && (m.closeDue || !s.hasUnhandledLocked()) && !s.closeAwaitsListenerLocked():
 		return nextClose
 	}
 	return noEvent

@@ -8,6 +8,7 @@ import "time"
 // Within the grace, what has found no listener waits:
 //
 //   - A message waits in the inbox. A wire outside an object keeps one message instead, and pauses reading.
+//   - The close event waits behind it, if it has a listener.
 //   - The open event of a socket in an object waits in the pinnedSocket. Outside an object, the goroutine that has made the handshake waits
 //     with the open event, and with the last events after a failure.
 //   - The close event has been delivered to no listener (fact closeUndelivered). Those that are added after it get it at the end of the
@@ -76,6 +77,11 @@ func (s *Socket) deliverLateLocked() {
 	if p != nil {
 		p.queueIfDueLocked()
 	}
+}
+
+// closeAwaitsListenerLocked reports whether the close event has a listener, and waits for one of the messages before it. mu must be held.
+func (s *Socket) closeAwaitsListenerLocked() bool {
+	return s.in.undelivered > 0 && s.consumer == toListeners && !snapshotLocked(s, pickClose).empty() && s.awaitsListenerLocked()
 }
 
 // isCloseDueLocked reports whether the close event has found no listener, and the time is over in which one could be added. mu must be held.

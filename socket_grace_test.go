@@ -131,7 +131,8 @@ func TestListenerGrace(t *testing.T) {
 	type steps = []graceStep
 	cases := []struct {
 		name   string
-		sends  string // a number is a Close with that code
+		first  func(*graceRun) // a listener that is added before anything arrives
+		sends  string          // 4000 is a Close with that code
 		steps  steps
 		want   string
 		unlike map[string]string // what is different for a kind of socket
@@ -147,6 +148,9 @@ func TestListenerGrace(t *testing.T) {
 		{name: "no message, too late", sends: "4000", steps: steps{at(15, c)}, want: ""},
 		{name: "no close", sends: "1 2", steps: steps{at(5, m), at(5, c)}, want: "m 1, m 2"},
 		{name: "no close, too late", sends: "1 2", steps: steps{at(15, m), at(15, c)}, want: ""},
+		{name: "a close listener before", first: c, sends: "1 2 4000", steps: steps{at(5, m), at(6, c2)}, want: "m 1, m 2, c 4000"},
+		{name: "a close listener long before", first: c, sends: "1 2 4000", steps: steps{at(15, m)}, want: "c 4000"},
+		{name: "a close listener before receiving", first: c, sends: "1 2 4000", steps: steps{at(5, receives(2))}, want: "received 1, received 2, c 4000"},
 		{name: "another close listener", sends: "4000", steps: steps{at(3, c), at(15, c2)}, want: "c 4000"},
 		{name: "a second listener for messages", sends: "1 2 4000", steps: steps{at(3, m), at(5, m2)}, want: "m 1, m 2"},
 		{name: "a second listener at the same time", sends: "1", steps: steps{at(0, m), at(0, c), at(15, m2)}, want: "m 1"},
@@ -172,6 +176,10 @@ func TestListenerGrace(t *testing.T) {
 			overGraceLinks(t, func(t *testing.T, l graceLink, s, other *edgews.Socket) {
 				captureDefaultLog(t)
 				start := time.Now()
+				g := &graceRun{t: t, s: s}
+				if tt.first != nil {
+					tt.first(g)
+				}
 				for word := range strings.FieldsSeq(tt.sends) {
 					if word == "4000" {
 						require.NoError(t, other.Close(4000, ""))
@@ -181,7 +189,6 @@ func TestListenerGrace(t *testing.T) {
 				}
 				synctest.Wait()
 				require.Zero(t, time.Since(start))
-				g := &graceRun{t: t, s: s}
 				for _, step := range tt.steps {
 					time.Sleep(step.at - time.Since(start))
 					step.do(g)
