@@ -7,12 +7,12 @@ import "time"
 //
 // Within the grace, what has found no listener waits:
 //
-//   - A message waits in the inbox. A wire outside an object keeps one message instead, and pauses reading.
-//   - The close event waits behind it, if it has a listener.
-//   - The open event of a socket in an object waits in the pinnedSocket. Outside an object, the goroutine that has made the handshake waits
-//     with the open event, and with the last events after a failure.
+//   - A message waits in the inbox, and behind it the close event, if that has a listener. A wire outside an object keeps the message in its
+//     incoming instead, and pauses reading.
 //   - The close event has been delivered to no listener (fact closeUndelivered). Those that are added after it get it at the end of the
 //     grace, behind the messages, whose listener may be added even later.
+//   - The open event of a socket in an object waits in the pinnedSocket. Outside an object, the goroutine that has made the handshake waits
+//     with it, and everywhere with the last events after a failed handshake: it exists anyway, and nothing else can happen meanwhile.
 //
 // Afterwards a message is kept for a receive method, and the other events are dropped.
 const listenerGrace = 10 * time.Millisecond

@@ -206,7 +206,7 @@ func TestListenerGrace(t *testing.T) {
 	}
 }
 
-// All close listeners that are added in time get the event, and each gets it once.
+// All close listeners that are added in time get the event, in their order, and each gets it once.
 func TestCloseListenersWithinTheGrace(t *testing.T) {
 	overGraceLinks(t, func(t *testing.T, l graceLink, s, other *edgews.Socket) {
 		captureDefaultLog(t)
@@ -220,7 +220,7 @@ func TestCloseListenersWithinTheGrace(t *testing.T) {
 		time.Sleep(time.Second)
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		assert.ElementsMatch(t, []string{"c 4000", "c2 4000"}, g.got)
+		assert.Equal(t, []string{"c 4000", "c2 4000"}, g.got)
 	})
 }
 
