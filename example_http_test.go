@@ -42,6 +42,43 @@ func ExampleUpgrade() {
 	// hello <nil>
 }
 
+// A server that forwards the messages of each client to a socket of its own at another server, and back.
+func ExampleRelay() {
+	upstream := httptest.NewServer(http.HandlerFunc(echo))
+	defer upstream.Close()
+	ended := make(chan error, 1)
+	relay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up, _, err := edgews.Dial(r.Context(), upstream.URL, nil)
+		if err != nil {
+			http.Error(w, "the other server cannot be reached", http.StatusBadGateway)
+			return
+		}
+		down, err := edgews.Upgrade(w, r, nil)
+		if err != nil { // answered already
+			up.Accept()
+			up.Close(edgews.StatusGoingAway, "")
+			return
+		}
+		ended <- edgews.Relay(r.Context(), down, up)
+	}))
+	defer relay.Close()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, relay.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	msg, err := s.Receive(ctx)
+	fmt.Println(msg.Text(), err)
+	s.Close(edgews.StatusNormalClosure, "bye")
+	fmt.Println(<-ended)
+	// Output:
+	// hello <nil>
+	// edgews: relay: one side ended: edgews: connection closed: 1000 normal closure "bye"
+}
+
 // Respond puts the network in the place of one end of a pair. The code that holds the other end does not notice.
 func ExampleRespond() {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

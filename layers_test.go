@@ -45,7 +45,7 @@ var rootLayers = []layer{
 		names: []string{"object", "objectSocket", "pinnedSocket"},
 	},
 	{name: "sockets", files: []string{
-		"socket*.go", "event*.go", "receive*.go", "stream*.go", "message*.go", "json*.go", "netconn*.go", "ping.go",
+		"socket*.go", "event*.go", "receive*.go", "stream*.go", "message*.go", "json*.go", "netconn*.go", "ping.go", "relay*.go",
 	}},
 }
 

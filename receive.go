@@ -75,13 +75,8 @@ func endedWell(err error) bool {
 // beginReceiveLocked marks the inbox as used by a receiver and frees the buffer that the last call returned. over is why the context of
 // the call has ended, or nil. mu must be held.
 func (s *Socket) beginReceiveLocked(over error) error {
-	switch {
-	case s.phase == phaseUsed:
-		return ErrUsed
-	case s.consumer == toObject:
-		return fmt.Errorf("%w: its messages go to the object that has accepted it", ErrAccepted)
-	case s.in != nil && s.in.receiving:
-		return ErrReceiving
+	if err := s.receivableLocked(); err != nil {
+		return err
 	}
 	s.startPullingLocked()
 	if over != nil {
@@ -94,6 +89,19 @@ func (s *Socket) beginReceiveLocked(over error) error {
 	}
 	s.in.lentBuffer.Free()
 	s.in.lentBuffer = nil
+	return nil
+}
+
+// receivableLocked returns nil if a receive method may be called now, otherwise what it returns. mu must be held.
+func (s *Socket) receivableLocked() error {
+	switch {
+	case s.phase == phaseUsed:
+		return ErrUsed
+	case s.consumer == toObject:
+		return fmt.Errorf("%w: its messages go to the object that has accepted it", ErrAccepted)
+	case s.in != nil && s.in.receiving:
+		return ErrReceiving
+	}
 	return nil
 }
 
