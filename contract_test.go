@@ -59,6 +59,7 @@ var (
 	_ func(http.ResponseWriter, *http.Request, *edgews.UpgradeOptions) (socket, error) = edgews.Upgrade
 	_ func(http.ResponseWriter, *http.Request, socket, *edgews.UpgradeOptions) error   = edgews.Respond
 
+	_ func(context.Context, string, *edgews.ReconnectOptions) iter.Seq2[socket, error]   = edgews.Reconnect
 	_ func(context.Context, socket, socket) error                                        = edgews.Relay
 	_ func(context.Context, string, *edgews.DialOptions) (socket, *http.Response, error) = edgews.Dial
 	_ func(string, ...string) (socket, error)                                            = edgews.NewWebSocket

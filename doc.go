@@ -6,7 +6,8 @@
 //   - [NewPair] returns two sockets that are connected in memory. A pair has no network and no frames, and no goroutine while
 //     it is idle.
 //   - [Upgrade] turns an HTTP request into a socket. [Respond] does the same for one end of a pair.
-//   - [Dial] opens a socket to a server and waits for it. [NewWebSocket] opens one in the background.
+//   - [Dial] opens a socket to a server and waits for it. [NewWebSocket] opens one in the background, and [Reconnect] another one
+//     whenever one has ended.
 //
 // A socket sends with [Socket.Send], which never blocks, or with [Socket.Write], which waits for room in the queue. It delivers
 // messages to listeners or on request:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -40,6 +41,46 @@ func ExampleUpgrade() {
 	<-s.Done()
 	// Output:
 	// hello <nil>
+}
+
+// A client that reconnects until the server refuses it.
+func ExampleReconnect() {
+	var connections atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := connections.Add(1)
+		if n > 2 {
+			http.Error(w, "the room is gone", http.StatusGone)
+			return
+		}
+		s, err := edgews.Upgrade(w, r, nil)
+		if err != nil {
+			return // answered already
+		}
+		s.Write(r.Context(), edgews.Text, fmt.Appendf(nil, "connection %d", n))
+		s.Close(edgews.StatusGoingAway, "")
+	}))
+	defer srv.Close()
+
+	ctx := context.Background()
+	opts := &edgews.ReconnectOptions{MinDelay: time.Millisecond}
+	opts.OnWait = func(err error, d time.Duration) { fmt.Println("ended:", err) }
+	for s, err := range edgews.Reconnect(ctx, srv.URL, opts) {
+		if err != nil {
+			fmt.Println("given up:", err)
+			break
+		}
+		for msg, err := range s.Messages(ctx) {
+			if err == nil {
+				fmt.Println(msg.Text())
+			}
+		}
+	}
+	// Output:
+	// connection 1
+	// ended: edgews: connection closed: 1001 going away
+	// connection 2
+	// ended: edgews: connection closed: 1001 going away
+	// given up: edgews: handshake failed: expected status 101, but received 410 Gone: the room is gone
 }
 
 // A server that forwards the messages of each client to a socket of its own at another server, and back.
