@@ -36,6 +36,7 @@ var (
 	_ func(socket) string                                   = socket.Extensions
 	_ func(socket) int                                      = socket.BufferedAmount
 	_ func(socket) <-chan struct{}                          = socket.Done
+	_ func(socket) context.Context                          = socket.Context
 	_ func(socket) error                                    = socket.Err
 	_ func(socket, func(edgews.OpenEvent)) (remove func())  = socket.OnOpen
 	_ func(socket, func(edgews.MessageEvent)) func()        = socket.OnMessage

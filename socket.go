@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -123,8 +124,10 @@ type waiters struct {
 	hasRoom         signal // the queue has shrunk, or the socket has ended or opened
 	consumerChanged signal // a listener has been added, or a receive method called
 	pings           pings
-	done            chan struct{} // nil until the first call of Done
-	cancel          func()        // stops the opening handshake, while connecting
+	done            chan struct{}           // nil until the first call of Done
+	context         context.Context         // nil until the first call of Context
+	endContext      context.CancelCauseFunc // of context
+	cancel          func()                  // stops the opening handshake, while connecting
 }
 
 // waitersLocked returns the socket's waiters, and makes them first if there are none. mu must be held.
@@ -431,6 +434,22 @@ func (s *Socket) Err() error {
 		return nil
 	}
 	return &s.result.CloseError
+}
+
+// Context returns a context that ends after the close event, when Done is closed. [context.Cause] then returns Err. It is for work that
+// makes no sense without the socket, such as calls for its user, and like Done it never ends if the socket is never accepted. It has no
+// values and no deadline.
+func (s *Socket) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.waitersLocked()
+	if w.context == nil {
+		w.context, w.endContext = context.WithCancelCause(context.Background())
+		if s.phase == phaseFinished {
+			w.endContext(&s.result.CloseError)
+		}
+	}
+	return w.context
 }
 
 // debug logs msg with level Debug, if Options.Logger is set.

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/buf"
@@ -166,19 +167,30 @@ func (s *Socket) finish() {
 	}
 }
 
-// finished is called after the close event. It closes Done.
+// finished is called after the close event. It closes Done and ends Context.
 func (s *Socket) finished() {
+	if endContext := s.markFinished(); endContext != nil { // without mu: it also ends contexts of the program
+		endContext(s.Err())
+	}
+}
+
+// markFinished closes Done and wakes all goroutines that wait for the socket. It returns the function that ends Context, or nil.
+func (s *Socket) markFinished() (endContext context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = phaseFinished
 	if p := s.pinned; p != nil {
 		p.finishedLocked()
 	}
-	if s.waiters != nil && s.waiters.done != nil {
-		close(s.waiters.done)
+	if s.waiters != nil {
+		if s.waiters.done != nil {
+			close(s.waiters.done)
+		}
+		endContext = s.waiters.endContext
 	}
 	s.wakeAllLocked()
 	s.deliverLateLocked()
+	return endContext
 }
 
 // wakeAllLocked wakes all goroutines that wait in a method of the socket, which has ended. mu must be held.
