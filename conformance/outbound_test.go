@@ -105,7 +105,7 @@ func playOutbound(t *testing.T, s *scenario, want transcript, rec *recorder) map
 }
 
 func (p *outboundPlayer) play(script []*entry) {
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	for _, e := range script {
 		if e.Op != "wait" {
 			p.step(e)
@@ -113,17 +113,17 @@ func (p *outboundPlayer) play(script []*entry) {
 			break
 		}
 	}
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	p.rec.await(p.want, lastPhase, waitTimeout)
 	runtime.KeepAlive(p) // the garbage collector closes the connection of an unreachable socket
 }
 
 // wait waits until all expected lines have been recorded.
 func (p *outboundPlayer) wait(e *entry) bool {
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	ok := p.rec.await(p.want, p.phase, waitTimeout)
 	p.rec.awaitLines("origin", originLines[p.s.ID])
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	p.phase++
 	if p.w != nil && len(e.RS) > 0 {
 		p.w.waited()
@@ -193,9 +193,9 @@ func (p *outboundPlayer) fetch(what string) {
 	if init.Redirect == "manual" {
 		opts.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	s, resp, err := edgews.Dial(p.t.Context(), url, opts)
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	p.fetched(s, resp, err)
 }
 
