@@ -21,7 +21,7 @@ const (
 )
 
 // testPatience bounds waits that end at once unless something is broken.
-const testPatience = 10 * time.Second
+const testPatience = time.Minute
 
 // maskedHi is a text frame "hi" with a zero mask, and plainHi the same from a server.
 var (

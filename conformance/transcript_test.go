@@ -293,7 +293,7 @@ func (r *recorder) result() map[string][]string {
 }
 
 const (
-	waitTimeout = 15 * time.Second      // for something that must happen on a network
+	waitTimeout = time.Minute           // for something that must happen on a network
 	quietTime   = 25 * time.Millisecond // for something that must not happen
 	// quietEnd is the time at the end in which no further line may come.
 	quietEnd = 150 * time.Millisecond
