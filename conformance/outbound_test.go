@@ -3,7 +3,9 @@ package conformance_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"regexp"
@@ -199,12 +201,17 @@ func (p *outboundPlayer) fetch(what string) {
 	p.fetched(s, resp, err)
 }
 
-// refusing returns an address that refuses connections.
+// refusing returns an address that refuses connections. Its port is below those that a system gives to servers without one, so that no
+// other test takes it.
 func (p *outboundPlayer) refusing() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(p.t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 100 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	require.FailNow(p.t, "no free port")
+	return ""
 }
 
 func fetchOptions(headers map[string]string) *edgews.DialOptions {
