@@ -175,7 +175,7 @@ func (p *serverPlayer) options() *edgews.UpgradeOptions {
 	o := p.script.options(p.s)
 	o.CloseTimeout = time.Minute
 	if p.s.does("wait") {
-		o.CloseTimeout = 300 * time.Millisecond
+		shortCloseTimeout(o)
 	}
 	if p.quirk.options != nil {
 		p.quirk.options(o)
