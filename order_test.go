@@ -391,7 +391,7 @@ func (p *peer) halfClose() {
 // A peer may send FIN right behind its Close frame, as a proxy does that uses HTTP/2 on its other side. It still receives everything.
 func TestFinBehindClose(t *testing.T) {
 	large := 8 << 20
-	if raceEnabled {
+	if testing.Short() || raceEnabled {
 		large = 2 << 20
 	}
 	for _, size := range []int{2, large} {

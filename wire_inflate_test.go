@@ -68,7 +68,7 @@ func settled() int {
 // Of the messages for a socket from which no message is taken, 64 KiB and some buffers wait in the process, compressed or not.
 func TestUntakenMessagesTakeLittleMemory(t *testing.T) {
 	sockets := 20
-	if raceEnabled { // which makes receiving slow
+	if testing.Short() || raceEnabled { // which makes receiving slow
 		sockets = 8
 	}
 	plain := aFrame{bits: fin, opcode: 2, payload: strings.Repeat("\x00", 30<<20)}
@@ -141,7 +141,7 @@ func joinsObject(t *testing.T, r *room) func(http.ResponseWriter, *http.Request)
 // A large compressed message that has had to wait is delivered in every style.
 func TestLargeCompressedMessageInEveryStyle(t *testing.T) {
 	size := 20 << 20
-	if raceEnabled { // which makes inflating slow
+	if testing.Short() || raceEnabled { // which makes inflating slow
 		size = 4 << 20
 	}
 	want := strings.Repeat("0123456789abcdef", size/16)

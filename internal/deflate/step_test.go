@@ -12,11 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// large returns messages of many steps, with blocks of all types. Under the race detector, which makes them slow, the largest ones are
-// smaller.
+// large returns messages of many steps, with blocks of all types. With -short and under the race detector, which makes them slow, the
+// largest ones are smaller.
 func large() map[string][]byte {
 	zeros, ofWords := 5<<20, 1<<20
-	if raceEnabled {
+	if testing.Short() || raceEnabled {
 		zeros, ofWords = 1<<20, 300<<10
 	}
 	r := rand.New(rand.NewPCG(1, 2))
