@@ -113,6 +113,8 @@ type serverQuirk struct {
 	payload      func() []byte // of the frame of which only the length was recorded
 	doesNotRead  bool          // the client does not read
 	awaitedLines int           // number of lines of the server's end before the client resets the connection
+	lost         bool          // a script that waits goes on after the close event
+	goesOnAfter  map[int]int   // number of lines of the server's end before a script that waits goes on, by the milliseconds of its wait
 	raw          func() []byte // the bytes for which a note of the driver stands
 	options      func(*edgews.UpgradeOptions)
 }
@@ -236,7 +238,7 @@ func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 			pause := time.Duration(op.number(1)) * time.Millisecond
 			if !async {
 				go func() {
-					time.Sleep(pause)
+					p.pause(a, pause)
 					p.rec.turn.Lock()
 					defer p.rec.turn.Unlock()
 					p.run(a, rest, true)
@@ -244,7 +246,7 @@ func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 				return
 			}
 			p.rec.turn.Unlock()
-			time.Sleep(pause)
+			p.pause(a, pause)
 			p.rec.turn.Lock()
 		case "throw":
 			if !async {
@@ -253,6 +255,18 @@ func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 			return
 		default:
 			p.perform(a, op)
+		}
+	}
+}
+
+// pause waits in a script, and until what came meanwhile in the recording has come here, too.
+func (p *serverPlayer) pause(a *actor, d time.Duration) {
+	time.Sleep(d)
+	p.rec.awaitLines("b", p.quirk.goesOnAfter[int(d.Milliseconds())])
+	if p.quirk.lost {
+		select {
+		case <-a.s.Done():
+		case <-time.After(waitTimeout):
 		}
 	}
 }
