@@ -207,10 +207,7 @@ func peerProgram(t *testing.T, names ...string) string {
 // squid starts Squid and returns the address of its proxy.
 func squid(t *testing.T) string {
 	program := peerProgram(t, "squid", "/usr/sbin/squid")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := ln.Addr().String()
-	ln.Close()
+	addr := freeAddr(t)
 	dir, err := os.MkdirTemp("", "squid") // the user that Squid becomes has to reach it, which t.TempDir does not allow
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })

@@ -292,10 +292,7 @@ func TestDialWithoutAnAnswer(t *testing.T) {
 }
 
 func TestDialRefused(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln.Close()
-	_, _, err = Dial(testContext(t), "ws://"+ln.Addr().String(), nil)
+	_, _, err := Dial(testContext(t), "ws://"+freeAddr(t), nil)
 	assert.ErrorContains(t, err, "refused")
 }
 

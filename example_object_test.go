@@ -72,6 +72,8 @@ func ExampleNamespace() {
 	rooms.Hibernate(ctx, rooms.IDFromName("/lobby"))
 	say(ann, "bob, are you there?")
 	hear("bob", bob)
+	ann.Close(edgews.StatusGoingAway, "")
+	bob.Close(edgews.StatusGoingAway, "")
 	fmt.Println(rooms.Shutdown(ctx))
 	// Output:
 	// ann hears "ann: hello"

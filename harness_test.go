@@ -29,7 +29,7 @@ import (
 // a test runs in a synctest bubble, where waiting takes no time and a goroutine that does not end fails the test.
 
 // patience bounds every wait outside a bubble, so that a test that hangs reports where.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // aFrame is one frame as a peer sends or receives it, valid or not.
 type aFrame struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,15 +68,16 @@ var pinningWays = []pinningWay{
 	}},
 	{"NewWebSocket", func(p network) bool { return p.name == "tcp" }, func(t *testing.T, g *pinningObject, where network, serve func(take)) (s, other *edgews.Socket) {
 		sockets := make(chan *edgews.Socket, 1)
-		_, url, _ := where.serve(t, upgradeInto(t, sockets, edgews.Options{}))
+		url, listening := heldServer(t, where, upgradeInto(t, sockets, edgews.Options{}))
 		serve(func(st *edgews.State, _ http.ResponseWriter, _ *http.Request) *edgews.Socket {
 			var err error
-			s, err = edgews.NewWebSocket(strings.Replace(url, "http", "ws", 1))
+			s, err = edgews.NewWebSocket(url)
 			assert.NoError(t, err)
 			st.Hold(s)
 			return s
 		})
 		g.get(g.id)
+		listening()
 		return s, <-sockets
 	}},
 	{"Hold", func(p network) bool { return p.name == "pipe" }, func(t *testing.T, g *pinningObject, _ network, serve func(take)) (s, other *edgews.Socket) {
@@ -88,6 +90,19 @@ var pinningWays = []pinningWay{
 		g.get(g.id)
 		return s, other
 	}},
+}
+
+// heldServer starts a server for NewWebSocket that answers when listening has been called: an event waits no more than 10 ms for a
+// listener, which may be added later than that on a busy machine.
+func heldServer(t *testing.T, where network, handler http.HandlerFunc) (url string, listening func()) {
+	held := make(chan struct{})
+	listening = sync.OnceFunc(func() { close(held) })
+	_, url, _ = where.serve(t, func(w http.ResponseWriter, r *http.Request) {
+		<-held
+		handler(w, r)
+	})
+	t.Cleanup(listening)
+	return strings.Replace(url, "http", "ws", 1), listening
 }
 
 // asked has a client ask the object, which answers with a socket.
@@ -619,18 +634,19 @@ func TestPinnedBusy(t *testing.T) {
 
 // The events of a handshake that fails are the object's, too.
 func TestPinnedThatCannotConnect(t *testing.T) {
-	_, url, _ := overTCP.serve(t, http.NotFound)
+	url, listening := heldServer(t, overTCP, http.NotFound)
 	only := &single{t: t}
 	var n *rooms
 	n = newRooms(t, nil, func(r *room) {
 		r.serve = func(http.ResponseWriter, *http.Request) {
 			only.busy.Store(true)
 			defer only.busy.Store(false)
-			s, err := edgews.NewWebSocket(strings.Replace(url, "http", "ws", 1))
+			s, err := edgews.NewWebSocket(url)
 			assert.NoError(t, err)
 			r.st.Hold(s)
 			s.OnError(func(edgews.ErrorEvent) { only.event(); n.notes("error") })
 			s.OnClose(func(e edgews.CloseEvent) { only.event(); n.notes("close %d", int(e.Code)) })
+			listening()
 			eventually(t, func() bool { return s.ReadyState() == edgews.Closed }, "refusal")
 		}
 	})
@@ -677,13 +693,14 @@ func TestPairWithinAnObject(t *testing.T) {
 // What is sent in an open event leaves while the listener still runs.
 func TestPinnedSendsInOpenEvent(t *testing.T) {
 	sockets := make(chan *edgews.Socket, 1)
-	_, url, _ := overTCP.serve(t, upgradeInto(t, sockets, edgews.Options{}))
+	url, listening := heldServer(t, overTCP, upgradeInto(t, sockets, edgews.Options{}))
 	flushed := make(chan error, 1)
 	n := newRooms(t, nil, func(r *room) {
 		r.serve = func(http.ResponseWriter, *http.Request) {
-			s, err := edgews.NewWebSocket(strings.Replace(url, "http", "ws", 1))
+			s, err := edgews.NewWebSocket(url)
 			assert.NoError(t, err)
 			r.st.Hold(s)
+			defer listening()
 			s.OnOpen(func(edgews.OpenEvent) {
 				assert.NoError(t, s.Send("hello"))
 				ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -3,7 +3,9 @@ package edgews
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -21,13 +23,27 @@ const (
 )
 
 // testPatience bounds waits that end at once unless something is broken.
-const testPatience = 10 * time.Second
+const testPatience = time.Minute
 
 // maskedHi is a text frame "hi" with a zero mask, and plainHi the same from a server.
 var (
 	maskedHi = []byte{0x81, 0x82, 0, 0, 0, 0, 'h', 'i'}
 	plainHi  = []byte{0x81, 0x02, 'h', 'i'}
 )
+
+// freeAddr returns an address at which nothing listens. Its port is below those that a system gives to connections, so that none of another
+// test takes it.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+			require.NoError(t, ln.Close())
+			return ln.Addr().String()
+		}
+	}
+	require.FailNow(t, "no free port")
+	return ""
+}
 
 // rawPeer writes and reads HTTP without net/http's client.
 type rawPeer struct {

@@ -163,7 +163,7 @@ func TestHandshakeThatIsNeverReadWithoutDeadlines(t *testing.T) {
 
 // WriteTimeout applies to a half-open socket, too, whose peer has sent its Close frame and takes nothing afterwards.
 func TestHalfOpenSocketWhosePeerTakesNothing(t *testing.T) {
-	opts := edgews.Options{WriteTimeout: 200 * time.Millisecond, CloseTimeout: 200 * time.Millisecond, KeepAlive: -1, Logger: quiet}
+	opts := edgews.Options{WriteTimeout: 200 * time.Millisecond, CloseTimeout: patience, KeepAlive: -1, Logger: quiet}
 	isClosed := func(t *testing.T, s *edgews.Socket) {
 		assert.ErrorIs(t, s.Flush(within(t)), edgews.ErrClosed)
 		assert.Equal(t, edgews.Closed, s.ReadyState())

@@ -205,12 +205,17 @@ func (m *marked) serve(w http.ResponseWriter, r *http.Request) {
 		m.objects.Get(m.objects.IDFromName(strconv.Itoa(rand.IntN(5)))).ServeHTTP(w, r)
 		return
 	}
-	s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: markedOptions})
+	echoes := r.URL.Query().Has("echo")
+	opts := markedOptions
+	if echoes { // its peer reads, but on a busy machine not always in time
+		opts.WriteTimeout = patience
+	}
+	s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: opts})
 	if err != nil {
 		return
 	}
 	own := mark(r.URL.Query().Get("mark"))
-	if r.URL.Query().Has("echo") {
+	if echoes {
 		echoListener(s)
 		return
 	}

@@ -72,6 +72,14 @@ func playFetched(t *testing.T, s *scenario, want transcript, rec *recorder) map[
 
 func (p *fetchPlayer) play(url string) {
 	c, resp, err := edgews.Dial(p.t.Context(), url, fetchOptions(nil))
+	p.rec.turn.Lock()
+	p.fetched(c, resp, err)
+	p.rec.turn.Unlock()
+	p.rec.await(p.want, lastPhase, waitTimeout)
+}
+
+// fetched records the answer and makes the worker's calls.
+func (p *fetchPlayer) fetched(c *edgews.Socket, resp *http.Response, err error) {
 	if e, ok := errors.AsType[*edgews.HandshakeError](err); ok {
 		p.rec.add("fetch", "response %d", e.StatusCode)
 		return
@@ -83,7 +91,9 @@ func (p *fetchPlayer) play(url string) {
 	for i := range p.s.Trace {
 		switch e := &p.s.Trace[i]; {
 		case e.Op == "wait":
+			p.rec.turn.Unlock()
 			p.rec.awaitLines("c", p.want.expected("c", phase)-1)
+			p.rec.turn.Lock()
 			p.c.waited()
 			phase++
 		case e.Op == "call" && e.Target == "c" && p.c.do(e):
@@ -91,7 +101,6 @@ func (p *fetchPlayer) play(url string) {
 			e.unknownStep(p.t)
 		}
 	}
-	p.rec.await(p.want, lastPhase, waitTimeout)
 }
 
 func (p *fetchPlayer) options() *edgews.UpgradeOptions { return serverScript{}.options(p.s) }

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/edgews/edgews"
 )
 
 // objectQuirks has the quirks of scenarios of group d with clients.
@@ -27,7 +24,7 @@ var objectQuirks = map[string]objectQuirk{
 	"d-handler-missing-close":     {empty: true},
 	"d-handler-missing-close-fin": {empty: true},
 	"d-handler-missing-error":     {empty: true},
-	"d-server-close-no-reply":     {options: func(o *edgews.UpgradeOptions) { o.CloseTimeout = 300 * time.Millisecond }},
+	"d-server-close-no-reply":     {options: shortCloseTimeout},
 }
 
 // burst sends consecutive numbers as texts in one segment, and waits for the echoes.

@@ -19,14 +19,13 @@ import (
 // origin is the raw server of group c. It answers the first request as in the recording: it makes the recorded actions in order,
 // those that follow a received frame when a frame has been received.
 type origin struct {
-	t        *testing.T
-	trace    []*entry
-	rec      *recorder
-	ln       net.Listener
-	workerMu sync.Mutex // locked by the worker during a turn, so that the origin does nothing in the middle of it
-	frames   chan struct{}
-	mu       sync.Mutex
-	conns    []net.Conn // guarded by mu
+	t      *testing.T
+	trace  []*entry
+	rec    *recorder // its turn is held by every action, so that the origin does nothing in the middle of a turn of the worker
+	ln     net.Listener
+	frames chan struct{}
+	mu     sync.Mutex
+	conns  []net.Conn // guarded by mu
 
 	compressed bool // the transcript says whether a frame is compressed
 }
@@ -100,8 +99,8 @@ func (o *origin) handle(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	r, err := http.ReadRequest(in)
 	if err != nil {
-		o.workerMu.Lock()
-		defer o.workerMu.Unlock()
+		o.rec.turn.Lock()
+		defer o.rec.turn.Unlock()
 		conn.Close() // TLS, for example
 		return
 	}
@@ -131,12 +130,12 @@ func (o *origin) act(conn *net.TCPConn, r *http.Request, e *entry) {
 	if e.Op == "recv-frame" {
 		select {
 		case <-o.frames:
-		case <-time.After(waitTimeout / 3):
+		case <-time.After(waitTimeout):
 		}
 		return
 	}
-	o.workerMu.Lock()
-	defer o.workerMu.Unlock()
+	o.rec.turn.Lock()
+	defer o.rec.turn.Unlock()
 	switch {
 	case e.Op == "http-response-sent":
 		conn.Write(bytes.ReplaceAll(answer(r, e), []byte("127.0.0.1:PORT"), []byte(o.addr())))

@@ -3,7 +3,9 @@ package conformance_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"regexp"
@@ -105,7 +107,7 @@ func playOutbound(t *testing.T, s *scenario, want transcript, rec *recorder) map
 }
 
 func (p *outboundPlayer) play(script []*entry) {
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	for _, e := range script {
 		if e.Op != "wait" {
 			p.step(e)
@@ -113,17 +115,17 @@ func (p *outboundPlayer) play(script []*entry) {
 			break
 		}
 	}
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	p.rec.await(p.want, lastPhase, waitTimeout)
 	runtime.KeepAlive(p) // the garbage collector closes the connection of an unreachable socket
 }
 
 // wait waits until all expected lines have been recorded.
 func (p *outboundPlayer) wait(e *entry) bool {
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	ok := p.rec.await(p.want, p.phase, waitTimeout)
 	p.rec.awaitLines("origin", originLines[p.s.ID])
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	p.phase++
 	if p.w != nil && len(e.RS) > 0 {
 		p.w.waited()
@@ -193,18 +195,23 @@ func (p *outboundPlayer) fetch(what string) {
 	if init.Redirect == "manual" {
 		opts.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	p.origin.workerMu.Unlock()
+	p.rec.turn.Unlock()
 	s, resp, err := edgews.Dial(p.t.Context(), url, opts)
-	p.origin.workerMu.Lock()
+	p.rec.turn.Lock()
 	p.fetched(s, resp, err)
 }
 
-// refusing returns an address that refuses connections.
+// refusing returns an address that refuses connections. Its port is below those that a system gives to servers without one, so that no
+// other test takes it.
 func (p *outboundPlayer) refusing() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(p.t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 100 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	require.FailNow(p.t, "no free port")
+	return ""
 }
 
 func fetchOptions(headers map[string]string) *edgews.DialOptions {

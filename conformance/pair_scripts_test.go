@@ -100,7 +100,11 @@ func pingPong() pairScript {
 
 // noting is a listener that writes its name and the message as a note.
 func noting(p *pairPlayer, name string) func(edgews.MessageEvent) {
-	return func(e edgews.MessageEvent) { p.rec.add("notes", "%s", fmt.Sprint(name, " ", e.Text())) }
+	return func(e edgews.MessageEvent) {
+		p.rec.turn.Lock()
+		defer p.rec.turn.Unlock()
+		p.rec.add("notes", "%s", fmt.Sprint(name, " ", e.Text()))
+	}
 }
 
 // noNotes is for scenarios in which listeners wrote all notes.

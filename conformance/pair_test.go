@@ -9,8 +9,7 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Group a: both ends of a pair in one worker. JavaScript runs a turn to its end before it delivers an event. The players run on one
-// processor (see TestOracle), where a goroutine that does not block does the same.
+// Group a: both ends of a pair in one worker. JavaScript runs a turn to its end before it delivers an event; see playInTurns.
 
 // pairEnds are the names of the ends in the traces, pair by pair.
 var pairEnds = [][2]string{{"a", "b"}, {"c", "d"}, {"c", "p"}}
@@ -113,11 +112,20 @@ func (p *pairPlayer) play(s *scenario) {
 	if p.script.start != nil {
 		p.script.start(p)
 	}
+	p.rec.turn.Lock()
 	for _, e := range script {
 		p.step(e)
 	}
-	time.Sleep(quietEnd)
+	p.pause(quietEnd)
+	p.rec.turn.Unlock()
+}
+
+// pause ends the worker's turn and begins another one after d.
+func (p *pairPlayer) pause(d time.Duration) {
+	p.rec.turn.Unlock()
+	time.Sleep(d)
 	synctest.Wait()
+	p.rec.turn.Lock()
 }
 
 // build makes the pairs of the trace.
@@ -171,8 +179,7 @@ func (p *pairPlayer) listenLate(e *entry) {
 }
 
 func (p *pairPlayer) wait(e *entry) {
-	time.Sleep(time.Duration(e.MS) * time.Millisecond)
-	synctest.Wait()
+	p.pause(time.Duration(e.MS) * time.Millisecond)
 	for end := range e.RS {
 		p.actors[end].waited()
 	}

@@ -165,10 +165,13 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.
 
 // WebSocketClose is webSocketClose().
 func (r *room) WebSocketClose(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
-	r.p.actor(s).recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean))
-	for _, do := range r.p.inClose {
-		do()
+	a := r.p.actor(s)
+	a.react = func(string) {
+		for _, do := range r.p.inClose {
+			do()
+		}
 	}
+	a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean))
 	return r.handle(ctx, s, "webSocketClose", r.p.scriptOf(s).On["close"])
 }
 

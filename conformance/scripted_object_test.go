@@ -67,11 +67,20 @@ func (p *scriptedObject) play() {
 		}
 	}
 	p.inClose = inClose
+	p.rec.turn.Lock()
 	for i := range p.s.Trace {
 		p.step(&p.s.Trace[i])
 	}
-	time.Sleep(quietEnd)
+	p.pause(quietEnd)
+	p.rec.turn.Unlock()
+}
+
+// pause ends the script's turn and begins another one after d.
+func (p *scriptedObject) pause(d time.Duration) {
+	p.rec.turn.Unlock()
+	time.Sleep(d)
 	synctest.Wait()
+	p.rec.turn.Lock()
 }
 
 // begin constructs the object, which was not recorded, and makes the pair.
@@ -101,8 +110,7 @@ func (p *scriptedObject) b() *edgews.Socket { return p.actors["b"].s }
 func (p *scriptedObject) step(e *entry) {
 	switch {
 	case e.Op == "wait":
-		time.Sleep(time.Duration(e.MS) * time.Millisecond)
-		synctest.Wait()
+		p.pause(time.Duration(e.MS) * time.Millisecond)
 		for name := range e.RS {
 			p.actors[name].waited()
 		}

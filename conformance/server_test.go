@@ -113,6 +113,8 @@ type serverQuirk struct {
 	payload      func() []byte // of the frame of which only the length was recorded
 	doesNotRead  bool          // the client does not read
 	awaitedLines int           // number of lines of the server's end before the client resets the connection
+	lost         bool          // a script that waits goes on after the close event
+	goesOnAfter  map[int]int   // number of lines of the server's end before a script that waits goes on, by the milliseconds of its wait
 	raw          func() []byte // the bytes for which a note of the driver stands
 	options      func(*edgews.UpgradeOptions)
 }
@@ -151,11 +153,18 @@ func (p *serverPlayer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	client, server := edgews.NewPair()
 	a := &actor{name: "b", s: server, rec: p.rec, halfOpen: p.s.halfOpen()}
 	p.listen(a)
+	p.begin(a)
+	_ = edgews.Respond(w, r, client, p.options()) // the client sees an error
+}
+
+// begin makes the worker's calls before the answer.
+func (p *serverPlayer) begin(a *actor) {
+	p.rec.turn.Lock()
+	defer p.rec.turn.Unlock()
 	if p.script.Accept != false {
 		a.acceptAs(p.script.Accept)
 	}
 	p.run(a, p.script.Pre, false)
-	_ = edgews.Respond(w, r, client, p.options()) // the client sees an error
 }
 
 // acceptAs accepts with the recorded argument.
@@ -168,7 +177,7 @@ func (p *serverPlayer) options() *edgews.UpgradeOptions {
 	o := p.script.options(p.s)
 	o.CloseTimeout = time.Minute
 	if p.s.does("wait") {
-		o.CloseTimeout = 300 * time.Millisecond
+		shortCloseTimeout(o)
 	}
 	if p.quirk.options != nil {
 		p.quirk.options(o)
@@ -190,7 +199,9 @@ func (script serverScript) options(s *scenario) *edgews.UpgradeOptions {
 // listen records the events and executes the worker's script.
 func (p *serverPlayer) listen(a *actor) {
 	a.s.OnMessage(func(e edgews.MessageEvent) {
-		a.rec.add("b", "message %s rs=%d", describeMessage(e.Message), a.readyState())
+		p.rec.turn.Lock()
+		defer p.rec.turn.Unlock()
+		p.rec.add("b", "message %s rs=%d", describeMessage(e.Message), a.readyState())
 		if code, ok := strings.CutPrefix(string(e.Data), "!["); ok && e.Kind == edgews.Text {
 			var script []operation
 			require.NoError(p.t, json.Unmarshal([]byte("["+code), &script))
@@ -204,14 +215,9 @@ func (p *serverPlayer) listen(a *actor) {
 			a.echo(e.Message)
 		}
 	})
-	a.s.OnError(func(e edgews.ErrorEvent) {
-		a.recordEvent("error", "error: "+cause(e.Err))
-		p.run(a, p.script.On["error"], false)
-	})
-	a.s.OnClose(func(e edgews.CloseEvent) {
-		a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean))
-		p.run(a, p.script.On["close"], false)
-	})
+	a.react = func(kind string) { p.run(a, p.script.On[kind], false) }
+	a.s.OnError(func(e edgews.ErrorEvent) { a.recordEvent("error", "error: "+cause(e.Err)) })
+	a.s.OnClose(func(e edgews.CloseEvent) { a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean)) })
 }
 
 func (a *actor) echo(m edgews.Message) {
@@ -222,8 +228,8 @@ func (a *actor) echo(m edgews.Message) {
 	a.sendBytes(m.Data)
 }
 
-// run executes operations. After the first wait they go on in the background, as in an async function, and their errors are
-// ignored.
+// run executes operations, in a turn. After the first wait they go on in the background, as in an async function, and their errors
+// are ignored.
 func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 	for i, op := range script {
 		switch op.verb() {
@@ -232,12 +238,16 @@ func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 			pause := time.Duration(op.number(1)) * time.Millisecond
 			if !async {
 				go func() {
-					time.Sleep(pause)
+					p.pause(a, pause)
+					p.rec.turn.Lock()
+					defer p.rec.turn.Unlock()
 					p.run(a, rest, true)
 				}()
 				return
 			}
-			time.Sleep(pause)
+			p.rec.turn.Unlock()
+			p.pause(a, pause)
+			p.rec.turn.Lock()
 		case "throw":
 			if !async {
 				panic(op.text(1))
@@ -245,6 +255,18 @@ func (p *serverPlayer) run(a *actor, script []operation, async bool) {
 			return
 		default:
 			p.perform(a, op)
+		}
+	}
+}
+
+// pause waits in a script, and until what came meanwhile in the recording has come here, too.
+func (p *serverPlayer) pause(a *actor, d time.Duration) {
+	time.Sleep(d)
+	p.rec.awaitLines("b", p.quirk.goesOnAfter[int(d.Milliseconds())])
+	if p.quirk.lost {
+		select {
+		case <-a.s.Done():
+		case <-time.After(waitTimeout):
 		}
 	}
 }

@@ -125,7 +125,11 @@ func (a *actor) listen() {
 	a.s.OnClose(func(e edgews.CloseEvent) { a.recordEvent("close", describeClose(int(e.Code), e.Reason, e.WasClean)) })
 }
 
+// recordEvent records an event, and makes the calls of its listener, in a turn of their own.
 func (a *actor) recordEvent(kind, what string) {
+	turn := &a.rec.turn
+	turn.Lock()
+	defer turn.Unlock()
 	a.note("%s rs=%d", what, a.readyState())
 	if a.react != nil {
 		a.react(kind)

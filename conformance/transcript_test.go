@@ -236,6 +236,11 @@ func matches(want, got string) bool {
 
 // recorder collects the transcript of a replay.
 type recorder struct {
+	// turn is held during what was one turn of JavaScript's event loop: the worker's calls between two waits, or an event's listener with
+	// its calls. So a call and the line about it are one step, and an event whose time comes during a turn is recorded after it. Nobody
+	// waits for events with turn held. No listener runs on the goroutine that holds it: a listener is never called inside a call.
+	turn sync.Mutex
+
 	mu      sync.Mutex
 	lines   int
 	streams map[string][]seen
@@ -288,7 +293,7 @@ func (r *recorder) result() map[string][]string {
 }
 
 const (
-	waitTimeout = 15 * time.Second      // for something that must happen on a network
+	waitTimeout = time.Minute           // for something that must happen on a network
 	quietTime   = 25 * time.Millisecond // for something that must not happen
 	// quietEnd is the time at the end in which no further line may come.
 	quietEnd = 150 * time.Millisecond

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -71,9 +72,19 @@ func (g guest) says(id, text string) {
 // hears returns the next message and checks its type.
 func (g guest) hears(what string) heard {
 	g.t.Helper()
+	got := g.receives()
+	if got.Type != what {
+		g.t.Fatalf("got %+v, not %q", got, what)
+	}
+	return got
+}
+
+// receives returns the next message.
+func (g guest) receives() heard {
+	g.t.Helper()
 	got, err := edgews.ReceiveJSON[heard](g.t.Context(), g.s)
-	if err != nil || got.Type != what {
-		g.t.Fatalf("got %+v and %v, not %q", got, err, what)
+	if err != nil {
+		g.t.Fatal(err)
 	}
 	return got
 }
@@ -163,13 +174,19 @@ func TestPrivateRoom(t *testing.T) {
 func TestTooFast(t *testing.T) {
 	server, _ := serve(t)
 	ann, _ := enter(t, server+"/room/lobby", "Ann", 0)
-	for i := range burst {
-		ann.says(fmt.Sprint(i), "spam")
-		ann.hears("said")
+	accepted := 0
+	ann.says("0", "spam")
+	answer := ann.receives()
+	for ; answer.Type == "said"; answer = ann.receives() { // a busy machine may need more than an interval for a message
+		accepted++
+		ann.says(fmt.Sprint(accepted), "spam")
 	}
-	ann.says("more", "spam")
-	if wait := ann.hears("slow").Wait; wait <= 0 || wait > int(interval.Milliseconds()) {
-		t.Errorf("to wait for %d ms", wait)
+	equal(t, "slow", answer.Type)
+	if accepted < burst {
+		t.Errorf("%d messages were accepted", accepted)
+	}
+	if answer.Wait <= 0 || answer.Wait > int(interval.Milliseconds()) {
+		t.Errorf("to wait for %d ms", answer.Wait)
 	}
 	bob, _ := enter(t, server+"/room/lobby", "Bob", 0)
 	bob.says("b1", "no spam")
@@ -236,14 +253,18 @@ func build(t *testing.T) *process {
 	return p
 }
 
+// freeAddr returns an address at which nothing listens. Its port is below those that a system gives to connections, so that none of another
+// test takes it.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("localhost:%d", 20_000+rand.IntN(10_000))); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // start starts the server and waits until it answers.
@@ -254,7 +275,7 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := http.Get("http://" + p.addr); err == nil {
 			resp.Body.Close()
 			return
@@ -502,7 +523,7 @@ func TestFollowing(t *testing.T) {
 // holds waits until a condition of the page is true.
 func holds(t *testing.T, tab context.Context, what, condition string) {
 	t.Helper()
-	err := chromedp.Do(tab, chromedp.Poll[chromedp.Void](condition, chromedp.WithPollingTimeout(15*time.Second)))
+	err := chromedp.Do(tab, chromedp.Poll[chromedp.Void](condition, chromedp.WithPollingTimeout(time.Minute)))
 	if err != nil {
 		t.Fatalf("the page is not %s: %v", what, err)
 	}

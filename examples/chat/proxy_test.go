@@ -137,7 +137,7 @@ func startProxy(t *testing.T, path, flag, config, backend string) (front string)
 	client := &http.Client{Transport: &http.Transport{ // the certificate is self-signed
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 	}}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := client.Get("https://" + front + "/room/lobby"); err == nil {
 			resp.Body.Close()
 			return front

@@ -12,21 +12,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// large returns messages of many steps, with blocks of all types.
+// large returns messages of many steps, with blocks of all types. With -short and under the race detector, which makes them slow, the
+// largest ones are smaller.
 func large() map[string][]byte {
+	zeros, ofWords := 5<<20, 1<<20
+	if testing.Short() || raceEnabled {
+		zeros, ofWords = 1<<20, 300<<10
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 300<<10)
 	for i := range noise {
 		noise[i] = byte(r.Uint32())
 	}
 	words := []byte{}
-	for len(words) < 1<<20 {
+	for len(words) < ofWords {
 		words = append(words, strings.Repeat("abcdefghij"[:1+r.IntN(10)], 1+r.IntN(5))...)
 	}
 	return map[string][]byte{
 		"empty":        {},
 		"short":        []byte("short"),
-		"zeros":        make([]byte, 5<<20),
+		"zeros":        make([]byte, zeros),
 		"noise":        noise,
 		"words":        words,
 		"a bit of all": bytes.Join([][]byte{words[:100_000], noise[:70_000], make([]byte, 200_000), words[100_000:300_000]}, nil),
