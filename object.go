@@ -126,10 +126,23 @@ func (o *object) RunNext() bool {
 	if e.socket != nil {
 		e.socket.deliverNext()
 	} else if e.call != nil {
-		defer close(e.call.done)
+		defer o.endCall(e.call)
 		e.call.run()
 	}
 	return true
+}
+
+// endCall tells the goroutine that waits for c that it has run. If nothing else waits, that goroutine finds the object in the state that the
+// event has left.
+func (o *object) endCall(c *call) {
+	o.mu.Lock()
+	if o.queue.Len() == 0 {
+		was := o.stateLocked()
+		o.eventRunning = false
+		o.stateChangedLocked(was)
+	}
+	o.mu.Unlock()
+	close(c.done)
 }
 
 // currentEvent is the event that runs, or ran last.

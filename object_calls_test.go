@@ -356,3 +356,16 @@ func TestPanicsAreNamed(t *testing.T) {
 		})
 	}
 }
+
+// When a request returns, its event is over, also for those who ask what keeps the object awake.
+func TestEventIsOverWhenItsRequestReturns(t *testing.T) {
+	n := newRooms(t, nil, nil)
+	stub := n.Get(n.NewUniqueID())
+	for range 2000 {
+		stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+		for o := range n.Objects() {
+			require.Empty(t, o.Pins)
+			require.Equal(t, edgews.ObjectIdle, o.State)
+		}
+	}
+}
