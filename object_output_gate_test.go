@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -29,7 +28,15 @@ type gateTest struct {
 }
 
 func newGateTest(t testing.TB, client, server *edgews.Socket, design func(*room)) *gateTest {
-	g := &gateTest{client: client, server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
+	g := newGate(t, server, design)
+	g.client, g.events = client, record(t, client)
+	require.NoError(t, client.Accept())
+	return g
+}
+
+// newGate is newGateTest without a socket at the other end.
+func newGate(t testing.TB, server *edgews.Socket, design func(*room)) *gateTest {
+	g := &gateTest{server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
 	store := watch(t, edgews.NewMemoryStore())
 	store.interfere(func(ctx context.Context, b edgews.Batch) error {
 		g.begun <- struct{}{}
@@ -38,8 +45,6 @@ func newGateTest(t testing.TB, client, server *edgews.Socket, design func(*room)
 	g.rooms = newRooms(t, &edgews.NamespaceOptions{Store: store}, design)
 	g.st = g.wake(g.NewUniqueID())
 	require.NoError(t, g.st.AcceptWebSocket(server, "all"))
-	g.events = record(t, client)
-	require.NoError(t, client.Accept())
 	return g
 }
 
@@ -329,12 +334,7 @@ func TestOutputGateAndRespond(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		overBoth(t, func(t *testing.T, where network) {
 			client, server := edgews.NewPair()
-			g := &gateTest{client: client, server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
-			store := watch(t, edgews.NewMemoryStore())
-			store.interfere(func(context.Context, edgews.Batch) error { g.begun <- struct{}{}; return <-g.ends })
-			g.rooms = newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-			g.st = g.wake(g.NewUniqueID())
-			require.NoError(t, g.st.AcceptWebSocket(server))
+			g := newGate(t, server, nil)
 			require.NoError(t, server.Send("before"))
 			g.commits()
 			require.NoError(t, server.Send("one"))
@@ -383,25 +383,52 @@ func TestOutputGateIsTheObjects(t *testing.T) {
 	})
 }
 
-// A connection that is lost while something is held back.
+// A connection that is lost while something is held back. Flush does not say that the peer has it, neither then nor after the commit.
 func TestOutputGateAndLoss(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s, p := overPipe.serverAndPeer(t, edgews.Options{})
-		store := watch(t, edgews.NewMemoryStore())
-		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-		st := n.wake(n.NewUniqueID())
-		require.NoError(t, st.AcceptWebSocket(s))
-		free := make(chan struct{})
-		store.interfere(func(context.Context, edgews.Batch) error { <-free; return nil })
-		done := make(chan error)
-		go func() { done <- st.Storage().Put(t.Context(), "a", nil) }()
-		synctest.Wait()
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		g := newGate(t, s, nil)
+		g.commits()
 		require.NoError(t, s.Send("held"))
 		p.hangsUp()
 		waitDone(t, s)
-		close(free)
-		require.NoError(t, <-done)
+		eventually(t, func() bool { return flushFor(t, s, time.Millisecond) != nil }, "the connection is closed")
+		g.committed(nil)
 		assert.Equal(t, edgews.Closed, s.ReadyState())
+		assert.Equal(t, len("held"), s.BufferedAmount())
+		assert.ErrorIs(t, flushFor(t, s, patience), edgews.ErrClosed)
+	})
+}
+
+// The other end of a pair is lost meanwhile.
+func TestOutputGateAndLossOfAPair(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGateTest(t, client, server, nil)
+		g.commits()
+		require.NoError(t, server.Send("held"))
+		require.NoError(t, client.Close(4001, "gone"))
+		waitDone(t, server)
+		time.Sleep(time.Minute) // the Close is not answered in time
+		g.events.wantsEnd(cut)
+		g.committed(nil)
+		assert.Equal(t, edgews.Closed, server.ReadyState())
+		assert.Equal(t, len("held"), server.BufferedAmount())
+		assert.ErrorIs(t, flushFor(t, server, patience), edgews.ErrClosed)
+	})
+}
+
+// Flush does not say that the peer has what a failed commit has dropped, not even if it waits meanwhile.
+func TestOutputGateDropsWhatIsFlushed(t *testing.T) {
+	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
+		g.commits()
+		require.NoError(t, g.server.Send("never"))
+		flushed := make(chan error)
+		go func() { flushed <- flushFor(t, g.server, patience) }()
+		assert.ErrorIs(t, flushFor(t, g.server, 10*time.Millisecond), context.DeadlineExceeded)
+		g.committed(io.ErrClosedPipe)
+		assert.ErrorIs(t, <-flushed, edgews.ErrClosed)
+		waitDone(t, g.server)
+		assert.ErrorIs(t, flushFor(t, g.server, patience), edgews.ErrClosed)
 	})
 }
 

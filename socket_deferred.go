@@ -157,9 +157,10 @@ func (s *Socket) dropOutputLocked() (closing bool) {
 	if !s.isOutputHeldLocked() {
 		return false
 	}
-	closing = s.deferred.closing != nil
+	d := s.deferred
+	closing = d.closing != nil
 	s.discardDeferredLocked()
-	s.deferred = nil
+	d.gated, d.closing = false, nil
 	return closing
 }
 

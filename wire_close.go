@@ -142,7 +142,7 @@ func (w *wire) closeWriteSide() {
 
 // shutdownAndUnlock ends the connection in both directions. ReadEnded or Woken then closes it. mu must be held; it is released.
 func (w *wire) shutdownAndUnlock() {
-	w.outboxLocked().Fail(nil)
+	w.breakLocked(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	w.conn.Shutdown()
@@ -159,8 +159,15 @@ func (w *wire) closeConn() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.facts |= lost
-	w.outboxLocked().Fail(nil)
+	w.breakLocked(nil)
 	w.s.wakeAllLocked()
+}
+
+// breakLocked says that nothing more is written, because of err; nil: the connection is closed. What has not been written is discarded. mu must
+// be held.
+func (w *wire) breakLocked(err error) {
+	w.outboxLocked().Fail(err)
+	w.s.discardDeferredLocked()
 }
 
 // pendingEnd is an end of the socket that the peer has caused: by its Close frame, by a violation of the protocol or of a limit.
