@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -429,6 +430,28 @@ func TestOutputGateDropsWhatIsFlushed(t *testing.T) {
 		assert.ErrorIs(t, <-flushed, edgews.ErrClosed)
 		waitDone(t, g.server)
 		assert.ErrorIs(t, flushFor(t, g.server, patience), edgews.ErrClosed)
+	})
+}
+
+// A message that is held back counts for more than one that is not. So when the gate opens, there is room for a Write that waits.
+func TestOutputGateMakesRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGate(t, server, nil)
+		g.commits()
+		for server.Send("x") == nil {
+		}
+		written := make(chan error)
+		go func() { written <- server.Write(t.Context(), edgews.Text, []byte("waits")) }()
+		synctest.Wait()
+		g.committed(nil)
+		select {
+		case err := <-written:
+			require.NoError(t, err)
+		case <-time.After(patience):
+			require.FailNow(t, "Write waits", "%v", server.Send("there is room"))
+		}
+		require.NoError(t, client.Accept())
 	})
 }
 

@@ -147,6 +147,7 @@ func (s *Socket) releaseOutputLocked() {
 	if s.isOutputHeldLocked() {
 		s.deferred.gated = false
 		s.releaseDueLocked()
+		s.notifyRoomLocked()
 	}
 }
 
