@@ -455,6 +455,34 @@ func TestOutputGateMakesRoom(t *testing.T) {
 	})
 }
 
+// A commit fails and the object is reset. What the next value sends is not dropped, although the old sockets are still being closed.
+func TestOutputGateAndTheNextValue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGateTest(t, client, server, nil)
+		for range 3000 {
+			_, another := edgews.NewPair()
+			require.NoError(t, g.st.AcceptWebSocket(another))
+		}
+		theirs, ours := edgews.NewPair()
+		theirEvents := record(t, theirs)
+		require.NoError(t, theirs.Accept())
+		sent := make(chan error)
+		id := g.st.ID()
+		g.st.WaitUntil(func(ctx context.Context) {
+			<-ctx.Done() // the value is dropped
+			assert.NoError(t, g.wake(id).AcceptWebSocket(ours))
+			sent <- ours.Send("from the next value")
+		})
+		g.commits()
+		g.ends <- io.ErrClosedPipe
+		require.NoError(t, <-sent)
+		require.ErrorIs(t, <-g.done, io.ErrClosedPipe)
+		theirEvents.wants(message("from the next value"))
+		assert.Equal(t, edgews.Open, ours.ReadyState())
+	})
+}
+
 // Whatever is sent while commits are under way and while NextWriters are in the middle of their messages, a message arrives after those that
 // were sent before it, and after the message of a NextWriter that had not ended. During a commit nothing arrives.
 func TestOutputGateAndWritersInAnyOrder(t *testing.T) {
