@@ -2,8 +2,8 @@ package edgews_test
 
 import (
 	"context"
-
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
@@ -666,4 +666,18 @@ func TestPinnedSendsInOpenEvent(t *testing.T) {
 	assert.Equal(t, "hello", m.Text())
 	require.NoError(t, <-flushed)
 	require.NoError(t, server.Close(1000, ""))
+}
+
+// A socket that is still connecting ends with its object, and not when the server answers.
+func TestAbortWhileConnecting(t *testing.T) {
+	s, release, _ := connecting(t)
+	defer release()
+	n := newRooms(t, nil, nil)
+	id := n.NewUniqueID()
+	st := n.wake(id)
+	st.Hold(s)
+	events := record(t, s)
+	st.Abort(io.ErrNoProgress)
+	events.wantsEnd(failed(io.ErrNoProgress.Error()), closed(1011, io.ErrNoProgress.Error(), false))
+	assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
 }
