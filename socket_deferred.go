@@ -126,6 +126,19 @@ func (s *Socket) bufferedLocked() (payload, size int) {
 	return payload, size
 }
 
+// waitsOnlyForStreamLocked reports whether all that waits, size in all, follows the unfinished message of a NextWriter, which has to go on
+// then. mu must be held.
+func (s *Socket) waitsOnlyForStreamLocked(size int) bool {
+	d := s.deferred
+	if d == nil {
+		return false
+	}
+	for i := range d.behind {
+		size -= d.pieces[len(d.pieces)-1-i].cost()
+	}
+	return size == 0
+}
+
 // isOutputHeldLocked reports whether everything that is sent waits for the output gate of the socket's object. mu must be held.
 func (s *Socket) isOutputHeldLocked() bool { return s.deferred != nil && s.deferred.gated }
 
