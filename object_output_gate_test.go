@@ -29,21 +29,21 @@ type gateTest struct {
 }
 
 func newGateTest(t testing.TB, client, server *edgews.Socket, design func(*room)) *gateTest {
-	g := newGate(t, server, design)
+	g := newGate(t, server, edgews.Options{}, design)
 	g.client, g.events = client, record(t, client)
 	require.NoError(t, client.Accept())
 	return g
 }
 
 // newGate is newGateTest without a socket at the other end.
-func newGate(t testing.TB, server *edgews.Socket, design func(*room)) *gateTest {
+func newGate(t testing.TB, server *edgews.Socket, opts edgews.Options, design func(*room)) *gateTest {
 	g := &gateTest{server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
 	store := watch(t, edgews.NewMemoryStore())
 	store.interfere(func(ctx context.Context, b edgews.Batch) error {
 		g.begun <- struct{}{}
 		return <-g.ends
 	})
-	g.rooms = newRooms(t, &edgews.NamespaceOptions{Store: store}, design)
+	g.rooms = newRooms(t, &edgews.NamespaceOptions{Options: opts, Store: store}, design)
 	g.st = g.wake(g.NewUniqueID())
 	require.NoError(t, g.st.AcceptWebSocket(server, "all"))
 	return g
@@ -335,7 +335,7 @@ func TestOutputGateAndRespond(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		overBoth(t, func(t *testing.T, where network) {
 			client, server := edgews.NewPair()
-			g := newGate(t, server, nil)
+			g := newGate(t, server, edgews.Options{}, nil)
 			require.NoError(t, server.Send("before"))
 			g.commits()
 			require.NoError(t, server.Send("one"))
@@ -387,7 +387,7 @@ func TestOutputGateIsTheObjects(t *testing.T) {
 // A connection that is lost while something is held back. Flush does not say that the peer has it, neither then nor after the commit.
 func TestOutputGateAndLoss(t *testing.T) {
 	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
-		g := newGate(t, s, nil)
+		g := newGate(t, s, edgews.Options{}, nil)
 		g.commits()
 		require.NoError(t, s.Send("held"))
 		p.hangsUp()
@@ -437,7 +437,7 @@ func TestOutputGateDropsWhatIsFlushed(t *testing.T) {
 func TestOutputGateMakesRoom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		client, server := edgews.NewPair()
-		g := newGate(t, server, nil)
+		g := newGate(t, server, edgews.Options{}, nil)
 		g.commits()
 		for server.Send("x") == nil {
 		}
@@ -481,88 +481,6 @@ func TestOutputGateAndTheNextValue(t *testing.T) {
 		theirEvents.wants(message("from the next value"))
 		assert.Equal(t, edgews.Open, ours.ReadyState())
 	})
-}
-
-// Whatever is sent while commits are under way and while NextWriters are in the middle of their messages, a message arrives after those that
-// were sent before it, and after the message of a NextWriter that had not ended. During a commit nothing arrives.
-func TestOutputGateAndWritersInAnyOrder(t *testing.T) {
-	for seed := range uint64(6) {
-		overGates(t, edgews.Options{Compression: &edgews.Compression{Threshold: 100}}, func(t *testing.T, g *gateTest) {
-			testWritersInAnyOrder(t, g, &dice{random: rand.New(rand.NewPCG(seed, 5))})
-		})
-	}
-}
-
-func testWritersInAnyOrder(t *testing.T, g *gateTest, d *dice) {
-	var wanted, behind []string // what has to arrive, in order; what was sent since w was made
-	var w io.WriteCloser
-	var streamed string
-	committing := false
-	sent := func(text string) {
-		if w != nil {
-			behind = append(behind, text)
-		} else {
-			wanted = append(wanted, text)
-		}
-	}
-	endWriter := func() {
-		require.NoError(t, w.Close())
-		wanted = append(append(wanted, streamed), behind...)
-		w, streamed, behind = nil, "", nil
-	}
-	endCommit := func() {
-		g.receivesNothing()
-		g.committed(nil)
-		for _, text := range wanted {
-			g.events.wants(message(text))
-		}
-		wanted, committing = nil, false
-	}
-	for i := range 150 {
-		text := fmt.Sprint(i, strings.Repeat(" compressible", int(d.upTo(20))))
-		switch d.upTo(6) {
-		case 0:
-			require.NoError(t, g.server.SendPrepared(edgews.Prepare(edgews.Text, []byte(text))))
-			sent(text)
-		case 1, 2:
-			require.NoError(t, g.server.Send(text))
-			sent(text)
-		case 3, 4:
-			if w == nil {
-				var err error
-				w, err = g.server.NextWriter(t.Context(), edgews.Text)
-				require.NoError(t, err)
-			} else if d.chance(33) {
-				endWriter()
-				break
-			}
-			if d.chance(50) {
-				_, err := io.WriteString(w, text)
-				require.NoError(t, err)
-				streamed += text
-			}
-		default:
-			if committing {
-				endCommit()
-				break
-			}
-			for _, text := range wanted {
-				g.events.wants(message(text))
-			}
-			g.commits()
-			wanted, committing = nil, true
-		}
-	}
-	if w != nil {
-		endWriter()
-	}
-	if committing {
-		endCommit()
-	}
-	for _, text := range wanted {
-		g.events.wants(message(text))
-	}
-	require.NoError(t, flushFor(t, g.server, patience))
 }
 
 // For all results of the engine and all interleavings of commits and messages, no client receives a message that was sent during a commit

@@ -225,7 +225,7 @@ func TestLostSocketKeepsNoQueue(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					s, loses := link.open(t)
 					if c.gated {
-						g := newGate(t, s, nil)
+						g := newGate(t, s, edgews.Options{}, nil)
 						g.commits()
 						defer g.committed(nil)
 					} else {
