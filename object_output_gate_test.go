@@ -22,6 +22,7 @@ type gateTest struct {
 	st             *edgews.State
 	client, server *edgews.Socket
 	events         *recorder // of client
+	store          *watchedStore
 
 	begun chan struct{}
 	ends  chan error
@@ -38,12 +39,12 @@ func newGateTest(t testing.TB, client, server *edgews.Socket, design func(*room)
 // newGate is newGateTest without a socket at the other end.
 func newGate(t testing.TB, server *edgews.Socket, opts edgews.Options, design func(*room)) *gateTest {
 	g := &gateTest{server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
-	store := watch(t, edgews.NewMemoryStore())
-	store.interfere(func(ctx context.Context, b edgews.Batch) error {
+	g.store = watch(t, edgews.NewMemoryStore())
+	g.store.interfere(func(ctx context.Context, b edgews.Batch) error {
 		g.begun <- struct{}{}
 		return <-g.ends
 	})
-	g.rooms = newRooms(t, &edgews.NamespaceOptions{Options: opts, Store: store}, design)
+	g.rooms = newRooms(t, &edgews.NamespaceOptions{Options: opts, Store: g.store}, design)
 	g.st = g.wake(g.NewUniqueID())
 	require.NoError(t, g.st.AcceptWebSocket(server, "all"))
 	return g
@@ -415,6 +416,24 @@ func TestOutputGateAndLossOfAPair(t *testing.T) {
 		assert.Equal(t, edgews.Closed, server.ReadyState())
 		assert.Equal(t, len("held"), server.BufferedAmount())
 		assert.ErrorIs(t, flushFor(t, server, patience), edgews.ErrClosed)
+	})
+}
+
+// Shutdown cuts a connection although a commit, for which its output waits, never ends.
+func TestOutputGateAndShutdownDuringACommitThatHangs(t *testing.T) {
+	overBoth(t, func(t *testing.T, where network) {
+		s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: time.Second})
+		g := newGate(t, s, edgews.Options{}, nil)
+		g.commits()
+		require.NoError(t, s.Send("held"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, g.Shutdown(ctx), context.DeadlineExceeded)
+		p.expectsEOF()
+		waitDone(t, s)
+		g.committed(context.Canceled)
+		eventually(t, func() bool { return g.store.inUse() == 0 }, "storage is released")
+		assert.ErrorIs(t, flushFor(t, s, patience), edgews.ErrClosed)
 	})
 }
 

@@ -55,7 +55,7 @@ func (w *wire) startLingering() bool {
 }
 
 // checkLingeringLocked is checkTimers for a socket that has ended. It reports whether the connection is to be shut down: because it is
-// broken, or because everything has been written and the peer has not closed it by the deadline. mu must be held.
+// broken, or because everything has been written, or never can be, and the peer has not closed it by the deadline. mu must be held.
 func (w *wire) checkLingeringLocked() bool {
 	switch left, limited := w.peerTimeLeftLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
@@ -65,6 +65,8 @@ func (w *wire) checkLingeringLocked() bool {
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
+	case w.s.result.Code == StatusAbnormalClosure && w.s.isOutputHeldLocked(): // the socket was cut, perhaps because the commit hangs
+		return true
 	case !w.flushedLocked(): // WriteTimeout limits writing
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
