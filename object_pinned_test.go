@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -680,4 +681,28 @@ func TestAbortWhileConnecting(t *testing.T) {
 	st.Abort(io.ErrNoProgress)
 	events.wantsEnd(failed(io.ErrNoProgress.Error()), closed(1011, io.ErrNoProgress.Error(), false))
 	assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+}
+
+// A half-open end of a pair becomes CLOSED if the other end is lost while the close event is being delivered.
+func TestPeerOfAHalfOpenEndIsLostDuringItsCloseEvent(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			n := newRooms(t, nil, nil)
+			other, s := edgews.NewPair()
+			if pinned {
+				n.wake(n.NewUniqueID()).Hold(s)
+			}
+			free := make(chan struct{})
+			s.OnClose(func(edgews.CloseEvent) { <-free })
+			require.NoError(t, s.AcceptHalfOpen())
+			require.NoError(t, other.Accept())
+			require.NoError(t, other.Close(4001, ""))
+			waitDone(t, other) // the Close has not been answered in time
+			close(free)
+			waitDone(t, s)
+			synctest.Wait()
+			assert.Equal(t, edgews.Closed, s.ReadyState())
+			assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+		})
+	}
 }
