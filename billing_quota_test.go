@@ -546,3 +546,27 @@ func TestQuotaOfTimeWithTraffic(t *testing.T) {
 		}
 	}
 }
+
+// A listener that waits for room in Write goes on when a quota ends its socket.
+func TestQuotaEndsAWriteThatWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 2}, MessagesPerRequest: 1})
+		s, p := overPipe.serverAndPeer(t, edgews.Options{Meter: m, KeepAlive: -1, WriteTimeout: -1, SendBuffer: 100})
+		written := make(chan error)
+		s.OnMessage(func(e edgews.MessageEvent) {
+			for {
+				if err := s.Write(t.Context(), edgews.Binary, make([]byte, 100)); err != nil {
+					written <- err
+					return
+				}
+			}
+		})
+		require.NoError(t, s.Accept())
+		p.sends(text("x"))
+		synctest.Wait()
+		m.SetQuota(edgews.Plan{Requests: edgews.Rate{Included: 1}, MessagesPerRequest: 1})
+		assert.Error(t, s.Send("too much"))
+		assert.ErrorIs(t, <-written, edgews.ErrClosed)
+	})
+}

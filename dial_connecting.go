@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// connectingLink is the link of a socket of NewWebSocket until the handshake has ended. Nothing can be sent, and nothing arrives. Its
-// other methods do nothing.
+// connectingLink is the link of a socket of NewWebSocket until the handshake has ended. Nothing can be sent, and nothing arrives. The
+// end of the socket gives the handshake up. Its other methods do nothing.
 type connectingLink struct {
 	s   *Socket
-	ctx context.Context // of the handshake; Close cancels it
+	ctx context.Context // of the handshake; Close and the end of the socket cancel it
 }
 
 // newConnecting returns the socket of NewWebSocket, which is connecting, and needs no Accept.
@@ -84,7 +84,6 @@ func (s *Socket) connectFailed(err error) {
 	s.mu.Lock()
 	s.endLocked(&closeResult{CloseError{Code: StatusAbnormalClosure, Reason: "Failed to establish websocket connection"}, err}, lost)
 	s.wakeAllLocked()
-	s.waiters.cancel()
 	awaitListenersLocked(s, pickClose)
 	s.mu.Unlock()
 	s.finish()
@@ -94,7 +93,7 @@ func (o *connectingLink) startLocked()                        {}
 func (o *connectingLink) queueLocked(outgoingPiece)           {} // nothing is admitted
 func (o *connectingLink) closeLocked(closeFrame)              {}
 func (o *connectingLink) pingLocked(uint64)                   {}
-func (o *connectingLink) endedLocked()                        {}
+func (o *connectingLink) endedLocked()                        { o.s.waiters.cancel() }
 func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *connectingLink) resumeReadingLocked()                {}

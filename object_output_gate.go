@@ -45,10 +45,11 @@ func (g *outputGate) open() {
 	}
 }
 
-// releaseOutput lets the output leave that s holds back, or drops it after a commit that has failed.
+// releaseOutput lets the output leave that s holds back, or drops it after a commit that has failed. A socket that the object still has was
+// accepted after the reset, by the next value, which knows nothing of that commit.
 func (s *Socket) releaseOutput(failed bool) {
 	s.mu.Lock()
-	if failed {
+	if failed && (s.objectSocket == nil || s.objectSocket.isRemoved()) {
 		s.dropHeldOutputLocked(closeFrame{StatusInternalError, storageFailed})
 	} else {
 		s.releaseOutputLocked()

@@ -22,6 +22,7 @@ type gateTest struct {
 	st             *edgews.State
 	client, server *edgews.Socket
 	events         *recorder // of client
+	store          *watchedStore
 
 	begun chan struct{}
 	ends  chan error
@@ -29,17 +30,23 @@ type gateTest struct {
 }
 
 func newGateTest(t testing.TB, client, server *edgews.Socket, design func(*room)) *gateTest {
-	g := &gateTest{client: client, server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
-	store := watch(t, edgews.NewMemoryStore())
-	store.interfere(func(ctx context.Context, b edgews.Batch) error {
+	g := newGate(t, server, edgews.Options{}, design)
+	g.client, g.events = client, record(t, client)
+	require.NoError(t, client.Accept())
+	return g
+}
+
+// newGate is newGateTest without a socket at the other end.
+func newGate(t testing.TB, server *edgews.Socket, opts edgews.Options, design func(*room)) *gateTest {
+	g := &gateTest{server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
+	g.store = watch(t, edgews.NewMemoryStore())
+	g.store.interfere(func(ctx context.Context, b edgews.Batch) error {
 		g.begun <- struct{}{}
 		return <-g.ends
 	})
-	g.rooms = newRooms(t, &edgews.NamespaceOptions{Store: store}, design)
+	g.rooms = newRooms(t, &edgews.NamespaceOptions{Options: opts, Store: g.store}, design)
 	g.st = g.wake(g.NewUniqueID())
 	require.NoError(t, g.st.AcceptWebSocket(server, "all"))
-	g.events = record(t, client)
-	require.NoError(t, client.Accept())
 	return g
 }
 
@@ -329,12 +336,7 @@ func TestOutputGateAndRespond(t *testing.T) {
 	for _, with := range []error{nil, io.ErrClosedPipe} {
 		overBoth(t, func(t *testing.T, where network) {
 			client, server := edgews.NewPair()
-			g := &gateTest{client: client, server: server, begun: make(chan struct{}), ends: make(chan error), done: make(chan error)}
-			store := watch(t, edgews.NewMemoryStore())
-			store.interfere(func(context.Context, edgews.Batch) error { g.begun <- struct{}{}; return <-g.ends })
-			g.rooms = newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-			g.st = g.wake(g.NewUniqueID())
-			require.NoError(t, g.st.AcceptWebSocket(server))
+			g := newGate(t, server, edgews.Options{}, nil)
 			require.NoError(t, server.Send("before"))
 			g.commits()
 			require.NoError(t, server.Send("one"))
@@ -383,108 +385,121 @@ func TestOutputGateIsTheObjects(t *testing.T) {
 	})
 }
 
-// A connection that is lost while something is held back.
+// A connection that is lost while something is held back. Flush does not say that the peer has it, neither then nor after the commit.
 func TestOutputGateAndLoss(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s, p := overPipe.serverAndPeer(t, edgews.Options{})
-		store := watch(t, edgews.NewMemoryStore())
-		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-		st := n.wake(n.NewUniqueID())
-		require.NoError(t, st.AcceptWebSocket(s))
-		free := make(chan struct{})
-		store.interfere(func(context.Context, edgews.Batch) error { <-free; return nil })
-		done := make(chan error)
-		go func() { done <- st.Storage().Put(t.Context(), "a", nil) }()
-		synctest.Wait()
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		g := newGate(t, s, edgews.Options{}, nil)
+		g.commits()
 		require.NoError(t, s.Send("held"))
 		p.hangsUp()
 		waitDone(t, s)
-		close(free)
-		require.NoError(t, <-done)
+		eventually(t, func() bool { return flushFor(t, s, time.Millisecond) != nil }, "the connection is closed")
+		g.committed(nil)
 		assert.Equal(t, edgews.Closed, s.ReadyState())
+		assert.Equal(t, len("held"), s.BufferedAmount())
+		assert.ErrorIs(t, flushFor(t, s, patience), edgews.ErrClosed)
 	})
 }
 
-// Whatever is sent while commits are under way and while NextWriters are in the middle of their messages, a message arrives after those that
-// were sent before it, and after the message of a NextWriter that had not ended. During a commit nothing arrives.
-func TestOutputGateAndWritersInAnyOrder(t *testing.T) {
-	for seed := range uint64(6) {
-		overGates(t, edgews.Options{Compression: &edgews.Compression{Threshold: 100}}, func(t *testing.T, g *gateTest) {
-			testWritersInAnyOrder(t, g, &dice{random: rand.New(rand.NewPCG(seed, 5))})
-		})
-	}
+// The other end of a pair is lost meanwhile.
+func TestOutputGateAndLossOfAPair(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGateTest(t, client, server, nil)
+		g.commits()
+		require.NoError(t, server.Send("held"))
+		require.NoError(t, client.Close(4001, "gone"))
+		waitDone(t, server)
+		time.Sleep(time.Minute) // the Close is not answered in time
+		g.events.wantsEnd(cut)
+		g.committed(nil)
+		assert.Equal(t, edgews.Closed, server.ReadyState())
+		assert.Equal(t, len("held"), server.BufferedAmount())
+		assert.ErrorIs(t, flushFor(t, server, patience), edgews.ErrClosed)
+	})
 }
 
-func testWritersInAnyOrder(t *testing.T, g *gateTest, d *dice) {
-	var wanted, behind []string // what has to arrive, in order; what was sent since w was made
-	var w io.WriteCloser
-	var streamed string
-	committing := false
-	sent := func(text string) {
-		if w != nil {
-			behind = append(behind, text)
-		} else {
-			wanted = append(wanted, text)
+// Shutdown cuts a connection although a commit, for which its output waits, never ends.
+func TestOutputGateAndShutdownDuringACommitThatHangs(t *testing.T) {
+	overBoth(t, func(t *testing.T, where network) {
+		s, p := where.serverAndPeer(t, edgews.Options{CloseTimeout: time.Second})
+		g := newGate(t, s, edgews.Options{}, nil)
+		g.commits()
+		require.NoError(t, s.Send("held"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, g.Shutdown(ctx), context.DeadlineExceeded)
+		p.expectsEOF()
+		waitDone(t, s)
+		g.committed(context.Canceled)
+		eventually(t, func() bool { return g.store.inUse() == 0 }, "storage is released")
+		assert.ErrorIs(t, flushFor(t, s, patience), edgews.ErrClosed)
+	})
+}
+
+// Flush does not say that the peer has what a failed commit has dropped, not even if it waits meanwhile.
+func TestOutputGateDropsWhatIsFlushed(t *testing.T) {
+	overGates(t, edgews.Options{}, func(t *testing.T, g *gateTest) {
+		g.commits()
+		require.NoError(t, g.server.Send("never"))
+		flushed := make(chan error)
+		go func() { flushed <- flushFor(t, g.server, patience) }()
+		assert.ErrorIs(t, flushFor(t, g.server, 10*time.Millisecond), context.DeadlineExceeded)
+		g.committed(io.ErrClosedPipe)
+		assert.ErrorIs(t, <-flushed, edgews.ErrClosed)
+		waitDone(t, g.server)
+		assert.ErrorIs(t, flushFor(t, g.server, patience), edgews.ErrClosed)
+	})
+}
+
+// A message that is held back counts for more than one that is not. So when the gate opens, there is room for a Write that waits.
+func TestOutputGateMakesRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGate(t, server, edgews.Options{}, nil)
+		g.commits()
+		for server.Send("x") == nil {
 		}
-	}
-	endWriter := func() {
-		require.NoError(t, w.Close())
-		wanted = append(append(wanted, streamed), behind...)
-		w, streamed, behind = nil, "", nil
-	}
-	endCommit := func() {
-		g.receivesNothing()
+		written := make(chan error)
+		go func() { written <- server.Write(t.Context(), edgews.Text, []byte("waits")) }()
+		synctest.Wait()
 		g.committed(nil)
-		for _, text := range wanted {
-			g.events.wants(message(text))
+		select {
+		case err := <-written:
+			require.NoError(t, err)
+		case <-time.After(patience):
+			require.FailNow(t, "Write waits", "%v", server.Send("there is room"))
 		}
-		wanted, committing = nil, false
-	}
-	for i := range 150 {
-		text := fmt.Sprint(i, strings.Repeat(" compressible", int(d.upTo(20))))
-		switch d.upTo(6) {
-		case 0:
-			require.NoError(t, g.server.SendPrepared(edgews.Prepare(edgews.Text, []byte(text))))
-			sent(text)
-		case 1, 2:
-			require.NoError(t, g.server.Send(text))
-			sent(text)
-		case 3, 4:
-			if w == nil {
-				var err error
-				w, err = g.server.NextWriter(t.Context(), edgews.Text)
-				require.NoError(t, err)
-			} else if d.chance(33) {
-				endWriter()
-				break
-			}
-			if d.chance(50) {
-				_, err := io.WriteString(w, text)
-				require.NoError(t, err)
-				streamed += text
-			}
-		default:
-			if committing {
-				endCommit()
-				break
-			}
-			for _, text := range wanted {
-				g.events.wants(message(text))
-			}
-			g.commits()
-			wanted, committing = nil, true
+		require.NoError(t, client.Accept())
+	})
+}
+
+// A commit fails and the object is reset. What the next value sends is not dropped, although the old sockets are still being closed.
+func TestOutputGateAndTheNextValue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		client, server := edgews.NewPair()
+		g := newGateTest(t, client, server, nil)
+		for range 3000 {
+			_, another := edgews.NewPair()
+			require.NoError(t, g.st.AcceptWebSocket(another))
 		}
-	}
-	if w != nil {
-		endWriter()
-	}
-	if committing {
-		endCommit()
-	}
-	for _, text := range wanted {
-		g.events.wants(message(text))
-	}
-	require.NoError(t, flushFor(t, g.server, patience))
+		theirs, ours := edgews.NewPair()
+		theirEvents := record(t, theirs)
+		require.NoError(t, theirs.Accept())
+		sent := make(chan error)
+		id := g.st.ID()
+		g.st.WaitUntil(func(ctx context.Context) {
+			<-ctx.Done() // the value is dropped
+			assert.NoError(t, g.wake(id).AcceptWebSocket(ours))
+			sent <- ours.Send("from the next value")
+		})
+		g.commits()
+		g.ends <- io.ErrClosedPipe
+		require.NoError(t, <-sent)
+		require.ErrorIs(t, <-g.done, io.ErrClosedPipe)
+		theirEvents.wants(message("from the next value"))
+		assert.Equal(t, edgews.Open, ours.ReadyState())
+	})
 }
 
 // For all results of the engine and all interleavings of commits and messages, no client receives a message that was sent during a commit

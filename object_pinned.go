@@ -152,6 +152,9 @@ func (p *pinnedSocket) acceptedLocked() {
 
 // finishedLocked is called when the close event has been delivered. The socket's mu must be held.
 func (p *pinnedSocket) finishedLocked() {
+	if m, pair := p.s.link.(*memory); pair {
+		m.peerLostLocked() // perhaps while the event waited in the object's queue
+	}
 	o := p.o
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -716,4 +718,42 @@ func TestPinnedSendsInOpenEvent(t *testing.T) {
 	assert.Equal(t, "hello", m.Text())
 	require.NoError(t, <-flushed)
 	require.NoError(t, server.Close(1000, ""))
+}
+
+// A socket that is still connecting ends with its object, and not when the server answers.
+func TestAbortWhileConnecting(t *testing.T) {
+	s, release, _ := connecting(t)
+	defer release()
+	n := newRooms(t, nil, nil)
+	id := n.NewUniqueID()
+	st := n.wake(id)
+	st.Hold(s)
+	events := record(t, s)
+	st.Abort(io.ErrNoProgress)
+	events.wantsEnd(failed(io.ErrNoProgress.Error()), closed(1011, io.ErrNoProgress.Error(), false))
+	assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+}
+
+// A half-open end of a pair becomes CLOSED if the other end is lost while the close event is being delivered.
+func TestPeerOfAHalfOpenEndIsLostDuringItsCloseEvent(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			n := newRooms(t, nil, nil)
+			other, s := edgews.NewPair()
+			if pinned {
+				n.wake(n.NewUniqueID()).Hold(s)
+			}
+			free := make(chan struct{})
+			s.OnClose(func(edgews.CloseEvent) { <-free })
+			require.NoError(t, s.AcceptHalfOpen())
+			require.NoError(t, other.Accept())
+			require.NoError(t, other.Close(4001, ""))
+			waitDone(t, other) // the Close has not been answered in time
+			close(free)
+			waitDone(t, s)
+			synctest.Wait()
+			assert.Equal(t, edgews.Closed, s.ReadyState())
+			assert.ErrorIs(t, s.Send("x"), edgews.ErrClosed)
+		})
+	}
 }

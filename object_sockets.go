@@ -71,6 +71,13 @@ func (sock *objectSocket) dequeuedLocked() { sock.queued = false }
 // isAttachedLocked reports whether the object still has the socket: it has not been reset. The socket's mu must be held.
 func (sock *objectSocket) isAttachedLocked() bool { return sock.s.objectSocket == sock }
 
+// isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.
+func (sock *objectSocket) isRemoved() bool {
+	sock.o.mu.Lock()
+	defer sock.o.mu.Unlock()
+	return sock.removed
+}
+
 // deliverNext delivers a message, or the end.
 func (sock *objectSocket) deliverNext() {
 	s := sock.s

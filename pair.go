@@ -64,10 +64,9 @@ func (m *memory) queueLocked(p outgoingPiece) {
 	m.toPeerLocked(it)
 }
 
-// toPeerLocked puts it into peer's inbox, or frees it if peer takes no more messages. mu must be held.
+// toPeerLocked puts it into peer's inbox. If peer takes no more messages, it is dropped, and still counts: peer has not got it. mu must be held.
 func (m *memory) toPeerLocked(it item) {
 	if m.peer.phase >= phaseFinishing {
-		m.creditLocked(&it)
 		it.buf.Free()
 		return
 	}

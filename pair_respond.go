@@ -128,6 +128,7 @@ func (s *Socket) abandon(cause error) {
 	if server.hasEndedLocked() {
 		return
 	}
+	server.discardDeferredLocked()
 	server.loseLocked(cause)
 	if server.consumer == toObject {
 		server.hideRefusalLocked()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -193,4 +195,57 @@ func messagesFor(p *peer, n int, compressed bool) (encoded []byte) {
 		encoded = append(encoded, p.encode(f)...)
 	}
 	return encoded
+}
+
+// A socket that has lost its connection keeps nothing of its queue, although the program still has the socket.
+func TestLostSocketKeepsNoQueue(t *testing.T) {
+	opts := edgews.Options{SendBuffer: 1 << 20, WriteTimeout: -1, KeepAlive: -1, Compression: &edgews.Compression{Disable: true}}
+	links := []struct {
+		name string
+		open func(t *testing.T) (s *edgews.Socket, loses func())
+	}{
+		{"pipe", func(t *testing.T) (*edgews.Socket, func()) {
+			s, p := overPipe.serverAndPeer(t, opts)
+			return s, p.hangsUp
+		}},
+		{"pair that Respond refuses", func(t *testing.T) (*edgews.Socket, func()) {
+			client, s := edgews.NewPair()
+			return s, func() {
+				assert.Error(t, edgews.Respond(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), client, nil))
+			}
+		}},
+	}
+	for _, link := range links {
+		for name, c := range map[string]struct{ gated, writing bool }{
+			"queued":              {},
+			"behind a NextWriter": {writing: true},
+			"during a commit":     {gated: true},
+		} {
+			t.Run(link.name+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					s, loses := link.open(t)
+					if c.gated {
+						g := newGate(t, s, edgews.Options{}, nil)
+						g.commits()
+						defer g.committed(nil)
+					} else {
+						require.NoError(t, s.Accept())
+					}
+					if c.writing {
+						startMessage(t, s)
+					}
+					growth := heapGrowth(func() {
+						for s.SendBytes(make([]byte, 10_000)) == nil {
+						}
+						loses()
+						waitDone(t, s)
+						synctest.Wait()
+					})
+					assert.Less(t, growth, 256<<10)
+					assert.NotZero(t, s.BufferedAmount())
+					assert.ErrorIs(t, s.Flush(t.Context()), edgews.ErrClosed)
+				})
+			})
+		}
+	}
 }

@@ -121,6 +121,7 @@ func (s *Socket) endLocked(e *closeResult, why facts) {
 	s.facts |= why
 	s.counter.socketEndedLocked()
 	s.consumerChangedLocked()
+	s.notifyRoomLocked() // a listener may wait in Write, and the last events would wait for it
 	s.link.endedLocked()
 }
 

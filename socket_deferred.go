@@ -126,6 +126,19 @@ func (s *Socket) bufferedLocked() (payload, size int) {
 	return payload, size
 }
 
+// waitsOnlyForStreamLocked reports whether all that waits, size in all, follows the unfinished message of a NextWriter, which has to go on
+// then. mu must be held.
+func (s *Socket) waitsOnlyForStreamLocked(size int) bool {
+	d := s.deferred
+	if d == nil {
+		return false
+	}
+	for i := range d.behind {
+		size -= d.pieces[len(d.pieces)-1-i].cost()
+	}
+	return size == 0
+}
+
 // isOutputHeldLocked reports whether everything that is sent waits for the output gate of the socket's object. mu must be held.
 func (s *Socket) isOutputHeldLocked() bool { return s.deferred != nil && s.deferred.gated }
 
@@ -147,6 +160,7 @@ func (s *Socket) releaseOutputLocked() {
 	if s.isOutputHeldLocked() {
 		s.deferred.gated = false
 		s.releaseDueLocked()
+		s.notifyRoomLocked()
 	}
 }
 
@@ -157,9 +171,10 @@ func (s *Socket) dropOutputLocked() (closing bool) {
 	if !s.isOutputHeldLocked() {
 		return false
 	}
-	closing = s.deferred.closing != nil
+	d := s.deferred
+	closing = d.closing != nil
 	s.discardDeferredLocked()
-	s.deferred = nil
+	d.gated, d.closing = false, nil
 	return closing
 }
 

@@ -158,7 +158,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 		return errNoRoom
 	}
 	_, size := s.bufferedLocked()
-	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer {
+	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer || m.stream && s.waitsOnlyForStreamLocked(size) {
 		return nil
 	}
 	switch {

@@ -339,6 +339,30 @@ func TestMessagesAfterAWriterKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// Messages that wait for the end of a NextWriter's take no room from it: it could never end otherwise.
+func TestWriterGoesOnBeforeAFullQueue(t *testing.T) {
+	both(t, edgews.Options{SendBuffer: 10_000}, func(t *testing.T, a, b *edgews.Socket) {
+		events := record(t, b)
+		acceptBoth(t, a, b)
+		w, err := a.NextWriter(within(t), edgews.Text)
+		require.NoError(t, err)
+		queued := 0
+		for a.SendBytes(make([]byte, 500)) == nil {
+			queued++
+		}
+		for range 5 {
+			_, err = io.WriteString(w, strings.Repeat("x", 20_000))
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		events.wants("text of 100000 bytes")
+		for range queued {
+			events.wants("binary of 500 bytes")
+		}
+		require.NoError(t, flushFor(t, a, patience))
+	})
+}
+
 func TestWriteWaitsForAWriter(t *testing.T) {
 	both(t, edgews.Options{}, func(t *testing.T, a, b *edgews.Socket) {
 		require.NoError(t, b.Accept())

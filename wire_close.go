@@ -52,7 +52,7 @@ func (w *wire) startLingering() bool {
 }
 
 // checkLingeringLocked is checkTimers for a socket that has ended. It reports whether the connection is to be shut down: because it is
-// broken, or because everything has been written and the peer has not closed it by the deadline. mu must be held.
+// broken, or because everything has been written, or never can be, and the peer has not closed it by the deadline. mu must be held.
 func (w *wire) checkLingeringLocked() bool {
 	switch left, limited := w.peerTimeLeftLocked(); {
 	case w.brokenLocked(), w.s.is(lost) && !w.s.is(sentClose):
@@ -62,6 +62,8 @@ func (w *wire) checkLingeringLocked() bool {
 	case left > 0:
 		w.setTimerLocked(left)
 		return false
+	case w.s.result.Code == StatusAbnormalClosure && w.s.isOutputHeldLocked(): // the socket was cut, perhaps because the commit hangs
+		return true
 	case !w.flushedLocked(): // WriteTimeout limits writing
 		w.setPeerDeadlineLocked(w.s.opts.CloseTimeout)
 		return false
@@ -139,7 +141,7 @@ func (w *wire) closeWriteSide() {
 
 // shutdownAndUnlock ends the connection in both directions. ReadEnded or Woken then closes it. mu must be held; it is released.
 func (w *wire) shutdownAndUnlock() {
-	w.outboxLocked().Fail(nil)
+	w.breakLocked(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
 	w.conn.Shutdown()
@@ -156,8 +158,15 @@ func (w *wire) closeConn() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.facts |= lost
-	w.outboxLocked().Fail(nil)
+	w.breakLocked(nil)
 	w.s.wakeAllLocked()
+}
+
+// breakLocked says that nothing more is written, because of err; nil: the connection is closed. What has not been written is discarded. mu must
+// be held.
+func (w *wire) breakLocked(err error) {
+	w.outboxLocked().Fail(err)
+	w.s.discardDeferredLocked()
 }
 
 // pendingEnd is an end of the socket that the peer has caused: by its Close frame, by a violation of the protocol or of a limit.

@@ -276,7 +276,7 @@ func (w *wire) drainIsLateLocked() bool {
 		o.WriteDeadline = uint32(nowMillis().after(left))
 	default:
 		err := writeTimeoutError(w.s.opts.WriteTimeout)
-		o.Fail(err)
+		w.breakLocked(err)
 		w.s.loseLocked(err)
 		w.s.facts |= lost // loseLocked does not set it on a half-open socket, which has ended
 		return true
@@ -328,7 +328,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 // ReadEnded then ends the socket with err. mu must be held; it is released.
 func (w *wire) failWriteAndUnlock(err error) {
 	w.out.Writing, w.out.Draining = false, false
-	w.out.Fail(err)
+	w.breakLocked(err)
 	switch late := errors.Is(err, ErrWriteTimeout); {
 	case late && !w.s.hasEndedLocked():
 		w.s.loseLocked(err)
