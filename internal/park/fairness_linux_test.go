@@ -2,6 +2,7 @@ package park_test
 
 import (
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,4 +97,34 @@ func TestBurstOfBlockedHandlers(t *testing.T) {
 	}
 	t.Logf("%d handlers block after %v, with %d pollers", blockers, time.Since(began), pollers())
 	require.LessOrEqual(t, pollers(), 3*blockers)
+}
+
+// A poller that has work, and only waits for a P, is not taken for one whose handler blocks: on one P, others would only wait with it.
+func TestBusyPollersAreNotBlocked(t *testing.T) {
+	needsLoop(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var flooded atomic.Int64
+	var handlers []*handler
+	var fars []net.Conn
+	for range 100 {
+		near, far := connect(t, "tcp")
+		h := newHandler(near, func(p []byte) {
+			spin(50 * time.Microsecond)
+			flooded.Add(int64(len(p)))
+		})
+		h.Start()
+		go flood(far)
+		handlers, fars = append(handlers, h), append(fars, far)
+	}
+	for range 20 {
+		<-time.After(50 * time.Millisecond)
+		require.LessOrEqual(t, pollers(), 10)
+	}
+	require.Positive(t, flooded.Load())
+	for _, far := range fars { // all before the first wait, since what the others still send is read meanwhile
+		far.Close()
+	}
+	for _, h := range handlers {
+		h.wantsEnd(t, nil)
+	}
 }

@@ -13,7 +13,8 @@ type poller struct {
 	// progress changes each time the poller begins to handle something: the low half is the connection's descriptor, the high half
 	// counts. 0: it has not handled anything yet.
 	progress     atomic.Uint64
-	waiting      atomic.Bool // for events
+	waiting      atomic.Bool // for events, or about to end
+	yielding     atomic.Bool // it has yielded its P and will go on when it is scheduled
 	progressSeen uint64      // progress when observe last looked; guarded by the loop's mu
 
 	// fetched is the number of fetched events, in the high half, and of those taken so far, in the low half. takeOverEvents may set it to
@@ -44,6 +45,7 @@ func (l *loop) poll(p *poller) {
 			go p.conn.serveInGoroutine()
 			l.takeOverEvents(p, 1)
 		}
+		p.waiting.Store(true)
 		l.removePoller(p)
 	}()
 	l.handleEvents(p)
@@ -59,7 +61,9 @@ func (l *loop) fetchEvents(p *poller) bool {
 	backlog := !l.backlog.empty()
 	if p.sinceYield >= eventsPerYield || l.yieldOverdue.Load() {
 		p.sinceYield = 0
+		p.yielding.Store(true)
 		l.yieldProcessor()
+		p.yielding.Store(false)
 	}
 	p.discardBatch()
 	n, needed := 0, true

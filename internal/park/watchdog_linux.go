@@ -83,7 +83,7 @@ func (l *loop) check() {
 	for _, p := range seen.stuck {
 		l.takeOverEvents(p, (seen.blocked+len(seen.stuck)-1)/len(seen.stuck))
 	}
-	if seen.needsPoller() || seen.blocked > 0 && !l.backlog.empty() {
+	if seen.needsPoller(!l.backlog.empty()) {
 		l.addPollers(max(1, seen.blocked/4))
 	}
 	if seen.busy || len(seen.stuck) > 0 || seen.unwatched && seen.blocked > 0 || l.corks.count() > 0 {
@@ -95,15 +95,23 @@ func (l *loop) check() {
 type observation struct {
 	busy                 bool      // a poller has begun something since the last check
 	progressing, blocked int       // numbers of pollers
+	ready                int       // number of pollers that only wait to be scheduled
 	stuck                []*poller // blocked, with events that they have not taken
 	blockers             []Handler // the handlers that block
 	unwatched            bool      // no poller waits for events
 	overloaded           bool      // unwatched for checksUntilOverload checks, with fewer than GOMAXPROCS pollers progressing
 }
 
-// needsPoller reports whether pollers must be added to wait for events. Where many handlers block, a few that return between two checks
-// are no sign that there are enough pollers.
-func (s *observation) needsPoller() bool {
+// needsPoller reports whether pollers must be added, to wait for events or to go on with the backlog. Where many handlers block, a few that
+// return between two checks are no sign that there are enough pollers. As long as there are pollers that only lack a P, more of them would
+// only lack it too.
+func (s *observation) needsPoller(backlog bool) bool {
+	switch {
+	case s.ready > 0:
+		return false
+	case s.blocked > 0 && backlog:
+		return true
+	}
 	return s.unwatched && (s.overloaded && len(s.stuck) == 0 || s.blocked > 0 && s.progressing < max(1, s.blocked/8))
 }
 
@@ -116,9 +124,11 @@ func (l *loop) observe() (s observation) {
 		moved := progress != p.progressSeen
 		p.progressSeen = progress
 		switch s.busy = s.busy || moved; {
-		case p.waiting.Load(), progress == 0: // waiting, or nothing handled yet
+		case p.waiting.Load():
 		case moved:
 			s.progressing++
+		case p.yielding.Load(), progress == 0: // it has not been scheduled since
+			s.ready++
 		default:
 			s.blocked++
 			if c := l.table.at(int32(progress)); c != nil {
