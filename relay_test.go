@@ -191,8 +191,8 @@ func TestRelayWhoseSidesTheProgramCloses(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, a.Close(1000, ""))
 		require.NoError(t, b.Close(1000, ""))
-		require.NoError(t, left.Send("x"))
-		require.NoError(t, right.Send("y"))
+		_ = left.Send("x") // both may have been closed already
+		_ = right.Send("y")
 		<-r.ended
 		for _, s := range []*edgews.Socket{left, a, b, right} {
 			waitDone(t, s)
