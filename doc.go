@@ -91,7 +91,8 @@
 // first call accepts the socket. From then on, messages go to these calls and no longer to listeners; the other
 // events still reach their listeners. One goroutine at a time may receive; a second one gets [ErrReceiving].
 //
-// [Relay] forwards messages between two sockets. [SendJSON], [ReceiveJSON] and [OnJSON] convert JSON, and [Mux] dispatches messages that name their type in a field.
+// [SendJSON], [ReceiveJSON] and [OnJSON] convert JSON, and [Mux] dispatches messages that name their type in a field. [Relay] forwards
+// messages between two sockets.
 //
 // # Sending
 //

@@ -26,11 +26,12 @@ func flood(c net.Conn) {
 	}
 }
 
-// Connections that always have more to read do not keep others from their turn.
-func TestFloodedConnectionsShare(t *testing.T) {
-	needsLoop(t) // without it, the scheduler decides
-	var flooded atomic.Int64
-	for range 20 {
+// startFloods floods n connections, whose handlers take 50 µs for each read, until the end of the test. It returns the number of bytes that
+// they have read.
+func startFloods(t *testing.T, n int) *atomic.Int64 {
+	flooded := new(atomic.Int64)
+	handlers, fars := make([]*handler, n), make([]net.Conn, n)
+	for i := range n {
 		near, far := connect(t, "tcp")
 		h := newHandler(near, func(p []byte) {
 			spin(50 * time.Microsecond)
@@ -38,11 +39,23 @@ func TestFloodedConnectionsShare(t *testing.T) {
 		})
 		h.Start()
 		go flood(far)
-		t.Cleanup(func() {
-			far.Close()
-			h.wantsEnd(t, nil)
-		})
+		handlers[i], fars[i] = h, far
 	}
+	t.Cleanup(func() {
+		for _, far := range fars { // all before the first wait, since what the others still send is read meanwhile
+			far.Close()
+		}
+		for _, h := range handlers {
+			h.wantsEnd(t, nil)
+		}
+	})
+	return flooded
+}
+
+// Connections that always have more to read do not keep others from their turn.
+func TestFloodedConnectionsShare(t *testing.T) {
+	needsLoop(t) // without it, the scheduler decides
+	flooded := startFloods(t, 20)
 	near, far := connect(t, "tcp")
 	arrived := make(chan struct{}, 1)
 	quiet := newHandler(near, func([]byte) { arrived <- struct{}{} })
@@ -103,28 +116,10 @@ func TestBurstOfBlockedHandlers(t *testing.T) {
 func TestBusyPollersAreNotBlocked(t *testing.T) {
 	needsLoop(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	var flooded atomic.Int64
-	var handlers []*handler
-	var fars []net.Conn
-	for range 100 {
-		near, far := connect(t, "tcp")
-		h := newHandler(near, func(p []byte) {
-			spin(50 * time.Microsecond)
-			flooded.Add(int64(len(p)))
-		})
-		h.Start()
-		go flood(far)
-		handlers, fars = append(handlers, h), append(fars, far)
-	}
+	flooded := startFloods(t, 100)
 	for range 20 {
 		<-time.After(50 * time.Millisecond)
 		require.LessOrEqual(t, pollers(), 10)
 	}
 	require.Positive(t, flooded.Load())
-	for _, far := range fars { // all before the first wait, since what the others still send is read meanwhile
-		far.Close()
-	}
-	for _, h := range handlers {
-		h.wantsEnd(t, nil)
-	}
 }

@@ -65,7 +65,7 @@ func (l *loop) fetchEvents(p *poller) bool {
 		l.yieldProcessor()
 		p.yielding.Store(false)
 	}
-	p.discardBatch()
+	p.discardFetched()
 	n, needed := 0, true
 	if backlog || !p.shortWaitHit && !l.isWatched() { // right after a short wait there would be no event
 		n = l.epollWait(p, 0)
@@ -135,8 +135,8 @@ func (p *poller) nextEvent() (event *syscall.EpollEvent, more bool) {
 	return &p.events[(taken-1)%maxEvents], taken < n
 }
 
-// discardBatch waits for a goroutine that copies p's events, so that they may be overwritten.
-func (p *poller) discardBatch() {
+// discardFetched waits for a goroutine that copies p's events, so that they may be overwritten.
+func (p *poller) discardFetched() {
 	p.mu.Lock()
 	p.fetched.Store(0)
 	p.mu.Unlock()
