@@ -314,7 +314,6 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	case p.endDue || s.phase < phaseFinishing:
 		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
 		if s.awaitsCloseReplyLocked() {
-			s.facts |= sentClose
 			s.closeLinkLocked(closeFrame{StatusInternalError, reason})
 		}
 	}
@@ -387,7 +386,6 @@ func (p *pinnedSocket) answerClose() {
 		s.mu.Unlock()
 		return
 	}
-	s.facts |= sentClose
 	s.closeLinkLocked(s.result.reply())
 	s.notifyRoomLocked()
 	l := s.link

@@ -53,7 +53,6 @@ func (s *Socket) sendCloseLocked(c closeFrame) {
 	if s.consumer == toObject {
 		s.objectSocket.holdDuringCommitLocked()
 	}
-	s.facts |= sentClose
 	s.closeLinkLocked(c)
 	s.link.resumeReadingLocked()
 	s.notifyRoomLocked()
@@ -84,7 +83,6 @@ func (s *Socket) failLocked(code StatusCode, reason string, err error) {
 	}
 	reason = clip(reason)
 	if !s.is(sentClose) {
-		s.facts |= sentClose
 		s.closeLinkLocked(closeFrame{code, reason})
 	}
 	s.endLocked(&closeResult{CloseError{Code: code, Reason: reason}, err}, lost)

@@ -108,6 +108,7 @@ func (s *Socket) deferLocked(p outgoingPiece, streamed bool) {
 // closeLinkLocked sends a Close frame: behind what the output gate of the socket's object holds back, if it is closed. Otherwise the Close
 // cuts off the unfinished message of a NextWriter, and the messages that follow it are discarded. mu must be held.
 func (s *Socket) closeLinkLocked(c closeFrame) {
+	s.facts |= sentClose
 	if s.isOutputHeldLocked() {
 		s.deferred.closing = &c
 		return

@@ -179,7 +179,6 @@ func (s *Socket) closeSlowLocked() {
 	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.Discard()
 	}
-	s.facts |= sentClose
 	s.closeLinkLocked(closeFrame{StatusTryAgainLater, "receiver is too slow"})
 	s.notifyRoomLocked()
 }
