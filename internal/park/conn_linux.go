@@ -152,10 +152,7 @@ func (c *Conn) loopWrite(p []byte) (int, error) {
 func (c *Conn) loopContinueWrite(p []byte, n int, errno syscall.Errno) (int, error) {
 	n, err := continueWrite(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {
-		// EPOLL_CTL_MOD makes the kernel check the socket again, so an edge that came before it is not missed.
-		if failed := currentLoop().register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); failed != nil {
-			return n, failed
-		}
+		err = c.awaitWritable()
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@
 package park
 
 import (
+	"errors"
 	"net"
 	"time"
 )
@@ -31,6 +32,16 @@ func (*Conn) loopClose()                          {}
 func (*Conn) loopAddrs() (local, remote net.Addr) { return nil, nil }
 func (*Conn) loopWithFD(func(fd int32))           {}
 func (*Conn) writableNow() bool                   { return false }
+func (*Conn) loopDiscardOnClose()                 {}
+
+// OnLoop reports whether the loop reads the connection. There is none here.
+func (*Conn) OnLoop() bool { return false }
+
+// SpliceTo needs the loop.
+func (*Conn) SpliceTo(pipe, n int) (int, error) { return 0, errors.ErrUnsupported }
+
+// SpliceFrom needs the loop.
+func (*Conn) SpliceFrom(pipe, n int) (int, error) { return 0, errors.ErrUnsupported }
 
 const tlsWriteLimit = 0
 
