@@ -11,12 +11,13 @@ import (
 type Fact uint8
 
 const (
-	FactOpened  Fact = iota + 1 // a peer has opened a connection
-	FactTraffic                 // what an open connection has used since its last record
-	FactClosed                  // a connection has ended; what it has used since its last record
-	FactRequest                 // an object has answered a request that did not become a socket
-	FactAlarm                   // an object's alarm handler has run
-	FactActive                  // an object was active for an interval, or for the part of it since its last record
+	FactOpened      Fact = iota + 1 // a peer has opened a connection
+	FactTraffic                     // what an open connection has used since its last record
+	FactClosed                      // a connection has ended; what it has used since its last record
+	FactRequest                     // an object has answered a request that did not become a socket
+	FactAlarm                       // an object's alarm handler has run
+	FactActive                      // an object was active for an interval, or for the part of it since its last record
+	FactPassThrough                 // a peer has opened a connection that is passed through: it counts as a connection, and as nothing else
 )
 
 // String returns the fact in one word, such as "opened".
@@ -34,6 +35,8 @@ func (f Fact) String() string {
 		return "alarm"
 	case FactActive:
 		return "active"
+	case FactPassThrough:
+		return "pass-through"
 	}
 	return fmt.Sprintf("Fact(%d)", uint8(f))
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -62,6 +63,7 @@ var (
 
 	_ func(context.Context, string, *edgews.ReconnectOptions) iter.Seq2[socket, error]   = edgews.Reconnect
 	_ func(context.Context, socket, socket) error                                        = edgews.Relay
+	_ func(string, *edgews.ProxyOptions) http.Handler                                    = edgews.Proxy
 	_ func(context.Context, string, *edgews.DialOptions) (socket, *http.Response, error) = edgews.Dial
 	_ func(string, ...string) (socket, error)                                            = edgews.NewWebSocket
 )
@@ -107,6 +109,7 @@ var (
 	_ edgews.ErrorHandler   = (*room)(nil)
 	_ edgews.AlarmHandler   = (*room)(nil)
 
+	_ = edgews.ProxyOptions{Options: edgews.Options{}, Rewrite: func(*httputil.ProxyRequest) {}, HTTPClient: http.DefaultClient, Meter: (*edgews.Meter)(nil)}
 	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Store: edgews.Store(nil), Tenant: func(edgews.ID) string { return "" }}
 	_ = edgews.AutoResponse{Request: "", Response: ""}
 	_ = []error{edgews.ErrNoAttachment}

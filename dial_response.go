@@ -89,7 +89,7 @@ func shorten(s string, n int) string {
 	return s
 }
 
-// The bounds of what is read of the body of a refusal, and of what an error text has of it.
+// The bounds of what Dial reads of the body of a refusal, and of what an error text has of it.
 const (
 	maxSavedBody    = 4 << 10     // bytes that are read
 	saveBodyTimeout = time.Second // for reading them
@@ -104,19 +104,19 @@ type savedBody struct {
 
 func (*savedBody) Close() error { return nil }
 
-// saveBody replaces the body of resp by a copy of its beginning, and closes the body.
-func saveBody(ctx context.Context, resp *http.Response) {
-	body := &savedBody{content: readPrefix(ctx, resp.Body)}
+// saveBody replaces the body of resp by a copy of its first limit bytes at most, and closes the body.
+func saveBody(ctx context.Context, resp *http.Response, limit int) {
+	body := &savedBody{content: readPrefix(ctx, resp.Body, limit)}
 	body.Reset(body.content)
 	resp.Body = body
 }
 
-// readPrefix reads body to its end, or as far as the bounds and ctx allow, and closes it. It returns what came before an error.
-func readPrefix(ctx context.Context, body io.ReadCloser) []byte {
+// readPrefix reads body to its end, or as far as limit, saveBodyTimeout and ctx allow, and closes it. It returns what came before an error.
+func readPrefix(ctx context.Context, body io.ReadCloser, limit int) []byte {
 	ctx, cancel := context.WithTimeout(ctx, saveBodyTimeout)
 	defer cancel()
 	p := &bodyPrefix{done: make(chan struct{})}
-	go p.read(body)
+	go p.read(body, limit)
 	stop := context.AfterFunc(ctx, func() { body.Close() }) // ends a Read that waits
 	select {
 	case <-p.done:
@@ -136,11 +136,11 @@ type bodyPrefix struct {
 	content []byte // guarded by mu
 }
 
-// read returns at the end of r, after an error, which Close causes, or after maxSavedBody bytes.
-func (p *bodyPrefix) read(r io.Reader) {
+// read returns at the end of r, after an error, which Close causes, or after limit bytes.
+func (p *bodyPrefix) read(r io.Reader, limit int) {
 	defer close(p.done)
 	chunk := make([]byte, 1<<10)
-	for left := maxSavedBody; left > 0; {
+	for left := limit; left > 0; {
 		n, err := r.Read(chunk[:min(left, len(chunk))])
 		left -= n
 		p.append(chunk[:n])

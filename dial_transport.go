@@ -20,7 +20,7 @@ func (hs *clientHandshake) setClient(c *http.Client) {
 	}
 	client := *c
 	hs.timeout, client.Timeout = c.Timeout, 0
-	hs.transport = &handshakeTransport{base: c.Transport, key: hs.key}
+	hs.transport = &handshakeTransport{base: c.Transport, key: hs.key, bodyLimit: maxSavedBody}
 	client.Transport = hs.transport
 	hs.redirects = redirectPolicy{handshake: hs, callers: c.CheckRedirect}
 	client.CheckRedirect = hs.redirects.check
@@ -49,9 +49,10 @@ func handshakeContext(ctx context.Context, timeout time.Duration) (handshake con
 
 // handshakeTransport makes the requests of one handshake, the first and those that redirects lead to, one after the other.
 type handshakeTransport struct {
-	base  http.RoundTripper // nil: http.DefaultTransport
-	key   string            // Sec-WebSocket-Key
-	trace *connTrace        // of the last request
+	base      http.RoundTripper // nil: http.DefaultTransport
+	key       string            // Sec-WebSocket-Key
+	bodyLimit int               // bytes that are read of the body of a response other than 101
+	trace     *connTrace        // of the last request
 }
 
 // RoundTrip implements http.RoundTripper. The body of a response other than 101 is replaced by its beginning, so that neither http.Client,
@@ -71,7 +72,7 @@ func (a *handshakeTransport) RoundTrip(r *http.Request) (*http.Response, error) 
 		resp.Body = http.NoBody
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		saveBody(r.Context(), resp)
+		saveBody(r.Context(), resp, a.bodyLimit)
 	}
 	return resp, nil
 }

@@ -92,7 +92,7 @@
 // events still reach their listeners. One goroutine at a time may receive; a second one gets [ErrReceiving].
 //
 // [SendJSON], [ReceiveJSON] and [OnJSON] convert JSON, and [Mux] dispatches messages that name their type in a field. [Relay] forwards
-// messages between two sockets.
+// messages between two sockets, [Proxy] the bytes of connections.
 //
 // # Sending
 //
@@ -388,6 +388,8 @@
 //   - Objects have several auto-responses, and tags that can be changed.
 //   - Where a price list charges for CPU time, the wall time spent in handlers is used: a Go program cannot tell how much of
 //     its CPU time a handler has used.
+//   - A connection that is passed through, by [Proxy] or [Respond], gets what the other side has sent as it is: a reset becomes a
+//     reset, and the client's offer of compression is not changed. Workers end the connection instead of resetting it.
 //   - The handshake is checked as RFC 6455 §4 requires, including the origin; see [Upgrade], [Respond], [Dial] and
 //     [NewWebSocket] for the details.
 package edgews

@@ -17,8 +17,8 @@ var (
 	// send and close of such an end do nothing, and it can be used in another response.
 	ErrUsed = errors.New("edgews: socket was used in a response; talk through its other end")
 
-	// ErrNotPair: Respond was given a socket that is not an end of a NewPair.
-	ErrNotPair = errors.New("edgews: Respond needs an end of a NewPair")
+	// ErrNotPair: Respond was given a socket that is neither an end of a NewPair nor from Dial.
+	ErrNotPair = errors.New("edgews: Respond needs an end of a NewPair, or a socket from Dial")
 
 	// ErrClosed: the socket is closing or closed, so nothing more can be sent.
 	ErrClosed = errors.New("edgews: socket is closed")

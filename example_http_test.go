@@ -271,3 +271,52 @@ func ExampleOptions() {
 	// Output:
 	// edgews: connection closed: 1009 message too big "message is too large: 2048 > 1024 bytes"
 }
+
+// A proxy that passes everything under /chat on to another server.
+func ExampleProxy() {
+	upstream := httptest.NewServer(http.HandlerFunc(echo))
+	defer upstream.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/chat/", http.StripPrefix("/chat", edgews.Proxy(upstream.URL, nil)))
+	front := httptest.NewServer(mux)
+	defer front.Close()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, front.URL+"/chat/room", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	msg, err := s.Receive(ctx)
+	fmt.Println(msg.Text(), err)
+	s.Close(edgews.StatusNormalClosure, "")
+	// Output: hello <nil>
+}
+
+// A handler that chooses the server for a client, and passes the connection through.
+func ExampleRespond_passThrough() {
+	upstream := httptest.NewServer(http.HandlerFunc(echo))
+	defer upstream.Close()
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, _, err := edgews.Dial(r.Context(), upstream.URL, nil)
+		if err != nil {
+			http.Error(w, "the other server cannot be reached", http.StatusBadGateway)
+			return
+		}
+		edgews.Respond(w, r, s, nil) // s is not used any more
+	}))
+	defer front.Close()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, front.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	msg, err := s.Receive(ctx)
+	fmt.Println(msg.Text(), err)
+	s.Close(edgews.StatusNormalClosure, "")
+	// Output: hello <nil>
+}

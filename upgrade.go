@@ -94,6 +94,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // The options and the handshake are those of [Upgrade]. Afterwards client is used up: its methods return [ErrUsed]. What the other
 // end has sent before is sent right behind the 101.
 //
+// client may also be a socket that [Dial] has returned and that has not been accepted: return await fetch(url, …) in Workers. Then the bytes
+// of both connections are passed through as they are, as by [Proxy], until one of them ends. The client gets the subprotocol and the
+// compression that the dialed connection has; a subprotocol that it has not offered is left out, and if it has not offered that
+// compression, the messages are relayed, as by [Relay], with the options of both sockets. Of opts, Protocols and Compression do not apply;
+// CloseTimeout and WriteTimeout do. A meter counts one connection, see FactPassThrough.
+//
 // If client cannot be used ([ErrNotPair], [ErrAccepted], [ErrUsed]), the request is answered with 500 and the pair stays as it
 // was. After any other error, from a refused request or from an answer that could not be sent, client is used up and the other end
 // ends, with an error event that has the *HandshakeError and the close event 1006. A pair that is never given to Respond stays open;
@@ -102,6 +108,9 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // Deviation: Workers notice a client that cannot be used only after the 101, and cut the connection. The other end of a pair
 // whose response was refused ends there when the garbage collector finds it.
 func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *UpgradeOptions) error {
+	if client.isDialed() {
+		return respondWithDialed(w, r, client, opts)
+	}
 	if err := client.attachable(); err != nil {
 		return refuse(w, r, &HandshakeError{
 			StatusCode: http.StatusInternalServerError,
@@ -126,9 +135,22 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 
 // upgrade checks the request, negotiates, takes the connection over and sends the 101.
 func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wireConfig, err error) {
-	if opts == nil {
-		opts = &UpgradeOptions{Options: defaultOptions(r.Context())}
+	opts = opts.orDefault(r)
+	return upgradeWith(w, r, opts, func(o *Options) *handshake.Response {
+		return handshake.Respond(r.Header, opts.Protocols, o.Compression.want())
+	})
+}
+
+// orDefault returns the options in force for r.
+func (o *UpgradeOptions) orDefault(r *http.Request) *UpgradeOptions {
+	if o == nil {
+		return &UpgradeOptions{Options: defaultOptions(r.Context())}
 	}
+	return o
+}
+
+// upgradeWith is upgrade with another choice of the response.
+func upgradeWith(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, choose func(*Options) *handshake.Response) (c wireConfig, err error) {
 	if answered := handshake.CheckUnanswered(w); answered != nil {
 		return wireConfig{}, refusalError(answered)
 	}
@@ -138,35 +160,59 @@ func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wi
 	if isShuttingDown(r.Context()) { // Shutdown has begun after the object got the request, or while the request waited
 		return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
 	}
-	meter, object := meterFor(r.Context(), opts.Meter)
-	var admitted quotaPass
-	if object == nil { // the Stub of an object has asked the quota already
-		if admitted, err = meter.admit(Usage{Connections: 1}); err != nil {
-			return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaExceededText, Err: err})
-		}
-		defer func() {
-			if err != nil {
-				admitted.release()
-			}
-		}()
+	a, err := admitUpgrade(w, r, opts.Meter)
+	if err != nil {
+		return wireConfig{}, err
 	}
+	defer func() {
+		if err != nil {
+			a.pass.release()
+		}
+	}()
 	o := opts.resolve()
-	resp := handshake.Respond(r.Header, opts.Protocols, o.Compression.want())
+	resp := choose(o)
 	resp.AddHeader(w.Header())
 	resp.AddHeader(opts.Header)
-
-	conn, buffered, refused := handshake.Hijack(w)
-	if refused != nil {
-		return wireConfig{}, refuse(w, r, refusalError(refused))
-	}
-	if err := writeResponse(conn, resp.Bytes(), o.WriteTimeout); err != nil {
-		conn.Close()
-		return wireConfig{}, &HandshakeError{Detail: "the answer could not be written", Err: err}
+	conn, buffered, err := switchProtocols(w, r, resp, o.WriteTimeout)
+	if err != nil {
+		return wireConfig{}, err
 	}
 	return wireConfig{
-		conn: conn, buffered: buffered, opts: o, meter: meter, object: object, pass: admitted,
+		conn: conn, buffered: buffered, opts: o, meter: a.meter, object: a.object, pass: a.pass,
 		deflate: resp.Deflate, protocol: resp.Protocol, extensions: resp.Extensions,
 	}, nil
+}
+
+// admission is what a request to upgrade is charged to.
+type admission struct {
+	meter  *Meter
+	object *object   // nil: none
+	pass   quotaPass // the caller releases it when the connection has been counted, or is not opened
+}
+
+// admitUpgrade asks the quotas for r, which counts for the object that answers it or for m, or refuses r.
+func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter) (a admission, err error) {
+	a.meter, a.object = meterFor(r.Context(), m)
+	if a.object != nil { // its Stub has asked the quotas already
+		return a, nil
+	}
+	if a.pass, err = a.meter.admit(Usage{Connections: 1}); err != nil {
+		return a, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaExceededText, Err: err})
+	}
+	return a, nil
+}
+
+// switchProtocols takes the connection of r over and answers with resp. If it fails, it has refused r as far as that is possible.
+func switchProtocols(w http.ResponseWriter, r *http.Request, resp *handshake.Response, timeout time.Duration) (conn net.Conn, buffered []byte, err error) {
+	conn, buffered, refused := handshake.Hijack(w)
+	if refused != nil {
+		return nil, nil, refuse(w, r, refusalError(refused))
+	}
+	if err := writeResponse(conn, resp.Bytes(), timeout); err != nil {
+		conn.Close()
+		return nil, nil, &HandshakeError{Detail: "the answer could not be written", Err: err}
+	}
+	return conn, buffered, nil
 }
 
 // writeResponse sends a 101 in one piece. Without a write timeout, which a socket may have, it waits for defaultWriteTimeout: the

@@ -161,3 +161,11 @@ func peerClosedByPanic(t transcript, stream string) {
 func closedWhileHalfOpen(t transcript) {
 	swap("a", `close 1011 "internal error" clean rs=3`, `close 1011 "internal error" clean rs=2`)(t)
 }
+
+// offerPassedOn is a request to the origin with the client's offer of compression.
+func offerPassedOn(t transcript) {
+	for i := range t["origin"] {
+		l := &t["origin"][i]
+		l.text = strings.Replace(l.text, "permessage-deflate…client_max_window_bits=15…", "permessage-deflate; client_max_window_bits", 1)
+	}
+}

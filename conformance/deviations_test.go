@@ -87,6 +87,11 @@ var socketDeviations = []deviation{
 	{"c-fetch-upgrade c-fetch-upgrade@*", atIdentifier, "a socket from Dial has the URL it was dialed with", swap("w", `url ""`, `url "http://…/echo"`)},
 	{"c-fetch-protocol", atIdentifier, "a socket from Dial has the negotiated subprotocol", swap("w", `protocol ""`, `protocol "chat"`)},
 
+	// Pass-through.
+	{"c-pass-no-deflate c-pass-deflate", atIdentifier, "Proxy passes on what the client offers, not an offer of its own",
+		offerPassedOn},
+	{"c-pass-client-rst", atIdentifier, "a reset is passed on as a reset", swap("origin", "connection ended", "connection reset")},
+
 	// Ends that cannot be used.
 	{"a-return-accepted-end a-return-hibernated", atIdentifier, "an end that cannot be used in a response is answered with 500, not with a 101 and the end",
 		all(swap("fetch", "response 101", "response 500"), becomes("c", 0))},

@@ -41,18 +41,3 @@ var javascriptOnly = map[string]string{
 	"c-open-echo@legacy":             "a mode in which new WebSocket() offers no compression; in Go that is Dial with options",
 	"c-ext-accepted@nocomp":          "a mode in which new WebSocket() offers no compression; in Go that is Dial with options",
 }
-
-// unimplemented are the scenarios of features that edgews does not have.
-var unimplemented = map[string]string{
-	"c-pass-echo":           "pass-through",
-	"c-pass-server-close":   "pass-through",
-	"c-pass-client-rst":     "pass-through",
-	"c-pass-ping":           "pass-through",
-	"c-pass-proto-error":    "pass-through",
-	"c-pass-deflate":        "pass-through",
-	"c-pass-deflate@nocomp": "pass-through",
-	"c-pass-no-deflate":     "pass-through",
-	"c-pass-protocol":       "pass-through",
-	"c-pass-bad-utf8":       "pass-through",
-	"c-pass-fragments":      "pass-through",
-}

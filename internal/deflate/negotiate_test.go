@@ -208,3 +208,31 @@ func TestSides(t *testing.T) {
 	own, peer = p.Sides(true)
 	assert.Equal(t, [2]Side{client, server}, [2]Side{own, peer})
 }
+
+// TestAnswersOfOtherOffers says which answers a client understands that has made certain offers.
+func TestAnswersOfOtherOffers(t *testing.T) {
+	for _, c := range []struct {
+		answer, offers string
+		ok             bool
+	}{
+		{"permessage-deflate", "permessage-deflate", true},
+		{"permessage-deflate", "", false},
+		{"permessage-deflate", "x-other", false},
+		{"permessage-deflate; server_no_context_takeover; client_no_context_takeover", "permessage-deflate", true},
+		{"permessage-deflate", "permessage-deflate; server_no_context_takeover", false},
+		{"permessage-deflate", "permessage-deflate; server_no_context_takeover, permessage-deflate", true},
+		{"permessage-deflate; client_max_window_bits=10", "permessage-deflate", false},
+		{"permessage-deflate; client_max_window_bits=10", "permessage-deflate; client_max_window_bits", true},
+		{"permessage-deflate; client_max_window_bits=10", "permessage-deflate; client_max_window_bits=9", false},
+		{"permessage-deflate; client_max_window_bits=9", "permessage-deflate; client_max_window_bits=9", true},
+		{"permessage-deflate", "permessage-deflate; client_max_window_bits=9", true},
+		{"permessage-deflate", "permessage-deflate; server_max_window_bits=9", false},
+		{"permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=9", false},
+		{"permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=9", true},
+		{"permessage-deflate; server_max_window_bits=8", "permessage-deflate", true},
+		{"x-other", "x-other", false},
+		{"", "permessage-deflate", false},
+	} {
+		assert.Equal(t, c.ok, Answers(c.answer, strings.Split(c.offers, "\n")), "%q to %q", c.answer, c.offers)
+	}
+}

@@ -22,7 +22,7 @@ type Response struct {
 // Respond chooses from what h, the header of a request that CheckRequest has let pass, offers (RFC 6455 §4.2.2, RFC 7692 §5).
 // protocols are the server's subprotocols, the preferred one first. A nil want declines compression.
 func Respond(h http.Header, protocols []string, want *deflate.Want) *Response {
-	r := &Response{accept: AcceptFor(Values(h, KeyHeader)[0])}
+	r := &Response{accept: acceptTo(h)}
 	offered := slices.Collect(header.Elements(Values(h, ProtocolHeader)))
 	if i := slices.IndexFunc(protocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
 		r.Protocol = protocols[i]

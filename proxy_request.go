@@ -1,0 +1,122 @@
+package edgews
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+
+	"github.com/edgews/edgews/internal/handshake"
+	"github.com/edgews/edgews/internal/header"
+)
+
+// forwardedHeaders are what a proxy says about the client. The client's own are dropped: a client could claim anything.
+var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// outgoing returns the request to the target for r, a handshake, and its Sec-WebSocket-Key.
+func (p *proxy) outgoing(r *http.Request) (out *http.Request, key string) {
+	out = r.Clone(r.Context())
+	out.Body, out.ContentLength, out.Close, out.RequestURI = nil, 0, false, ""
+	out.URL.Scheme, out.URL.Host = "", ""
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	removeHopByHop(out.Header)
+	for _, name := range forwardedHeaders {
+		out.Header.Del(name)
+	}
+	p.rewriteRequest(&httputil.ProxyRequest{In: r, Out: out})
+	out.Method, out.Proto, out.ProtoMajor, out.ProtoMinor = http.MethodGet, "HTTP/1.1", 1, 1 // r may have come over HTTP/2
+	if out.URL.Scheme = httpScheme(out.URL.Scheme); out.Header["User-Agent"] == nil {
+		out.Header["User-Agent"] = []string{""} // net/http would send its own
+	}
+	if key = r.Header.Get(handshake.KeyHeader); key == "" { // over HTTP/2 (RFC 8441 §5)
+		key = handshake.NewKey()
+	}
+	addHandshake(out.Header, key)
+	return out, key
+}
+
+// rewritePlain is the Rewrite of the httputil.ReverseProxy, which has removed the headers that outgoing removes.
+func (p *proxy) rewritePlain(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme, r.Out.URL.Host = "", ""
+	p.rewriteRequest(r)
+	r.Out.URL.Scheme = httpScheme(r.Out.URL.Scheme)
+}
+
+// rewriteRequest calls the program's Rewrite, and adds what it has left out.
+func (p *proxy) rewriteRequest(r *httputil.ProxyRequest) {
+	r.Out.Host = ""
+	if p.rewrite != nil {
+		p.rewrite(r)
+	}
+	if r.Out.URL.Host == "" {
+		host := r.Out.Host
+		r.SetURL(p.target)
+		r.Out.Host = host
+	}
+	said := maps.Clone(r.Out.Header)
+	for _, name := range forwardedHeaders {
+		r.Out.Header.Del(name)
+	}
+	r.SetXForwarded()
+	for _, name := range forwardedHeaders {
+		if values, ok := said[name]; ok {
+			r.Out.Header[name] = values
+		}
+	}
+}
+
+// hopByHop are the headers of one connection (RFC 9110 §7.6.1), with those that proxies use without a standard.
+var hopByHop = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	":protocol", // of an extended CONNECT (RFC 8441 §4)
+}
+
+// removeHopByHop removes the headers that are for one connection, also those that Connection names.
+func removeHopByHop(h http.Header) {
+	for name := range header.Elements(h.Values("Connection")) {
+		if !strings.HasPrefix(http.CanonicalHeaderKey(name), "Sec-Websocket-") {
+			h.Del(name)
+		}
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+}
+
+// addHandshake adds the headers of a handshake to those that pass from the client to the target, spelled as in RFC 6455.
+func addHandshake(h http.Header, key string) {
+	for _, name := range []string{handshake.ProtocolHeader, handshake.ExtensionsHeader} {
+		values := handshake.Values(h, name)
+		h.Del(name)
+		if len(values) > 0 {
+			h[name] = values
+		}
+	}
+	h.Del(handshake.VersionHeader)
+	h.Del(handshake.KeyHeader)
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	h[handshake.VersionHeader], h[handshake.KeyHeader] = []string{handshake.Version}, []string{key}
+}
+
+// maxProxiedBody is how many bytes of the body of a target's refusal the client gets.
+const maxProxiedBody = 64 << 10
+
+// passRefusal answers r with a target's response other than 101.
+func passRefusal(w http.ResponseWriter, r *http.Request, resp *http.Response) {
+	removeHopByHop(resp.Header)
+	resp.Header.Del("Content-Length") // the body may have been cut; net/http adds the length of a short one
+	for name, values := range resp.Header {
+		w.Header()[name] = values
+	}
+	closeAfter(w, r)
+	if resp.StatusCode == http.StatusUpgradeRequired { // RFC 9110 §15.5.22
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Add("Connection", "Upgrade")
+	}
+	w.WriteHeader(max(resp.StatusCode, http.StatusOK))
+	if body, ok := resp.Body.(*savedBody); ok {
+		_, _ = w.Write(body.content)
+	}
+}
