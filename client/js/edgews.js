@@ -61,9 +61,9 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 	function close(code, reason) {
 		if (state >= CLOSING) return;
 		socket?.close(code, reason);
-		clearTimeout(timer);
-		if (since) state = CLOSING;
-		else end(code ?? 1005, reason ?? "");
+		if (!since) return end(code ?? 1005, reason ?? "");
+		state = CLOSING;
+		after(timeout, drop);
 	}
 
 	function after(delay, f) {
@@ -140,7 +140,6 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 		if (socket) socket.onclose = null;
 		clearTimeout(timer);
 		socket = probe = since = null;
-		asked = 0;
 		if (state === OPEN) state = CONNECTING;
 		if (opened) emit(new CloseEvent("close", end));
 		return opened;

@@ -36,7 +36,7 @@
 //   - send(data) returns whether the data was taken. With a connection it always is: the browser's socket gets it at once, and
 //     bufferedAmount says what that has not sent. Without one the data is queued, and sent in order before the next open event; if
 //     it does not fit into maxQueue, send returns false and keeps nothing of it. After close and after the end, send returns false.
-//   - close(code, reason) is final. The end event comes when the server has answered, for which Chromium waits a minute, or at
+//   - close(code, reason) is final. The end event comes when the server has answered or has not done so for heartbeat.timeout, or at
 //     once if there is no connection.
 //   - readyState is CONNECTING also while it waits for the next attempt, CLOSING after close, and CLOSED after the end.
 //   - binary messages come as ArrayBuffer: there is no binaryType.

@@ -420,6 +420,12 @@ func TestClose(t *testing.T) {
 	s.closes(s.next(), 1001, "")
 	p.logs("open", "close 1001  true", "end 1000 from a listener")
 
+	p.does(`begin({heartbeat: {timeout: 10}})`) // of a server that does not answer
+	s.next()
+	p.logs("open")
+	p.does(`s.close(1000)`)
+	p.logs("open", "close 1006 no answer false", "end 1006 no answer")
+
 	p.does(`begin(); s.addEventListener("wait", () => s.close())`)
 	s.closes(s.next(), 1001, "")
 	p.until(`s.readyState === 3`)
