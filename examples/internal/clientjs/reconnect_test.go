@@ -412,7 +412,7 @@ func TestClose(t *testing.T) {
 	p.is("4", `s.bufferedAmount`)
 	p.is("3", `s.readyState`)
 
-	p.does(`begin(); s.close()`) // while it connects
+	p.does(`begin({}, "/nothing"); s.close()`) // while it connects
 	p.logs("end 1005")
 
 	s.refusing(nil)
