@@ -2,152 +2,172 @@
 const {CONNECTING, OPEN, CLOSING, CLOSED} = WebSocket;
 
 export class ReconnectingWebSocket extends EventTarget {
-	#url; #options; #beat;
-	#state = CONNECTING;
-	#socket; // the browser's, while there is one
-	#since; // when it opened
-	#timer; // of the attempt, the heartbeat or the wait
-	#asked = 0; // unanswered heartbeats
-	#probe; // of a failed handshake
-	#attempts = 0; // since a connection was stable
-	#told; // by the server how long to wait
-	#queue = [];
-	#queued = 0; // bytes
-	#ended = new AbortController();
+	#client;
 
-	constructor(url, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = {}, cursor, cursorParam = "cursor", maxQueue = 1 << 20} = {}) {
+	constructor(url, options = {}) {
 		super();
-		this.#url = new URL(url, location);
-		this.#url.protocol = this.#url.protocol.replace("http", "ws");
-		this.#options = {protocols, minDelay, maxDelay, cursor, cursorParam, maxQueue};
-		this.#beat = heartbeat && {request: "ping", response: "pong", interval: 25000, timeout: 10000, ...heartbeat};
-		this.#dial();
-		const {signal} = this.#ended, on = (type, f) => addEventListener(type, f, {signal});
-		on("online", this.#check);
-		on("offline", this.#check);
-		on("visibilitychange", () => document.hidden || this.#check());
-		on("pageshow", e => e.persisted && this.#check());
-		on("pagehide", () => { // else the back button may not find it
-			if (!this.#socket || this.#state === CLOSING) return;
-			this.#socket.close();
-			this.#forget({code: 1001, reason: "page hidden"});
-		});
+		for (const type of ["open", "message", "close", "wait", "end"]) this.addEventListener(type, e => this["on" + type]?.(e));
+		this.#client = start(new URL(url, location), options, event => this.dispatchEvent(event));
 	}
 
-	get url() { return this.#url.href; }
-	get readyState() { return this.#state; }
-	get protocol() { return this.#socket?.protocol ?? ""; }
-	get extensions() { return this.#socket?.extensions ?? ""; }
-	get bufferedAmount() { return this.#queued + (this.#socket?.bufferedAmount ?? 0); }
+	get url() { return this.#client.url; }
+	get readyState() { return this.#client.state; }
+	get protocol() { return this.#client.socket?.protocol ?? ""; }
+	get extensions() { return this.#client.socket?.extensions ?? ""; }
+	get bufferedAmount() { return this.#client.queued + (this.#client.socket?.bufferedAmount ?? 0); }
+	send(data) { return this.#client.send(data); }
+	close(code, reason) { this.#client.close(code, reason); }
+}
 
-	send(data) {
-		if (this.#state === OPEN) this.#socket.send(data);
-		if (this.#state !== CONNECTING) return this.#state === OPEN;
+function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = {}, cursor, cursorParam = "cursor", maxQueue = 1 << 20}, emit) {
+	const {request, response, interval, timeout} = {request: "ping", response: "pong", interval: 25000, timeout: 10000, ...heartbeat};
+	const queue = [], ended = new AbortController();
+	let state = CONNECTING, queued = 0; // bytes in queue
+	let socket; // the browser's, unless it waits
+	let since; // when socket opened
+	let timer; // of the attempt, the heartbeat or the wait
+	let asked; // unanswered heartbeats
+	let probe; // of a failed handshake
+	let told; // by the server how long to wait
+	let attempts = 0; // since a connection was stable
+
+	base.protocol = base.protocol.replace("http", "ws");
+	attempt();
+	const on = (type, f) => addEventListener(type, f, {signal: ended.signal});
+	on("online", check);
+	on("offline", check);
+	on("visibilitychange", () => document.hidden || check());
+	on("pageshow", e => e.persisted && check());
+	on("pagehide", () => { // with a connection the page may not be kept for the back button
+		if (!socket || state === CLOSING) return;
+		socket.close();
+		forget({code: 1001, reason: "page hidden"});
+	});
+	return {url: base.href, send, close, get state() { return state; }, get socket() { return socket; }, get queued() { return queued; }};
+
+	function send(data) {
+		if (state >= CLOSING) return false;
+		if (socket?.readyState === OPEN) {
+			socket.send(data);
+			return true;
+		}
 		const copy = new Blob([data]);
-		if (this.#queued + copy.size > this.#options.maxQueue) return false;
-		this.#queued += copy.size;
-		this.#queue.push(typeof data === "object" ? copy : data);
+		if (queued + copy.size > maxQueue) return false;
+		queued += copy.size;
+		queue.push(typeof data === "object" ? copy : data);
 		return true;
 	}
 
-	close(code, reason) {
-		if (this.#state >= CLOSING) return;
-		this.#socket?.close(code, reason);
-		clearTimeout(this.#timer);
-		if (this.#since) this.#state = CLOSING;
-		else this.#end(code ?? 1005, reason ?? "");
+	function close(code, reason) {
+		if (state >= CLOSING) return;
+		socket?.close(code, reason);
+		clearTimeout(timer);
+		if (since) state = CLOSING;
+		else end(code ?? 1005, reason ?? "");
 	}
 
-	#emit(type, detail) { this.dispatchEvent(new CustomEvent(type, {detail})); }
-
-	#after(delay, f) {
-		clearTimeout(this.#timer);
-		this.#timer = setTimeout(f, delay);
+	function after(delay, f) {
+		clearTimeout(timer);
+		timer = setTimeout(f, delay);
 	}
 
-	#dial = () => {
-		this.#probe = this.#told = null;
-		// Without a network, this machine can be reached.
-		if (!navigator.onLine && !/^(localhost|127\.|\[::1)/.test(this.#url.hostname)) {
-			return this.#emit("wait", {delay: Infinity, code: 1006, reason: "offline"});
+	function tell(type, detail) { emit(new CustomEvent(type, {detail})); }
+
+	function dial() {
+		try {
+			attempt();
+		} catch (error) { // of cursor
+			end(1006, String(error));
 		}
-		const {cursor, cursorParam, protocols} = this.#options, url = new URL(this.#url), value = cursor?.();
+	}
+
+	function attempt() {
+		forget();
+		told = false;
+		// This machine can be reached without a network.
+		if (!navigator.onLine && !/^(localhost|127\.|\[::1)/.test(base.hostname)) {
+			return tell("wait", {delay: Infinity, code: 1006, reason: "offline"});
+		}
+		const url = new URL(base), value = cursor?.();
 		if (value !== undefined) url.searchParams.set(cursorParam, value);
-		const socket = this.#socket = new WebSocket(url.href, protocols);
+		socket = new WebSocket(url.href, protocols);
 		socket.binaryType = "arraybuffer";
-		socket.onopen = () => {
-			this.#state = OPEN;
-			this.#since = Date.now();
-			this.#alive();
-			this.#queue.splice(0).forEach(data => socket.send(data));
-			this.#queued = 0;
-			this.dispatchEvent(new Event("open"));
-		};
+		socket.onopen = opened;
 		socket.onmessage = ({data}) => {
-			this.#alive();
-			if (data !== this.#beat?.response) this.dispatchEvent(new MessageEvent("message", {data}));
+			alive();
+			if (!heartbeat || data !== response) emit(new MessageEvent("message", {data}));
 		};
-		socket.onclose = this.#lost;
-		this.#after(30000, this.#drop);
-	};
-
-	#alive() {
-		this.#asked = 0;
-		clearTimeout(this.#timer);
-		if (this.#beat) this.#after(this.#beat.interval, this.#check);
+		socket.onclose = lost;
+		after(30000, drop);
 	}
 
-	#check = () => {
-		if (this.#state === OPEN && this.#beat && !this.#asked) this.#ask();
-		if (this.#state === CONNECTING && !this.#socket && !this.#told) this.#dial();
-	};
+	function opened() {
+		state = OPEN;
+		since = Date.now();
+		alive();
+		queue.splice(0).forEach(data => socket.send(data));
+		queued = 0;
+		emit(new Event("open"));
+	}
 
-	#ask() {
-		const {request, timeout} = this.#beat, due = Date.now() + timeout;
-		this.#asked++;
-		this.#socket.send(request);
+	function alive() {
+		asked = 0;
+		clearTimeout(timer);
+		if (heartbeat) after(interval, check);
+	}
+
+	function check() {
+		if (state === OPEN && heartbeat && !asked) ask();
+		if (state === CONNECTING && !socket && !told) dial();
+	}
+
+	function ask() {
+		const due = Date.now() + timeout;
+		asked++;
+		socket.send(request);
 		// After a freeze or a sleep the answer may not be delivered yet: it asks again.
-		this.#after(timeout, () => this.#asked < 2 && Date.now() > due + 2000 ? this.#ask() : this.#drop());
+		after(timeout, () => asked < 2 && Date.now() > due + 2000 ? ask() : drop());
 	}
 
-	#drop = () => {
-		this.#socket.close();
-		this.#lost({code: 1006, reason: "no answer"});
-	};
-
-	#forget(end) {
-		const since = this.#since;
-		if (this.#socket) this.#socket.onclose = null;
-		clearTimeout(this.#timer);
-		this.#socket = this.#probe = this.#since = null;
-		this.#asked = 0;
-		if (this.#state === OPEN) this.#state = CONNECTING;
-		if (since) this.dispatchEvent(new CloseEvent("close", end));
-		return since;
+	function drop() {
+		socket.close();
+		lost({code: 1006, reason: "no answer"});
 	}
 
-	#lost = async end => {
-		const {code, reason} = end, {minDelay, maxDelay} = this.#options, {url} = this.#socket, since = this.#forget(end);
-		if (this.#state === CLOSED) return; // a listener has closed it
-		if (this.#state === CLOSING || code === 1008) return this.#end(code, reason);
-		if (since && Date.now() - since >= 60000) this.#attempts = 0;
-		let delay = Math.random() * Math.min(minDelay * 2 ** this.#attempts++, maxDelay);
-		if (this.#told = [1012, 1013].includes(code)) delay = Math.min(5000 + Math.random() * 25000, maxDelay);
-		if (!since) {
-			const probe = this.#probe = get(url), [status, rest] = await probe;
-			if (probe !== this.#probe) return; // it has dialed, or ended
-			if (/^4(?!08|25|26|29)/.test(status)) return this.#end(1006, `HTTP ${status}`);
-			delay += this.#told = rest;
+	// forget returns when the forgotten socket opened.
+	function forget(end) {
+		const opened = since;
+		if (socket) socket.onclose = null;
+		clearTimeout(timer);
+		socket = probe = since = null;
+		asked = 0;
+		if (state === OPEN) state = CONNECTING;
+		if (opened) emit(new CloseEvent("close", end));
+		return opened;
+	}
+
+	async function lost(e) {
+		const {code, reason} = e, {url} = socket, opened = forget(e);
+		if (state === CLOSED) return; // a listener has closed it
+		if (state === CLOSING || code === 1008) return end(code, reason);
+		if (opened && Date.now() - opened >= 60000) attempts = 0;
+		let delay = Math.random() * Math.min(minDelay * 2 ** attempts++, maxDelay);
+		if (told = [1012, 1013].includes(code)) delay = Math.min(5000 + Math.random() * 25000, maxDelay);
+		if (!opened) {
+			const current = probe = get(url), [status, rest] = await current;
+			if (probe !== current) return; // it has dialed, or ended
+			if (/^4(?!08|25|26|29)/.test(status)) return end(1006, `HTTP ${status}`);
+			delay += told = rest;
 		}
-		this.#after(delay, this.#dial);
-		this.#emit("wait", {delay, code, reason});
-	};
+		after(delay, dial);
+		tell("wait", {delay, code, reason});
+	}
 
-	#end(code, reason) {
-		this.#forget();
-		this.#state = CLOSED;
-		this.#ended.abort();
-		this.#emit("end", {code, reason});
+	function end(code, reason) {
+		forget();
+		state = CLOSED;
+		ended.abort();
+		tell("end", {code, reason});
 	}
 }
 
