@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/client/js"
 	"github.com/edgews/edgews/examples/internal/start"
 )
 
@@ -74,6 +75,7 @@ func newRooms(store edgews.Store) *edgews.Namespace {
 func handler(rooms *edgews.Namespace) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/room/lobby", http.StatusFound))
+	mux.Handle("GET /edgews.js", js.Handler())
 	mux.HandleFunc("GET /room/{room}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write(page)

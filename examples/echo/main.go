@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/client/js"
 	"github.com/edgews/edgews/examples/internal/start"
 )
 
@@ -74,6 +75,7 @@ func (e *echo) handler() http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write(page)
 	})
+	mux.Handle("GET /edgews.js", js.Handler())
 	mux.HandleFunc("/ws", e.serve)
 	return mux
 }

@@ -43,6 +43,10 @@ func newGame(ctx context.Context, st *edgews.State) (edgews.Object, error) {
 	g := &game{st: st}
 	edgews.Handle(&g.mux, "move", g.move)
 	edgews.Handle(&g.mux, "leave", g.leave)
+	// The page uses it to check the connection. It does not wake the game.
+	if err := st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"}); err != nil {
+		return nil, err
+	}
 	data, err := st.Storage().Get(ctx, "gems")
 	if errors.Is(err, edgews.ErrKeyNotFound) {
 		for range gems {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/client/js"
 	"github.com/edgews/edgews/examples/internal/start"
 )
 
@@ -69,6 +70,7 @@ func newGames(store edgews.Store) *edgews.Namespace {
 func handler(games *edgews.Namespace) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/game/1", http.StatusFound))
+	mux.Handle("GET /edgews.js", js.Handler())
 	mux.HandleFunc("GET /game/{game}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write(page)
