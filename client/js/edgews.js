@@ -14,21 +14,21 @@ export class ReconnectingWebSocket extends EventTarget {
 	get readyState() { return this.#client.state; }
 	get protocol() { return this.#client.socket?.protocol ?? ""; }
 	get extensions() { return this.#client.socket?.extensions ?? ""; }
-	get bufferedAmount() { return this.#client.queued + (this.#client.socket?.bufferedAmount ?? 0); }
+	get bufferedAmount() { return this.#client.buffered; }
 	send(data) { return this.#client.send(data); }
 	close(code, reason) { this.#client.close(code, reason); }
 }
 
 function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = {}, cursor, cursorParam = "cursor", maxQueue = 1 << 20}, emit) {
-	const {request, response, interval, timeout} = {request: "ping", response: "pong", interval: 25000, timeout: 10000, ...heartbeat};
+	const {request = "ping", response = "pong", interval = 25000, timeout = 10000} = heartbeat ?? {};
 	const queue = [], ended = new AbortController();
 	let state = CONNECTING, queued = 0; // bytes in queue
-	let socket; // the browser's, unless it waits
+	let socket; // the browser's, if there is one
 	let since; // when socket opened
 	let timer; // of the attempt, the heartbeat or the wait
 	let asked; // unanswered heartbeats
-	let probe; // of a failed handshake
-	let told; // by the server how long to wait
+	let probe; // the GET after a failed handshake
+	let told; // whether the server has said how long to wait
 	let attempts = 0; // since a connection was stable
 
 	base.protocol = base.protocol.replace("http", "ws");
@@ -38,12 +38,12 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 	on("offline", check);
 	on("visibilitychange", () => document.hidden || check());
 	on("pageshow", e => e.persisted && check());
-	on("pagehide", () => { // with a connection the page may not be kept for the back button
+	on("pagehide", () => { // for the back/forward cache
 		if (!socket || state === CLOSING) return;
 		socket.close();
 		forget({code: 1001, reason: "page hidden"});
 	});
-	return {url: base.href, send, close, get state() { return state; }, get socket() { return socket; }, get queued() { return queued; }};
+	return {url: base.href, send, close, get state() { return state; }, get socket() { return socket; }, get buffered() { return queued + (socket?.bufferedAmount ?? 0); }};
 
 	function send(data) {
 		if (state >= CLOSING) return false;
@@ -51,7 +51,7 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 			socket.send(data);
 			return true;
 		}
-		const copy = new Blob([data]);
+		const copy = new Blob([data]); // the page may change data
 		if (queued + copy.size > maxQueue) return false;
 		queued += copy.size;
 		queue.push(typeof data === "object" ? copy : data);
@@ -147,7 +147,7 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 	}
 
 	async function lost(e) {
-		const {code, reason} = e, {url} = socket, opened = forget(e);
+		let {code, reason} = e, {url} = socket, opened = forget(e);
 		if (state === CLOSED) return; // a listener has closed it
 		if (state === CLOSING || code === 1008) return end(code, reason);
 		if (opened && Date.now() - opened >= 60000) attempts = 0;
@@ -156,7 +156,8 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 		if (!opened) {
 			const current = probe = get(url), [status, rest] = await current;
 			if (probe !== current) return; // it has dialed, or ended
-			if (/^4(?!08|25|26|29)/.test(status)) return end(1006, `HTTP ${status}`);
+			if (status) reason ||= `HTTP ${status}`;
+			if (/^4(?!08|25|26|29)/.test(status)) return end(code, reason);
 			delay += told = rest;
 		}
 		after(delay, dial);
@@ -171,7 +172,7 @@ function start(base, {protocols, minDelay = 1000, maxDelay = 30000, heartbeat = 
 	}
 }
 
-// get returns the status and Retry-After (ms) of a GET, since a browser does not say how it was refused.
+// get returns status and Retry-After (ms) of a GET: a browser does not say how it was refused.
 async function get(url) {
 	try {
 		const {status, headers, body} = await fetch(url.replace("ws", "http"), {cache: "no-store", credentials: "include", signal: AbortSignal.timeout(10000)});
