@@ -198,6 +198,7 @@ func TestLayers(t *testing.T) {
 		{"idna: names only", "internal/idna", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"jsonfield: JSON only", "internal/jsonfield", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"ratelimit: no connections", "internal/ratelimit", func(path string) bool { return standard(path) && !isNet(path) }},
+		{"client/js: the standard library", "client/js", standard},
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},
