@@ -80,6 +80,7 @@ func TestEventsOfThePage(t *testing.T) {
 	for name, event := range map[string]string{
 		"visible":  `document.dispatchEvent(new Event("visibilitychange", {bubbles: true}))`,
 		"online":   `dispatchEvent(new Event("online"))`,
+		"offline":  `dispatchEvent(new Event("offline"))`, // while navigator.onLine says that it is over again
 		"restored": `dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}))`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +99,22 @@ func TestEventsOfThePage(t *testing.T) {
 			s.ends(socket)
 		})
 	}
+}
+
+// TestListenersGoWithTheEnd: a page that makes many sockets, one after the other, does not collect their listeners.
+func TestListenersGoWithTheEnd(t *testing.T) {
+	s := newSite(t)
+	p := open(t, s)
+	p.does(`window.signals = [];
+		const add = window.addEventListener;
+		window.addEventListener = (type, f, options) => { signals.push(options.signal); add(type, f, options); };
+		begin()`)
+	socket := s.next()
+	p.logs("open")
+	p.is("true", `signals.length >= 5 && signals.every(signal => !signal.aborted)`)
+	s.closes(socket, 1008, "")
+	p.logs("open", "close 1008  true", "end 1008")
+	p.is("true", `signals.every(signal => signal.aborted)`)
 }
 
 // TestEventsThatMeanNothing: a page that becomes hidden, and one that is shown for the first time, do nothing.

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/examples/internal/browser"
 )
 
 func TestOneConnection(t *testing.T) {
@@ -229,6 +232,73 @@ func TestOtherOrigin(t *testing.T) {
 	})
 	p.does(`begin({}, "ws://localhost:` + port + `/ws")`)
 	p.logs("end 1006 HTTP 404")
+}
+
+// TestProbeHasCookies: the GET has the cookies of the handshake, also when the server has another origin.
+func TestProbeHasCookies(t *testing.T) {
+	s := newSite(t)
+	p := tab{t, browser.Start(t, chromedp.Flag("host-resolver-rules", "MAP *.edgews.test 127.0.0.1"))}
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Access-Control-Allow-Origin", "http://page.edgews.test:"+port)
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+		if cookie, err := r.Cookie("token"); err != nil || cookie.Value != "right" {
+			return answers(403, "")(w, r)
+		}
+		return answers(503, "")(w, r)
+	})
+	p.visit("http://page.edgews.test:" + port)
+	p.does(`begin({}, "ws://server.edgews.test:` + port + `/ws")`)
+	p.logs("end 1006 HTTP 403")
+	p.does(`document.cookie = "token=right; domain=edgews.test"; begin({}, "ws://server.edgews.test:` + port + `/ws")`)
+	p.begins("wait 1006 HTTP 503")
+}
+
+// TestLateProbe: what a probe finds out is of no interest when there is another attempt or the page has closed the socket.
+func TestLateProbe(t *testing.T) {
+	s := newSite(t)
+	p := open(t, s)
+	p.does(`const real = fetch;
+		window.fetch = async (...args) => { const answer = await real(...args); await new Promise(f => { window.answer = f; }); return answer; }`)
+	s.refusing(answers(404, ""))
+	p.does(`begin()`)
+	p.until(`window.answer`)
+	s.refusing(nil)
+	p.does(`dispatchEvent(new Event("online"))`)
+	socket := s.next()
+	p.logs("open")
+	p.does(`answer(); answer = null`)
+	s.sends(socket, "still open")
+	p.logs("open", "message still open")
+
+	s.refusing(answers(404, ""))
+	p.does(`begin()`)
+	p.until(`window.answer`)
+	p.does(`s.close(4000, "enough")`)
+	p.logs("end 4000 enough")
+	p.does(`answer()`)
+	s.refusing(nil)
+	p.does(`window.earlier = log; begin()`)
+	s.next()
+	p.logs("open")
+	p.is(`["end 4000 enough"]`, `earlier`)
+}
+
+// TestWorker: the module also runs in a worker, which has no document.
+func TestWorker(t *testing.T) {
+	s := newSite(t)
+	p := open(t, s)
+	p.does(`window.log = [];
+		new Worker("/worker.js", {type: "module"}).onmessage = e => log.push(e.data)`)
+	socket := s.next()
+	s.receives(socket, "from a worker")
+	s.sends(socket, "to a worker")
+	p.logs("open", "message to a worker")
+	s.closes(socket, 1001, "")
+	p.begins("open", "message to a worker", "close 1001", "open")
 }
 
 // TestRetryAfter: a server that is busy is asked again when it has said, by itself.

@@ -45,6 +45,15 @@ window.begin = (options, url = "/ws") => {
 window.ready = true;
 </script>`
 
+// worker is the script of a worker with a socket.
+const worker = `import {ReconnectingWebSocket} from "/edgews.js";
+const s = new ReconnectingWebSocket("/ws", {minDelay: 1});
+s.onopen = () => postMessage("open");
+s.onmessage = e => postMessage("message " + e.data);
+s.onclose = e => postMessage("close " + e.code);
+s.send("from a worker");
+`
+
 // site is a server with the page, whose connections can be cut.
 type site struct {
 	t        *testing.T
@@ -82,6 +91,10 @@ func (s *site) listen(addr string) {
 		mux.Handle("/edgews.js", js.Handler())
 		mux.HandleFunc("/ws", s.serve)
 		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, page) })
+		mux.HandleFunc("/worker.js", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			fmt.Fprint(w, worker)
+		})
 		mux.HandleFunc("/other", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<!doctype html><p>another page") })
 		s.addr, s.server = l.Addr().String(), &http.Server{Handler: mux}
 		go s.server.Serve(cuttable{l, s})
