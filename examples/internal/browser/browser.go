@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -81,4 +82,33 @@ func Text(t *testing.T, tab context.Context, selector string) string {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// Holds waits until an expression is true in a tab. what ends the sentence "the page is not …" of the error.
+func Holds(t *testing.T, tab context.Context, what, expression string) {
+	t.Helper()
+	err := chromedp.Do(tab, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute)))
+	if err != nil {
+		t.Fatalf("the page is not %s: %v", what, err)
+	}
+}
+
+// Evaluate runs statements in a tab.
+func Evaluate(t *testing.T, tab context.Context, statements string) {
+	t.Helper()
+	if done, err := chromedp.Run(tab, chromedp.Evaluate[bool]("(() => { "+statements+"; return true; })()")); err != nil || !done {
+		t.Fatalf("%s: %v", statements, err)
+	}
+}
+
+// Screenshot writes a picture of a tab to the directory that the environment names in EDGEWS_SCREENSHOTS, if it does.
+func Screenshot(t *testing.T, tab context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("EDGEWS_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	if png, err := chromedp.Run(tab, chromedp.CaptureScreenshot()); err != nil || os.WriteFile(filepath.Join(dir, name), png, 0o600) != nil {
+		t.Error(err)
+	}
 }
