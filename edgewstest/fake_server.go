@@ -19,9 +19,9 @@ type FakeServer struct {
 	// URL is the server's address, "http://edgews.test", which is only known to Client.
 	URL string
 
-	// Answer, if it is not nil, answers each request instead of a 101 without subprotocol and extensions: with Peer.AnswerUpgrade, or
-	// with Peer.WriteBytes. It is called by a goroutine of the connection, and must not use those methods of the Peer that end the
-	// test, such as Expect. The Peer's Request is set. Accept returns the Peer afterwards. Set it before the first connection.
+	// Answer, if it is not nil, answers each request, instead of a 101 without subprotocol and extensions: with Peer.AnswerUpgrade,
+	// Peer.Refuse or Peer.WriteBytes. It is called by a goroutine of the connection, after Peer.Request is set. Accept returns the Peer
+	// afterwards. Set it before the first connection.
 	Answer func(p *Peer)
 
 	// OnConnect is as in [Server].
@@ -92,6 +92,7 @@ func (s *FakeServer) answer(p *Peer) {
 		p.Close() // the client has given up
 		return
 	}
+	s.listener.uses(p.Conn(), p.Request.Method+" "+p.Request.URL.RequestURI())
 	if s.Answer != nil {
 		s.Answer(p)
 	} else if err := p.answerUpgrade(nil); err != nil {

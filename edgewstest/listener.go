@@ -21,16 +21,17 @@ type listener struct {
 	mu      sync.Mutex
 	changed sync.Cond // with mu
 	// Guarded by mu.
-	dialed   int                 // the number of connections so far
-	called   int                 // the number of calls of the handler so far
-	open     map[*Conn]*openConn // by the end that the program under test has to close
+	dialed   int // the number of connections so far
+	called   int // the number of calls of the handler so far
+	open     map[*link]*openConn
 	handlers map[*handlerCall]bool
 }
 
 // openConn is a connection that the program under test has not closed.
 type openConn struct {
-	number int    // the first is 1
-	use    string // what the connection was used for last, such as "GET /chat"; "": nothing yet
+	watched *Conn  // the end that it has to close
+	number  int    // the first is 1
+	use     string // what the connection was used for last, such as "GET /chat"; "": nothing yet
 }
 
 // handlerCall is a running call of the handler.
@@ -43,7 +44,7 @@ type handlerCall struct {
 
 func newListener() *listener {
 	l := &listener{
-		conns: make(chan *Conn), closed: make(chan struct{}), open: make(map[*Conn]*openConn), handlers: make(map[*handlerCall]bool),
+		conns: make(chan *Conn), closed: make(chan struct{}), open: make(map[*link]*openConn), handlers: make(map[*handlerCall]bool),
 	}
 	l.changed.L = &l.mu
 	return l
@@ -60,11 +61,11 @@ func (l *listener) newConn(watchClient bool) (client, server *Conn) {
 	if watchClient {
 		watched = client
 	}
-	l.open[watched] = &openConn{number: l.dialed}
+	l.open[watched.out.link] = &openConn{watched: watched, number: l.dialed}
 	watched.onClose = func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.open, watched)
+		delete(l.open, watched.out.link)
 		l.changed.Broadcast()
 	}
 	return client, server
@@ -105,13 +106,27 @@ func (l *listener) Close() error {
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return serverAddr }
 
+// uses notes for what a connection, of which conn is an end, is used.
+func (l *listener) uses(conn *Conn, use string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.usesLocked(conn, use)
+}
+
+func (l *listener) usesLocked(conn *Conn, use string) {
+	if conn == nil {
+		return
+	}
+	if c := l.open[conn.out.link]; c != nil {
+		c.use = use
+	}
+}
+
 // handlerStarts notes that a handler runs for a request of a connection, until ended is called.
 func (l *listener) handlerStarts(conn *Conn, request string) (ended func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c := l.open[conn]; c != nil {
-		c.use = request
-	}
+	l.usesLocked(conn, request)
 	l.called++
 	call := &handlerCall{number: l.called, conn: conn, request: request, goroutine: goroutine()}
 	l.handlers[call] = true
@@ -137,10 +152,14 @@ func (l *listener) closeAll() {
 	}
 }
 
-func (l *listener) openConns() []*Conn {
+// openConns returns the ends that the program under test has not closed.
+func (l *listener) openConns() (ends []*Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.open))
+	for _, c := range l.open {
+		ends = append(ends, c.watched)
+	}
+	return ends
 }
 
 // awaitEnd waits until the program under test has closed its ends and no handler runs. It returns false after patience.
@@ -197,7 +216,9 @@ func (l *listener) leakedConns() []*openConn {
 	defer l.mu.Unlock()
 	leaked := maps.Clone(l.open)
 	for call := range l.handlers {
-		delete(leaked, call.conn)
+		if call.conn != nil {
+			delete(leaked, call.conn.out.link)
+		}
 	}
 	return slices.SortedFunc(maps.Values(leaked), func(a, b *openConn) int { return a.number - b.number })
 }

@@ -114,7 +114,7 @@ func (p *Peer) readRequest() (err error) {
 }
 
 // AnswerUpgrade makes the opening handshake of a server: it answers 101, with additional header fields, which may be nil. Fields that the
-// answer has anyway are replaced, so that a test can send wrong ones. To refuse, use WriteBytes.
+// answer has anyway are replaced, so that a test can send wrong ones.
 func (p *Peer) AnswerUpgrade(header http.Header) {
 	p.t.Helper()
 	if p.Request == nil {
@@ -140,6 +140,23 @@ func (p *Peer) answerUpgrade(header http.Header) error {
 	p.bound()
 	_, err := io.WriteString(p.conn, b.String())
 	return err
+}
+
+// Refuse answers a client's request with a status other than 101 and closes the connection. header may be nil.
+func (p *Peer) Refuse(status int, header http.Header, body string) {
+	p.t.Helper()
+	if p.Request == nil {
+		p.ReadRequest()
+	}
+	resp := &http.Response{
+		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Close: true,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+	}
+	p.bound()
+	if err := resp.Write(p.conn); err != nil {
+		p.t.Fatalf("edgewstest: the peer cannot answer the request: %v", err)
+	}
+	p.Close()
 }
 
 // bound bounds the next reads and writes. Connections without deadlines wait for as long as the test may take.

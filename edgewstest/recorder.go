@@ -201,7 +201,7 @@ func (r *Recorder) want(lines []string) bool {
 			continue
 		}
 		if why == "" {
-			r.await(len(lines)-1, time.NewTimer(settleTime), true)
+			<-time.After(settleTime)
 		}
 		r.t.Fatal(r.mismatch(lines, why))
 		return false
