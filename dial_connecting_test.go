@@ -197,7 +197,7 @@ func TestSendingInTheOpenListener(t *testing.T) {
 			}
 			assert.NoError(t, s.Send("end"))
 			assert.Equal(t, message("end"), <-got)
-			events.events <- "opened"
+			events.Note("opened")
 		})
 		listening()
 		events.wants("open", "opened", message("early"), message("hello"))
@@ -226,7 +226,7 @@ func TestEndInTheOpenListener(t *testing.T) {
 		s.OnOpen(func(edgews.OpenEvent) {
 			assert.NoError(t, s.Close(4000, "enough"))
 			<-ended
-			events.events <- "opened"
+			events.Note("opened")
 		})
 		listening()
 		events.wantsEnd("open", "opened", closed(4000, "enough", true))

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -70,73 +71,26 @@ func part(f aFrame, last bool) aFrame {
 
 func continuation(s string, last bool) aFrame { return part(aFrame{payload: s}, last) }
 
-func (f aFrame) String() string {
-	if f.opcode == 8 && len(f.payload) >= 2 {
-		return fmt.Sprintf("Close %d %q", binary.BigEndian.Uint16([]byte(f.payload)), f.payload[2:])
+// raw returns the frame as package edgewstest has it.
+func (f aFrame) raw() edgewstest.Frame {
+	return edgewstest.Frame{
+		Fin: f.bits&fin != 0, RSV: f.bits >> 4 & 7, Opcode: f.opcode, Payload: f.payload, WrongMask: f.bare, Length: f.length,
 	}
-	if len(f.payload) > 80 {
-		return fmt.Sprintf("bits %#x opcode %d, %d bytes", f.bits, f.opcode, len(f.payload))
-	}
-	return fmt.Sprintf("bits %#x opcode %d %q", f.bits, f.opcode, f.payload)
 }
+
+func (f aFrame) String() string { return f.raw().String() }
 
 // appendTo encodes f in a simple way, independent of internal/frame.
-func (f aFrame) appendTo(b []byte, client bool) []byte {
-	masked := client != f.bare
-	length := f.length
-	if length == nil {
-		length = shortestLength(len(f.payload))
-	}
-	b = append(b, f.bits|f.opcode)
-	if !masked {
-		return append(append(b, length...), f.payload...)
-	}
-	b = append(append(b, length[0]|0x80), length[1:]...)
-	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
-	b = append(b, key[:]...)
-	for i := range len(f.payload) {
-		b = append(b, f.payload[i]^key[i%4])
-	}
-	return b
-}
+func (f aFrame) appendTo(b []byte, client bool) []byte { return f.raw().Append(b, client) }
 
-func shortestLength(n int) []byte {
-	switch {
-	case n < 126:
-		return []byte{byte(n)}
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16([]byte{126}, uint16(n))
+// readFrame reads a frame, masked or not.
+func readFrame(r *bufio.Reader) (aFrame, error) {
+	f, err := edgewstest.ReadFrame(r, false)
+	got := aFrame{bits: f.RSV << 4, opcode: f.Opcode, payload: f.Payload}
+	if f.Fin {
+		got.bits |= fin
 	}
-	return binary.BigEndian.AppendUint64([]byte{127}, uint64(n))
-}
-
-func readFrame(r *bufio.Reader) (f aFrame, err error) {
-	var head [2]byte
-	if _, err = io.ReadFull(r, head[:]); err != nil {
-		return f, err
-	}
-	f.bits, f.opcode = head[0]&0xf0, head[0]&0x0f
-	n := uint64(head[1] & 0x7f)
-	if more := map[uint64]int{126: 2, 127: 8}[n]; more > 0 {
-		var ext [8]byte
-		if _, err = io.ReadFull(r, ext[8-more:]); err != nil {
-			return f, err
-		}
-		n = binary.BigEndian.Uint64(ext[:])
-	}
-	var key [4]byte
-	if head[1]&0x80 != 0 {
-		if _, err = io.ReadFull(r, key[:]); err != nil {
-			return f, err
-		}
-	}
-	payload := make([]byte, n)
-	_, err = io.ReadFull(r, payload)
-	for i := range payload {
-		payload[i] ^= key[i%4]
-	}
-	f.payload = string(payload)
-	return f, err
+	return got, err
 }
 
 // peer is the other end of a socket's connection. It sends and receives bytes and knows no socket.
@@ -173,6 +127,9 @@ func (p *peer) writesAll(b []byte) {
 func (p *peer) next() aFrame {
 	p.t.Helper()
 	p.conn.SetReadDeadline(time.Now().Add(patience))
+	masked, err := p.r.Peek(2)
+	require.NoError(p.t, err, "peer expects a frame")
+	require.Equal(p.t, !p.client, masked[1]&0x80 != 0, "a frame is masked if and only if a client has sent it")
 	f, err := readFrame(p.r)
 	require.NoError(p.t, err, "peer expects a frame")
 	return f
@@ -189,7 +146,7 @@ func (p *peer) expects(frames ...aFrame) {
 func (p *peer) expectsClose(code int) string {
 	p.t.Helper()
 	f := p.next()
-	require.Contains(p.t, f.String(), fmt.Sprintf("Close %d ", code))
+	require.Contains(p.t, f.String(), fmt.Sprintf("close %d ", code))
 	return f.payload[2:]
 }
 
@@ -219,28 +176,15 @@ func (p *peer) ignores() {
 
 func (p *peer) hangsUp() { p.conn.Close() }
 
-// recorder collects the events of a socket as strings.
+// recorder is a [edgewstest.Recorder] in the words of these tests.
 type recorder struct {
-	t      testing.TB
-	s      *edgews.Socket
-	events chan string
+	*edgewstest.Recorder
+	s *edgews.Socket
 }
 
-func record(t testing.TB, s *edgews.Socket) *recorder {
-	r := &recorder{t, s, make(chan string, 1<<12)}
-	s.OnOpen(func(edgews.OpenEvent) { r.events <- "open" })
-	s.OnMessage(func(e edgews.MessageEvent) { r.events <- messageOf(e.Message) })
-	s.OnError(func(e edgews.ErrorEvent) { r.events <- "error " + e.Err.Error() })
-	s.OnClose(func(e edgews.CloseEvent) { r.events <- closed(int(e.Code), e.Reason, e.WasClean) })
-	return r
-}
+func record(t testing.TB, s *edgews.Socket) *recorder { return &recorder{edgewstest.Record(t, s), s} }
 
-func messageOf(m edgews.Message) string {
-	if len(m.Data) > 80 {
-		return fmt.Sprintf("%s of %d bytes", m.Kind, len(m.Data))
-	}
-	return fmt.Sprintf("%s %q", m.Kind, m.Data)
-}
+func messageOf(m edgews.Message) string { return edgewstest.MessageLine(m) }
 
 // The functions message, bytesMessage, closed and failed return events in the form of recorder.
 
@@ -249,46 +193,19 @@ func bytesMessage(s string) string {
 	return messageOf(edgews.Message{Kind: edgews.Binary, Data: []byte(s)})
 }
 func closed(code int, reason string, clean bool) string {
-	return fmt.Sprintf("close %d %q clean=%t", code, reason, clean)
+	return edgewstest.CloseLine(edgews.StatusCode(code), reason, clean)
 }
 func failed(with string) string { return "error " + with }
 
 var cut = closed(1006, "WebSocket disconnected without sending Close frame.", false)
 
-func (r *recorder) next() string {
-	r.t.Helper()
-	select {
-	case e := <-r.events:
-		return e
-	case <-time.After(patience):
-		require.FailNow(r.t, "no event", "the socket is %v", r.s.ReadyState())
-	}
-	return ""
-}
+func (r *recorder) next() string { return r.Next() }
 
 // wants checks the next events. The text of an error event must contain the wanted text.
-func (r *recorder) wants(events ...string) {
-	r.t.Helper()
-	for _, want := range events {
-		got := r.next()
-		if inner, ok := strings.CutPrefix(want, "error "); ok && strings.HasPrefix(got, "error ") {
-			require.Contains(r.t, got, inner)
-			continue
-		}
-		require.Equal(r.t, want, got)
-	}
-}
+func (r *recorder) wants(events ...string) { r.Want(events...) }
 
 // wantsEnd checks that these are the last events, and that Done and Err agree with the close event.
-func (r *recorder) wantsEnd(events ...string) {
-	r.t.Helper()
-	r.wants(events...)
-	waitDone(r.t, r.s)
-	assert.Empty(r.t, r.events, "events after the close event")
-	var end *edgews.CloseError
-	require.ErrorAs(r.t, r.s.Err(), &end)
-	assert.Equal(r.t, events[len(events)-1], closed(int(end.Code), end.Reason, end.WasClean))
-}
+func (r *recorder) wantsEnd(events ...string) { r.WantEnd(events...) }
 
 func waitDone(t testing.TB, s *edgews.Socket) {
 	t.Helper()

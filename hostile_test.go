@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,69 +24,84 @@ import (
 // The tests in this file check that a hostile peer gets an HTTP status or a close code, that it uses a bounded amount of memory, and that no
 // goroutine is left. Most of them run in a bubble, which fails if a goroutine is left.
 
+// brokenFrames says what the reasons and errors for edgewstest.Violations contain.
+var brokenFrames = map[string]string{
+	"wrong mask":                            "must mask",
+	"RSV1 without compression":              "RSV bit 1",
+	"RSV2":                                  "RSV bits 2 or 3",
+	"RSV3":                                  "RSV bits 2 or 3",
+	"opcode 3":                              "opcode 3",
+	"opcode 7":                              "opcode 7",
+	"opcode 11":                             "opcode 11",
+	"opcode 15":                             "opcode 15",
+	"16 bits for 1":                         "fewest bytes",
+	"16 bits for 125":                       "fewest bytes",
+	"64 bits for 65535":                     "fewest bytes",
+	"2^63 bytes":                            "most significant bit",
+	"2^63-1 bytes":                          "too large",
+	"ping of 126 bytes":                     "too large",
+	"ping in fragments":                     "fragmented control frame",
+	"compressed ping":                       "RSV bit 1",
+	"continuation of nothing":               "no message has begun",
+	"message inside a message":              "has not ended",
+	"Close of one byte":                     "half a status code",
+	"Close with 999":                        "999",
+	"Close with 1005":                       "1005",
+	"Close with 1006":                       "1006",
+	"Close with 1016":                       "1016",
+	"Close with 2999":                       "2999",
+	"Close with 65535":                      "65535",
+	"Close with a reason that is not UTF-8": "not valid UTF-8",
+	"text that is not UTF-8":                "not valid UTF-8",
+	"text that ends in the middle of a character": "in the middle",
+	"text that is proved wrong before it ends":    "not valid UTF-8",
+}
+
 func TestBrokenFrames(t *testing.T) {
-	bare := text("x")
-	bare.bare = true
-	reserved := func(bit byte) aFrame { return aFrame{bits: fin | bit, opcode: 2, payload: "x"} }
-	sized := func(opcode byte, length ...byte) aFrame { return aFrame{bits: fin, opcode: opcode, length: length} }
-	cases := []struct {
-		name   string
-		frames []aFrame
-		code   int
-		says   string
-	}{
-		{"not masked", []aFrame{bare}, 1002, "must mask"},
-		{"RSV1 without compression", []aFrame{reserved(0x40)}, 1002, "RSV bit 1"},
-		{"RSV2", []aFrame{reserved(0x20)}, 1002, "RSV bits 2 or 3"},
-		{"RSV3", []aFrame{reserved(0x10)}, 1002, "RSV bits 2 or 3"},
-		{"data opcode 3", []aFrame{{bits: fin, opcode: 3}}, 1002, "opcode 3"},
-		{"data opcode 7", []aFrame{{bits: fin, opcode: 7}}, 1002, "opcode 7"},
-		{"control opcode 11", []aFrame{{bits: fin, opcode: 11}}, 1002, "opcode 11"},
-		{"control opcode 15", []aFrame{{bits: fin, opcode: 15}}, 1002, "opcode 15"},
-		{"16 bits for 125", []aFrame{sized(2, 126, 0, 125)}, 1002, "fewest bytes"},
-		{"64 bits for 65535", []aFrame{sized(2, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff)}, 1002, "fewest bytes"},
-		{"2^63 bytes", []aFrame{sized(2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0)}, 1002, "most significant bit"},
-		{"2^63-1 bytes", []aFrame{sized(2, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}, 1009, "too large"},
-		{"32 MiB and a byte, by its header alone", []aFrame{sized(2, 127, 0, 0, 0, 0, 2, 0, 0, 1)}, 1009, "33554433 > 33554432"},
-		{"2^63-1 bytes behind others", []aFrame{part(text("x"), false), {bits: fin, length: []byte{127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}}, 1009, "too large"},
-		{"ping of 126 bytes", []aFrame{ping(strings.Repeat("x", 126))}, 1002, "too large"},
-		{"ping in fragments", []aFrame{part(ping("x"), false)}, 1002, "fragmented control frame"},
-		{"compressed ping", []aFrame{{bits: fin | rsv1, opcode: 9}}, 1002, "RSV bit 1"},
-		{"continuation of nothing", []aFrame{continuation("x", true)}, 1002, "no message has begun"},
-		{"message inside a message", []aFrame{part(text("x"), false), text("y")}, 1002, "has not ended"},
-		{"Close of one byte", []aFrame{{bits: fin, opcode: 8, payload: "x"}}, 1002, "half a status code"},
-		{"Close with 999", []aFrame{closing(999, "")}, 1002, "999"},
-		{"Close with 1005", []aFrame{closing(1005, "")}, 1002, "1005"},
-		{"Close with 1006", []aFrame{closing(1006, "")}, 1002, "1006"},
-		{"Close with 1016", []aFrame{closing(1016, "")}, 1002, "1016"},
-		{"Close with 2999", []aFrame{closing(2999, "")}, 1002, "2999"},
-		{"Close with 65535", []aFrame{closing(65535, "")}, 1002, "65535"},
-		{"Close with a reason that is not UTF-8", []aFrame{closing(1000, "\xff")}, 1007, "not valid UTF-8"},
-		{"text that is not UTF-8", []aFrame{text("\xc0\xaf")}, 1007, "not valid UTF-8"},
-		{"text that ends in the middle", []aFrame{part(text("\xe2"), false), continuation("\x82", true)}, 1007, "in the middle"},
-		{"text that is proved wrong early", []aFrame{part(text("\xed\xa0"), false)}, 1007, "not valid UTF-8"},
+	violations := edgewstest.Violations()
+	require.Len(t, violations, len(brokenFrames))
+	for _, v := range violations {
+		says, ok := brokenFrames[v.Name]
+		require.True(t, ok, v.Name)
+		t.Run(v.Name, func(t *testing.T) { failsFor(t, v, says) })
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
-				events := record(t, s)
-				require.NoError(t, s.Accept())
-				go p.writesAll(p.encode(append([]aFrame{text("fine")}, c.frames...)...))
-				reason := p.expectsClose(c.code)
-				assert.Contains(t, reason, c.says)
-				events.wantsEnd(message("fine"), failed(c.says), closed(c.code, reason, false))
-				_, err := s.Receive(within(t))
-				if c.code == 1009 {
-					assert.ErrorIs(t, err, edgews.ErrMessageTooBig)
-				} else {
-					var broken *edgews.ProtocolError
-					require.ErrorAs(t, err, &broken)
-					assert.EqualValues(t, c.code, broken.Code)
-				}
-				p.hangsUp()
-			})
-		})
-	}
+	header := func(length ...byte) edgewstest.Frame { return edgewstest.Frame{Fin: true, Opcode: 2, Length: length} }
+	t.Run("32 MiB and a byte, by its header alone", func(t *testing.T) {
+		frames := []edgewstest.Frame{header(127, 0, 0, 0, 0, 2, 0, 0, 1)}
+		failsFor(t, edgewstest.Violation{Frames: frames, Code: 1009}, "33554433 > 33554432")
+	})
+	t.Run("2^63-1 bytes behind others", func(t *testing.T) {
+		rest := header(127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+		rest.Opcode = 0
+		failsFor(t, edgewstest.Violation{Frames: []edgewstest.Frame{edgewstest.TextFrame("x").More(), rest}, Code: 1009}, "too large")
+	})
+}
+
+// failsFor checks that a server fails a client that sends the frames of v, and delivers the message before them.
+func failsFor(t *testing.T, v edgewstest.Violation, says string) {
+	t.Helper()
+	withPeer(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+		events := record(t, s)
+		require.NoError(t, s.Accept())
+		frames := p.encode(text("fine"))
+		for _, f := range v.Frames {
+			frames = f.Append(frames, true)
+		}
+		go p.writesAll(frames)
+		reason := p.expectsClose(int(v.Code))
+		assert.Contains(t, reason, says)
+		events.wantsEnd(message("fine"), failed(says), closed(int(v.Code), reason, false))
+		_, err := s.Receive(within(t))
+		if v.Code == edgews.StatusMessageTooBig {
+			assert.ErrorIs(t, err, edgews.ErrMessageTooBig)
+		} else {
+			var broken *edgews.ProtocolError
+			require.ErrorAs(t, err, &broken)
+			assert.Equal(t, v.Code, broken.Code)
+			assert.Equal(t, v.Section, broken.Section)
+		}
+		p.hangsUp()
+	})
 }
 
 // spent runs f. It returns the growth of the heap and all memory allocated during f, in bytes.

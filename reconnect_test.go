@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -62,16 +63,19 @@ func closingAfter(d time.Duration, code edgews.StatusCode) func(http.ResponseWri
 			return
 		}
 		_ = s.Send("hello")
-		time.Sleep(d)
+		select {
+		case <-time.After(d):
+		case <-s.Done():
+		}
 		_ = s.Close(code, "")
 	}
 }
 
 // reconnect runs a loop against a server with these answers, and calls body with each socket. It returns the error of the last iteration.
 func (f *flakyServer) reconnect(ctx context.Context, opts *edgews.ReconnectOptions, body func(s *edgews.Socket) bool) (last error) {
-	_, url, client := overPipe.serve(f.t, f.ServeHTTP)
-	opts.HTTPClient = client
-	for s, err := range edgews.Reconnect(ctx, url, opts) {
+	server := edgewstest.New(f.t, f)
+	opts.HTTPClient = server.Client()
+	for s, err := range edgews.Reconnect(ctx, server.URL, opts) {
 		if err != nil {
 			assert.Nil(f.t, s)
 			assert.NoError(f.t, last, "a second error")

@@ -364,7 +364,7 @@ func TestGraceOfNewWebSocket(t *testing.T) {
 							if late < 10*time.Millisecond {
 								events.wantsEnd(failed("failed to establish the WebSocket connection"), closed(1006, "Failed to establish websocket connection", false))
 							}
-							assert.Empty(t, events.events)
+							assert.Empty(t, events.Rest())
 							return
 						}
 						b := <-sockets

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,7 +33,7 @@ type FakeServer struct {
 	client   *http.Client
 	peers    chan *Peer // that have answered
 	start    sync.Once
-	closing  sync.Once
+	closing  atomic.Bool // Close has been called
 	running  sync.WaitGroup
 	log      *testLog
 }
@@ -108,11 +109,9 @@ func (s *FakeServer) answer(p *Peer) {
 // errors of the test. Calling Close again does nothing.
 func (s *FakeServer) Close() {
 	s.t.Helper()
-	s.closing.Do(s.close)
-}
-
-func (s *FakeServer) close() {
-	s.t.Helper()
+	if s.closing.Swap(true) {
+		return
+	}
 	s.client.CloseIdleConnections()
 	s.listener.hangUp()
 	if !s.listener.awaitEnd() {

@@ -191,15 +191,26 @@ func ReadFrame(r io.Reader, client bool) (Frame, error) {
 			return f, noEOF(err)
 		}
 	}
-	payload, err := io.ReadAll(io.LimitReader(r, n))
-	if err == nil && int64(len(payload)) < n {
-		err = io.ErrUnexpectedEOF
-	}
+	payload, err := readPayload(r, n)
 	for i := range payload {
 		payload[i] ^= key[i%4]
 	}
 	f.Payload = string(payload)
 	return f, err
+}
+
+// readPayload reads n bytes. Up to 1 MiB it allocates them at once.
+func readPayload(r io.Reader, n int64) ([]byte, error) {
+	if n <= 1<<20 {
+		payload := make([]byte, n)
+		read, err := io.ReadFull(r, payload)
+		return payload[:read], noEOF(err)
+	}
+	payload, err := io.ReadAll(io.LimitReader(r, n))
+	if err == nil && int64(len(payload)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return payload, err
 }
 
 // readLength returns the length of a payload, of which short is in the frame's second byte.

@@ -31,7 +31,7 @@ import (
 // Messages are recorded in both styles. With listeners, call Accept on the socket after Record. With a loop, call [Recorder.Receive] or
 // [Recorder.Messages] instead of the socket's methods. To record a socket whose messages the program under test receives, record the other end.
 //
-// The methods may be called from any goroutine, except those whose names begin with Want: they may end the test.
+// The methods may be called from any goroutine, except Next and those whose names begin with Want: they may end the test.
 type Recorder struct {
 	t testing.TB
 	s *edgews.Socket
@@ -147,6 +147,23 @@ func (r *Recorder) sending(text string, send func() error) error {
 	}
 	r.addLocked(line{text: "sent " + text})
 	return nil
+}
+
+// Note adds a line of the test's own, for example when a function of the program under test is called.
+func (r *Recorder) Note(text string) { r.add(line{text: text}) }
+
+// Next takes the next line and returns it, and waits for it as Want does: for a test that computes what it expects.
+func (r *Recorder) Next() string {
+	r.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	l, why := r.await(0, late, true)
+	if why != "" {
+		r.t.Fatalf("edgewstest: %s has no further line: %s\n%s", r.name(), why, r.transcript())
+		return ""
+	}
+	r.take(1)
+	return l.text
 }
 
 // Lines returns the transcript so far.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/edgews/edgews"
@@ -34,7 +35,7 @@ type Server struct {
 	listener  *listener
 	client    *http.Client
 	start     sync.Once
-	closing   sync.Once
+	closing   atomic.Bool   // Close has been called
 	done      chan struct{} // closed when Config.Serve has returned
 	cutCtx    context.Context
 	cut       context.CancelFunc // ends the contexts of requests
@@ -243,11 +244,9 @@ func (s *Server) watch(handler http.Handler) http.Handler {
 // namespace itself is the test's to shut down. Calling Close again does nothing.
 func (s *Server) Close() {
 	s.t.Helper()
-	s.closing.Do(s.close)
-}
-
-func (s *Server) close() {
-	s.t.Helper()
+	if s.closing.Swap(true) {
+		return
+	}
 	s.closeSockets()
 	s.mu.Lock()
 	transports := s.transport
