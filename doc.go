@@ -319,7 +319,9 @@
 //		synctest.Wait() // the listener has run
 //	})
 //
-// To test the handshake, use [net/http/httptest.NewServer] and Dial.
+// Package edgewstest has what such tests need often: a server in memory for any handler, which works in a bubble too and reports what the
+// handler leaves behind; transcripts of sockets with readable differences; connections that fail, stall or lose bytes at an exact
+// byte; and peers that send raw frames, valid or not.
 //
 // # Coming from Workers
 //

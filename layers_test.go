@@ -202,6 +202,9 @@ func TestLayers(t *testing.T) {
 		{"storetest: what those who write an engine have anyway", "storetest", func(path string) bool {
 			return standard(path) || path == module
 		}},
+		{"edgewstest: nothing that would get into the builds of users", "edgewstest", func(path string) bool {
+			return standard(path) || path == module
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func NewFakeServer(t testing.TB) *FakeServer {
 	return s
 }
 
-// Client returns an HTTP client for [edgews.DialOptions], whose requests all go to this server, whatever their host. It may be changed
+// Client returns an HTTP client for [edgews.DialOptions], whose requests to any host go to this server. It may be changed
 // before its first use.
 func (s *FakeServer) Client() *http.Client { return s.client }
 

@@ -33,6 +33,10 @@ import (
 //
 // The methods may be called from any goroutine, except Next and those whose names begin with Want: they may end the test.
 type Recorder struct {
+	// Patience is how long Want, WantEnd and Next wait for the next line; a minute after Record. Raise it in a synctest bubble if
+	// the program under test waits longer. Set it before the methods are used.
+	Patience time.Duration
+
 	t testing.TB
 	s *edgews.Socket
 
@@ -45,7 +49,7 @@ type Recorder struct {
 
 // Record begins a transcript of s. Call it before Accept, so that it misses nothing.
 func Record(t testing.TB, s *edgews.Socket) *Recorder {
-	r := &Recorder{t: t, s: s, added: make(chan struct{})}
+	r := &Recorder{Patience: patience, t: t, s: s, added: make(chan struct{})}
 	s.OnOpen(func(edgews.OpenEvent) { r.add(line{text: "open"}) })
 	s.OnMessage(func(e edgews.MessageEvent) { r.add(messageLine(e.Message)) })
 	s.OnError(func(e edgews.ErrorEvent) { r.add(line{text: "error " + e.Err.Error()}) })
@@ -138,7 +142,7 @@ func (r *Recorder) Close(code edgews.StatusCode, reason string) error {
 	return r.sending(fmt.Sprintf("close %d %q", uint16(code), reason), func() error { return r.s.Close(code, reason) })
 }
 
-// sending records what send sends. mu is held meanwhile, so that the line stands before that of an answer.
+// sending records what send sends. It locks mu during both, so that the line stands before that of an answer.
 func (r *Recorder) sending(text string, send func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,9 +159,7 @@ func (r *Recorder) Note(text string) { r.add(line{text: text}) }
 // Next takes the next line and returns it, and waits for it as Want does: for a test that computes what it expects.
 func (r *Recorder) Next() string {
 	r.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	l, why := r.await(0, late, true)
+	l, why := r.await(0, r.Patience, true)
 	if why != "" {
 		r.t.Fatalf("edgewstest: %s has no further line: %s\n%s", r.name(), why, r.transcript())
 		return ""
@@ -197,7 +199,7 @@ func (r *Recorder) String() string {
 	return b.String()
 }
 
-// Want expects that the next lines of the transcript are these, and waits for them, for a minute at most. At the first that is different it
+// Want expects that the next lines of the transcript are these, and waits for each for as long as Patience. At the first that is different it
 // ends the test with a diff. Each call goes on where the last one ended.
 //
 // A wanted line that begins with "error " matches an error whose text contains the rest: error texts are not part of edgews' API.
@@ -210,10 +212,8 @@ func (r *Recorder) Want(lines ...string) {
 // want is Want. It returns false if t.Fatal has returned, which only that of a fake TB does.
 func (r *Recorder) want(lines []string) bool {
 	r.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
 	for i, want := range lines {
-		got, why := r.await(i, late, true)
+		got, why := r.await(i, r.Patience, true)
 		if why == "" && got.matches(want) {
 			continue
 		}
@@ -236,8 +236,8 @@ func (r *Recorder) WantEnd(lines ...string) {
 	}
 	select {
 	case <-r.s.Done():
-	case <-time.After(patience):
-		r.t.Fatalf("edgewstest: %s has not ended after %v: it is %v\n%s", r.name(), patience, r.s.ReadyState(), r.transcript())
+	case <-time.After(r.Patience):
+		r.t.Fatalf("edgewstest: %s has not ended after %v: it is %v\n%s", r.name(), r.Patience, r.s.ReadyState(), r.transcript())
 		return
 	}
 	if rest := r.Rest(); len(rest) > 0 {
@@ -257,9 +257,7 @@ func (r *Recorder) WantEnd(lines ...string) {
 // WantNothing expects that no line is added for a time, beyond those that Want has taken. It waits that long: use it in a synctest bubble.
 func (r *Recorder) WantNothing(d time.Duration) {
 	r.t.Helper()
-	late := time.NewTimer(d)
-	defer late.Stop()
-	if _, why := r.await(0, late, false); why == "" {
+	if _, why := r.await(0, d, false); why == "" {
 		r.t.Fatal(r.mismatch(nil, ""))
 	}
 }
@@ -277,9 +275,10 @@ const settleTime = 100 * time.Millisecond
 // afterDone is how long lines may come after the end of the socket: those of messages that a loop still receives.
 const afterDone = time.Second
 
-// await returns the i-th line that has not been checked. If there is none in time, or none before the end if untilEnd, why says so.
-func (r *Recorder) await(i int, late *time.Timer, untilEnd bool) (l line, why string) {
-	start := time.Now()
+// await returns the i-th line that has not been checked. If there is none for a time, or none before the end if untilEnd, why says so.
+func (r *Recorder) await(i int, patience time.Duration, untilEnd bool) (l line, why string) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	var done <-chan struct{}
 	if untilEnd {
 		done = r.s.Done()
@@ -300,7 +299,7 @@ func (r *Recorder) await(i int, late *time.Timer, untilEnd bool) (l line, why st
 		case <-ended:
 			return line{}, "the socket has ended"
 		case <-late.C:
-			return line{}, fmt.Sprintf("nothing more has come for %v; the socket is %v", time.Since(start).Round(time.Millisecond), r.s.ReadyState())
+			return line{}, fmt.Sprintf("nothing more has come for %v; the socket is %v", patience, r.s.ReadyState())
 		}
 	}
 }

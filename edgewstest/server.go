@@ -126,7 +126,7 @@ func (l *lastConn) get() *Conn {
 	return l.conn
 }
 
-// newTransport returns a transport that connects to the server, whatever the address. It stores its connections in last, unless that
+// newTransport returns a transport that connects to the server for every address. It stores its connections in last, unless that
 // is nil.
 func (s *Server) newTransport(last *lastConn) *http.Transport {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -145,7 +145,7 @@ func (s *Server) newTransport(last *lastConn) *http.Transport {
 	return transport
 }
 
-// Client returns an HTTP client whose requests all go to the server, whatever their host: for code under test that dials by itself, and
+// Client returns an HTTP client whose requests to any host go to the server: for code under test that dials by itself, and
 // for plain requests. It may be changed before its first use, for example to add a cookie jar.
 func (s *Server) Client() *http.Client { return s.client }
 

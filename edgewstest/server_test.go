@@ -271,15 +271,16 @@ func TestServerDialOptions(t *testing.T) {
 
 // The server is net/http's: a test can change it, send plain requests, and write requests by hand.
 func TestServerIsAnHTTPServer(t *testing.T) {
+	type who struct{} // the key of the client's address
 	synctest.Test(t, func(t *testing.T) {
 		states := make(chan http.ConnState, 100)
 		srv := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, r.Context().Value("who").(string)+" "+r.Host)
+			io.WriteString(w, r.Context().Value(who{}).(string)+" "+r.Host)
 		}))
 		srv.Config.ReadHeaderTimeout = time.Minute
 		srv.Config.ConnState = func(_ net.Conn, state http.ConnState) { states <- state }
 		srv.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, "who", conn.RemoteAddr().String())
+			return context.WithValue(ctx, who{}, conn.RemoteAddr().String())
 		}
 		resp, err := srv.Client().Get("http://elsewhere.test/")
 		require.NoError(t, err)
