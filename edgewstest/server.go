@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -31,18 +32,20 @@ type Server struct {
 	// concern the opening handshake. Set it before the first connection.
 	OnConnect func(client *Conn)
 
-	t         testing.TB
-	listener  *listener
-	client    *http.Client
-	start     sync.Once
-	closing   atomic.Bool   // Close has been called
-	done      chan struct{} // closed when Config.Serve has returned
-	cutCtx    context.Context
-	cut       context.CancelFunc // ends the contexts of requests
-	log       *testLog
-	mu        sync.Mutex
-	transport []*http.Transport // guarded by mu
-	dialed    []dialedSocket    // guarded by mu
+	t        testing.TB
+	listener *listener
+	client   *http.Client
+	start    sync.Once     // starts Config.Serve
+	done     chan struct{} // closed when that has returned
+	closing  atomic.Bool   // Close has been called
+	requests context.Context
+	cut      context.CancelFunc // ends requests, on which the contexts of all requests depend
+	log      *testLog
+
+	mu sync.Mutex
+	// Guarded by mu.
+	transports []*http.Transport
+	dialed     []dialedSocket
 }
 
 // dialedSocket is a socket that Dial has returned.
@@ -62,8 +65,8 @@ func New(t testing.TB, handler http.Handler) *Server {
 		URL: "http://edgews.test", Config: &http.Server{Handler: handler},
 		t: t, listener: newListener(), done: make(chan struct{}), log: &testLog{t: t},
 	}
-	s.cutCtx, s.cut = context.WithCancel(context.Background())
-	s.client = &http.Client{Transport: s.newTransport(nil)}
+	s.requests, s.cut = context.WithCancel(context.Background())
+	s.client = &http.Client{Transport: s.newTransport()}
 	t.Cleanup(s.Close)
 	return s
 }
@@ -96,52 +99,35 @@ func (s *Server) TryDial(ctx context.Context, path string, opts *edgews.DialOpti
 	if own.HTTPClient != nil {
 		client = *own.HTTPClient
 	}
-	var last lastConn
-	client.Transport = s.newTransport(&last)
+	client.Transport = s.newTransport()
 	own.HTTPClient = &client
+	var last atomic.Pointer[Conn] // after redirects there may have been several
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if c, ok := info.Conn.(*Conn); ok {
+			last.Store(c)
+		}
+	}})
 	socket, resp, err := edgews.Dial(ctx, s.URL+path, &own)
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.dialed = append(s.dialed, dialedSocket{path, socket, last.get()})
+		s.dialed = append(s.dialed, dialedSocket{path, socket, last.Load()})
 	}
 	return socket, resp, err
 }
 
-// lastConn is the connection that a transport has opened last.
-type lastConn struct {
-	mu   sync.Mutex
-	conn *Conn // guarded by mu
-}
-
-func (l *lastConn) set(c *Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conn = c
-}
-
-func (l *lastConn) get() *Conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn
-}
-
-// newTransport returns a transport that connects to the server for every address. It stores its connections in last, unless that
-// is nil.
-func (s *Server) newTransport(last *lastConn) *http.Transport {
+// newTransport returns a transport that connects to the server for every address.
+func (s *Server) newTransport() *http.Transport {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := s.dialConn(ctx)
+		c, err := s.DialConn(ctx)
 		if err != nil {
 			return nil, err
-		}
-		if last != nil {
-			last.set(c)
 		}
 		return c, nil
 	}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.transport = append(s.transport, transport)
+	s.transports = append(s.transports, transport)
 	return transport
 }
 
@@ -164,9 +150,7 @@ func (s *Server) Conn(socket *edgews.Socket) *Conn {
 
 // DialConn opens a connection to the server and sends nothing, for tests that send the bytes of requests. The test closes it; otherwise it
 // is cut at the end of the test.
-func (s *Server) DialConn(ctx context.Context) (*Conn, error) { return s.dialConn(ctx) }
-
-func (s *Server) dialConn(ctx context.Context) (*Conn, error) {
+func (s *Server) DialConn(ctx context.Context) (*Conn, error) {
 	s.start.Do(s.serve)
 	client, server := s.listener.newConn(false)
 	if s.OnConnect != nil {
@@ -184,7 +168,7 @@ func (s *Server) DialPeer(path string, header http.Header) *Peer {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	conn, err := s.dialConn(ctx)
+	conn, err := s.DialConn(ctx)
 	if err != nil {
 		s.t.Fatalf("edgewstest: DialPeer %s: %v", path, err)
 		return nil
@@ -206,7 +190,7 @@ func (s *Server) serve() {
 			ctx = connContext(ctx, conn)
 		}
 		ctx, cancel := context.WithCancel(context.WithValue(ctx, connKey{}, conn))
-		context.AfterFunc(s.cutCtx, cancel)
+		context.AfterFunc(s.requests, cancel)
 		return ctx
 	}
 	go func() {
@@ -249,7 +233,7 @@ func (s *Server) Close() {
 	}
 	s.closeSockets()
 	s.mu.Lock()
-	transports := s.transport
+	transports := s.transports
 	s.mu.Unlock()
 	for _, transport := range transports {
 		transport.CloseIdleConnections()

@@ -3,6 +3,7 @@ package edgewstest_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -404,4 +405,81 @@ func TestServerEndsThroughFaults(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A namespace's object is a handler as any other. It hibernates while its sockets stay open, in virtual time.
+func TestServerOfAnObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		constructed := 0
+		rooms := edgews.NewNamespace("rooms of edgewstest", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+			constructed++
+			return &room{st, constructed}, nil
+		}, nil)
+		srv := edgewstest.New(t, rooms.Get(rooms.IDFromName("lobby")))
+		a, b := edgewstest.Record(t, srv.Dial("/", nil)), edgewstest.Record(t, srv.Dial("/", nil))
+		a.Socket().Accept()
+		b.Socket().Accept()
+		a.Send("hello")
+		a.Want(`sent text "hello"`, `text "hello, says value 1"`)
+		b.Want(`text "hello, says value 1"`)
+		a.WantNothing(time.Hour)
+		b.Send("an hour later")
+		a.Want(`text "an hour later, says value 2"`)
+		b.Want(`sent text "an hour later"`, `text "an hour later, says value 2"`)
+		require.NoError(t, rooms.Shutdown(t.Context()))
+		a.WantEnd(`close 1012 "service restart" clean=true`)
+	})
+}
+
+type room struct {
+	st    *edgews.State
+	value int
+}
+
+func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if s, err := edgews.Upgrade(w, req, nil); err == nil {
+		r.st.AcceptWebSocket(s)
+	}
+}
+
+func (r *room) WebSocketMessage(_ context.Context, _ *edgews.Socket, m edgews.Message) error {
+	r.st.Broadcast(edgews.Prepare(edgews.Text, fmt.Appendf(nil, "%s, says value %d", m.Data, r.value)))
+	return nil
+}
+
+// Redirects are followed, also to another host and back; Conn knows the connection that the socket has.
+func TestServerOfRedirects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/":
+				http.Redirect(w, r, "http://elsewhere.test/2", http.StatusFound)
+			case "/2":
+				http.Redirect(w, r, "http://edgews.test/3", http.StatusFound)
+			default:
+				listening(w, r)
+			}
+		}))
+		s := srv.Dial("/", nil)
+		rec := edgewstest.Record(t, s)
+		require.NoError(t, s.Accept())
+		srv.Conn(s).Cut()
+		rec.WantEnd(lost)
+	})
+}
+
+// A handler may answer with one end of a pair.
+func TestServerOfAPair(t *testing.T) {
+	inAndOutOfABubble(t, func(t *testing.T) {
+		srv := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			client, server := edgews.NewPair()
+			server.OnMessage(func(e edgews.MessageEvent) { server.Send("from the pair: " + e.Text()) })
+			server.Accept()
+			edgews.Respond(w, r, client, nil)
+		}))
+		rec := edgewstest.Record(t, srv.Dial("/", nil))
+		rec.Socket().Accept()
+		rec.Send("hello")
+		rec.Want(`sent text "hello"`, `text "from the pair: hello"`)
+	})
 }
