@@ -8,26 +8,30 @@ import (
 	"time"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 )
 
 // FuzzServer feeds a server's socket with whatever the fuzzer thinks of. In the bubble every time-out passes at once: a
 // socket that hangs, and a goroutine that is left, fail the test.
 func FuzzServer(f *testing.F) {
 	client := &peer{client: true}
-	bare := text("bare")
-	bare.bare = true
 	for _, seed := range [][]aFrame{
 		{text("hello"), binaryOf("\x00\xff"), ping("p"), pong("q"), closing(1000, "bye")},
 		{part(text("a"), false), ping(""), continuation("b", true), closing(0, "")},
 		{{bits: fin | rsv1, opcode: 1, payload: deflated(strings.Repeat("compressed ", 20))}, {bits: rsv1, opcode: 2, payload: "\x00"}, continuation("\x00", true)},
 		{{bits: fin | rsv1, opcode: 2, payload: deflated(strings.Repeat("\x00", 100_000))}},
-		{bare}, {{bits: fin, opcode: 3}}, {closing(1005, "")}, {text("\xff")}, {ping(strings.Repeat("x", 126))},
-		{{bits: fin, opcode: 2, length: []byte{127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}},
 		{part(binaryOf(strings.Repeat("x", 70_000)), false), continuation(strings.Repeat("y", 70_000), true)},
 	} {
 		for mode := range byte(len(fuzzStyles) * 2) {
 			f.Add(mode, client.encode(seed...))
 		}
+	}
+	for i, v := range edgewstest.Violations() {
+		var seed []byte
+		for _, frame := range v.Frames {
+			seed = frame.Append(seed, true)
+		}
+		f.Add(byte(i), seed)
 	}
 	f.Add(byte(0), []byte{})
 	f.Add(byte(1), bytes.Repeat(client.encode(continuation("", false)), 100))

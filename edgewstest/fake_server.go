@@ -115,7 +115,7 @@ func (s *FakeServer) Close() {
 	s.client.CloseIdleConnections()
 	s.listener.hangUp()
 	if !s.listener.awaitEnd() {
-		s.listener.reportConns(s.t, "the program has to accept its socket, so that it notices, or to close it")
+		s.listener.reportConns(s.t, "a socket that is not accepted does not notice; accept it or close it")
 	}
 	s.listener.Close()
 	s.listener.closeAll()

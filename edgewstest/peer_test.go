@@ -274,8 +274,8 @@ func TestFakeServerReportsLeaks(t *testing.T) {
 			s, _, _ = edgews.Dial(t.Context(), fake.URL+"/feed", &edgews.DialOptions{HTTPClient: fake.Client()})
 			fake.Accept()
 		})
-		assert.Equal(t, []string{"edgewstest: connection 1 (GET /feed) is still open, 1m0s after its other end has gone: the program has to accept its " +
-			"socket, so that it notices, or to close it"}, reports)
+		assert.Equal(t, []string{"edgewstest: connection 1 (GET /feed) is still open, 1m0s after its other end has gone: a socket that is not accepted " +
+			"does not notice; accept it or close it"}, reports)
 		s.Accept()
 		<-s.Done()
 		assert.Empty(t, runTest(func(t testing.TB) { edgewstest.NewFakeServer(t) }))
@@ -385,4 +385,24 @@ func TestReadFrameReadsNoFurther(t *testing.T) {
 	}
 	_, err := edgewstest.ReadFrame(bufio.NewReader(r), false)
 	assert.Equal(t, io.EOF, err)
+}
+
+// What ReadFrame has read, Append can write so that ReadFrame reads it again.
+func FuzzReadFrame(f *testing.F) {
+	for _, v := range edgewstest.Violations() {
+		for _, frame := range v.Frames {
+			f.Add(frame.Append(nil, true), true)
+			f.Add(frame.Append(nil, false), false)
+		}
+	}
+	f.Fuzz(func(t *testing.T, input []byte, client bool) {
+		frame, err := edgewstest.ReadFrame(bytes.NewReader(input), client)
+		if err != nil {
+			return
+		}
+		again, err := edgewstest.ReadFrame(bytes.NewReader(frame.Append(nil, client)), client)
+		require.NoError(t, err)
+		require.Equal(t, frame, again)
+		_ = frame.String()
+	})
 }

@@ -241,7 +241,7 @@ func (s *Server) Close() {
 	s.listener.hangUp()
 	if !s.listener.awaitEnd() {
 		s.listener.reportHandlers(s.t)
-		s.listener.reportConns(s.t, "the handler has to accept its socket, so that it notices, or to close it")
+		s.listener.reportConns(s.t, "a socket that is not accepted does not notice; accept it or close it")
 	}
 	s.start.Do(func() { close(s.done) }) // no connection was ever opened
 	s.listener.Close()

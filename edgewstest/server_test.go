@@ -149,8 +149,8 @@ func TestServerReportsLeaks(t *testing.T) {
 			return func(w http.ResponseWriter, r *http.Request) {
 				edgews.Upgrade(w, r, nil)
 			}
-		}, []string{"edgewstest: connection 1 (GET /chat?room=1) is still open, 1m0s after its other end has gone: the handler has to accept its " +
-			"socket, so that it notices, or to close it"}},
+		}, []string{"edgewstest: connection 1 (GET /chat?room=1) is still open, 1m0s after its other end has gone: a socket that is not accepted " +
+			"does not notice; accept it or close it"}},
 		{"a panic", func(<-chan struct{}) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				listening(w, r)
