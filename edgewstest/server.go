@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -275,49 +274,4 @@ func (s *Server) closeSockets() {
 			s.t.Errorf("edgewstest: the socket of Dial %s is %v, %v after Close", d.path, d.socket.ReadyState(), patience)
 		}
 	}
-}
-
-// goroutine returns what the stack of the calling goroutine begins with, such as "goroutine 17 ".
-func goroutine() string {
-	var buf [64]byte
-	stack := string(buf[:runtime.Stack(buf[:], false)])
-	number, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
-	return "goroutine " + number + " "
-}
-
-// allStacks returns the stacks of all goroutines.
-func allStacks() string {
-	stacks := make([]byte, 1<<20)
-	return string(stacks[:runtime.Stack(stacks, true)])
-}
-
-// testLog writes to the log of a test, as long as the test runs.
-type testLog struct {
-	t    testing.TB
-	mu   sync.Mutex
-	over bool // guarded by mu
-}
-
-// Write implements io.Writer, for log.Logger.
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.over {
-		l.t.Logf("%s", strings.TrimSuffix(string(p), "\n"))
-	}
-	return len(p), nil
-}
-
-func (l *testLog) errorf(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.over {
-		l.t.Errorf(format, args...)
-	}
-}
-
-func (l *testLog) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = true
 }
