@@ -11,7 +11,8 @@ import (
 
 // Conn is one end of a connection in memory. It behaves like a TCP connection: each direction has a buffer, a Write waits only when
 // that is full, deadlines work, CloseWrite ends one direction, and after Close the other end still reads what had been written. Its
-// methods may be called from any goroutine at any time, and inside a synctest bubble their waiting lets time pass.
+// methods may be called from any goroutine at any time, and inside a synctest bubble their waiting lets time pass. Unlike TCP, closing an end
+// that has not read everything does not reset the connection.
 //
 // Each direction is a [Flow], which can be given [Faults].
 type Conn struct {

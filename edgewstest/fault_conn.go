@@ -13,14 +13,6 @@ import (
 // must not be used otherwise. Closing the Conn closes it, at the latest 10 s after the last delay; in a
 // synctest bubble, let that time pass before the end of the test, or close the other side too.
 //
-//	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-//		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-//		if err != nil {
-//			return nil, err
-//		}
-//		return edgewstest.FaultConn(conn, edgewstest.Faults{ReadSize: 1}, edgewstest.Faults{CutAt: 300}), nil
-//	}}
-//
 // A Write returns when the bytes are in the buffer of the direction, as with TCP. The connections of a [Server] can have faults
 // without FaultConn: see [Server.Conn].
 func FaultConn(conn net.Conn, in, out Faults) *Conn {
