@@ -66,7 +66,7 @@ type side struct {
 	conn park.Conn
 	t    *tunnel
 
-	// Owned by the connection's turn. While room is writing, writeBlocking owns rest and taken.
+	// Owned by the connection's turn. While room is writing, writeBlocking uses the bytes of rest.
 	rest      *buf.Buffer // bytes that wait for room; nil: none
 	pipe      *pipe       // holds bytes that wait for room; nil: none
 	taken     int32       // the number of bytes of rest that have been written
