@@ -54,7 +54,7 @@ func TestWriteTimeoutOfEarlyBytes(t *testing.T) {
 		_, innerA := a.make(t)
 		_, innerB := b.make(t)
 		ended := make(chan error, 1)
-		tunnel.Start(innerA, innerB, make([]byte, 32<<20), nil, &tunnel.Options{WriteTimeout: 50 * time.Millisecond, Ended: func(err error) { ended <- err }})
+		tunnel.Start(innerA, innerB, make([]byte, 16<<20), nil, &tunnel.Options{WriteTimeout: 50 * time.Millisecond, Ended: func(err error) { ended <- err }})
 		select {
 		case err := <-ended:
 			assert.ErrorIs(t, err, tunnel.ErrWriteTimeout)
