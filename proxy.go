@@ -89,7 +89,7 @@ func Proxy(target string, opts *ProxyOptions) http.Handler {
 	p.transport, p.timeout = client.Transport, client.Timeout
 	p.tunnel = newTunnelOptions(p.opts, opts.IdleTimeout)
 	p.plain = &httputil.ReverseProxy{
-		Rewrite: p.rewritePlain, Transport: p.transport, ErrorHandler: p.connectFailed, FlushInterval: -1,
+		Rewrite: p.rewritePlain, Transport: p.transport, ModifyResponse: checkStatus, ErrorHandler: p.connectFailed, FlushInterval: -1,
 	}
 	return p
 }
@@ -135,11 +135,11 @@ func (p *proxy) passThrough(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.pass.release()
 	up, err := p.connect(r)
+	if ended := context.Cause(r.Context()); ended != nil && err == nil {
+		up.close()
+		err = ended
+	}
 	switch {
-	case r.Context().Err() != nil:
-		if up != nil {
-			up.close()
-		}
 	case err != nil:
 		p.connectFailed(w, r, err)
 	case up.conn == nil:
@@ -169,13 +169,15 @@ func (p *proxy) connect(r *http.Request) (*upstream, error) {
 	out, key := p.outgoing(r.WithContext(ctx))
 	transport := &handshakeTransport{base: p.transport, key: key, bodyLimit: maxProxiedBody}
 	resp, err := transport.RoundTrip(out)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case resp == nil:
+		return nil, errors.New("edgews: the RoundTripper has returned neither a response nor an error")
+	case resp.StatusCode != http.StatusSwitchingProtocols:
+		return &upstream{response: resp}, checkStatus(resp)
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return &upstream{response: resp}, nil
-	}
-	if err := cmp.Or(handshake.CheckResponse(resp.Header, key), handshake.CheckUnasked(out.Header, resp.Header)); err != nil {
+	if err := cmp.Or(handshake.CheckResponse(resp.Header, key), handshake.CheckPassOn(out.Header, resp.Header)); err != nil {
 		discardResponse(resp)
 		return nil, err
 	}
@@ -192,6 +194,7 @@ func (p *proxy) connect(r *http.Request) (*upstream, error) {
 
 // open answers r as the target did, and starts to forward.
 func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *upstream) {
+	removeHopByHop(up.response.Header)
 	resp := handshake.PassOn(r.Header, up.response.Header)
 	resp.AddHeader(w.Header())
 	conn, buffered, err := switchProtocols(w, r, resp, p.opts.WriteTimeout)
@@ -207,7 +210,11 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 // connectFailed answers r after the target could not be asked. What went wrong is for the log: it may contain addresses of the target's
 // network.
 func (p *proxy) connectFailed(w http.ResponseWriter, r *http.Request, err error) {
-	p.logger.Warn("edgews: proxy: no answer from the target", "target", p.target.Redacted(), "error", err)
+	level := slog.LevelWarn
+	if errors.Is(r.Context().Err(), context.Canceled) { // mostly because the client has gone
+		level = slog.LevelDebug
+	}
+	p.logger.Log(r.Context(), level, "edgews: proxy: no answer from the target", "target", p.target.Redacted(), "error", err)
 	e := &HandshakeError{StatusCode: http.StatusBadGateway, Detail: "the target of the proxy could not be reached", Err: err}
 	if isTimeout(err) {
 		e.StatusCode, e.Detail = http.StatusGatewayTimeout, "the target of the proxy did not answer in time"

@@ -1,9 +1,11 @@
 package edgews
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -16,8 +18,7 @@ var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Hos
 // outgoing returns the request to the target for r, a handshake, and its Sec-WebSocket-Key.
 func (p *proxy) outgoing(r *http.Request) (out *http.Request, key string) {
 	out = r.Clone(r.Context())
-	out.Body, out.ContentLength, out.Close, out.RequestURI = nil, 0, false, ""
-	out.URL.Scheme, out.URL.Host = "", ""
+	out.Close, out.RequestURI = false, ""
 	if out.Header == nil {
 		out.Header = make(http.Header)
 	}
@@ -25,7 +26,10 @@ func (p *proxy) outgoing(r *http.Request) (out *http.Request, key string) {
 	for _, name := range forwardedHeaders {
 		out.Header.Del(name)
 	}
-	p.rewriteRequest(&httputil.ProxyRequest{In: r, Out: out})
+	rewritten := &httputil.ProxyRequest{In: r, Out: out}
+	p.rewriteRequest(rewritten)
+	out = rewritten.Out
+	out.Body, out.ContentLength = nil, 0
 	out.Method, out.Proto, out.ProtoMajor, out.ProtoMinor = http.MethodGet, "HTTP/1.1", 1, 1 // r may have come over HTTP/2
 	if out.URL.Scheme = httpScheme(out.URL.Scheme); out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // net/http would send its own
@@ -37,18 +41,27 @@ func (p *proxy) outgoing(r *http.Request) (out *http.Request, key string) {
 	return out, key
 }
 
-// rewritePlain is the Rewrite of the httputil.ReverseProxy, which has removed the headers that outgoing removes.
+// rewritePlain is the Rewrite of the httputil.ReverseProxy, which has removed the headers that outgoing removes, and what it cannot parse of
+// the query.
 func (p *proxy) rewritePlain(r *httputil.ProxyRequest) {
-	r.Out.URL.Scheme, r.Out.URL.Host = "", ""
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	p.rewriteRequest(r)
 	r.Out.URL.Scheme = httpScheme(r.Out.URL.Scheme)
 }
 
-// rewriteRequest calls the program's Rewrite, and adds what it has left out.
+// rewriteRequest calls the program's Rewrite, and adds what it has left out. Of the URL of a request, the path and the query are passed on:
+// "GET a:http://elsewhere/admin" has an Opaque, with which a client could choose the Host and the whole path.
 func (p *proxy) rewriteRequest(r *httputil.ProxyRequest) {
 	r.Out.Host = ""
+	r.Out.URL.Scheme, r.Out.URL.Opaque, r.Out.URL.User, r.Out.URL.Host = "", "", nil, ""
 	if p.rewrite != nil {
 		p.rewrite(r)
+	}
+	if r.Out.Header == nil {
+		r.Out.Header = make(http.Header)
+	}
+	if r.Out.URL == nil {
+		r.Out.URL = new(url.URL)
 	}
 	if r.Out.URL.Host == "" {
 		host := r.Out.Host
@@ -100,6 +113,15 @@ func addHandshake(h http.Header, key string) {
 	h[handshake.VersionHeader], h[handshake.KeyHeader] = []string{handshake.Version}, []string{key}
 }
 
+// checkStatus returns why the status of a target's response cannot be passed on, or nil. http.Transport returns any three digits, and
+// ResponseWriter.WriteHeader panics with some of them.
+func checkStatus(resp *http.Response) error {
+	if code := resp.StatusCode; code != http.StatusSwitchingProtocols && (code < 200 || code > 999) {
+		return fmt.Errorf("edgews: expected a status of a response, but received %d", code)
+	}
+	return nil
+}
+
 // maxProxiedBody is how many bytes of the body of a target's refusal the client gets.
 const maxProxiedBody = 64 << 10
 
@@ -115,7 +137,7 @@ func passRefusal(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")
 	}
-	w.WriteHeader(max(resp.StatusCode, http.StatusOK))
+	w.WriteHeader(resp.StatusCode)
 	if body, ok := resp.Body.(*savedBody); ok {
 		_, _ = w.Write(body.content)
 	}

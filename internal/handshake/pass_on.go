@@ -42,11 +42,15 @@ func acceptTo(h http.Header) string {
 	return AcceptFor(key[0])
 }
 
-// CheckUnasked returns why answered, the header of a 101, does not answer a request with the header asked, or nil: it has a subprotocol or an
-// extension, and none was asked for.
-func CheckUnasked(asked, answered http.Header) error {
+// CheckPassOn returns why answered, the header of a 101, cannot be passed on to a client whose request has the header asked, or nil: it has a
+// subprotocol or an extension that cannot be sent, or none was asked for.
+func CheckPassOn(asked, answered http.Header) error {
 	for _, name := range []string{ProtocolHeader, ExtensionsHeader} {
-		if got := Values(answered, name); len(got) > 0 && len(Values(asked, name)) == 0 {
+		got := Values(answered, name)
+		if err := CheckField(name, got); err != nil {
+			return err
+		}
+		if len(got) > 0 && len(Values(asked, name)) == 0 {
 			return fmt.Errorf("expected no %s, since none was asked for, but received %.100q", name, strings.Join(got, ", "))
 		}
 	}

@@ -336,6 +336,47 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// CloseWrite and Shutdown reach the peer also if Start moves the connection to the loop at that moment.
+func TestEndWhileStarting(t *testing.T) {
+	for what, end := range map[string]func(*handler){
+		"CloseWrite": func(h *handler) { h.CloseWrite() },
+		"Shutdown":   func(h *handler) { h.Shutdown() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			for range 300 {
+				near, far := dial(t, "tcp")
+				h := newHandler(near, func([]byte) {})
+				var wg sync.WaitGroup
+				wg.Go(func() { end(h) })
+				h.Start()
+				_, err := far.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+				wg.Wait()
+				far.Close()
+				h.wantsEnd(t, nil)
+			}
+		})
+	}
+}
+
+// CoarseNow is not a time from before a call of Wake, however long nothing has happened on the loop before.
+func TestCoarseNowAfterWake(t *testing.T) {
+	each(t, func(t *testing.T, near, far net.Conn) {
+		h := newHandler(near, func([]byte) {})
+		times := make(chan uint32, 10)
+		h.woken = func() { times <- h.CoarseNow() }
+		h.Start()
+		for began := park.Now(); park.Now() < began+10; {
+			runtime.Gosched()
+		}
+		before := park.Now()
+		h.Wake()
+		assert.GreaterOrEqual(t, <-times, before)
+		far.Close()
+		h.wantsEnd(t, nil)
+	})
+}
+
 func TestReset(t *testing.T) {
 	near, far := connect(t, "tcp")
 	h := newHandler(near, func([]byte) {})

@@ -344,7 +344,7 @@ func (s *offLoop) deferWrite() bool {
 	return s.corked
 }
 
-func (s *offLoop) closeWrite() {
+func (s *offLoop) closeWrite(c *Conn) {
 	half, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		_ = s.Conn.Close()
@@ -353,6 +353,15 @@ func (s *offLoop) closeWrite() {
 	_ = s.SetWriteDeadline(time.Now().Add(closeWriteTimeout))
 	defer s.cutAfter(closeWriteTimeout + closeGrace).Stop()
 	_ = half.CloseWrite()
+	if s.hasMoved() { // Start may have closed s.Conn before CloseWrite
+		c.loopShutdown(false)
+	}
+}
+
+func (s *offLoop) hasMoved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.moved
 }
 
 // closeGrace is how much later than its deadline a write is ended that has not returned: not all deadlines work.
@@ -387,6 +396,9 @@ func (s *offLoop) shutdown(c *Conn) {
 		s.shutdownTLS(c)
 	default:
 		s.closeConn()
+		if s.hasMoved() { // before closeConn
+			c.loopShutdown(true)
+		}
 	}
 }
 

@@ -174,7 +174,7 @@ func (c *Conn) CoarseNow() uint32 {
 // CloseWrite tells the peer that nothing more will be sent (TCP FIN, TLS close_notify). A connection that cannot send that is closed.
 func (c *Conn) CloseWrite() {
 	if s := c.offLoop.Load(); s != nil {
-		s.closeWrite()
+		s.closeWrite(c)
 		return
 	}
 	c.loopShutdown(false)

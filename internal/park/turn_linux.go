@@ -44,6 +44,9 @@ func (c *Conn) serveInGoroutine() {
 			go c.serveInGoroutine()
 		}
 	}()
+	if l := currentLoop(); l != nil { // the pollers may have waited for long
+		l.lastWake.Store(Now())
+	}
 	buf := largeBuffers.Get().(*[largeBuffer]byte)
 	for !c.serve(buf, nil, c.pending.Swap(turnTaken), false) {
 		runtime.Gosched()

@@ -25,7 +25,7 @@ import (
 // passes.
 type Options struct {
 	WriteTimeout time.Duration // for how long a side may take nothing of what waits for it
-	EndTimeout   time.Duration // for how long no byte may move after one side has ended its stream and the other has not
+	EndTimeout   time.Duration // for how long no byte may move, also out of the kernel, after one side has ended its stream and the other has not
 	IdleTimeout  time.Duration // for how long no byte may move otherwise
 
 	// Ended, unless it is nil, is called once for each tunnel, when both connections are about to be closed. err is nil if both sides
@@ -56,6 +56,8 @@ const (
 	firstReset               // writing to sides[0].conn has failed because its peer has reset it
 	secondReset              // the same for sides[1]
 	aborted                  // both connections are to be reset
+	firstHeld                // sides[0] has ended, and the kernel has held bytes for the other peer
+	secondHeld               // the same for sides[1]
 
 	bothEnded  = firstEnded | secondEnded
 	bothClosed = firstClosed | secondClosed
@@ -66,7 +68,7 @@ type side struct {
 	conn park.Conn
 	t    *tunnel
 
-	// Owned by the connection's turn. While room is writing, writeBlocking owns rest and taken.
+	// Owned by the connection's turn. While room is writing, writeBlocking uses the bytes of rest.
 	rest      *buf.Buffer // bytes that wait for room; nil: none
 	pipe      *pipe       // holds bytes that wait for room; nil: none
 	taken     int32       // the number of bytes of rest that have been written
@@ -110,6 +112,9 @@ func Start(a, b net.Conn, earlyA, earlyB []byte, opts *Options) {
 	}
 	for i := range t.sides { // a side that was started first may have met an end or a lack of room before the other one was started
 		t.sides[i].conn.Wake()
+	}
+	if d := opts.WriteTimeout; d > 0 && len(earlyA)+len(earlyB) > 0 {
+		t.sides[0].conn.SetTimer(d)
 	}
 	if opts.IdleTimeout > 0 {
 		t.sides[0].conn.SetTimer(opts.IdleTimeout)
@@ -197,7 +202,7 @@ func (s *side) passEndOn() {
 // endDirection notes that nothing more will move from s to the other side.
 func (s *side) endDirection() {
 	s.moved.Store(park.Now())
-	if s.t.end(s.bit(firstEnded), nil) {
+	if s.t.end(s.bit(firstEnded)|s.bit(firstHeld), nil) {
 		return
 	}
 	if d := s.t.opts.EndTimeout; d > 0 {
@@ -280,6 +285,8 @@ func (s *side) TimerFired() {
 		return
 	}
 	a, b := &t.sides[0], &t.sides[1]
+	a.noteTaken()
+	b.noteTaken()
 	silent := min(a.silence(), b.silence())
 	next := time.Duration(0) // until one of the time-outs can pass; 0: none is running
 	for _, c := range []struct {
@@ -309,4 +316,22 @@ func (s *side) TimerFired() {
 // silence returns how long no byte has moved from s to the other side.
 func (s *side) silence() time.Duration {
 	return max(time.Duration(int32(park.Now()-s.moved.Load()))*time.Millisecond, 0)
+}
+
+// noteTaken notes as a move of s, which has ended, that the peer of the other connection has taken bytes that the kernel held for it.
+func (s *side) noteTaken() {
+	held := s.bit(firstHeld)
+	if s.t.state.Load()&s.bit(firstEnded) == 0 {
+		return
+	}
+	since, pending, ok := s.other().conn.SinceAck()
+	if !ok || !pending && s.t.state.Load()&held == 0 {
+		return
+	}
+	if !pending { // what is acknowledged from now on are at most TCP's own keep-alives
+		s.t.state.And(^held)
+	}
+	if since < s.silence() {
+		s.moved.Store(park.Now() - uint32(since/time.Millisecond))
+	}
 }

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"math"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ func (s *side) awaitRoom() {
 	}
 	if s.pipe == nil && !s.other().conn.NotifiesWritable() {
 		s.room.Store(writing)
-		go s.writeBlocking()
+		go s.writeBlocking(s.other().conn.BlockingConn(), s.rest.B[s.taken:]) // the turn may drop rest before the goroutine runs
 		return
 	}
 	s.room.Store(waiting)
@@ -97,9 +98,8 @@ func (s *side) writeFailed(err error) {
 // even if part of the bytes was sent.
 const writeChunk = 16 << 10
 
-// writeBlocking writes rest to a connection that does not say when it has room.
-func (s *side) writeBlocking() {
-	conn, p := s.other().conn.BlockingConn(), s.rest.B[s.taken:]
+// writeBlocking writes p, what is left of rest, to conn, which does not say when it has room.
+func (s *side) writeBlocking(conn net.Conn, p []byte) {
 	for len(p) > 0 {
 		if d := s.t.opts.WriteTimeout; d > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(d)) // if that fails, TimerFired ends the tunnel

@@ -1,0 +1,65 @@
+package tunnel_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/tunnel"
+)
+
+// TestEndTimeoutWaitsForASlowReader: one side sends much and ends. The other one reads slowly what the kernel holds for it, for longer than
+// the end time-out, and gets all of it.
+func TestEndTimeoutWaitsForASlowReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel is asked on Linux only")
+	}
+	outerA, innerA := tcpLink(t)
+	outerB, innerB := tcpLink(t)
+	require.NoError(t, outerB.(*net.TCPConn).SetReadBuffer(16<<10))
+	ended := make(chan error, 1)
+	tunnel.Start(innerA, innerB, nil, nil, &tunnel.Options{WriteTimeout: patience, EndTimeout: time.Second, Ended: func(err error) { ended <- err }})
+	sent := random(512 << 10)
+	_, err := outerA.Write(sent)
+	require.NoError(t, err)
+	closeWrite(outerA)
+	var got []byte
+	for p := make([]byte, 32<<10); err == nil; {
+		time.Sleep(80 * time.Millisecond) // a slow reader
+		var n int
+		n, err = outerB.Read(p)
+		got = append(got, p[:n]...)
+	}
+	assert.ErrorIs(t, err, io.EOF)
+	assert.True(t, bytes.Equal(sent, got), "%d of %d bytes", len(got), len(sent))
+	outerB.Close()
+	select {
+	case err := <-ended:
+		assert.NoError(t, err)
+	case <-time.After(patience):
+		assert.Fail(t, "no end")
+	}
+}
+
+// TestWriteTimeoutOfEarlyBytes: the time-out also passes if already the bytes that were given to Start find no room.
+func TestWriteTimeoutOfEarlyBytes(t *testing.T) {
+	eachPair(t, func(t *testing.T, a, b link) {
+		t.Parallel()
+		_, innerA := a.make(t)
+		_, innerB := b.make(t)
+		ended := make(chan error, 1)
+		tunnel.Start(innerA, innerB, make([]byte, 16<<20), nil, &tunnel.Options{WriteTimeout: 50 * time.Millisecond, Ended: func(err error) { ended <- err }})
+		select {
+		case err := <-ended:
+			assert.ErrorIs(t, err, tunnel.ErrWriteTimeout)
+		case <-time.After(patience):
+			assert.Fail(t, "no end")
+		}
+	})
+}
