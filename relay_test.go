@@ -190,8 +190,8 @@ func TestRelayWhoseSidesTheProgramCloses(t *testing.T) {
 		acceptBoth(t, left, right)
 		synctest.Wait()
 		require.NoError(t, a.Close(1000, ""))
-		require.NoError(t, b.Close(1000, ""))
-		_ = left.Send("x") // both may have been closed already
+		_ = b.Close(1000, "")
+		_ = left.Send("x") // the others may have been closed already
 		_ = right.Send("y")
 		<-r.ended
 		for _, s := range []*edgews.Socket{left, a, b, right} {
