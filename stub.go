@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/edgews/edgews/internal/handshake"
 )
 
 // Stub reaches one object from outside. It costs nothing, and may be kept or made anew for each use. Its methods may be called from any
@@ -54,6 +56,11 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rw := &responseWriter{ResponseWriter: w, pass: admitted}
 	defer rw.pass.release()
+	if handshake.IsExtendedConnect(r) {
+		kept, keeper := handshake.WithKeeper(r, rw.noteSwitched)
+		defer keeper.Return(r)
+		r = kept
+	}
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
 		e.o.beginRequest()
 		defer e.o.endRequest()
@@ -111,6 +118,9 @@ func (w *responseWriter) writeError(err error) {
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrShutdown):
 		status = http.StatusServiceUnavailable
 	}
+	if w.switched {
+		return // the connection is not net/http's any more
+	}
 	if w.began || errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
@@ -151,8 +161,13 @@ func (w *responseWriter) Flush() {
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
-		w.began, w.switched = true, true
-		w.pass.release() // the handler may go on for as long as the socket is open
+		w.noteSwitched()
 	}
 	return conn, rw, err
+}
+
+// noteSwitched says that the connection, or the stream, is a WebSocket from now on.
+func (w *responseWriter) noteSwitched() {
+	w.began, w.switched = true, true
+	w.pass.release() // the handler may go on for as long as the socket is open
 }

@@ -80,6 +80,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		return nil, err
 	}
 	s := newSocket(c)
+	s.warnIfHandlerReturns(c.conn)
 	c.pass.release()
 	s.bindToObject(r.Context(), pinAccepted)
 	s.warnIfUnaccepted()
@@ -124,11 +125,12 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		return err
 	}
 	defer c.pass.release()
-	_, err = client.attach(r.Context(), c)
+	server, err := client.attach(r.Context(), c)
 	if err != nil { // another goroutine has used client in the meantime
 		c.conn.Close()
 		return err
 	}
+	server.warnIfHandlerReturns(c.conn)
 	c.pass.release()
 	return nil
 }

@@ -25,6 +25,10 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 		setRetryAfter(w.Header())
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+	case http.StatusBadRequest:
+		if r.ProtoMajor > 1 { // instead of 426
+			w.Header()[handshake.VersionHeader] = []string{handshake.Version}
+		}
 	case http.StatusUpgradeRequired: // RFC 9110 §15.5.22, RFC 6455 §4.4
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")

@@ -178,6 +178,7 @@ func (w *wire) deliverLastEvents() {
 			w.listenerFailed(recover())
 		}
 	}()
+	w.releaseHandler()
 	w.s.finish()
 	returned = true
 }

@@ -12,6 +12,7 @@ import (
 // socket lingers without a deadline until the application sends its Close frame.
 func (w *wire) finishAndLinger() {
 	w.releaseReservation()
+	w.releaseHandler()
 	w.s.finish()
 	w.lingering, w.readingPaused = true, false
 	w.dropInput()
@@ -21,6 +22,35 @@ func (w *wire) finishAndLinger() {
 	}
 	w.Flush()
 	w.closeWriteSideIfFlushed()
+}
+
+// releaseHandler ends writing before the last event, on a connection that ends when a handler returns that waits for that event. It waits, for
+// CloseTimeout at most, until what is queued has been written. A half-open socket goes on sending: its handler has to wait for longer. It is
+// called in the connection's turn.
+func (w *wire) releaseHandler() {
+	s := w.s
+	if w.lingering || !w.conn.EndsWithHandler() {
+		return
+	}
+	w.Flush()
+	late := time.NewTimer(s.opts.CloseTimeout)
+	defer late.Stop()
+	s.mu.Lock()
+	goesOn := !s.is(sentClose | lost)
+	for waiting := true; waiting && !goesOn && !s.is(lost) && !w.flushedLocked(); {
+		written := s.waitersLocked().hasRoom.wait()
+		s.mu.Unlock()
+		select {
+		case <-written:
+		case <-late.C:
+			waiting = false
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	if !goesOn {
+		w.conn.Release()
+	}
 }
 
 // dropInput frees the received bytes, which will not be delivered. It is called in the connection's turn.

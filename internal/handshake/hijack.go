@@ -20,7 +20,7 @@ func CheckUnanswered(w http.ResponseWriter) *Refusal {
 		return nil
 	}
 	switch v = v.Elem(); {
-	case boolField(v, "wroteHeader"):
+	case boolField(v, "wroteHeader"), boolField(v, "rws", "wroteHeader"): // of HTTP/1.1 and HTTP/2
 		return &Refusal{Detail: "the answer has begun already: call Upgrade before WriteHeader and Write"}
 	case boolField(v, "conn", "hijackedv"):
 		return &Refusal{Detail: "the connection was taken over already", Err: http.ErrHijacked}

@@ -21,14 +21,22 @@ func refusal(status int, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Detail: fmt.Sprintf(format, args...)}
 }
 
-// IsUpgrade reports whether r asks for a WebSocket. Only its Upgrade header counts.
+// IsUpgrade reports whether r asks for a WebSocket: over HTTP/1.1, where only its Upgrade header counts, or over HTTP/2.
 func IsUpgrade(r *http.Request) bool {
+	return hasUpgrade(r) || IsExtendedConnect(r)
+}
+
+func hasUpgrade(r *http.Request) bool {
 	return header.Contains(r.Header.Values("Upgrade"), "websocket")
 }
 
 // CheckRequest returns why r is not an opening handshake, or nil. The origin is checked by CheckOrigin.
 func CheckRequest(r *http.Request) *Refusal {
-	for _, check := range requirements {
+	checks := requirements
+	if isExtendedConnect(r) {
+		checks = connectRequirements
+	}
+	for _, check := range checks {
 		if refused := check(r); refused != nil {
 			return refused
 		}
@@ -48,7 +56,8 @@ func checkHTTPVersion(r *http.Request) *Refusal {
 	case r.ProtoMajor == 1: // RFC 9110 §7.8: ignore Upgrade in an HTTP/1.0 request
 		return refusal(http.StatusBadRequest, "the request is %s, which cannot be upgraded: use HTTP/1.1", r.Proto)
 	}
-	return refusal(http.StatusHTTPVersionNotSupported, "the request came over %s, on which there is no Upgrade here: use HTTP/1.1", r.Proto)
+	return refusal(http.StatusHTTPVersionNotSupported, "the request came over %s, where a WebSocket is not opened with %.100s: use HTTP/1.1, or an extended CONNECT (RFC 8441)",
+		r.Proto, r.Method)
 }
 
 func checkMethod(r *http.Request) *Refusal {
@@ -67,7 +76,7 @@ func checkNoBody(r *http.Request) *Refusal {
 }
 
 func checkUpgrade(r *http.Request) *Refusal {
-	if IsUpgrade(r) {
+	if hasUpgrade(r) {
 		return nil
 	}
 	return refusal(http.StatusUpgradeRequired, `this is a WebSocket endpoint: send "Upgrade: websocket", and check that no proxy in between removes it`)
@@ -87,7 +96,11 @@ func checkVersion(r *http.Request) *Refusal {
 	if slices.Equal(values, []string{Version}) {
 		return nil
 	}
-	return refusal(http.StatusUpgradeRequired, "%s is %.100q: this server speaks version %s", VersionHeader, strings.Join(values, ", "), Version)
+	status := http.StatusUpgradeRequired
+	if r.ProtoMajor > 1 { // 426 needs the header Upgrade (RFC 9110 §15.5.22), which HTTP/2 does not have (RFC 9113 §8.2.2)
+		status = http.StatusBadRequest
+	}
+	return refusal(status, "%s is %.100q: this server speaks version %s", VersionHeader, strings.Join(values, ", "), Version)
 }
 
 func checkKey(r *http.Request) *Refusal {

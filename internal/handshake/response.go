@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -9,13 +10,13 @@ import (
 	"github.com/edgews/edgews/internal/header"
 )
 
-// Response is a server's answer to an opening handshake, a 101.
+// Response is a server's answer to an opening handshake: a 101, or the 200 to an extended CONNECT.
 type Response struct {
 	Protocol   string          // the subprotocol; "": none
 	Deflate    *deflate.Params // nil: no compression
 	Extensions string          // Sec-WebSocket-Extensions; "": not sent
 
-	accept string
+	accept string      // "": not sent
 	header http.Header // further headers; nil: none
 }
 
@@ -62,6 +63,17 @@ func (r *Response) Bytes() []byte {
 		b = append(b, more.Bytes()...)
 	}
 	return append(b, "\r\n"...)
+}
+
+// writeTo makes h, the header of a ResponseWriter, the header of the 200 to an extended CONNECT.
+func (r *Response) writeTo(h http.Header) {
+	clear(h)
+	maps.Copy(h, r.header)
+	for name, value := range map[string]string{ProtocolHeader: r.Protocol, ExtensionsHeader: r.Extensions} {
+		if value != "" {
+			h[name] = []string{value}
+		}
+	}
 }
 
 // appendField appends a header, unless its value is empty.

@@ -18,6 +18,8 @@ type offLoop struct {
 	movable bool     // Start may move the connection to the loop; immutable
 	raw     *rawConn // nil: not a plain socket of the operating system, or not started
 
+	tryWriter tryWriter // the connection, if it is one; nil: it is not; immutable
+
 	// wakeup wakes the reader while it waits for Wake, or for the end of handleWakeWhileReading. Its capacity is 1. It is nil if
 	// the loop watches the connection.
 	wakeup chan struct{}
@@ -40,7 +42,23 @@ type offLoop struct {
 	largeReads bool // the last Read filled a small buffer; owned by the reader
 }
 
-func newOffLoop(nc net.Conn) *offLoop { return &offLoop{Conn: nc, movable: canMoveToLoop(nc)} }
+func newOffLoop(nc net.Conn) *offLoop {
+	s := &offLoop{Conn: nc, movable: canMoveToLoop(nc)}
+	s.tryWriter, _ = nc.(tryWriter)
+	return s
+}
+
+// tryWriter is a connection that can be written without blocking. TryWrite returns the number of bytes that it has taken.
+type tryWriter interface {
+	TryWrite(p []byte) (n int, err error)
+}
+
+// handlerBound is a connection that ends when a handler returns, and that must not be used any more then. EndsWithHandler reports whether this
+// is so for the connection. Release ends writing; it may wait for a second or two.
+type handlerBound interface {
+	EndsWithHandler() bool
+	Release()
+}
 
 // awaitsStart reports whether the connection may still move to the loop. Until then writes return ErrWouldBlock.
 func (s *offLoop) awaitsStart() bool {
@@ -272,6 +290,12 @@ func (s *offLoop) tryWrite(c *Conn, p []byte) (int, error) {
 		return c.loopWrite(p)
 	case raw != nil:
 		return raw.write(p)
+	case s.tryWriter != nil:
+		n, err := s.tryWriter.TryWrite(p)
+		if err == nil && n < len(p) {
+			err = ErrWouldBlock
+		}
+		return n, err
 	case watched && len(p) <= tlsWriteLimit && c.writableNow():
 		return s.Write(p)
 	}

@@ -202,6 +202,21 @@ func (c *Conn) Close() {
 	c.loopClose()
 }
 
+// EndsWithHandler reports whether the connection ends when a handler returns that waits for the end of the socket. Then call Release before
+// the handler learns of the end.
+func (c *Conn) EndsWithHandler() bool {
+	s := c.offLoop.Load()
+	if s == nil {
+		return false
+	}
+	b, ok := s.Conn.(handlerBound)
+	return ok && b.EndsWithHandler()
+}
+
+// Release ends writing on a connection that ends when a handler returns. It is called in the connection's turn, which it may hold up for a
+// second or two.
+func (c *Conn) Release() { c.offLoop.Load().Conn.(handlerBound).Release() }
+
 // Addrs returns the local address and the peer's.
 func (c *Conn) Addrs() (local, remote net.Addr) {
 	if s := c.offLoop.Load(); s != nil {

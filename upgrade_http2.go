@@ -1,0 +1,45 @@
+package edgews
+
+import (
+	"log"
+	"net"
+	"net/http"
+
+	"github.com/edgews/edgews/internal/handshake"
+)
+
+// takeStream answers r, an extended CONNECT, and returns its stream as a connection. If it fails, it has refused r as far as that is possible.
+func takeStream(w http.ResponseWriter, r *http.Request, resp *handshake.Response) (net.Conn, error) {
+	stream, refused := handshake.TakeStream(w, r, resp)
+	switch {
+	case refused == nil:
+		return stream, nil
+	case refused.Status == 0:
+		return nil, refusalError(refused)
+	}
+	return nil, refuse(w, r, refusalError(refused))
+}
+
+// handlerReturnedText is logged if a handler has ended its socket by returning.
+const handlerReturnedText = "edgews: the handler has returned, which ends its WebSocket over HTTP/2: wrap the server's handler in edgewsh2.Handler, or return after Socket.Done"
+
+// warnIfHandlerReturns logs a warning when conn, the connection of s, ends because the handler that has opened s over HTTP/2 returns, unless
+// Close was called before.
+func (s *Socket) warnIfHandlerReturns(conn net.Conn) {
+	stream, ok := conn.(*handshake.Stream)
+	if !ok || !stream.EndsWithHandler() {
+		return
+	}
+	stream.OnReturn(func() {
+		s.mu.Lock()
+		closed, logger := s.is(sentClose), s.opts.Logger
+		s.mu.Unlock()
+		switch {
+		case closed:
+		case logger != nil:
+			logger.Warn(handlerReturnedText, "url", s.URL(), "protocol", s.Protocol())
+		default:
+			log.Print(handlerReturnedText)
+		}
+	})
+}
