@@ -10,13 +10,14 @@
 package dialh2
 
 import (
+	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 
@@ -77,6 +78,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if t.Fallback != nil && lacksExtendedConnect(err) {
 			return t.Fallback.RoundTrip(r)
 		}
+		if cause := context.Cause(r.Context()); cause != nil { // package http2 says only that it was cancelled
+			err = cause
+		}
 		return nil, fmt.Errorf("dialh2: %w", err)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		_ = s.Close()
@@ -131,14 +135,11 @@ func acceptFor(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// lacksExtendedConnect reports whether err says that the server has no HTTP/2, or no extended CONNECT. Package http2 does not export these
-// errors.
+// lacking are parts of the errors about a server without extended CONNECT, and about one without HTTP/2, which sends an alert or chooses no
+// protocol. Neither package http2 nor crypto/tls exports them.
+var lacking = []string{"extended connect not supported", "tls: no application protocol", "unexpected ALPN protocol"}
+
+// lacksExtendedConnect reports whether err says that the server has no HTTP/2, or no extended CONNECT.
 func lacksExtendedConnect(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		text := err.Error()
-		if strings.Contains(text, "extended connect not supported") || strings.Contains(text, "unexpected ALPN protocol") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(lacking, func(part string) bool { return strings.Contains(err.Error(), part) })
 }

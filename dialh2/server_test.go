@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,9 +35,15 @@ func serve(t testing.TB, h http.Handler, configure ...func(*server)) *server {
 	return serveBare(t, edgewsh2.Handler(h), configure...)
 }
 
-// serveBare starts a server with the handler h.
+// serveBare starts a server with the handler h. At the end of the test it waits until all handlers have returned.
 func serveBare(t testing.TB, h http.Handler, configure ...func(*server)) *server {
-	s := &server{Server: httptest.NewUnstartedServer(h), transport: &dialh2.Transport{HTTP2: new(http2.Transport)}}
+	var running sync.WaitGroup
+	s := &server{transport: &dialh2.Transport{HTTP2: new(http2.Transport)}}
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Done()
+		h.ServeHTTP(w, r)
+	}))
 	s.EnableHTTP2 = true
 	s.client = &http.Client{Transport: s.transport}
 	for _, f := range configure {
@@ -46,6 +54,7 @@ func serveBare(t testing.TB, h http.Handler, configure ...func(*server)) *server
 	pool.AddCert(s.Certificate())
 	s.transport.HTTP2.TLSClientConfig = &tls.Config{RootCAs: pool}
 	t.Cleanup(func() {
+		running.Wait()
 		s.transport.CloseIdleConnections()
 		s.Close()
 	})
@@ -53,7 +62,9 @@ func serveBare(t testing.TB, h http.Handler, configure ...func(*server)) *server
 }
 
 // webSocketURL returns the wss URL of a path.
-func (s *server) webSocketURL(path string) string { return "wss" + strings.TrimPrefix(s.URL, "https") + path }
+func (s *server) webSocketURL(path string) string {
+	return "wss" + strings.TrimPrefix(s.URL, "https") + path
+}
 
 // dial opens a socket. It is closed at the end of the test.
 func (s *server) dial(t testing.TB, path string, opts edgews.DialOptions) *edgews.Socket {
@@ -103,4 +114,29 @@ func expects(t testing.TB, s *edgews.Socket, text string) {
 	m, err := s.Receive(within(t))
 	require.NoError(t, err)
 	require.Equal(t, text, m.Text())
+}
+
+// lost expects that a socket ends because its connection is lost.
+func lost(t testing.TB, s *edgews.Socket) {
+	t.Helper()
+	e := ended(t, s)
+	require.Equal(t, edgews.StatusAbnormalClosure, e.Code)
+	require.False(t, e.WasClean)
+}
+
+// newContext returns a context that the test cancels.
+func newContext(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	return ctx, cancel
+}
+
+// withoutTLS returns a transport for servers that speak HTTP/2 without TLS.
+func withoutTLS() *http2.Transport {
+	return &http2.Transport{
+		AllowHTTP: true,
+		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}
 }

@@ -97,17 +97,29 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if err == nil || err == io.EOF {
 		return n, err
 	}
-	if reset, ok := errors.AsType[streamError](err); ok {
-		return n, fmt.Errorf("the stream was reset with %v: %w", reset.Code, err)
-	}
-	s.mu.Lock()
-	onReturn := s.onReturn
-	s.onReturn = nil
-	s.mu.Unlock()
-	if onReturn != nil && strings.Contains(err.Error(), "handler exiting") { // net/http does not export the error
-		onReturn()
+	reset, isReset := errors.AsType[streamError](err)
+	switch {
+	case endedByReturn(err, reset, isReset):
+		if onReturn := s.takeOnReturn(); onReturn != nil {
+			onReturn()
+		}
+	case isReset:
+		err = fmt.Errorf("the stream was reset with %v: %w", reset.Code, err)
 	}
 	return n, err
+}
+
+// endedByReturn reports whether err, an error of the body, comes from the return of the handler. net/http does not export its error for that,
+// and it resets a stream that the client has not ended with NO_ERROR, which a client has no reason to use.
+func endedByReturn(err error, reset streamError, isReset bool) bool {
+	return isReset && reset.Code == noError || strings.Contains(err.Error(), "handler exiting")
+}
+
+func (s *Stream) takeOnReturn() (f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, s.onReturn = s.onReturn, nil
+	return f
 }
 
 // OnReturn makes Read call f if the stream has ended because its handler has returned.
@@ -129,9 +141,11 @@ func (e streamError) Error() string { return fmt.Sprintf("stream %d: %v", e.Stre
 // errorCode is an error code of HTTP/2 (RFC 9113 §7).
 type errorCode uint32
 
+const noError errorCode = 0
+
 func (c errorCode) String() string {
 	switch c {
-	case 0:
+	case noError:
 		return "NO_ERROR"
 	case 2:
 		return "INTERNAL_ERROR"
