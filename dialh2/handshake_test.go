@@ -10,6 +10,8 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -205,16 +207,32 @@ func TestOrdinaryRequests(t *testing.T) {
 }
 
 // Where there is no HTTP/2, Fallback opens the WebSocket over HTTP/1.1; without a Fallback, Dial fails.
-func TestFallback(t *testing.T) {
+func TestFallback(t *testing.T) { testFallback(t, false, "no application protocol") }
+
+// The same holds for a server with HTTP/2 and without extended CONNECT.
+func TestFallbackWithoutExtendedConnect(t *testing.T) {
+	if os.Getenv("GODEBUG") == "http2xconnect=0" {
+		testFallback(t, true, "extended connect not supported")
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "GODEBUG=http2xconnect=0")
+	output, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+}
+
+func testFallback(t *testing.T, http2Too bool, refusal string) {
 	server := httptest.NewUnstartedServer(returns(nil))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = http2Too
 	server.StartTLS()
 	defer server.Close()
-	transport := &dialh2.Transport{HTTP2: &http2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig}}
+	transport := &dialh2.Transport{HTTP2: &http2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()}}
+	defer transport.CloseIdleConnections()
 	opts := &edgews.DialOptions{HTTPClient: &http.Client{Transport: transport}}
 	address := "wss" + server.URL[len("https"):]
 	_, _, err := edgews.Dial(within(t), address, opts)
-	require.ErrorContains(t, err, "no application protocol")
+	require.ErrorContains(t, err, refusal)
 	transport.Fallback = server.Client().Transport
 	socket, resp, err := edgews.Dial(within(t), address, opts)
 	require.NoError(t, err)
