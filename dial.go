@@ -45,6 +45,8 @@ const connectTimeout = 30 * time.Second
 // wss, unless the client has a policy of its own. A RoundTripper has to pass the response's body on, or wrap it as an
 // [io.ReadWriteCloser].
 //
+// For WebSockets over HTTP/2, which share a connection, use the Transport of the module dialh2 in HTTPClient.
+//
 // An HTTP proxy of the client's [http.Transport] is asked for a tunnel with CONNECT (RFC 6455 §4.1), for ws as for wss. A proxy that
 // allows CONNECT to port 443 only, as Squid does by default, has to allow the port of a ws URL too.
 //

@@ -60,8 +60,10 @@
 // A socket that has not been accepted keeps its connection open, and nothing reads from the connection. To get rid of such a
 // socket, accept it and close it.
 //
-// Upgrade needs HTTP/1.1. [http.Server.Shutdown] neither closes sockets nor waits for them, because it does not know them. A
-// server that stops should close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for Done.
+// [http.Server.Shutdown] neither closes sockets nor waits for them, because it does not know them. A server that stops should
+// close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for Done.
+//
+// Upgrade serves HTTP/1.1. Package edgewsh2 adds HTTP/2 (RFC 8441), for the same handlers, and says what is different there.
 //
 // # Dialing
 //
@@ -234,8 +236,8 @@
 //     message. A blocking listener delays only its own socket: after about a millisecond another goroutine reads for the
 //     other sockets. What listeners send while a batch of messages is handled leaves in one write for each socket, at the end
 //     of the batch or after that millisecond. On other systems, and over connections that are not sockets of the operating
-//     system, an accepted socket has one goroutine, which ends with the socket; TLS has a second one while it sends. An
-//     idle pair has none.
+//     system, an accepted socket has one goroutine, which ends with the socket; TLS has a second one while it sends. Over
+//     HTTP/2 it also has the goroutine of its handler. An idle pair has none.
 //   - With the build tag edgews_noloop, Linux has no event loop and works as the other systems do.
 //
 // # Objects

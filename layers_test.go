@@ -194,6 +194,12 @@ func TestLayers(t *testing.T) {
 		{"handshake: no sockets, no event loop", "internal/handshake", func(path string) bool {
 			return standard(path) || slices.Contains([]string{internal("deflate"), internal("header"), internal("idna")}, path)
 		}},
+		{"extendedconnect: initialised before net/http", "internal/extendedconnect", func(path string) bool {
+			return slices.Contains([]string{"os", "strings"}, path)
+		}},
+		{"edgewsh2: the handshake", "edgewsh2", func(path string) bool {
+			return standard(path) || slices.Contains([]string{internal("extendedconnect"), internal("handshake")}, path)
+		}},
 		{"header: syntax only", "internal/header", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"idna: names only", "internal/idna", func(path string) bool { return standard(path) && !isNet(path) }},
 		{"jsonfield: JSON only", "internal/jsonfield", func(path string) bool { return standard(path) && !isNet(path) }},

@@ -32,6 +32,9 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // belongs: a socket that the handler accepts with Accept, or by receiving from it, keeps the object awake until the socket ends. One that
 // it gives to State.AcceptWebSocket does not.
 //
+// Over HTTP/2, ServeHTTP returns when the socket that the handler has opened has ended, unless edgewsh2.Handler waits for that. The object
+// does not wait.
+//
 // The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which
 // says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
 // Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
@@ -58,7 +61,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer rw.pass.release()
 	if handshake.IsExtendedConnect(r) {
 		kept, keeper := handshake.WithKeeper(r, rw.noteSwitched)
-		defer keeper.Return(r)
+		defer keeper.Return()
 		r = kept
 	}
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
@@ -134,7 +137,7 @@ func (w *responseWriter) writeError(err error) {
 type responseWriter struct {
 	http.ResponseWriter
 	began    bool // the answer has begun
-	switched bool // the connection was hijacked
+	switched bool // the connection was hijacked, or its stream taken
 	pass     quotaPass
 }
 
@@ -142,11 +145,17 @@ type responseWriter struct {
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *responseWriter) WriteHeader(status int) {
+	if w.switched {
+		return
+	}
 	w.began = w.began || status >= 200 || status == http.StatusSwitchingProtocols
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.switched { // over HTTP/2 net/http would write it into the stream
+		return 0, http.ErrHijacked
+	}
 	w.began = true
 	return w.ResponseWriter.Write(p)
 }

@@ -38,13 +38,14 @@ type UpgradeOptions struct {
 	// that authenticate by something that a page of another site does not have.
 	InsecureSkipOriginCheck bool
 
-	// Header is added to the 101, after the headers that are set on the ResponseWriter. It must not contain headers of the
+	// Header is added to the 101, or the 200 of HTTP/2, after the headers that are set on the ResponseWriter. It must not contain headers of the
 	// handshake itself or headers that describe a body.
 	Header http.Header
 }
 
-// IsUpgrade reports whether r asks for a WebSocket, so that one path can serve both pages and sockets. Only the Upgrade header
-// counts. Upgrade refuses a request that is wrong in other parts, and says why.
+// IsUpgrade reports whether r asks for a WebSocket, so that one path can serve both pages and sockets. Over HTTP/1.1 only the Upgrade header
+// counts; over HTTP/2, r is an extended CONNECT (RFC 8441), whose method is CONNECT. Upgrade refuses a request that is wrong in other
+// parts, and says why.
 func IsUpgrade(r *http.Request) bool {
 	return handshake.IsUpgrade(r)
 }
@@ -55,7 +56,7 @@ func IsUpgrade(r *http.Request) bool {
 // after 10 s, a warning is logged to Options.Logger.
 //
 // Everything is checked before the connection leaves net/http. A request that does not pass is answered with 400, 403, 405, 426, 429
-// (see [Meter.SetQuota]) or 505 and a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status; the handler
+// (see [Meter.SetQuota]), 501 or 505 and a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status; the handler
 // only has to return. The connection is closed after the answer. A ResponseWriter that does not give up its connection is answered
 // with 500; one that wraps another needs an Unwrap method.
 //
@@ -64,6 +65,10 @@ func IsUpgrade(r *http.Request) bool {
 //
 // Headers that were set on w are sent with the 101, cookies included. If WriteHeader, Write or Hijack has been called on w, Upgrade
 // returns an error and answers nothing.
+//
+// Over HTTP/2 the socket gets the stream of an extended CONNECT (RFC 8441), if package edgewsh2 is imported. net/http ends a stream when the
+// handler returns, so wrap the server's handler in edgewsh2.Handler; that package says what else is different. The answer is 200 instead of
+// 101, and a refusal leaves the connection open.
 //
 // The connection belongs to the socket from then on. Closing the [net.Conn] that the server's ConnState or ConnContext has received does
 // not end the socket: on Linux, a TCP connection continues under another file descriptor, and over TLS the closing is noticed only with

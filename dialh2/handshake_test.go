@@ -3,6 +3,7 @@ package dialh2_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"io"
 	"log"
 	"net"
@@ -162,6 +163,37 @@ func TestMiddleware(t *testing.T) {
 	_, resp, err := edgews.Dial(within(t), s.webSocketURL("/hidden"), &edgews.DialOptions{HTTPClient: s.client})
 	require.ErrorContains(t, err, "*http.timeoutWriter cannot hand over its connection")
 	assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+}
+
+// What middleware does at its end, and to the request, does not touch the stream: it writes, ends its context, and bounds the body.
+func TestMiddlewareEndsWhileTheSocketIsOpen(t *testing.T) {
+	ended := make(chan context.Context, 1)
+	limited := http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		returns(nil)(w, r.WithContext(ctx))
+		n, err := w.Write([]byte("a footer"))
+		assert.Zero(t, n)
+		assert.ErrorIs(t, err, http.ErrHijacked)
+		w.WriteHeader(http.StatusTeapot)
+		w.(http.Flusher).Flush()
+		ended <- r.Context()
+	}), 10)
+	_, object, _ := rooms(t, nil)
+	for name, h := range map[string]http.Handler{"plain": limited, "object": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		object.ServeHTTP(w, r)
+		_, err := w.Write([]byte("a footer"))
+		assert.ErrorIs(t, err, http.ErrHijacked)
+		ended <- r.Context()
+	})} {
+		t.Run(name, func(t *testing.T) {
+			socket := serve(t, h).dial(t, "/", edgews.DialOptions{})
+			<-(<-ended).Done() // as over HTTP/1.1, it ends when the handler returns
+			for range 10 {
+				says(t, socket, "much longer than the limit", "much longer than the limit")
+			}
+		})
+	}
 }
 
 // Redirects, cookies and addresses work as over HTTP/1.1.

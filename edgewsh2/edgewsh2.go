@@ -41,8 +41,8 @@
 //   - A handler, and middleware, cannot use http.Hijacker. The response of Upgrade goes past wrappers of the ResponseWriter that have an
 //     Unwrap method; one without is refused with 500, unless it has a Flush method.
 //   - Socket and stream have no TCP-level information: keep-alive relies on pings and on data alone.
-//   - The context of the request ends when the peer resets the stream, and when the connection is lost.
-//   - A panic of the handler after Upgrade ends the socket.
+//   - The context of the request ends also when the peer resets the stream, and when the connection is lost, while the handler runs.
+//   - A panic of the handler after Upgrade ends the socket. One of an object's ServeHTTP does not.
 //
 // # Limits
 //

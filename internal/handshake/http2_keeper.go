@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"sync"
 )
@@ -9,6 +10,10 @@ import (
 // Keeper holds the goroutine of a handler for the stream that the handler has taken: net/http's HTTP/2 server ends a stream when the
 // handler returns. The contexts of requests carry it.
 type Keeper struct {
+	// Immutable. The context and the body are those of the request that the outermost Keeper has got: middleware may replace both.
+	outer  *Keeper // waits instead of this one; nil: there is none
+	ctx    context.Context
+	body   io.ReadCloser
 	onTake func() // called when a stream is taken; nil: nothing
 
 	mu sync.Mutex
@@ -22,7 +27,10 @@ type keeperKey struct{}
 // WithKeeper returns r with a new Keeper, whose Return must be called when the handler of r has returned. onTake, if it is not nil, is called
 // when a stream is taken.
 func WithKeeper(r *http.Request, onTake func()) (*http.Request, *Keeper) {
-	k := &Keeper{onTake: onTake}
+	k := &Keeper{outer: keeperOf(r.Context()), ctx: r.Context(), body: r.Body, onTake: onTake}
+	if k.outer != nil {
+		k.ctx, k.body = k.outer.ctx, k.outer.body
+	}
 	return r.WithContext(context.WithValue(r.Context(), keeperKey{}, k)), k
 }
 
@@ -34,6 +42,9 @@ func keeperOf(ctx context.Context) *Keeper {
 
 // take gives s to the Keeper. It returns false if the handler has returned.
 func (k *Keeper) take(s *Stream) bool {
+	if k.outer != nil && !k.outer.take(s) {
+		return false
+	}
 	k.mu.Lock()
 	taken := !k.returned
 	if taken {
@@ -46,17 +57,11 @@ func (k *Keeper) take(s *Stream) bool {
 	return taken
 }
 
-// Return is called when the handler of r, the request that WithKeeper has got, has returned. It waits until the stream that was taken, if any,
-// has ended and nothing uses its ResponseWriter any more, or leaves that to the outer Keeper, if r has one.
-func (k *Keeper) Return(r *http.Request) {
-	k.mu.Lock()
-	k.returned = true
-	s := k.stream
-	k.mu.Unlock()
-	if s == nil {
-		return
-	}
-	if outer := keeperOf(r.Context()); outer != nil && outer.take(s) {
+// Return is called when the handler has returned. It waits until the stream that was taken, if any, has ended and nothing uses its
+// ResponseWriter any more, or leaves that to an outer Keeper.
+func (k *Keeper) Return() {
+	s := k.handlerReturned()
+	if s == nil || k.outer != nil {
 		return
 	}
 	select {
@@ -67,7 +72,16 @@ func (k *Keeper) Return(r *http.Request) {
 	s.users.Wait()
 }
 
-// KeepStreams returns a handler that calls h and then waits for the stream that h has taken. If h panics, it ends the stream.
+// handlerReturned lets no more streams be taken, and returns the one that was taken, or nil.
+func (k *Keeper) handlerReturned() *Stream {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.returned = true
+	return k.stream
+}
+
+// KeepStreams returns a handler that calls h and then waits for the stream that h has taken. As over HTTP/1.1, the context of the request ends when
+// h returns. If h panics, the stream ends.
 func KeepStreams(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !IsExtendedConnect(r) {
@@ -75,24 +89,60 @@ func KeepStreams(h http.Handler) http.Handler {
 			return
 		}
 		kept, k := WithKeeper(r, nil)
+		ctx, cancel := context.WithCancel(kept.Context())
 		returned := false
 		defer func() {
+			cancel()
 			if !returned {
 				k.abort()
 			}
-			k.Return(r)
+			k.Return()
 		}()
-		h.ServeHTTP(w, kept)
+		h.ServeHTTP(&keptWriter{w, k}, kept.WithContext(ctx))
 		returned = true
 	})
 }
 
+// taken returns the stream that was taken, or nil.
+func (k *Keeper) taken() *Stream {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stream
+}
+
 // abort ends the stream that was taken.
 func (k *Keeper) abort() {
-	k.mu.Lock()
-	s := k.stream
-	k.mu.Unlock()
-	if s != nil {
+	if s := k.taken(); s != nil {
 		_ = s.Close()
+	}
+}
+
+// keptWriter is the ResponseWriter of a handler whose stream a Keeper keeps. When the stream has been taken, it refuses what the handler writes,
+// as one of HTTP/1.1 does whose connection was hijacked: middleware may write at its end.
+type keptWriter struct {
+	http.ResponseWriter
+	k *Keeper
+}
+
+// Unwrap is for http.ResponseController, and for TakeStream.
+func (w *keptWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *keptWriter) WriteHeader(status int) {
+	if w.k.taken() == nil {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *keptWriter) Write(p []byte) (int, error) {
+	if w.k.taken() != nil {
+		return 0, http.ErrHijacked
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush is http.Flusher, for handlers that do not know http.ResponseController.
+func (w *keptWriter) Flush() {
+	if w.k.taken() == nil {
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
 	}
 }

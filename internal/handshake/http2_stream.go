@@ -25,7 +25,7 @@ import (
 type Stream struct {
 	body          io.ReadCloser
 	w             http.ResponseWriter // the innermost; used only by goroutines that users counts
-	ctx           context.Context     // of the request: done when the handler has returned, or the stream has been reset
+	ctx           context.Context     // of the request: done when the stream has been reset, or the handler has returned
 	local, remote net.Addr
 	kept          bool // a Keeper waits for the end
 
@@ -63,12 +63,15 @@ func TakeStream(w http.ResponseWriter, r *http.Request, resp *Response) (*Stream
 	// Server.ReadTimeout and WriteTimeout may have set deadlines, which would end the stream. A ResponseWriter without deadlines has none.
 	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	s := &Stream{body: r.Body, w: inner, ctx: r.Context(), remote: parseAddr(r.RemoteAddr), finished: make(chan struct{})}
+	k := keeperOf(r.Context())
+	if k != nil {
+		s.body, s.ctx, s.kept = k.body, k.ctx, true
+	}
 	s.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if s.local == nil {
 		s.local = parseAddr("")
 	}
-	k := keeperOf(r.Context())
-	if s.kept = k != nil; s.kept && !k.take(s) {
+	if s.kept && !k.take(s) {
 		return nil, &Refusal{Detail: "the request's handler has returned already"}
 	}
 	resp.writeTo(inner.Header())

@@ -30,7 +30,7 @@ func TestCheckRequest(t *testing.T) {
 		detail string
 	}{
 		{"HTTP/1.0", func(r *http.Request) { r.ProtoMinor = 0 }, 400, "cannot be upgraded"},
-		{"HTTP/2", func(r *http.Request) { r.ProtoMajor, r.ProtoMinor = 2, 0 }, 505, "there is no Upgrade here"},
+		{"HTTP/2", func(r *http.Request) { r.ProtoMajor, r.ProtoMinor = 2, 0 }, 505, "a WebSocket is not opened with GET"},
 		{"POST", func(r *http.Request) { r.Method = http.MethodPost }, 405, `the method is "POST"`},
 		{"body of unknown length", func(r *http.Request) { r.ContentLength = -1 }, 400, "the request has a body"},
 		{"no Upgrade", func(r *http.Request) { r.Header.Del("Upgrade") }, 426, "this is a WebSocket endpoint"},
