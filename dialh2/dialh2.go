@@ -12,22 +12,22 @@ package dialh2
 import (
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
-	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/net/http2"
 )
 
 // Transport is an http.RoundTripper for opening handshakes over HTTP/2. It makes a request with Upgrade: websocket an extended CONNECT, and
 // the answer, a status of 200 to 299, a 101 whose body is the stream. Other requests, and other responses, it passes on unchanged, so that
-// redirects and refusals work as over HTTP/1.1. The zero value is ready for use. A Transport must not be copied, and its methods may be called
-// from any goroutine.
+// redirects and refusals work as over HTTP/1.1. The zero value is ready for use. A Transport must not be copied, its fields must not be
+// changed after the first request, and its methods may be called from any goroutine.
 //
 // The body of a 101 is a net.Conn. Its addresses are those of the connection. It has write deadlines, and no read deadlines
 // (os.ErrNoDeadline). Its CloseWrite sends END_STREAM; Close resets a stream that has not ended in both directions with CANCEL. A stream that
@@ -37,41 +37,54 @@ import (
 // A stream that is not read holds up no other stream of the connection: it takes 4 MiB from the server at most, and then the server has to wait.
 // For each socket the transport keeps a buffer of the server's SETTINGS_MAX_FRAME_SIZE, which is at most 512 KiB.
 //
-// There are no proxies: the transport connects to the server itself, or as HTTP2.DialTLSContext does.
+// There are no proxies. The URL's scheme says whether the connection has TLS: ws and http have none, and the server has to know that it gets
+// HTTP/2 (prior knowledge, RFC 9113 §3.3).
 type Transport struct {
-	// HTTP2 makes the connections; nil means one with default settings. It must not be changed after the first request. For ws, without
-	// TLS, it needs AllowHTTP and a DialTLSContext that connects without TLS.
-	HTTP2 *http2.Transport
+	// TLSClientConfig is used for wss and https; nil means the default. It is not changed.
+	TLSClientConfig *tls.Config
+
+	// DialContext connects, and TLS is added for wss and https; nil means a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// HTTP2 has limits and time-outs of the connections; nil means the defaults. A connection whose server has vanished without a word is
+	// noticed with SendPingTimeout, or by the sockets themselves (edgews.Options.KeepAlive). The fields for servers, the two buffers
+	// and PermitProhibitedCipherSuites have no effect.
+	HTTP2 *http.HTTP2Config
 
 	// Fallback makes the requests to servers that do not speak HTTP/2 or have no extended CONNECT, such as http.DefaultTransport; browsers
 	// do the same. If it is nil, such a request fails.
 	Fallback http.RoundTripper
 
-	once  sync.Once
-	http2 *http2.Transport // HTTP2, or the default
+	once       sync.Once
+	tls, plain pooled // with and without TLS; made by init
 }
 
-func (t *Transport) transport() *http2.Transport {
-	t.once.Do(func() {
-		t.http2 = t.HTTP2
-		if t.http2 == nil {
-			t.http2 = new(http2.Transport)
-		}
-	})
-	return t.http2
+// pooled makes requests on connections that it keeps.
+type pooled interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // CloseIdleConnections closes the connections that have no streams.
-func (t *Transport) CloseIdleConnections() { t.transport().CloseIdleConnections() }
+func (t *Transport) CloseIdleConnections() {
+	t.once.Do(t.init)
+	t.tls.CloseIdleConnections()
+	t.plain.CloseIdleConnections()
+}
 
 // RoundTrip implements http.RoundTripper. The context of r has to last for as long as the stream: its end resets the stream. edgews.Dial sees to
 // that.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	t.once.Do(t.init)
+	base := t.tls
+	if r.URL.Scheme == "http" {
+		base = t.plain
+	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return t.transport().RoundTrip(r)
+		return base.RoundTrip(r)
 	}
 	s := newStream()
-	resp, err := t.transport().RoundTrip(connectRequest(r, s))
+	resp, err := base.RoundTrip(connectRequest(r, s))
 	switch {
 	case err != nil:
 		_ = s.Close()
@@ -135,11 +148,10 @@ func acceptFor(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// lacking are parts of the errors about a server without extended CONNECT, and about one without HTTP/2, which sends an alert or chooses no
-// protocol. Neither package http2 nor crypto/tls exports them.
-var lacking = []string{"extended connect not supported", "tls: no application protocol", "unexpected ALPN protocol"}
+// errNoHTTP2: the server has chosen another protocol, or none.
+var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
 
-// lacksExtendedConnect reports whether err says that the server has no HTTP/2, or no extended CONNECT.
+// lacksExtendedConnect reports whether err says that the server has no HTTP/2, or no extended CONNECT, whose error package http2 does not export.
 func lacksExtendedConnect(err error) bool {
-	return slices.ContainsFunc(lacking, func(part string) bool { return strings.Contains(err.Error(), part) })
+	return errors.Is(err, errNoHTTP2) || strings.Contains(err.Error(), "extended connect not supported")
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
 
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/dialh2"
@@ -34,7 +33,7 @@ func (s *server) connect(t *testing.T, path string, edit func(*http.Request)) *h
 	r.Method, r.Body, r.ContentLength = http.MethodConnect, body, -1
 	r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
 	edit(r)
-	resp, err := s.transport.HTTP2.RoundTrip(r)
+	resp, err := connectTransport(s.transport.TLSClientConfig).RoundTrip(r)
 	require.NoError(t, err)
 	t.Cleanup(func() { resp.Body.Close() })
 	return resp
@@ -239,7 +238,7 @@ func TestOrdinaryRequests(t *testing.T) {
 }
 
 // Where there is no HTTP/2, Fallback opens the WebSocket over HTTP/1.1; without a Fallback, Dial fails.
-func TestFallback(t *testing.T) { testFallback(t, false, "no application protocol") }
+func TestFallback(t *testing.T) { testFallback(t, false, "the server does not speak HTTP/2") }
 
 // The same holds for a server with HTTP/2 and without extended CONNECT.
 func TestFallbackWithoutExtendedConnect(t *testing.T) {
@@ -259,7 +258,7 @@ func testFallback(t *testing.T, http2Too bool, refusal string) {
 	server.EnableHTTP2 = http2Too
 	server.StartTLS()
 	defer server.Close()
-	transport := &dialh2.Transport{HTTP2: &http2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()}}
+	transport := &dialh2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()}
 	defer transport.CloseIdleConnections()
 	opts := &edgews.DialOptions{HTTPClient: &http.Client{Transport: transport}}
 	address := "wss" + server.URL[len("https"):]
@@ -322,7 +321,7 @@ func TestReconnect(t *testing.T) {
 	assert.Equal(t, 3, n)
 }
 
-// Without TLS, HTTP/2 needs a dialer without TLS, and a server that accepts it.
+// Without TLS, the server has to know that it gets HTTP/2.
 func TestWithoutTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(edgewsh2.Handler(requireHTTP2(t, returns(nil))))
 	server.Config.Protocols = new(http.Protocols)
@@ -331,7 +330,7 @@ func TestWithoutTLS(t *testing.T) {
 	defer server.Close()
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)
-	client := &http.Client{Transport: &dialh2.Transport{HTTP2: withoutTLS()}}
+	client := &http.Client{Transport: new(dialh2.Transport)}
 	socket, _, err := edgews.Dial(within(t), "ws://"+u.Host, &edgews.DialOptions{HTTPClient: client})
 	require.NoError(t, err)
 	says(t, socket, "hello", "hello")

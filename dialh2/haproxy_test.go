@@ -16,12 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
-
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/dialh2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // haproxyConfig has a frontend with TLS on a Unix socket, and one server.
@@ -134,28 +132,21 @@ func startHAProxy(t *testing.T, path string, backend *server, options string, ve
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	dial := func(ctx context.Context, protocol string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "front"))
-		if err != nil {
-			return nil, err
-		}
-		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}), nil
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "front"))
 	}
 	require.Eventually(t, func() bool {
-		conn, err := dial(t.Context(), "h2")
+		conn, err := dial(t.Context(), "", "")
 		if err == nil {
 			conn.Close()
 		}
 		return err == nil
 	}, patience, 5*time.Millisecond, "haproxy does not start")
+	trusting := &tls.Config{InsecureSkipVerify: true}
 	if version == 1 {
-		return &http.Client{Transport: &http.Transport{
-			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, "http/1.1") },
-		}}
+		return &http.Client{Transport: &http.Transport{DialContext: dial, TLSClientConfig: trusting}}
 	}
-	client := &http.Client{Transport: &dialh2.Transport{HTTP2: &http2.Transport{
-		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) { return dial(ctx, "h2") },
-	}}}
+	client := &http.Client{Transport: &dialh2.Transport{DialContext: dial, TLSClientConfig: trusting}}
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }

@@ -92,7 +92,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 func TestMaxConcurrentStreams(t *testing.T) {
 	s := serve(t, returns(nil), func(s *server) {
 		s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
-		s.transport.HTTP2.StrictMaxConcurrentStreams = true
+		s.transport.HTTP2 = &http.HTTP2Config{StrictMaxConcurrentRequests: true}
 	})
 	var open []*edgews.Socket
 	for range 3 {

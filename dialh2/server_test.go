@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,12 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
-
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/dialh2"
 	"github.com/edgews/edgews/edgewsh2"
+	"github.com/stretchr/testify/require"
 )
 
 // patience bounds every wait.
@@ -38,7 +35,7 @@ func serve(t testing.TB, h http.Handler, configure ...func(*server)) *server {
 // serveBare starts a server with the handler h. At the end of the test it waits until all handlers have returned.
 func serveBare(t testing.TB, h http.Handler, configure ...func(*server)) *server {
 	var running sync.WaitGroup
-	s := &server{transport: &dialh2.Transport{HTTP2: new(http2.Transport)}}
+	s := &server{transport: new(dialh2.Transport)}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		running.Add(1)
 		defer running.Done()
@@ -52,7 +49,7 @@ func serveBare(t testing.TB, h http.Handler, configure ...func(*server)) *server
 	s.StartTLS()
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
-	s.transport.HTTP2.TLSClientConfig = &tls.Config{RootCAs: pool}
+	s.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	t.Cleanup(func() {
 		running.Wait()
 		s.transport.CloseIdleConnections()
@@ -129,14 +126,4 @@ func newContext(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	return ctx, cancel
-}
-
-// withoutTLS returns a transport for servers that speak HTTP/2 without TLS.
-func withoutTLS() *http2.Transport {
-	return &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		},
-	}
 }
