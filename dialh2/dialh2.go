@@ -35,7 +35,7 @@ import (
 // that are open; new sockets use a new connection.
 //
 // A stream that is not read holds up no other stream of the connection: it takes 4 MiB from the server at most, and then the server has to wait.
-// For each socket the transport keeps a buffer of the server's SETTINGS_MAX_FRAME_SIZE, which is at most 512 KiB.
+// For each socket the transport keeps a buffer of 16 KiB.
 //
 // There are no proxies. The URL's scheme says whether the connection has TLS: ws and http have none, and the server has to know that it gets
 // HTTP/2 (prior knowledge, RFC 9113 §3.3).

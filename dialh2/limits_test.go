@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,4 +142,97 @@ func TestShutdown(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, &edgews.CloseError{Code: edgews.StatusServiceRestart, Reason: "restart", WasClean: true}, ended(t, socket))
 	require.NoError(t, s.Config.Shutdown(within(t)), "now it has nothing to wait for")
+}
+
+// A client that does not answer pings, and one that does not answer a Close, lose their sockets in time. Their streams end.
+func TestSilentClient(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		opts    edgews.Options
+		close   bool
+		failure error
+	}{
+		{"ping", edgews.Options{KeepAlive: 20 * time.Millisecond, KeepAliveTimeout: 20 * time.Millisecond}, false, edgews.ErrNoPong},
+		{"Close", edgews.Options{CloseTimeout: 20 * time.Millisecond}, true, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, sockets := accepts(t, &edgews.UpgradeOptions{Options: c.opts})
+			s := serve(t, h)
+			conn := s.raw(t, "/")
+			server := <-sockets
+			failures := make(chan error, 1)
+			server.OnError(func(e edgews.ErrorEvent) { failures <- e.Err })
+			require.NoError(t, server.Accept())
+			if c.close {
+				require.NoError(t, server.Close(edgews.StatusGoingAway, ""))
+			}
+			lost(t, server)
+			if c.failure != nil {
+				assert.ErrorIs(t, <-failures, c.failure)
+			}
+			_, _ = io.ReadAll(conn) // until the end of the stream
+		})
+	}
+}
+
+// A client that answers pings keeps its socket.
+func TestKeepAlive(t *testing.T) {
+	const interval = 20 * time.Millisecond
+	s := serve(t, returns(&edgews.UpgradeOptions{Options: edgews.Options{KeepAlive: interval, KeepAliveTimeout: time.Minute}}))
+	socket := s.dial(t, "/", edgews.DialOptions{Options: edgews.Options{KeepAlive: -1}})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*interval)
+	defer cancel()
+	_, err := socket.Receive(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	says(t, socket, "still here", "still here")
+}
+
+// Sockets that end in all ways at once, on one connection, leave no handler behind, and the connection goes on.
+func TestManyEnds(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, http.Handler, ...func(*server)) *server{"wrapped": serve, "bare": serveBare} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				socket, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{CloseTimeout: 50 * time.Millisecond}})
+				if err != nil {
+					return
+				}
+				defer func() { <-socket.Done() }() // the handlers without a wrapper have to
+				for m, err := range socket.Messages(context.Background()) {
+					switch {
+					case err != nil:
+						return
+					case m.Text() == "close":
+						_ = socket.Close(edgews.StatusGoingAway, "")
+					default:
+						_ = socket.SendBytes(m.Data)
+					}
+				}
+			}))
+			var wg sync.WaitGroup
+			for i := range 120 {
+				conn := s.raw(t, "/")
+				wg.Go(func() {
+					frames := "\x82\x83\x00\x00\x00\x00abc"
+					switch i % 4 {
+					case 0: // the server closes, and gets no answer
+						frames += "\x81\x85\x00\x00\x00\x00close"
+					case 1: // the client closes
+						frames += "\x88\x82\x00\x00\x00\x00\x03\xe8"
+					case 2: // a frame that is not masked
+						frames += "\x81\x01x"
+					}
+					_, _ = conn.Write([]byte(frames))
+					switch i % 8 {
+					case 3, 4, 5:
+						_ = conn.Close() // a reset
+					default:
+						_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+					}
+					_, _ = io.ReadAll(conn)
+				})
+			}
+			wg.Wait()
+			says(t, s.dial(t, "/", edgews.DialOptions{}), "afterwards", "afterwards")
+		})
+	}
 }

@@ -16,7 +16,11 @@ import (
 func (t *Transport) init() {
 	t.tls = t.newTransport(t.dialTLS)
 	plain := t.newTransport(func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return t.dial(ctx, network, addr)
+		conn, err := t.dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &plainConn{conn, firstSettings{conn: conn}}, nil
 	})
 	plain.AllowHTTP = true
 	t.plain = plain
@@ -64,5 +68,5 @@ func (t *Transport) dialTLS(ctx context.Context, network, addr string, config *t
 		secured.Close()
 		return nil, errNoHTTP2
 	}
-	return secured, nil
+	return &tlsConn{secured, firstSettings{conn: secured}}, nil
 }

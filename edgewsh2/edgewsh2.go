@@ -33,7 +33,7 @@
 //
 // The standard library's server does not give up its connections, so these things are not possible:
 //
-//   - An idle socket is not parked: it has two goroutines and the buffers of a stream, about 20 KB together.
+//   - An idle socket is not parked: it has two goroutines and the buffers of a stream, together about 28 KB.
 //   - There is no half-close by the server. It ends the stream in both directions when both sides have sent Close, or when it drops
 //     the socket. The client may end its side first.
 //   - The server can reset a stream only with INTERNAL_ERROR. It does so when it drops a socket whose peer has stopped reading. A
