@@ -33,6 +33,8 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 			Err:        err,
 		})
 	}
+	r, returned := keepStream(r)
+	defer returned()
 	opts = opts.orDefault(r)
 	answer, same := handshake.PassOnAgreed(r.Header, dialed.Protocol(), dialed.Extensions())
 	c, err := upgradeWith(w, r, opts, func(o *Options) *handshake.Response {

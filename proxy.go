@@ -62,7 +62,7 @@ type ProxyOptions struct {
 // side is passed on as it is: the end of the stream as one, for which the other side has CloseTimeout, and a reset as a reset. If one side
 // takes nothing for WriteTimeout, both are reset; until then at most 64 KiB for it are in the process, or 256 KiB in the kernel.
 //
-// The handler returns as soon as the WebSocket is open. To end proxied connections with the server, end the process: [http.Server.Shutdown]
+// The handler returns as soon as the WebSocket is open; over HTTP/2 it returns at its end, unless edgewsh2.Handler waits for that. To end proxied connections with the server, end the process: [http.Server.Shutdown]
 // knows neither these nor other connections that have been taken over.
 //
 // To look at messages, or to change them, use [Dial], [Upgrade] and [Relay].
@@ -114,6 +114,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.err != nil:
 		http.Error(w, p.err.Error(), http.StatusInternalServerError)
 	case IsUpgrade(r):
+		r, returned := keepStream(r)
+		defer returned()
 		p.passThrough(w, r)
 	default:
 		p.plain.ServeHTTP(w, r)

@@ -133,7 +133,7 @@ func passRefusal(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 		w.Header()[name] = values
 	}
 	closeAfter(w, r)
-	if resp.StatusCode == http.StatusUpgradeRequired { // RFC 9110 §15.5.22
+	if resp.StatusCode == http.StatusUpgradeRequired && r.ProtoMajor == 1 { // RFC 9110 §15.5.22
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Add("Connection", "Upgrade")
 	}

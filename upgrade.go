@@ -104,7 +104,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 // of both connections are passed through as they are, as by [Proxy], until one of them ends. The client gets the subprotocol and the
 // compression that the dialed connection has; a subprotocol that it has not offered is left out, and if it has not offered that
 // compression, the messages are relayed, as by [Relay], with the options of both sockets. Of opts, Protocols and Compression do not apply;
-// CloseTimeout and WriteTimeout do. A meter counts one connection, see FactPassThrough.
+// CloseTimeout and WriteTimeout do. A meter counts one connection, see FactPassThrough. Over HTTP/2 this Respond returns at the end of the
+// connection, unless edgewsh2.Handler waits for that.
 //
 // If client cannot be used ([ErrNotPair], [ErrAccepted], [ErrUsed]), the request is answered with 500 and the pair stays as it
 // was. After any other error, from a refused request or from an answer that could not be sent, client is used up and the other end
@@ -211,6 +212,10 @@ func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter) (a admission
 
 // switchProtocols takes the connection of r over and answers with resp. If it fails, it has refused r as far as that is possible.
 func switchProtocols(w http.ResponseWriter, r *http.Request, resp *handshake.Response, timeout time.Duration) (conn net.Conn, buffered []byte, err error) {
+	if handshake.IsExtendedConnect(r) {
+		conn, err = takeStream(w, r, resp)
+		return conn, nil, err
+	}
 	conn, buffered, refused := handshake.Hijack(w)
 	if refused != nil {
 		return nil, nil, refuse(w, r, refusalError(refused))

@@ -20,6 +20,16 @@ func takeStream(w http.ResponseWriter, r *http.Request, resp *handshake.Response
 	return nil, refuse(w, r, refusalError(refused))
 }
 
+// keepStream is for functions that have nothing to do after they have taken the stream of r and that can wait for its end. It returns r
+// with a context that says so, and a function to call at the end, which waits unless an outer handler does. Over HTTP/1.1 it does nothing.
+func keepStream(r *http.Request) (kept *http.Request, returned func()) {
+	if !handshake.IsExtendedConnect(r) {
+		return r, func() {}
+	}
+	kept, keeper := handshake.WithKeeper(r, nil)
+	return kept, keeper.Return
+}
+
 // handlerReturnedText is logged if a handler has ended its socket by returning.
 const handlerReturnedText = "edgews: the handler has returned, which ends its WebSocket over HTTP/2: wrap the server's handler in edgewsh2.Handler, or return after Socket.Done"
 

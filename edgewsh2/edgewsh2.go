@@ -24,7 +24,8 @@
 //
 // Without Handler, only these handlers work over HTTP/2:
 //
-//   - the ServeHTTP of an object's Stub, which waits for the end of the socket itself;
+//   - the ServeHTTP of an object's Stub and that of Proxy, which wait for the end of the connection themselves, and a Respond that passes
+//     a dialed socket through;
 //   - a handler that returns after the end of the socket: after Socket.Done is closed, or after a receive method has returned a
 //     *CloseError. Nothing of the socket may be in use when it returns. A handler that returns earlier ends its socket with 1006,
 //     and a warning is logged.

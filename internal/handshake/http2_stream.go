@@ -94,7 +94,7 @@ func canFlush(w http.ResponseWriter) bool {
 	return false
 }
 
-// Read reads from the stream. If the peer has reset the stream, the error says so.
+// Read reads from the stream. If the peer has reset the stream, the error says so. After the end by this side, the error is net.ErrClosed.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	if err == nil || err == io.EOF {
@@ -106,6 +106,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		if onReturn := s.takeOnReturn(); onReturn != nil {
 			onReturn()
 		}
+		err = fmt.Errorf("%w: %w", net.ErrClosed, err)
 	case isReset:
 		err = fmt.Errorf("the stream was reset with %v: %w", reset.Code, err)
 	}
