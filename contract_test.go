@@ -39,6 +39,8 @@ var (
 	_ func(socket) <-chan struct{}                          = socket.Done
 	_ func(socket) context.Context                          = socket.Context
 	_ func(socket) error                                    = socket.Err
+	_ func(socket) net.Addr                                 = socket.RemoteAddr
+	_ func(socket) net.Addr                                 = socket.LocalAddr
 	_ func(socket, func(edgews.OpenEvent)) (remove func())  = socket.OnOpen
 	_ func(socket, func(edgews.MessageEvent)) func()        = socket.OnMessage
 	_ func(socket, func(edgews.CloseEvent)) func()          = socket.OnClose

@@ -130,6 +130,7 @@ func (w *wire) closeConnIfDone() {
 
 // closeWriteSide closes our side of the connection (TCP FIN, TLS close_notify), or the whole connection if it has no such operation.
 func (w *wire) closeWriteSide() {
+	w.keepAddrs() // not every connection has a CloseWrite of its own
 	w.conn.CloseWrite()
 	w.s.mu.Lock()
 	over := w.s.is(readEnded)
@@ -144,6 +145,7 @@ func (w *wire) shutdownAndUnlock() {
 	w.breakLocked(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
+	w.keepAddrs()
 	w.conn.Shutdown()
 	if over {
 		w.conn.Wake()
@@ -154,6 +156,7 @@ func (w *wire) shutdownAndUnlock() {
 func (w *wire) closeConn() {
 	w.lingering = true
 	w.dropInput()
+	w.keepAddrs()
 	w.conn.Close()
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
