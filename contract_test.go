@@ -63,6 +63,7 @@ var (
 	_ func(http.ResponseWriter, *http.Request, *edgews.UpgradeOptions) (socket, error) = edgews.Upgrade
 	_ func(http.ResponseWriter, *http.Request, socket, *edgews.UpgradeOptions) error   = edgews.Respond
 
+	_ func(net.Conn, []byte, *http.Request, *edgews.UpgradeOptions) (socket, error)      = edgews.UpgradeConn
 	_ func(context.Context, string, *edgews.ReconnectOptions) iter.Seq2[socket, error]   = edgews.Reconnect
 	_ func(context.Context, socket, socket) error                                        = edgews.Relay
 	_ func(string, *edgews.ProxyOptions) http.Handler                                    = edgews.Proxy
