@@ -211,6 +211,30 @@ func TestAddrsAfterRespond(t *testing.T) {
 	}
 }
 
+// A dialed socket whose connection Respond has taken still has the addresses of its connection.
+func TestAddrsOfADialedSocketGivenToRespond(t *testing.T) {
+	sockets := make(chan *edgews.Socket, 1)
+	_, upstream, _ := overTCP.serve(t, upgradeInto(t, sockets, edgews.Options{}))
+	dialed := make(chan *edgews.Socket, 1)
+	dial, _, _ := overTCP.serve(t, func(w http.ResponseWriter, r *http.Request) {
+		s, _, err := edgews.Dial(r.Context(), upstream, nil)
+		if assert.NoError(t, err) {
+			assert.NoError(t, edgews.Respond(w, r, s, nil))
+			dialed <- s
+		}
+	})
+	conn := dial()
+	p := &peer{t, conn, bufio.NewReader(conn), true}
+	p.upgrades()
+	s, behind := <-dialed, <-sockets
+	want := [4]string{"tcp", behind.RemoteAddr().String(), "tcp", behind.LocalAddr().String()}
+	assert.Equal(t, want, addrsOf(s))
+	require.NoError(t, behind.Accept())
+	p.closesCleanly(1000, "")
+	waitDone(t, behind)
+	assert.Equal(t, want, addrsOf(s))
+}
+
 // A socket that an object has accepted has the addresses of its connection, also in the object's events and when the object has hibernated.
 func TestAddrsInAnObject(t *testing.T) {
 	overWires(t, edgews.Options{}, func(t *testing.T, client, server *edgews.Socket) {
