@@ -39,6 +39,8 @@ var (
 	_ func(socket) <-chan struct{}                          = socket.Done
 	_ func(socket) context.Context                          = socket.Context
 	_ func(socket) error                                    = socket.Err
+	_ func(socket) net.Addr                                 = socket.RemoteAddr
+	_ func(socket) net.Addr                                 = socket.LocalAddr
 	_ func(socket, func(edgews.OpenEvent)) (remove func())  = socket.OnOpen
 	_ func(socket, func(edgews.MessageEvent)) func()        = socket.OnMessage
 	_ func(socket, func(edgews.CloseEvent)) func()          = socket.OnClose
@@ -61,6 +63,7 @@ var (
 	_ func(http.ResponseWriter, *http.Request, *edgews.UpgradeOptions) (socket, error) = edgews.Upgrade
 	_ func(http.ResponseWriter, *http.Request, socket, *edgews.UpgradeOptions) error   = edgews.Respond
 
+	_ func(net.Conn, []byte, *http.Request, *edgews.UpgradeOptions) (socket, error)      = edgews.UpgradeConn
 	_ func(context.Context, string, *edgews.ReconnectOptions) iter.Seq2[socket, error]   = edgews.Reconnect
 	_ func(context.Context, socket, socket) error                                        = edgews.Relay
 	_ func(string, *edgews.ProxyOptions) http.Handler                                    = edgews.Proxy

@@ -98,6 +98,7 @@ func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *connectingLink) resumeReadingLocked()                {}
 func (o *connectingLink) transmit()                           {}
+func (o *connectingLink) addrs() addrs                        { return addrs{unconnectedAddr, unconnectedAddr} }
 
 func (o *connectingLink) send(m outgoing) error {
 	o.s.mu.Lock()

@@ -60,6 +60,8 @@
 // A socket that has not been accepted keeps its connection open, and nothing reads from the connection. To get rid of such a
 // socket, accept it and close it.
 //
+// [UpgradeConn] is Upgrade for servers that are not net/http. [Socket.RemoteAddr] tells the peer's address, also after the end.
+//
 // [http.Server.Shutdown] neither closes sockets nor waits for them, because it does not know them. A server that stops should
 // close them itself, with [StatusGoingAway] or [StatusServiceRestart], and wait for Done.
 //

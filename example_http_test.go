@@ -1,10 +1,13 @@
 package edgews_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -218,6 +221,75 @@ func ExampleHandshakeError() {
 	// Output:
 	// 401 Unauthorized
 	// edgews: handshake failed: expected status 101, but received 401 Unauthorized: unknown token
+}
+
+// UpgradeConn serves WebSockets on connections that net/http has never seen.
+func ExampleUpgradeConn() {
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer listener.Close()
+	go func() { // a server
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		in := bufio.NewReader(conn)
+		r, err := http.ReadRequest(in) // or any other parser
+		if err != nil {
+			conn.Close()
+			return
+		}
+		behind, _ := in.Peek(in.Buffered())
+		s, err := edgews.UpgradeConn(conn, behind, r, nil)
+		if err != nil {
+			return // answered already
+		}
+		s.OnMessage(func(e edgews.MessageEvent) { s.Send(r.URL.Path + ": " + e.Text()) })
+		s.Accept()
+	}()
+
+	ctx := context.Background()
+	s, _, err := edgews.Dial(ctx, "ws://"+listener.Addr().String()+"/lobby", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close(edgews.StatusNormalClosure, "")
+	s.Write(ctx, edgews.Text, []byte("hello"))
+	msg, err := s.Receive(ctx)
+	fmt.Println(msg.Text(), err)
+	// Output: /lobby: hello <nil>
+}
+
+// RemoteAddr still says who it was when the socket has ended.
+func ExampleSocket_RemoteAddr() {
+	gone := make(chan netip.Addr, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		s.OnClose(func(edgews.CloseEvent) {
+			if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
+				gone <- tcp.AddrPort().Addr().Unmap()
+			}
+		})
+		s.Accept()
+	}))
+	defer srv.Close()
+
+	s, _, err := edgews.Dial(context.Background(), srv.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Accept()
+	s.Close(edgews.StatusNormalClosure, "")
+	fmt.Println(<-gone, "has left")
+	// Output: 127.0.0.1 has left
 }
 
 // NewWebSocket returns at once and connects in the background.

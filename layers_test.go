@@ -59,7 +59,7 @@ var rootRules = []layerRule{
 	}},
 	{from: "sockets", not: []string{"wire", "pairs", "objects"}, through: []string{"objectSocket", "pinnedSocket", "attachment"}, except: []string{
 		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.deliverLateLocked", "Socket.finish",
-		"Socket.plainWireLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain", "netConn.addrs",
+		"Socket.plainWireLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
 	}},
 }
 

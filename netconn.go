@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -16,14 +15,11 @@ import (
 // Read returns [io.EOF] after a clean close with 1000, 1001 or no code. A message of another kind closes the socket with 1003. Write
 // waits for room in the queue, as [Socket.Write] does. Deadlines work as net.Conn documents: they may be changed at any time, a call
 // that passes one returns [os.ErrDeadlineExceeded], and the connection can be used again afterwards. Close sends Close 1000 and does
-// not wait. LocalAddr and RemoteAddr are those of the network connection, also after its end. For a pair, and for a connection that
-// had ended before NetConn was called, they are addresses of a network named "websocket"; they are never nil.
+// not wait. LocalAddr and RemoteAddr are those of s: see [Socket.RemoteAddr].
 //
 // Reads and writes may run at the same time. Concurrent reads run one after the other, and so do concurrent writes.
 func NetConn(s *Socket, kind Kind) net.Conn {
-	c := &netConn{s: s, kind: kind, readDeadline: newDeadline(), writeDeadline: newDeadline(), readToken: make(chan struct{}, 1)}
-	c.addrs() // the operating system does not tell them after the end
-	return c
+	return &netConn{s: s, kind: kind, readDeadline: newDeadline(), writeDeadline: newDeadline(), readToken: make(chan struct{}, 1)}
 }
 
 type netConn struct {
@@ -36,10 +32,6 @@ type netConn struct {
 	readToken chan struct{}
 	// Guarded by readToken.
 	message io.Reader // the message that is being read; nil: none
-
-	mu sync.Mutex
-	// Guarded by mu.
-	local, remote net.Addr // nil: not known yet
 }
 
 func (c *netConn) Read(p []byte) (int, error) {
@@ -114,44 +106,8 @@ func (c *netConn) Close() error {
 	return nil
 }
 
-func (c *netConn) LocalAddr() net.Addr {
-	local, _ := c.addrs()
-	return local
-}
-
-func (c *netConn) RemoteAddr() net.Addr {
-	_, remote := c.addrs()
-	return remote
-}
-
-// addrs asks the connection for its addresses until both are known, and keeps them.
-func (c *netConn) addrs() (local, remote net.Addr) {
-	w, ok := c.s.currentLink().(*wire)
-	if !ok {
-		return placeholderAddr("memory"), placeholderAddr("memory")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.local == nil || c.remote == nil {
-		local, remote = w.conn.Addrs()
-		c.local, c.remote = knownAddr(c.local, local), knownAddr(c.remote, remote)
-	}
-	return knownAddr(c.local, placeholderAddr("unknown")), knownAddr(c.remote, placeholderAddr("unknown"))
-}
-
-// knownAddr returns a, or b if a is nil.
-func knownAddr(a, b net.Addr) net.Addr {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-// placeholderAddr is the address of a pair's end, or stands for one that is unknown.
-type placeholderAddr string
-
-func (placeholderAddr) Network() string  { return "websocket" }
-func (p placeholderAddr) String() string { return string(p) }
+func (c *netConn) LocalAddr() net.Addr  { return c.s.LocalAddr() }
+func (c *netConn) RemoteAddr() net.Addr { return c.s.RemoteAddr() }
 
 func (c *netConn) SetDeadline(t time.Time) error {
 	c.readDeadline.set(t)

@@ -74,7 +74,8 @@ type Options struct {
 	Meter *Meter
 
 	// Logger receives the end of each socket (Debug), the errors of sockets that fail, messages that OnJSON refuses and a server's
-	// sockets that are not accepted within 10 s (Warn), and panics of listeners (Error). Nil: only panics are logged, to slog.Default.
+	// sockets that are not accepted within 10 s (Warn), and panics of listeners (Error), each with the peer's address in the attribute
+	// "remote". Nil: only panics are logged, to slog.Default.
 	Logger *slog.Logger
 }
 

@@ -178,6 +178,8 @@ func (m *memory) resumeReadingLocked() { m.runLocked() }
 // transmit does nothing: what was sent is already in peer's inbox.
 func (m *memory) transmit() {}
 
+func (m *memory) addrs() addrs { return addrs{pairAddr, pairAddr} }
+
 // startLocked starts a goroutine that delivers the events of self, if there are any and none runs. The goroutine ends when no
 // event is left. mu must be held.
 func (m *memory) startLocked() {

@@ -47,7 +47,6 @@ func (r ReadyState) String() string {
 //	    Meter.mu                         one at a time
 //	      accounting.mu
 //	  park: offLoop.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
-//	netConn.mu                           above park.table.mu and park.loopMu
 //
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
 // namespaceNames, connTrace.mu, bodyPrefix.mu and Mux.mu, and in park backlog.mu and waiter.mu.
@@ -91,6 +90,7 @@ type socketExtra struct {
 	pinned       *pinnedSocket   // not nil: the listeners run as events of an object, once the socket is accepted
 	attached     *attachment     // nil: none
 	counter      *usageCounter   // counts the socket's usage; nil: no meter
+	keptAddrs    *addrs          // nil: the link knows the addresses of the connection
 	shared       bool            // several sockets use this value, which must not be changed
 }
 
@@ -229,6 +229,8 @@ type link interface {
 	bufferedLocked() (payload, size int)
 	// transmit writes queued frames, as far as that is possible without blocking. mu must not be held.
 	transmit()
+	// addrs returns the addresses of both ends, none of them nil. mu must not be held.
+	addrs() addrs
 }
 
 // phase is how far a socket has come. The phases follow each other in this order, but some are left out: only a socket of NewWebSocket
@@ -453,15 +455,18 @@ func (s *Socket) Context() context.Context {
 }
 
 // debug logs msg with level Debug, if Options.Logger is set.
-func (s *Socket) debug(msg string, args ...any) {
-	if logger := s.options().Logger; logger != nil {
-		logger.Debug(msg, args...)
+func (s *Socket) debug(msg string, args ...any) { s.log(slog.LevelDebug, msg, args...) }
+
+// warn logs msg and err with level Warn, if Options.Logger is set.
+func (s *Socket) warn(msg string, err error) { s.log(slog.LevelWarn, msg, "error", err) }
+
+// log logs msg and the peer's address, if Options.Logger is set.
+func (s *Socket) log(level slog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	if logger := s.options().Logger; logger != nil && logger.Enabled(ctx, level) {
+		logger.Log(ctx, level, msg, append(args, s.remoteAttr())...)
 	}
 }
 
-// warn logs msg and err with level Warn, if Options.Logger is set.
-func (s *Socket) warn(msg string, err error) {
-	if logger := s.options().Logger; logger != nil {
-		logger.Warn(msg, slog.Any("error", err))
-	}
-}
+// remoteAttr tells the peer's address in a log.
+func (s *Socket) remoteAttr() slog.Attr { return slog.String("remote", s.RemoteAddr().String()) }

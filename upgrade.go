@@ -58,7 +58,7 @@ func IsUpgrade(r *http.Request) bool {
 // Everything is checked before the connection leaves net/http. A request that does not pass is answered with 400, 403, 405, 426, 429
 // (see [Meter.SetQuota]), 501 or 505 and a sentence that says why, and Upgrade returns a [*HandshakeError] with the same status; the handler
 // only has to return. The connection is closed after the answer. A ResponseWriter that does not give up its connection is answered
-// with 500; one that wraps another needs an Unwrap method.
+// with 500; one that wraps another needs an Unwrap method. The directory examples/frameworks has tests with routers and middleware.
 //
 // A request with an Origin header, which browsers send, must come from a page of the same host, whatever its scheme, or from one
 // of AllowedOrigins. A request without that header does not come from a browser and is let in.

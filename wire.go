@@ -124,6 +124,9 @@ func (w *wire) startLocked() {
 	w.lastSent = w.lastReceived
 	w.s.counter.registerLocked()
 	early := w.incoming != nil
+	if w.conn.ForgetsPeer() {
+		w.s.keepAddrsLocked(w.connAddrs().orUnknown())
+	}
 	w.conn.Start()
 	if d := w.s.opts.KeepAlive; d > 0 && !w.s.hasEndedLocked() { // Close or a lost connection may have ended the socket before
 		w.setTimerLocked(d)
@@ -244,6 +247,36 @@ func (w *wire) bufferedLocked() (payload, size int) {
 		return 0, 0
 	}
 	return w.out.Payload, w.out.Size
+}
+
+// addrs asks the connection for its addresses. Once it is closed, they have been kept: see keepAddrs.
+func (w *wire) addrs() addrs {
+	a := w.connAddrs()
+	if a.local != nil && a.remote != nil {
+		return a
+	}
+	w.s.mu.Lock()
+	kept := w.s.keptAddrs
+	w.s.mu.Unlock()
+	if kept != nil { // while the connection was asked, it was closed
+		return *kept
+	}
+	return a.orUnknown()
+}
+
+func (w *wire) connAddrs() (a addrs) {
+	a.local, a.remote = w.conn.Addrs()
+	return a
+}
+
+// keepAddrs keeps the addresses of a connection that is about to be closed.
+func (w *wire) keepAddrs() {
+	a := w.addrs()
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.s.keptAddrs == nil {
+		w.s.keepAddrsLocked(a)
+	}
 }
 
 // endedLocked wakes the turn, which delivers the last events, after the socket has ended. mu must be held.

@@ -160,6 +160,7 @@ func (w *wire) closeConnIfDone() {
 
 // closeWriteSide closes our side of the connection (TCP FIN, TLS close_notify), or the whole connection if it has no such operation.
 func (w *wire) closeWriteSide() {
+	w.keepAddrs() // not every connection has a CloseWrite of its own
 	w.conn.CloseWrite()
 	w.s.mu.Lock()
 	over := w.s.is(readEnded)
@@ -174,6 +175,7 @@ func (w *wire) shutdownAndUnlock() {
 	w.breakLocked(nil)
 	over := w.s.is(readEnded)
 	w.s.mu.Unlock()
+	w.keepAddrs()
 	w.conn.Shutdown()
 	if over {
 		w.conn.Wake()
@@ -184,6 +186,7 @@ func (w *wire) shutdownAndUnlock() {
 func (w *wire) closeConn() {
 	w.lingering = true
 	w.dropInput()
+	w.keepAddrs()
 	w.conn.Close()
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"runtime"
 	"time"
 )
 
@@ -48,9 +49,12 @@ func boolField(v reflect.Value, path ...string) bool {
 // read from the connection behind the request; the caller owns it. The buffers and the request of net/http are left to the garbage
 // collector.
 func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Refusal) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
+	if _, ok := innermost(w).(http.Hijacker); !ok { // a Hijack that fails may leave a wrapper unable to answer, so none is called
+		return nil, nil, notHijackable(innermost(w))
+	}
+	conn, rw, err := takeOver(w)
 	if err != nil {
-		return nil, nil, hijackRefusal(w, err)
+		return nil, nil, &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
 	}
 	// Server.ReadTimeout and WriteTimeout may have left deadlines. A connection that cannot clear them is
 	// dead, and the first write will say so.
@@ -59,6 +63,45 @@ func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Ref
 		buffered = readAhead(rw.Reader)
 	}
 	return conn, buffered, nil
+}
+
+// takeOver hijacks w or, if that fails, the nearest ResponseWriter below it that can be hijacked. http.ResponseController would give up with
+// the first that has a Hijack method. But that of many wrappers asks only whether the writer directly below has one too, and fails if that
+// has Unwrap instead. The error is that of the outermost.
+func takeOver(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	var failed error = http.ErrNotSupported
+	for ok := true; ok; w, ok = unwrap(w) {
+		h, is := w.(http.Hijacker)
+		if !is {
+			continue
+		}
+		conn, rw, err := hijack(h)
+		if err == nil || errors.Is(err, http.ErrHijacked) {
+			return conn, rw, err
+		}
+		if failed == http.ErrNotSupported {
+			failed = err
+		}
+	}
+	return nil, nil, failed
+}
+
+// hijack calls h.Hijack. The wrappers of some frameworks panic there if the writer below them has no such method.
+func hijack(h http.Hijacker) (conn net.Conn, rw *bufio.ReadWriter, err error) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case *runtime.TypeAssertionError:
+			conn, rw, err = nil, nil, fmt.Errorf("%T.Hijack: %w", h, v)
+		default:
+			panic(v)
+		}
+	}()
+	conn, rw, err = h.Hijack()
+	if conn == nil && err == nil {
+		err = fmt.Errorf("%T.Hijack has returned no connection", h)
+	}
+	return conn, rw, err
 }
 
 // readAhead copies what r has buffered, so that its buffer is not kept for a few bytes.
@@ -70,26 +113,32 @@ func readAhead(r *bufio.Reader) []byte {
 	return bytes.Clone(ahead)
 }
 
-// hijackRefusal says why w does not give up its connection.
-func hijackRefusal(w http.ResponseWriter, err error) *Refusal {
-	if !errors.Is(err, http.ErrNotSupported) {
-		return &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
+// notHijackable says what the program can do about w, which has no connection to give up.
+func notHijackable(w http.ResponseWriter) *Refusal {
+	detail := "%T cannot hand over its connection: if it wraps another ResponseWriter, add Unwrap() http.ResponseWriter to it, or keep it off this route"
+	if fmt.Sprintf("%T", w) == "*http.timeoutWriter" {
+		detail = "http.TimeoutHandler (%T) cannot hand over the connection: wrap the handlers of the other routes in it, and not this one"
 	}
-	return &Refusal{
-		Status: http.StatusInternalServerError,
-		Detail: fmt.Sprintf("%T cannot hand over its connection: if it wraps another ResponseWriter, add Unwrap() http.ResponseWriter to it, or keep it off this route",
-			innermost(w)),
-		Err: err,
-	}
+	return &Refusal{Status: http.StatusInternalServerError, Detail: fmt.Sprintf(detail, w), Err: http.ErrNotSupported}
 }
 
 // innermost unwraps w as far as its wrappers have an Unwrap method.
 func innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		below, ok := unwrap(w)
 		if !ok {
 			return w
 		}
-		w = u.Unwrap()
+		w = below
 	}
+}
+
+// unwrap returns the ResponseWriter below w. ok is false if w does not tell it.
+func unwrap(w http.ResponseWriter) (below http.ResponseWriter, ok bool) {
+	u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+	if !ok {
+		return nil, false
+	}
+	below = u.Unwrap()
+	return below, below != nil
 }

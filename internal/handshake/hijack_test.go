@@ -1,6 +1,9 @@
 package handshake_test
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -67,6 +70,78 @@ func TestHijackNamesTheWriterThatHasNoConnection(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, refused.Status)
 	assert.Contains(t, refused.Detail, "handshake_test.opaque cannot hand over its connection")
 	assert.ErrorIs(t, refused.Err, http.ErrNotSupported)
+}
+
+// asking is a wrapper whose Hijack works only if the writer directly below it has one; how says what it does otherwise.
+type asking struct {
+	wrapper
+	how func() error
+}
+
+func (w asking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if h, ok := w.ResponseWriter.(http.Hijacker); ok {
+		return h.Hijack()
+	}
+	return nil, nil, w.how()
+}
+
+// hijackable is the ResponseWriter of a server.
+type hijackable struct {
+	http.ResponseWriter
+	conn net.Conn
+	err  error
+}
+
+func (w hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.conn, nil, w.err }
+
+// A wrapper with Hijack around one that has only Unwrap does not break the chain.
+func TestHijackGoesAroundAWrapperThatFails(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	broken := errors.New("broken")
+	server := hijackable{httptest.NewRecorder(), near, nil}
+	for name, how := range map[string]func() error{
+		"an error":        func() error { return errors.New("not supported") },
+		"no connection":   func() error { return nil },
+		"a panic":         func() error { return fmt.Errorf("%v", http.ResponseWriter(server).(io.Seeker)) },
+		"ErrNotSupported": func() error { return http.ErrNotSupported },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, _, refused := handshake.Hijack(wrapper{asking{wrapper{wrapper{asking{wrapper{wrapper{server}}, how}}}, how}})
+			require.Nil(t, refused)
+			assert.Same(t, near, conn)
+
+			_, _, refused = handshake.Hijack(asking{wrapper{wrapper{opaque{server}}}, how})
+			require.NotNil(t, refused)
+			assert.Equal(t, http.StatusInternalServerError, refused.Status)
+			assert.Contains(t, refused.Detail, "handshake_test.opaque cannot hand over its connection")
+			assert.Error(t, refused.Err)
+
+			_, _, refused = handshake.Hijack(asking{wrapper{wrapper{hijackable{err: broken}}}, how})
+			require.NotNil(t, refused)
+			assert.Equal(t, "cannot take the connection over", refused.Detail)
+
+			_, _, refused = handshake.Hijack(asking{wrapper{hijackable{err: http.ErrHijacked}}, how})
+			require.NotNil(t, refused)
+			assert.ErrorIs(t, refused.Err, http.ErrHijacked)
+		})
+	}
+	_, _, refused := handshake.Hijack(wrapper{nil})
+	require.NotNil(t, refused)
+	assert.ErrorIs(t, refused.Err, http.ErrNotSupported)
+	assert.PanicsWithValue(t, "a fault of the program's own", func() {
+		handshake.Hijack(asking{wrapper{wrapper{server}}, func() error { panic("a fault of the program's own") }})
+	})
+}
+
+func TestHijackSaysWhatToDoAboutTimeoutHandler(t *testing.T) {
+	var refused *handshake.Refusal
+	h := http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _, refused = handshake.Hijack(wrapper{w}) }), time.Minute, "")
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	require.NotNil(t, refused)
+	assert.Equal(t, "http.TimeoutHandler (*http.timeoutWriter) cannot hand over the connection: wrap the handlers of the other routes in it, and not this one",
+		refused.Detail)
 }
 
 // pipeBody is the body of a RoundTripper's own.

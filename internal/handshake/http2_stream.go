@@ -57,7 +57,7 @@ const tryPatience = 2 * time.Millisecond
 func TakeStream(w http.ResponseWriter, r *http.Request, resp *Response) (*Stream, *Refusal) {
 	inner := innermost(w)
 	if !canFlush(inner) {
-		return nil, hijackRefusal(w, http.ErrNotSupported)
+		return nil, notHijackable(inner)
 	}
 	rc := http.NewResponseController(inner)
 	// Server.ReadTimeout and WriteTimeout may have set deadlines, which would end the stream. A ResponseWriter without deadlines has none.

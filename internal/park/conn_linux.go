@@ -221,36 +221,3 @@ func (c *Conn) loopCork(on bool) {
 		c.corkRound = 0
 	}
 }
-
-func (c *Conn) loopAddrs() (local, remote net.Addr) {
-	if !c.acquireFD() {
-		return nil, nil
-	}
-	defer c.releaseFD()
-	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
-		local = netAddr(sa)
-	}
-	if sa, err := syscall.Getpeername(int(c.fd)); err == nil {
-		remote = netAddr(sa)
-	}
-	return local, remote
-}
-
-// netAddr returns the address of a socket as package net represents it.
-func netAddr(sa syscall.Sockaddr) net.Addr {
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		return &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}
-	case *syscall.SockaddrInet6:
-		a := &net.TCPAddr{IP: append(net.IP(nil), sa.Addr[:]...), Port: sa.Port}
-		if sa.ZoneId != 0 {
-			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
-				a.Zone = i.Name
-			}
-		}
-		return a
-	case *syscall.SockaddrUnix:
-		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
-	}
-	return nil
-}

@@ -30,6 +30,7 @@ func (*Conn) loopCork(bool)                       {}
 func (*Conn) loopShutdown(bool)                   {}
 func (*Conn) loopClose()                          {}
 func (*Conn) loopAddrs() (local, remote net.Addr) { return nil, nil }
+func (*Conn) loopForgetsPeer() bool               { return false }
 func (*Conn) loopWithFD(func(fd int32))           {}
 func (*Conn) writableNow() bool                   { return false }
 func (*Conn) loopDiscardOnClose()                 {}

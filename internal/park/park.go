@@ -217,13 +217,18 @@ func (c *Conn) EndsWithHandler() bool {
 // second or two.
 func (c *Conn) Release() { c.offLoop.Load().Conn.(handlerBound).Release() }
 
-// Addrs returns the local address and the peer's.
+// Addrs returns the local address and the peer's. One that is not known is nil. While the loop reads the connection, they are asked of
+// the kernel, and after Close both are nil; otherwise they are what the net.Conn says.
 func (c *Conn) Addrs() (local, remote net.Addr) {
 	if s := c.offLoop.Load(); s != nil {
 		return s.LocalAddr(), s.RemoteAddr()
 	}
 	return c.loopAddrs()
 }
+
+// ForgetsPeer reports, before Start, whether Addrs may no longer know the peer's address when the connection has ended, although Close
+// has not been called.
+func (c *Conn) ForgetsPeer() bool { return c.offLoop.Load().movable && c.loopForgetsPeer() }
 
 // Sizes of the pooled buffers, in bytes. A connection that waits in Read needs a buffer while it waits and takes a small one.
 const (
