@@ -41,6 +41,7 @@ type Cell struct {
 	Deflate server.Deflate
 	Level   int // of compression, which only edgews can set per server; 0: the server's default
 	TLS     bool
+	Proxied bool // the load goes through a proxy, which is measured, to an echo server
 
 	AtLeast time.Duration // of the measured time, if the plan has less
 
@@ -104,6 +105,9 @@ var cells = []Cell{
 	{Group: "flood", Name: "1 MiB in 1 KiB", Kind: flood, Conns: 100, Content: load.Bombs, Deflate: server.Reset, AtLeast: floodTime},
 	{Group: "blockers", Name: "500 handlers sleep 20 ms", Kind: blockers, Conns: 500, Content: load.Answered, AtLeast: floodTime},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
+	{Group: "proxy", Name: "128 B", Size: 128, Conns: 64, Window: 1, Proxied: true},
+	{Group: "proxy", Name: "64 KiB", Size: 64 << 10, Conns: 64, Window: 1, Proxied: true},
+	{Group: "proxy", Name: "5 000 idle", Kind: idle, Conns: 5000, Processes: 1, Messages: 1, Proxied: true},
 	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},
 	{Group: "idle", Name: "TLS, 10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1, TLS: true, Once: true},

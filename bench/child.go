@@ -31,6 +31,7 @@ type child struct {
 	out  *bufio.Reader
 
 	cancelKill func() bool // cancels the kill at the end of the context
+	ended      func()      // called when the process has ended; nil: nothing to do
 }
 
 // start starts cmd on a core, with pipes for its standard input and output. The process is killed when ctx or this process ends.
@@ -127,7 +128,9 @@ func (p *child) end() error {
 	p.in.Close()
 	io.Copy(io.Discard, p.out)
 	defer p.cancelKill()
-	return p.cmd.Wait()
+	err := p.cmd.Wait()
+	p.callEnded()
+	return err
 }
 
 // kill kills the process and waits until it has ended.
@@ -138,4 +141,11 @@ func (p *child) kill() {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	_ = p.cmd.Wait()
+	p.callEnded()
+}
+
+func (p *child) callEnded() {
+	if p.ended != nil {
+		p.ended()
+	}
 }

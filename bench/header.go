@@ -95,21 +95,19 @@ func (b *bench) versions() []string {
 			}
 		}
 	}
-	if b.has("Node ws") {
-		list = append(list, "Node "+commandOutput("node", "--version"), "ws "+packageVersion("ws"))
-	}
-	if b.has("workerd") {
-		list = append(list, "workerd "+packageVersion("workerd"))
+	for _, s := range b.subjects {
+		if s.version == nil {
+			continue
+		}
+		if v := s.version(); !slices.Contains(list, v) {
+			list = append(list, v)
+		}
 	}
 	return list
 }
 
 func (b *bench) compares(module string) bool {
 	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.Module == module })
-}
-
-func (b *bench) has(name string) bool {
-	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.Name == name })
 }
 
 // revision returns the current commit, with a mark if files have changed.
@@ -126,11 +124,12 @@ func commandOutput(name string, args ...string) string {
 	return strings.TrimSpace(string(text))
 }
 
+// packageVersion returns the name and the version of a package that npm has installed.
 func packageVersion(name string) string {
 	var p struct{ Version string }
 	text, err := os.ReadFile(filepath.Join(nodeDir(), "node_modules", name, "package.json"))
 	if err != nil || json.Unmarshal(text, &p) != nil {
-		return "unknown"
+		return name + " unknown"
 	}
-	return p.Version
+	return name + " " + p.Version
 }

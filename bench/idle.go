@@ -60,7 +60,7 @@ type idleRun struct {
 }
 
 func (i *idleRun) fill() (err error) {
-	i.server, err = startServer(i.ctx, i.bench.serverCore, i.subject, server.Config{
+	i.server, err = i.bench.startFor(i.ctx, i.cell, i.subject, server.Config{
 		Peer: i.subject.Name, TLS: i.cell.TLS, Deflate: i.cell.Deflate, Level: i.cell.Level,
 	})
 	if err != nil {

@@ -105,7 +105,7 @@ func (b *bench) applyPlan(p plan) {
 }
 
 // chooseServers chooses the servers in a comma-separated list, in its order. If the list is empty, it chooses the servers of the plan
-// that can run here.
+// that can run here, and notes which of those that would be measured cannot run.
 func (b *bench) chooseServers(list string) error {
 	found := subjects()
 	names := b.plan.servers
@@ -114,7 +114,9 @@ func (b *bench) chooseServers(list string) error {
 		names = strings.Split(list, ",")
 	case names == nil:
 		for _, s := range found {
-			names = append(names, s.Name)
+			if slices.ContainsFunc(b.cells, func(c Cell) bool { return s.leftOut(c) == "" }) {
+				names = append(names, s.Name)
+			}
 		}
 	}
 	for _, n := range names {

@@ -55,7 +55,7 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	if c.Kind == broadcast {
 		work = server.Broadcast
 	}
-	p, err := startServer(ctx, b.serverCore, s, server.Config{
+	p, err := b.startFor(ctx, c, s, server.Config{
 		Peer: s.Name, Work: work, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	defer p.kill()
 	t := load.Target{Addr: p.addr, Raw: s.Raw, Offer: c.offer()}
 	if c.Kind == connect {
-		return b.window(c, s, p, func(d time.Duration) (load.Report, error) { return load.Churn(t, d) })
+		return b.counted(c, s, p, first, func(d time.Duration) (load.Report, error) { return load.Churn(t, d) })
 	}
 	conns, err := load.Open(t, c.Conns)
 	if err != nil {
@@ -87,10 +87,18 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 	if c.Kind == collect {
 		return b.collect(e, c, p)
 	}
-	run := worker(e, c)
-	result, err := b.window(c, s, p, run)
+	result, err := b.counted(c, s, p, first, worker(e, c))
+	if err == nil && c.Proxied {
+		result[carried] = bothWays * float64(c.Size) / result[cpu]
+	}
+	return result, err
+}
+
+// counted measures the server under load, and in the first round also counts its system calls.
+func (b *bench) counted(c Cell, s subject, p *child, first bool, work work) (sample, error) {
+	result, err := b.window(c, s, p, work)
 	if err == nil && first && b.syscalls && c.Conns <= 1000 {
-		err = countCalls(p.pid(), result, run)
+		err = countCalls(p.pid(), result, work)
 	}
 	return result, err
 }

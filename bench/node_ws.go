@@ -20,6 +20,7 @@ func nodeWS() subject {
 		Peer:         server.Peer{Name: "Node ws", Deflate: true, Takeover: true},
 		missing:      missing,
 		controllable: true,
+		version:      func() string { return "Node " + commandOutput(node, "--version") + ", " + packageVersion("ws") },
 		command: func(c server.Config) (*exec.Cmd, string, error) {
 			args := []string{"--expose-gc", filepath.Join(nodeDir(), "ws.js")}
 			if c.Work == server.Broadcast {

@@ -36,7 +36,7 @@ func (b *bench) run() {
 }
 
 func (b *bench) visits(c Cell, s subject) bool {
-	return s.skip(c) == "" && (b.plan.visits == nil || b.plan.visits(c, s))
+	return s.leftOut(c) == "" && (b.plan.visits == nil || b.plan.visits(c, s))
 }
 
 // visitAndRecord measures a server in a cell and records the result. A server that hangs is killed at the limit, and has failed.

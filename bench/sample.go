@@ -26,6 +26,7 @@ const (
 	slowest                  // µs, of all latencies
 	flooded                  // messages per second of a flood that the server has handled
 	requestMax               // ms, the slowest of them
+	carried                  // payload bytes in both directions per µs of CPU time of a proxy
 )
 
 // sample has the figures of one visit. A figure that was not measured is missing.

@@ -42,6 +42,8 @@ var smoke = []Cell{
 	{Group: "flood", Name: "bombs", Kind: flood, Conns: 3, Content: load.Bombs, Deflate: "reset"},
 	{Group: "blockers", Name: "3 handlers", Kind: blockers, Conns: 3, Content: load.Answered},
 	{Group: "connect", Name: "connect", Kind: connect},
+	{Group: "proxy", Name: "128 B", Size: 128, Conns: 8, Window: 1, Proxied: true},
+	{Group: "proxy", Name: "70 000 B", Size: 70_000, Conns: 2, Window: 4, Proxied: true},
 }
 
 func TestAllServersInAllCells(t *testing.T) {
@@ -61,7 +63,7 @@ func TestAllServersInAllCells(t *testing.T) {
 				t.Error(n)
 			}
 			for _, c := range smoke {
-				if s.skip(c) != "" {
+				if s.leftOut(c) != "" {
 					continue
 				}
 				got := b.results[at(c, s)]
@@ -70,6 +72,9 @@ func TestAllServersInAllCells(t *testing.T) {
 					continue
 				}
 				if _, ok := got[0][flooded]; ok != (c.Content != "") {
+					t.Errorf("%s: %v", c, got)
+				}
+				if _, ok := got[0][carried]; ok != c.Proxied {
 					t.Errorf("%s: %v", c, got)
 				}
 			}
@@ -91,6 +96,31 @@ func TestIdleAndTLS(t *testing.T) {
 	b.write(&out, "go test")
 	if len(b.notes) > 0 || !strings.Contains(out.String(), "| **edgews** |") {
 		t.Errorf("notes %q, table:\n%s", b.notes, out.String())
+	}
+}
+
+// The connections of an idle cell go through each proxy, whose echo server and directory are gone afterwards.
+func TestIdleProxies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	b := smallBench(t, []Cell{{Group: "proxy", Name: "20 idle", Kind: idle, Conns: 20, Processes: 1, Messages: 1, Proxied: true}})
+	b.subjects = slices.DeleteFunc(subjects(), func(s subject) bool { return !s.Proxy || s.missing != "" })
+	b.run()
+	for _, s := range b.subjects {
+		got := b.results[at(b.cells[0], s)]
+		if len(got) != 1 {
+			t.Errorf("%s: %v", s.Name, got)
+			continue
+		}
+		if _, ok := got[0][rss]; !ok {
+			t.Errorf("%s: %v", s.Name, got)
+		}
+	}
+	left, err := os.ReadDir(os.TempDir())
+	if err != nil || len(left) > 0 || len(b.notes) > 0 {
+		t.Errorf("left behind %v, %v; notes %q", left, err, b.notes)
 	}
 }
 

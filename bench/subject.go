@@ -10,7 +10,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// subject is a server that is measured, written in Go or not: a row of the tables.
+// subject is a server or a proxy that is measured, written in Go or not: a row of the tables.
 type subject struct {
 	server.Peer
 
@@ -19,19 +19,31 @@ type subject struct {
 	command func(c server.Config) (cmd *exec.Cmd, addr string, err error)
 
 	missing      string              // why the server cannot run here, or ""
-	skip         func(c Cell) string // why a cell is left out, or ""
+	skip         func(c Cell) string // why a cell for servers, or for proxies, is left out, or ""
 	controllable bool                // it accepts commands on standard input
 	countsAllocs bool                // its answer to "stats" has the allocations
 	maxConns     int                 // limit because of its descriptors; 0: none
+	version      func() string       // of what is measured, with its name; nil: see Peer.Module
 }
 
-// subjects returns all servers, also those that cannot run here.
+// leftOut returns why a cell is left out, or "".
+func (s subject) leftOut(c Cell) string {
+	switch {
+	case c.Proxied && !s.Proxy:
+		return "not a proxy"
+	case s.Proxy && !c.Proxied:
+		return "a proxy"
+	}
+	return s.skip(c)
+}
+
+// subjects returns all servers and proxies, also those that cannot run here.
 func subjects() []subject {
 	var list []subject
 	for _, p := range server.Peers() {
 		list = append(list, goSubject(p))
 	}
-	return append(list, nodeWS(), workerd())
+	return append(list, nodeWS(), workerd(), nginx(), nginxTuned(), haproxy(), haproxyTuned())
 }
 
 // goSubject runs a server in another process of this program.

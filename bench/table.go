@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/edgews/edgews/bench/internal/server"
@@ -29,13 +30,14 @@ var tables = []table{
 	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
 	{"A quiet connection beside 100 that send as fast as the server reads, ms: p50 / p99 / slowest; messages/s of the 100", "flood", quietLatency},
 	{"A quiet connection beside 500 whose handlers sleep, ms: p50 / p99 / slowest; messages/s of the 500", "blockers", quietLatency},
+	{"Through a proxy, its CPU µs per message (× edgews proxy); MB per CPU second. Idle: resident bytes each; after a garbage collection", "proxy", proxied},
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
 	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections (callgrind)", "instructions", one(instr, "%.0f")},
-	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate", one(allocs, "%.1f")},
-	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast", latency},
-	{"Context switches per message", "echo,pipeline,rate", one(switches, "%.2f")},
-	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast", one(calls, "%.2f")},
+	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate,connect,proxy", one(allocs, "%.1f")},
+	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast,connect,proxy", latency},
+	{"Context switches per message", "echo,pipeline,rate,proxy", one(switches, "%.2f")},
+	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast,connect,proxy", one(calls, "%.2f")},
 }
 
 // missing is printed for a figure that was not measured.
@@ -96,9 +98,9 @@ func number(format string, x float64) string {
 	return fmt.Sprintf(format, x)
 }
 
-// write prints the table in Markdown. It prints nothing if the table would have no figures.
+// write prints the table in Markdown, without columns and rows that have no figures. It prints nothing if there are no figures at all.
 func (t table) write(w io.Writer, b *bench) {
-	cells := selected(b.cells, t.groups)
+	cells := slices.DeleteFunc(slices.Clone(selected(b.cells, t.groups)), func(c Cell) bool { return !t.filled(b, c) })
 	var rows []string
 	for _, s := range b.subjects {
 		row, any := t.row(b, cells, s)
@@ -116,9 +118,18 @@ func (t table) write(w io.Writer, b *bench) {
 	fmt.Fprintf(w, "\n|---|%s\n%s\n", strings.Repeat("---:|", len(cells)), strings.Join(rows, "\n"))
 }
 
+// filled reports whether a cell has a figure in the table, or a server that failed.
+func (t table) filled(b *bench, c Cell) bool {
+	return slices.ContainsFunc(b.subjects, func(s subject) bool { return t.text(b, c, s) != missing })
+}
+
+func (t table) text(b *bench, c Cell, s subject) string {
+	return b.shown(at(c, s), t.format(b.results, at(c, s)))
+}
+
 // heading returns the cell's name, with its group if the table has several groups.
 func (t table) heading(c Cell) string {
-	if !strings.Contains(t.groups, ",") || c.Group == "echo" || c.Kind == idle {
+	if !strings.Contains(t.groups, ",") || c.Group == "echo" || c.Kind == idle || c.Kind == connect {
 		return c.Name
 	}
 	return c.Group + " " + c.Name
@@ -126,12 +137,12 @@ func (t table) heading(c Cell) string {
 
 func (t table) row(b *bench, cells []Cell, s subject) (row string, any bool) {
 	name := s.Name
-	if name == server.Edgews {
+	if name == server.Edgews || name == server.EdgewsProxy {
 		name = "**" + name + "**"
 	}
 	row = "| " + name + " |"
 	for _, c := range cells {
-		x := b.shown(at(c, s), t.format(b.results, at(c, s)))
+		x := t.text(b, c, s)
 		any = any || x != missing
 		row += " " + x + " |"
 	}

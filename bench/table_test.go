@@ -126,6 +126,24 @@ func TestServersKeepTheOrderOfTheFlag(t *testing.T) {
 	}
 }
 
+// Without a list of servers, those are chosen that the cells measure, and the notes are about no others.
+func TestServersAreThoseOfTheCells(t *testing.T) {
+	for cells, proxies := range map[string]bool{"proxy": true, "echo": false} {
+		b, err := parse([]string{"-cells", cells})
+		if err != nil || len(b.subjects) == 0 {
+			t.Fatal(err, "no servers")
+		}
+		for _, s := range b.subjects {
+			if s.Proxy != proxies {
+				t.Errorf("%s is measured with -cells %s", s.Name, cells)
+			}
+		}
+		if notes := strings.Join(b.notes, ""); !proxies && strings.Contains(notes, "haproxy") || proxies && strings.Contains(notes, "workerd") {
+			t.Errorf("-cells %s has the notes %q", cells, notes)
+		}
+	}
+}
+
 func TestWrappedTextKeepsItsWords(t *testing.T) {
 	text := strings.Repeat("word µs ", 50) + strings.Repeat("x", 2*width) + " end"
 	got := wrapped(text)

@@ -39,6 +39,7 @@ func workerd() subject {
 			return goOnly(c)
 		},
 		maxConns: 4500,
+		version:  func() string { return packageVersion("workerd") },
 	}
 }
 

@@ -35,6 +35,9 @@ type Config struct {
 	Deflate Deflate
 	Level   int // of edgews' compression; 0: its default
 	Buffer  int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
+
+	Upstream string // address of the server that a proxy forwards to
+	Dir      string // where a program that is not this one may write its configuration; not passed as a flag
 }
 
 // Args returns the flags that Parse reads.
@@ -46,6 +49,7 @@ func (c Config) Args() []string {
 		"-deflate=" + string(c.Deflate),
 		"-level=" + strconv.Itoa(c.Level),
 		"-buffer=" + strconv.Itoa(c.Buffer),
+		"-upstream=" + c.Upstream,
 	}
 }
 
@@ -59,6 +63,7 @@ func Parse(args []string) (Config, error) {
 	f.StringVar((*string)(&c.Deflate), "deflate", "", "compression to agree to: reset or takeover")
 	f.IntVar(&c.Level, "level", 0, "level of edgews' compression")
 	f.IntVar(&c.Buffer, "buffer", 0, "read buffer of the servers that do not parse")
+	f.StringVar(&c.Upstream, "upstream", "", "address of the server that a proxy forwards to")
 	return c, f.Parse(args)
 }
 

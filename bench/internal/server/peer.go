@@ -9,10 +9,13 @@ import (
 // Peer is one server.
 type Peer struct {
 	Name   string
-	Module string // the measured library; "" for the floors
+	Module string // the measured library; "" for the floors and the standard library
 
 	// Raw servers do not implement WebSocket: there is no handshake, and they send back the same bytes.
 	Raw bool
+
+	// Proxies forward the connections to another server, Config.Upstream. They are measured in the cells for proxies only.
+	Proxy bool
 
 	Deflate  bool // supports permessage-deflate
 	Takeover bool // and context takeover
@@ -24,7 +27,7 @@ type Peer struct {
 	Serve func(l net.Listener, c Config) error
 }
 
-// Peers returns all servers written in Go. The Go floor is the first.
+// Peers returns all servers and proxies written in Go. The Go floor is the first.
 func Peers() []Peer {
 	return []Peer{
 		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
@@ -40,6 +43,9 @@ func Peers() []Peer {
 		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
 		{Name: "nbio", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, CanBlock: true, Serve: serveNbio},
 		{Name: "nbio tuned", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, Serve: serveNbioTuned},
+		{Name: "edgews relay", Module: "github.com/edgews/edgews", Proxy: true, Serve: serveEdgewsRelay},
+		{Name: "ReverseProxy", Proxy: true, Serve: serveReverseProxy},
+		{Name: "gorilla relay", Module: "github.com/gorilla/websocket", Proxy: true, Serve: serveGorillaRelay},
 	}
 }
 
@@ -49,8 +55,11 @@ const (
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
 
-// Edgews is the name of the server that uses this library.
-const Edgews = "edgews"
+// Names of the server and of the proxy that use this library.
+const (
+	Edgews      = "edgews"
+	EdgewsProxy = "edgews proxy"
+)
 
 func find(name string) (Peer, error) {
 	peers := Peers()
