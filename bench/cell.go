@@ -45,8 +45,9 @@ type Cell struct {
 
 	AtLeast time.Duration // of the measured time, if the plan has less
 
-	Processes int // of an idle cell: a process may have too few descriptors for all connections
-	Messages  int // of an idle cell: on each connection, before it is idle
+	Half      bool // of an idle cell: only half of each request for a connection is sent
+	Processes int  // of an idle cell: a process may have too few descriptors for all connections
+	Messages  int  // of an idle cell: on each connection, before it is idle
 
 	Once bool // in the first round only: it takes long, and the result hardly varies
 }
@@ -111,6 +112,7 @@ var cells = []Cell{
 	{Group: "idle", Name: "10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1},
 	{Group: "idle", Name: "19 500", Kind: idle, Conns: 19_500, Processes: 1, Messages: 1, Once: true},
 	{Group: "idle", Name: "TLS, 10 000", Kind: idle, Conns: 10_000, Processes: 1, Messages: 1, TLS: true, Once: true},
+	{Group: "idle", Name: "half requests, 10 000", Kind: idle, Conns: 10_000, Processes: 1, Half: true, Once: true},
 	{Group: "idle", Name: "deflate, 1 000", Kind: idle, Conns: 1000, Processes: 1, Messages: 40, Deflate: server.Reset, Once: true},
 	{Group: "idle", Name: "takeover, 1 000", Kind: idle, Conns: 1000, Processes: 1, Messages: 40, Deflate: server.Takeover, Once: true},
 	{Group: "idle100k", Name: "100 200 in 6 processes", Kind: idle, Conns: 16_700, Processes: 6, Messages: 1, Once: true},

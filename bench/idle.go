@@ -66,7 +66,7 @@ func (i *idleRun) fill() (err error) {
 	if err != nil {
 		return err
 	}
-	warm, err := i.startHolder(warmConns, warmRounds)
+	warm, err := i.startHolder(load.Hold{Conns: warmConns, Rounds: warmRounds})
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,10 @@ func (i *idleRun) fill() (err error) {
 	if err != nil {
 		return err
 	}
-	if i.holder, err = i.startHolder(i.cell.Conns, 1); err != nil {
+	if i.holder, err = i.startHolder(load.Hold{Conns: i.cell.Conns, Rounds: 1, Target: load.Target{Half: i.cell.Half}}); err != nil {
+		return err
+	}
+	if err := i.caughtUp(); err != nil {
 		return err
 	}
 	full, err := i.rss()
@@ -110,6 +113,23 @@ func (i *idleRun) watch() error {
 	return err
 }
 
+// caughtUp waits until the server has read what was sent to it, if it does not answer: until it uses hardly any CPU time.
+func (i *idleRun) caughtUp() error {
+	const hardly = 50 // a 50th of a core
+	for i.cell.Half {
+		before, err := proc.CPU(i.server.pid())
+		if err != nil {
+			return err
+		}
+		time.Sleep(i.bench.settle)
+		after, err := proc.CPU(i.server.pid())
+		if err != nil || after-before < i.bench.settle/hardly {
+			return err
+		}
+	}
+	return nil
+}
+
 // collect returns the resident memory after a garbage collection, or 0 if the server does not accept commands.
 func (i *idleRun) collect() (int64, error) {
 	if !i.subject.controllable {
@@ -126,22 +146,17 @@ func (i *idleRun) rss() (int64, error) {
 	return proc.RSS(i.server.pid())
 }
 
-// startHolder starts a process that opens n connections and sends the cell's messages on them, rounds times. It closes the connections
-// of all rounds but the last.
-func (i *idleRun) startHolder(n, rounds int) (*child, error) {
+// startHolder starts a process that opens connections as h says and sends the cell's messages on them.
+func (i *idleRun) startHolder(h load.Hold) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	h := load.Hold{
-		Target:   load.Target{Addr: i.server.addr, Raw: i.subject.Raw, Offer: i.cell.offer()},
-		Conns:    n,
-		TLS:      i.cell.TLS,
-		Rounds:   rounds,
-		Messages: i.cell.Messages,
-		Deflated: i.cell.Deflate != server.Plain,
-		Takeover: i.cell.Deflate == server.Takeover,
-	}
+	h.Target.Addr, h.Target.Raw, h.Target.Offer = i.server.addr, i.subject.Raw, i.cell.offer()
+	h.TLS = i.cell.TLS
+	h.Messages = max(i.cell.Messages, 1)
+	h.Deflated = i.cell.Deflate != server.Plain
+	h.Takeover = i.cell.Deflate == server.Takeover
 	cmd := exec.Command(self, append([]string{"hold"}, h.Args()...)...)
 	cmd.Stderr = os.Stderr
 	p, err := start(i.ctx, i.bench.loadCore, cmd)
@@ -150,7 +165,7 @@ func (i *idleRun) startHolder(n, rounds int) (*child, error) {
 	}
 	if line, err := p.line(); line != "ready" {
 		p.kill()
-		return nil, fmt.Errorf("holding %d connections failed: %w", n, err)
+		return nil, fmt.Errorf("holding %d connections failed: %w", h.Conns, err)
 	}
 	return p, nil
 }

@@ -90,6 +90,7 @@ func TestIdleAndTLS(t *testing.T) {
 	b := smallBench(t, []Cell{
 		{Group: "idle", Name: "plain", Kind: idle, Conns: 50, Processes: 2, Messages: 1},
 		{Group: "idle", Name: "TLS", Kind: idle, Conns: 20, Processes: 1, Messages: 1, TLS: true},
+		{Group: "idle", Name: "half", Kind: idle, Conns: 20, Processes: 1, Half: true},
 	}, server.Edgews)
 	b.run()
 	var out bytes.Buffer

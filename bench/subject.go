@@ -33,6 +33,8 @@ func (s subject) leftOut(c Cell) string {
 		return "not a proxy"
 	case s.Proxy && !c.Proxied:
 		return "a proxy"
+	case c.Half && s.Raw:
+		return "no request"
 	}
 	return s.skip(c)
 }

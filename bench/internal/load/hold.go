@@ -31,6 +31,7 @@ func (h Hold) Args() []string {
 		"-addr=" + h.Target.Addr,
 		"-raw=" + strconv.FormatBool(h.Target.Raw),
 		"-offer=" + h.Target.Offer,
+		"-half=" + strconv.FormatBool(h.Target.Half),
 		"-conns=" + strconv.Itoa(h.Conns),
 		"-tls=" + strconv.FormatBool(h.TLS),
 		"-rounds=" + strconv.Itoa(h.Rounds),
@@ -47,6 +48,7 @@ func ParseHold(args []string) (Hold, error) {
 	f.StringVar(&h.Target.Addr, "addr", "", "address of the server")
 	f.BoolVar(&h.Target.Raw, "raw", false, "the server does not parse")
 	f.StringVar(&h.Target.Offer, "offer", "", "extensions to offer")
+	f.BoolVar(&h.Target.Half, "half", false, "send only half of the request for a connection, and no messages")
 	f.IntVar(&h.Conns, "conns", 0, "number of connections")
 	f.BoolVar(&h.TLS, "tls", false, "use TLS")
 	f.IntVar(&h.Rounds, "rounds", 1, "how often to open the connections; all but those of the last round are closed again")
@@ -56,8 +58,8 @@ func ParseHold(args []string) (Hold, error) {
 	return h, f.Parse(args)
 }
 
-// HoldMain runs that process. It prints "ready" when all connections have received their echoes, and exits at the end of its standard
-// input.
+// HoldMain runs that process. It prints "ready" when all connections have received their echoes, or when the halves of all requests are
+// sent, and exits at the end of its standard input.
 func HoldMain(args []string) error {
 	h, err := ParseHold(args)
 	if err != nil {
@@ -100,8 +102,10 @@ func (h Hold) openPlain(last bool, ended chan error) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.Rounds(h.Messages); err != nil {
-		return err
+	if !h.Target.Half {
+		if _, err := e.Rounds(h.Messages); err != nil {
+			return err
+		}
 	}
 	if !last {
 		e.Close()

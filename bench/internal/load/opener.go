@@ -138,8 +138,14 @@ func (o *opener) connected(s *slot, i int) error {
 	if err := o.poll.change(s.fd, i, unix.EPOLLIN); err != nil {
 		return err
 	}
-	if o.target.Raw {
+	switch {
+	case o.target.Raw:
 		return o.ready(s, i)
+	case o.target.Half:
+		if err := writeAll(s.fd, o.request[:len(o.request)/2]); err != nil {
+			return err
+		}
+		return o.finish(s, i)
 	}
 	s.stage = answering
 	return writeAll(s.fd, o.request)

@@ -17,6 +17,7 @@ type Target struct {
 	Addr  string
 	Raw   bool   // there is no handshake
 	Offer string // extensions to offer
+	Half  bool   // send only half of the request, and do not wait for an answer
 }
 
 // The key of RFC 6455 §1.3 and its answer.
