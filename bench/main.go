@@ -73,6 +73,7 @@ func parse(args []string) (*bench, error) {
 	}
 	list := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(cells), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
+	f.Func("other", "`NAME,ADDR,COMMAND`: also measure an echo server that the command starts and that listens at that address; may be repeated", b.addOther)
 	f.IntVar(&b.rounds, "rounds", 0, "number of rounds, instead of the plan's")
 	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, instead of the plan's")
 	f.StringVar(&b.update, "update", "", "file in which the result replaces the text between the lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])
@@ -105,9 +106,9 @@ func (b *bench) applyPlan(p plan) {
 }
 
 // chooseServers chooses the servers in a comma-separated list, in its order. If the list is empty, it chooses the servers of the plan
-// that can run here, and notes which of those that would be measured cannot run.
+// that can run here and the others that the user has named, and notes which of those that would be measured cannot run.
 func (b *bench) chooseServers(list string) error {
-	found := subjects()
+	found := append(subjects(), b.others...)
 	names := b.plan.servers
 	switch {
 	case list != "":
@@ -117,6 +118,10 @@ func (b *bench) chooseServers(list string) error {
 			if slices.ContainsFunc(b.cells, func(c Cell) bool { return s.leftOut(c) == "" }) {
 				names = append(names, s.Name)
 			}
+		}
+	default:
+		for _, s := range b.others {
+			names = append(names[:len(names):len(names)], s.Name)
 		}
 	}
 	for _, n := range names {

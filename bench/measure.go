@@ -20,6 +20,7 @@ type bench struct {
 	plan       plan
 	update     string // file whose section is replaced, or ""
 	subjects   []subject
+	others     []subject // that -other names
 	cells      []Cell
 	rounds     int
 	length     time.Duration // measured time in a cell

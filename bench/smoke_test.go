@@ -4,6 +4,10 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -11,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
@@ -18,11 +23,24 @@ import (
 
 // TestMain lets servers and load generators run in processes of the test binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "hold" || os.Args[1] == "flood") {
-		main()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "serve", "hold", "flood":
+			main()
+			return
+		case "echo": // the program of TestOtherServer
+			fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Args[2], http.HandlerFunc(echoHandler)))
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
+}
+
+func echoHandler(w http.ResponseWriter, r *http.Request) {
+	if s, err := edgews.Upgrade(w, r, nil); err == nil {
+		s.OnMessage(func(e edgews.MessageEvent) { _ = e.Target.Write(context.Background(), e.Kind, e.Data) })
+		_ = s.Accept()
+	}
 }
 
 // smoke is one cell of each kind, small.
@@ -167,6 +185,53 @@ func TestFailuresAreReported(t *testing.T) {
 	b.write(&out, "go test")
 	if len(b.notes) != 3 || !strings.Contains(out.String(), "| hang | failed |\n| die | failed |\n| talk | failed |\n") {
 		t.Errorf("notes %q, table:\n%s", b.notes, out.String())
+	}
+}
+
+// A server that the user names is measured where it only has to echo. An address at which something listens already is refused.
+func TestOtherServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := smallBench(t, smoke)
+	if err := b.addOther("mine," + addr + ",'" + self + "' echo " + addr); err != nil {
+		t.Fatal(err)
+	}
+	b.subjects = b.others
+	b.run()
+	measured := map[string]bool{}
+	for v := range b.results {
+		measured[v.cell] = true
+	}
+	for _, c := range []string{"echo/w1", "ping/w1", "pipeline/w16", "rate/2 000/s", "connect/connect"} {
+		if !measured[c] {
+			t.Errorf("%s is not measured", c)
+		}
+	}
+	if len(measured) != 5 || len(b.notes) > 0 {
+		t.Errorf("measured %v, notes %q", measured, b.notes)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b = smallBench(t, smoke[:1])
+	if err := b.addOther("mine," + l.Addr().String() + ",true"); err != nil {
+		t.Fatal(err)
+	}
+	b.subjects = b.others
+	b.run()
+	if len(b.notes) != 1 || !strings.Contains(b.notes[0], "another process listens at") {
+		t.Errorf("notes %q", b.notes)
 	}
 }
 

@@ -90,6 +90,7 @@ func TestFlags(t *testing.T) {
 		{"-readme", 3, 400 * time.Millisecond, len(summarized())},
 		{"-goals -rounds 1", 1, 500 * time.Millisecond, len(goalCells())},
 		{"-cells=rate,broadcast", 5, time.Second, 4},
+		{"-cells=proxy -other=mine,127.0.0.1:1,true", 5, time.Second, 3},
 	} {
 		b, err := parse(strings.Fields(c.args))
 		if err != nil {
@@ -99,7 +100,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: %d rounds of %v, %d cells", c.args, b.rounds, b.length, len(b.cells))
 		}
 	}
-	for _, args := range []string{"-cells=none", "-servers=none", "-update=none", "none"} {
+	for _, args := range []string{"-cells=none", "-servers=none", "-update=none", "none", "-other=mine,127.0.0.1:1", "-other=gws,127.0.0.1:1,true"} {
 		if _, err := parse([]string{args}); err == nil {
 			t.Errorf("%s: no error", args)
 		}
