@@ -118,9 +118,12 @@ func (t table) write(w io.Writer, b *bench) {
 	fmt.Fprintf(w, "\n|---|%s\n%s\n", strings.Repeat("---:|", len(cells)), strings.Join(rows, "\n"))
 }
 
-// filled reports whether a cell has a figure in the table, or a server that failed.
+// filled reports whether a cell has a figure in the table, or a server that failed. In a table of several groups, failures do not count:
+// such a table may not be meant for the cell.
 func (t table) filled(b *bench, c Cell) bool {
-	return slices.ContainsFunc(b.subjects, func(s subject) bool { return t.text(b, c, s) != missing })
+	return slices.ContainsFunc(b.subjects, func(s subject) bool {
+		return t.format(b.results, at(c, s)) != missing || b.failed[at(c, s)] && !strings.Contains(t.groups, ",")
+	})
 }
 
 func (t table) text(b *bench, c Cell, s subject) string {

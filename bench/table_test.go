@@ -71,6 +71,22 @@ func TestTableHasOneRowForEachServer(t *testing.T) {
 		t.Errorf("table is:\n%s", out.String())
 	}
 	out.Reset()
+	b.results[visit{"rate/5 000/s", "gws"}] = []sample{{allocs: 2}}
+	b.failed[visit{"rate/5 000/s", "idle one"}] = true
+	table{"Allocations", "echo,rate", one(allocs, "%.1f")}.write(&out, b)
+	const rest = `
+### Allocations
+
+| server | rate 5 000/s |
+|---|---:|
+| gws | 2.0 |
+| idle one | failed |
+`
+	if out.String() != rest {
+		t.Errorf("the table of those with a figure is:\n%s", out.String())
+	}
+	out.Reset()
+	delete(b.failed, visit{"rate/5 000/s", "idle one"})
 	table{"Rate", "rate", cpuRatio}.write(&out, b)
 	if out.String() != "" {
 		t.Errorf("a table without figures:\n%s", out.String())
