@@ -16,14 +16,14 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// Batches on each connection in the two runs under callgrind. The difference of the runs does not contain the start and the
+// Batches on each connection, or new connections in the place of each one, in the two runs under callgrind. The difference of the runs does not contain the start and the
 // handshakes.
 const (
 	fewerRounds = 20
 	moreRounds  = 170
 )
 
-// instructions counts the user-space instructions of a server for one message. Unlike times, they do not depend on other load on the
+// instructions counts the user-space instructions of a server for one message, or for one connection. Unlike times, they do not depend on other load on the
 // machine.
 func (b *bench) instructions(ctx context.Context, c Cell, s subject) (sample, error) {
 	few, err := b.executed(ctx, c, s, fewerRounds)
@@ -34,13 +34,14 @@ func (b *bench) instructions(ctx context.Context, c Cell, s subject) (sample, er
 	if err != nil {
 		return nil, err
 	}
-	messages := c.Conns * c.Window * (moreRounds - fewerRounds)
+	messages := c.Conns * max(c.Window, 1) * (moreRounds - fewerRounds)
 	return sample{instr: float64(many-few) / float64(messages)}, nil
 }
 
 var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 
-// executed returns the instructions of a server from start to end, with a number of batches on each connection.
+// executed returns the instructions of a server from start to end, with a number of batches on each connection, or with as many times the
+// cell's number of connections.
 func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	var output bytes.Buffer
@@ -49,17 +50,7 @@ func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (in
 		return 0, err
 	}
 	defer p.kill()
-	conns, err := load.Open(load.Target{Addr: p.addr, Raw: s.Raw}, c.Conns)
-	if err != nil {
-		return 0, err
-	}
-	defer conns.Close()
-	e, err := load.NewEngine(conns, script, false)
-	if err != nil {
-		return 0, err
-	}
-	defer e.Close()
-	if _, err := e.Rounds(rounds); err != nil {
+	if err := instructionsLoad(load.Target{Addr: p.addr, Raw: s.Raw}, c, script, rounds); err != nil {
 		return 0, err
 	}
 	if err := p.end(); err != nil {
@@ -70,6 +61,25 @@ func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (in
 		return 0, fmt.Errorf("callgrind counts nothing: %s", output.Bytes())
 	}
 	return strconv.ParseInt(string(m[1]), 10, 64)
+}
+
+func instructionsLoad(t load.Target, c Cell, script *load.Script, rounds int) error {
+	if c.Window == 0 {
+		_, err := load.ChurnN(t, c.Conns*rounds)
+		return err
+	}
+	conns, err := load.Open(t, c.Conns)
+	if err != nil {
+		return err
+	}
+	defer conns.Close()
+	e, err := load.NewEngine(conns, script, false)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	_, err = e.Rounds(rounds)
+	return err
 }
 
 // underCallgrind returns s with a command that runs under callgrind. output receives callgrind's output, and file its profile.

@@ -35,7 +35,7 @@ type Cell struct {
 
 	Size    int          // of a message, in bytes; compressed ones are JSON documents of 1 KiB
 	Conns   int          // in each process; in a flood without the quiet one
-	Window  int          // outstanding messages on each connection
+	Window  int          // outstanding messages on each connection; of an instructions cell, 0 means new connections with one message each
 	Rate    int          // messages per second
 	Content load.Content // of a flood
 	Deflate server.Deflate
@@ -118,6 +118,7 @@ var cells = []Cell{
 	{Group: "idle100k", Name: "100 200 in 6 processes", Kind: idle, Conns: 16_700, Processes: 6, Messages: 1, Once: true},
 	{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1, Once: true},
 	{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16, Once: true},
+	{Group: "instructions", Name: "connect", Kind: instructions, Conns: 16, Once: true},
 
 	// Small cells for -quick. They have too few connections for an exact cost per connection.
 	{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},

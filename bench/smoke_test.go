@@ -162,6 +162,30 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// Callgrind counts the instructions of echoes and of connections.
+func TestInstructions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	if err := findCallgrind(); err != nil {
+		t.Skip(err)
+	}
+	t.Parallel()
+	b := smallBench(t, []Cell{
+		{Group: "instructions", Name: "w2", Kind: instructions, Size: 128, Conns: 2, Window: 2},
+		{Group: "instructions", Name: "connect", Kind: instructions, Conns: 2},
+	}, server.EpollFloor)
+	b.run()
+	for _, c := range b.cells {
+		if got := b.results[at(c, b.subjects[0])]; len(got) != 1 || got[0][instr] <= 0 {
+			t.Errorf("%s: %v", c, got)
+		}
+	}
+	if len(b.notes) > 0 {
+		t.Error(b.notes)
+	}
+}
+
 // A server that hangs, one that exits and one that prints nonsense have failed, and do not delay the others.
 func TestFailuresAreReported(t *testing.T) {
 	t.Parallel()

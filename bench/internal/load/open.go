@@ -51,17 +51,26 @@ func resetConn(fd int) {
 	unix.Close(fd)
 }
 
-// Churn opens connections for a time. It sends one message on each, checks the answer and closes the connection. The report counts
-// connections as messages, and latency is from connect to answer.
+// Churn opens connections for a time, 32 at once. It sends one message on each, checks the answer and closes the connection. The report
+// counts connections as messages, and latency is from connect to answer.
 func Churn(t Target, d time.Duration) (Report, error) {
+	deadline := time.Now().Add(d)
+	return churn(t, func(int) bool { return time.Now().Before(deadline) })
+}
+
+// ChurnN does the same for n connections.
+func ChurnN(t Target, n int) (Report, error) {
+	return churn(t, func(opened int) bool { return opened < n })
+}
+
+func churn(t Target, more func(opened int) bool) (Report, error) {
 	o, err := newOpener(t)
 	if err != nil {
 		return Report{}, err
 	}
 	var r Report
 	o.echo = &Echo(t.Raw, 128, 1).Batches[0]
-	deadline := time.Now().Add(d)
-	o.more = func() bool { return time.Now().Before(deadline) }
+	o.more = func() bool { return more(o.opened) }
 	o.done = func(s *slot, now time.Time) error {
 		r.Messages++
 		r.Latency.add(now.Sub(s.started), 1)
