@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -13,13 +14,14 @@ import (
 
 // goal is a target for a figure of edgews.
 type goal struct {
-	work    string
-	limit   float64
-	least   bool   // the limit is a minimum, not a maximum
-	unit    string // of the limit, or what it is relative to
-	cell    string
-	servers []string // servers that are measured in the cell
-	value   func(results) (float64, error)
+	work   string
+	limit  float64
+	least  bool   // the limit is a minimum, not a maximum
+	unit   string // of the limit, or what it is relative to
+	cell   string
+	server string   // whose figure it is; "": edgews
+	peers  []string // that are measured in the cell, too
+	value  func(r results, server string) (float64, error)
 }
 
 // The goals come from measurements of other servers before edgews was written: the best result in any language, or slightly
@@ -43,8 +45,8 @@ var goals = []goal{
 	plain("allocations per ping", "ping/32 B", allocs, 0, ""),
 	plain("allocations per compressed echo", "deflate/no takeover", allocs, 0, ""),
 	plain("allocations, with takeover", "deflate/takeover", allocs, 0, ""),
-	{work: "decode 32 B in memory", limit: 15, unit: "ns", value: func(results) (float64, error) { return decodeTime(32) }},
-	{work: "decode 1 KiB in memory", limit: 80, unit: "ns", value: func(results) (float64, error) { return decodeTime(1 << 10) }},
+	{work: "decode 32 B in memory", limit: 15, unit: "ns", value: func(results, string) (float64, error) { return decodeTime(32) }},
+	{work: "decode 1 KiB in memory", limit: 80, unit: "ns", value: func(results, string) (float64, error) { return decodeTime(1 << 10) }},
 	{work: "decode 64 KiB in memory", limit: 50, least: true, unit: "GB/s", value: decodeSpeed},
 	plain("memory of an idle connection, 19 500", "idle/19 500", rss, 192, "B"),
 	plain("memory of an idle connection, 100 200", "idle100k/100 200 in 6 processes", rss, 192, "B"),
@@ -64,17 +66,25 @@ var goals = []goal{
 	lighter("idle memory, beside workerd", "idle/19 500", 300, "workerd"),
 }
 
+// of returns the same goal for the figure of another server or of a proxy.
+func (g goal) of(server string) goal {
+	g.server = server
+	return g
+}
+
+func (g goal) measured() string { return cmp.Or(g.server, server.Edgews) }
+
 // plain is a goal for a figure itself.
 func plain(work, cell string, f figure, limit float64, unit string) goal {
-	return goal{work: work, limit: limit, unit: unit, cell: cell, servers: []string{server.Edgews}, value: func(r results) (float64, error) {
-		return r.median(visit{cell, server.Edgews}, f), nil
+	return goal{work: work, limit: limit, unit: unit, cell: cell, value: func(r results, server string) (float64, error) {
+		return r.median(visit{cell, server}, f), nil
 	}}
 }
 
 // floored is a goal for the CPU time relative to that of a floor.
 func floored(work, cell string, limit float64, floor string) goal {
-	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, servers: []string{server.Edgews, floor}, value: func(r results) (float64, error) {
-		return r.over(visit{cell, server.Edgews}, visit{cell, floor}, cpu), nil
+	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, peers: []string{floor}, value: func(r results, server string) (float64, error) {
+		return r.over(visit{cell, server}, visit{cell, floor}, cpu), nil
 	}}
 }
 
@@ -89,17 +99,16 @@ func lighter(work, cell string, limit float64, peers ...string) goal {
 }
 
 func beside(work, cell string, f figure, limit float64, peers ...string) goal {
-	servers := append([]string{server.Edgews}, peers...)
-	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, servers: servers, value: func(r results) (float64, error) {
+	return goal{work: work, limit: limit, least: true, unit: "× less", cell: cell, peers: peers, value: func(r results, server string) (float64, error) {
 		least := math.Inf(1)
 		for _, p := range peers {
-			least = min(least, r.over(visit{cell, p}, visit{cell, server.Edgews}, f))
+			least = min(least, r.over(visit{cell, p}, visit{cell, server}, f))
 		}
 		return least, nil
 	}}
 }
 
-func decodeSpeed(results) (float64, error) {
+func decodeSpeed(results, string) (float64, error) {
 	const size = 64 << 10
 	ns, err := decodeTime(size)
 	return size / ns, err
@@ -118,13 +127,15 @@ func goalCells() []string {
 
 // goalNeeds reports whether a goal needs that server in that cell.
 func goalNeeds(c Cell, s subject) bool {
-	return slices.ContainsFunc(goals, func(g goal) bool { return g.cell == c.String() && slices.Contains(g.servers, s.Name) })
+	return slices.ContainsFunc(goals, func(g goal) bool {
+		return g.cell == c.String() && (g.measured() == s.Name || slices.Contains(g.peers, s.Name))
+	})
 }
 
 func writeGoals(w io.Writer, b *bench) {
 	fmt.Fprintln(w, "\n| work | goal | measured | |\n|---|---:|---:|---|")
 	for _, g := range goals {
-		x, err := g.value(b.results)
+		x, err := g.value(b.results, g.measured())
 		if err != nil {
 			b.note(fmt.Sprintf("%s: %v.", g.work, err))
 			x = math.NaN()

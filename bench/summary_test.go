@@ -58,9 +58,10 @@ func TestGoals(t *testing.T) {
 		{plain("", "echo/32 B", allocs, 0, ""), "0.00", "met"},
 		{beats("", "echo/32 B", 2, "gws", "coder"), "2.00", "met"},
 		{beats("", "echo/32 B", 2.5, "gws", "coder"), "2.00", "not met"},
+		{beats("", "echo/32 B", 1.4, "gws").of("coder"), "1.50", "met"},
 		{beats("", "echo/32 B", 2, "gws", "workerd"), missing, "not measured"},
 	} {
-		x, err := c.goal.value(r)
+		x, err := c.goal.value(r, c.goal.measured())
 		if got := shortest(x); err != nil || got != c.value || c.goal.verdict(x) != c.verdict {
 			t.Errorf("%s: %s, %s, %v; want %s, %s", c.goal.limitText(), got, c.goal.verdict(x), err, c.value, c.verdict)
 		}
