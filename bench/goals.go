@@ -61,10 +61,16 @@ var goals = []goal{
 	plain("takeover, payload", "deflate/takeover", out, 300, "B"),
 	plain("takeover, level 6, payload", "deflate/takeover, level 6", out, 225, "B"),
 	plain("takeover, kept after a GC", "idle/takeover, 1 000", collected, 24_000, "B"),
+	beats("proxied echo 128 B, beside other proxies", "proxy/128 B", 1, otherProxies...).of(server.EdgewsProxy),
+	beats("proxied echo 64 KiB, beside other proxies", "proxy/64 KiB", 1, otherProxies...).of(server.EdgewsProxy),
+	plain("memory of an idle proxied connection", "proxy/5 000 idle", rss, 400, "B").of(server.EdgewsProxy),
 	beats("echo 128 B, beside workerd", "echo/128 B", 5, "workerd"),
 	beats("16 outstanding, beside workerd", "pipeline/128 B", 60, "workerd"),
 	lighter("idle memory, beside workerd", "idle/19 500", 300, "workerd"),
 }
+
+// otherProxies are those that the proxy of edgews should not need more CPU time than.
+var otherProxies = []string{"ReverseProxy", "gorilla relay", "nginx", "nginx tuned", "haproxy", "haproxy tuned"}
 
 // of returns the same goal for the figure of another server or of a proxy.
 func (g goal) of(server string) goal {

@@ -43,6 +43,7 @@ func Peers() []Peer {
 		{Name: "coder tuned", Module: "github.com/coder/websocket", Deflate: true, Takeover: true, Serve: serveCoderTuned},
 		{Name: "nbio", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, CanBlock: true, Serve: serveNbio},
 		{Name: "nbio tuned", Module: nbioModule, Deflate: true, NoTLS: true, CanCount: true, Serve: serveNbioTuned},
+		{Name: EdgewsProxy, Module: "github.com/edgews/edgews", Proxy: true, Serve: serveEdgewsProxy},
 		{Name: "edgews relay", Module: "github.com/edgews/edgews", Proxy: true, Serve: serveEdgewsRelay},
 		{Name: "ReverseProxy", Proxy: true, Serve: serveReverseProxy},
 		{Name: "gorilla relay", Module: "github.com/gorilla/websocket", Proxy: true, Serve: serveGorillaRelay},
