@@ -32,7 +32,7 @@ var tables = []table{
 	{"A quiet connection beside 500 whose handlers sleep, ms: p50 / p99 / slowest; messages/s of the 500", "blockers", quietLatency},
 	{"Through a proxy, its CPU µs per message (× edgews proxy); MB per CPU second. Idle: resident bytes each; after a garbage collection", "proxy", proxied},
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
-	{"A server with idle connections, % of a core", "idle,idle100k", one(asleep, "%.2f")},
+	{"A server or proxy with idle connections, % of a core", "idle,idle100k,proxy", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections; for a connection with one echo (callgrind)", "instructions", one(instr, "%.0f")},
 	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate,connect,proxy", one(allocs, "%.1f")},
 	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast,connect,proxy", latency},
