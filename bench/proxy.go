@@ -15,35 +15,57 @@ import (
 // bothWays is how often a proxy forwards the payload of a message: to the echo server, and back.
 const bothWays = 2
 
-// startFor starts the subject of a cell on the servers' core. A proxy gets an echo server to forward to, a process on the core of the
-// load generator, which ends with the proxy.
+// startFor starts the subject of a cell on the servers' core. A proxy gets what stands behind it, which ends with the proxy.
 func (b *bench) startFor(ctx context.Context, c Cell, s subject, config server.Config) (*child, error) {
 	if !c.Proxied {
 		return startServer(ctx, b.serverCore, s, config)
 	}
-	all := subjects()
-	origin := all[slices.IndexFunc(all, func(s subject) bool { return s.Name == server.Edgews })]
-	dir, err := os.MkdirTemp("", "bench")
+	behind, err := b.startBehind(ctx)
 	if err != nil {
 		return nil, err
 	}
-	upstream, err := startServer(ctx, b.loadCore, origin, server.Config{Peer: origin.Name})
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, err
-	}
-	ended := func() {
-		upstream.kill()
-		os.RemoveAll(dir)
-	}
-	config.Upstream, config.Dir = upstream.addr, dir
+	config.Upstream, config.Addr, config.Dir = behind.upstream.addr, behind.port.addr, behind.dir
 	p, err := startServer(ctx, b.serverCore, s, config)
 	if err != nil {
-		ended()
+		behind.end()
 		return nil, err
 	}
-	p.ended = ended
+	p.ended = behind.end
 	return p, nil
+}
+
+// behind is what a proxy needs: an echo server on the core of the load generator, a port to listen at and a directory for files.
+type behind struct {
+	upstream *child
+	port     reservedPort
+	dir      string
+}
+
+func (b *bench) startBehind(ctx context.Context) (*behind, error) {
+	all := subjects()
+	echo := all[slices.IndexFunc(all, func(s subject) bool { return s.Name == server.Edgews })]
+	upstream, err := startServer(ctx, b.loadCore, echo, server.Config{Peer: echo.Name})
+	if err != nil {
+		return nil, err
+	}
+	port, err := reservePort()
+	if err != nil {
+		upstream.kill()
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		upstream.kill()
+		port.release()
+		return nil, err
+	}
+	return &behind{upstream, port, dir}, nil
+}
+
+func (e *behind) end() {
+	e.upstream.kill()
+	e.port.release()
+	os.RemoveAll(e.dir)
 }
 
 // proxied shows the CPU time of a proxy for a message, and the bytes that it forwards in a second of CPU time; in an idle cell its memory.

@@ -19,7 +19,7 @@ http {
 	access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy;
 	fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
 	server {
-		listen %[2]s;
+		listen %[2]s reuseport;
 		location / {
 			proxy_pass http://%[3]s; proxy_http_version 1.1; proxy_read_timeout 1h; proxy_send_timeout 1h;
 			proxy_set_header Host $http_host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
@@ -29,7 +29,7 @@ http {
 }
 `
 
-// haproxyConfig is the same for haproxy, which writes nothing into the directory. Without the flag for a master it is one process.
+// haproxyConfig is the same for haproxy, which writes nothing into the directory and always sets SO_REUSEPORT. Without the flag for a master it is one process.
 const haproxyConfig = `# %[1]s
 global
 	nbthread 1
@@ -80,14 +80,10 @@ func proxyProgram(name, flag, config, setting string) subject {
 	}
 	s.version = func() string { return name + " " + programVersion(path) }
 	s.command = func(c server.Config) (*exec.Cmd, string, error) {
-		addr, err := freeAddr()
-		if err != nil {
-			return nil, "", err
-		}
 		file := filepath.Join(c.Dir, "config")
 		cmd := exec.Command(path, flag, file)
 		cmd.Stderr = os.Stderr
-		return cmd, addr, os.WriteFile(file, fmt.Appendf(nil, config, c.Dir, addr, c.Upstream, setting), 0o600)
+		return cmd, c.Addr, os.WriteFile(file, fmt.Appendf(nil, config, c.Dir, c.Addr, c.Upstream, setting), 0o600)
 	}
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets servers and load generators run in processes of the test binary.
@@ -29,11 +31,23 @@ func TestMain(m *testing.M) {
 			main()
 			return
 		case "echo": // the program of TestOtherServer
-			fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Args[2], http.HandlerFunc(echoHandler)))
+			fmt.Fprintln(os.Stderr, serveEchoes(os.Args[2]))
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// serveEchoes serves at an address whose port is reserved.
+func serveEchoes(addr string) error {
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }) // Listen fails without it
+	}}
+	l, err := shared.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return http.Serve(l, http.HandlerFunc(echoHandler))
 }
 
 func echoHandler(w http.ResponseWriter, r *http.Request) {
@@ -221,12 +235,13 @@ func TestOtherServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := freeAddr()
+	port, err := reservePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer port.release()
 	b := smallBench(t, smoke)
-	if err := b.addOther("mine," + addr + ",'" + self + "' echo " + addr); err != nil {
+	if err := b.addOther("mine," + port.addr + ",'" + self + "' echo " + port.addr); err != nil {
 		t.Fatal(err)
 	}
 	b.subjects = b.others

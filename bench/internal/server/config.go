@@ -37,7 +37,10 @@ type Config struct {
 	Buffer  int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
 
 	Upstream string // address of the server that a proxy forwards to
-	Dir      string // where a program that is not this one may write its configuration; not passed as a flag
+
+	// Of a proxy that is another program; not passed as flags.
+	Addr string // where it listens, with SO_REUSEPORT
+	Dir  string // where it may write files
 }
 
 // Args returns the flags that Parse reads.
