@@ -160,7 +160,7 @@ func TestMiddleware(t *testing.T) {
 	s := serve(t, mux)
 	says(t, s.dial(t, "/zipped", edgews.DialOptions{}), "hello", "hello")
 	_, resp, err := edgews.Dial(within(t), s.webSocketURL("/hidden"), &edgews.DialOptions{HTTPClient: s.client})
-	require.ErrorContains(t, err, "*http.timeoutWriter cannot hand over its connection")
+	require.ErrorContains(t, err, "http.TimeoutHandler (*http.timeoutWriter) cannot hand over the connection")
 	assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
 }
 
