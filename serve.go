@@ -131,6 +131,7 @@ func (s *upgradeServer) Accept() (net.Conn, error) {
 	case <-s.closing:
 		return s.shutDown()
 	case err := <-s.failed:
+		s.accepting.Close()
 		s.mu.Lock()
 		s.left = true
 		s.mu.Unlock()

@@ -73,7 +73,6 @@ func (s *upgradeServer) watch() {
 			s.rest.SetKeepAlivesEnabled(enabled)
 		}
 		if s.listenerClosed() {
-			s.accepting.Close()
 			_, err := s.listener.Accept()
 			s.acceptEnded(err)
 			return

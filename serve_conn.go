@@ -55,12 +55,13 @@ func (c *servedConn) start(a park.Accepted) {
 	s.mu.Lock()
 	refused := c.cut // by a hook
 	s.mu.Unlock()
-	switch {
-	case refused:
+	if refused {
 		a.Discard()
 		c.gone()
 		return
-	case c.conn.StartAccepted(a, c) != nil:
+	}
+	if err := c.conn.StartAccepted(a, c); err != nil {
+		s.logf("edgews: connection from %v cannot be read on the event loop: %v", c.remote, err)
 		c.gone()
 		return
 	}

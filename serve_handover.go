@@ -58,7 +58,7 @@ func (l *handoverListener) push(h *handedOver) {
 	}
 }
 
-// take removes all connections from the queue and returns the first one. It puts the others back.
+// pop takes a connection from the queue. It returns nil if there is none.
 func (l *handoverListener) pop() *handedOver {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,8 +149,8 @@ func contextOfHandedOver(_ context.Context, c net.Conn) context.Context {
 // announceHandedOver is ConnState of rest. The program's ConnState has been called when the connection was accepted, and if a handler has
 // been called, also with StateActive.
 func announceHandedOver(nc net.Conn, state http.ConnState) {
-	c := nc.(*replayedConn)
-	if c.hooked == nil || state == http.StateNew {
+	c, ok := nc.(*replayedConn)
+	if !ok || c.hooked == nil || state == http.StateNew {
 		return
 	}
 	c.mu.Lock()

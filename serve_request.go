@@ -45,7 +45,6 @@ func (c *servedConn) serveUpgrade(head string, buffered []byte) {
 		w.handOver(nil)
 		return
 	}
-	c.announce(http.StateActive)
 	ctx, cancel := context.WithCancel(context.WithValue(c.context(), http.LocalAddrContextKey, c.localAddr()))
 	defer cancel()
 	parsed.RemoteAddr = c.remote.String()
@@ -55,6 +54,7 @@ func (c *servedConn) serveUpgrade(head string, buffered []byte) {
 	defer func() {
 		w.finish(returned, recover())
 	}()
+	c.announce(http.StateActive)
 	c.server.handler().ServeHTTP(w, w.r)
 	returned = true
 }

@@ -255,6 +255,45 @@ func TestServeTLS(t *testing.T) {
 	assert.ErrorIs(t, <-ended, http.ErrServerClosed)
 }
 
+// HTTP/2 without TLS works if srv.Protocols has it.
+func TestServeUnencryptedHTTP2(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		h := newBlockingHandler()
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Proto", r.Proto)
+			h.ServeHTTP(w, r)
+		}), Protocols: new(http.Protocols)}
+		srv.Protocols.SetHTTP1(true)
+		srv.Protocols.SetUnencryptedHTTP2(true)
+		states := newConnStates(srv)
+		s := f.start(t, srv)
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		defer transport.CloseIdleConnections()
+		client := &http.Client{Transport: transport}
+		answered := make(chan *http.Response, 1)
+		go func() {
+			resp, err := client.Get("http://" + s.addr + "/block/text")
+			assert.NoError(t, err)
+			answered <- resp
+		}()
+		<-h.begun
+		states.becomes(t, "new active idle active")
+		answer, err := s.exchange(t, upgradeHead("/upgrade")+clientFrames(closing(1000, "")))
+		require.NoError(t, err)
+		assert.Contains(t, answer, " 101 ")
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		assert.ErrorIs(t, srv.Shutdown(short), context.DeadlineExceeded)
+		close(h.release)
+		resp := <-answered
+		require.NotNil(t, resp)
+		resp.Body.Close()
+		assert.Equal(t, "HTTP/2.0", resp.Header.Get("X-Proto"))
+		require.NoError(t, srv.Shutdown(context.Background()))
+	})
+}
+
 // wrappedListener is a listener of a type that Serve does not know.
 type wrappedListener struct{ net.Listener }
 

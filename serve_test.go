@@ -256,6 +256,12 @@ var behaviours = map[string]http.HandlerFunc{
 		w.(http.Flusher).Flush()
 		answerHijacked(w, true)
 	},
+	"/switch": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		answerHijacked(w, true)
+	},
 	"/deadlinehijack": func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 		answerHijacked(w, false)

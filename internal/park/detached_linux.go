@@ -23,8 +23,8 @@ type DetachedConn struct {
 	tcp    *net.TCPConn // nil: not needed yet
 }
 
-// Detach takes the connection away from c, which must be on the loop and must not be used any more. The handler's ReadBuffer must
-// have returned false and return false from now on, and no other method of c may be running.
+// Detach takes the connection away from c, which must be on the loop. From now on the handler's ReadBuffer must return false, and no
+// method of c may be called or be running, except in the turn, where PeerEnded may be called.
 func (c *Conn) Detach() *DetachedConn { return &DetachedConn{from: c} }
 
 // TCPConn returns the connection as package net knows it. The DetachedConn then is the same connection.
