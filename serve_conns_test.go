@@ -378,6 +378,37 @@ func TestServeMiddleware(t *testing.T) {
 	}
 }
 
+// Pass-through works behind Serve.
+func TestServeProxy(t *testing.T) {
+	upstream := serveFuncs[0].start(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { behaviours[r.URL.Path](w, r) })})
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		s := f.start(t, &http.Server{Handler: edgews.Proxy("ws://"+upstream.addr, nil)})
+		c := s.dial(t)
+		_, err := io.WriteString(c, upgradeHead("/upgrade")+clientFrames(text("early")))
+		require.NoError(t, err)
+		r := bufio.NewReader(c)
+		assert.Contains(t, readHead(t, r), " 101 ")
+		for _, message := range []string{"early", "late", strings.Repeat("long ", 100_000)} {
+			if message != "early" {
+				_, err = io.WriteString(c, clientFrames(text(message)))
+				require.NoError(t, err)
+			}
+			got, err := readFrame(r)
+			require.NoError(t, err)
+			assert.Equal(t, binaryOf(message), got)
+		}
+		_, err = io.WriteString(c, clientFrames(closing(1000, "bye")))
+		require.NoError(t, err)
+		got, err := readFrame(r)
+		require.NoError(t, err)
+		assert.Equal(t, closing(1000, "bye"), got)
+		c = s.dial(t)
+		_, err = io.WriteString(c, upgradeHead("/error"))
+		require.NoError(t, err)
+		assert.Contains(t, readHead(t, bufio.NewReader(c)), " 403 ")
+	})
+}
+
 // Hijack of a connection that Serve has read returns one that works as net/http's.
 func TestServeHijackedConn(t *testing.T) {
 	onBoth(t, func(t *testing.T, f serveFunc) {
