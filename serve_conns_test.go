@@ -472,7 +472,8 @@ func TestServeLeavesNothing(t *testing.T) {
 				io.WriteString(c, requests[i%len(requests)])
 				if i%3 == 0 {
 					c.CloseWrite()
-					io.Copy(io.Discard, c)
+					_, err := io.Copy(io.Discard, c)
+					assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, requests[i%len(requests)])
 				}
 				c.Close()
 			}
@@ -515,7 +516,8 @@ func TestServeHookedConn(t *testing.T) {
 				}
 				s := f.start(t, srv)
 				c := s.dial(t)
-				got, _ := io.ReadAll(c)
+				got, err := io.ReadAll(c)
+				assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 				assert.Equal(t, h.want, string(got))
 			})
 		}

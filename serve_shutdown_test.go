@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,7 @@ func TestServeShutdownClosesTheRest(t *testing.T) {
 		if silent != nil {
 			_, err = silent.Read(make([]byte, 1))
 			assert.Error(t, err)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 			states.becomes(t, "new active hijacked; new active idle closed; new active closed")
 		}
 		_, err = io.WriteString(socket, clientFrames(text("still here")))

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,6 +79,7 @@ func (s *served) exchange(t testing.TB, request string) (answer string, err erro
 		return "", err
 	}
 	all, err := io.ReadAll(c)
+	assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "nothing happens after %q, which answers %q", all, request)
 	return dateHeader.ReplaceAllString(string(all), "Date: now"), err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -76,9 +77,10 @@ func TestServeOutOfDescriptorsForNetHTTP(t *testing.T) {
 		low.Cur = 3
 		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
 		_, err := io.WriteString(c, request)
-		got, _ := io.ReadAll(c)
+		got, readErr := io.ReadAll(c)
 		restore()
 		require.NoError(t, err)
+		assert.NotErrorIs(t, readErr, os.ErrDeadlineExceeded)
 		assert.Empty(t, got)
 	}
 	answer, err := s.exchange(t, "GET /text HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,3 +1,5 @@
+//go:build !edgews_noloop
+
 package park_test
 
 import (
