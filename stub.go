@@ -180,3 +180,12 @@ func (w *responseWriter) noteSwitched() {
 	w.began, w.switched = true, true
 	w.pass.release() // the handler may go on for as long as the socket is open
 }
+
+// DetachConn is handshake.Detacher.
+func (w *responseWriter) DetachConn() (net.Conn, []byte, error) {
+	conn, buffered, err := handshake.Detach(w.ResponseWriter)
+	if err == nil {
+		w.noteSwitched()
+	}
+	return conn, buffered, err
+}

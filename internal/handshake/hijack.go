@@ -16,17 +16,44 @@ import (
 // would be sent. net/http does not export whether a response has begun, so the fields of its ResponseWriters are read; nothing is known
 // about a ResponseWriter of another package.
 func CheckUnanswered(w http.ResponseWriter) *Refusal {
-	v := reflect.ValueOf(innermost(w))
+	inner := innermost(w)
+	if s, ok := inner.(ResponseState); ok {
+		return checkState(s)
+	}
+	v := reflect.ValueOf(inner)
 	if v.Kind() != reflect.Pointer || v.IsNil() || !isPackageOfHTTP(v.Type().Elem().PkgPath()) {
 		return nil
 	}
 	switch v = v.Elem(); {
 	case boolField(v, "wroteHeader"), boolField(v, "rws", "wroteHeader"): // of HTTP/1.1 and HTTP/2
-		return &Refusal{Detail: "the answer has begun already: call Upgrade before WriteHeader and Write"}
+		return refusedBegun()
 	case boolField(v, "conn", "hijackedv"):
-		return &Refusal{Detail: "the connection was taken over already", Err: http.ErrHijacked}
+		return refusedHijacked()
 	}
 	return nil
+}
+
+// ResponseState is implemented by a ResponseWriter that says whether a response has begun.
+type ResponseState interface {
+	ResponseState() (begun, hijacked bool)
+}
+
+func checkState(s ResponseState) *Refusal {
+	switch begun, hijacked := s.ResponseState(); {
+	case begun:
+		return refusedBegun()
+	case hijacked:
+		return refusedHijacked()
+	}
+	return nil
+}
+
+func refusedBegun() *Refusal {
+	return &Refusal{Detail: "the answer has begun already: call Upgrade before WriteHeader and Write"}
+}
+
+func refusedHijacked() *Refusal {
+	return &Refusal{Detail: "the connection was taken over already", Err: http.ErrHijacked}
 }
 
 func isPackageOfHTTP(path string) bool { return path == "net/http" || path == "net/http/httptest" }
@@ -52,6 +79,13 @@ func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Ref
 	if _, ok := innermost(w).(http.Hijacker); !ok { // a Hijack that fails may leave a wrapper unable to answer, so none is called
 		return nil, nil, notHijackable(innermost(w))
 	}
+	conn, buffered, err := Detach(w)
+	switch {
+	case err == nil:
+		return conn, buffered, nil
+	case !errors.Is(err, http.ErrNotSupported):
+		return nil, nil, &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
+	}
 	conn, rw, err := takeOver(w)
 	if err != nil {
 		return nil, nil, &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
@@ -61,6 +95,10 @@ func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Ref
 	_ = conn.SetDeadline(time.Time{})
 	if rw != nil {
 		buffered = readAhead(rw.Reader)
+	}
+	if p, ok := conn.(Prefixed); ok {
+		below, prefix := p.TakeConn()
+		return below, append(buffered, prefix...), nil
 	}
 	return conn, buffered, nil
 }
@@ -102,6 +140,37 @@ func hijack(h http.Hijacker) (conn net.Conn, rw *bufio.ReadWriter, err error) {
 		err = fmt.Errorf("%T.Hijack has returned no connection", h)
 	}
 	return conn, rw, err
+}
+
+// Detacher is implemented by a ResponseWriter that hands over its connection without the buffers and the *net.TCPConn that Hijack
+// returns. The connection has no deadlines. If it has to be hijacked, the error is http.ErrNotSupported.
+type Detacher interface {
+	DetachConn() (conn net.Conn, buffered []byte, err error)
+}
+
+// Detach calls DetachConn of w, or of the ResponseWriter that it wraps, if no wrapper has a Hijack method of its own. Otherwise the error
+// is http.ErrNotSupported.
+func Detach(w http.ResponseWriter) (conn net.Conn, buffered []byte, err error) {
+	if d, ok := hijacker(w).(Detacher); ok {
+		return d.DetachConn()
+	}
+	return nil, nil, http.ErrNotSupported
+}
+
+// Prefixed is implemented by a connection that returns some bytes before those of another connection. TakeConn returns both; only the
+// other connection may be used afterwards.
+type Prefixed interface {
+	TakeConn() (conn net.Conn, prefix []byte)
+}
+
+// hijacker returns the first ResponseWriter, from w inwards, that has a Hijack method, or nil.
+func hijacker(w http.ResponseWriter) http.Hijacker {
+	for ok := true; ok; w, ok = unwrap(w) {
+		if h, is := w.(http.Hijacker); is {
+			return h
+		}
+	}
+	return nil
 }
 
 // readAhead copies what r has buffered, so that its buffer is not kept for a few bytes.

@@ -17,12 +17,17 @@ func (c *Conn) loopAddrs() (local, remote net.Addr) {
 		return nil, nil
 	}
 	defer c.releaseFD()
-	if sa, err := syscall.Getsockname(int(c.fd)); err == nil {
+	return fdAddrs(int(c.fd))
+}
+
+// fdAddrs returns the local address of a socket and the peer's.
+func fdAddrs(fd int) (local, remote net.Addr) {
+	if sa, err := syscall.Getsockname(fd); err == nil {
 		local = netAddr(sa)
 	}
-	sa, err := syscall.Getpeername(int(c.fd))
+	sa, err := syscall.Getpeername(fd)
 	if err != nil {
-		sa = peerAfterEnd(c.fd)
+		sa = peerAfterEnd(int32(fd))
 	}
 	return local, netAddr(sa)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // slot is the state of a connection on the loop. The fields down to gen are also used by a TLS connection that the loop watches.
@@ -27,7 +28,15 @@ type slot struct {
 }
 
 // canMoveToLoop reports whether nc may move to the loop.
-func canMoveToLoop(nc net.Conn) bool { return isSocket(nc) && !inBubble() }
+func canMoveToLoop(nc net.Conn) bool {
+	if _, ok := nc.(*DetachedConn); ok {
+		return true
+	}
+	return isSocket(nc) && !inBubble()
+}
+
+// CanListen reports whether Listen may be called.
+func CanListen() bool { return !inBubble() }
 
 // inBubble reports whether the caller is in a testing/synctest bubble, where time is not real. The loop's goroutines are outside all
 // bubbles and must not use channels or timers of one.
@@ -40,34 +49,23 @@ func inBubble() bool {
 	return off.Abs() > time.Hour
 }
 
-// moveToLoop moves nc from the runtime's poller to the loop. It duplicates the descriptor, because only closing the original removes
-// that from the runtime's poller. It fails if there are no descriptors left; nc is then unchanged.
+// moveToLoop moves nc from the runtime's poller to the loop, unless it is there already as a DetachedConn. It fails if there are no
+// descriptors left; nc is then unchanged.
 func (c *Conn) moveToLoop(nc net.Conn) bool {
 	s := c.offLoop.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fd, ok := duplicateFD(nc)
-	if !ok {
-		return false
+	moved := false
+	if d, ok := nc.(*DetachedConn); ok {
+		moved = c.takeOver(d)
+	} else {
+		moved = c.moveDuplicate(nc)
 	}
-	l, ok := acquireLoop()
-	if !ok {
-		_ = syscall.Close(fd)
-		return false
-	}
-	c.fd = int32(fd)
-	c.pending.Store(turnTaken)
-	l.table.add(c)
-	c.offLoop.Store(nil) // before events can arrive
-	if err := l.register(c, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN); err != nil {
+	if !moved {
 		c.offLoop.Store(s)
-		l.table.remove(c)
-		l.release()
-		_ = syscall.Close(fd)
 		return false
 	}
 	s.moved = true
-	_ = nc.Close()
 	if s.wakePending {
 		c.pending.Or(pendingWake)
 	}
@@ -80,7 +78,43 @@ func (c *Conn) moveToLoop(nc net.Conn) bool {
 	return true
 }
 
-func duplicateFD(nc net.Conn) (fd int, ok bool) {
+// moveDuplicate puts a duplicate of nc's descriptor on the loop and closes nc, because only closing the original removes that from the
+// runtime's poller.
+func (c *Conn) moveDuplicate(nc net.Conn) bool {
+	fd, ok := duplicateFD(nc)
+	if !ok {
+		return false
+	}
+	l, ok := acquireLoop()
+	if !ok {
+		_ = syscall.Close(fd)
+		return false
+	}
+	if c.enterLoop(l, fd, syscall.EPOLL_CTL_ADD) != nil {
+		c.leaveLoop(l)
+		return false
+	}
+	_ = nc.Close()
+	return true
+}
+
+// takeOver takes the descriptor of d, which is registered with the loop. The loop counts the connection already.
+func (c *Conn) takeOver(d *DetachedConn) bool {
+	fd, ok := d.takeFD()
+	if !ok {
+		tcp := d.madeTCPConn()
+		return tcp != nil && c.moveDuplicate(tcp)
+	}
+	if l := currentLoop(); c.enterLoop(l, fd, syscall.EPOLL_CTL_MOD) != nil {
+		l.table.remove(c)
+		d.returnFD()
+		return false
+	}
+	return true
+}
+
+// duplicateFD duplicates the descriptor of a connection or a listener.
+func duplicateFD(nc any) (fd int, ok bool) {
 	raw, err := nc.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0, false
@@ -220,4 +254,28 @@ func (c *Conn) loopCork(on bool) {
 		l.corks.endRound(c.corkRound)
 		c.corkRound = 0
 	}
+}
+
+// PeerEnded reports, in the connection's turn, whether the peer has ended its side of the connection, or the connection has failed.
+// Bytes may have arrived before that.
+func (c *Conn) PeerEnded() bool { return c.hangup }
+
+// AtEnd reports whether nothing but the end of the stream, or an error, is left to be read.
+func (c *Conn) AtEnd() (ended bool) {
+	c.loopWithFD(func(fd int32) {
+		var b [1]byte
+		n, _, errno := syscall.RawSyscall6(sysRecvfrom, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		ended = errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR
+	})
+	return ended
+}
+
+// LocalAddr returns the local address of a connection that is on the loop.
+func (c *Conn) LocalAddr() (local net.Addr) {
+	c.loopWithFD(func(fd int32) {
+		if sa, err := syscall.Getsockname(int(fd)); err == nil {
+			local = netAddr(sa)
+		}
+	})
+	return local
 }

@@ -55,3 +55,44 @@ func (*offLoop) releaseTLSTurn(*Conn, bool) bool { return false }
 func (*offLoop) readTLS(*Conn, []byte) bool      { return false }
 func (*offLoop) shutdownTLS(*Conn)               {}
 func (*offLoop) unwatchTLS(*Conn)                {}
+
+// CanListen reports whether Listen may be called.
+func CanListen() bool { return false }
+
+// Listener is unused without the event loop.
+type Listener struct{}
+
+// Listen fails without the event loop.
+func Listen(*net.TCPListener, AcceptHandler) (*Listener, error) { return nil, errors.ErrUnsupported }
+
+// Close does nothing.
+func (*Listener) Close() {}
+
+// LocalAddr returns nil without the event loop.
+func (Accepted) LocalAddr() net.Addr { return nil }
+
+// Discard does nothing.
+func (Accepted) Discard() {}
+
+// StartAccepted fails without the event loop.
+func (*Conn) StartAccepted(Accepted, Handler) error { return errors.ErrUnsupported }
+
+// DetachedConn is unused without the event loop.
+type DetachedConn struct{ net.Conn }
+
+func (*DetachedConn) tryWrite([]byte) (int, error) { return 0, ErrWouldBlock }
+
+// TCPConn fails without the event loop.
+func (*DetachedConn) TCPConn() (*net.TCPConn, error) { return nil, errors.ErrUnsupported }
+
+// Detach must not be called without the event loop.
+func (*Conn) Detach() *DetachedConn { return nil }
+
+// PeerEnded returns false without the event loop.
+func (*Conn) PeerEnded() bool { return false }
+
+// AtEnd returns false without the event loop.
+func (*Conn) AtEnd() bool { return false }
+
+// LocalAddr returns nil without the event loop.
+func (*Conn) LocalAddr() net.Addr { return nil }

@@ -98,6 +98,9 @@ func (r *rawConn) writeOnce(fd uintptr) bool {
 // TryWrite writes as much of p as the kernel takes at once, to a connection that no [Conn] owns yet. Like [Conn.TryWrite], it returns
 // the number of bytes written, and ErrWouldBlock if that is not all.
 func TryWrite(c net.Conn, p []byte) (int, error) {
+	if d, ok := c.(*DetachedConn); ok {
+		return d.tryWrite(p)
+	}
 	if !isSocket(c) {
 		return 0, ErrWouldBlock
 	}

@@ -8,4 +8,5 @@ const (
 	sysRecvfrom   = syscall.SYS_RECVFROM
 	sysSendto     = syscall.SYS_SENDTO
 	sysGetsockopt = syscall.SYS_GETSOCKOPT
+	sysAccept4    = syscall.SYS_ACCEPT4
 )

@@ -5,4 +5,5 @@ const (
 	sysRecvfrom   = 371
 	sysSendto     = 369
 	sysGetsockopt = 365
+	sysAccept4    = 364
 )
