@@ -55,6 +55,11 @@ type Cell struct {
 // String returns the group and the name, with which plans refer to the cell.
 func (c Cell) String() string { return c.Group + "/" + c.Name }
 
+// opens reports whether it matters in the cell how connections are opened.
+func (c Cell) opens() bool {
+	return c.Kind == connect || c.Kind == idle || c.Kind == instructions && c.Window == 0
+}
+
 // limit is the time after which a visit has failed.
 func (c Cell) limit() time.Duration {
 	if c.Kind == idle || c.Kind == instructions {

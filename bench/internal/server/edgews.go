@@ -8,7 +8,15 @@ import (
 	"github.com/edgews/edgews"
 )
 
-func serveEdgews(l net.Listener, c Config) error {
+// serveEdgews upgrades the connections of net/http.
+func serveEdgews(l net.Listener, c Config) error { return serveHTTP(l, edgewsHandler(c)) }
+
+// serveEdgewsServe reads the requests from the event loop.
+func serveEdgewsServe(l net.Listener, c Config) error {
+	return edgews.Serve(l, &http.Server{Handler: edgewsHandler(c)})
+}
+
+func edgewsHandler(c Config) http.HandlerFunc {
 	opts := edgewsOptions(c)
 	listen := edgewsEcho
 	switch {
@@ -17,14 +25,14 @@ func serveEdgews(l net.Listener, c Config) error {
 	case c.Work.mixed():
 		listen = edgewsMixed(c.Work)
 	}
-	return serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, opts)
 		if err != nil {
 			return
 		}
 		listen(s)
 		_ = s.Accept()
-	})
+	}
 }
 
 func edgewsOptions(c Config) *edgews.UpgradeOptions {

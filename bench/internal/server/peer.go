@@ -17,6 +17,9 @@ type Peer struct {
 	// Proxies forward the connections to another server, Config.Upstream. They are measured in the cells for proxies only.
 	Proxy bool
 
+	// Opening servers differ from another one only in how a connection opens. They are measured in the cells where that matters.
+	Opening bool
+
 	Deflate  bool // supports permessage-deflate
 	Takeover bool // and context takeover
 	NoTLS    bool // cannot serve TLS, or not with crypto/tls
@@ -33,6 +36,7 @@ func Peers() []Peer {
 		{Name: GoFloor, Raw: true, Serve: serveGoFloor},
 		{Name: EpollFloor, Raw: true, NoTLS: true, Serve: serveEpollFloor},
 		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgews},
+		{Name: EdgewsServe, Module: "github.com/edgews/edgews", NoTLS: true, Opening: true, Serve: serveEdgewsServe},
 		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgewsObject},
 		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveGws},
 		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, CanCount: true, CanBlock: true, Serve: serveGobwas},
@@ -56,9 +60,10 @@ const (
 	EpollFloor = "epoll floor" // one loop over raw epoll, in Go
 )
 
-// Names of the server and of the proxy that use this library.
+// Names of the servers and of the proxy that use this library.
 const (
 	Edgews      = "edgews"
+	EdgewsServe = "edgews Serve"
 	EdgewsProxy = "edgews proxy"
 )
 
