@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/edgews/edgews/internal/handshake"
+	"github.com/edgews/edgews/internal/park"
 	"github.com/edgews/edgews/internal/tunnel"
 )
 
@@ -132,7 +133,7 @@ func (a admission) countPassThrough() {
 
 // newTunnelOptions returns the options of connections that are passed through.
 func newTunnelOptions(o *Options, idle time.Duration) *tunnel.Options {
-	t := &tunnel.Options{WriteTimeout: o.WriteTimeout, EndTimeout: o.CloseTimeout, IdleTimeout: idle}
+	t := &tunnel.Options{WriteTimeout: o.WriteTimeout, EndTimeout: o.CloseTimeout, IdleTimeout: min(idle, park.MaxSpan)}
 	if logger := o.Logger; logger != nil {
 		t.Ended = func(err error) {
 			if err == nil {

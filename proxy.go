@@ -34,10 +34,10 @@ type ProxyOptions struct {
 	Rewrite func(*httputil.ProxyRequest)
 
 	// HTTPClient connects to the target; nil means [http.DefaultClient]. Of its fields Transport and Timeout are used; Timeout bounds the
-	// handshake with the target. Redirects are not followed: the client gets them.
+	// handshake with the target, which has 30 s without it. Redirects are not followed: the client gets them.
 	HTTPClient *http.Client
 
-	// IdleTimeout resets connections on which no byte has moved for so long; 0: never. Neither side needs it to notice that the other
+	// IdleTimeout resets connections on which no byte has moved for so long, at most 24 days; 0: never. Neither side needs it to notice that the other
 	// one is lost: TCP keep-alive is on, as by default in Go, and the WebSocket pings of each side pass through.
 	IdleTimeout time.Duration
 
@@ -55,15 +55,18 @@ type ProxyOptions struct {
 // headers and the first 64 KiB of its body. A target that cannot be reached is answered with 502, or 504 after a time-out. All other
 // requests are passed on with an [httputil.ReverseProxy].
 //
-// The path of the request is appended to that of target, and the query is kept; see ProxyOptions.Rewrite. The proxy does not check the
-// Origin header, which the target gets: the target decides which sites may connect.
+// The path of the request is appended to that of target, and the query is kept; see ProxyOptions.Rewrite. Dot segments are passed on as they
+// are, unless an [http.ServeMux] has removed them: a target must not rely on the path of its URL to hide others. A user name and password
+// in target are sent as basic authorization, with requests that have no Authorization header. The proxy does not check the Origin header,
+// which the target gets: the target decides which sites may connect.
 //
 // Between TCP connections on Linux, an idle WebSocket has no goroutine and no buffer, and large amounts move by splice(2). The end of one
 // side is passed on as it is: the end of the stream as one, for which the other side has CloseTimeout, and a reset as a reset. If one side
 // takes nothing for WriteTimeout, both are reset; until then at most 64 KiB for it are in the process, or 256 KiB in the kernel.
 //
-// The handler returns as soon as the WebSocket is open; over HTTP/2 it returns at its end, unless edgewsh2.Handler waits for that. To end proxied connections with the server, end the process: [http.Server.Shutdown]
-// knows neither these nor other connections that have been taken over.
+// The handler returns as soon as the WebSocket is open; over HTTP/2 it returns at its end, unless edgewsh2.Handler waits for that. To end
+// proxied connections with the server, end the process: [http.Server.Shutdown] knows neither these nor other connections that have been
+// taken over.
 //
 // To look at messages, or to change them, use [Dial], [Upgrade] and [Relay].
 func Proxy(target string, opts *ProxyOptions) http.Handler {
@@ -86,7 +89,7 @@ func Proxy(target string, opts *ProxyOptions) http.Handler {
 	if client == nil {
 		client = http.DefaultClient
 	}
-	p.transport, p.timeout = client.Transport, client.Timeout
+	p.transport, p.timeout = client.Transport, cmp.Or(client.Timeout, connectTimeout)
 	p.tunnel = newTunnelOptions(p.opts, opts.IdleTimeout)
 	p.plain = &httputil.ReverseProxy{
 		Rewrite: p.rewritePlain, Transport: p.transport, ModifyResponse: checkStatus, ErrorHandler: p.connectFailed, FlushInterval: -1,
@@ -100,7 +103,7 @@ type proxy struct {
 	target    *url.URL
 	rewrite   func(*httputil.ProxyRequest)
 	transport http.RoundTripper // nil: http.DefaultTransport
-	timeout   time.Duration     // of the handshake with the target; 0: none
+	timeout   time.Duration     // of the handshake with the target
 	opts      *Options
 	logger    *slog.Logger
 	meter     *Meter

@@ -67,6 +67,7 @@ func (p *proxy) rewriteRequest(r *httputil.ProxyRequest) {
 		host := r.Out.Host
 		r.SetURL(p.target)
 		r.Out.Host = host
+		p.authorize(r.Out)
 	}
 	said := maps.Clone(r.Out.Header)
 	for _, name := range forwardedHeaders {
@@ -77,6 +78,14 @@ func (p *proxy) rewriteRequest(r *httputil.ProxyRequest) {
 		if values, ok := said[name]; ok {
 			r.Out.Header[name] = values
 		}
+	}
+}
+
+// authorize adds the user name and password of the target's URL, unless out has an Authorization header.
+func (p *proxy) authorize(out *http.Request) {
+	if u := p.target.User; u != nil && out.Header["Authorization"] == nil {
+		password, _ := u.Password()
+		out.SetBasicAuth(u.Username(), password)
 	}
 }
 

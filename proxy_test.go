@@ -414,3 +414,23 @@ func TestProxyAsksTheQuota(t *testing.T) {
 	_, resp := refusedBy(t, p.front.URL)
 	assert.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
 }
+
+// TestProxyAuthorizes: the user name and password of the target's URL are sent, unless the client authorizes itself.
+func TestProxyAuthorizes(t *testing.T) {
+	users := make(chan string, 1)
+	target := startServer(t, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		users <- user + ":" + password
+	}))
+	front := startServer(t, false, edgews.Proxy(strings.Replace(target.URL, "://", "://me:secret@", 1), nil))
+	refusedBy(t, front.URL)
+	assert.Equal(t, "me:secret", <-users)
+	resp, err := http.Get(front.URL)
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, "me:secret", <-users)
+	resp, err = http.Get(strings.Replace(front.URL, "://", "://other:own@", 1))
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, "other:own", <-users)
+}

@@ -165,9 +165,6 @@ func upgradeWith(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, c
 	if refused := opts.checkRequest(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
-	if isShuttingDown(r.Context()) { // Shutdown has begun after the object got the request, or while the request waited
-		return wireConfig{}, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
-	}
 	a, err := admitUpgrade(w, r, opts.Meter)
 	if err != nil {
 		return wireConfig{}, err
@@ -198,8 +195,12 @@ type admission struct {
 	pass   quotaPass // the caller releases it when the connection has been counted, or is not opened
 }
 
-// admitUpgrade asks the quotas for r, which counts for the object that answers it or for m, or refuses r.
+// admitUpgrade asks the quotas for r, which counts for the object that answers it or for m, or refuses r. During the Shutdown of the
+// object's namespace it refuses r, too.
 func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter) (a admission, err error) {
+	if isShuttingDown(r.Context()) { // Shutdown has begun after the object got the request, or while the request waited
+		return a, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
+	}
 	a.meter, a.object = meterFor(r.Context(), m)
 	if a.object != nil { // its Stub has asked the quotas already
 		return a, nil
