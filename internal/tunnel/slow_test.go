@@ -24,14 +24,14 @@ func TestEndTimeoutWaitsForASlowReader(t *testing.T) {
 	outerB, innerB := tcpLink(t)
 	require.NoError(t, outerB.(*net.TCPConn).SetReadBuffer(16<<10))
 	ended := make(chan error, 1)
-	tunnel.Start(innerA, innerB, nil, nil, &tunnel.Options{WriteTimeout: patience, EndTimeout: time.Second, Ended: func(err error) { ended <- err }})
+	tunnel.Start(innerA, innerB, nil, nil, &tunnel.Options{WriteTimeout: patience, EndTimeout: 3 * time.Second, Ended: func(err error) { ended <- err }})
 	sent := random(512 << 10)
 	_, err := outerA.Write(sent)
 	require.NoError(t, err)
 	closeWrite(outerA)
 	var got []byte
 	for p := make([]byte, 32<<10); err == nil; {
-		time.Sleep(80 * time.Millisecond) // a slow reader
+		time.Sleep(250 * time.Millisecond) // a slow reader
 		var n int
 		n, err = outerB.Read(p)
 		got = append(got, p[:n]...)
