@@ -338,3 +338,37 @@ func TestWithoutTLS(t *testing.T) {
 	ended(t, socket)
 	client.CloseIdleConnections()
 }
+
+// The addresses of both ends are those of the connection, also when middleware has put the client's address from a header into the request, and
+// also after the end, as over HTTP/1.1.
+func TestAddresses(t *testing.T) {
+	h, sockets := accepts(t, nil)
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "203.0.113.9"
+		h.ServeHTTP(w, r)
+	}))
+	for version := 1; version <= 2; version++ {
+		httpClient := s.client
+		if version == 1 {
+			httpClient = s.Client()
+		}
+		client, resp, err := edgews.Dial(within(t), s.webSocketURL("/"), &edgews.DialOptions{HTTPClient: httpClient})
+		require.NoError(t, err)
+		require.Equal(t, version, resp.ProtoMajor)
+		server := <-sockets
+		same := func() {
+			assert.Equal(t, client.LocalAddr().String(), server.RemoteAddr().String())
+			assert.Equal(t, client.RemoteAddr().String(), server.LocalAddr().String())
+			assert.IsType(t, new(net.TCPAddr), server.RemoteAddr())
+			assert.IsType(t, new(net.TCPAddr), client.RemoteAddr())
+		}
+		same()
+		require.NoError(t, client.Accept())
+		require.NoError(t, server.Accept())
+		same()
+		require.NoError(t, client.Close(edgews.StatusNormalClosure, ""))
+		ended(t, server)
+		ended(t, client)
+		same()
+	}
+}

@@ -10,10 +10,11 @@ import (
 // Keeper holds the goroutine of a handler for the stream that the handler has taken: net/http's HTTP/2 server ends a stream when the
 // handler returns. The contexts of requests carry it.
 type Keeper struct {
-	// Immutable. The context and the body are those of the request that the outermost Keeper has got: middleware may replace both.
+	// Immutable. The context, the body and the address are those of the request that the outermost Keeper has got: middleware may replace them.
 	outer  *Keeper // waits instead of this one; nil: there is none
 	ctx    context.Context
 	body   io.ReadCloser
+	remote string // the client's address
 	onTake func() // called when a stream is taken; nil: nothing
 
 	mu sync.Mutex
@@ -27,9 +28,9 @@ type keeperKey struct{}
 // WithKeeper returns r with a new Keeper, whose Return must be called when the handler of r has returned. onTake, if it is not nil, is called
 // when a stream is taken.
 func WithKeeper(r *http.Request, onTake func()) (*http.Request, *Keeper) {
-	k := &Keeper{outer: keeperOf(r.Context()), ctx: r.Context(), body: r.Body, onTake: onTake}
+	k := &Keeper{outer: keeperOf(r.Context()), ctx: r.Context(), body: r.Body, remote: r.RemoteAddr, onTake: onTake}
 	if k.outer != nil {
-		k.ctx, k.body = k.outer.ctx, k.outer.body
+		k.ctx, k.body, k.remote = k.outer.ctx, k.outer.body, k.outer.remote
 	}
 	return r.WithContext(context.WithValue(r.Context(), keeperKey{}, k)), k
 }

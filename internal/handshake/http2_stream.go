@@ -65,9 +65,9 @@ func TakeStream(w http.ResponseWriter, r *http.Request, resp *Response) (*Stream
 	s := &Stream{body: r.Body, w: inner, ctx: r.Context(), remote: parseAddr(r.RemoteAddr), finished: make(chan struct{})}
 	k := keeperOf(r.Context())
 	if k != nil {
-		s.body, s.ctx, s.kept = k.body, k.ctx, true
+		s.body, s.ctx, s.remote, s.kept = k.body, k.ctx, parseAddr(k.remote), true
 	}
-	s.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	s.local, _ = s.ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	if s.local == nil {
 		s.local = parseAddr("")
 	}
