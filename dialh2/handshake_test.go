@@ -372,3 +372,18 @@ func TestAddresses(t *testing.T) {
 		same()
 	}
 }
+
+// An Upgrade that is called when a handler has returned gets an error. The handler around that one still answers.
+func TestUpgradeAfterTheReturnOfAnInnerHandler(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var late *http.Request
+		edgewsh2.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { late = r })).ServeHTTP(w, r)
+		_, err := edgews.Upgrade(w, late, nil)
+		assert.ErrorContains(t, err, "handler has returned")
+		http.Error(w, "nothing here", http.StatusTeapot)
+	}))
+	_, resp, err := edgews.Dial(within(t), s.webSocketURL("/"), &edgews.DialOptions{HTTPClient: s.client})
+	require.Error(t, err)
+	require.NotNil(t, resp)
+	assert.Equal(t, http.StatusTeapot, resp.StatusCode)
+}

@@ -41,21 +41,28 @@ func keeperOf(ctx context.Context) *Keeper {
 	return k
 }
 
-// take gives s to the Keeper. It returns false if the handler has returned.
+// take gives s to the Keeper and to those around it. It returns false, and none gets s, if one of their handlers has returned.
 func (k *Keeper) take(s *Stream) bool {
-	if k.outer != nil && !k.outer.take(s) {
+	if !k.keep(s) {
 		return false
 	}
+	for ; k != nil; k = k.outer {
+		if k.onTake != nil {
+			k.onTake()
+		}
+	}
+	return true
+}
+
+// keep is take without the calls of onTake. An inner mutex is locked before an outer one.
+func (k *Keeper) keep(s *Stream) bool {
 	k.mu.Lock()
-	taken := !k.returned
-	if taken {
-		k.stream = s
+	defer k.mu.Unlock()
+	if k.returned || k.outer != nil && !k.outer.keep(s) {
+		return false
 	}
-	k.mu.Unlock()
-	if taken && k.onTake != nil {
-		k.onTake()
-	}
-	return taken
+	k.stream = s
+	return true
 }
 
 // Return is called when the handler has returned. It waits until the stream that was taken, if any, has ended and nothing uses its

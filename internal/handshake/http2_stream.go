@@ -59,9 +59,6 @@ func TakeStream(w http.ResponseWriter, r *http.Request, resp *Response) (*Stream
 	if !canFlush(inner) {
 		return nil, notHijackable(inner)
 	}
-	rc := http.NewResponseController(inner)
-	// Server.ReadTimeout and WriteTimeout may have set deadlines, which would end the stream. A ResponseWriter without deadlines has none.
-	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	s := &Stream{body: r.Body, w: inner, ctx: r.Context(), remote: parseAddr(r.RemoteAddr), finished: make(chan struct{})}
 	k := keeperOf(r.Context())
 	if k != nil {
@@ -74,6 +71,9 @@ func TakeStream(w http.ResponseWriter, r *http.Request, resp *Response) (*Stream
 	if s.kept && !k.take(s) {
 		return nil, &Refusal{Detail: "the request's handler has returned already"}
 	}
+	rc := http.NewResponseController(inner)
+	// Server.ReadTimeout and WriteTimeout may have set deadlines, which would end the stream. A ResponseWriter without deadlines has none.
+	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	resp.writeTo(inner.Header())
 	inner.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
