@@ -88,6 +88,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case err != nil:
 		_ = s.Close()
+		if s.metOtherProtocol() { // package http2 says only that there is no connection
+			err = errNoHTTP2
+		}
 		if t.Fallback != nil && lacksExtendedConnect(err) {
 			return t.Fallback.RoundTrip(r)
 		}

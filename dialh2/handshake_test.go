@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,6 +253,14 @@ func TestFallbackWithoutExtendedConnect(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 }
 
+// Without TLS, a server that does not speak HTTP/2 answers in HTTP/1.1.
+func TestFallbackWithoutTLS(t *testing.T) {
+	server := httptest.NewServer(returns(nil))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	dialsThroughFallback(t, server, new(dialh2.Transport), "the server does not speak HTTP/2")
+}
+
 func testFallback(t *testing.T, http2Too bool, refusal string) {
 	server := httptest.NewUnstartedServer(returns(nil))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -259,9 +268,14 @@ func testFallback(t *testing.T, http2Too bool, refusal string) {
 	server.StartTLS()
 	defer server.Close()
 	transport := &dialh2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()}
+	dialsThroughFallback(t, server, transport, refusal)
+}
+
+// dialsThroughFallback expects that transport connects to server with a Fallback, and that without one it fails with refusal.
+func dialsThroughFallback(t *testing.T, server *httptest.Server, transport *dialh2.Transport, refusal string) {
 	defer transport.CloseIdleConnections()
 	opts := &edgews.DialOptions{HTTPClient: &http.Client{Transport: transport}}
-	address := "wss" + server.URL[len("https"):]
+	address := strings.Replace(server.URL, "http", "ws", 1)
 	_, _, err := edgews.Dial(within(t), address, opts)
 	require.ErrorContains(t, err, refusal)
 	transport.Fallback = server.Client().Transport

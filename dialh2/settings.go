@@ -1,10 +1,12 @@
 package dialh2
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
+	"sync/atomic"
 )
 
 // Package http2 keeps a buffer for each stream that sends: as large as the frames that the server takes, up to 512 KiB. A server of net/http
@@ -25,6 +27,8 @@ type firstSettings struct {
 	began bool
 	frame []byte // of the first frame, what Read has not returned yet
 	err   error  // of reading it
+
+	otherProtocol atomic.Bool // the server has sent an answer of HTTP/1 instead
 }
 
 func (r *firstSettings) Read(p []byte) (int, error) {
@@ -32,6 +36,7 @@ func (r *firstSettings) Read(p []byte) (int, error) {
 		r.began = true
 		r.frame, r.err = readFrame(r.conn)
 		lowerFrameSize(r.frame)
+		r.otherProtocol.Store(bytes.HasPrefix(r.frame, []byte("HTTP/1.")))
 	}
 	switch {
 	case len(r.frame) > 0:

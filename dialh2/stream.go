@@ -30,6 +30,12 @@ func (s *stream) setConn(conn net.Conn) {
 	s.conn = conn
 }
 
+// metOtherProtocol reports whether the server has answered the connection without TLS in HTTP/1. With TLS, both sides agree on a protocol before.
+func (s *stream) metOtherProtocol() bool {
+	plain, ok := s.connection().(*plainConn)
+	return ok && plain.r.otherProtocol.Load()
+}
+
 func (s *stream) Read(p []byte) (int, error) { return s.response.Read(p) }
 
 // Write returns when package http2 has taken p. It fails when the stream has ended, or was reset.
