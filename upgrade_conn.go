@@ -52,6 +52,8 @@ func (w *connWriter) upgrade(r *http.Request, opts *UpgradeOptions) (*Socket, er
 	case r == nil:
 		r = &http.Request{ProtoMajor: 1, ProtoMinor: 1}
 		refused = &HandshakeError{StatusCode: http.StatusInternalServerError, Detail: "the server has called UpgradeConn without a request: r is nil"}
+	case r.Proto == "" && r.ProtoMajor == 0 && r.ProtoMinor == 0:
+		refused = &HandshakeError{StatusCode: http.StatusInternalServerError, Detail: "the server has called UpgradeConn with a request that has no version: set Proto, ProtoMajor and ProtoMinor"}
 	case r.ProtoMajor > 1:
 		refused = &HandshakeError{StatusCode: http.StatusHTTPVersionNotSupported, Detail: "the connection has to speak HTTP/1.1, but the request is " + r.Proto}
 	case r.Host == "" && r.ProtoMajor == 1: // RFC 6455 §4.2.1, RFC 9112 §3.2

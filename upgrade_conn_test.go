@@ -312,7 +312,7 @@ func TestUpgradeConnWithWrongArguments(t *testing.T) {
 		detail string
 	}{
 		"no request":       {nil, 500, "r is nil"},
-		"an empty request": {new(http.Request), 505, "use HTTP/1.1"},
+		"an empty request": {new(http.Request), 500, "has no version"},
 		"no Host":          {withoutHost, 400, "Request.Host"},
 		"HTTP/2":           {overHTTP2, 505, "HTTP/2.0"},
 	} {
