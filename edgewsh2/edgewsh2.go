@@ -55,7 +55,8 @@
 //     streams of the connection together. Both are 1 MiB by default: one socket whose receiver does not receive can then hold up all
 //     other streams of its connection, requests too. Set them to 64 KiB and 4 MiB, for example: then it takes 64 such sockets.
 //   - A client that takes nothing from the connection blocks all its streams. Their sockets end after Options.WriteTimeout, but their
-//     goroutines stay until the connection ends. Set WriteByteTimeout, and SendPingTimeout for clients that have vanished.
+//     goroutines stay until the connection ends, and without Handler the close event waits for that too. Set WriteByteTimeout, and
+//     SendPingTimeout for clients that have vanished.
 //
 // http.Server.ReadTimeout and WriteTimeout do not end sockets. [http.Server.Shutdown] tells clients to open no more streams (GOAWAY) and
 // waits for the sockets, unlike over HTTP/1.1, until its context ends. Close them, as with HTTP/1.1, with StatusGoingAway, for example in a

@@ -298,13 +298,15 @@ func (s *Stream) Close() error {
 	return s.body.Close()
 }
 
-// releasePatience bounds the two waits of Release: for the write that is under way, and for its end after a reset.
+// releasePatience is how long Release waits for the write that is under way, before it resets the stream.
 const releasePatience = time.Second
 
 // EndsWithHandler reports whether there is no Keeper, so that the stream ends when the handler returns.
 func (s *Stream) EndsWithHandler() bool { return !s.kept }
 
-// Release ends the use of the ResponseWriter, so that a handler without a Keeper may return: afterwards nothing more is written.
+// Release ends the use of the ResponseWriter, so that a handler without a Keeper may return: afterwards nothing more is written. If the peer
+// takes nothing from the whole connection, Release waits for the end of the connection: net/http gives the buffers of a ResponseWriter to
+// another stream when the handler has returned.
 func (s *Stream) Release() {
 	var patience deadline
 	patience.set(time.Now().Add(releasePatience))
@@ -317,8 +319,7 @@ func (s *Stream) Release() {
 	}
 	if s.await(sending, patience.passed()) == os.ErrDeadlineExceeded {
 		s.Close()
-		patience.set(time.Now().Add(releasePatience))
-		_ = s.await(sending, patience.passed())
+		<-sending
 	}
 	patience.set(time.Time{})
 }

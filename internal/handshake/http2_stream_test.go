@@ -224,6 +224,36 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// stuckWriter is a streamWriter of a connection that takes nothing, not even a reset of the stream.
+type stuckWriter struct{ *streamWriter }
+
+func (stuckWriter) SetWriteDeadline(time.Time) error { return nil }
+
+// While a Write of net/http has not returned, Release does not return: the handler would, and net/http would give the buffer to another stream.
+func TestReleaseWaitsForTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body, _ := io.Pipe()
+		w := stuckWriter{newStreamWriter()}
+		s := takeStream(t, w, extended(t.Context(), body))
+		_, err := s.TryWrite([]byte("stuck"))
+		require.NoError(t, err)
+		released := make(chan struct{})
+		go func() {
+			defer close(released)
+			s.Release()
+		}()
+		select {
+		case <-released:
+			assert.Fail(t, "the Write still runs")
+		case <-time.After(time.Hour):
+		}
+		close(w.reset) // the end of the connection
+		<-released
+		_, err = s.Write([]byte("too late"))
+		assert.Error(t, err)
+	})
+}
+
 // Without a Keeper, the end of the request's context, which is that of the handler, ends writing.
 func TestHandlerReturnsWithoutKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -54,7 +54,7 @@ type tryWriter interface {
 }
 
 // handlerBound is a connection that ends when a handler returns, and that must not be used any more then. EndsWithHandler reports whether this
-// is so for the connection. Release ends writing; it may wait for a second or two.
+// is so for the connection. Release ends writing; it may wait until the connection has ended.
 type handlerBound interface {
 	EndsWithHandler() bool
 	Release()

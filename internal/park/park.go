@@ -213,8 +213,8 @@ func (c *Conn) EndsWithHandler() bool {
 	return ok && b.EndsWithHandler()
 }
 
-// Release ends writing on a connection that ends when a handler returns. It is called in the connection's turn, which it may hold up for a
-// second or two.
+// Release ends writing on a connection that ends when a handler returns. It is called in the connection's turn, which it may hold up until the
+// connection has ended.
 func (c *Conn) Release() { c.offLoop.Load().Conn.(handlerBound).Release() }
 
 // Addrs returns the local address and the peer's. One that is not known is nil. While the loop reads the connection, they are asked of
