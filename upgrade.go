@@ -44,8 +44,8 @@ type UpgradeOptions struct {
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, so that one path can serve both pages and sockets. Over HTTP/1.1 only the Upgrade header
-// counts; over HTTP/2, r is an extended CONNECT (RFC 8441), whose method is CONNECT. Upgrade refuses a request that is wrong in other
-// parts, and says why.
+// counts; over HTTP/2, r is an extended CONNECT (RFC 8441), whose method is CONNECT, so that routes for GET do not match it. Upgrade refuses
+// a request that is wrong in other parts, and says why.
 func IsUpgrade(r *http.Request) bool {
 	return handshake.IsUpgrade(r)
 }

@@ -401,3 +401,21 @@ func TestUpgradeAfterTheReturnOfAnInnerHandler(t *testing.T) {
 	require.NotNil(t, resp)
 	assert.Equal(t, http.StatusTeapot, resp.StatusCode)
 }
+
+// A route for GET does not match an extended CONNECT, as the documentation of edgewsh2 says.
+func TestRoutes(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /get", returns(nil))
+	mux.HandleFunc("/any", returns(nil))
+	mux.HandleFunc("GET /both", returns(nil))
+	mux.HandleFunc("CONNECT /both", returns(nil))
+	mux.HandleFunc("/{room}/socket", returns(nil))
+	s := serve(t, mux)
+	for _, path := range []string{"/any", "/both", "/lobby/socket?cursor=1"} {
+		says(t, s.dial(t, path, edgews.DialOptions{}), "hello", "hello")
+	}
+	_, resp, err := edgews.Dial(within(t), s.webSocketURL("/get"), &edgews.DialOptions{HTTPClient: s.client})
+	require.Error(t, err)
+	require.NotNil(t, resp)
+	assert.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+}

@@ -32,6 +32,10 @@
 //
 // # What is different over HTTP/2
 //
+// The method of the request is CONNECT. A route for GET, such as "GET /ws" in an http.ServeMux, does not match it, and the browser gets 405, or
+// what a route for all paths answers. Register "/ws", or "CONNECT /ws" beside "GET /ws". Like every CONNECT, the request is matched by
+// ServeMux with the path as it is, and with the port in a pattern's host.
+//
 // The standard library's server does not give up its connections, so these things are not possible:
 //
 //   - An idle socket is not parked: it has two goroutines and the buffers of a stream, together about 28 KB.
