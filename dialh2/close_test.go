@@ -281,3 +281,41 @@ func TestWriteDeadlineOfTheClient(t *testing.T) {
 	_, err = io.ReadAll(conn)
 	assert.NoError(t, err)
 }
+
+// What a handler, or middleware, does with the request and the ResponseWriter after Upgrade does not concern the socket, as over HTTP/1.1.
+func TestHandlerFinishesItsRequest(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer r.Body.Close()
+		if r.URL.Query().Has("early") {
+			assert.NoError(t, r.Body.Close())
+		}
+		returns(nil)(w, r)
+		w.WriteHeader(http.StatusTeapot)
+		_, err := io.WriteString(w, "a page")
+		assert.ErrorIs(t, err, http.ErrHijacked)
+		rest, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		assert.Empty(t, rest)
+	}))
+	for _, path := range []string{"/", "/?early"} {
+		says(t, s.dial(t, path, edgews.DialOptions{}), "hello", "hello")
+	}
+}
+
+// The same holds for an object.
+func TestObjectClosesTheBody(t *testing.T) {
+	n := edgews.NewNamespace("closers", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+		return &closer{room{st}}, nil
+	}, nil)
+	t.Cleanup(func() { assert.NoError(t, n.Shutdown(within(t))) })
+	socket := serveBare(t, n.Get(n.IDFromName("one"))).dial(t, "/", edgews.DialOptions{})
+	says(t, socket, "hello", "hello")
+}
+
+// closer is a room that closes the body of each request.
+type closer struct{ room }
+
+func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer r.Body.Close()
+	c.room.ServeHTTP(w, r)
+}

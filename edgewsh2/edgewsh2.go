@@ -25,7 +25,7 @@
 // Without Handler, only these handlers work over HTTP/2:
 //
 //   - the ServeHTTP of an object's Stub and that of Proxy, which wait for the end of the connection themselves, and a Respond that passes
-//     a dialed socket through;
+//     a dialed socket through. The end of the request's context, as by a time-out of middleware, ends their WebSockets with 1006;
 //   - a handler that returns after the end of the socket: after Socket.Done is closed, or after a receive method has returned a
 //     *CloseError. Nothing of the socket may be in use when it returns. A handler that returns earlier ends its socket with 1006,
 //     and a warning is logged.
@@ -33,8 +33,8 @@
 // # What is different over HTTP/2
 //
 // The method of the request is CONNECT. A route for GET, such as "GET /ws" in an http.ServeMux, does not match it, and the browser gets 405, or
-// what a route for all paths answers. Register "/ws", or "CONNECT /ws" beside "GET /ws". Like every CONNECT, the request is matched by
-// ServeMux with the path as it is, and with the port in a pattern's host.
+// what a route for all paths answers. Register "/ws", or "CONNECT /ws" beside "GET /ws". As for every CONNECT, ServeMux
+// does not clean the path, and the host of a pattern has to contain the port if that of the request does.
 //
 // The standard library's server does not give up its connections, so these things are not possible:
 //

@@ -32,8 +32,26 @@ func WithKeeper(r *http.Request, onTake func()) (*http.Request, *Keeper) {
 	if k.outer != nil {
 		k.ctx, k.body, k.remote = k.outer.ctx, k.outer.body, k.outer.remote
 	}
-	return r.WithContext(context.WithValue(r.Context(), keeperKey{}, k)), k
+	kept := r.WithContext(context.WithValue(r.Context(), keeperKey{}, k))
+	if k.outer == nil {
+		kept.Body = keptBody{k}
+	}
+	return kept, k
 }
+
+// keptBody is the body of a request for a handler whose stream a Keeper keeps. As over HTTP/1.1, where a handshake has no body, the handler
+// cannot end the socket with it, for example by closing it on its return.
+type keptBody struct{ k *Keeper }
+
+func (b keptBody) Read(p []byte) (int, error) {
+	if b.k.taken() != nil {
+		return 0, io.EOF
+	}
+	return b.k.body.Read(p)
+}
+
+// Close does nothing: net/http closes the body when the handler has returned.
+func (keptBody) Close() error { return nil }
 
 // keeperOf returns the innermost Keeper of a request's context, or nil.
 func keeperOf(ctx context.Context) *Keeper {
