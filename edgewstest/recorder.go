@@ -25,7 +25,8 @@ import (
 //	sent text "hello"
 //	sent close 1000 "bye"
 //
-// The transcript begins with the call of [Record]. Lines that begin with "sent" come from the Recorder's own methods Send, SendBytes and
+// The transcript begins with the call of [Record]. Only a socket of [edgews.NewWebSocket] has the line "open": the others are open from the
+// start. Lines that begin with "sent" come from the Recorder's own methods Send, SendBytes and
 // Close; the others from events. Texts are quoted as Go strings, and payloads of more than 1000 bytes are described by their size.
 //
 // Messages are recorded in both styles. With listeners, call Accept on the socket after Record. With a loop, call [Recorder.Receive] or
