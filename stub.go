@@ -162,6 +162,9 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 
 // Flush is http.Flusher, for handlers that do not know http.ResponseController.
 func (w *responseWriter) Flush() {
+	if w.switched { // over HTTP/2 the socket's goroutines use the ResponseWriter
+		return
+	}
 	w.began = true
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -303,19 +304,36 @@ func TestHandlerFinishesItsRequest(t *testing.T) {
 }
 
 // The same holds for an object.
-func TestObjectClosesTheBody(t *testing.T) {
+func TestObjectFinishesItsRequest(t *testing.T) {
 	n := edgews.NewNamespace("closers", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return &closer{room{st}}, nil
 	}, nil)
 	t.Cleanup(func() { assert.NoError(t, n.Shutdown(within(t))) })
-	socket := serveBare(t, n.Get(n.IDFromName("one"))).dial(t, "/", edgews.DialOptions{})
-	says(t, socket, "hello", "hello")
+	errorLog := make(chan string, 100)
+	s := serveBare(t, n.Get(n.IDFromName("one")), func(s *server) { s.Config.ErrorLog = log.New(lines(errorLog), "", 0) })
+	for _, client := range []*http.Client{s.client, s.Client()} {
+		socket, _, err := edgews.Dial(within(t), s.webSocketURL("/"), &edgews.DialOptions{HTTPClient: client})
+		require.NoError(t, err)
+		says(t, socket, "hello", "hello")
+		require.NoError(t, socket.Close(edgews.StatusNormalClosure, ""))
+		ended(t, socket)
+	}
+	assert.Empty(t, errorLog)
 }
 
-// closer is a room that closes the body of each request.
+// lines is a Writer that passes on what is written.
+type lines chan<- string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// closer is a room that closes the body of each request, and flushes its answer.
 type closer struct{ room }
 
 func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer r.Body.Close()
 	c.room.ServeHTTP(w, r)
+	w.(http.Flusher).Flush()
 }
