@@ -27,7 +27,8 @@
 //   - the ServeHTTP of an object's Stub and that of Proxy, which wait for the end of the connection themselves, and a Respond that passes
 //     a dialed socket through. The end of the request's context, as by a time-out of middleware, ends their WebSockets with 1006;
 //   - a handler that returns after the end of the socket: after Socket.Done is closed, or after a receive method has returned a
-//     *CloseError. Nothing of the socket may be in use when it returns. A handler that returns earlier ends its socket with 1006,
+//     *CloseError. It must not write to the ResponseWriter after Upgrade, since that would get into the stream of the socket, and nothing
+//     of the socket may be in use when it returns. A handler that returns earlier ends its socket with 1006,
 //     and a warning is logged.
 //
 // # What is different over HTTP/2
