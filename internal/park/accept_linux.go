@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -18,8 +19,9 @@ import (
 type Listener struct {
 	conn    Conn
 	h       AcceptHandler
-	checked bool // noDelay is known; owned by the turn, like noDelay
-	noDelay bool // accepted sockets inherit the options of the listening one
+	paused  atomic.Bool // accepting has failed, and not been tried again yet
+	checked bool        // noDelay is known; owned by the turn, like noDelay
+	noDelay bool        // accepted sockets inherit the options of the listening one
 }
 
 // Listen begins to accept connections of l on the loop. l stays open and usable; Close of l alone does not end the Listener. Listen
@@ -56,6 +58,13 @@ const acceptBatch = 32
 
 // ReadBuffer implements [Handler].
 func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
+	switch {
+	case ln.conn.hangup: // Close was called; without a free descriptor, accept does not say so
+		ln.conn.loopClose()
+		return nil, false
+	case ln.paused.Load(): // connections that arrive meanwhile would fail at once
+		return nil, false
+	}
 	for range acceptBatch {
 		fd, remote, errno := accept(int(ln.conn.fd))
 		switch errno {
@@ -69,6 +78,7 @@ func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
 			ln.conn.loopClose()
 			return nil, false
 		default:
+			ln.paused.Store(true)
 			if retry := ln.h.AcceptFailed(os.NewSyscallError("accept4", errno)); retry > 0 {
 				ln.conn.SetTimer(retry)
 			}
@@ -80,7 +90,10 @@ func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
 }
 
 // TimerFired implements [Handler]: it tries again after accept has failed.
-func (ln *Listener) TimerFired() { ln.conn.Wake() }
+func (ln *Listener) TimerFired() {
+	ln.paused.Store(false)
+	ln.conn.Wake()
+}
 
 // Woken implements [Handler]. ReadBuffer follows.
 func (ln *Listener) Woken() { ln.conn.mayRead = true }
