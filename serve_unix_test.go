@@ -102,9 +102,11 @@ func TestServeOutOfDescriptorsForNetHTTP(t *testing.T) {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { behaviours[r.URL.Path](w, r) })}
 	states := newConnStates(srv)
 	s := serveFuncs[0].start(t, srv)
+	n := 0
 	for _, request := range []string{"GET /text HTTP/1.1\r\nHost: x\r\n\r\n", upgradeHead("/error"), upgradeHead("/hijackreader")} {
 		c := s.dial(t)
-		eventually(t, func() bool { return strings.HasSuffix(states.String(), "new") }, "the connection is accepted")
+		n++
+		eventually(t, func() bool { return strings.Count(states.String(), "new") == n }, "the connection is accepted")
 		low := limit
 		low.Cur = 3
 		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
