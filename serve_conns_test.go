@@ -533,3 +533,43 @@ func descriptors(t *testing.T) int {
 	}
 	return len(entries)
 }
+
+// A connection that the program closes while its request is being answered does not make the handler run a second time.
+func TestServeHandlerRunsOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		var mu sync.Mutex
+		calls := make(map[string]int)
+		active := make(chan net.Conn, 1)
+		s := f.start(t, &http.Server{
+			ConnState: func(c net.Conn, state http.ConnState) {
+				if state == http.StateActive {
+					active <- c
+				}
+			},
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				calls[r.URL.Path]++
+				mu.Unlock()
+				w.WriteHeader(http.StatusForbidden)
+			}),
+		})
+		for i := range 500 {
+			c := s.dial(t)
+			_, err := io.WriteString(c, upgradeHead(fmt.Sprint("/", i)))
+			require.NoError(t, err)
+			conn := <-active
+			for range i % 50 * 20 { // the connection is handed over to net/http at some time
+				runtime.Gosched()
+			}
+			conn.Close()
+			_, err = io.Copy(io.Discard, c)
+			require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, c.Close())
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for path, n := range calls {
+			assert.Equal(t, 1, n, path)
+		}
+	})
+}

@@ -119,6 +119,7 @@ type replayedConn struct {
 	replay       []byte
 	headDeadline time.Time   // for the first SetReadDeadline; zero: none
 	answer       *httpAnswer // of the request in replay; nil: net/http calls the handler
+	lost         bool        // closed before net/http has served the request of answer
 	announced    bool        // ConnState knows that the connection is active
 }
 
@@ -211,27 +212,36 @@ func (c *replayedConn) SetReadDeadline(t time.Time) error {
 
 // Close implements [net.Conn].
 func (c *replayedConn) Close() error {
-	if answer := c.takeAnswer(); answer != nil {
+	c.mu.Lock()
+	answer := c.answer
+	c.answer, c.replay = nil, nil
+	c.lost = c.lost || answer != nil
+	c.mu.Unlock()
+	if answer != nil {
 		answer.lose()
 	}
 	return c.TCPConn.Close()
 }
 
-// takeAnswer returns the answer of the request in replay, once.
-func (c *replayedConn) takeAnswer() *httpAnswer {
+// takeAnswer returns the answer of the request in replay, once. lost says that the connection has been closed before: net/http, which may
+// have read the request already, must not call the handler again.
+func (c *replayedConn) takeAnswer() (answer *httpAnswer, lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer := c.answer
+	answer = c.answer
 	c.answer = nil
-	return answer
+	return answer, c.lost
 }
 
 // serveRest is the handler of rest.
 func (s *upgradeServer) serveRest(w http.ResponseWriter, r *http.Request) {
 	if c, ok := r.Context().Value(replayedConnKey{}).(*replayedConn); ok {
-		if answer := c.takeAnswer(); answer != nil {
+		switch answer, lost := c.takeAnswer(); {
+		case answer != nil:
 			answer.serve(w, r)
 			return
+		case lost:
+			panic(http.ErrAbortHandler)
 		}
 	}
 	s.handler().ServeHTTP(w, r)
