@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -59,6 +60,7 @@ type upgradeServer struct {
 
 	// Set by start.
 	baseContext context.Context
+	raw         syscall.RawConn
 	local       net.Addr       // the local address of all connections; nil: it differs
 	timeout     time.Duration  // for the head of a request; 0: none
 	maxHead     int            // the largest head that is not handed over, in bytes
@@ -114,8 +116,8 @@ func (s *upgradeServer) Addr() net.Addr { return s.listener.Addr() }
 func (s *upgradeServer) Close() (err error) {
 	err = net.ErrClosed
 	s.closeOnce.Do(func() {
+		close(s.closing) // first: see Accept
 		err = s.listener.Close()
-		close(s.closing)
 	})
 	return err
 }
@@ -131,6 +133,11 @@ func (s *upgradeServer) Accept() (net.Conn, error) {
 	case <-s.closing:
 		return s.shutDown()
 	case err := <-s.failed:
+		select {
+		case <-s.closing: // accepting has failed because Close closes the listener
+			return s.shutDown()
+		default:
+		}
 		s.accepting.Close()
 		s.mu.Lock()
 		s.left = true
@@ -150,6 +157,9 @@ func (s *upgradeServer) start() (err error) {
 	s.baseContext = context.WithValue(s.baseContext, http.ServerContextKey, s.srv)
 	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsUnspecified() {
 		s.local = a
+	}
+	if s.raw, err = s.listener.SyscallConn(); err != nil {
+		return err
 	}
 	s.timeout = headTimeout(s.srv)
 	s.maxHead = handshake.MaxScannedHead

@@ -197,6 +197,25 @@ func TestServeListenerClosed(t *testing.T) {
 	})
 }
 
+// A connection that arrives after the program has closed the listener is not served.
+func TestServeNothingAfterListenerClosed(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		s := f.start(t, &http.Server{Handler: http.HandlerFunc(upgradeAndEcho)})
+		_, err := s.exchange(t, upgradeHead("/"))
+		require.NoError(t, err)
+		require.NoError(t, s.l.Close())
+		if c, err := net.Dial("tcp", s.addr); err == nil { // the kernel may still take it
+			defer c.Close()
+			require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+			_, _ = io.WriteString(c, upgradeHead("/"))
+			n, err := c.Read(make([]byte, 1))
+			assert.Zero(t, n)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		assert.ErrorIs(t, s.ends(), net.ErrClosed)
+	})
+}
+
 // SetKeepAlivesEnabled also concerns the connections that Serve has handed over.
 func TestServeKeepAlivesDisabled(t *testing.T) {
 	onBoth(t, func(t *testing.T, f serveFunc) {
