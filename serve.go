@@ -166,10 +166,10 @@ func (s *upgradeServer) start() (err error) {
 	if n := s.srv.MaxHeaderBytes; n > 0 {
 		s.maxHead = min(s.maxHead, n)
 	}
+	s.srv.RegisterOnShutdown(func() { s.shutdownOnce.Do(s.shutdownCalled) }) // before a request that Shutdown has to wait for
 	if s.accepting, err = park.Listen(s.listener, s); err != nil {
 		return &net.OpError{Op: "accept", Net: s.Addr().Network(), Addr: s.Addr(), Err: err}
 	}
-	s.srv.RegisterOnShutdown(func() { s.shutdownOnce.Do(s.shutdownCalled) })
 	go s.rest.Serve(s.handover)
 	go s.watch()
 	return nil
