@@ -28,7 +28,8 @@ import (
 //
 //   - The [net.Conn] that ConnState and ConnContext get is not a *net.TCPConn, and cannot be read. Hijack returns a *net.TCPConn.
 //   - BaseContext is called twice, with l and with a Listener of Serve. If requests are being served when Shutdown begins,
-//     ConnContext and ConnState also get a connection that stands for them, until they have been answered.
+//     ConnContext and ConnState also get a connection that stands for them, until they have been answered. If accepting fails, they get one
+//     that stands for all connections, until Shutdown or Close.
 //   - Except for the handler and the hooks, the fields of srv are read when Serve begins.
 //   - After l.Close it takes up to a second until Serve returns, and nothing that connects meanwhile is accepted.
 //
@@ -66,6 +67,8 @@ type upgradeServer struct {
 	maxHead     int            // the largest head that is not handed over, in bytes
 	accepting   *park.Listener // nil: not started
 
+	failure error // what Accept returns next; nil: nothing has failed
+
 	retryDelay time.Duration // before the next accept after one that failed; owned by Accepted and AcceptFailed
 
 	closeOnce     sync.Once
@@ -80,7 +83,6 @@ type upgradeServer struct {
 	requests int         // requests that are served outside of net/http
 	idle     signal      // requests has become 0
 	stopped  bool        // no request begins any more
-	left     bool        // accepting has failed, so that Serve has returned
 }
 
 func newUpgradeServer(l *net.TCPListener, srv *http.Server) *upgradeServer {
@@ -124,7 +126,10 @@ func (s *upgradeServer) Close() (err error) {
 
 // Accept implements [net.Listener]. It serves until accepting ends.
 func (s *upgradeServer) Accept() (net.Conn, error) {
-	if s.accepting == nil {
+	switch {
+	case s.failure != nil:
+		return nil, s.failure
+	case s.accepting == nil:
 		if err := s.start(); err != nil {
 			return nil, err
 		}
@@ -139,10 +144,8 @@ func (s *upgradeServer) Accept() (net.Conn, error) {
 		default:
 		}
 		s.accepting.Close()
-		s.mu.Lock()
-		s.left = true
-		s.mu.Unlock()
-		return nil, err
+		s.failure = err
+		return s.standIn(), nil
 	}
 }
 
