@@ -26,7 +26,8 @@ import (
 // [http.ErrServerClosed] after Shutdown or Close. Shutdown also closes connections whose first request is not complete. A program can see
 // these differences:
 //
-//   - The [net.Conn] that ConnState and ConnContext get is not a *net.TCPConn, and cannot be read. Hijack returns a *net.TCPConn.
+//   - The [net.Conn] that ConnState and ConnContext get is not a *net.TCPConn, and cannot be read. Hijack returns a *net.TCPConn
+//     for an opening handshake that Serve has read, and otherwise a net.Conn of Serve with the methods of *net.TCPConn.
 //   - BaseContext is called twice, with l and with a Listener of Serve. If requests are being served when Shutdown begins,
 //     ConnContext and ConnState also get a connection that stands for them, until they have been answered. If accepting fails, they get one
 //     that stands for all connections, until Shutdown or Close.

@@ -3,10 +3,12 @@
 package park
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -17,11 +19,12 @@ import (
 // Listener accepts the connections of a TCP listener on the loop. It is the [Handler] of the listening socket: ReadBuffer accepts
 // connections, and nothing is ever read.
 type Listener struct {
-	conn    Conn
-	h       AcceptHandler
-	paused  atomic.Bool // accepting has failed, and not been tried again yet
-	checked bool        // noDelay is known; owned by the turn, like noDelay
-	noDelay bool        // accepted sockets inherit the options of the listening one
+	conn      Conn
+	h         AcceptHandler
+	keepAlive net.KeepAliveConfig
+	paused    atomic.Bool // accepting has failed, and not been tried again yet
+	checked   bool        // noDelay is known; owned by the turn, like noDelay
+	noDelay   bool        // accepted sockets inherit the options of the listening one
 }
 
 // Listen begins to accept connections of l on the loop. l stays open and usable; Close of l alone does not end the Listener. Listen
@@ -31,13 +34,13 @@ func Listen(l *net.TCPListener, h AcceptHandler) (*Listener, error) {
 	if !ok {
 		return nil, net.ErrClosed
 	}
-	setTCPOptions(fd) // which the accepted sockets inherit
+	ln := &Listener{h: h, keepAlive: keepAliveOf(l)}
+	ln.setTCPOptions(fd) // which the accepted sockets inherit
 	loop, ok := acquireLoop()
 	if !ok {
 		_ = syscall.Close(fd)
 		return nil, syscall.EMFILE
 	}
-	ln := &Listener{h: h}
 	ln.conn.h = ln
 	if err := ln.conn.enterLoop(loop, fd, syscall.EPOLL_CTL_ADD); err != nil {
 		ln.conn.leaveLoop(loop)
@@ -118,7 +121,7 @@ func (ln *Listener) inheritOptions(fd int) {
 		ln.checked, ln.noDelay = true, err == nil && value != 0
 	}
 	if !ln.noDelay {
-		setTCPOptions(fd)
+		ln.setTCPOptions(fd)
 	}
 }
 
@@ -128,13 +131,45 @@ const (
 	keepAliveCount  = 9
 )
 
+var defaultKeepAlive = net.KeepAliveConfig{Enable: true, Idle: keepAlivePeriod, Interval: keepAlivePeriod, Count: keepAliveCount}
+
+// keepAliveOf returns the keep-alive that the net.ListenConfig of l asks for, as package net understands it. Should a version of Go keep
+// it elsewhere, it is the default.
+func keepAliveOf(l *net.TCPListener) (k net.KeepAliveConfig) {
+	field := reflect.ValueOf(l).Elem().FieldByName("lc")
+	if field.IsValid() && field.Type() == reflect.TypeFor[net.ListenConfig]() {
+		lc := (*net.ListenConfig)(field.Addr().UnsafePointer())
+		if k = lc.KeepAliveConfig; !k.Enable {
+			k = net.KeepAliveConfig{Enable: lc.KeepAlive >= 0, Idle: lc.KeepAlive}
+		}
+	} else {
+		k.Enable = true
+	}
+	k.Idle, k.Interval = cmp.Or(k.Idle, keepAlivePeriod), cmp.Or(k.Interval, keepAlivePeriod)
+	k.Count = cmp.Or(k.Count, keepAliveCount)
+	return k
+}
+
 // setTCPOptions sets what package net sets for the connections that it accepts.
-func setTCPOptions(fd int) {
+func (ln *Listener) setTCPOptions(fd int) {
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	setKeepAlive(fd, ln.keepAlive)
+}
+
+// setKeepAlive sets keep-alive if k.Enable is true. What is negative stays as it is.
+func setKeepAlive(fd int, k net.KeepAliveConfig) {
+	if !k.Enable {
+		return
+	}
 	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(keepAlivePeriod/time.Second))
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, int(keepAlivePeriod/time.Second))
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveCount)
+	seconds := func(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+	for option, value := range map[int]int{
+		syscall.TCP_KEEPIDLE: seconds(k.Idle), syscall.TCP_KEEPINTVL: seconds(k.Interval), syscall.TCP_KEEPCNT: k.Count,
+	} {
+		if value > 0 {
+			_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, option, value)
+		}
+	}
 }
 
 // accept accepts a connection, without waiting.
