@@ -573,3 +573,29 @@ func TestServeHandlerRunsOnce(t *testing.T) {
 		}
 	})
 }
+
+// After Hijack, the deadlines of http.ResponseController are those of the connection.
+func TestServeDeadlinesAfterHijack(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		done := make(chan error, 1)
+		s := f.start(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			conn, rw, err := c.Hijack()
+			if err != nil {
+				done <- err
+				return
+			}
+			defer conn.Close()
+			if err = errors.Join(c.SetWriteDeadline(time.Now().Add(patience)), c.SetReadDeadline(time.Now().Add(-time.Second)), c.EnableFullDuplex()); err == nil {
+				if _, err = rw.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) {
+					err = nil
+				}
+			}
+			done <- err
+		})})
+		c := s.dial(t)
+		_, err := io.WriteString(c, upgradeHead("/"))
+		require.NoError(t, err)
+		assert.NoError(t, <-done)
+	})
+}

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"maps"
@@ -308,3 +309,13 @@ type lostWriter struct{}
 func (lostWriter) Header() http.Header       { return make(http.Header) }
 func (lostWriter) WriteHeader(int)           {}
 func (lostWriter) Write([]byte) (int, error) { return 0, net.ErrClosed }
+
+// The methods for [http.ResponseController], so that its errors do not say that they are not supported.
+
+func (lostWriter) FlushError() error                { return net.ErrClosed }
+func (lostWriter) SetReadDeadline(time.Time) error  { return net.ErrClosed }
+func (lostWriter) SetWriteDeadline(time.Time) error { return net.ErrClosed }
+func (lostWriter) EnableFullDuplex() error          { return net.ErrClosed }
+func (lostWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, net.ErrClosed
+}
