@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -25,9 +26,11 @@ import (
 // [http.ErrServerClosed] after Shutdown or Close. Shutdown also closes connections whose first request is not complete. A program can see
 // these differences:
 //
-//   - The [net.Conn] that ConnState and ConnContext get is not a *net.TCPConn, and cannot be read. Hijack returns a *net.TCPConn.
+//   - The [net.Conn] that ConnState and ConnContext get is not a *net.TCPConn, and cannot be read. Hijack returns a *net.TCPConn
+//     for an opening handshake that Serve has read, and otherwise a net.Conn of Serve with the methods of *net.TCPConn.
 //   - BaseContext is called twice, with l and with a Listener of Serve. If requests are being served when Shutdown begins,
-//     ConnContext and ConnState also get a connection that stands for them, until they have been answered.
+//     ConnContext and ConnState also get a connection that stands for them, until they have been answered. If accepting fails, they get one
+//     that stands for all connections, until Shutdown or Close.
 //   - Except for the handler and the hooks, the fields of srv are read when Serve begins.
 //   - After l.Close it takes up to a second until Serve returns, and nothing that connects meanwhile is accepted.
 //
@@ -59,10 +62,13 @@ type upgradeServer struct {
 
 	// Set by start.
 	baseContext context.Context
+	raw         syscall.RawConn
 	local       net.Addr       // the local address of all connections; nil: it differs
 	timeout     time.Duration  // for the head of a request; 0: none
 	maxHead     int            // the largest head that is not handed over, in bytes
 	accepting   *park.Listener // nil: not started
+
+	failure error // what Accept returns next; nil: nothing has failed
 
 	retryDelay time.Duration // before the next accept after one that failed; owned by Accepted and AcceptFailed
 
@@ -78,7 +84,6 @@ type upgradeServer struct {
 	requests int         // requests that are served outside of net/http
 	idle     signal      // requests has become 0
 	stopped  bool        // no request begins any more
-	left     bool        // accepting has failed, so that Serve has returned
 }
 
 func newUpgradeServer(l *net.TCPListener, srv *http.Server) *upgradeServer {
@@ -114,15 +119,18 @@ func (s *upgradeServer) Addr() net.Addr { return s.listener.Addr() }
 func (s *upgradeServer) Close() (err error) {
 	err = net.ErrClosed
 	s.closeOnce.Do(func() {
+		close(s.closing) // first: see Accept
 		err = s.listener.Close()
-		close(s.closing)
 	})
 	return err
 }
 
 // Accept implements [net.Listener]. It serves until accepting ends.
 func (s *upgradeServer) Accept() (net.Conn, error) {
-	if s.accepting == nil {
+	switch {
+	case s.failure != nil:
+		return nil, s.failure
+	case s.accepting == nil:
 		if err := s.start(); err != nil {
 			return nil, err
 		}
@@ -131,11 +139,14 @@ func (s *upgradeServer) Accept() (net.Conn, error) {
 	case <-s.closing:
 		return s.shutDown()
 	case err := <-s.failed:
+		select {
+		case <-s.closing: // accepting has failed because Close closes the listener
+			return s.shutDown()
+		default:
+		}
 		s.accepting.Close()
-		s.mu.Lock()
-		s.left = true
-		s.mu.Unlock()
-		return nil, err
+		s.failure = err
+		return s.standIn(), nil
 	}
 }
 
@@ -151,15 +162,18 @@ func (s *upgradeServer) start() (err error) {
 	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsUnspecified() {
 		s.local = a
 	}
+	if s.raw, err = s.listener.SyscallConn(); err != nil {
+		return err
+	}
 	s.timeout = headTimeout(s.srv)
 	s.maxHead = handshake.MaxScannedHead
 	if n := s.srv.MaxHeaderBytes; n > 0 {
 		s.maxHead = min(s.maxHead, n)
 	}
+	s.srv.RegisterOnShutdown(func() { s.shutdownOnce.Do(s.shutdownCalled) }) // before a request that Shutdown has to wait for
 	if s.accepting, err = park.Listen(s.listener, s); err != nil {
 		return &net.OpError{Op: "accept", Net: s.Addr().Network(), Addr: s.Addr(), Err: err}
 	}
-	s.srv.RegisterOnShutdown(func() { s.shutdownOnce.Do(s.shutdownCalled) })
 	go s.rest.Serve(s.handover)
 	go s.watch()
 	return nil

@@ -15,6 +15,10 @@ import (
 // Accepted implements [park.AcceptHandler].
 func (s *upgradeServer) Accepted(a park.Accepted) {
 	s.retryDelay = 0
+	if s.endedByListener() {
+		a.Discard()
+		return
+	}
 	c := &servedConn{server: s, remote: a.Remote, acceptedAt: nowMillis()}
 	if !s.add(c) {
 		a.Discard()
@@ -72,9 +76,7 @@ func (s *upgradeServer) watch() {
 			enabled = !off
 			s.rest.SetKeepAlivesEnabled(enabled)
 		}
-		if s.listenerClosed() {
-			_, err := s.listener.Accept()
-			s.acceptEnded(err)
+		if s.endedByListener() {
 			return
 		}
 		select {
@@ -85,10 +87,14 @@ func (s *upgradeServer) watch() {
 	}
 }
 
-// listenerClosed reports whether the listener has been closed.
-func (s *upgradeServer) listenerClosed() bool {
-	raw, err := s.listener.SyscallConn()
-	return err != nil || raw.Control(func(uintptr) {}) != nil
+// endedByListener ends accepting, and reports true, if the listener has been closed.
+func (s *upgradeServer) endedByListener() bool {
+	if s.raw.Control(func(uintptr) {}) == nil {
+		return false
+	}
+	_, err := s.listener.Accept()
+	s.acceptEnded(err)
+	return true
 }
 
 // keepAlivesDisabled returns what http.Server.SetKeepAlivesEnabled sets. Should a version of Go change that, it returns nil: rest then keeps

@@ -533,3 +533,69 @@ func descriptors(t *testing.T) int {
 	}
 	return len(entries)
 }
+
+// A connection that the program closes while its request is being answered does not make the handler run a second time.
+func TestServeHandlerRunsOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		var mu sync.Mutex
+		calls := make(map[string]int)
+		active := make(chan net.Conn, 1)
+		s := f.start(t, &http.Server{
+			ConnState: func(c net.Conn, state http.ConnState) {
+				if state == http.StateActive {
+					active <- c
+				}
+			},
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				calls[r.URL.Path]++
+				mu.Unlock()
+				w.WriteHeader(http.StatusForbidden)
+			}),
+		})
+		for i := range 500 {
+			c := s.dial(t)
+			_, err := io.WriteString(c, upgradeHead(fmt.Sprint("/", i)))
+			require.NoError(t, err)
+			conn := <-active
+			for range i % 50 * 20 { // the connection is handed over to net/http at some time
+				runtime.Gosched()
+			}
+			conn.Close()
+			_, err = io.Copy(io.Discard, c)
+			require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, c.Close())
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for path, n := range calls {
+			assert.Equal(t, 1, n, path)
+		}
+	})
+}
+
+// After Hijack, the deadlines of http.ResponseController are those of the connection.
+func TestServeDeadlinesAfterHijack(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		done := make(chan error, 1)
+		s := f.start(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			conn, rw, err := c.Hijack()
+			if err != nil {
+				done <- err
+				return
+			}
+			defer conn.Close()
+			if err = errors.Join(c.SetWriteDeadline(time.Now().Add(patience)), c.SetReadDeadline(time.Now().Add(-time.Second)), c.EnableFullDuplex()); err == nil {
+				if _, err = rw.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) {
+					err = nil
+				}
+			}
+			done <- err
+		})})
+		c := s.dial(t)
+		_, err := io.WriteString(c, upgradeHead("/"))
+		require.NoError(t, err)
+		assert.NoError(t, <-done)
+	})
+}

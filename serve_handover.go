@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"maps"
@@ -119,6 +120,7 @@ type replayedConn struct {
 	replay       []byte
 	headDeadline time.Time   // for the first SetReadDeadline; zero: none
 	answer       *httpAnswer // of the request in replay; nil: net/http calls the handler
+	lost         bool        // closed before net/http has served the request of answer
 	announced    bool        // ConnState knows that the connection is active
 }
 
@@ -211,27 +213,36 @@ func (c *replayedConn) SetReadDeadline(t time.Time) error {
 
 // Close implements [net.Conn].
 func (c *replayedConn) Close() error {
-	if answer := c.takeAnswer(); answer != nil {
+	c.mu.Lock()
+	answer := c.answer
+	c.answer, c.replay = nil, nil
+	c.lost = c.lost || answer != nil
+	c.mu.Unlock()
+	if answer != nil {
 		answer.lose()
 	}
 	return c.TCPConn.Close()
 }
 
-// takeAnswer returns the answer of the request in replay, once.
-func (c *replayedConn) takeAnswer() *httpAnswer {
+// takeAnswer returns the answer of the request in replay, once. lost says that the connection has been closed before: net/http, which may
+// have read the request already, must not call the handler again.
+func (c *replayedConn) takeAnswer() (answer *httpAnswer, lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer := c.answer
+	answer = c.answer
 	c.answer = nil
-	return answer
+	return answer, c.lost
 }
 
 // serveRest is the handler of rest.
 func (s *upgradeServer) serveRest(w http.ResponseWriter, r *http.Request) {
 	if c, ok := r.Context().Value(replayedConnKey{}).(*replayedConn); ok {
-		if answer := c.takeAnswer(); answer != nil {
+		switch answer, lost := c.takeAnswer(); {
+		case answer != nil:
 			answer.serve(w, r)
 			return
+		case lost:
+			panic(http.ErrAbortHandler)
 		}
 	}
 	s.handler().ServeHTTP(w, r)
@@ -298,3 +309,13 @@ type lostWriter struct{}
 func (lostWriter) Header() http.Header       { return make(http.Header) }
 func (lostWriter) WriteHeader(int)           {}
 func (lostWriter) Write([]byte) (int, error) { return 0, net.ErrClosed }
+
+// The methods for [http.ResponseController], so that its errors do not say that they are not supported.
+
+func (lostWriter) FlushError() error                { return net.ErrClosed }
+func (lostWriter) SetReadDeadline(time.Time) error  { return net.ErrClosed }
+func (lostWriter) SetWriteDeadline(time.Time) error { return net.ErrClosed }
+func (lostWriter) EnableFullDuplex() error          { return net.ErrClosed }
+func (lostWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, net.ErrClosed
+}

@@ -19,8 +19,9 @@ type hookedConn struct {
 
 	readDeadline time.Time // for the head of the request; zero: none; guarded by the server's mu
 
-	mu   sync.Mutex
-	conn net.Conn // the connection after Serve has given it up; nil: it has not, or to a Socket
+	mu     sync.Mutex
+	conn   net.Conn // the connection after Serve has given it up; nil: it has not, or to a Socket
+	closed bool     // Close was called before conn was known
 }
 
 // callAcceptHooks calls the hooks for a connection that has been accepted.
@@ -42,11 +43,15 @@ func (h *hookedConn) announce(state http.ConnState) {
 	}
 }
 
-// setConn sets the connection that h stands for.
+// setConn sets the connection that h stands for. It closes conn if Close was called while Serve was giving the connection up.
 func (h *hookedConn) setConn(conn net.Conn) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.conn = conn
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		_ = conn.Close()
+	}
 }
 
 func (h *hookedConn) current() net.Conn {
@@ -81,7 +86,11 @@ func (h *hookedConn) Write(p []byte) (int, error) {
 
 // Close implements [net.Conn].
 func (h *hookedConn) Close() error {
-	if conn := h.current(); conn != nil {
+	h.mu.Lock()
+	conn := h.conn
+	h.closed = h.closed || conn == nil
+	h.mu.Unlock()
+	if conn != nil {
 		return conn.Close()
 	}
 	h.c.server.mu.Lock()

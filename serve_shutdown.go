@@ -9,16 +9,7 @@ import (
 )
 
 // shutdownCalled runs when srv.Shutdown has been called, in a goroutine of its own.
-func (s *upgradeServer) shutdownCalled() {
-	close(s.shutdownBegan)
-	s.mu.Lock()
-	left := s.left
-	s.mu.Unlock()
-	if left { // Serve has returned: nothing else calls shutDown
-		s.stop()
-		s.drain()
-	}
-}
+func (s *upgradeServer) shutdownCalled() { close(s.shutdownBegan) }
 
 // shutdownGrace is how long after Close it may take until srv calls shutdownCalled, in a goroutine. If it does not, srv.Close was called, and
 // not srv.Shutdown.
@@ -34,16 +25,27 @@ func (s *upgradeServer) shutDown() (net.Conn, error) {
 	defer late.Stop()
 	select {
 	case <-s.shutdownBegan:
-		w := &shutdownConn{s: s, released: make(chan struct{})}
-		go func() {
-			s.drain()
-			w.release()
-		}()
-		return w, nil
+		return s.standIn(), nil
 	case <-late.C:
 		s.closeAll()
 		return nil, net.ErrClosed
 	}
+}
+
+// standIn returns a connection for which srv.Shutdown waits, and that srv.Close closes, instead of those that srv does not know. It
+// lasts until the requests have ended after Shutdown.
+func (s *upgradeServer) standIn() net.Conn {
+	w := &shutdownConn{s: s, released: make(chan struct{})}
+	go func() {
+		select {
+		case <-s.shutdownBegan:
+			s.stop()
+			s.drain()
+			w.release()
+		case <-w.released: // by srv.Close
+		}
+	}()
+	return w
 }
 
 // stop ends accepting, and closes the connections whose request is not complete. It reports whether it is the first call.

@@ -189,11 +189,84 @@ func TestServeListenerClosed(t *testing.T) {
 		assert.Contains(t, readHead(t, bufio.NewReader(slow)), " 101 ")
 		_, err = io.WriteString(idle, upgradeHead("/error"))
 		require.NoError(t, err)
-		states.becomes(t, "new active hijacked; new active idle")
+		eventually(t, func() bool { return strings.HasPrefix(states.String(), "new active hijacked; new active idle") }, "both are answered")
 		require.NoError(t, srv.Shutdown(context.Background()))
 		answer, err := io.ReadAll(idle)
 		assert.NoError(t, err)
 		assert.Contains(t, string(answer), " 403 ")
+	})
+}
+
+// Also after the program has closed the listener, Shutdown waits for requests, and Close cuts all connections.
+func TestServeCloseAfterListenerClosed(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		h := newBlockingHandler()
+		srv := &http.Server{Handler: h}
+		states := newConnStates(srv)
+		s := f.start(t, srv)
+		blocked := s.dial(t)
+		_, err := io.WriteString(blocked, upgradeHead("/block/error"))
+		require.NoError(t, err)
+		r := <-h.begun
+		idle := s.dial(t)
+		_, err = io.WriteString(idle, upgradeHead("/error"))
+		require.NoError(t, err)
+		states.becomes(t, "new active; new active idle")
+		require.NoError(t, s.l.Close())
+		require.ErrorIs(t, s.ends(), net.ErrClosed)
+
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		assert.ErrorIs(t, srv.Shutdown(short), context.DeadlineExceeded)
+		assert.NoError(t, r.Context().Err())
+		require.NoError(t, srv.Close())
+		for _, c := range []*net.TCPConn{idle, blocked} {
+			_, err = io.Copy(io.Discard, c)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		<-r.Context().Done()
+		close(h.release)
+	})
+}
+
+// Close alone cuts them as well.
+func TestServeOnlyCloseAfterListenerClosed(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		srv := &http.Server{Handler: behaviours["/error"]}
+		states := newConnStates(srv)
+		s := f.start(t, srv)
+		silent := s.dial(t)
+		states.becomes(t, "new")
+		idle := s.dial(t)
+		_, err := io.WriteString(idle, upgradeHead("/error"))
+		require.NoError(t, err)
+		states.becomes(t, "new; new active idle")
+		require.NoError(t, s.l.Close())
+		require.ErrorIs(t, s.ends(), net.ErrClosed)
+		require.NoError(t, srv.Close())
+		for _, c := range []*net.TCPConn{idle, silent} {
+			_, err = io.Copy(io.Discard, c)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+	})
+}
+
+// A connection that arrives after the program has closed the listener is not served.
+func TestServeNothingAfterListenerClosed(t *testing.T) {
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		s := f.start(t, &http.Server{Handler: http.HandlerFunc(upgradeAndEcho)})
+		_, err := s.exchange(t, upgradeHead("/"))
+		require.NoError(t, err)
+		require.NoError(t, s.l.Close())
+		if c, err := net.Dial("tcp", s.addr); err == nil { // the kernel may still take it
+			defer c.Close()
+			require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+			_, _ = io.WriteString(c, upgradeHead("/"))
+			n, err := c.Read(make([]byte, 1))
+			assert.Zero(t, n)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		assert.ErrorIs(t, s.ends(), net.ErrClosed)
 	})
 }
 

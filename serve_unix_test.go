@@ -59,6 +59,38 @@ func TestServeOutOfDescriptors(t *testing.T) {
 	})
 }
 
+// While accepting waits for a descriptor, connections that arrive do not make it try again.
+func TestServeOutOfDescriptorsPauses(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	restore := func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }
+	onBoth(t, func(t *testing.T, f serveFunc) {
+		srv := &http.Server{Handler: http.HandlerFunc(upgradeAndEcho)}
+		s := f.start(t, srv)
+		_, err := s.exchange(t, upgradeHead("/"))
+		require.NoError(t, err)
+		fds := make([]int, 100)
+		for i := range fds {
+			fds[i], err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+			require.NoError(t, err)
+			defer syscall.Close(fds[i])
+		}
+		defer restore()
+		low := limit
+		low.Cur = 3
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+		failures := func() int { return strings.Count(s.log.String(), "too many open files; retrying in") }
+		for i, fd := range fds {
+			require.NoError(t, syscall.Connect(fd, &syscall.SockaddrInet4{Port: s.l.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}))
+			if i == 0 {
+				eventually(t, func() bool { return failures() >= 4 }, "four attempts fail")
+			}
+			time.Sleep(time.Millisecond) // so that they do not arrive together
+		}
+		assert.Less(t, failures(), 20)
+	})
+}
+
 // A request that cannot be handed to net/http for want of a descriptor ends its connection, and nothing else.
 func TestServeOutOfDescriptorsForNetHTTP(t *testing.T) {
 	if !park.HasLoop {
@@ -70,9 +102,11 @@ func TestServeOutOfDescriptorsForNetHTTP(t *testing.T) {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { behaviours[r.URL.Path](w, r) })}
 	states := newConnStates(srv)
 	s := serveFuncs[0].start(t, srv)
+	n := 0
 	for _, request := range []string{"GET /text HTTP/1.1\r\nHost: x\r\n\r\n", upgradeHead("/error"), upgradeHead("/hijackreader")} {
 		c := s.dial(t)
-		eventually(t, func() bool { return strings.HasSuffix(states.String(), "new") }, "the connection is accepted")
+		n++
+		eventually(t, func() bool { return strings.Count(states.String(), "new") == n }, "the connection is accepted")
 		low := limit
 		low.Cur = 3
 		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))

@@ -28,6 +28,7 @@ type upgradeWriter struct {
 	header   http.Header
 	begun    bool        // the answer has begun
 	hijacked bool        // the handler has the connection
+	conn     net.Conn    // what Hijack has returned; nil: Hijack was not called, or inner's was
 	answer   *httpAnswer // nil: not handed over
 	returned atomic.Bool // the handler has returned
 }
@@ -82,6 +83,7 @@ func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	w.conn = conn
 	if w.c.hooked != nil {
 		w.c.hooked.setConn(conn)
 	}
@@ -145,16 +147,27 @@ func (w *upgradeWriter) FlushError() error {
 
 // SetReadDeadline is for [http.ResponseController].
 func (w *upgradeWriter) SetReadDeadline(t time.Time) error {
+	if w.conn != nil {
+		return w.conn.SetReadDeadline(t)
+	}
 	return w.controller().SetReadDeadline(t)
 }
 
 // SetWriteDeadline is for [http.ResponseController].
 func (w *upgradeWriter) SetWriteDeadline(t time.Time) error {
+	if w.conn != nil {
+		return w.conn.SetWriteDeadline(t)
+	}
 	return w.controller().SetWriteDeadline(t)
 }
 
 // EnableFullDuplex is for [http.ResponseController].
-func (w *upgradeWriter) EnableFullDuplex() error { return w.controller().EnableFullDuplex() }
+func (w *upgradeWriter) EnableFullDuplex() error {
+	if w.conn != nil {
+		return nil
+	}
+	return w.controller().EnableFullDuplex()
+}
 
 // CloseNotify implements http.CloseNotifier, which old programs use.
 func (w *upgradeWriter) CloseNotify() <-chan bool {

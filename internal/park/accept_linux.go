@@ -3,11 +3,14 @@
 package park
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -16,10 +19,12 @@ import (
 // Listener accepts the connections of a TCP listener on the loop. It is the [Handler] of the listening socket: ReadBuffer accepts
 // connections, and nothing is ever read.
 type Listener struct {
-	conn    Conn
-	h       AcceptHandler
-	checked bool // noDelay is known; owned by the turn, like noDelay
-	noDelay bool // accepted sockets inherit the options of the listening one
+	conn      Conn
+	h         AcceptHandler
+	keepAlive net.KeepAliveConfig
+	paused    atomic.Bool // accepting has failed, and not been tried again yet
+	checked   bool        // noDelay is known; owned by the turn, like noDelay
+	noDelay   bool        // accepted sockets inherit the options of the listening one
 }
 
 // Listen begins to accept connections of l on the loop. l stays open and usable; Close of l alone does not end the Listener. Listen
@@ -29,13 +34,13 @@ func Listen(l *net.TCPListener, h AcceptHandler) (*Listener, error) {
 	if !ok {
 		return nil, net.ErrClosed
 	}
-	setTCPOptions(fd) // which the accepted sockets inherit
+	ln := &Listener{h: h, keepAlive: keepAliveOf(l)}
+	ln.setTCPOptions(fd) // which the accepted sockets inherit
 	loop, ok := acquireLoop()
 	if !ok {
 		_ = syscall.Close(fd)
 		return nil, syscall.EMFILE
 	}
-	ln := &Listener{h: h}
 	ln.conn.h = ln
 	if err := ln.conn.enterLoop(loop, fd, syscall.EPOLL_CTL_ADD); err != nil {
 		ln.conn.leaveLoop(loop)
@@ -56,6 +61,13 @@ const acceptBatch = 32
 
 // ReadBuffer implements [Handler].
 func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
+	switch {
+	case ln.conn.hangup: // Close was called; without a free descriptor, accept does not say so
+		ln.conn.loopClose()
+		return nil, false
+	case ln.paused.Load(): // connections that arrive meanwhile would fail at once
+		return nil, false
+	}
 	for range acceptBatch {
 		fd, remote, errno := accept(int(ln.conn.fd))
 		switch errno {
@@ -69,6 +81,7 @@ func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
 			ln.conn.loopClose()
 			return nil, false
 		default:
+			ln.paused.Store(true)
 			if retry := ln.h.AcceptFailed(os.NewSyscallError("accept4", errno)); retry > 0 {
 				ln.conn.SetTimer(retry)
 			}
@@ -80,7 +93,10 @@ func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
 }
 
 // TimerFired implements [Handler]: it tries again after accept has failed.
-func (ln *Listener) TimerFired() { ln.conn.Wake() }
+func (ln *Listener) TimerFired() {
+	ln.paused.Store(false)
+	ln.conn.Wake()
+}
 
 // Woken implements [Handler]. ReadBuffer follows.
 func (ln *Listener) Woken() { ln.conn.mayRead = true }
@@ -105,7 +121,7 @@ func (ln *Listener) inheritOptions(fd int) {
 		ln.checked, ln.noDelay = true, err == nil && value != 0
 	}
 	if !ln.noDelay {
-		setTCPOptions(fd)
+		ln.setTCPOptions(fd)
 	}
 }
 
@@ -115,13 +131,45 @@ const (
 	keepAliveCount  = 9
 )
 
+var defaultKeepAlive = net.KeepAliveConfig{Enable: true, Idle: keepAlivePeriod, Interval: keepAlivePeriod, Count: keepAliveCount}
+
+// keepAliveOf returns the keep-alive that the net.ListenConfig of l asks for, as package net understands it. Should a version of Go keep
+// it elsewhere, it is the default.
+func keepAliveOf(l *net.TCPListener) (k net.KeepAliveConfig) {
+	field := reflect.ValueOf(l).Elem().FieldByName("lc")
+	if field.IsValid() && field.Type() == reflect.TypeFor[net.ListenConfig]() {
+		lc := (*net.ListenConfig)(field.Addr().UnsafePointer())
+		if k = lc.KeepAliveConfig; !k.Enable {
+			k = net.KeepAliveConfig{Enable: lc.KeepAlive >= 0, Idle: lc.KeepAlive}
+		}
+	} else {
+		k.Enable = true
+	}
+	k.Idle, k.Interval = cmp.Or(k.Idle, keepAlivePeriod), cmp.Or(k.Interval, keepAlivePeriod)
+	k.Count = cmp.Or(k.Count, keepAliveCount)
+	return k
+}
+
 // setTCPOptions sets what package net sets for the connections that it accepts.
-func setTCPOptions(fd int) {
+func (ln *Listener) setTCPOptions(fd int) {
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	setKeepAlive(fd, ln.keepAlive)
+}
+
+// setKeepAlive sets keep-alive if k.Enable is true. What is negative stays as it is.
+func setKeepAlive(fd int, k net.KeepAliveConfig) {
+	if !k.Enable {
+		return
+	}
 	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(keepAlivePeriod/time.Second))
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, int(keepAlivePeriod/time.Second))
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveCount)
+	seconds := func(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+	for option, value := range map[int]int{
+		syscall.TCP_KEEPIDLE: seconds(k.Idle), syscall.TCP_KEEPINTVL: seconds(k.Interval), syscall.TCP_KEEPCNT: k.Count,
+	} {
+		if value > 0 {
+			_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, option, value)
+		}
+	}
 }
 
 // accept accepts a connection, without waiting.

@@ -25,6 +25,7 @@ type acceptor struct {
 
 	mu     sync.Mutex
 	failed []error
+	retry  time.Duration // the result of AcceptFailed
 }
 
 func (a *acceptor) Accepted(c park.Accepted) {
@@ -39,7 +40,7 @@ func (a *acceptor) AcceptFailed(err error) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failed = append(a.failed, err)
-	return 0
+	return a.retry
 }
 
 // listen accepts connections on the loop until the test ends.
@@ -269,4 +270,31 @@ func TestCloseBeforeTakeOver(t *testing.T) {
 	h.Shutdown()
 	_, err := far.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF)
+}
+
+// Close ends a Listener also while there are no descriptors left, so that accepting fails for another reason.
+func TestListenerClosedWithoutDescriptors(t *testing.T) {
+	a, ln, l := listen(t, func(*handler, []byte) {})
+	a.mu.Lock()
+	a.retry = time.Millisecond
+	a.mu.Unlock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer syscall.Close(fd)
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	restore := func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }
+	defer restore()
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: limit.Max}))
+	require.NoError(t, syscall.Connect(fd, &syscall.SockaddrInet4{Port: l.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}))
+	failures := func() int {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.failed)
+	}
+	for late := time.Now().Add(patience); failures() < 3; time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(late), "accepting does not fail")
+	}
+	ln.Close()
+	loopEnds(t)
 }

@@ -48,6 +48,7 @@ func (d *DetachedConn) tcpConnLocked() (*net.TCPConn, error) {
 	_ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, fd, nil) // the duplicate would keep it registered
 	l.table.remove(d.from)
 	l.release()
+	keepAlive := keepAliveOfSocket(fd)
 	file := os.NewFile(uintptr(fd), "connection")
 	conn, err := net.FileConn(file) // duplicates the descriptor
 	_ = file.Close()
@@ -61,8 +62,28 @@ func (d *DetachedConn) tcpConnLocked() (*net.TCPConn, error) {
 		d.failed = net.UnknownNetworkError(conn.LocalAddr().Network())
 		return nil, d.failed
 	}
+	if keepAlive != defaultKeepAlive {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // net.FileConn has set the default
+	}
 	d.tcp = tcp
 	return tcp, nil
+}
+
+// keepAliveOfSocket returns the keep-alive of a socket.
+func keepAliveOfSocket(fd int) (k net.KeepAliveConfig) {
+	on, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+	if err != nil {
+		return defaultKeepAlive
+	}
+	tcp := func(option int) int {
+		value, _ := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, option)
+		return value
+	}
+	return net.KeepAliveConfig{
+		Enable: on != 0,
+		Idle:   time.Duration(tcp(syscall.TCP_KEEPIDLE)) * time.Second, Interval: time.Duration(tcp(syscall.TCP_KEEPINTVL)) * time.Second,
+		Count: tcp(syscall.TCP_KEEPCNT),
+	}
 }
 
 // takeFD returns the descriptor to a Conn that owns it from now on. It returns false if the descriptor is not the loop's any more.
