@@ -98,7 +98,7 @@ type chromiumResult struct {
 // TestPeerChromium connects a page in Chromium to an edgews server.
 func TestPeerChromium(t *testing.T) {
 	tab := browser(t)
-	testChromium(t, tab, chromiumPage(t), slices.Concat([]int{0}, peerSizes), true)
+	testChromium(t, tab, chromiumPage(t), slices.Concat([]int{0}, peerSizes))
 }
 
 // TestPeerChromiumOverHTTP2 does the same over HTTP/2. The page's connection carries the sockets.
@@ -124,27 +124,20 @@ func TestPeerChromiumOverHTTP2(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	// Over HTTP/2, and with haproxy as the server too, Chromium 156 delays an empty message that follows another one directly until the next
-	// message. net/http ends a stream with END_STREAM and RST_STREAM, and if Chromium handles both at once, it says that the close was not clean.
-	testChromium(t, tab, server.URL, peerSizes, false)
+	// message.
+	testChromium(t, tab, server.URL, peerSizes)
 	mu.Lock()
 	defer mu.Unlock()
 	assert.Len(t, conns, 1, "all sockets share the connection of the page")
 }
 
-// testChromium opens the page of chromiumHandler, whose server is at url, and runs its scenarios. sizes are those of messages, in bytes. clean
-// says whether each close must be a clean one.
-func testChromium(t *testing.T, tab context.Context, url string, sizes []int, clean bool) {
+// testChromium opens the page of chromiumHandler, whose server is at url, and runs its scenarios. sizes are those of messages, in bytes.
+func testChromium(t *testing.T, tab context.Context, url string, sizes []int) {
 	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(url)))
 	version, err := chromedp.Run(tab, chromedp.Evaluate[string](`navigator.userAgent`))
 	require.NoError(t, err)
 	t.Log(version)
-	run := func(t *testing.T, call string, args ...any) chromiumResult {
-		got := evaluate(t, tab, call, args...)
-		if clean && got.Close.Code != 0 {
-			require.True(t, got.Close.WasClean)
-		}
-		return got
-	}
+	run := func(t *testing.T, call string, args ...any) chromiumResult { return evaluate(t, tab, call, args...) }
 	for path, extensions := range map[string]string{
 		"/default":  "permessage-deflate; client_max_window_bits=12",
 		"/plain":    "",
@@ -160,7 +153,7 @@ func testChromium(t *testing.T, tab context.Context, url string, sizes []int, cl
 	})
 	t.Run("closes", func(t *testing.T) { testChromiumCloses(t, run) })
 	t.Run("parallel", func(t *testing.T) {
-		require.Equal(t, slices.Repeat([]string{"echo, 1000"}, 15), run(t, "parallel", "/default", 15).Answers)
+		require.Equal(t, slices.Repeat([]string{"echo, 1000, clean"}, 15), run(t, "parallel", "/default", 15).Answers)
 	})
 	t.Run("origin", func(t *testing.T) { testChromiumOrigin(t, tab, url) })
 }
@@ -186,6 +179,7 @@ func testChromiumEcho(t *testing.T, run chromiumCall, path, extensions string, s
 	require.Equal(t, "chat", got.Protocol)
 	require.Equal(t, extensions, got.Extensions)
 	require.Equal(t, 1000, got.Close.Code)
+	require.True(t, got.Close.WasClean)
 	require.Equal(t, []string{"open", "close"}, got.Events)
 }
 
@@ -194,12 +188,14 @@ func testChromiumCloses(t *testing.T, run chromiumCall) {
 		got := run(t, "closedByServer", "/default", c.code, c.reason)
 		require.Equal(t, c.seen, got.Close.Code)
 		require.Equal(t, c.reason, got.Close.Reason)
+		require.True(t, got.Close.WasClean)
 		if c.code != 1000 && c.code < 3000 && c.code != 0 {
 			continue // a page may not close with it
 		}
 		got = run(t, "closedByPage", "/default", c.code, c.reason)
 		require.Equal(t, c.seen, got.Close.Code)
 		require.Equal(t, c.reason, got.Close.Reason)
+		require.True(t, got.Close.WasClean)
 	}
 }
 

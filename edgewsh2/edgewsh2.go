@@ -41,8 +41,7 @@
 //
 //   - An idle socket is not parked: it has two goroutines and the buffers of a stream, together about 28 KB.
 //   - There is no half-close by the server. It ends the stream in both directions when both sides have sent Close, or when it drops
-//     the socket. The client may end its side first. The server's END_STREAM is followed by RST_STREAM with NO_ERROR: a browser that
-//     handles both at once gives its close event the right code and reason, but a wasClean of false.
+//     the socket. The client may end its side first.
 //   - The server can reset a stream only with INTERNAL_ERROR. It does so when it drops a socket whose peer has stopped reading. A
 //     stream that the peer resets is an end with 1006.
 //   - A handler, and middleware, cannot use http.Hijacker. The response of Upgrade goes past wrappers of the ResponseWriter that have an

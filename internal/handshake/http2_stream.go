@@ -39,6 +39,7 @@ type Stream struct {
 	err      error         // why a write has failed
 	over     bool          // finished is closed
 	closed   bool          // Close was called
+	late     bool          // the write under way has missed a deadline
 	onReturn func()        // see OnReturn; nil: none
 }
 
@@ -167,14 +168,23 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		chunk := p[n:min(len(p), n+sendChunk)]
 		sent, err := s.begin(chunk, s.writeDeadline.passed())
 		if err != nil {
+			s.noteLate(err)
 			return n, err
 		}
 		if err := s.await(sent, s.writeDeadline.passed()); err != nil {
+			s.noteLate(err)
 			return n, err
 		}
 		n += len(chunk)
 	}
 	return n, nil
+}
+
+// noteLate notes that a write has missed its deadline, if err says so.
+func (s *Stream) noteLate(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late = s.late || err == os.ErrDeadlineExceeded
 }
 
 // TryWrite writes as much of p as the stream takes at once. The stream takes up to sendChunk bytes while nothing else is being written.
@@ -278,7 +288,8 @@ func (s *Stream) CloseWrite() error {
 	return nil
 }
 
-// Close ends the stream. What is being written is given up, by resetting the stream.
+// Close ends the stream. If a write has missed its deadline, Close gives it up by resetting the stream. Otherwise TryWrite may have taken bytes
+// that are still on their way, such as the answer to a Close frame behind which the client has ended its side: they have releasePatience.
 func (s *Stream) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -286,15 +297,12 @@ func (s *Stream) Close() error {
 		return nil
 	}
 	s.closed, s.onReturn = true, nil
-	stuck := s.sending != nil
-	if stuck {
+	if s.sending != nil {
 		s.users.Add(1)
+		go s.resetIfStuck(s.sending, s.late)
 	}
 	s.finishLocked()
 	s.mu.Unlock()
-	if stuck {
-		s.reset()
-	}
 	return s.body.Close()
 }
 
@@ -317,7 +325,8 @@ func (s *Stream) Release() {
 	if sending == nil {
 		return
 	}
-	if s.await(sending, patience.passed()) == os.ErrDeadlineExceeded {
+	if err := s.await(sending, patience.passed()); err == os.ErrDeadlineExceeded {
+		s.noteLate(err)
 		s.Close()
 		<-sending
 	}
@@ -332,9 +341,16 @@ func (s *Stream) finishLocked() {
 	}
 }
 
-// reset resets the stream, which ends a write that waits for the flow control. Its caller has added itself to users.
-func (s *Stream) reset() {
+// resetIfStuck resets the stream if the write under way, which closes sent, is late, or does not end in time, because it waits for the flow
+// control. Its caller has added it to users.
+func (s *Stream) resetIfStuck(sent <-chan struct{}, late bool) {
 	defer s.users.Done()
+	var patience deadline
+	patience.set(time.Now().Add(releasePatience))
+	defer patience.set(time.Time{})
+	if !late && s.await(sent, patience.passed()) != os.ErrDeadlineExceeded {
+		return
+	}
 	defer func() { _ = recover() }() // a handler without a Keeper may have returned
 	_ = http.NewResponseController(s.w).SetWriteDeadline(time.Unix(1, 0))
 }
