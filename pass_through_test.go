@@ -190,16 +190,8 @@ func TestPassThroughFaultsLeakNothing(t *testing.T) {
 		t.Skip("it counts descriptors in /proc")
 	}
 	targets := make(chan *net.TCPConn, 50)
-	raw := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if !assert.NoError(t, err) {
-			return
-		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-		targets <- conn.(*net.TCPConn)
-	})
 	transport := &http.Transport{DisableKeepAlives: true}
-	p := serveProxied(t, false, false, raw, &edgews.ProxyOptions{
+	p := serveProxied(t, false, false, rawTarget(t, targets), &edgews.ProxyOptions{
 		HTTPClient: &http.Client{Transport: transport},
 		Options:    edgews.Options{CloseTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond},
 	})
@@ -239,6 +231,18 @@ func TestPassThroughFaultsLeakNothing(t *testing.T) {
 	}
 }
 
+// rawTarget answers the handshake of rawHandshake and gives the connection to targets.
+func rawTarget(t *testing.T, targets chan<- *net.TCPConn) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		_, _ = io.WriteString(conn, sampleAccept+"\r\n")
+		targets <- conn.(*net.TCPConn)
+	}
+}
+
 // awaitEnd reads until c has ended, which it does in time.
 func awaitEnd(t *testing.T, c *net.TCPConn) {
 	_ = c.SetReadDeadline(time.Now().Add(patience))
@@ -254,8 +258,7 @@ func awaitEnd(t *testing.T, c *net.TCPConn) {
 func rawHandshake(t *testing.T, addr string) *net.TCPConn {
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n"+handshakeLines+"\r\n")
 	require.NoError(t, err)
 	head := make([]byte, 0, 512)
 	for one := make([]byte, 1); len(head) < 4 || string(head[len(head)-4:]) != "\r\n\r\n"; {
@@ -269,15 +272,11 @@ func rawHandshake(t *testing.T, addr string) *net.TCPConn {
 
 // TestPassThroughResetTravels: a client whose target resets gets a reset, not an end of stream that looks like a clean one.
 func TestPassThroughResetTravels(t *testing.T) {
-	targets := make(chan net.Conn, 1)
-	p := serveProxied(t, false, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _, _ := http.NewResponseController(w).Hijack()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-		targets <- conn
-	}), nil)
+	targets := make(chan *net.TCPConn, 1)
+	p := serveProxied(t, false, false, rawTarget(t, targets), nil)
 	client := rawHandshake(t, p.front.Listener.Addr().String())
 	defer client.Close()
-	target := (<-targets).(*net.TCPConn)
+	target := <-targets
 	require.NoError(t, target.SetLinger(0))
 	target.Close()
 	_, err := client.Read(make([]byte, 1))

@@ -69,16 +69,15 @@ func (p *proxy) rewriteRequest(r *httputil.ProxyRequest) {
 		r.Out.Host = host
 		p.authorize(r.Out)
 	}
-	said := maps.Clone(r.Out.Header)
+	said := make(http.Header)
 	for _, name := range forwardedHeaders {
-		r.Out.Header.Del(name)
-	}
-	r.SetXForwarded()
-	for _, name := range forwardedHeaders {
-		if values, ok := said[name]; ok {
-			r.Out.Header[name] = values
+		if values, ok := r.Out.Header[name]; ok {
+			said[name] = values
+			delete(r.Out.Header, name)
 		}
 	}
+	r.SetXForwarded()
+	maps.Copy(r.Out.Header, said)
 }
 
 // authorize adds the user name and password of the target's URL, unless out has an Authorization header.

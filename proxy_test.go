@@ -363,8 +363,7 @@ func TestProxyKeepsWhatArrivesEarly(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x05early")
+		_, _ = io.WriteString(conn, sampleAccept+"\r\n\x81\x05early")
 		got := make([]byte, 11)
 		_, err = io.ReadFull(rw, got)
 		assert.NoError(t, err)
@@ -374,8 +373,7 @@ func TestProxyKeepsWhatArrivesEarly(t *testing.T) {
 	conn, err := net.Dial("tcp", p.front.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x85\x00\x00\x00\x00hello")
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n"+handshakeLines+"\r\n\x81\x85\x00\x00\x00\x00hello")
 	require.NoError(t, err)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 	got, err := io.ReadAll(conn)

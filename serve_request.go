@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"github.com/edgews/edgews/internal/handshake"
+	"github.com/edgews/edgews/internal/park"
 )
 
 // beginRequest notes that a request is being served outside of net/http, which Shutdown waits for. It returns false if the connection must
@@ -37,7 +38,7 @@ func (s *upgradeServer) endRequest(c *servedConn) {
 
 // serveUpgrade serves a request that has an Upgrade header. buffered has arrived behind it.
 func (c *servedConn) serveUpgrade(head string, buffered []byte) {
-	growHandlerStack(0)
+	park.GrowStack()
 	defer c.server.endRequest(c)
 	w := &upgradeWriter{c: c, head: head, buffered: buffered}
 	var parsed http.Request
@@ -111,19 +112,4 @@ func (c *servedConn) closeAfterHandler() {
 		s.endRequest(c)
 		c.announce(http.StateClosed)
 	}
-}
-
-// growHandlerStack makes the goroutine's stack as large as an upgrade needs, while the stack is still empty. Otherwise it would grow, and be
-// copied, two or three times.
-//
-//go:noinline
-func growHandlerStack(n int) byte {
-	if n == 0 { // always: the size of the stack frame is what matters
-		return 0
-	}
-	var room [6 << 10]byte
-	for i := range n {
-		room[i%len(room)] += byte(n)
-	}
-	return room[n%len(room)]
 }

@@ -271,7 +271,7 @@ func (w *wire) connAddrs() (a addrs) {
 
 // keepAddrs keeps the addresses of a connection that is about to be closed.
 func (w *wire) keepAddrs() {
-	a := w.addrs()
+	a := w.s.addrs() // those that have been kept, if closeWriteSide came before
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	if w.s.keptAddrs == nil {

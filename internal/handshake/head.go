@@ -9,7 +9,7 @@ import (
 	"github.com/edgews/edgews/internal/header"
 )
 
-// HeadState is what ScanHead knows of a request.
+// HeadState is what a HeadScanner knows of a request.
 type HeadState uint8
 
 const (
@@ -60,7 +60,7 @@ func isUpgradeField(line []byte) bool {
 	return len(line) > len(name) && line[0]|0x20 == 'u' && bytes.EqualFold(line[:len(name)], []byte(name))
 }
 
-// ParseUpgrade parses a head that ScanHead has found into r, as net/http's server does. It returns false for every request that is not the
+// ParseUpgrade parses a head that a HeadScanner has found into r, as net/http's server does. It returns false for every request that is not the
 // plain form of an opening handshake: then r is meaningless, and net/http has to parse the request and to answer it. The plain form is
 // GET of a path in HTTP/1.1 with one Host, without a body and without headers that concern the connection beyond this request, all
 // lines ended by CRLF and all header values printable ASCII.

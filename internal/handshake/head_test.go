@@ -31,7 +31,7 @@ func scan(t *testing.T, p string) (state handshake.HeadState, n int) {
 	return state, n
 }
 
-func TestScanHead(t *testing.T) {
+func TestHeadScanner(t *testing.T) {
 	long := strings.Replace(head, "\r\n\r\n", "\r\nX: "+strings.Repeat("x", handshake.MaxScannedHead)+"\r\n\r\n", 1)
 	cases := []struct {
 		name, bytes string

@@ -76,17 +76,17 @@ func boolField(v reflect.Value, path ...string) bool {
 // read from the connection behind the request; the caller owns it. The buffers and the request of net/http are left to the garbage
 // collector.
 func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Refusal) {
-	if _, ok := innermost(w).(http.Hijacker); !ok { // a Hijack that fails may leave a wrapper unable to answer, so none is called
-		return nil, nil, notHijackable(innermost(w))
+	if inner := innermost(w); !canHijack(inner) { // a Hijack that fails may leave a wrapper unable to answer, so none is called
+		return nil, nil, notHijackable(inner)
 	}
 	conn, buffered, err := Detach(w)
-	switch {
-	case err == nil:
+	if err == nil {
 		return conn, buffered, nil
-	case !errors.Is(err, http.ErrNotSupported):
-		return nil, nil, &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
 	}
-	conn, rw, err := takeOver(w)
+	var rw *bufio.ReadWriter
+	if errors.Is(err, http.ErrNotSupported) {
+		conn, rw, err = takeOver(w)
+	}
 	if err != nil {
 		return nil, nil, &Refusal{Status: http.StatusInternalServerError, Detail: "cannot take the connection over", Err: err}
 	}
@@ -101,6 +101,11 @@ func Hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, refused *Ref
 		return below, append(buffered, prefix...), nil
 	}
 	return conn, buffered, nil
+}
+
+func canHijack(w http.ResponseWriter) bool {
+	_, ok := w.(http.Hijacker)
+	return ok
 }
 
 // takeOver hijacks w or, if that fails, the nearest ResponseWriter below it that can be hijacked. http.ResponseController would give up with

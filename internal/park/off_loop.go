@@ -86,7 +86,7 @@ func (s *offLoop) start(c *Conn) {
 
 // run is the connection's turn. It ends with the connection, or, if the loop watches the connection, when there is nothing to do.
 func (s *offLoop) run(c *Conn) {
-	growStack(0)
+	GrowStack()
 	done := false
 	defer func() {
 		if !done { // the handler has called runtime.Goexit
@@ -98,8 +98,11 @@ func (s *offLoop) run(c *Conn) {
 	done = true
 }
 
-// growStack makes the goroutine's stack as large as reading and writing TLS needs, while the stack is still empty. Otherwise it would
-// grow, and be copied, two or three times for each message.
+// GrowStack makes the goroutine's stack as large as reading and writing TLS needs, or an opening handshake, while the stack is still empty.
+// Otherwise it would grow, and be copied, two or three times.
+func GrowStack() { growStack(0) }
+
+// growStack has a large stack frame.
 //
 //go:noinline
 func growStack(n int) byte {
