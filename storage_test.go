@@ -128,10 +128,10 @@ func (o *watchedObject) Get(ctx context.Context, key string) ([]byte, error) {
 	return o.ObjectStore.Get(ctx, key)
 }
 
-func (o *watchedObject) List(ctx context.Context, prefix string) iter.Seq2[edgews.Entry, error] {
+func (o *watchedObject) Scan(ctx context.Context, r edgews.Range) iter.Seq2[edgews.Entry, error] {
 	return func(yield func(edgews.Entry, error) bool) {
 		defer o.enter(false)()
-		o.ObjectStore.List(ctx, prefix)(yield)
+		o.ObjectStore.Scan(ctx, r)(yield)
 	}
 }
 

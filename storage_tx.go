@@ -3,12 +3,11 @@ package edgews
 import (
 	"context"
 	"errors"
-	"iter"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/treap"
 )
 
 // Tx is what Storage.Update commits at its end. It reads what is stored together with what has been written with it. It may be used from
@@ -19,11 +18,11 @@ type Tx struct {
 	o     *object
 	store ObjectStore
 
-	mu      sync.Mutex        // no other mutex is locked under it
-	done    bool              // the function has returned
-	cleared bool              // DeleteAll was called, before all writes that are in writes
-	writes  map[string][]byte // by key; nil: deleted
-	alarm   *alarmEntry       // nil: unchanged; the zero entry: removed
+	mu      sync.Mutex  // no other mutex is locked under it
+	done    bool        // the function has returned
+	cleared bool        // DeleteAll was called, before all writes that are in writes
+	writes  *treap.Tree // by key; a nil value: deleted
+	alarm   *alarmEntry // nil: unchanged; the zero entry: removed
 }
 
 // ErrTxDone: a Tx was used after the function that got it had returned.
@@ -53,8 +52,42 @@ func (tx *Tx) writtenValue(key string) (value []byte, known bool, err error) {
 	if tx.done {
 		return nil, false, ErrTxDone
 	}
-	value, known = tx.writes[key]
+	value, known = tx.writes.Get(key)
 	return value, known || tx.cleared, nil
+}
+
+// GetMany is Storage.GetMany.
+func (tx *Tx) GetMany(keys ...string) (map[string][]byte, error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	var writes *treap.Tree
+	var cleared bool
+	if err := tx.ifOpen(func() { writes, cleared = tx.writes, tx.cleared }); err != nil {
+		return nil, err
+	}
+	written := func(key string) bool { _, ok := writes.Get(key); return ok }
+	values := make(map[string][]byte)
+	if stored := slices.DeleteFunc(slices.Clone(keys), written); len(stored) > 0 && !cleared {
+		var err error
+		if values, err = tx.getStored(stored); err != nil {
+			return nil, err
+		}
+	}
+	for _, key := range keys {
+		if value, _ := writes.Get(key); value != nil {
+			values[key] = slices.Clone(value)
+		}
+	}
+	return values, nil
+}
+
+// getStored gets what is stored, which does not change before the transaction is over.
+func (tx *Tx) getStored(keys []string) (map[string][]byte, error) {
+	if m, ok := tx.store.(ManyGetter); ok {
+		return m.GetMany(tx.ctx, keys)
+	}
+	return getEach(tx.ctx, tx.store, keys)
 }
 
 // Put sets the value of key. It does not retain value.
@@ -75,12 +108,7 @@ func (tx *Tx) Delete(key string) error {
 
 // setValue notes a write; a nil value removes key.
 func (tx *Tx) setValue(key string, value []byte) error {
-	return tx.ifOpen(func() {
-		if tx.writes == nil {
-			tx.writes = make(map[string][]byte)
-		}
-		tx.writes[key] = value
-	})
+	return tx.ifOpen(func() { tx.writes = tx.writes.Put(key, value) })
 }
 
 // ifOpen runs fn with mu held, unless the transaction is over.
@@ -112,52 +140,6 @@ func (tx *Tx) DeleteAlarm() error {
 	return tx.ifOpen(func() { tx.alarm = &alarmEntry{} })
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began, including what
-// the transaction had written by then. An error is the last thing that it yields. The entries are the caller's, and the loop may write.
-func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		var writes map[string][]byte
-		var cleared bool
-		if err := tx.ifOpen(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
-			yield(Entry{}, err)
-			return
-		}
-		own := keysOf(writes, prefix)
-		if !cleared {
-			for e, err := range withoutReserved(tx.store.List(tx.ctx, prefix), prefix) {
-				n, found := slices.BinarySearch(own, e.Key)
-				if err != nil {
-					yield(e, err)
-					return
-				}
-				if !yieldWrites(yield, own[:n], writes) || !found && !yield(e, nil) {
-					return
-				}
-				own = own[n:]
-			}
-		}
-		yieldWrites(yield, own, writes)
-	}
-}
-
-// keysOf returns the keys of writes that begin with prefix, in order.
-func keysOf(writes map[string][]byte, prefix string) []string {
-	keys := slices.Collect(maps.Keys(writes))
-	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) })
-	slices.Sort(keys)
-	return keys
-}
-
-// yieldWrites yields the values of keys, except of those that were removed. It returns whether to go on.
-func yieldWrites(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
-	for _, key := range keys {
-		if value := writes[key]; value != nil && !yield(Entry{key, slices.Clone(value)}, nil) {
-			return false
-		}
-	}
-	return true
-}
-
 // end is called when the function has returned.
 func (tx *Tx) end() {
 	tx.mu.Lock()
@@ -175,12 +157,13 @@ func (tx *Tx) batch() Batch {
 		b = tx.alarm.batch()
 	}
 	b.DeleteAll = tx.cleared
-	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
-		if value := tx.writes[key]; value != nil {
+	tx.writes.Ascend("", "", func(key string, value []byte) bool {
+		if value != nil {
 			b.Puts = append(b.Puts, Entry{key, value})
 		} else if !tx.cleared {
 			b.Deletes = append(b.Deletes, key)
 		}
-	}
+		return true
+	})
 	return b
 }

@@ -30,7 +30,7 @@ func TestCommitInALoopMapsTheGrownFile(t *testing.T) {
 	s := openStore(t, nil)
 	o := openObject(t, s, "room", 1)
 	n := fill(t, o)
-	for e, err := range o.List(context.Background(), "") {
+	for e, err := range o.Scan(context.Background(), edgews.Range{}) {
 		require.NoError(t, err)
 		n--
 		if e.Key == "00001" {
@@ -44,7 +44,7 @@ func TestLongLoopDoesNotLetTheFileGrow(t *testing.T) {
 	s := openStore(t, nil)
 	o, other := openObject(t, s, "room", 1), openObject(t, s, "room", 2)
 	fill(t, o)
-	next, stop := iter.Pull2(o.List(context.Background(), ""))
+	next, stop := iter.Pull2(o.Scan(context.Background(), edgews.Range{}))
 	defer stop()
 	next()
 	large := strings.Repeat("x", 1<<20)
@@ -62,22 +62,22 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 	fill(t, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for range o.List(ctx, "") { // left
+	for range o.Scan(ctx, edgews.Range{}) { // left
 		break
 	}
-	for range o.List(ctx, "") { // to its end
+	for range o.Scan(ctx, edgews.Range{}) { // to its end
 	}
-	for _, err := range o.List(ctx, "") { // to an error
+	for _, err := range o.Scan(ctx, edgews.Range{}) { // to an error
 		cancel()
 		_ = err
 	}
 	assert.Panics(t, func() {
-		for range o.List(context.Background(), "") {
-			assert.Len(t, s.listings, 1)
+		for range o.Scan(context.Background(), edgews.Range{}) {
+			assert.Len(t, s.scans, 1)
 			panic("of the caller")
 		}
 	})
-	assert.Empty(t, s.listings)
+	assert.Empty(t, s.scans)
 	assert.Empty(t, s.changing)
 }
 
