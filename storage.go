@@ -125,7 +125,7 @@ func (st *Storage) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
 		}
 		defer lease.release()
 		for e, err := range store.Scan(ctx, r.withoutReserved()) {
-			if !yield(e, lease.stopIfFenced(err)) {
+			if !yield(e, lease.stopIfFenced(err)) || err != nil {
 				return
 			}
 		}

@@ -120,8 +120,7 @@ func (l *storageLease) getMany(ctx context.Context, store ObjectStore, keys []st
 		return m.GetMany(ctx, keys)
 	}
 	before := l.commits.Load()
-	underWay := before%2 == 1
-	if !underWay {
+	if underWay := before%2 == 1; !underWay {
 		values, err := getEach(ctx, store, keys)
 		if err != nil || l.commits.Load() == before {
 			return values, err
@@ -146,7 +145,7 @@ func getEach(ctx context.Context, store ObjectStore, keys []string) (map[string]
 			return nil, err
 		}
 	}
-	return values, ctx.Err()
+	return values, nil
 }
 
 // lockWrites takes the write lock and opens the storage if need be. With an error the lock is free.

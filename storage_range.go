@@ -3,7 +3,6 @@ package edgews
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Range selects entries of a storage by their keys, which are compared by their bytes. The zero Range selects all. Fields that are set
@@ -47,12 +46,12 @@ func (r Range) Bounds() (first, end string) {
 
 // prefixEnd returns the first key behind all that begin with prefix, and "" if there is none.
 func prefixEnd(prefix string) string {
-	kept := strings.TrimRight(prefix, "\xff")
-	if kept == "" {
-		return ""
+	for last := len(prefix) - 1; last >= 0; last-- {
+		if prefix[last] != 0xff {
+			return prefix[:last] + string([]byte{prefix[last] + 1})
+		}
 	}
-	last := len(kept) - 1
-	return kept[:last] + string([]byte{kept[last] + 1})
+	return ""
 }
 
 func (r Range) check() error {

@@ -40,7 +40,7 @@ var scanTests = []test{
 	}},
 	{"a range has bounds, an order and a limit", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
-		o.put("a", "1", "b", "2", "ba", "3", "bb", "4", "c", "5", "\xff", "6", "\xff\xff", "7")
+		o.put("a", "1", "b", "2", "ba", "3", "bb", "4", "c", "5", "\xfe", "8", "\xfe\xff", "9", "\xff", "6", "\xff\xff", "7")
 		before, behind := open(t, s, "room", 0), open(t, s, "room", 2)
 		before.put("b", "of another")
 		behind.put("b", "of another")
@@ -48,10 +48,10 @@ var scanTests = []test{
 			r    edgews.Range
 			want string
 		}{
-			{edgews.Range{Start: "b"}, "b ba bb c \xff \xff\xff"},
-			{edgews.Range{Start: "b\x00"}, "ba bb c \xff \xff\xff"},
-			{edgews.Range{After: "b"}, "ba bb c \xff \xff\xff"},
-			{edgews.Range{After: "aa"}, "b ba bb c \xff \xff\xff"},
+			{edgews.Range{Start: "b"}, "b ba bb c \xfe \xfe\xff \xff \xff\xff"},
+			{edgews.Range{Start: "b\x00"}, "ba bb c \xfe \xfe\xff \xff \xff\xff"},
+			{edgews.Range{After: "b"}, "ba bb c \xfe \xfe\xff \xff \xff\xff"},
+			{edgews.Range{After: "aa"}, "b ba bb c \xfe \xfe\xff \xff \xff\xff"},
 			{edgews.Range{End: "b"}, "a"},
 			{edgews.Range{End: "b\x00"}, "a b"},
 			{edgews.Range{Start: "a", End: "bb"}, "a b ba"},
@@ -70,6 +70,8 @@ var scanTests = []test{
 			{edgews.Range{Prefix: "b", After: "c"}, ""},
 			{edgews.Range{Prefix: "b", End: "a"}, ""},
 			{edgews.Range{Prefix: "\xff"}, "\xff \xff\xff"},
+			{edgews.Range{Prefix: "\xfe"}, "\xfe \xfe\xff"},
+			{edgews.Range{Prefix: "\xfe\xff"}, "\xfe\xff"},
 			{edgews.Range{Prefix: "\xff", After: "\xff"}, "\xff\xff"},
 			{edgews.Range{Prefix: "\xff\xff"}, "\xff\xff"},
 		} {
