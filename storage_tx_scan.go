@@ -25,7 +25,7 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 		s := txScan{tx: tx, r: r.withoutReserved(), left: r.Limit, yield: yield}
 		s.first, s.end = s.r.Bounds()
 		var cleared bool
-		if err := tx.ifOpen(func() { s.writes, cleared = tx.writes, tx.cleared }); err != nil {
+		if err := tx.ifOpen(func() { s.writes, cleared = tx.orderedLocked(), tx.cleared }); err != nil {
 			yield(Entry{}, err)
 			return
 		}
@@ -33,6 +33,17 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 			s.yieldWrites(s.first, s.end)
 		}
 	}
+}
+
+// orderedLocked returns the writes in the order of their keys. They are put in order once; a transaction without a Scan does not need it. mu
+// must be held.
+func (tx *Tx) orderedLocked() *treap.Tree {
+	if tx.ordered == nil {
+		for key, value := range tx.writes {
+			tx.ordered = tx.ordered.Put(key, value)
+		}
+	}
+	return tx.ordered
 }
 
 // txScan is one loop over a Tx.Scan: the writes of the transaction, merged into what is stored.
