@@ -197,7 +197,7 @@ func (l *ledger) readEntriesLocked(ctx context.Context, store ObjectStore) error
 
 // listEntries returns all entries of the store.
 func listEntries(ctx context.Context, store ObjectStore) (entries []ledgerEntry, err error) {
-	for entry, err := range store.List(ctx, ledgerEntryPrefix) {
+	for entry, err := range store.Scan(ctx, Range{Prefix: ledgerEntryPrefix}) {
 		var e ledgerEntry
 		if err == nil {
 			err = json.Unmarshal(entry.Value, &e)

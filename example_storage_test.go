@@ -82,6 +82,103 @@ func ExampleStorage_List() {
 	// move:02 e7 e5
 }
 
+// stateOfNew returns the State of a new object.
+func stateOfNew() (st *edgews.State) {
+	objects := edgews.NewNamespace("objects", func(_ context.Context, s *edgews.State) (edgews.Object, error) {
+		st = s
+		return http.NotFoundHandler(), nil
+	}, nil)
+	ask(objects.Get(objects.NewUniqueID()))
+	return st
+}
+
+// The newest page of a history, and the page before it. However long the history is, a page costs the same.
+func ExampleStorage_Scan() {
+	ctx, storage := context.Background(), stateOfNew().Storage()
+	for i, text := range []string{"hello", "anyone?", "hi!", "how are you", "fine"} {
+		storage.Put(ctx, fmt.Sprintf("said/%08d", i+1), []byte(text))
+	}
+
+	page := func(before string) (oldest string) {
+		r := edgews.Range{Prefix: "said/", End: before, Reverse: true, Limit: 2}
+		for e, err := range storage.Scan(ctx, r) {
+			if err != nil {
+				fmt.Println(err)
+				return ""
+			}
+			fmt.Printf("%s %s\n", e.Key, e.Value)
+			oldest = e.Key
+		}
+		return oldest
+	}
+	oldest := page("")
+	fmt.Println("before", oldest)
+	page(oldest)
+	// Output:
+	// said/00000005 fine
+	// said/00000004 how are you
+	// before said/00000004
+	// said/00000003 hi!
+	// said/00000002 anyone?
+}
+
+// A history that keeps its newest three entries. KeysOnly does not read the texts of those that go.
+func ExampleTx_Scan() {
+	ctx, storage := context.Background(), stateOfNew().Storage()
+	say := func(n int, text string) error {
+		return storage.Update(ctx, func(tx *edgews.Tx) error {
+			if err := tx.Put(fmt.Sprintf("said/%08d", n), []byte(text)); err != nil {
+				return err
+			}
+			oldest := fmt.Sprintf("said/%08d", max(n-2, 0))
+			for e, err := range tx.Scan(edgews.Range{Prefix: "said/", End: oldest, KeysOnly: true}) {
+				if err != nil {
+					return err
+				}
+				if err := tx.Delete(e.Key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for i, text := range []string{"hello", "anyone?", "hi!", "how are you", "fine"} {
+		if err := say(i+1, text); err != nil {
+			fmt.Println(err)
+		}
+	}
+	for e := range storage.Scan(ctx, edgews.Range{}) {
+		fmt.Printf("%s %s\n", e.Key, e.Value)
+	}
+	// Output:
+	// said/00000003 hi!
+	// said/00000004 how are you
+	// said/00000005 fine
+}
+
+// Several values as they were at one moment. What is not in storage is not in the map.
+func ExampleStorage_GetMany() {
+	ctx, storage := context.Background(), stateOfNew().Storage()
+	storage.Put(ctx, "name", []byte("lobby"))
+	storage.Put(ctx, "owner", []byte("ann"))
+
+	values, err := storage.GetMany(ctx, "name", "owner", "topic")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	topic, hasTopic := values["topic"]
+	fmt.Printf("%s of %s: %q %v\n", values["name"], values["owner"], topic, hasTopic)
+	// Output: lobby of ann: "" false
+}
+
+// An engine that looks for its first key and goes on to its end needs nothing else of a Range's fields about keys.
+func ExampleRange_Bounds() {
+	first, end := edgews.Range{Prefix: "said/", After: "said/7"}.Bounds()
+	fmt.Printf("from %q, before %q\n", first, end)
+	// Output: from "said/7\x00", before "said0"
+}
+
 // Reminder says something later, when its alarm is due. It needs no request for that.
 type Reminder struct {
 	st   *edgews.State

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -97,7 +96,7 @@ func (s *memoryStore) DueAlarms(ctx context.Context, namespace string, until tim
 		return nil, errStoreClosed
 	}
 	var due []DueAlarm
-	alarms.Ascend("", func(key string, _ []byte) bool {
+	alarms.Ascend("", "", func(key string, _ []byte) bool {
 		a := parseAlarmKey(key)
 		if len(due) >= limit || a.Time.After(until) {
 			return false
@@ -163,15 +162,36 @@ func (o *memoryObjectStore) Get(ctx context.Context, key string) ([]byte, error)
 	return slices.Clone(value), nil
 }
 
-func (o *memoryObjectStore) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+func (o *memoryObjectStore) GetMany(ctx context.Context, keys []string) (map[string][]byte, error) {
+	known, err := o.s.lookup(ctx, o.key)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(keys))
+	for _, key := range keys {
+		if value, ok := known.entries.Get(key); ok {
+			values[key] = slices.Clone(value)
+		}
+	}
+	return values, nil
+}
+
+func (o *memoryObjectStore) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		known, err := o.s.lookup(ctx, o.key)
 		if err == nil {
-			known.entries.Ascend(prefix, func(key string, value []byte) bool {
-				if err = ctx.Err(); err != nil || !strings.HasPrefix(key, prefix) {
+			first, end := r.Bounds()
+			left := r.Limit
+			known.entries.Scan(first, end, r.Reverse, func(key string, value []byte) bool {
+				if err = ctx.Err(); err != nil {
 					return false
 				}
-				return yield(Entry{key, slices.Clone(value)}, nil)
+				e := Entry{Key: key}
+				if !r.KeysOnly {
+					e.Value = slices.Clone(value)
+				}
+				left--
+				return yield(e, nil) && left != 0
 			})
 		}
 		if err != nil {

@@ -40,6 +40,7 @@ type Storage struct{ st *State }
 const (
 	maxKey   = 2 << 10
 	maxValue = 2 << 20
+	maxKeys  = 128 // of one GetMany
 )
 
 var (
@@ -49,6 +50,9 @@ var (
 	// ErrValueTooBig: storage does not take a value of that size. An engine that takes less than 2 MiB, or not as much in one commit,
 	// returns it too, and nothing has happened.
 	ErrValueTooBig = errors.New("edgews: value is too big for storage")
+
+	// ErrTooManyKeys: GetMany does not take that many keys.
+	ErrTooManyKeys = errors.New("edgews: too many keys for one GetMany")
 )
 
 // Storage returns the object's storage. It is opened when it is first used, and costs nothing before.
@@ -84,32 +88,44 @@ func (st *Storage) Delete(ctx context.Context, key string) error {
 	return st.commit(ctx, Batch{Deletes: []string{key}})
 }
 
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began. An error is the
-// last thing that it yields. The entries are the caller's, and the loop may write.
+// GetMany returns the values of those of the keys that are in storage, as they were at one moment: no commit comes in between. A key that is
+// not in storage is not in the map, and a key that is given twice counts twice. The map and the values are the caller's; the map is never
+// nil unless there is an error. More than 128 keys, as many as in Durable Objects, are ErrTooManyKeys; see Scan for more.
+func (st *Storage) GetMany(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	lease, store, err := st.beginRead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lease.release()
+	values, err := lease.getMany(ctx, store, keys)
+	return values, lease.stopIfFenced(err)
+}
+
+// List returns an iterator over the entries whose keys begin with prefix, in key order. It is Scan with Range{Prefix: prefix}.
 func (st *Storage) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return st.Scan(ctx, Range{Prefix: prefix})
+}
+
+// Scan returns an iterator over the entries that r selects, as they were when the loop began. An error is the last thing that it yields; it
+// is ErrInvalidRange if r contradicts itself. The entries are the caller's, and the loop may write. Each loop over the iterator reads anew.
+// Reserved keys do not show, and do not count for the limit.
+func (st *Storage) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		if err := r.check(); err != nil {
+			yield(Entry{}, err)
+			return
+		}
 		lease, store, err := st.beginRead(ctx)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		defer lease.release()
-		for e, err := range withoutReserved(store.List(ctx, prefix), prefix) {
-			if !yield(e, lease.stopIfFenced(err)) {
-				return
-			}
-		}
-	}
-}
-
-// withoutReserved skips reserved keys among the entries that an engine lists for prefix.
-func withoutReserved(entries iter.Seq2[Entry, error], prefix string) iter.Seq2[Entry, error] {
-	if prefix != "" && !isReserved(prefix) {
-		return entries
-	}
-	return func(yield func(Entry, error) bool) {
-		for e, err := range entries {
-			if (err != nil || !isReserved(e.Key)) && !yield(e, err) {
+		for e, err := range store.Scan(ctx, r.withoutReserved()) {
+			if !yield(e, lease.stopIfFenced(err)) || err != nil {
 				return
 			}
 		}
@@ -216,6 +232,18 @@ func checkKey(key string) error {
 		return fmt.Errorf("%w: it has %d bytes; the limit is %d", ErrInvalidKey, len(key), maxKey)
 	case isReserved(key):
 		return fmt.Errorf("%w: %q begins with a zero byte, which is reserved", ErrInvalidKey, key)
+	}
+	return nil
+}
+
+func checkKeys(keys []string) error {
+	if len(keys) > maxKeys {
+		return fmt.Errorf("%w: they are %d; the limit is %d", ErrTooManyKeys, len(keys), maxKeys)
+	}
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ type storageLease struct {
 	writeLock chan struct{} // has a token while one goroutine opens, commits or releases; a channel, because waiting for it ends with a context
 	gate      outputGate
 
-	updating atomic.Bool // the function of an Update runs that was called with a context of the object
+	updating atomic.Bool   // the function of an Update runs that was called with a context of the object
+	commits  atomic.Uint64 // goes up when a commit begins and when it ends: odd while one is under way
 
 	// Guarded by o.mu.
 	store               ObjectStore // nil: not open
@@ -112,6 +113,41 @@ func (l *storageLease) openForReading(ctx context.Context) (ObjectStore, error) 
 	return store, err
 }
 
+// getMany is GetMany of an engine, also if it has none. Commits are held off only if one has come in between: inside an Update, which has
+// the write lock, none does.
+func (l *storageLease) getMany(ctx context.Context, store ObjectStore, keys []string) (map[string][]byte, error) {
+	if m, ok := store.(ManyGetter); ok {
+		return m.GetMany(ctx, keys)
+	}
+	before := l.commits.Load()
+	if underWay := before%2 == 1; !underWay {
+		values, err := getEach(ctx, store, keys)
+		if err != nil || l.commits.Load() == before {
+			return values, err
+		}
+	}
+	store, err := l.lockWrites(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer l.unlockWrites()
+	return getEach(ctx, store, keys)
+}
+
+// getEach gets the values of the keys that exist, one after the other.
+func getEach(ctx context.Context, store ObjectStore, keys []string) (map[string][]byte, error) {
+	values := make(map[string][]byte, len(keys))
+	for _, key := range keys {
+		switch value, err := store.Get(ctx, key); {
+		case err == nil:
+			values[key] = value
+		case !errors.Is(err, ErrKeyNotFound):
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
 // lockWrites takes the write lock and opens the storage if need be. With an error the lock is free.
 func (l *storageLease) lockWrites(ctx context.Context) (ObjectStore, error) {
 	select {
@@ -193,8 +229,10 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 		return err
 	}
 	l.gate.close()
+	l.commits.Add(1)
 	err = errEnginePanicked
 	defer func() {
+		l.commits.Add(1)
 		if err != nil && !errors.Is(err, ErrValueTooBig) {
 			l.gate.fail()
 			err = l.commitFailed(err)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -128,10 +127,10 @@ func (o *watchedObject) Get(ctx context.Context, key string) ([]byte, error) {
 	return o.ObjectStore.Get(ctx, key)
 }
 
-func (o *watchedObject) List(ctx context.Context, prefix string) iter.Seq2[edgews.Entry, error] {
+func (o *watchedObject) Scan(ctx context.Context, r edgews.Range) iter.Seq2[edgews.Entry, error] {
 	return func(yield func(edgews.Entry, error) bool) {
 		defer o.enter(false)()
-		o.ObjectStore.List(ctx, prefix)(yield)
+		o.ObjectStore.Scan(ctx, r)(yield)
 	}
 }
 
@@ -666,55 +665,6 @@ func TestStorageShutdownStuck(t *testing.T) {
 		close(free)
 		synctest.Wait()
 		assert.Zero(t, store.inUse())
-	})
-}
-
-// Tx.List against the obvious way.
-func FuzzTxList(f *testing.F) {
-	f.Add("Pa1Pb2Pc3|Db", "Pa9DbPd4|", "")
-	f.Add("Pab1Pac2Pb3", "Dab|Pad1Xe0Pa1", "a")
-	n := edgews.NewNamespace("fuzz", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
-		return &keeper{st}, nil
-	}, nil)
-	f.Cleanup(func() { _ = n.Shutdown(context.Background()) })
-	f.Fuzz(func(t *testing.T, stored, written, prefix string) {
-		model := make(map[string]string)
-		k := &keeper{}
-		n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil).WithContext(context.WithValue(t.Context(), keeperKey{}, k)))
-		apply := func(ops string) func(tx *edgews.Tx) error {
-			return func(tx *edgews.Tx) error {
-				for ; len(ops) >= 3; ops = ops[3:] {
-					key := ops[1:2]
-					if key == "\x00" {
-						continue
-					}
-					switch ops[0] {
-					case 'X':
-						require.NoError(t, tx.DeleteAll())
-						clear(model)
-					case 'D':
-						require.NoError(t, tx.Delete(key))
-						delete(model, key)
-					default:
-						require.NoError(t, tx.Put(key, []byte(ops[2:3])))
-						model[key] = ops[2:3]
-					}
-				}
-				var want []string
-				for key, value := range model {
-					if strings.HasPrefix(key, prefix) {
-						want = append(want, key+"="+value)
-					}
-				}
-				slices.Sort(want)
-				require.Equal(t, strings.Join(want, " "), entries(t, tx.List(prefix)))
-				return nil
-			}
-		}
-		s := k.st.Storage()
-		require.NoError(t, s.Update(t.Context(), apply(stored)))
-		require.NoError(t, s.Update(t.Context(), apply(written)))
-		require.NoError(t, s.Update(t.Context(), apply("")))
 	})
 }
 

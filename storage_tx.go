@@ -3,12 +3,12 @@ package edgews
 import (
 	"context"
 	"errors"
-	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/treap"
 )
 
 // Tx is what Storage.Update commits at its end. It reads what is stored together with what has been written with it. It may be used from
@@ -23,6 +23,7 @@ type Tx struct {
 	done    bool              // the function has returned
 	cleared bool              // DeleteAll was called, before all writes that are in writes
 	writes  map[string][]byte // by key; nil: deleted
+	ordered *treap.Tree       // writes in the order of their keys, since the first Scan that needed them; nil: none did
 	alarm   *alarmEntry       // nil: unchanged; the zero entry: removed
 }
 
@@ -57,6 +58,50 @@ func (tx *Tx) writtenValue(key string) (value []byte, known bool, err error) {
 	return value, known || tx.cleared, nil
 }
 
+// GetMany is Storage.GetMany.
+func (tx *Tx) GetMany(keys ...string) (map[string][]byte, error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	written, stored, err := tx.divide(keys)
+	if err != nil || len(stored) == 0 {
+		return written, err
+	}
+	values, err := tx.getStored(stored)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(values, written)
+	return values, nil
+}
+
+// divide returns the values that the transaction has written to keys, for the caller to keep, and the keys that it has not touched.
+func (tx *Tx) divide(keys []string) (written map[string][]byte, stored []string, err error) {
+	written = make(map[string][]byte)
+	err = tx.ifOpen(func() {
+		for _, key := range keys {
+			switch value, known := tx.writes[key]; {
+			case value != nil:
+				written[key] = slices.Clone(value)
+			case !known && !tx.cleared:
+				stored = append(stored, key)
+			}
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return written, stored, nil
+}
+
+// getStored gets what is stored, which does not change before the transaction is over.
+func (tx *Tx) getStored(keys []string) (map[string][]byte, error) {
+	if m, ok := tx.store.(ManyGetter); ok {
+		return m.GetMany(tx.ctx, keys)
+	}
+	return getEach(tx.ctx, tx.store, keys)
+}
+
 // Put sets the value of key. It does not retain value.
 func (tx *Tx) Put(key string, value []byte) error {
 	if err := checkEntry(key, value); err != nil {
@@ -80,6 +125,9 @@ func (tx *Tx) setValue(key string, value []byte) error {
 			tx.writes = make(map[string][]byte)
 		}
 		tx.writes[key] = value
+		if tx.ordered != nil {
+			tx.ordered = tx.ordered.Put(key, value)
+		}
 	})
 }
 
@@ -96,7 +144,7 @@ func (tx *Tx) ifOpen(fn func()) error {
 
 // DeleteAll removes all entries, including those that the transaction has written before, and the alarm.
 func (tx *Tx) DeleteAll() error {
-	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
+	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.ordered, tx.alarm = true, nil, nil, &alarmEntry{} })
 }
 
 // SetAlarm is Storage.SetAlarm.
@@ -110,52 +158,6 @@ func (tx *Tx) SetAlarm(t time.Time) error {
 // DeleteAlarm is Storage.DeleteAlarm.
 func (tx *Tx) DeleteAlarm() error {
 	return tx.ifOpen(func() { tx.alarm = &alarmEntry{} })
-}
-
-// List returns an iterator over the entries whose keys begin with prefix, in key order, as they were when the loop began, including what
-// the transaction had written by then. An error is the last thing that it yields. The entries are the caller's, and the loop may write.
-func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		var writes map[string][]byte
-		var cleared bool
-		if err := tx.ifOpen(func() { writes, cleared = maps.Clone(tx.writes), tx.cleared }); err != nil {
-			yield(Entry{}, err)
-			return
-		}
-		own := keysOf(writes, prefix)
-		if !cleared {
-			for e, err := range withoutReserved(tx.store.List(tx.ctx, prefix), prefix) {
-				n, found := slices.BinarySearch(own, e.Key)
-				if err != nil {
-					yield(e, err)
-					return
-				}
-				if !yieldWrites(yield, own[:n], writes) || !found && !yield(e, nil) {
-					return
-				}
-				own = own[n:]
-			}
-		}
-		yieldWrites(yield, own, writes)
-	}
-}
-
-// keysOf returns the keys of writes that begin with prefix, in order.
-func keysOf(writes map[string][]byte, prefix string) []string {
-	keys := slices.Collect(maps.Keys(writes))
-	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) })
-	slices.Sort(keys)
-	return keys
-}
-
-// yieldWrites yields the values of keys, except of those that were removed. It returns whether to go on.
-func yieldWrites(yield func(Entry, error) bool, keys []string, writes map[string][]byte) bool {
-	for _, key := range keys {
-		if value := writes[key]; value != nil && !yield(Entry{key, slices.Clone(value)}, nil) {
-			return false
-		}
-	}
-	return true
 }
 
 // end is called when the function has returned.

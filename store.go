@@ -34,9 +34,11 @@ type ObjectStore interface {
 	// Get returns the value of key, which the caller may keep and change, or ErrKeyNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// List returns the entries whose keys begin with prefix, in key order, as they were when the loop over them began. An error is the last
-	// thing that it yields. The caller may keep and change what it gets, may commit while the loop runs, and may take as long as it likes.
-	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
+	// Scan returns the entries that r selects, in the order that it asks for, as they were when the loop over them began. An error is the
+	// last thing that it yields. The caller may keep and change what it gets, may commit while the loop runs, and may take as long as it
+	// likes. What a loop costs depends on the entries that it takes, not on how many are stored, in both orders. With KeysOnly no value is
+	// copied. r is never one that is an error; r.Bounds returns the interval of its keys.
+	Scan(ctx context.Context, r Range) iter.Seq2[Entry, error]
 
 	// Commit makes all changes of b, or none. Nil means that b survives a crash at any later moment. Commit keeps nothing of b. ErrFenced
 	// means that the object has been opened with a newer epoch: b has not been committed, and nothing ever will be through this
@@ -46,6 +48,14 @@ type ObjectStore interface {
 
 	// Release is called once, when the object is not used for the time being, and after all other calls.
 	Release()
+}
+
+// ManyGetter is what an ObjectStore may implement to read several keys at once. GetMany returns the values of the keys that exist, all as
+// they were at one moment; the caller may keep and change them. keys may contain a key twice, and the engine must not keep or change it.
+//
+// Without it, edgews calls Get for each key, and holds the commits of the object off if one of them would come in between.
+type ManyGetter interface {
+	GetMany(ctx context.Context, keys []string) (map[string][]byte, error)
 }
 
 // ObjectKey names an object among all that a Store keeps.

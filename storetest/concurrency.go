@@ -44,7 +44,7 @@ var concurrencyTests = []test{
 			o.commit(b)
 		})
 	}},
-	{"a long List shows one moment while others commit", func(t *testing.T, s edgews.Store) {
+	{"a long Scan shows one moment while others commit", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		putMany(o, "0000")
 		whileReading(t, times(32), func() error { return sameEntries(o) }, func(i int) {
@@ -155,7 +155,7 @@ func inRounds(o *object, rounds int, at time.Time) {
 			return
 		}
 		listed := 0
-		for e, err := range o.List(context.Background(), "k") {
+		for e, err := range o.Scan(context.Background(), edgews.Range{Prefix: "k"}) {
 			if err != nil || 2*listed >= len(want) || e.Key != want[2*listed] || string(e.Value) != want[2*listed+1] {
 				o.t.Errorf("entry %d of %d is %q=%q, error %v", listed, len(want)/2, e.Key, e.Value, err)
 				return
@@ -197,7 +197,7 @@ func whileReading(t *testing.T, n int, read func() error, change func(i int)) {
 func sameEntries(o *object) error {
 	n := 0
 	var first string
-	for e, err := range o.List(context.Background(), "") {
+	for e, err := range o.Scan(context.Background(), edgews.Range{}) {
 		if err != nil {
 			return err
 		}
@@ -205,12 +205,12 @@ func sameEntries(o *object) error {
 			first = string(e.Value[:4])
 		}
 		if e.Key != manyKey(n) || string(e.Value[:4]) != first {
-			return fmt.Errorf("entry %d is %q=%q in a List that began with %q", n, e.Key, e.Value[:4], first)
+			return fmt.Errorf("entry %d is %q=%q in a Scan that began with %q", n, e.Key, e.Value[:4], first)
 		}
 		n++
 	}
 	if n != manyCount {
-		return fmt.Errorf("a List shows %d entries, want %d", n, manyCount)
+		return fmt.Errorf("a Scan shows %d entries, want %d", n, manyCount)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func sameEntries(o *object) error {
 func sameValues(o *object) error {
 	var first *edgews.Entry
 	n := 0
-	for e, err := range o.List(context.Background(), "") {
+	for e, err := range o.Scan(context.Background(), edgews.Range{}) {
 		if err != nil {
 			return err
 		}
@@ -227,12 +227,12 @@ func sameValues(o *object) error {
 			first = &e
 		}
 		if e.Key[0] != 'm' && string(e.Value) != string(first.Value) {
-			return fmt.Errorf("a List shows %q=%q beside %q=%q", first.Key, first.Value, e.Key, e.Value)
+			return fmt.Errorf("a Scan shows %q=%q beside %q=%q", first.Key, first.Value, e.Key, e.Value)
 		}
 		n++
 	}
 	if n < 2 {
-		return fmt.Errorf("a List shows %d entries", n)
+		return fmt.Errorf("a Scan shows %d entries", n)
 	}
 	return nil
 }

@@ -27,16 +27,16 @@ var contextTests = []test{
 		wantDue(t, due(t, s, "room", at, all), edgews.DueAlarm{ID: o.key.ID, Time: at})
 		open(t, s, "room", 1).put("a", "2") // the Open that failed has not fenced this epoch
 	}},
-	{"a List ends with its context", func(t *testing.T, s edgews.Store) {
+	{"a Scan ends with its context", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		putMany(o, "v")
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		n := 0
 		var last error
-		for _, err := range o.List(ctx, "") {
+		for _, err := range o.Scan(ctx, edgews.Range{}) {
 			if last != nil {
-				t.Fatalf("List went on after error %v", last)
+				t.Fatalf("Scan went on after error %v", last)
 			}
 			if last = err; err == nil {
 				n++
@@ -46,7 +46,7 @@ var contextTests = []test{
 			}
 		}
 		if !errors.Is(last, context.Canceled) || n == manyCount {
-			t.Fatalf("List ended after %d entries with error %v, want context.Canceled", n, last)
+			t.Fatalf("Scan ended after %d entries with error %v, want context.Canceled", n, last)
 		}
 		o.commit(edgews.Batch{DeleteAll: true})
 	}},
@@ -73,7 +73,7 @@ var contextTests = []test{
 	{"every call fails after Close", func(t *testing.T, s edgews.Store) {
 		o := open(t, s, "room", 1)
 		o.put("a", "1")
-		list := o.List(context.Background(), "")
+		list := o.Scan(context.Background(), edgews.Range{})
 		if err := s.Close(); err != nil {
 			t.Fatalf("Close: %v", err)
 		}
@@ -84,7 +84,7 @@ var contextTests = []test{
 		}
 		for _, err := range list {
 			if err == nil {
-				t.Error("a loop over a List that begins after Close shows entries")
+				t.Error("a loop over a Scan that begins after Close shows entries")
 			}
 		}
 		o.Release()
@@ -98,9 +98,9 @@ func everyCall(ctx context.Context, s edgews.Store, o *object) map[string]error 
 	_, errs["DueAlarms"] = s.DueAlarms(ctx, o.key.Namespace, time.UnixMilli(1_700_000_000_000), all)
 	_, errs["Get"] = o.Get(ctx, "a")
 	errs["Commit"] = o.Commit(ctx, edgews.Batch{DeleteAll: true, Alarm: &edgews.AlarmChange{}})
-	errs["List"] = nil
-	for _, err := range o.List(ctx, "") {
-		errs["List"] = err
+	errs["Scan"] = nil
+	for _, err := range o.Scan(ctx, edgews.Range{}) {
+		errs["Scan"] = err
 	}
 	return errs
 }

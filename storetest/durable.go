@@ -101,7 +101,7 @@ var durableTests = []struct {
 		putMany(o, "old")
 		o = open(f.t, f.reopen(), "room", 1)
 		o.wantValue("large", large)
-		wantEntries(f.t, "List", o.list("0"), manyEntries("old"))
+		wantEntries(f.t, "Scan", o.list("0"), manyEntries("old"))
 		o.commit(edgews.Batch{DeleteAll: true})
 		open(f.t, f.reopen(), "room", 1).wantList("")
 	}},

@@ -63,7 +63,7 @@ func (m *model) step() {
 			w.newest.wantNone(k)
 		}
 	case p < 75:
-		m.list(w)
+		m.scan(w)
 	case p < 88:
 		m.dueAlarms(key.Namespace)
 	case p < 94:
@@ -135,17 +135,17 @@ func (w *reference) apply(b edgews.Batch) {
 	}
 }
 
-// list compares entries as they were when the loop began, and sometimes commits meanwhile.
-func (m *model) list(w *reference) {
+// scan compares entries as they were when the loop began, and sometimes commits meanwhile.
+func (m *model) scan(w *reference) {
 	m.t.Helper()
-	prefix := m.entryKey()[m.rng.IntN(2):]
-	want := w.sorted(prefix)
+	r := m.randomRange()
+	want := w.selected(r)
 	var got []edgews.Entry
 	leave := -1
 	if m.rng.IntN(4) == 0 {
 		leave = m.rng.IntN(len(want) + 1)
 	}
-	for e, err := range w.newest.List(context.Background(), prefix) {
+	for e, err := range w.newest.Scan(context.Background(), r) {
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -160,14 +160,46 @@ func (m *model) list(w *reference) {
 			w.apply(b)
 		}
 	}
-	wantEntries(m.t, fmt.Sprintf("List %q", prefix), got, want)
+	wantEntries(m.t, fmt.Sprintf("Scan of %+v", r), got, want)
 }
 
-func (w *reference) sorted(prefix string) (all []edgews.Entry) {
-	for _, key := range slices.Sorted(maps.Keys(w.entries)) {
-		if strings.HasPrefix(key, prefix) {
-			all = append(all, edgews.Entry{Key: key, Value: []byte(w.entries[key])})
+// randomRange returns a range with some of its fields.
+func (m *model) randomRange() (r edgews.Range) {
+	if m.rng.IntN(2) == 0 {
+		r.Prefix = m.entryKey()[m.rng.IntN(2):]
+	}
+	switch m.rng.IntN(4) {
+	case 0:
+		r.Start = m.entryKey()
+	case 1:
+		r.After = m.entryKey()
+	}
+	if m.rng.IntN(3) == 0 {
+		r.End = m.entryKey()
+	}
+	if m.rng.IntN(3) == 0 {
+		r.Limit = 1 + m.rng.IntN(8)
+	}
+	r.Reverse, r.KeysOnly = m.rng.IntN(2) == 0, m.rng.IntN(4) == 0
+	return r
+}
+
+// selected returns what r selects, found in another way than by r.Bounds.
+func (w *reference) selected(r edgews.Range) (all []edgews.Entry) {
+	inOrder := slices.Sorted(maps.Keys(w.entries))
+	if r.Reverse {
+		slices.Reverse(inOrder)
+	}
+	for _, key := range inOrder {
+		selected := strings.HasPrefix(key, r.Prefix) && key >= r.Start && (r.After == "" || key > r.After) && (r.End == "" || key < r.End)
+		if !selected || r.Limit > 0 && len(all) == r.Limit {
+			continue
 		}
+		e := edgews.Entry{Key: key}
+		if !r.KeysOnly {
+			e.Value = []byte(w.entries[key])
+		}
+		all = append(all, e)
 	}
 	return all
 }

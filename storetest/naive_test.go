@@ -219,7 +219,7 @@ func (o *naiveStore) Get(ctx context.Context, key string) ([]byte, error) {
 	return bytes.Clone(value), nil
 }
 
-func (o *naiveStore) List(ctx context.Context, prefix string) iter.Seq2[edgews.Entry, error] {
+func (o *naiveStore) Scan(ctx context.Context, r edgews.Range) iter.Seq2[edgews.Entry, error] {
 	return func(yield func(edgews.Entry, error) bool) {
 		o.s.mu.Lock()
 		err := o.s.may(ctx)
@@ -230,23 +230,15 @@ func (o *naiveStore) List(ctx context.Context, prefix string) iter.Seq2[edgews.E
 			yield(edgews.Entry{}, err)
 			return
 		}
-		keys := slices.Sorted(maps.Keys(entries))
-		if o.s.fault == "lists in random order" {
-			slices.Reverse(keys)
-		}
-		for _, key := range keys {
-			in := strings.HasPrefix(key, prefix)
-			if o.s.fault == "ends a prefix at byte 0xfe" {
-				in = key >= prefix && key < prefix+"\xff"
-			}
-			if !in {
-				continue
-			}
+		for _, key := range o.s.selects(r, slices.Sorted(maps.Keys(entries))) {
 			value := bytes.Clone(entries[key])
-			if o.s.fault == "lists the current entries" {
+			if o.s.fault == "lists the current entries" || o.s.fault == "lists the current entries backwards" && r.Reverse {
 				o.s.mu.Lock()
 				value = bytes.Clone(live[key])
 				o.s.mu.Unlock()
+			}
+			if r.KeysOnly && o.s.fault != "lists values with the keys" {
+				value = nil
 			}
 			o.s.mu.Lock()
 			err := o.s.may(ctx)
@@ -260,6 +252,42 @@ func (o *naiveStore) List(ctx context.Context, prefix string) iter.Seq2[edgews.E
 			}
 		}
 	}
+}
+
+// selects returns the keys that r selects, in its order.
+func (s *naive) selects(r edgews.Range, keys []string) (selected []string) {
+	if s.fault == "limits before it reverses" && r.Limit > 0 {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return !s.inRange(r, key) })
+		keys = keys[:min(r.Limit, len(keys))]
+	}
+	if r.Reverse {
+		slices.Reverse(keys)
+	}
+	if s.fault == "lists in random order" {
+		slices.Reverse(keys)
+	}
+	for _, key := range keys {
+		if s.inRange(r, key) && (r.Limit == 0 || len(selected) < r.Limit || s.fault == "ignores the limit of a range") {
+			selected = append(selected, key)
+		}
+	}
+	return selected
+}
+
+func (s *naive) inRange(r edgews.Range, key string) bool {
+	in := strings.HasPrefix(key, r.Prefix)
+	if s.fault == "ends a prefix at byte 0xfe" {
+		in = key >= r.Prefix && key < r.Prefix+"\xff"
+	}
+	above := key >= r.Start && (r.After == "" || key > r.After)
+	if s.fault == "begins at After" {
+		above = key >= r.Start && key >= r.After
+	}
+	below := r.End == "" || key < r.End || key == r.End && s.fault == "ends with End"
+	if s.fault == "ignores End beside a prefix" && r.Prefix != "" {
+		below = true
+	}
+	return in && above && below
 }
 
 func (o *naiveStore) Commit(ctx context.Context, b edgews.Batch) error {

@@ -32,7 +32,7 @@ import (
 // Run checks that an engine fulfils the contract of edgews.Store. newStore returns a new empty store at each call. Run closes the
 // store exactly once. Other resources are released by functions that newStore registers with t.Cleanup.
 func Run(t *testing.T, newStore func(t *testing.T) edgews.Store) {
-	run(t, newStore, entryTests, listTests, alarmTests, fenceTests, contextTests, concurrencyTests, modelTests)
+	run(t, newStore, entryTests, scanTests, alarmTests, fenceTests, contextTests, concurrencyTests, modelTests)
 }
 
 // test is a test of a suite. Each test gets a store of its own, which is closed at its end.
@@ -145,11 +145,16 @@ func (o *object) wantNone(key string) {
 	}
 }
 
-func (o *object) list(prefix string) (all []edgews.Entry) {
+func (o *object) list(prefix string) []edgews.Entry {
 	o.t.Helper()
-	for e, err := range o.List(context.Background(), prefix) {
+	return o.scan(edgews.Range{Prefix: prefix})
+}
+
+func (o *object) scan(r edgews.Range) (all []edgews.Entry) {
+	o.t.Helper()
+	for e, err := range o.Scan(context.Background(), r) {
 		if err != nil {
-			o.t.Fatalf("List %q: %v", prefix, err)
+			o.t.Fatalf("Scan of %+v: %v", r, err)
 		}
 		all = append(all, e)
 	}
@@ -158,7 +163,7 @@ func (o *object) list(prefix string) (all []edgews.Entry) {
 
 func (o *object) wantList(prefix string, keysAndValues ...string) {
 	o.t.Helper()
-	wantEntries(o.t, fmt.Sprintf("List %q", prefix), o.list(prefix), entries(keysAndValues...))
+	wantEntries(o.t, fmt.Sprintf("Scan of %q", prefix), o.list(prefix), entries(keysAndValues...))
 }
 
 func wantEntries(t *testing.T, what string, got, want []edgews.Entry) {

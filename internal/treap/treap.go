@@ -110,13 +110,33 @@ func join(a, b *Tree) *Tree {
 	}
 }
 
-// Ascend calls visit for the entries from key on, in order, until visit returns false. It reports whether visit never did.
-func (t *Tree) Ascend(key string, visit func(key string, value []byte) bool) bool {
+// Ascend calls visit for the entries from first on and before end, in order, until visit returns false. An empty end means no upper bound.
+// It reports whether visit never returned false. It does not look at entries outside, apart from those on the way to the bounds.
+func (t *Tree) Ascend(first, end string, visit func(key string, value []byte) bool) bool {
 	if t == nil {
 		return true
 	}
-	if t.key >= key && !(t.left.Ascend(key, visit) && visit(t.key, t.value)) {
-		return false
+	return (t.key <= first || t.left.Ascend(first, end, visit)) &&
+		(!t.within(first, end) || visit(t.key, t.value)) &&
+		(end != "" && t.key >= end || t.right.Ascend(first, end, visit))
+}
+
+func (t *Tree) within(first, end string) bool { return t.key >= first && (end == "" || t.key < end) }
+
+// Descend is Ascend in the opposite order.
+func (t *Tree) Descend(first, end string, visit func(key string, value []byte) bool) bool {
+	if t == nil {
+		return true
 	}
-	return t.right.Ascend(key, visit)
+	return (end != "" && t.key >= end || t.right.Descend(first, end, visit)) &&
+		(!t.within(first, end) || visit(t.key, t.value)) &&
+		(t.key <= first || t.left.Descend(first, end, visit))
+}
+
+// Scan is Ascend, or Descend if reverse is set.
+func (t *Tree) Scan(first, end string, reverse bool, visit func(key string, value []byte) bool) bool {
+	if reverse {
+		return t.Descend(first, end, visit)
+	}
+	return t.Ascend(first, end, visit)
 }

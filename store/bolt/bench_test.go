@@ -63,3 +63,35 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkScan reads ten entries of few and of a million, in both orders.
+func BenchmarkScan(b *testing.B) {
+	for _, size := range []int{10, 1_000_000} {
+		s, err := Open(filepath.Join(b.TempDir(), "objects.db"), nil)
+		require.NoError(b, err)
+		defer s.Close()
+		o := openObject(b, s, "room", 1)
+		manyKeys(b, o, size)
+		for name, r := range map[string]edgews.Range{
+			"forward":  {Start: numbered(size/2 - 5), Limit: 10},
+			"reverse":  {End: numbered(size/2 + 5), Limit: 10, Reverse: true},
+			"keysonly": {Start: numbered(size/2 - 5), Limit: 10, KeysOnly: true},
+		} {
+			b.Run(fmt.Sprint(name, "/stored=", size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					n := 0
+					for _, err := range o.Scan(context.Background(), r) {
+						if err != nil {
+							b.Fatal(err)
+						}
+						n++
+					}
+					if n < 5 || n > 10 {
+						b.Fatal(n)
+					}
+				}
+			})
+		}
+	}
+}

@@ -73,7 +73,7 @@ func put(key, value string) edgews.Batch {
 // list returns all entries as key=value.
 func list(t testing.TB, o edgews.ObjectStore) (all []string) {
 	t.Helper()
-	for e, err := range o.List(context.Background(), "") {
+	for e, err := range o.Scan(context.Background(), edgews.Range{}) {
 		require.NoError(t, err)
 		all = append(all, e.Key+"="+string(e.Value))
 	}

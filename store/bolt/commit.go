@@ -132,23 +132,23 @@ func (s *Store) attempt(group []*request, refused []error) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	listings := s.beginChanges(group)
+	scans := s.beginChanges(group)
 	defer s.endChanges()
-	if cause := catchPanic(func() { err = s.transact(group, refused, listings) }); cause != nil {
+	if cause := catchPanic(func() { err = s.transact(group, refused, scans) }); cause != nil {
 		return s.fail(damagedError(s.path, cause))
 	}
 	return err
 }
 
-func (s *Store) transact(group []*request, refused []error, listings []*listing) error {
+func (s *Store) transact(group []*request, refused []error, scans []*scan) error {
 	tx, err := s.begin(true)
 	if err != nil {
 		return cmp.Or(s.failure(), fmt.Errorf("edgews: bolt store: %w", err))
 	}
 	defer tx.Rollback() // does nothing after Commit
 
-	for _, l := range listings {
-		l.readRest(tx)
+	for _, n := range scans {
+		n.readRest(tx)
 	}
 	changes := false
 	for i, r := range group {

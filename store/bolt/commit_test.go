@@ -169,7 +169,7 @@ func TestFailedStore(t *testing.T) {
 	wantFailed(o.Commit(context.Background(), put("a", "2")))
 	_, err = o.Get(context.Background(), "a")
 	wantFailed(err)
-	for _, err := range o.List(context.Background(), "") {
+	for _, err := range o.Scan(context.Background(), edgews.Range{}) {
 		wantFailed(err)
 	}
 	_, err = s.DueAlarms(context.Background(), "room", time.Now(), 1)

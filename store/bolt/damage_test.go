@@ -139,7 +139,7 @@ func useAll(t *testing.T, s *Store, path string) {
 		}
 		_, err = o.Get(ctx, "key 7")
 		check(err)
-		for _, err := range o.List(ctx, "") {
+		for _, err := range o.Scan(ctx, edgews.Range{}) {
 			check(err)
 		}
 		check(o.Commit(ctx, edgews.Batch{Puts: []edgews.Entry{{Key: "new", Value: []byte("value")}}, Deletes: []string{"key 3"}}))

@@ -58,6 +58,29 @@ func (o *object) Get(ctx context.Context, key string) (value []byte, err error) 
 	return value, err
 }
 
+// GetMany reads all keys in one transaction.
+func (o *object) GetMany(ctx context.Context, keys []string) (map[string][]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(keys))
+	err := o.s.view(func(tx *bbolt.Tx) {
+		entries := tx.Bucket(entriesName(o.key.Namespace))
+		if entries == nil {
+			return
+		}
+		for _, key := range keys {
+			if v := entries.Get(o.entryKey(key)); v != nil {
+				values[key] = bytes.Clone(v)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
 func (o *object) Commit(ctx context.Context, b edgews.Batch) error {
 	if err := checkBatch(b); err != nil {
 		return err

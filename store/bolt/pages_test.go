@@ -95,7 +95,7 @@ func useObjects(t *testing.T, s *Store) error {
 		if _, err := o.Get(ctx, "large"); !errors.Is(err, edgews.ErrKeyNotFound) {
 			errs = append(errs, err)
 		}
-		for _, err := range o.List(ctx, "") {
+		for _, err := range o.Scan(ctx, edgews.Range{}) {
 			errs = append(errs, err)
 		}
 		errs = append(errs, o.Commit(ctx, put("key010", "changed")), o.Commit(ctx, put("more", strings.Repeat("x", 30_000))))
@@ -377,7 +377,7 @@ func TestFileIsCutUnderLoad(t *testing.T) {
 					if n%2 == 0 {
 						_ = o.Commit(context.Background(), put(fmt.Sprint(i%100), strings.Repeat("x", i%20_000)))
 					}
-					for range o.List(context.Background(), "") {
+					for range o.Scan(context.Background(), edgews.Range{}) {
 					}
 				}
 			})

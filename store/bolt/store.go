@@ -72,9 +72,9 @@ type Store struct {
 
 	// Guarded by mu.
 	mu       sync.Mutex
-	failed   error                                      // the failure after which the store has stopped, or nil
-	changing map[edgews.ObjectKey]struct{}              // objects that the current transaction changes
-	listings map[edgews.ObjectKey]map[*listing]struct{} // loops that read an object in portions
+	failed   error                                   // the failure after which the store has stopped, or nil
+	changing map[edgews.ObjectKey]struct{}           // objects that the current transaction changes
+	scans    map[edgews.ObjectKey]map[*scan]struct{} // loops that read an object in portions
 }
 
 var _ edgews.Store = (*Store)(nil)
@@ -129,7 +129,7 @@ func open(path string, mode fs.FileMode, opts *bbolt.Options) (*Store, error) {
 		stopped:  make(chan struct{}),
 		broken:   make(chan struct{}),
 		changing: make(map[edgews.ObjectKey]struct{}),
-		listings: make(map[edgews.ObjectKey]map[*listing]struct{}),
+		scans:    make(map[edgews.ObjectKey]map[*scan]struct{}),
 	}
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
