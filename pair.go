@@ -30,6 +30,7 @@ func NewPair() (client, server *Socket) {
 // memory is the link of self, one end of a pair. It puts what self sends into peer's inbox, and delivers what is in self's inbox.
 type memory struct {
 	self, peer *Socket
+	answered   bool // the pair has answered a request of Stub.Connect: it is a connection, as far as meters and objects know
 
 	// Guarded by the pair's mu.
 	payload    int         // bytes that self has sent and peer has not taken
@@ -155,6 +156,9 @@ func (s *Socket) closeHalfOpenLocked() {
 }
 
 func (m *memory) takenLocked(it *item) {
+	if m.answered && !it.taken {
+		m.self.countTakenLocked(it)
+	}
 	if sender, ok := m.peer.link.(*memory); ok {
 		sender.creditLocked(it)
 	}
