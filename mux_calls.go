@@ -82,11 +82,10 @@ func toldError(err error) *CallError {
 	if told, ok := errors.AsType[*CallError](err); ok && told != nil {
 		return &CallError{cmp.Or(told.Code, CodeInternal), told.Message}
 	}
+	if bad, ok := errors.AsType[*badMessage](err); ok { // its text alone may be told
+		return &CallError{CodeBadRequest, bad.Error()}
+	}
 	switch {
-	case errors.Is(err, ErrBadMessage):
-		return &CallError{CodeBadRequest, err.Error()}
-	case errors.Is(err, ErrUnknownType):
-		return &CallError{CodeUnknownMethod, err.Error()}
 	case errors.Is(err, ErrOverloaded):
 		return &CallError{CodeOverloaded, "try again later"}
 	case errors.Is(err, ErrShutdown):
@@ -184,7 +183,7 @@ func (m *Mux) refuseCall(s *Socket, data []byte, unknown error) error {
 	if err != nil || id == nil {
 		return unknown
 	}
-	return m.replyError(s, id, toldError(unknown))
+	return m.replyError(s, id, &CallError{CodeUnknownMethod, unknown.Error()})
 }
 
 func (m *Mux) replyError(s *Socket, id json.RawMessage, e *CallError) error {

@@ -34,6 +34,10 @@ func calculator(t testing.TB) *edgews.Mux {
 		return nil, errors.New("the password is xyzzy")
 	})
 	edgews.HandleCall(m, "channel", func(context.Context, *edgews.Socket, any) (any, error) { return make(chan int), nil })
+	edgews.HandleCall(m, "nested", func(ctx context.Context, _ *edgews.Socket, _ any) (any, error) {
+		_, err := m.Call(ctx, "add", []byte("5"))
+		return nil, fmt.Errorf("the password is xyzzy: %w", err)
+	})
 	edgews.HandleCall(m, "busy", func(context.Context, *edgews.Socket, any) (any, error) { return nil, edgews.ErrOverloaded })
 	edgews.HandleCall(m, "late", func(context.Context, *edgews.Socket, any) (any, error) { return nil, context.DeadlineExceeded })
 	edgews.HandleCall(m, "down", func(context.Context, *edgews.Socket, any) (any, error) { return nil, edgews.ErrShutdown })
@@ -54,6 +58,7 @@ func TestHandleCall(t *testing.T) {
 		"typed":          {`{"type":"typed","id":1}`, `{"type":"reply","id":1,"error":{"code":"no_room","message":"it is \"full\""}}`, ""},
 		"no code":        {`{"type":"code","id":1}`, `{"type":"reply","id":1,"error":{"code":"internal"}}`, "internal"},
 		"secret":         {`{"type":"secret","id":1}`, `{"type":"reply","id":1,"error":{"code":"internal","message":"internal error"}}`, "xyzzy"},
+		"nested":         {`{"type":"nested","id":1}`, `{"type":"reply","id":1,"error":{"code":"bad_request","message":"edgews: bad message: it has the wrong type, number"}}`, ""},
 		"not encodable":  {`{"type":"channel","id":1}`, `{"type":"reply","id":1,"error":{"code":"internal","message":"internal error"}}`, "unsupported type"},
 		"busy":           {`{"type":"busy","id":1}`, `{"type":"reply","id":1,"error":{"code":"overloaded","message":"try again later"}}`, ""},
 		"late":           {`{"type":"late","id":1}`, `{"type":"reply","id":1,"error":{"code":"timeout","message":"it took too long"}}`, ""},

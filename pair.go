@@ -30,7 +30,6 @@ func NewPair() (client, server *Socket) {
 // memory is the link of self, one end of a pair. It puts what self sends into peer's inbox, and delivers what is in self's inbox.
 type memory struct {
 	self, peer *Socket
-	answered   bool // the pair has answered a request of Stub.Connect: it is a connection, as far as meters and objects know
 
 	// Guarded by the pair's mu.
 	payload    int         // bytes that self has sent and peer has not taken
@@ -38,6 +37,8 @@ type memory struct {
 	closeTimer *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
 
 	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
+
+	answered bool // the pair has answered a request of Stub.Connect: for meters and objects it is a connection. Immutable.
 }
 
 func (m *memory) send(out outgoing) error {

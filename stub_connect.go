@@ -81,15 +81,27 @@ func connectRequest(ctx context.Context, r *http.Request) *http.Request {
 	r.Host = cmp.Or(r.Host, r.URL.Host, "localhost")
 	r.RequestURI = cmp.Or(r.RequestURI, r.URL.RequestURI())
 	r.RemoteAddr = cmp.Or(r.RemoteAddr, pairAddr.String())
-	for name, value := range map[string]string{
-		"Upgrade": "websocket", "Connection": "Upgrade", handshake.VersionHeader: handshake.Version, handshake.KeyHeader: handshake.NewKey(),
-	} {
-		if len(handshake.Values(r.Header, name)) == 0 {
-			r.Header.Set(name, value)
-		}
-	}
-	r.Header.Del(handshake.ExtensionsHeader)
+	completeHandshake(r.Header)
 	return r
+}
+
+// completeHandshake adds to h what a handshake has, as far as it is not there, and removes what Connect does not negotiate.
+func completeHandshake(h http.Header) {
+	missing := func(name string) bool { return len(handshake.Values(h, name)) == 0 }
+	if missing("Upgrade") {
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade") // instead of keep-alive
+	}
+	if missing("Connection") {
+		h.Set("Connection", "Upgrade")
+	}
+	if missing(handshake.VersionHeader) {
+		h.Set(handshake.VersionHeader, handshake.Version)
+	}
+	if missing(handshake.KeyHeader) {
+		h.Set(handshake.KeyHeader, handshake.NewKey())
+	}
+	h.Del(handshake.ExtensionsHeader)
 }
 
 // connectWriter is the ResponseWriter of Connect: it gets a socket, or the beginning of an answer.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -276,6 +278,61 @@ func TestConnectIsRefused(t *testing.T) {
 				require.NoError(t, err)
 				assert.True(t, bytes.HasPrefix(body, []byte(c.body)), "%q", body)
 				assert.LessOrEqual(t, len(body), 4096)
+			})
+		})
+	}
+}
+
+// Connect makes a handshake of every request, and changes none.
+func TestConnectRequests(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    *http.Request
+		want string
+	}{
+		"nil":   {nil, "GET / localhost pair"},
+		"empty": {&http.Request{}, "GET / localhost pair"},
+		"of a client": {func() *http.Request {
+			r, _ := http.NewRequest(http.MethodGet, "wss://rooms.example/a?b=c", nil)
+			return r
+		}(), "GET /a?b=c rooms.example pair"},
+		"of a server": {func() *http.Request {
+			r := httptest.NewRequest(http.MethodGet, "/a", nil)
+			r.Header.Set("Connection", "keep-alive")
+			return r
+		}(), "GET /a example.com 192.0.2.1:1234"},
+		"a handshake": {func() *http.Request {
+			r := httptest.NewRequest(http.MethodGet, "/a", nil)
+			r.Header = http.Header{
+				"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"WebSocket"}, "Sec-Websocket-Version": {"13"},
+				"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Extensions": {"permessage-deflate"},
+			}
+			return r
+		}(), "GET /a example.com 192.0.2.1:1234"},
+		"a handshake over HTTP/2": {&http.Request{
+			Method: http.MethodConnect, Proto: "HTTP/2.0", ProtoMajor: 2, Host: "example.com", RequestURI: "/a", URL: &url.URL{Path: "/a"},
+			Header: http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}, Body: io.NopCloser(strings.NewReader("frames")), ContentLength: -1,
+		}, "GET /a example.com pair"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				before := fmt.Sprintf("%+v", c.r)
+				got := ""
+				n := newRooms(t, nil, func(r *room) {
+					r.serve = func(w http.ResponseWriter, req *http.Request) {
+						got = fmt.Sprint(req.Method, " ", req.RequestURI, " ", req.Host, " ", req.RemoteAddr)
+						assert.True(t, edgews.IsUpgrade(req))
+						s, err := edgews.Upgrade(w, req, &edgews.UpgradeOptions{Header: http.Header{"Set-Cookie": {"a=b"}}})
+						if assert.NoError(t, err) {
+							assert.NoError(t, r.st.AcceptWebSocket(s))
+						}
+					}
+				})
+				s, resp, err := n.Get(n.NewUniqueID()).Connect(t.Context(), c.r)
+				require.NoError(t, err)
+				assert.Equal(t, c.want, got)
+				assert.Empty(t, s.Extensions())
+				assert.Equal(t, "a=b", resp.Header.Get("Set-Cookie"))
+				assert.Equal(t, before, fmt.Sprintf("%+v", c.r))
 			})
 		})
 	}
