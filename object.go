@@ -37,6 +37,7 @@ type object struct {
 	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
 	waitingCalls    int32                        // calls in the queue that a goroutine waits for
 	abandonedCalls  int32                        // calls in the queue that no goroutine waits for any more
+	waits           *call                        // the calls that events wait for, linked by nextWait
 	eventsBegun     uint32                       // counts what has been taken from the queue
 	timeout         time.Duration                // SetEventTimeout
 	current         currentEvent
@@ -322,7 +323,7 @@ func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return
 	}
-	if m, pair := s.link.(*memory); pair && m.peer.phase == phaseUnaccepted {
+	if m, pair := s.link.(*memory); pair && !m.answered && m.peer.phase == phaseUnaccepted {
 		o.pairs = append(o.pairs, s)
 	}
 }
@@ -334,7 +335,7 @@ func (o *object) endRequest() {
 	o.inRequest, o.pairs = false, nil
 	o.mu.Unlock()
 	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
+		if m, pair := s.currentLink().(*memory); pair && !m.answered {
 			m.peer.abandon(errUnanswered)
 		}
 	}
