@@ -16,6 +16,7 @@ func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
 // Scan returns an iterator over the entries that r selects, as they were when the loop began, including what the transaction had written by
 // then. An error is the last thing that it yields; it is ErrInvalidRange if r contradicts itself, and ErrTxDone once the transaction is
 // over, in a loop that has begun before too. The entries are the caller's, and the loop may write. Each loop over the iterator reads anew.
+// With a Limit, a loop also counts what the transaction has removed within the range.
 func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if err := r.check(); err != nil {
