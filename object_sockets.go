@@ -23,8 +23,9 @@ type objectSocket struct {
 
 	// Guarded by o.mu.
 	tags    []string
-	queued  bool // it is in o.queue
-	removed bool // it is not in o.registry any more
+	queued  bool        // it is in o.queue
+	removed bool        // it is not in o.registry any more
+	feeds   *feedMember // the first of the feeds that it has joined; nil: none
 
 	// Guarded by the socket's mu.
 	lastAutoResponse time.Time
@@ -212,7 +213,11 @@ func (sock *objectSocket) finish() {
 	if !sock.removed {
 		o.registry.remove(sock)
 	}
+	inFeeds := sock.feeds != nil
 	o.mu.Unlock()
+	if inFeeds {
+		sock.leaveFeeds()
+	}
 	s.finished()
 }
 
