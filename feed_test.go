@@ -158,4 +158,3 @@ func TestFeed(t *testing.T) {
 		require.Len(t, n.awake().Here(), 1)
 	})
 }
-
