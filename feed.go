@@ -101,6 +101,9 @@ var (
 	// ErrFeedExists: the value has made a feed of that name.
 	ErrFeedExists = errors.New("edgews: feed exists")
 
+	// ErrFeedDamaged: what is stored of a feed is not what a feed has written. The message has the key.
+	ErrFeedDamaged = errors.New("edgews: stored entry of a feed is damaged")
+
 	// ErrNotJoined: the socket is no member of the feed.
 	ErrNotJoined = errors.New("edgews: socket has not joined the feed")
 )

@@ -3,7 +3,6 @@ package edgews
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -58,17 +57,15 @@ func (r *feedRecord) encode() []byte {
 	return append(b, r.body...)
 }
 
-var errFeedDamaged = errors.New("edgews: stored entry of a feed is damaged")
-
 // decodeRecord decodes an entry.
 func (f *Feed) decodeRecord(e Entry) (r feedRecord, err error) {
-	damaged := fmt.Errorf("%w: %q has %d bytes", errFeedDamaged, e.Key, len(e.Value))
+	damaged := fmt.Errorf("%w: %q has %d bytes", ErrFeedDamaged, e.Key, len(e.Value))
 	if r.seq, err = strconv.ParseUint(e.Key[len(f.prefix)+len("m/"):], 16, 64); err != nil || len(e.Value) == 0 {
 		return r, damaged
 	}
 	b := e.Value[1:]
 	if e.Value[0]&^recordHasBody != recordVersion {
-		return r, fmt.Errorf("%w: %q has version %d, and this program knows %d", errFeedDamaged, e.Key, e.Value[0]&^recordHasBody, recordVersion)
+		return r, fmt.Errorf("%w: %q has version %d, and this program knows %d", ErrFeedDamaged, e.Key, e.Value[0]&^recordHasBody, recordVersion)
 	}
 	r.hasBody = e.Value[0]&recordHasBody != 0
 	var at, idSize uint64

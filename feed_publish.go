@@ -100,7 +100,7 @@ func (f *Feed) seqOf(tx *Tx, id string) (uint64, error) {
 	}
 	seq, err := strconv.ParseUint(string(value), 16, 64)
 	if err != nil || seq == 0 {
-		return 0, fmt.Errorf("%w: %q is %q", errFeedDamaged, f.idKey(id), value)
+		return 0, fmt.Errorf("%w: %q is %q", ErrFeedDamaged, f.idKey(id), value)
 	}
 	return seq, errRepeated
 }

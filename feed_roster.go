@@ -416,7 +416,7 @@ func (f *Feed) Leave(s *Socket) error {
 	defer r.take()()
 	m := r.memberOf(sock)
 	if m == nil {
-		return fmt.Errorf("%w %q", ErrNotJoined, r.name)
+		return fmt.Errorf("%w: its name is %q", ErrNotJoined, r.name)
 	}
 	r.dropWithTurn(m)
 	return nil
