@@ -15,14 +15,23 @@ import (
 
 // SendJSON sends v as JSON in a text message. Errors are those of [json.Marshal] and [Socket.Send].
 func SendJSON(s *Socket, v any) error {
-	data, err := json.Marshal(v)
+	data, err := encodeJSON(v)
 	if err != nil {
-		return fmt.Errorf("edgews: message cannot be encoded: %w", err)
-	}
-	if !utf8.Valid(data) { // a json.RawMessage, or a Marshaler's doing
-		return ErrInvalidUTF8
+		return err
 	}
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
+}
+
+// encodeJSON returns v as JSON that may be sent as text.
+func encodeJSON(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("edgews: message cannot be encoded: %w", err)
+	}
+	if !utf8.Valid(data) { // a json.RawMessage, or a Marshaler's doing
+		return nil, ErrInvalidUTF8
+	}
+	return data, nil
 }
 
 // ReceiveJSON receives a message, text or binary, and decodes it into a T. If the message cannot be decoded, the error is ErrBadMessage

@@ -37,6 +37,7 @@ type object struct {
 	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
 	waitingCalls    int32                        // calls in the queue that a goroutine waits for
 	abandonedCalls  int32                        // calls in the queue that no goroutine waits for any more
+	waits           *call                        // the calls that events wait for, linked by nextWait
 	eventsBegun     uint32                       // counts what has been taken from the queue
 	timeout         time.Duration                // SetEventTimeout
 	current         currentEvent

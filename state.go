@@ -203,6 +203,17 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	return took
 }
 
+// BroadcastJSON is Broadcast with v as JSON in a text message. v is encoded once, before BroadcastJSON returns, and not kept. If it cannot
+// be encoded, the error is that of [json.Marshal], or ErrInvalidUTF8, and no socket gets anything; otherwise the error is nil, however many
+// have queued the message.
+func (st *State) BroadcastJSON(v any, tags ...string) (took int, err error) {
+	data, err := encodeJSON(v)
+	if err != nil {
+		return 0, err
+	}
+	return st.Broadcast(Prepare(Text, data), tags...), nil
+}
+
 // SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take. When the time is over their context is
 // cancelled; nothing else happens. Listeners have no context, and are not bounded. It applies from the next event on, and survives
 // hibernation as long as the object has sockets. 0 means no limit, and 7 days is the most.

@@ -3,6 +3,7 @@ package edgews
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -70,11 +71,14 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
-	if reachedObject(err, r) && !rw.switched {
+	if reachedObject(r.Context(), err) && !rw.switched {
 		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.release()
 	}
 	if err != nil && r.Context().Err() == nil {
+		if errors.Is(err, ErrReentrant) { // the answer does not tell the client which objects there are
+			s.n.logger().Warn("edgews: request would wait for itself", "namespace", s.n.name, "object", s.id.String(), "error", err)
+		}
 		closeAfterUpgradeRequest(w, r)
 		rw.writeError(err)
 	}
@@ -89,24 +93,29 @@ func closeAfterUpgradeRequest(w http.ResponseWriter, r *http.Request) {
 
 // admit asks the quotas of the meter that pays for the object.
 func (n *Namespace) admit(id ID, r *http.Request) (quotaPass, error) {
-	switch {
-	case n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0:
-		return quotaPass{}, nil
-	case IsUpgrade(r):
-		return n.meterFor(id).admit(Usage{Connections: 1})
+	if IsUpgrade(r) {
+		return n.admitUsage(id, Usage{Connections: 1})
 	}
-	return n.meterFor(id).admit(Usage{HTTPRequests: 1})
+	return n.admitUsage(id, Usage{HTTPRequests: 1})
 }
 
-// reachedObject reports whether an event of the object has handled a request, which may have failed with err.
-func reachedObject(err error, r *http.Request) bool {
+// admitUsage asks the quotas of the meter that pays for the object for u.
+func (n *Namespace) admitUsage(id ID, u Usage) (quotaPass, error) {
+	if n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0 {
+		return quotaPass{}, nil
+	}
+	return n.meterFor(id).admit(u)
+}
+
+// reachedObject reports whether an event of the object has handled a request with the context ctx, which may have failed with err.
+func reachedObject(ctx context.Context, err error) bool {
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced), errors.Is(err, ErrOverloaded):
 		return false
 	}
-	return err != r.Context().Err()
+	return err != ctx.Err()
 }
 
 // writeError answers a request whose event has failed with err.
