@@ -346,6 +346,7 @@ func (w *world) check(clients []*follower) (last uint64) {
 	t := w.t
 	w.publishes(rand.New(rand.NewPCG(0, 0)), "end")
 	time.Sleep(time.Second)
+	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for seq := range w.log {
