@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -333,14 +334,17 @@ type process struct {
 	t          *testing.T
 	path       string
 	addr, data string
+	stderr     io.Writer
 	cmd        *exec.Cmd
 }
 
-func build(t *testing.T) *process {
+// build builds the example with these flags, and does not start it.
+func build(t *testing.T, flags ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
-	p := &process{t: t, path: filepath.Join(dir, "chat"), addr: freeAddr(t), data: filepath.Join(dir, "chat.db")}
-	if out, err := exec.Command("go", "build", "-o", p.path, ".").CombinedOutput(); err != nil {
+	p := &process{t: t, path: filepath.Join(dir, "chat"), addr: freeAddr(t), data: filepath.Join(dir, "chat.db"), stderr: os.Stderr}
+	command := append(append([]string{"build"}, flags...), "-o", p.path, ".")
+	if out, err := exec.Command("go", command...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Cleanup(p.kill)
@@ -365,7 +369,7 @@ func freeAddr(t *testing.T) string {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, "-addr", p.addr, "-data", p.data)
-	p.cmd.Stderr = os.Stderr
+	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
