@@ -82,6 +82,10 @@ type FeedOptions struct {
 	// LeaveAfter is how long someone whose last socket has ended is still there: one who joins again within that time has neither left nor
 	// joined for the others. The default is 5 s; negative means that leaving is announced at once; at most a minute.
 	LeaveAfter time.Duration
+
+	// HidePresence has the members not be told who is there: no lists, and no feed.joined and feed.left. Here knows. It is for feeds with
+	// thousands of names, in which telling everyone of everyone costs more than the messages.
+	HidePresence bool
 }
 
 const (
@@ -131,7 +135,7 @@ func NewFeed(ctx context.Context, st *State, opts *FeedOptions) (*Feed, error) {
 	if f.roster, err = st.registerFeed(f); err != nil {
 		return nil, err
 	}
-	f.roster.resume(tail.seq, f.opts.LeaveAfter)
+	f.roster.resume(tail.seq, &f.opts)
 	return f, nil
 }
 

@@ -43,6 +43,14 @@ func (r *feedRoster) here() []Presence {
 	return all
 }
 
+// toldHere returns what members are told of who is there. The turn must be held.
+func (r *feedRoster) toldHere() []Presence {
+	if r.hidden {
+		return nil
+	}
+	return r.here()
+}
+
 // joins makes m a socket of who. The turn must be held.
 func (r *feedRoster) joins(m *feedMember, who string) {
 	was, first := m.who, m.once
@@ -109,6 +117,9 @@ func (r *feedRoster) hasLeft(who string) {
 // announce sends a change of who is there to all members but one. Members that are not live, and those without room, get the whole list
 // later. The turn must be held.
 func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
+	if r.hidden {
+		return
+	}
 	m := outgoingPrepared(Prepare(Text, frame.encode()))
 	for _, to := range r.members {
 		switch {
@@ -121,7 +132,7 @@ func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
 
 // sendHere sends m the whole list. The turn must be held.
 func (m *feedMember) sendHere() bool {
-	frame := &FeedFrame{Type: frameHere, Feed: m.r.name, Here: m.r.here()}
+	frame := &FeedFrame{Type: frameHere, Feed: m.r.name, Here: m.r.toldHere()}
 	if !m.sendLive(outgoingText(frame.encode())) {
 		return false
 	}

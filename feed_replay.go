@@ -43,7 +43,7 @@ func (m *feedMember) beginReplay() bool {
 
 // sendCursor sends the first frame. The turn must be held.
 func (m *feedMember) sendCursor() bool {
-	frame := outgoingText(m.r.cursorFrame(m.restart, m.gone, m.r.here()))
+	frame := outgoingText(m.r.cursorFrame(m.restart, m.gone, m.r.toldHere()))
 	if !m.sendLive(frame) {
 		return false
 	}

@@ -26,6 +26,7 @@ type feedRoster struct {
 	members    orderedset.Set[*feedMember]
 	present    map[string]*presence
 	leaveAfter time.Duration
+	hidden     bool // members are not told who is there
 
 	mu sync.Mutex // a leaf
 
@@ -75,9 +76,9 @@ func (r *feedRoster) take() (giveBack func()) {
 func (r *feedRoster) giveBack() { <-r.turn }
 
 // resume is called when a value has made its feed. last is the last message that is stored.
-func (r *feedRoster) resume(last uint64, leaveAfter time.Duration) {
+func (r *feedRoster) resume(last uint64, opts *FeedOptions) {
 	defer r.take()()
-	r.leaveAfter = leaveAfter
+	r.leaveAfter, r.hidden = opts.LeaveAfter, opts.HidePresence
 	r.mu.Lock()
 	if len(r.pending) == 0 { // otherwise the last message may not have been sent, and will be
 		r.last = max(r.last, last)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -476,6 +477,22 @@ func TestFeedReplay(t *testing.T) {
 	})
 }
 
+// Members need not be told who is there.
+func TestFeedHidesPresence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFeedRooms(t, nil, edgews.FeedOptions{HidePresence: true})
+		ann := n.join("ann", 0)
+		bob := n.join("bob", 0)
+		ann.wants("cursor 0")
+		bob.wants("cursor 0")
+		require.Len(t, n.awake().Here(), 2)
+		require.NoError(t, n.awake().Leave(bob.server))
+		require.Len(t, n.awake().Here(), 1)
+		ann.wantsNothing()
+		bob.wantsNothing()
+	})
+}
+
 // A long replay goes on in events of its own, between others.
 func TestFeedReplaysInPortions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -641,4 +658,81 @@ func TestFeedsShareASocket(t *testing.T) {
 		n.wake(id)
 		require.Empty(t, news.Here())
 	})
+}
+
+// A feed is the same over every kind of connection.
+func TestFeedOverEveryLink(t *testing.T) {
+	both(t, edgews.Options{SendBuffer: 4 << 10}, func(t *testing.T, client, server *edgews.Socket) {
+		const messages = 500
+		n := newFeedRooms(t, nil, edgews.FeedOptions{})
+		for i := range messages {
+			n.publish("", i+1)
+		}
+		require.NoError(t, n.wake(n.id).AcceptWebSocket(server))
+		require.NoError(t, n.awake().Join(t.Context(), server, "ann", 0))
+		for i := range messages {
+			n.publish("", messages+i+1)
+		}
+		r := &reader{t, client, server}
+		r.wants("cursor 0 here: ann")
+		for i := range 2 * messages {
+			require.Equal(t, fmt.Sprintf("message %d %[1]d", i+1), brief(r.frame()))
+		}
+		n.publish("", "last")
+		r.wants(fmt.Sprintf(`message %d "last"`, 2*messages+1))
+		client.Close(1000, "")
+		waitDone(t, client)
+	})
+}
+
+// Goroutines publish and join at the same time.
+func TestFeedConcurrently(t *testing.T) {
+	const publishers, each, clients = 4, 150, 8
+	n := newFeedRooms(t, &edgews.NamespaceOptions{HibernateAfter: -1}, edgews.FeedOptions{Keep: 10_000})
+	f := n.awake()
+	var all, publishing sync.WaitGroup
+	for p := range publishers {
+		publishing.Go(func() {
+			for i := range each {
+				_, err := f.Publish(t.Context(), fmt.Sprintf("%d-%d", p, i%100), i)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	over := make(chan struct{})
+	for c := range clients {
+		all.Go(func() {
+			for cursor, last := uint64(0), false; !last; {
+				select {
+				case <-over:
+					last = true
+				default:
+				}
+				client, server := edgews.NewPair()
+				if !assert.NoError(t, n.state.AcceptWebSocket(server)) || !assert.NoError(t, f.Join(t.Context(), server, fmt.Sprint(c), cursor)) {
+					return
+				}
+				for first := true; first || cursor < f.Last() && (last || cursor%17 != 0); first = false {
+					frame, err := edgews.ReceiveJSON[edgews.FeedFrame](within(t), client)
+					if !assert.NoError(t, err) {
+						return
+					}
+					switch frame.Type {
+					case "feed.cursor":
+						assert.True(t, first)
+						assert.Equal(t, cursor, *frame.Seq)
+					case "feed.message":
+						assert.Equal(t, cursor+1, *frame.Seq)
+						cursor = *frame.Seq
+					}
+				}
+				client.Close(0, "")
+				f.Here()
+			}
+		})
+	}
+	publishing.Wait()
+	close(over)
+	all.Wait()
+	assert.EqualValues(t, publishers*100, f.Last(), "each id once")
 }

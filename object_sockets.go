@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/orderedset"
@@ -28,7 +27,7 @@ type objectSocket struct {
 	feeds   *feedMember // the first of the feeds that it has joined; nil: none
 
 	// Guarded by the socket's mu.
-	lastAutoResponse time.Time
+	lastAutoResponse int64 // in nanoseconds since 1970; 0: there was none
 }
 
 // Key is for orderedset.
