@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/edgews/edgews"
 )
@@ -67,4 +68,23 @@ func ExampleStub_Do() {
 	})
 	fmt.Println(coins, err)
 	// Output: 10 <nil>
+}
+
+// Connect opens a socket to an object without a network: between objects, and in tests.
+func ExampleStub_Connect() {
+	ctx := context.Background()
+	rooms := edgews.NewNamespace("rooms", NewRoom, nil)
+	defer rooms.Shutdown(ctx)
+	lobby := rooms.Get(rooms.IDFromName("lobby"))
+
+	ann, _, err := lobby.Connect(ctx, httptest.NewRequest("GET", "/?name=ann", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ann.Write(ctx, edgews.Text, []byte("hello"))
+	m, _ := ann.Receive(ctx)
+	fmt.Println(m.Text())
+	ann.Close(edgews.StatusNormalClosure, "")
+	// Output: ann: hello
 }

@@ -325,7 +325,7 @@ func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return
 	}
-	if m, pair := s.link.(*memory); pair && m.peer.phase == phaseUnaccepted {
+	if m, pair := s.link.(*memory); pair && !m.answered && m.peer.phase == phaseUnaccepted {
 		o.pairs = append(o.pairs, s)
 	}
 }
@@ -337,7 +337,7 @@ func (o *object) endRequest() {
 	o.inRequest, o.pairs = false, nil
 	o.mu.Unlock()
 	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
+		if m, pair := s.currentLink().(*memory); pair && !m.answered {
 			m.peer.abandon(errUnanswered)
 		}
 	}

@@ -44,9 +44,9 @@ var ErrOverloaded = errors.New("edgews: object is overloaded")
 var errForgotten = errors.New("edgews: object is forgotten")
 
 // runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for
-// an object that the namespace has forgotten.
-func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
-	err = o.runCall(ctx, &call{run: run})
+// an object that the namespace has forgotten. what names it in errors.
+func (o *object) runQueued(ctx context.Context, what string, run func()) (ok bool, err error) {
+	err = o.runCall(ctx, &call{what: what, run: run})
 	if err == errForgotten {
 		return false, nil
 	}

@@ -40,23 +40,26 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
 // Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
 // (Meter.SetQuota). A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
-func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) { _ = s.serve(w, r) }
+
+// serve is ServeHTTP. It returns why no handler has answered r, or what has ended the handler.
+func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 	if s.n.shutdown.refuses(r) {
 		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
-		return
+		return ErrShutdown
 	}
 	if s.err != nil {
 		s.n.logger().Warn("edgews: request for an object that there cannot be", "namespace", s.n.name, "object", s.id.String(), "error", s.err)
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
-		return
+		return s.err
 	}
 	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
 		closeAfterUpgradeRequest(w, r)
 		answerQuotaExceeded(w)
-		return
+		return err
 	}
 	rw := &responseWriter{ResponseWriter: w, pass: admitted}
 	defer rw.pass.release()
@@ -82,6 +85,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		closeAfterUpgradeRequest(w, r)
 		rw.writeError(err)
 	}
+	return err
 }
 
 // closeAfterUpgradeRequest is closeAfter if r is a request to upgrade.

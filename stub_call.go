@@ -12,6 +12,12 @@ import (
 // request as JSON, and belongs to the handler. What it returns is encoded as JSON before the event ends, so it may refer to the object's
 // fields; a nil result is null. If it also returns an error, the caller gets only the error. For a method that the object does not have,
 // return an ErrUnknownMethod.
+//
+// Instead of a switch over the methods, an object may have a Mux, whose method Call is a CallHandler:
+//
+//	func (b *Board) Call(ctx context.Context, method string, req json.RawMessage) (any, error) { return b.calls.Call(ctx, method, req) }
+//
+// Keep that Mux apart from the one for messages of clients, who could otherwise call everything.
 type CallHandler interface {
 	Call(ctx context.Context, method string, req json.RawMessage) (any, error)
 }
@@ -24,8 +30,8 @@ var ErrUnknownMethod = errors.New("edgews: object has no such method")
 // two objects never share memory. Use struct{} or any for a Resp that does not matter, if the method returns nil.
 //
 // The error of the object's Call comes back as it is: it is the very same value, so that errors.Is and errors.As work. This holds between
-// objects of one process, which all are today. Between processes only the text
-// would arrive.
+// objects of one process, which all are today. Between processes only the text would
+// arrive, and of a *CallError its Code too: return one for errors that callers tell apart.
 //
 // Before the object's Call has begun, the error is ErrReentrant for a call that would never end, see below; ErrOverloaded when
 // NamespaceOptions.MaxWaiting requests and calls wait for the object; ErrShutdown after Shutdown has cut; ErrQuota; ErrInvalidID for the stub

@@ -394,6 +394,56 @@ func TestCallsAcross(t *testing.T) {
 	})
 }
 
+// Hibernate waits too, so it may close a circle; and an event that is over, or a call that has been given up, is in none.
+func TestWaitsThatEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *edgews.Namespace
+		stub := func(name string) *edgews.Stub { return n.Get(n.IDFromName(name)) }
+		n = newCallees(t, nil, func(*edgews.State) methods {
+			return methods{
+				"hibernate": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					return nil, n.Hibernate(ctx, n.IDFromName("a"))
+				},
+				"call b": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					go edgews.Call[any, any](ctx, stub("a"), "end", nil) // it fails, and nothing waits for it
+					return edgews.Call[any, any](ctx, stub("b"), "hibernate", nil)
+				},
+				"impatient": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					short, cancel := context.WithTimeout(ctx, time.Second)
+					defer cancel()
+					_, err := edgews.Call[any, any](short, stub("b"), "sleep", nil)
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+					time.Sleep(time.Minute)
+					return nil, nil
+				},
+				"sleep": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					time.Sleep(10 * time.Second) // the caller does not wait any more
+					return edgews.Call[any, any](context.WithoutCancel(t.Context()), stub("a"), "end", nil)
+				},
+				"leave behind": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					go func() {
+						time.Sleep(time.Second)
+						_, err := edgews.Call[any, any](ctx, stub("a"), "end", nil)
+						assert.NoError(t, err, "the event of a is over")
+					}()
+					return nil, nil
+				},
+				"end": func(context.Context, json.RawMessage) (any, error) { return nil, nil },
+			}
+		})
+		_, err := edgews.Call[any, any](t.Context(), stub("a"), "call b", nil)
+		assert.ErrorIs(t, err, edgews.ErrReentrant)
+		a, b := "callees "+n.IDFromName("a").String(), "callees "+n.IDFromName("b").String()
+		assert.ErrorContains(t, err, a+" Call(call b) → "+b+" Call(hibernate) → "+a+" Hibernate")
+		_, err = edgews.Call[any, any](t.Context(), stub("a"), "impatient", nil)
+		assert.NoError(t, err)
+		synctest.Wait()
+		_, err = edgews.Call[any, any](t.Context(), stub("a"), "leave behind", nil)
+		assert.NoError(t, err)
+		time.Sleep(time.Minute)
+	})
+}
+
 // callNode is what an object of a random graph does when it is called: it calls others, one after the other or at the same time.
 type callNode struct {
 	calls    []int
