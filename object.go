@@ -41,11 +41,12 @@ type object struct {
 	eventsBegun     uint32                       // counts what has been taken from the queue
 	timeout         time.Duration                // SetEventTimeout
 	current         currentEvent
-	inRequest       bool      // the current event is a request
-	pairs           []*Socket // ends of pairs that this request has accepted, and whose other ends were neither accepted nor used by then
-	stateSince      time.Time // when the object got into its present ObjectState
-	idleTimerAt     time.Time // when idleTimerFired is due; zero: it is not
-	quiet           signal    // nothing is left to do, and nothing keeps the object
+	inRequest       bool                   // the current event is a request
+	pairs           []*Socket              // ends of pairs that this request has accepted, and whose other ends were neither accepted nor used by then
+	stateSince      time.Time              // when the object got into its present ObjectState
+	feeds           map[string]*feedRoster // by name
+	idleTimerAt     time.Time              // when idleTimerFired is due; zero: it is not
+	quiet           signal                 // nothing is left to do, and nothing keeps the object
 }
 
 // queuedEvent is an entry of an object's queue: a socket, of which the next message or the end is to be delivered, or a call.
@@ -290,6 +291,7 @@ func (o *object) resetValueOf(st *State, err error, reason string) bool {
 	o.mu.Unlock()
 	for _, sock := range accepted {
 		sock.abort(err, reason)
+		sock.leaveFeeds()
 	}
 	for _, p := range pinned {
 		p.fail(reason, err)

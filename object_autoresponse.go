@@ -83,7 +83,10 @@ func (st *State) AutoResponseTimestamp(s *Socket) (time.Time, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sock.lastAutoResponse, !sock.lastAutoResponse.IsZero()
+	if sock.lastAutoResponse == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, sock.lastAutoResponse), true
 }
 
 // autoResponseLocked returns the auto-response to a message that has arrived on s, or nil. mu must be held.
@@ -109,7 +112,7 @@ func (s *Socket) autoRespond(reply *Prepared) {
 	}
 	l.transmit()
 	s.mu.Lock()
-	sock.lastAutoResponse = time.Now()
+	sock.lastAutoResponse = time.Now().UnixNano()
 	s.mu.Unlock()
 }
 
@@ -129,7 +132,7 @@ func (m *memory) autoRespondLocked(it *item) bool {
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && m.self.phase < phaseFinishing {
 		peer.sendAdmittedLocked(&out, reply.data, false)
-		peer.objectSocket.lastAutoResponse = time.Now()
+		peer.objectSocket.lastAutoResponse = time.Now().UnixNano()
 	}
 	return true
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/orderedset"
@@ -23,11 +22,12 @@ type objectSocket struct {
 
 	// Guarded by o.mu.
 	tags    []string
-	queued  bool // it is in o.queue
-	removed bool // it is not in o.registry any more
+	queued  bool        // it is in o.queue
+	removed bool        // it is not in o.registry any more
+	feeds   *feedMember // the first of the feeds that it has joined; nil: none
 
 	// Guarded by the socket's mu.
-	lastAutoResponse time.Time
+	lastAutoResponse int64 // in nanoseconds since 1970; 0: there was none
 }
 
 // Key is for orderedset.
@@ -212,7 +212,11 @@ func (sock *objectSocket) finish() {
 	if !sock.removed {
 		o.registry.remove(sock)
 	}
+	inFeeds := sock.feeds != nil
 	o.mu.Unlock()
+	if inFeeds {
+		sock.leaveFeeds()
+	}
 	s.finished()
 }
 

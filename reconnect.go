@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -23,11 +24,22 @@ type ReconnectOptions struct {
 	// OnWait, if it is not nil, is called before each wait: err says how the last socket ended or why the last attempt failed, and d is the
 	// time until the next attempt. It is called by the goroutine that runs the loop.
 	OnWait func(err error, d time.Duration)
+
+	// Cursor, if it is not nil, says from where the server has to continue: for example the Seq of the last FeedFrame that had one. It is
+	// called before each attempt, by the goroutine that runs the loop. What it returns becomes the parameter CursorParam in the query of
+	// the URL, instead of one that is there; with "" the URL stays as it is.
+	Cursor func() string
+
+	// CursorParam is the name of the parameter; default "cursor", as in client/js.
+	CursorParam string
 }
 
 const (
 	defaultMinDelay = time.Second
 	defaultMaxDelay = time.Minute
+
+	defaultCursorParam = "cursor"
+
 	// stableAfter is how long a socket must have been connected for the waits to begin with MinDelay again.
 	stableAfter = time.Minute
 	// A server that restarts (1012), or asks to try again later (1013), is left alone for restartMinDelay to restartMaxDelay, as the
@@ -103,6 +115,7 @@ func newReconnector(url string, opts *ReconnectOptions) (*reconnector, error) {
 	}
 	setDefault(&r.opts.MinDelay, defaultMinDelay)
 	setDefault(&r.opts.MaxDelay, defaultMaxDelay)
+	setDefault(&r.opts.CursorParam, defaultCursorParam)
 	_, err := newClientHandshake(url, &r.opts.DialOptions)
 	return r, err
 }
@@ -114,7 +127,7 @@ func (r *reconnector) connect(ctx context.Context) (*Socket, error) {
 			return nil, err
 		}
 		attempt, cancel := context.WithTimeout(ctx, connectTimeout)
-		s, resp, err := Dial(attempt, r.url, &r.opts.DialOptions)
+		s, resp, err := Dial(attempt, r.urlWithCursor(), &r.opts.DialOptions)
 		cancel()
 		switch {
 		case err == nil:
@@ -128,6 +141,22 @@ func (r *reconnector) connect(ctx context.Context) (*Socket, error) {
 			return nil, err
 		}
 	}
+}
+
+// urlWithCursor returns the URL of the next attempt.
+func (r *reconnector) urlWithCursor() string {
+	if r.opts.Cursor == nil {
+		return r.url
+	}
+	cursor := r.opts.Cursor()
+	u, err := url.Parse(r.url)
+	if cursor == "" || err != nil { // Dial says what is wrong
+		return r.url
+	}
+	query := u.Query()
+	query.Set(r.opts.CursorParam, cursor)
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // refusesForGood reports whether a server that has answered with status will do so again.

@@ -278,6 +278,45 @@ func TestReconnectToAServerThatHangs(t *testing.T) {
 	})
 }
 
+// The cursor is asked for before each attempt, and replaces a parameter of the URL.
+func TestReconnectSendsTheCursor(t *testing.T) {
+	cases := []struct {
+		name, url, param string
+		cursors, want    []string // the query of each attempt
+	}{
+		{"default", "/ws", "", []string{"", "17", "18"}, []string{"", "cursor=17", "cursor=18"}},
+		{"beside another", "/ws?room=a%26b", "", []string{"", "1"}, []string{"room=a%26b", "cursor=1&room=a%26b"}},
+		{"in place of another", "/ws?after=3", "after", []string{"", "4"}, []string{"after=3", "after=4"}},
+		{"escaped", "/ws", "", []string{"a b&c=ü"}, []string{"cursor=a+b%26c%3D%C3%BC"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var queries []string
+				server := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					queries = append(queries, r.URL.RawQuery)
+					answer := closingAfter(0, 1000)
+					if len(queries) == len(c.want) {
+						answer = refusing(404)
+					}
+					answer(w, r)
+				}))
+				asked := 0
+				opts := &edgews.ReconnectOptions{CursorParam: c.param, Cursor: func() string { asked++; return c.cursors[asked-1] }}
+				opts.HTTPClient = server.Client()
+				for s, err := range edgews.Reconnect(t.Context(), server.URL+c.url, opts) {
+					if err != nil {
+						require.ErrorContains(t, err, "404")
+						break
+					}
+					untilTheEnd(s)
+				}
+				assert.Equal(t, c.want, queries)
+			})
+		})
+	}
+}
+
 func TestReconnectRefusesArguments(t *testing.T) {
 	cases := []struct {
 		name, url string

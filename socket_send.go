@@ -196,3 +196,43 @@ type outgoing struct {
 	countAs     countRule // what a meter counts it as
 	ungated     bool      // it does not wait for a commit
 }
+
+// checkWritable returns nil if a data message may be sent now, otherwise the error to return.
+func (s *Socket) checkWritable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writableLocked()
+}
+
+// sendIfHalfEmpty sends m if not more than half of SendBuffer waits then, or if nothing waits. Otherwise it returns errNoRoom: Overflow does
+// not apply.
+func (s *Socket) sendIfHalfEmpty(m outgoing) error {
+	s.mu.Lock()
+	_, size := s.bufferedLocked()
+	limit := s.opts.SendBuffer / 2
+	s.mu.Unlock()
+	if size > 0 && size+len(m.data) > limit {
+		return errNoRoom
+	}
+	m.wait = true
+	return s.send(m)
+}
+
+// waitUntilHalfEmpty waits until sendIfHalfEmpty has room for a message of n bytes, and half of what it may fill is free. It returns false
+// if the socket cannot send any more.
+func (s *Socket) waitUntilHalfEmpty(n int) bool {
+	for {
+		s.mu.Lock()
+		over := s.writableLocked() != nil
+		_, size := s.bufferedLocked()
+		limit := s.opts.SendBuffer / 2
+		isLow := size == 0 || size <= min(limit/2, limit-n)
+		ready := isLow && !s.is(streamingOut)
+		room := s.waitersLocked().hasRoom.wait()
+		s.mu.Unlock()
+		if over || ready {
+			return !over
+		}
+		<-room
+	}
+}

@@ -20,7 +20,9 @@ import (
 type State struct {
 	o *object
 
-	background *backgroundWork // nil: none yet. Guarded by the object's mu
+	// Guarded by the object's mu.
+	background *backgroundWork  // nil: none yet
+	feeds      map[string]*Feed // that the value has made, by name
 }
 
 // backgroundWork is the work that a value has started with Do and WaitUntil. It is guarded by the object's mu.

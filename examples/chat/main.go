@@ -2,8 +2,8 @@
 //
 //	go run ./examples/chat
 //
-// Then open the URL that it prints. Each room is an object, which hibernates when it has no messages. Messages are on disk, and pages
-// reconnect after a restart.
+// Then open the URL that it prints. Each room is an object, which hibernates when it has no messages. Messages are on disk, in a feed that
+// neither loses nor doubles one when the server, a page or the network fails. Each user is an object too, which limits the user's messages.
 package main
 
 import (
@@ -50,7 +50,8 @@ func run(ctx context.Context, addr, data string) error {
 	if err != nil {
 		return err
 	}
-	rooms := newRooms(store)
+	users := edgews.NewNamespace("users", newUser, nil)
+	rooms := newRooms(store, users)
 	server := &http.Server{Handler: handler(rooms), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Printf("Open %s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", url, data)
 	context.AfterFunc(ctx, func() { server.Close() }) // it does not close the sockets, which belong to the rooms
@@ -59,16 +60,16 @@ func run(ctx context.Context, addr, data string) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return rooms.Shutdown(grace)
+	return errors.Join(rooms.Shutdown(grace), users.Shutdown(grace))
 }
 
 // newRooms returns the namespace of the rooms in store. A lost connection is noticed within 15 s. A page that does not read its messages
-// is disconnected; it reconnects and asks for the missed ones.
-func newRooms(store edgews.Store) *edgews.Namespace {
-	return edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{
-		KeepAlive: 10 * time.Second, KeepAliveTimeout: 5 * time.Second,
-		Overflow: edgews.OverflowClose, SendBuffer: 256 << 10,
-		MaxMessageSize: 16 << 10, RateLimit: edgews.RateLimit{Messages: 50},
+// gets them from the storage as it goes on reading.
+func newRooms(store edgews.Store, users *edgews.Namespace) *edgews.Namespace {
+	construct := func(ctx context.Context, st *edgews.State) (edgews.Object, error) { return newRoom(ctx, st, users) }
+	return edgews.NewNamespace("rooms", construct, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{
+		KeepAlive: 10 * time.Second, KeepAliveTimeout: 5 * time.Second, RateLimit: edgews.RateLimit{Messages: 50},
+		MaxMessageSize: 16 << 10, SendBuffer: 256 << 10, Overflow: edgews.OverflowClose,
 	}})
 }
 

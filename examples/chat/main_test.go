@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -15,24 +16,37 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 	"github.com/edgews/edgews/examples/internal/browser"
 )
 
-// serve starts a server with a memory store.
-func serve(t *testing.T) (url string, rooms *edgews.Namespace) {
-	rooms = newRooms(edgews.NewMemoryStore())
-	server := httptest.NewServer(handler(rooms))
-	t.Cleanup(func() {
-		server.Close()
-		rooms.Shutdown(context.Background())
+// server is a server of the test, or a process of its own.
+type server struct {
+	url    string
+	client *http.Client // nil: the default
+}
+
+// inBubble runs a test in virtual time with a server whose store is in memory.
+func inBubble(t *testing.T, test func(t *testing.T, srv server, rooms *edgews.Namespace)) {
+	synctest.Test(t, func(t *testing.T) {
+		users := edgews.NewNamespace("users", newUser, nil)
+		rooms := newRooms(edgews.NewMemoryStore(), users)
+		srv := edgewstest.New(t, handler(rooms))
+		t.Cleanup(func() {
+			if err := errors.Join(rooms.Shutdown(context.Background()), users.Shutdown(context.Background())); err != nil {
+				t.Error(err)
+			}
+		})
+		test(t, server{srv.URL, srv.Client()}, rooms)
 	})
-	return server.URL, rooms
 }
 
 // guest is a user in a room.
@@ -43,22 +57,35 @@ type guest struct {
 
 // heard is any message of the server.
 type heard struct {
-	said
-	Here   []string
-	Missed []said
-	Wait   int
+	edgews.FeedFrame
+	Wait int64 // of an answer
 }
 
-func enter(t *testing.T, room, name string, after int) (guest, heard) {
+// said returns what is in a message of the feed.
+func (h heard) said() (m said) {
+	json.Unmarshal(h.Data, &m)
+	return m
+}
+
+// names returns those who are there.
+func (h heard) names() (names []string) {
+	for _, p := range h.Here {
+		names = append(names, p.Who)
+	}
+	return names
+}
+
+// enter enters a room, and returns the first message.
+func (srv server) enter(t *testing.T, path, name string, cursor uint64) (guest, heard) {
 	t.Helper()
-	query := url.Values{"name": {name}, "after": {fmt.Sprint(after)}}.Encode()
-	s, _, err := edgews.Dial(t.Context(), room+"/socket?"+query, nil)
+	query := url.Values{"name": {name}, "cursor": {fmt.Sprint(cursor)}}.Encode()
+	s, _, err := edgews.Dial(t.Context(), srv.url+path+"/socket?"+query, &edgews.DialOptions{HTTPClient: srv.client})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := guest{t, s}
 	t.Cleanup(g.leaves) // before the server ends, since it would wait for an answer to its Close
-	return g, g.hears("welcome")
+	return g, g.hears("feed.cursor")
 }
 
 func (g guest) says(id, text string) {
@@ -72,21 +99,22 @@ func (g guest) says(id, text string) {
 // hears returns the next message and checks its type.
 func (g guest) hears(what string) heard {
 	g.t.Helper()
-	got := g.receives()
+	got, err := edgews.ReceiveJSON[heard](g.t.Context(), g.s)
+	if err != nil {
+		g.t.Fatal(err)
+	}
 	if got.Type != what {
 		g.t.Fatalf("got %+v, not %q", got, what)
 	}
 	return got
 }
 
-// receives returns the next message.
-func (g guest) receives() heard {
+// hearsSaid checks the number, the name and the text of the next message, which is one of the feed.
+func (g guest) hearsSaid(seq uint64, name, text string) {
 	g.t.Helper()
-	got, err := edgews.ReceiveJSON[heard](g.t.Context(), g.s)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return got
+	got := g.hears("feed.message")
+	equal(g.t, seq, *got.Seq)
+	equal(g.t, said{name, text}, got.said())
 }
 
 func (g guest) leaves() {
@@ -108,13 +136,6 @@ func (g guest) ends() *edgews.CloseError {
 	}
 }
 
-func texts(all []said) (texts []string) {
-	for _, m := range all {
-		texts = append(texts, m.Name+": "+m.Text)
-	}
-	return texts
-}
-
 func equal[T any](t *testing.T, want, got T) {
 	t.Helper()
 	if !reflect.DeepEqual(want, got) {
@@ -122,116 +143,190 @@ func equal[T any](t *testing.T, want, got T) {
 	}
 }
 
+const lobby = "/room/lobby"
+
 func TestTalk(t *testing.T) {
-	server, rooms := serve(t)
-	lobby := server + "/room/lobby"
-	ann, welcome := enter(t, lobby, "  Ann  ", 0)
-	equal(t, []string{"Ann"}, welcome.Here)
-	bob, welcome := enter(t, lobby, "Bob", 0)
-	equal(t, []string{"Ann", "Bob"}, welcome.Here)
-	equal(t, "Bob", ann.hears("joined").Name)
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		ann, first := srv.enter(t, lobby, "  Ann \n Lee  ", 0)
+		equal(t, []string{"Ann Lee"}, first.names())
+		equal(t, 0, *first.Seq)
+		bob, first := srv.enter(t, lobby, "Bob", 0)
+		equal(t, []string{"Ann Lee", "Bob"}, slices.Sorted(slices.Values(first.names()))) // at the same moment
+		equal(t, "Bob", ann.hears("feed.joined").Who)
 
-	ann.says("a1", "hello")
-	for _, g := range []guest{ann, bob} {
-		got := g.hears("said")
-		equal(t, said{"said", 1, "a1", "Ann", "hello", got.At}, got.said)
-	}
-	ann.says("a1", "hello") // again, as after a lost connection
-	equal(t, 1, ann.hears("said").N)
+		ann.says("a1", "hello")
+		for _, g := range []guest{ann, bob} {
+			got := g.hears("feed.message")
+			equal(t, "a1", got.ID)
+			equal(t, said{"Ann Lee", "hello"}, got.said())
+		}
+		equal(t, 1, *ann.hears("stored").Seq)
+		ann.says("a1", "hello") // again, as after a lost connection
+		equal(t, 1, *ann.hears("stored").Seq)
 
-	if err := rooms.Hibernate(t.Context(), rooms.IDFromName("lobby")); err != nil {
-		t.Fatal(err)
-	}
-	bob.says("b1", "still there?")
-	equal(t, 2, ann.hears("said").N)
-	bob.hears("said")
-	bob.leaves()
-	equal(t, "Bob", ann.hears("left").Name)
+		if err := rooms.Hibernate(t.Context(), rooms.IDFromName("lobby")); err != nil {
+			t.Fatal(err)
+		}
+		bob.says("b1", "still there?")
+		ann.hearsSaid(2, "Bob", "still there?")
+		bob.hearsSaid(2, "Bob", "still there?")
+		equal(t, "b1", bob.hears("stored").ID)
 
-	_, welcome = enter(t, lobby, "Bob", 1)
-	equal(t, []string{"Bob: still there?"}, texts(welcome.Missed))
-	_, welcome = enter(t, server+"/room/other", "Cid", 0)
-	equal(t, nil, texts(welcome.Missed))
+		cid, first := srv.enter(t, lobby, "Cid", 1)
+		equal(t, false, first.Gone)
+		cid.hearsSaid(2, "Bob", "still there?")
+		_, first = srv.enter(t, lobby, "Cid", 17) // the cursor of another server
+		equal(t, true, first.Gone)
+		_, first = srv.enter(t, "/room/other", "Cid", 0)
+		equal(t, []string{"Cid"}, first.names())
+	})
 }
 
-func TestPrivateRoom(t *testing.T) {
-	server, _ := serve(t)
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Post(server+"/private", "", nil)
+// A user who returns in time has not left for the others, unless the user has left on purpose.
+func TestPresence(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		ann, _ := srv.enter(t, lobby, "Ann", 0)
+		bob, _ := srv.enter(t, lobby, "Bob", 0)
+		ann.hears("feed.joined")
+		again, _ := srv.enter(t, lobby, "Bob", 0) // in another window
+		bob.leaves()
+		again.s.Close(edgews.StatusGoingAway, "") // a reload
+		<-again.s.Done()
+		time.Sleep(4 * time.Second)
+		bob, _ = srv.enter(t, lobby, "Bob", 0)
+		time.Sleep(time.Minute)
+		bob.says("b1", "here I am")
+		ann.hearsSaid(1, "Bob", "here I am") // and nothing before
+
+		bob.s.Close(edgews.StatusGoingAway, "")
+		<-bob.s.Done()
+		before := time.Now()
+		equal(t, "Bob", ann.hears("feed.left").Who)
+		equal(t, 5*time.Second, time.Since(before))
+
+		bob, _ = srv.enter(t, lobby, "Bob", 0)
+		ann.hears("feed.joined")
+		before = time.Now()
+		bob.leaves()
+		ann.hears("feed.left")
+		equal(t, 0, time.Since(before))
+	})
+}
+
+// privateRoom returns the path of a new private room.
+func (srv server) privateRoom(t *testing.T) (path string) {
+	t.Helper()
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if srv.client != nil {
+		client.Transport = srv.client.Transport
+	}
+	resp, err := client.Post(srv.url+"/private", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	path := resp.Header.Get("Location")
-	equal(t, len("/room/")+64, len(path))
-	ann, _ := enter(t, server+path, "Ann", 0)
-	ann.says("a1", "psst")
-	ann.hears("said")
-	_, welcome := enter(t, server+path, "Bob", 0)
-	equal(t, []string{"Ann: psst"}, texts(welcome.Missed))
+	return resp.Header.Get("Location")
 }
 
+func TestPrivateRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		path := srv.privateRoom(t)
+		equal(t, len("/room/")+64, len(path))
+		ann, _ := srv.enter(t, path, "Ann", 0)
+		ann.says("a1", "psst")
+		ann.hearsSaid(1, "Ann", "psst")
+		bob, _ := srv.enter(t, path, "Bob", 0)
+		bob.hearsSaid(1, "Ann", "psst")
+	})
+}
+
+// A user has one limit for all rooms, and for all windows.
 func TestTooFast(t *testing.T) {
-	server, _ := serve(t)
-	ann, _ := enter(t, server+"/room/lobby", "Ann", 0)
-	accepted := 0
-	ann.says("0", "spam")
-	answer := ann.receives()
-	for ; answer.Type == "said"; answer = ann.receives() { // a busy machine may need more than an interval for a message
-		accepted++
-		ann.says(fmt.Sprint(accepted), "spam")
-	}
-	equal(t, "slow", answer.Type)
-	if accepted < burst {
-		t.Errorf("%d messages were accepted", accepted)
-	}
-	if answer.Wait <= 0 || answer.Wait > int(interval.Milliseconds()) {
-		t.Errorf("to wait for %d ms", answer.Wait)
-	}
-	bob, _ := enter(t, server+"/room/lobby", "Bob", 0)
-	bob.says("b1", "no spam")
-	bob.hears("said")
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		ann, _ := srv.enter(t, lobby, "Ann", 0)
+		elsewhere, _ := srv.enter(t, srv.privateRoom(t), "Ann", 0)
+		for n := range burst {
+			g := []guest{ann, elsewhere}[n%2]
+			g.says(fmt.Sprint(n), "spam")
+			g.hears("feed.message")
+			g.hears("stored")
+		}
+		for _, g := range []guest{ann, elsewhere} {
+			g.says("more", "spam")
+			answer := g.hears("slow")
+			equal(t, "more", answer.ID)
+			equal(t, interval.Milliseconds(), answer.Wait)
+		}
+		time.Sleep(interval)
+		ann.says("more", "spam")
+		ann.hears("feed.message")
+		ann.hears("stored")
+		elsewhere.says("more", "spam")
+		elsewhere.hears("slow")
+
+		bob, _ := srv.enter(t, lobby, "Bob", 4)
+		bob.says("b1", "no spam")
+		bob.hears("feed.message")
+		bob.hears("stored")
+
+		time.Sleep(time.Minute) // the object of the user hibernates
+		for n := range burst {
+			elsewhere.says(fmt.Sprint("later ", n), "spam")
+			elsewhere.hears("feed.message")
+			elsewhere.hears("stored")
+		}
+		elsewhere.says("too much", "spam")
+		elsewhere.hears("slow")
+	})
 }
 
-func TestHistoryIsBounded(t *testing.T) {
-	store := edgews.NewMemoryStore()
-	var r *room
-	rooms := edgews.NewNamespace("rooms", func(ctx context.Context, st *edgews.State) (edgews.Object, error) {
-		value, err := newRoom(ctx, st)
-		r, _ = value.(*room)
-		return value, err
-	}, &edgews.NamespaceOptions{Store: store})
-	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
-	for n := range kept + 10 {
-		if err := r.remember(t.Context(), said{N: n + 1}, []byte(fmt.Sprintf(`{"n":%d}`, n+1))); err != nil {
-			t.Fatal(err)
+func TestUserCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		users := edgews.NewNamespace("users", newUser, nil)
+		defer users.Shutdown(context.Background())
+		ann := users.Get(users.IDFromName("Ann"))
+		if _, err := edgews.Call[any, any](t.Context(), ann, "sing", nil); !errors.Is(err, edgews.ErrUnknownMethod) {
+			t.Errorf("an unknown method: %v", err)
 		}
-	}
-	again, err := newRoom(t.Context(), r.st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	history := again.(*room).history
-	equal(t, kept, len(history))
-	equal(t, 11, history[0].N)
-	equal(t, len(history), len(r.history))
+		answer := httptest.NewRecorder()
+		ann.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		equal(t, http.StatusNotFound, answer.Code)
+	})
+}
+
+// A room that cannot ask for the limit of a user, or cannot store, closes the socket, so that the page repeats the message.
+func TestOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		users := edgews.NewNamespace("users", newUser, nil)
+		rooms := newRooms(edgews.NewMemoryStore(), users)
+		defer rooms.Shutdown(context.Background())
+		srv := edgewstest.New(t, handler(rooms))
+		ann, _ := server{srv.URL, srv.Client()}.enter(t, lobby, "Ann", 0)
+		users.Shutdown(context.Background())
+		ann.says("a1", "hello")
+		equal(t, edgews.StatusTryAgainLater, ann.ends().Code)
+	})
 }
 
 func TestRefused(t *testing.T) {
-	server, _ := serve(t)
-	for _, name := range []string{"", "   ", strings.Repeat("é", maxName+1), "\xff"} {
-		_, resp, err := edgews.Dial(t.Context(), server+"/room/lobby/socket?name="+url.QueryEscape(name), nil)
-		if err == nil || resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("name %q: %v", name, err)
+	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
+		for _, name := range []string{"", "   ", strings.Repeat("é", maxName+1), "\xff"} {
+			opts := &edgews.DialOptions{HTTPClient: srv.client}
+			_, resp, err := edgews.Dial(t.Context(), srv.url+lobby+"/socket?name="+url.QueryEscape(name), opts)
+			if err == nil || resp.StatusCode != http.StatusBadRequest {
+				t.Errorf("name %q: %v", name, err)
+			}
 		}
-	}
-	for _, message := range []string{"", "{", `{"id":"x"}`, `{"text":"x"}`, `{"id":"x","text":"` + strings.Repeat("x", maxText+1) + `"}`} {
-		ann, _ := enter(t, server+"/room/lobby", "Ann", 0)
-		if err := ann.s.Write(t.Context(), edgews.Text, []byte(message)); err != nil {
-			t.Fatal(err)
+		messages := []string{"", "{", `{"id":"x"}`, `{"text":"x"}`, `{"id":"` + strings.Repeat("x", 65) + `","text":"x"}`,
+			`{"id":"x","text":"` + strings.Repeat("x", maxText+1) + `"}`}
+		for _, message := range messages {
+			ann, _ := srv.enter(t, lobby, "Ann", 0)
+			if err := ann.s.Write(t.Context(), edgews.Text, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, edgews.StatusUnsupportedData, ann.ends().Code)
 		}
-		equal(t, edgews.StatusUnsupportedData, ann.ends().Code)
-	}
+	})
 }
 
 // process is the example as a process of its own.
@@ -239,14 +334,17 @@ type process struct {
 	t          *testing.T
 	path       string
 	addr, data string
+	stderr     io.Writer
 	cmd        *exec.Cmd
 }
 
-func build(t *testing.T) *process {
+// build builds the example with these flags, and does not start it.
+func build(t *testing.T, flags ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
-	p := &process{t: t, path: filepath.Join(dir, "chat"), addr: freeAddr(t), data: filepath.Join(dir, "chat.db")}
-	if out, err := exec.Command("go", "build", "-o", p.path, ".").CombinedOutput(); err != nil {
+	p := &process{t: t, path: filepath.Join(dir, "chat"), addr: freeAddr(t), data: filepath.Join(dir, "chat.db"), stderr: os.Stderr}
+	command := append(append([]string{"build"}, flags...), "-o", p.path, ".")
+	if out, err := exec.Command("go", command...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Cleanup(p.kill)
@@ -271,7 +369,7 @@ func freeAddr(t *testing.T) string {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, "-addr", p.addr, "-data", p.data)
-	p.cmd.Stderr = os.Stderr
+	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -310,27 +408,32 @@ func (p *process) wait() {
 	p.cmd = nil
 }
 
+// server returns how clients of the test reach the process.
+func (p *process) server() server { return server{url: "http://" + p.addr} }
+
 func TestRestart(t *testing.T) {
 	p := build(t)
-	lobby := "http://" + p.addr + "/room/lobby"
 	p.start()
-	ann, _ := enter(t, lobby, "Ann", 0)
+	ann, _ := p.server().enter(t, lobby, "Ann", 0)
 	ann.says("a1", "before")
-	ann.hears("said")
+	ann.hears("feed.message")
 	p.interrupt()
 	equal(t, edgews.StatusServiceRestart, ann.ends().Code)
 	p.wait()
 
 	p.start()
-	ann, welcome := enter(t, lobby, "Ann", 0)
-	equal(t, []string{"Ann: before"}, texts(welcome.Missed))
+	ann, _ = p.server().enter(t, lobby, "Ann", 0)
+	ann.hearsSaid(1, "Ann", "before")
+	ann.says("a1", "before") // the answer was lost
+	equal(t, 1, *ann.hears("stored").Seq)
 	ann.says("a2", "after")
-	equal(t, 2, ann.hears("said").N)
+	ann.hearsSaid(2, "Ann", "after")
 	p.kill()
 
 	p.start()
-	_, welcome = enter(t, lobby, "Ann", 0)
-	equal(t, []string{"Ann: before", "Ann: after"}, texts(welcome.Missed))
+	ann, _ = p.server().enter(t, lobby, "Ann", 0)
+	ann.hearsSaid(1, "Ann", "before")
+	ann.hearsSaid(2, "Ann", "after")
 }
 
 func TestRun(t *testing.T) {
@@ -355,8 +458,8 @@ func TestBrowser(t *testing.T) {
 	first, second := browser.Start(t), browser.Start(t)
 	p := build(t)
 	p.start()
-	visit(t, first, p, "Ann")
-	visit(t, second, p, "Bob")
+	visit(t, first, p.server(), "Ann")
+	visit(t, second, p.server(), "Bob")
 	shows(t, first, "#here", "Bob")
 
 	say(t, first, "hello Bob")
@@ -384,10 +487,10 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-func visit(t *testing.T, tab context.Context, p *process, name string) {
+func visit(t *testing.T, tab context.Context, srv server, name string) {
 	t.Helper()
 	browser.Act(t, tab,
-		chromedp.Navigate("http://"+p.addr),
+		chromedp.Navigate(srv.url),
 		browser.SetValue("#name", name),
 		browser.Click("#naming button"),
 	)
@@ -413,9 +516,9 @@ func TestNarrowPage(t *testing.T) {
 	tab, other := browser.Start(t), browser.Start(t)
 	p := build(t)
 	p.start()
-	visit(t, other, p, "Bob")
+	visit(t, other, p.server(), "Bob")
 	browser.Act(t, tab, chromedp.EmulateViewport(360, 640))
-	visit(t, tab, p, "Ann")
+	visit(t, tab, p.server(), "Ann")
 	shows(t, tab, "#here", "Bob")
 	for n := range burst + 3 {
 		say(t, tab, fmt.Sprintf("message %d%s", n, strings.Repeat("\nand more", 4)))
@@ -429,7 +532,7 @@ func TestNarrowPage(t *testing.T) {
 	}
 
 	for _, name := range []string{strings.Repeat("Maximilian ", 3)[:maxName], "Cecilia", "Dora", "Emil"} {
-		enter(t, "http://"+p.addr+"/room/lobby", name, 0)
+		p.server().enter(t, lobby, name, 0)
 	}
 	shows(t, tab, "#here", "Emil")
 	fits(t, tab, "aside button, #count, #here li:first-child, #state, #text, #send")
@@ -458,6 +561,78 @@ func TestNarrowPage(t *testing.T) {
 	shows(t, tab, "#state", "connected")
 	browser.Act(t, tab, browser.Click("#back"))
 	within(t, tab, "/room/lobby")
+}
+
+// TestReload loads a page again that has a message which is not confirmed, and one whose confirmation it has not got.
+func TestReload(t *testing.T) {
+	tab := browser.Start(t)
+	p := build(t)
+	p.start()
+	visit(t, tab, p.server(), "Ann")
+	bob, _ := p.server().enter(t, lobby, "Bob", 0)
+	browser.Evaluate(t, tab, `socket.onmessage = null`)
+	say(t, tab, "stored, but not confirmed")
+	bob.hearsSaid(1, "Ann", "stored, but not confirmed")
+	say(t, tab, "not sent")
+	holds(t, tab, "waiting for both", `document.querySelectorAll(".pending").length === 2`)
+
+	browser.Act(t, tab, chromedp.Reload())
+	bob.hearsSaid(2, "Ann", "not sent")
+	holds(t, tab, "showing each once", `document.querySelectorAll(".said").length === 2 && !document.querySelector(".pending")`)
+	equal(t, []string{"stored, but not confirmed", "not sent"}, bubbles(t, tab))
+	holds(t, tab, "keeping nothing", `sessionStorage.getItem(kept) === "[]"`)
+}
+
+// bubbles returns the texts that a page shows.
+func bubbles(t *testing.T, tab context.Context) []string {
+	t.Helper()
+	texts, err := chromedp.Run(tab, chromedp.Evaluate[[]string](`[...document.querySelectorAll(".bubble")].map(e => e.textContent)`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+// TestGone has a page with an old cursor connect: it shows what is kept, and once.
+func TestGone(t *testing.T) {
+	tab := browser.Start(t)
+	users := edgews.NewNamespace("users", newUser, nil)
+	rooms := newRooms(edgews.NewMemoryStore(), users)
+	srv := httptest.NewServer(handler(rooms))
+	t.Cleanup(func() {
+		srv.Close()
+		rooms.Shutdown(context.Background())
+		users.Shutdown(context.Background())
+	})
+	publish := func(from, to int) {
+		err := rooms.Get(rooms.IDFromName("lobby")).Do(t.Context(), func(ctx context.Context, o edgews.Object) error {
+			for n := from; n <= to; n++ {
+				if _, err := o.(*room).feed.Publish(ctx, "", said{"Bob", fmt.Sprint("message ", n)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(1, 3)
+	visit(t, tab, server{url: srv.URL}, "Ann")
+	shows(t, tab, "#log", "message 3")
+	holds(t, tab, "without a note", `!$("log").textContent.includes("not kept")`)
+
+	browser.Evaluate(t, tab, `socket.close(1000)`)
+	publish(4, 1010)
+	browser.Evaluate(t, tab, `connect()`)
+	shows(t, tab, "#log", "message 1010")
+	shows(t, tab, "#log", "earlier messages are not kept")
+	texts := bubbles(t, tab)
+	equal(t, 1000, len(texts))
+	equal(t, "message 11", texts[0])
+	browser.Evaluate(t, tab, `cursor = 5; connect()`)
+	holds(t, tab, "connected again", `cursor === 1010`)
+	equal(t, 1000, len(bubbles(t, tab)))
 }
 
 // within waits until a page with such a path is loaded and connected.
@@ -499,8 +674,8 @@ func TestFollowing(t *testing.T) {
 	p := build(t)
 	p.start()
 	browser.Act(t, tab, chromedp.EmulateViewport(360, 640))
-	visit(t, tab, p, "Ann")
-	bob, _ := enter(t, "http://"+p.addr+"/room/lobby", "Bob", 0)
+	visit(t, tab, p.server(), "Ann")
+	bob, _ := p.server().enter(t, lobby, "Bob", 0)
 	for n := range 3 {
 		bob.says(fmt.Sprint("long ", n), fmt.Sprintf("message %d%s", n, strings.Repeat("\nand more", 12)))
 		shows(t, tab, "#log", fmt.Sprintf("message %d", n))

@@ -39,11 +39,17 @@ func Start(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 		chromedp.Flag("disable-sync", true),
 	)
 	options = append(options, more...)
-	ctx, cancelTime := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancelTime := context.WithTimeout(context.Background(), 8*time.Minute) // less than that of go test
 	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, options...)
 	ctx, cancelTab := chromedp.NewContext(ctx)
 	t.Cleanup(func() { cancelTab(); cancelBrowser(); cancelTime() })
 	return ctx
+}
+
+// Installed reports whether Start finds a browser, or has to, in CI: for tests of which the page is only a part.
+func Installed() bool {
+	_, err := find()
+	return err == nil || os.Getenv("CI") == "true"
 }
 
 func find() (path string, err error) {

@@ -1,0 +1,424 @@
+package edgews
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews/internal/orderedset"
+)
+
+// feedRoster is the members of a feed, and who is there. It belongs to the object and outlives the value: a hibernated object's feed still
+// knows its members, and announces that someone has left, without waking the object.
+type feedRoster struct {
+	// Immutable.
+	o    *object
+	name string
+
+	// turn has a token while one goroutine sends to live members or changes who is a member. It is a channel because sending is I/O.
+	// Nothing is waited for while it is held. storageLease.writeLock may be held when it is taken, and no mutex may.
+	turn chan struct{}
+
+	// Guarded by turn.
+	members    orderedset.Set[*feedMember]
+	present    map[string]*presence
+	leaveAfter time.Duration
+	hidden     bool // members are not told who is there
+
+	mu sync.Mutex // a leaf
+
+	// Guarded by mu.
+	last    uint64         // the last message that was sent to live members
+	pending []*publication // in the order of their numbers: those that are being committed, or were, and have not been sent
+}
+
+// feedMember is a socket that has joined a feed, or that gets a replay.
+type feedMember struct {
+	// Immutable.
+	r    *feedRoster
+	sock *objectSocket
+
+	next *feedMember // of the same socket, for another feed. Guarded by the object's mu
+
+	queued bool // it is in the object's queue. Guarded by the object's mu
+
+	// Guarded by the roster's turn. While replaying is set, sent belongs to the replay.
+	live      bool   // it has got everything up to feedRoster.last
+	replaying bool   // a goroutine sends it what it has not got
+	again     bool   // something has happened that the replay does not know
+	waiting   bool   // a goroutine waits until the socket has room
+	cursorDue bool   // the next frame is feed.cursor
+	gone      bool   // with gone
+	hereDue   bool   // it has not got all changes of who is there
+	once      bool   // it is no member: it ends when it has got what it had missed
+	left      bool   // it is not in members any more
+	who       string // "": none
+	sent      uint64 // the last message that it has got, or been told is gone
+	restart   uint64 // where it begins again, if cursorDue is set
+}
+
+// Key is for orderedset.
+func (m *feedMember) Key() uint64 { return m.sock.Key() }
+
+func newFeedRoster(o *object, name string) *feedRoster {
+	return &feedRoster{o: o, name: name, turn: make(chan struct{}, 1)}
+}
+
+// take takes the turn, and returns what gives it back.
+func (r *feedRoster) take() (giveBack func()) {
+	r.turn <- struct{}{}
+	return r.giveBack
+}
+
+func (r *feedRoster) giveBack() { <-r.turn }
+
+// resume is called when a value has made its feed. last is the last message that is stored.
+func (r *feedRoster) resume(last uint64, opts *FeedOptions) {
+	defer r.take()()
+	r.leaveAfter, r.hidden = opts.LeaveAfter, opts.HidePresence
+	r.mu.Lock()
+	if len(r.pending) == 0 { // otherwise the last message may not have been sent, and will be
+		r.last = max(r.last, last)
+	}
+	last = r.last
+	r.mu.Unlock()
+	for _, m := range r.members {
+		m.live = m.live && m.sent >= last
+		if !m.live && !m.waiting {
+			m.enqueue()
+		}
+	}
+}
+
+func (r *feedRoster) lastSent() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// nextSeq returns the number of the message that follows the last one that is stored. The storage may have been emptied.
+func (r *feedRoster) nextSeq(stored uint64) uint64 { return max(stored, r.lastSent()) + 1 }
+
+// expect notes that p is about to be committed. One that had the number before was not committed.
+func (r *feedRoster) expect(p *publication) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n := len(r.pending); n > 0 && r.pending[n-1].seq >= p.seq; n-- {
+		r.pending = slices.Delete(r.pending, n-1, n)
+	}
+	r.pending = append(r.pending, p)
+}
+
+// withdraw is called when p has not been committed.
+func (r *feedRoster) withdraw(p *publication) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending = slices.DeleteFunc(r.pending, func(other *publication) bool { return other == p })
+}
+
+// committed returns what is to be sent because p has been committed: everything before p too, since commits follow each other. It is empty
+// if another goroutine has sent p.
+func (r *feedRoster) committed(p *publication) (due []*publication) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := slices.Index(r.pending, p) + 1
+	due = slices.Clone(r.pending[:n])
+	r.pending = slices.Delete(r.pending, 0, n)
+	return due
+}
+
+// deliver sends p, which has been committed, to the live members.
+func (r *feedRoster) deliver(p *publication) {
+	defer r.take()()
+	for _, p := range r.committed(p) {
+		r.mu.Lock()
+		r.last = p.seq
+		r.mu.Unlock()
+		m := outgoingPrepared(p.prepared)
+		for _, to := range r.members {
+			to.deliverWithTurn(p.seq, m)
+		}
+	}
+}
+
+// outgoingPrepared returns p as it is sent.
+func outgoingPrepared(p *Prepared) outgoing {
+	return outgoing{kind: p.kind, data: p.data, first: true, last: true, prepared: p}
+}
+
+// outgoingText returns a text message as it is sent. data is UTF-8.
+func outgoingText(data []byte) outgoing {
+	return outgoing{kind: Text, data: data, first: true, last: true}
+}
+
+// deliverWithTurn sends message seq to m if it is live and has got the one before. The turn must be held.
+func (m *feedMember) deliverWithTurn(seq uint64, frame outgoing) {
+	switch {
+	case !m.live || m.sent >= seq:
+	case m.sent != seq-1:
+		m.fallBehind(0)
+	case m.sendLive(frame):
+		m.sent = seq
+	}
+}
+
+// sendLive sends frame to m. If there is no room, m is not live any more. The turn must be held.
+func (m *feedMember) sendLive(frame outgoing) bool {
+	switch err := m.sock.s.sendIfHalfEmpty(frame); {
+	case err == nil:
+		return true
+	case errors.Is(err, errNoRoom):
+		m.fallBehind(len(frame.data))
+	default: // the socket has ended: leave is called soon
+		m.live = false
+	}
+	return false
+}
+
+// fallBehind makes m not live: it is sent what it has not got when its socket has room for n bytes. The turn must be held.
+func (m *feedMember) fallBehind(n int) {
+	m.live = false
+	m.waitForRoom(n)
+}
+
+// waitForRoom has the replay of m go on when its socket has room for n bytes. The turn must be held.
+func (m *feedMember) waitForRoom(n int) {
+	if m.waiting {
+		return
+	}
+	m.waiting = true
+	go func() {
+		open := m.sock.s.waitUntilHalfEmpty(n)
+		defer m.r.take()()
+		m.waiting = false
+		if open && !m.left {
+			m.enqueue()
+		}
+	}()
+}
+
+// enqueue has the object replay to m in an event of its own.
+func (m *feedMember) enqueue() {
+	o := m.r.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !m.queued && !m.sock.removed {
+		m.queued = true
+		o.enqueueLocked(queuedEvent{socket: m})
+	}
+}
+
+func (m *feedMember) dequeuedLocked() { m.queued = false }
+
+// deliverNext replays to m. The object's queue calls it. A value that has no such feed does nothing: the next NewFeed goes on.
+func (m *feedMember) deliverNext() {
+	o := m.r.o
+	if o.ns.eventsContext.Err() != nil || m.sock.isRemoved() {
+		return
+	}
+	o.runHandler(o.ns.eventsContext, "feed", func(ctx context.Context, _ Object) error {
+		f := o.feedOfValue(m.r.name)
+		if f == nil {
+			return nil
+		}
+		err := f.replay(ctx, m)
+		switch {
+		case errors.Is(err, ErrAborted): // the next value goes on
+			return nil
+		case err != nil:
+			_ = m.sock.s.Close(StatusInternalError, "feed cannot be read")
+		}
+		return err
+	})
+}
+
+// memberOfLocked returns what r knows of sock, or nil. The object's mu must be held.
+func (r *feedRoster) memberOfLocked(sock *objectSocket) *feedMember {
+	for m := sock.feeds; m != nil; m = m.next {
+		if m.r == r {
+			return m
+		}
+	}
+	return nil
+}
+
+// memberOf returns what r knows of sock, or nil. The turn must be held.
+func (r *feedRoster) memberOf(sock *objectSocket) *feedMember {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	return r.memberOfLocked(sock)
+}
+
+// attach returns what r knows of sock, which it makes if need be. The turn must be held.
+func (r *feedRoster) attach(sock *objectSocket) (*feedMember, error) {
+	o := r.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if sock.removed {
+		return nil, ErrNotOwned
+	}
+	if m := r.memberOfLocked(sock); m != nil {
+		return m, nil
+	}
+	m := &feedMember{r: r, sock: sock, next: sock.feeds, once: true}
+	sock.feeds = m
+	r.members = r.members.With(m)
+	return m, nil
+}
+
+// detach is the opposite of attach. The turn must be held.
+func (r *feedRoster) detach(m *feedMember) {
+	r.o.mu.Lock()
+	for at := &m.sock.feeds; *at != nil; at = &(*at).next {
+		if *at == m {
+			*at = m.next
+			break
+		}
+	}
+	r.o.mu.Unlock()
+	m.left, m.live = true, false
+	r.members = r.members.Without(m)
+}
+
+// leaveFeeds is called when the object has removed the socket.
+func (sock *objectSocket) leaveFeeds() {
+	sock.o.mu.Lock()
+	m := sock.feeds
+	sock.feeds = nil
+	sock.o.mu.Unlock()
+	for m != nil {
+		next := m.next
+		m.r.socketEnded(m)
+		m = next
+	}
+}
+
+// socketEnded removes m, and waits for whether the one who has left comes back.
+func (r *feedRoster) socketEnded(m *feedMember) {
+	defer r.take()()
+	if !m.left {
+		r.detach(m)
+		r.leaves(m.who, r.leaveAfter)
+	}
+}
+
+// checkWho returns an error unless who may join.
+func checkWho(who string) error {
+	return checkFeedName("the name of one who joins", who, maxFeedWho)
+}
+
+// Join makes s a member, and sends it what it has missed: the messages behind after. s must have been accepted with AcceptWebSocket by the
+// object (ErrNotOwned). Its first frame is feed.cursor. Then come the messages behind after that are kept, and then what is published,
+// without a gap and without a repetition between the two.
+//
+// after is the client's cursor, and 0 for a client that has none: it gets all that is kept. If messages behind after are gone, or after is
+// beyond the last message (the cursor of another feed, or of a storage that was lost), feed.cursor says gone, and what is kept follows. A
+// client that wants no history passes Last.
+//
+// who names the one who joins, for Here and for the others, in at most 256 bytes of UTF-8 (ErrFeedName). The same name may join with several
+// sockets, and is there once. With "" the socket reads, and is not counted as anyone.
+//
+// Join does not wait for the client. It queues as much as half of Options.SendBuffer takes, and the rest follows in events of the object as
+// the client reads; so does what a member has not got because it reads slowly. The other half is left for what the program sends. Options.Overflow
+// does not apply to a feed. Only what is removed from the history before a slow client has got it is lost, and the client is told (gone).
+//
+// Joining again with the same socket begins anew behind after, and with another who, that one takes the place of the first. When the socket
+// ends it leaves by itself. The attachment and the tags of s stay the program's. After an error s is no member, or as it was before; an error
+// of the storage may come after the first frames, so close the socket, and the client connects again. ErrClosed: it is closing already.
+func (f *Feed) Join(ctx context.Context, s *Socket, who string, after uint64) error {
+	if err := checkWho(who); err != nil {
+		return err
+	}
+	return f.start(ctx, s, after, func(m *feedMember) { f.roster.joins(m, who) })
+}
+
+// Replay sends s what a client has missed that has everything up to after: feed.cursor, and the messages behind after that are kept, as
+// Join does. If s is a member, it goes on with what is published, as after Join. If it is not, the last message of Replay is the last that was published
+// when the replay got there, and nothing follows.
+func (f *Feed) Replay(ctx context.Context, s *Socket, after uint64) error {
+	return f.start(ctx, s, after, func(*feedMember) {})
+}
+
+// start begins a replay to s, which attached is called for.
+func (f *Feed) start(ctx context.Context, s *Socket, after uint64, attached func(*feedMember)) error {
+	sock, err := f.st.objectSocket(s)
+	if err != nil {
+		return err
+	}
+	from, gone, err := f.position(ctx, after)
+	if err != nil {
+		return err
+	}
+	if err := s.checkWritable(); err != nil {
+		return err
+	}
+	m, err := f.roster.begin(sock, from, gone, attached)
+	if err != nil {
+		return err
+	}
+	if err := f.replay(ctx, m); err != nil {
+		f.roster.drop(m)
+		return err
+	}
+	return nil
+}
+
+// drop removes m, which leaves at once.
+func (r *feedRoster) drop(m *feedMember) {
+	defer r.take()()
+	r.dropWithTurn(m)
+}
+
+// dropWithTurn is drop. The turn must be held.
+func (r *feedRoster) dropWithTurn(m *feedMember) {
+	if !m.left {
+		r.detach(m)
+		r.leaves(m.who, 0)
+	}
+}
+
+// begin has sock get everything behind from.
+func (r *feedRoster) begin(sock *objectSocket, from uint64, gone bool, attached func(*feedMember)) (*feedMember, error) {
+	defer r.take()()
+	m, err := r.attach(sock)
+	if err != nil {
+		return nil, err
+	}
+	m.live, m.cursorDue, m.gone, m.restart = false, true, gone, from
+	attached(m)
+	return m, nil
+}
+
+// position returns where a client with the cursor after begins, and whether messages are gone that it has not got.
+func (f *Feed) position(ctx context.Context, after uint64) (from uint64, gone bool, err error) {
+	tail, err := f.readTail(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	last := max(tail.seq, f.roster.lastSent())
+	first := f.firstKept(tail.first, last)
+	if after > last || after+1 < first {
+		return first - 1, true, nil
+	}
+	return after, false, nil
+}
+
+// Leave ends the membership of s: the feed sends it nothing any more, and the others are told at once if who has no other socket there. It
+// returns ErrNotJoined for a socket that is no member.
+func (f *Feed) Leave(s *Socket) error {
+	sock, err := f.st.objectSocket(s)
+	if err != nil {
+		return err
+	}
+	r := f.roster
+	defer r.take()()
+	m := r.memberOf(sock)
+	if m == nil {
+		return fmt.Errorf("%w: its name is %q", ErrNotJoined, r.name)
+	}
+	r.dropWithTurn(m)
+	return nil
+}
