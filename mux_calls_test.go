@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-type sum struct{ A, B int }
+type addends struct{ A, B int }
 
 var errNoRoom = &edgews.CallError{Code: "no_room"}
 
 // calculator returns a Mux that answers requests. Each end of a socket may have one.
 func calculator(t testing.TB) *edgews.Mux {
 	m := new(edgews.Mux)
-	edgews.HandleCall(m, "add", func(_ context.Context, _ *edgews.Socket, req sum) (int, error) { return req.A + req.B, nil })
+	edgews.HandleCall(m, "add", func(_ context.Context, _ *edgews.Socket, req addends) (int, error) { return req.A + req.B, nil })
 	edgews.HandleCall(m, "none", func(context.Context, *edgews.Socket, any) (any, error) { return nil, nil })
 	edgews.HandleCall(m, "typed", func(context.Context, *edgews.Socket, any) (any, error) {
 		return 1, fmt.Errorf("wrapped: %w", &edgews.CallError{Code: "no_room", Message: `it is "full"`})
@@ -102,10 +102,10 @@ func TestHandleCallAnotherField(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		client, server := edgews.NewPair()
 		there, here := edgews.Mux{Field: `k"`}, edgews.Mux{Field: `k"`}
-		edgews.HandleCall(&there, "add", func(_ context.Context, _ *edgews.Socket, req sum) (int, error) { return req.A + req.B, nil })
+		edgews.HandleCall(&there, "add", func(_ context.Context, _ *edgews.Socket, req addends) (int, error) { return req.A + req.B, nil })
 		dispatching(t, &there, server)
 		dispatching(t, &here, client)
-		got, err := edgews.Request[sum, int](t.Context(), &here, client, "add", sum{1, 2})
+		got, err := edgews.Request[addends, int](t.Context(), &here, client, "add", addends{1, 2})
 		assert.NoError(t, err)
 		assert.Equal(t, 3, got)
 		client.Close(1000, "")
@@ -161,7 +161,7 @@ func TestRequest(t *testing.T) {
 				for i := range 20 {
 					for m, s := range map[*edgews.Mux]*edgews.Socket{here: client, there: server} {
 						all.Go(func() {
-							got, err := edgews.Request[sum, int](ctx, m, s, "add", sum{i, 1})
+							got, err := edgews.Request[addends, int](ctx, m, s, "add", addends{i, 1})
 							assert.NoError(t, err)
 							assert.Equal(t, i+1, got)
 						})
@@ -185,11 +185,11 @@ func TestRequest(t *testing.T) {
 				assert.ErrorIs(t, err, edgews.ErrBadMessage)
 				_, err = edgews.Request[any, any](ctx, here, client, "secret", nil)
 				assert.EqualError(t, err, "internal: internal error")
-				_, err = edgews.Request[sum, string](ctx, here, client, "add", sum{})
+				_, err = edgews.Request[addends, string](ctx, here, client, "add", addends{})
 				assert.ErrorIs(t, err, edgews.ErrBadMessage, "the answer does not fit")
 				client.Close(1000, "")
 				<-client.Done()
-				_, err = edgews.Request[sum, int](ctx, here, client, "add", sum{})
+				_, err = edgews.Request[addends, int](ctx, here, client, "add", addends{})
 				assert.ErrorIs(t, err, edgews.ErrClosed)
 			})
 		})
@@ -331,12 +331,12 @@ func TestMuxInObjects(t *testing.T) {
 		made := n.made.Load()
 		_, err = edgews.Request[any, any](t.Context(), here, client, "panic", nil)
 		assert.EqualError(t, err, "internal: internal error")
-		got, err := edgews.Request[sum, int](t.Context(), here, client, "add", sum{1, 2})
+		got, err := edgews.Request[addends, int](t.Context(), here, client, "add", addends{1, 2})
 		assert.NoError(t, err)
 		assert.Equal(t, 3, got)
 		assert.Equal(t, made+1, n.made.Load(), "a panic drops the value, and the socket stays")
 		time.Sleep(time.Hour)
-		got, err = edgews.Request[sum, int](t.Context(), here, client, "add", sum{2, 2})
+		got, err = edgews.Request[addends, int](t.Context(), here, client, "add", addends{2, 2})
 		assert.NoError(t, err)
 		assert.Equal(t, 4, got)
 		assert.Equal(t, made+2, n.made.Load(), "it has hibernated")
@@ -358,7 +358,7 @@ func TestMuxCall(t *testing.T) {
 		return ms
 	})
 	a := n.Get(n.IDFromName("a"))
-	got, err := edgews.Call[sum, int](t.Context(), a, "add", sum{1, 2})
+	got, err := edgews.Call[addends, int](t.Context(), a, "add", addends{1, 2})
 	assert.NoError(t, err)
 	assert.Equal(t, 3, got)
 	_, err = edgews.Call[any, any](t.Context(), a, "typed", nil)
@@ -379,7 +379,7 @@ func BenchmarkRequest(b *testing.B) {
 	dispatching(b, there, server)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := edgews.Request[sum, int](b.Context(), here, client, "add", sum{1, 2}); err != nil {
+		if _, err := edgews.Request[addends, int](b.Context(), here, client, "add", addends{1, 2}); err != nil {
 			b.Fatal(err)
 		}
 	}
