@@ -48,7 +48,6 @@ type feedMember struct {
 	// Guarded by the roster's turn. While replaying is set, sent belongs to the replay.
 	live      bool   // it has got everything up to feedRoster.last
 	replaying bool   // a goroutine sends it what it has not got
-	again     bool   // something has happened that the replay does not know
 	waiting   bool   // a goroutine waits until the socket has room
 	cursorDue bool   // the next frame is feed.cursor
 	gone      bool   // with gone
@@ -226,7 +225,7 @@ func (m *feedMember) deliverNext() {
 		}
 		err := f.replay(ctx, m)
 		switch {
-		case errors.Is(err, ErrAborted): // the next value goes on
+		case errors.Is(err, ErrAborted), o.ns.eventsContext.Err() != nil: // the next value goes on, or the next process
 			return nil
 		case err != nil:
 			_ = m.sock.s.Close(StatusInternalError, "feed cannot be read")
