@@ -74,11 +74,22 @@ func (h *hall) publish(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// dawdlingStore is an engine whose scans take time.
+// dawdlingStore is an engine whose scans take time: pause is called first.
 type dawdlingStore struct {
 	edgews.Store
-	mu sync.Mutex
-	r  *rand.Rand
+	pause func()
+}
+
+// dawdling returns an engine whose scans take up to 10 ms.
+func dawdling(seed uint64) *dawdlingStore {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 9))
+	return &dawdlingStore{edgews.NewMemoryStore(), func() {
+		mu.Lock()
+		pause := time.Duration(r.IntN(10)) * time.Millisecond
+		mu.Unlock()
+		time.Sleep(pause)
+	}}
 }
 
 func (s *dawdlingStore) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
@@ -93,10 +104,7 @@ type dawdlingObject struct {
 
 func (o *dawdlingObject) Scan(ctx context.Context, r edgews.Range) iter.Seq2[edgews.Entry, error] {
 	return func(yield func(edgews.Entry, error) bool) {
-		o.s.mu.Lock()
-		pause := time.Duration(o.s.r.IntN(10)) * time.Millisecond
-		o.s.mu.Unlock()
-		time.Sleep(pause)
+		o.s.pause()
 		o.ObjectStore.Scan(ctx, r)(yield)
 	}
 }
@@ -117,7 +125,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, opts edgews.FeedOptions, seed uint64) *world {
-	w := &world{t: t, opts: opts, store: watch(t, &dawdlingStore{Store: edgews.NewMemoryStore(), r: rand.New(rand.NewPCG(seed, 9))}), log: make(map[uint64]string), seqs: make(map[string]uint64)}
+	w := &world{t: t, opts: opts, store: watch(t, dawdling(seed)), log: make(map[uint64]string), seqs: make(map[string]uint64)}
 	w.start(seed)
 	w.srv = edgewstest.New(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		w.object().ServeHTTP(rw, req)
@@ -369,7 +377,12 @@ func exactlyOnce(t *testing.T, opts edgews.FeedOptions, seed uint64) {
 	<-wrecked
 	time.Sleep(time.Minute)
 	last := w.check(clients)
-	t.Logf("%d messages, %d connections, %d times gone", last, sum(clients, func(c *follower) int { return c.joined }), sum(clients, func(c *follower) int { return c.behind }))
+	var connections, gone int
+	for _, c := range clients {
+		connections += c.joined
+		gone += c.behind
+	}
+	t.Logf("%d messages, %d connections, %d times gone", last, connections, gone)
 	cancel()
 	following.Wait()
 	w.stop(time.Minute)
@@ -407,11 +420,4 @@ func (w *world) check(clients []*follower) (last uint64) {
 	}
 	require.False(t, t.Failed())
 	return last
-}
-
-func sum(clients []*follower, of func(*follower) int) (total int) {
-	for _, c := range clients {
-		total += of(c)
-	}
-	return total
 }

@@ -778,3 +778,31 @@ func TestFeedMadeLate(t *testing.T) {
 		r.client.Close(0, "")
 	})
 }
+
+// A replay that ends because the value was lost goes on in the next value, without another event.
+func TestFeedReplayOutlivesTheValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &dawdlingStore{edgews.NewMemoryStore(), func() {}}
+		n := newFeedRooms(t, &edgews.NamespaceOptions{Store: store}, edgews.FeedOptions{})
+		for i := range 100 {
+			n.publish("", strings.Repeat("x", 1000+i))
+		}
+		r, from := slowReader(t, n, 16<<10)
+		require.NoError(t, n.awake().Join(t.Context(), r.server, "ann", 0))
+		n.state.WaitUntil(func(context.Context) {
+			time.Sleep(time.Second)
+			panic("lost")
+		})
+		store.pause = func() {
+			store.pause = func() {}
+			time.Sleep(2 * time.Second)
+		}
+		from.Resume()
+		r.wants("cursor 0 here: ann")
+		for i := range 100 {
+			require.EqualValues(t, i+1, *r.frame().Seq)
+		}
+		require.EqualValues(t, 2, n.made.Load(), "values")
+		r.client.Close(0, "")
+	})
+}

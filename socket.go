@@ -37,6 +37,8 @@ func (r ReadyState) String() string {
 // and no others.
 //
 //	storageLease.writeLock, ledger.sem   channels with one token, for calls of the Store
+//	  feedRoster.turn                    another one, for sending to the members of a feed; also above the mutexes below
+//	    feedRoster.mu                    a leaf, also directly under writeLock
 //	deflater.mu                          from compressing a message until it is queued
 //	  Prepared.mu
 //	Socket.mu                            also guards the socket's inbox, outbox and usageCounter
