@@ -97,8 +97,17 @@ func (r *feedRoster) lastSent() uint64 {
 	return r.last
 }
 
-// nextSeq returns the number of the message that follows the last one that is stored. The storage may have been emptied.
-func (r *feedRoster) nextSeq(stored uint64) uint64 { return max(stored, r.lastSent()) + 1 }
+// nextSeq returns the number of the message that follows the last one that is stored. The storage may have been emptied; then the last one
+// may be committed and not be sent yet.
+func (r *feedRoster) nextSeq(stored uint64) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := max(stored, r.last)
+	if n := len(r.pending); n > 0 && stored == 0 {
+		last = max(last, r.pending[n-1].seq)
+	}
+	return last + 1
+}
 
 // expect notes that p is about to be committed. One that had the number before was not committed.
 func (r *feedRoster) expect(p *publication) {
