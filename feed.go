@@ -11,9 +11,9 @@ import (
 )
 
 // This file is the first to read about feeds. A feed has two halves. The history is in the object's storage (feed_history.go), and
-// feed_publish.go adds to it. The members, which are the sockets that have joined, belong to the object, as its sockets do, and outlive the
-// value (feed_roster.go). A member is live if it has everything that was published; otherwise feed_replay.go sends it what it has not got, as
-// fast as it reads. feed_presence.go says who is there.
+// feed_publish.go adds to it. The members, which are the sockets that have joined (feed_join.go), belong to the object, as its sockets do,
+// and outlive the value (feed_roster.go). A member is live if it has everything that was published; otherwise feed_replay.go sends it what
+// it has not got, as fast as it reads. feed_presence.go says who is there.
 
 // Feed is a numbered sequence of messages with a history in the storage of an object, and the list of those who follow it. An object may
 // have several, which differ in FeedOptions.Name. A member of a feed is a socket that the object has accepted with AcceptWebSocket and that
@@ -36,8 +36,8 @@ import (
 //	{"type":"feed.here","here":[…]}
 //
 // A frame also has "feed" with the feed's Name, unless that is empty. A client's cursor is the seq of the last frame that had one. In
-// feed.cursor, "gone":true says that messages behind the client's cursor are not kept any more, or that the feed does not know the cursor: the
-// client has to forget what it has, and what follows is all that there is. feed.cursor comes first after Join and Replay, and later
+// feed.cursor, "gone":true says that messages behind the client's cursor are not kept any more, or that the feed does not know the cursor:
+// the client has to forget what it has, and what follows is all that there is. feed.cursor comes first after Join and Replay, and later
 // whenever messages are gone that a slow reader has not got. feed.here replaces the list of those who are there, for a client that did not
 // read fast enough to get each change.
 //
@@ -58,7 +58,7 @@ import (
 // the numbers go on where they were, as long as the object is in memory. Publish reads two values and writes two, and removes two when
 // the history is full.
 //
-// All methods may be called from any goroutine.
+// All methods may be called from any goroutine, but not from Compression.Choose.
 type Feed struct {
 	st     *State
 	roster *feedRoster

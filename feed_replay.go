@@ -29,15 +29,12 @@ func (f *Feed) replay(ctx context.Context, m *feedMember) error {
 func (m *feedMember) beginReplay() bool {
 	defer m.r.take()()
 	switch {
-	case m.left || m.live || m.waiting:
-		return false
-	case m.replaying:
-		m.again = true
+	case m.left || m.live || m.waiting || m.replaying:
 		return false
 	case m.cursorDue && !m.sendCursor():
 		return false
 	}
-	m.replaying, m.again = true, false
+	m.replaying = true
 	return true
 }
 
@@ -148,7 +145,7 @@ func (m *feedMember) endReplay(need int, err error) {
 	case m.left:
 	case errors.Is(err, errNoRoom):
 		m.waitForRoom(need)
-	case m.again || m.cursorDue || err == errPortion || errors.Is(err, ErrAborted):
+	case m.cursorDue || err == errPortion || errors.Is(err, ErrAborted):
 		m.enqueue()
 	case err != nil: // the socket has ended, or the caller closes it
 	case m.sent < m.r.lastSent():

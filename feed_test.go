@@ -736,3 +736,73 @@ func TestFeedConcurrently(t *testing.T) {
 	all.Wait()
 	assert.EqualValues(t, publishers*100, f.Last(), "each id once")
 }
+
+// A value need not make its feed in the constructor. Until it does, members that have not got everything wait.
+func TestFeedMadeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &feedRooms{rooms: newRooms(t, nil, nil)}
+		n.id = n.IDFromName("room")
+		late := func() *edgews.Feed {
+			f, err := edgews.NewFeed(t.Context(), n.wake(n.id), nil)
+			require.NoError(t, err)
+			return f
+		}
+		f := late()
+		for i := range 100 {
+			_, err := f.Publish(t.Context(), "", strings.Repeat("x", 1000+i))
+			require.NoError(t, err)
+		}
+		r, from := slowReader(t, n, 16<<10)
+		require.NoError(t, f.Join(t.Context(), r.server, "ann", 0))
+		require.NoError(t, n.Hibernate(t.Context(), n.id))
+		from.Resume()
+		r.wants("cursor 0 here: ann")
+		got := 0
+		for ; ; got++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := r.client.Receive(ctx)
+			cancel()
+			if err != nil {
+				break
+			}
+		}
+		require.Less(t, got, 20)
+		f = late()
+		for range 100 - got {
+			r.frame()
+		}
+		r.wantsNothing()
+		_, err := f.Publish(t.Context(), "", "live")
+		require.NoError(t, err)
+		r.wants(`message 101 "live"`)
+		r.client.Close(0, "")
+	})
+}
+
+// A replay that ends because the value was lost goes on in the next value, without another event.
+func TestFeedReplayOutlivesTheValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &dawdlingStore{edgews.NewMemoryStore(), func() {}}
+		n := newFeedRooms(t, &edgews.NamespaceOptions{Store: store}, edgews.FeedOptions{})
+		for i := range 100 {
+			n.publish("", strings.Repeat("x", 1000+i))
+		}
+		r, from := slowReader(t, n, 16<<10)
+		require.NoError(t, n.awake().Join(t.Context(), r.server, "ann", 0))
+		n.state.WaitUntil(func(context.Context) {
+			time.Sleep(time.Second)
+			panic("lost")
+		})
+		store.pause = func() {
+			store.pause = func() {}
+			time.Sleep(2 * time.Second)
+		}
+		from.Resume()
+		r.wants("cursor 0 here: ann")
+		for i := range 100 {
+			require.EqualValues(t, i+1, *r.frame().Seq)
+		}
+		require.EqualValues(t, 2, n.made.Load(), "values")
+		r.client.Close(0, "")
+	})
+}

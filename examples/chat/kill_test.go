@@ -237,11 +237,12 @@ func (w *world) check() {
 		w.t.Error(fault)
 	}
 	w.mu.Unlock()
+	all := w.rooms[0].talkers[0].messages() // checkRoom has another one sent
 	for n, r := range w.rooms {
 		w.checkRoom(n, r)
 	}
 	if w.page != nil {
-		w.checkPage(w.rooms[0].talkers[0].messages())
+		w.checkPage(all)
 	}
 	if log := w.log.String(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
 		w.t.Error(log)
@@ -468,10 +469,14 @@ func (p *testPage) say() {
 func (p *testPage) reload() {
 	p.t.Helper()
 	p.say()
-	p.look()
+	if !p.look("true") {
+		p.t.Fatal("the page does not say what it shows")
+	}
+	browser.Evaluate(p.t, p.tab, `window.isOld = true`)
 	for deadline := time.Now().Add(time.Minute); ; { // a connection on which the browser asks for the page may have been cut
 		chromedp.Do(p.tab, chromedp.Reload())
-		loaded, err := chromedp.Run(p.tab, chromedp.Evaluate[bool](`document.readyState === "complete" && Boolean(document.getElementById("composer"))`))
+		loaded, err := chromedp.Run(p.tab, chromedp.Evaluate[bool](
+			`!window.isOld && document.readyState === "complete" && Boolean(document.getElementById("composer"))`))
 		if loaded {
 			return
 		}
@@ -481,25 +486,22 @@ func (p *testPage) reload() {
 	}
 }
 
-// look notes what the page shows.
-func (p *testPage) look() {
+// look notes what the page shows if the condition is true, and reports whether it has: what is shown may change right after it.
+func (p *testPage) look(condition string) bool {
 	p.t.Helper()
-	shown, err := chromedp.Run(p.tab, chromedp.Evaluate[[]shownMessage](
-		`[...document.querySelectorAll(".said:not(.pending)")].map(e => ({N: Number(e.id.slice(1)), Text: e.querySelector(".bubble").textContent}))`))
-	if err != nil {
-		p.t.Fatal(err)
+	shown, err := chromedp.Run(p.tab, chromedp.Evaluate[[]shownMessage](condition+
+		` ? [...document.querySelectorAll(".said:not(.pending)")].map(e => ({N: Number(e.id.slice(1)), Text: e.querySelector(".bubble").textContent})) : null`))
+	if err != nil || shown == nil {
+		return false
 	}
 	p.shown = append(p.shown, shown)
+	return true
 }
 
 // hasGot reports whether the page shows the message of that number, and has no unconfirmed ones. If so it notes what it shows.
 func (p *testPage) hasGot(n int) bool {
 	p.t.Helper()
-	got, err := chromedp.Run(p.tab, chromedp.Evaluate[bool](fmt.Sprintf(`waiting.size === 0 && arrived.length === 0 && cursor >= %d`, n)))
-	if err == nil && got {
-		p.look()
-	}
-	return err == nil && got
+	return p.look(fmt.Sprintf(`waiting.size === 0 && arrived.length === 0 && cursor >= %d`, n))
 }
 
 func (p *testPage) describe() string {
