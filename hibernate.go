@@ -166,6 +166,9 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 // ID or for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
 func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
 
+// ByName returns the stub of the object with that name: Get of IDFromName.
+func (n *Namespace) ByName(name string) *Stub { return n.Get(n.IDFromName(name)) }
+
 // ObjectState says what of an object is in memory.
 type ObjectState uint8
 

@@ -19,7 +19,8 @@ type object struct {
 	counter       *usageCounter // nil: no meter counts; immutable, its fields are guarded by mu
 	used          Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
-	storage atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
+	storage    atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
+	nameSought atomic.Bool                  // in its storage
 
 	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 
@@ -200,6 +201,7 @@ func (o *object) wake(e *eventContext, st *State) (Object, error) {
 	if fresh == nil {
 		return value, err
 	}
+	o.findName(e)
 	value, err = o.construct(e, fresh)
 	o.mu.Lock()
 	aborted := o.state != fresh

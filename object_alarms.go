@@ -46,10 +46,19 @@ func (o *object) checkAlarm(t time.Time) error {
 type alarmEntry struct {
 	at      time.Time // whole milliseconds; zero: no alarm is set
 	retries uint8     // how often it has failed
+	name    string    // of the object; "": it has none, or one that is not stored
 }
 
 // alarmEntryKey is a key of the object's storage. The engine also keeps the time in its index of all alarms, see Store.DueAlarms.
 const alarmEntryKey = "\x00alarm"
+
+// alarmEntrySize is the size in bytes of a stored alarm without the name: the time in milliseconds, and the retries.
+const alarmEntrySize = 9
+
+// newAlarm returns the alarm that the program sets to t.
+func (o *object) newAlarm(t time.Time) alarmEntry {
+	return alarmEntry{at: ceilToMillisecond(t), name: o.id.nameToStore()}
+}
 
 // ceilToMillisecond rounds up, so that no alarm goes off early.
 func ceilToMillisecond(t time.Time) time.Time {
@@ -65,8 +74,9 @@ func (a alarmEntry) batch() Batch {
 	if a.at.IsZero() {
 		return noAlarm()
 	}
-	value := binary.BigEndian.AppendUint64(make([]byte, 0, 9), uint64(a.at.UnixMilli()))
-	return Batch{Puts: []Entry{{alarmEntryKey, append(value, a.retries)}}, Alarm: &AlarmChange{a.at}}
+	value := binary.BigEndian.AppendUint64(make([]byte, 0, alarmEntrySize+len(a.name)), uint64(a.at.UnixMilli()))
+	value = append(append(value, a.retries), a.name...)
+	return Batch{Puts: []Entry{{alarmEntryKey, value}}, Alarm: &AlarmChange{a.at}}
 }
 
 // noAlarm returns the commit that removes the alarm.
@@ -80,15 +90,15 @@ func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error)
 		return a, nil
 	case err != nil:
 		return a, err
-	case len(value) != 9:
-		return a, fmt.Errorf("edgews: stored alarm has %d bytes instead of 9", len(value))
+	case len(value) < alarmEntrySize:
+		return a, fmt.Errorf("edgews: stored alarm has %d bytes instead of %d", len(value), alarmEntrySize)
 	}
-	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8]}, nil
+	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8], string(value[alarmEntrySize:])}, nil
 }
 
 // afterFailure returns the next attempt of an alarm that has failed.
 func (a alarmEntry) afterFailure(now time.Time) alarmEntry {
-	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1}
+	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1, a.name}
 }
 
 // alarmCommitted is called when a commit has set the object's alarm to at, or has removed it if at is zero.
