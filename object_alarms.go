@@ -13,7 +13,9 @@ import (
 //
 // If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then after 4, 8, 16, 32 and
 // 64 s; then it is dropped, which is logged. If the handler itself has set another alarm, that one takes its place, and if it has called
-// DeleteAlarm, none goes off again.
+// DeleteAlarm, none goes off again. AlarmRetry tells how often it has been retried.
+//
+// The context ends after NamespaceOptions.AlarmTimeout, or after State.SetEventTimeout if that is less.
 type AlarmHandler interface {
 	Alarm(ctx context.Context) error
 }
@@ -119,7 +121,7 @@ func (o *object) fireAlarm() {
 	}
 	failure := errGoexitInHandler
 	defer func() { o.finishAlarm(entry, failure) }()
-	o.runEvent(o.ns.eventsContext, "Alarm", &failure, func(e *eventContext, value Object) error {
+	o.runEvent(o.ns.eventsContext, alarmEvent, &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
@@ -129,7 +131,7 @@ func (o *object) fireAlarm() {
 		}
 		defer o.setAlarmHandlerRunning(false)
 		o.bookFact(FactAlarm, Usage{Alarms: 1})
-		return h.Alarm(e)
+		return h.Alarm(context.WithValue(e, alarmRetryKey{}, int(entry.retries)))
 	})
 }
 

@@ -35,7 +35,8 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 		return ErrReentrant
 	}
 	var failure error
-	c := &call{what: what, st: st, counted: true, run: func() {
+	outside := st == nil && ctx.Value(objectContextKey{}) == nil
+	c := &call{what: what, st: st, counted: true, outside: outside, run: func() {
 		if failure = ErrShutdown; o.ns.eventsContext.Err() == nil {
 			failure = errGoexitInHandler
 			o.runEventFor(ctx, st, what, &failure, fn)
@@ -96,7 +97,9 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 		}
 		*failure = o.handlerCrashed(what, recover())
 	}()
-	err = fn(e, value)
+	within, end := e.limited(what)
+	defer end()
+	err = fn(within, value)
 	returned, *failure = true, err
 }
 
@@ -204,6 +207,8 @@ func (e *eventContext) Value(key any) any {
 		}
 	case objectContextKey:
 		return e.o
+	case alarmRetryKey: // it belongs to the event of another object, which waits for this one
+		return nil
 	}
 	if c := e.early.Load(); c != nil { // so that context.Cause finds the cause
 		return c.Value(key)
