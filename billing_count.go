@@ -108,11 +108,16 @@ func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	case c.quotaErrLocked() != nil: // the message does not count: it is not delivered
 		return c.failOverQuotaLocked()
 	}
+	c.addReceivedLocked(messages, n)
+	return c.quotaErr == nil || c.failOverQuotaLocked()
+}
+
+// addReceivedLocked counts messages and n payload bytes as received. mu must be held.
+func (c *usageCounter) addReceivedLocked(messages, n int) {
 	c.used.MessagesIn += int64(messages)
 	c.used.BytesIn += int64(n)
 	c.chargeLeaseLocked(messages, c.addMinuteBytesLocked(n))
 	c.bookIfEndedLocked()
-	return c.quotaErr == nil || c.failOverQuotaLocked()
 }
 
 // countWholeSentLocked counts a whole message of n payload bytes that is sent. mu must be held.

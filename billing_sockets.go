@@ -20,7 +20,9 @@ func (s *Socket) startCounterLocked(m *Meter, o *object, byPeer bool) {
 	if s.counter == nil {
 		s.extraLocked().counter = newUsageCounter(m, o, s)
 	}
-	s.counter.startConnectionLocked(byPeer)
+	if !s.counter.timing { // a pair that has answered Stub.Connect, and is given to Respond then, has been counted
+		s.counter.startConnectionLocked(byPeer)
+	}
 }
 
 // countForObjectLocked begins to count for a socket that o accepts, unless it counts already. mu must be held.
@@ -41,4 +43,17 @@ func (s *Socket) countForObjectLocked(o *object) {
 func (s *Socket) countArrivalLocked(n int) (c *usageCounter, ok bool) {
 	c = s.counter
 	return c, c == nil || s.consumer == toObject || c.countReceivedLocked(1, n)
+}
+
+// countTakenLocked counts a message, or a piece of one, that has come through a pair, unless an object owns the socket: then the message
+// counts when the object gets it. It does not fail the socket if a quota is used up: the quota does, which has noticed. mu must be held.
+func (s *Socket) countTakenLocked(it *item) {
+	if s.counter == nil || s.consumer == toObject {
+		return
+	}
+	messages := 0
+	if it.last {
+		messages = 1
+	}
+	s.counter.addReceivedLocked(messages, len(it.buf.B))
 }

@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/edgews/edgews"
@@ -93,4 +94,34 @@ func ExampleMux() {
 	// move to 1 2
 	// edgews: no handler for this type of message: "dance"
 	// you said hi
+}
+
+type addition struct{ A, B int }
+
+// A request over a socket and its reply are one line on either side.
+func ExampleHandleCall() {
+	var server edgews.Mux
+	edgews.HandleCall(&server, "add", func(_ context.Context, _ *edgews.Socket, req addition) (int, error) {
+		if req.A < 0 || req.B < 0 {
+			return 0, &edgews.CallError{Code: "negative", Message: "count upwards"}
+		}
+		return req.A + req.B, nil
+	})
+
+	var client edgews.Mux // it takes the replies
+	ctx := context.Background()
+	here, there := edgews.NewPair()
+	here.OnMessage(func(e edgews.MessageEvent) { client.Dispatch(ctx, here, e.Message) })
+	there.OnMessage(func(e edgews.MessageEvent) { server.Dispatch(ctx, there, e.Message) })
+	here.Accept()
+	there.Accept()
+
+	sum, err := edgews.Request[addition, int](ctx, &client, here, "add", addition{1, 2})
+	fmt.Println(sum, err)
+	_, err = edgews.Request[addition, int](ctx, &client, here, "add", addition{-1, 2})
+	fmt.Println(err, errors.Is(err, &edgews.CallError{Code: "negative"}))
+	here.Close(edgews.StatusNormalClosure, "")
+	// Output:
+	// 3 <nil>
+	// negative: count upwards true
 }

@@ -266,10 +266,10 @@ func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 	case o == nil:
 		return n.checkID(id)
 	case ctx.Value(eventContextKey{o}) != nil:
-		return ErrReentrant
+		return o.reentrantError(ctx, "Hibernate")
 	}
 	var pinned error
-	_, err := o.runQueued(ctx, func() { pinned = o.hibernateNow() })
+	_, err := o.runQueued(ctx, "Hibernate", func() { pinned = o.hibernateNow() })
 	if err != nil {
 		return err
 	}

@@ -15,14 +15,23 @@ import (
 
 // SendJSON sends v as JSON in a text message. Errors are those of [json.Marshal] and [Socket.Send].
 func SendJSON(s *Socket, v any) error {
-	data, err := json.Marshal(v)
+	data, err := encodeJSON(v)
 	if err != nil {
-		return fmt.Errorf("edgews: message cannot be encoded: %w", err)
-	}
-	if !utf8.Valid(data) { // a json.RawMessage, or a Marshaler's doing
-		return ErrInvalidUTF8
+		return err
 	}
 	return s.send(outgoing{kind: Text, data: data, first: true, last: true})
+}
+
+// encodeJSON returns v as JSON that may be sent as text.
+func encodeJSON(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("edgews: message cannot be encoded: %w", err)
+	}
+	if !utf8.Valid(data) { // a json.RawMessage, or a Marshaler's doing
+		return nil, ErrInvalidUTF8
+	}
+	return data, nil
 }
 
 // ReceiveJSON receives a message, text or binary, and decodes it into a T. If the message cannot be decoded, the error is ErrBadMessage
@@ -133,36 +142,64 @@ type Mux struct {
 	// MaxValues is how many values a message may have, those in its arrays and objects included; default 1 000 000.
 	MaxValues int
 
-	mu       sync.RWMutex
-	handlers map[string]func(ctx context.Context, s *Socket, data []byte) error
+	requests muxRequests
+
+	mu sync.RWMutex
+
+	// Guarded by mu.
+	handlers map[string]muxHandler
+	hasCalls bool // HandleCall has been called
 }
+
+// muxHandler is what a Mux knows of a type: one of both.
+type muxHandler struct {
+	message func(ctx context.Context, s *Socket, data []byte) error // of Handle
+	call    callFunc                                                // of HandleCall
+}
+
+// callFunc answers a request.
+type callFunc func(ctx context.Context, s *Socket, data []byte) (any, error)
 
 // Defaults of Mux.
 const (
+	defaultMuxField  = "type"
 	defaultMaxDepth  = 1000
 	defaultMaxValues = 1_000_000
 )
 
-// Handle makes m call fn with messages of type typ, decoded into a T. A second Handle for the same type replaces the first. It may be
-// called while messages are dispatched.
-func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v T) error) {
+// set makes h the handler of a type.
+func (m *Mux) set(typ string, h muxHandler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.handlers == nil {
-		m.handlers = make(map[string]func(context.Context, *Socket, []byte) error)
+		m.handlers = make(map[string]muxHandler)
 	}
-	m.handlers[typ] = func(ctx context.Context, s *Socket, data []byte) error {
+	m.handlers[typ] = h
+	m.hasCalls = m.hasCalls || h.call != nil
+}
+
+// handler returns the handler of a type, and whether there are any of HandleCall.
+func (m *Mux) handler(typ string) (h muxHandler, hasCalls bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.handlers[typ], m.hasCalls
+}
+
+// Handle makes m call fn with messages of type typ, decoded into a T. A second Handle for the same type replaces the first. It may be
+// called while messages are dispatched.
+func Handle[T any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, v T) error) {
+	m.set(typ, muxHandler{message: func(ctx context.Context, s *Socket, data []byte) error {
 		var v T
 		if err := decodeJSON(Message{Text, data}, &v); err != nil {
 			return err
 		}
 		return fn(ctx, s, v)
-	}
+	}})
 }
 
 // Dispatch calls the handler for msg and returns its error. It returns ErrUnknownType if there is no handler, and ErrBadMessage if msg
 // is not a JSON object, does not fit the type that the handler takes, or is beyond MaxDepth or MaxValues. The texts of both errors may
-// be sent to the peer. Dispatch never closes the socket; the caller decides.
+// be sent to the peer. Dispatch never closes the socket; the caller decides. For requests and replies, see HandleCall and Request.
 //
 // An object's WebSocketMessage may return these errors. They are faults of the peer, not of the object, and are
 // logged as such (Warn), if the namespace has a Logger.
@@ -171,23 +208,40 @@ func (m *Mux) Dispatch(ctx context.Context, s *Socket, msg Message) error {
 	if err != nil {
 		return err
 	}
-	m.mu.RLock()
-	handler := m.handlers[typ]
-	m.mu.RUnlock()
-	if handler == nil {
-		return fmt.Errorf("%w: %q", ErrUnknownType, abbreviate(typ))
+	isReply := typ == replyType && m.requests.haveBegun()
+	if isReply {
+		if taken, err := m.takeReply(s, msg.Data); taken || err != nil {
+			return err
+		}
 	}
-	return handler(ctx, s, msg.Data)
+	switch h, hasCalls := m.handler(typ); {
+	case h.call != nil:
+		return m.answer(ctx, s, h.call, msg.Data)
+	case h.message != nil:
+		return h.message(ctx, s, msg.Data)
+	case isReply: // to a request that has been given up
+		return nil
+	default:
+		unknown := fmt.Errorf("%w: %q", ErrUnknownType, abbreviate(typ))
+		if hasCalls && typ != replyType {
+			return m.refuseCall(s, msg.Data, unknown)
+		}
+		return unknown
+	}
+}
+
+// limits returns the bounds of a message.
+func (m *Mux) limits() jsonfield.Limits {
+	return jsonfield.Limits{MaxDepth: cmp.Or(m.MaxDepth, defaultMaxDepth), MaxValues: cmp.Or(m.MaxValues, defaultMaxValues)}
 }
 
 // typeOf returns the type of msg.
 func (m *Mux) typeOf(msg Message) (string, error) {
-	field := cmp.Or(m.Field, "type")
+	field := cmp.Or(m.Field, defaultMuxField)
 	if !json.Valid(msg.Data) {
 		return "", decodeJSON(msg, new(json.RawMessage)) // the error says where
 	}
-	limits := jsonfield.Limits{MaxDepth: cmp.Or(m.MaxDepth, defaultMaxDepth), MaxValues: cmp.Or(m.MaxValues, defaultMaxValues)}
-	switch raw, err := jsonfield.Find(msg.Data, field, limits); {
+	switch raw, err := jsonfield.Find(msg.Data, field, m.limits()); {
 	case err != nil:
 		return "", &badMessage{reason: err.Error()}
 	case raw == nil:

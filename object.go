@@ -39,6 +39,7 @@ type object struct {
 	evictedFuncs    int32                        // of backgroundFuncs, those that do not keep the object awake any more
 	waitingCalls    int32                        // calls in the queue that a goroutine waits for
 	abandonedCalls  int32                        // calls in the queue that no goroutine waits for any more
+	waits           *call                        // the calls that events wait for, linked by nextWait
 	eventsBegun     uint32                       // counts what has been taken from the queue
 	timeout         time.Duration                // SetEventTimeout
 	current         currentEvent
@@ -332,7 +333,7 @@ func (o *object) notePairLocked(s *Socket) {
 	if !o.inRequest {
 		return
 	}
-	if m, pair := s.link.(*memory); pair && m.peer.phase == phaseUnaccepted {
+	if m, pair := s.link.(*memory); pair && !m.answered && m.peer.phase == phaseUnaccepted {
 		o.pairs = append(o.pairs, s)
 	}
 }
@@ -344,7 +345,7 @@ func (o *object) endRequest() {
 	o.inRequest, o.pairs = false, nil
 	o.mu.Unlock()
 	for _, s := range pairs {
-		if m, pair := s.currentLink().(*memory); pair {
+		if m, pair := s.currentLink().(*memory); pair && !m.answered {
 			m.peer.abandon(errUnanswered)
 		}
 	}

@@ -233,7 +233,7 @@ func (a *alarmScheduler) delayPoll() time.Duration {
 func (a *alarmScheduler) fire(id ID) {
 	for ok := false; !ok; {
 		o := a.n.objectFor(id)
-		ok, _ = o.runQueued(a.n.eventsContext, o.fireAlarm)
+		ok, _ = o.runQueued(a.n.eventsContext, "Alarm", o.fireAlarm)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

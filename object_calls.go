@@ -14,7 +14,13 @@ type call struct {
 	st      *State // the call is for the value of st alone; nil: for any
 	counted bool   // it counts for NamespaceOptions.MaxWaiting
 	outside bool   // it does not come from an object of a namespace
+	leaves  bool   // the goroutine stops waiting when its context ends, although the call may be running
 	done    chan struct{}
+
+	from *eventContext // the event that waits for the call; nil: none does
+	to   *object
+
+	nextWait, previousWait *call // in the list of from's object. Guarded by its mu
 
 	// Guarded by the object's mu.
 	run          func()
@@ -39,20 +45,27 @@ var ErrOverloaded = errors.New("edgews: object is overloaded")
 var errForgotten = errors.New("edgews: object is forgotten")
 
 // runQueued queues run and waits until it has returned. If ctx ends before the object begins with it, it never runs. It returns false for
-// an object that the namespace has forgotten.
-func (o *object) runQueued(ctx context.Context, run func()) (ok bool, err error) {
-	err = o.runCall(ctx, &call{run: run})
+// an object that the namespace has forgotten. what names it in errors.
+func (o *object) runQueued(ctx context.Context, what string, run func()) (ok bool, err error) {
+	err = o.runCall(ctx, &call{what: what, run: run})
 	if err == errForgotten {
 		return false, nil
 	}
 	return true, err
 }
 
-// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, or the
-// value that it is for has been dropped.
+// runCall queues c and waits until it has run. With an error it has not run and never will: because ctx or the namespace has ended, because
+// the value that it is for has been dropped, or because it is an event's that would wait for itself. Only if c.leaves, it may be running.
 func (o *object) runCall(ctx context.Context, c *call) error {
-	c.done = make(chan struct{})
-	running, err := o.enqueueCall(c)
+	c.done, c.from, c.to = make(chan struct{}), eventOf(ctx), o
+	if c.from != nil {
+		c.addWait()
+		defer c.removeWait()
+	}
+	running, waits, err := o.enqueueCall(c)
+	if err == nil && waits && c.from != nil {
+		err = c.giveUpInCycle()
+	}
 	if err != nil {
 		return err
 	}
@@ -78,29 +91,42 @@ func (o *object) runCall(ctx context.Context, c *call) error {
 		if o.abandon(c) {
 			return o.abandonedError(c, err)
 		}
+		if c.leaves && !c.isDone() {
+			return err
+		}
 		<-c.done
 		return nil
 	}
 }
 
-// enqueueCall queues c. It returns whether something else is running.
-func (o *object) enqueueCall(c *call) (running bool, err error) {
+// isDone reports whether c has run.
+func (c *call) isDone() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// enqueueCall queues c. It returns whether something else is running, and whether an event of the object waits for a call itself.
+func (o *object) enqueueCall(c *call) (running, waits bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c.st != nil {
 		if err := o.checkUsableLocked(c.st); err != nil {
-			return false, err
+			return false, false, err
 		}
 		c.valueDropped = c.st.backgroundLocked().valueDropped.wait()
 	}
 	most := o.ns.opts.MaxWaiting
 	switch {
 	case o.forgotten:
-		return false, errForgotten
+		return false, false, errForgotten
 	case c.outside && o.ns.shutdown.currentPhase() >= suspendingValues: // under mu, so that no value is constructed that suspendAll misses
-		return false, ErrShutdown
+		return false, false, ErrShutdown
 	case c.counted && most > 0 && int(o.waitingCalls) >= most:
-		return false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
+		return false, false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
 	}
 	running = !o.queue.Idle()
 	if running {
@@ -108,7 +134,7 @@ func (o *object) enqueueCall(c *call) (running bool, err error) {
 	}
 	o.waitingCalls++
 	o.enqueueLocked(queuedEvent{call: c})
-	return running, nil
+	return running, o.waits != nil, nil
 }
 
 // beginCallLocked is called when c has left the queue. It returns false if no goroutine waits for c any more. mu must be held.

@@ -11,11 +11,17 @@ import (
 
 // do runs fn as an event of the object with that ID, and returns its error. what names the event in logs.
 func (n *Namespace) do(ctx context.Context, id ID, what string, fn func(*eventContext, Object) error) error {
+	return n.doCall(ctx, id, call{what: what, counted: true}, fn)
+}
+
+// doCall is do with entry as the entry of the queue.
+func (n *Namespace) doCall(ctx context.Context, id ID, entry call, fn func(*eventContext, Object) error) error {
 	for {
 		if n.shutdown.currentPhase() == eventsCutOff {
 			return ErrShutdown
 		}
-		if err := n.objectFor(id).do(ctx, nil, what, fn); err != errForgotten {
+		c := entry
+		if err := n.objectFor(id).doCall(ctx, &c, fn); err != errForgotten {
 			return err
 		}
 	}
@@ -28,20 +34,25 @@ func (o *object) do(ctx context.Context, st *State, what string, fn func(*eventC
 			return err
 		}
 	}
+	return o.doCall(ctx, &call{what: what, st: st, counted: true}, fn)
+}
+
+// doCall is do with c as the entry of the queue.
+func (o *object) doCall(ctx context.Context, c *call, fn func(*eventContext, Object) error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case ctx.Value(eventContextKey{o}) != nil:
-		return ErrReentrant
+		return o.reentrantError(ctx, c.what)
 	}
-	var failure error
-	outside := st == nil && ctx.Value(objectContextKey{}) == nil
-	c := &call{what: what, st: st, counted: true, outside: outside, run: func() {
+	c.outside = c.st == nil && ctx.Value(objectContextKey{}) == nil
+	var failure error // of the event; it is not read if c ends before the event does
+	c.run = func() {
 		if failure = ErrShutdown; o.ns.eventsContext.Err() == nil {
 			failure = errGoexitInHandler
-			o.runEventFor(ctx, st, what, &failure, fn)
+			o.runEventFor(ctx, c.st, c.what, &failure, fn)
 		}
-	}}
+	}
 	if err := o.runCall(ctx, c); err != nil {
 		return err
 	}
@@ -197,6 +208,8 @@ func (c *earlyEnd) end() {
 type (
 	eventContextKey  struct{ o *object } // the key of the event of o that is running, if the context belongs to one
 	objectContextKey struct{}            // the key of the object that a context belongs to
+
+	innermostEventKey struct{} // the key of the event that a context belongs to, also when it is over
 )
 
 func (e *eventContext) Value(key any) any {
@@ -207,6 +220,8 @@ func (e *eventContext) Value(key any) any {
 		}
 	case objectContextKey:
 		return e.o
+	case innermostEventKey:
+		return e
 	case alarmRetryKey: // it belongs to the event of another object, which waits for this one
 		return nil
 	}

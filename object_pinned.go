@@ -97,6 +97,22 @@ func (o *object) pinnedSockets() map[*Socket]*pinnedSocket {
 	return maps.Clone(o.pinned)
 }
 
+// repliesAreEventsOf reports whether what arrives on s is handled by the object to whose running event ctx belongs.
+func (s *Socket) repliesAreEventsOf(ctx context.Context) bool {
+	e := eventOf(ctx)
+	if e == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch p := s.pinnedSocketLocked(); {
+	case s.consumer == toObject:
+		return s.objectSocket.o == e.o
+	default:
+		return p != nil && p.o == e.o && s.consumer == toListeners
+	}
+}
+
 // pinsLocked names what keeps the object awake. mu must be held.
 func (o *object) pinsLocked() (names []string) {
 	if o.eventRunning {

@@ -1,6 +1,7 @@
 package edgews_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,30 @@ func TestTagsEndWithTheSocket(t *testing.T) {
 		assert.ErrorIs(t, err, edgews.ErrNotOwned)
 		assert.ErrorIs(t, st.SetTags(server, "blue"), edgews.ErrNotOwned)
 		assert.Empty(t, st.WebSockets("blue"))
+	})
+}
+
+func TestBroadcastJSON(t *testing.T) {
+	inRooms(t, nil, func(t *testing.T, n *rooms, id edgews.ID) {
+		_, _, ann := n.joins(id, "all", "ann")
+		_, _, bob := n.joins(id, "all")
+		took, err := n.state.BroadcastJSON(map[string]int{"n": 1})
+		assert.NoError(t, err)
+		assert.Equal(t, 2, took)
+		took, err = n.state.BroadcastJSON("hi", "all", "ann")
+		assert.NoError(t, err)
+		assert.Equal(t, 1, took)
+		took, err = n.state.BroadcastJSON(make(chan int))
+		assert.ErrorContains(t, err, "edgews: message cannot be encoded: json: unsupported type")
+		assert.Zero(t, took)
+		_, err = n.state.BroadcastJSON(json.RawMessage("\"\xff\""))
+		assert.ErrorIs(t, err, edgews.ErrInvalidUTF8)
+		ann.wants(message(`{"n":1}`), message(`"hi"`))
+		bob.wants(message(`{"n":1}`))
+		require.NoError(t, n.Shutdown(t.Context()))
+		took, err = n.state.BroadcastJSON(1)
+		assert.NoError(t, err)
+		assert.Zero(t, took, "no value, no sockets")
 	})
 }
 

@@ -37,6 +37,8 @@ type memory struct {
 	closeTimer *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
 
 	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
+
+	answered bool // the pair has answered a request of Stub.Connect: for meters and objects it is a connection. Immutable.
 }
 
 func (m *memory) send(out outgoing) error {
@@ -155,6 +157,9 @@ func (s *Socket) closeHalfOpenLocked() {
 }
 
 func (m *memory) takenLocked(it *item) {
+	if m.answered && !it.taken {
+		m.self.countTakenLocked(it)
+	}
 	if sender, ok := m.peer.link.(*memory); ok {
 		sender.creditLocked(it)
 	}

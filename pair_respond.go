@@ -65,9 +65,52 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	return server, nil
 }
 
+// answerConnect is attach for a request of Stub.Connect: the other end of the pair gets a new socket in place of s, which conn gives to the
+// caller of Connect. The connection of c is conn.
+func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireConfig) (server *Socket, err error) {
+	o, inObject := ctx.Value(objectContextKey{}).(*object)
+	s.mu.Lock()
+	if err := s.attachableLocked(); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	m := s.link.(*memory)
+	server = m.peer
+	s.phase = phaseUsed
+	if server.hasEndedLocked() {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	client := &Socket{mu: s.mu, opts: Options{}.resolve(), socketExtra: &socketExtra{in: new(inbox)}}
+	client.link = &memory{self: client, peer: server, answered: true}
+	moved := &memory{self: server, peer: client, answered: true}
+	server.opts = c.opts
+	server.describeLocked(c.identity())
+	c.url = conn.w.request.URL.String()
+	client.describeLocked(c.identity())
+	as := countAsMessage
+	if server.counter != nil {
+		as = countAsNothing
+	}
+	server.startCounterLocked(c.meter, c.object, true)
+	server.counter.registerLocked() // no wire does
+	m.handOverLocked(server, moved, as)
+	server.link = moved
+	if inObject {
+		server.pinToLocked(o, pinAccepted)
+	}
+	server.warnIfUnacceptedLocked()
+	s.mu.Unlock()
+	if err := conn.give(client); err != nil {
+		client.abandon(err)
+		return nil, err
+	}
+	return server, nil
+}
+
 // handOverLocked moves what server has sent from the inbox of m.self, the other end, to w. What is deferred stays with server. as says how
 // it is counted, on w. mu must be held.
-func (m *memory) handOverLocked(server *Socket, w *wire, as countRule) {
+func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
 	if sender := server.link.(*memory); sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}

@@ -57,12 +57,16 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 		return err
 	}
 	admission{meter: c.meter, object: c.object}.countPassThrough()
+	up := wireConfig{conn: conn, buffered: early, client: true, opts: dialed.options(), deflate: agreedParams(dialed), url: dialed.URL(), extensions: dialed.Extensions()}
+	if asked, ok := c.conn.(*connectConn); ok {
+		up.protocol = dialed.Protocol()
+		return asked.giveConn(up)
+	}
 	if same {
 		tunnel.Start(c.conn, conn, c.buffered, early, newTunnelOptions(c.opts, 0))
 		return nil
 	}
 	c.meter, c.object = nil, nil // it has been counted
-	up := wireConfig{conn: conn, buffered: early, client: true, opts: dialed.options(), deflate: agreedParams(dialed), url: dialed.URL(), extensions: dialed.Extensions()}
 	client, server := newSocket(c), newSocket(up)
 	go func() { _ = Relay(context.Background(), client, server) }()
 	return nil

@@ -209,6 +209,11 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 		return
 	}
 	a.countPassThrough()
+	if asked, ok := conn.(*connectConn); ok {
+		protocol := up.response.Header.Get(handshake.ProtocolHeader)
+		_ = asked.giveConn(wireConfig{conn: up.conn, buffered: up.buffered, client: true, opts: p.opts, url: r.URL.String(), protocol: protocol})
+		return
+	}
 	tunnel.Start(conn, up.conn, buffered, up.buffered, p.tunnel)
 }
 

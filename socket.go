@@ -37,6 +37,7 @@ func (r ReadyState) String() string {
 // and no others.
 //
 //	storageLease.writeLock, ledger.sem   channels with one token, for calls of the Store
+//	cycles                               while a call of an object that closes a cycle is given up; the object.mu of the others, one at a time
 //	deflater.mu                          from compressing a message until it is queued
 //	  Prepared.mu
 //	Socket.mu                            also guards the socket's inbox, outbox and usageCounter
@@ -49,7 +50,7 @@ func (r ReadyState) String() string {
 //	  park: offLoop.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
 //
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
-// namespaceNames, connTrace.mu, bodyPrefix.mu and Mux.mu, and in park backlog.mu and waiter.mu.
+// namespaceNames, connTrace.mu, bodyPrefix.mu, connectWriter.mu, muxRequests.mu and Mux.mu, and in park backlog.mu and waiter.mu.
 //
 // A goroutine that holds the mutex of a socket, or of an object, waits for that of no other one. The two channels are waited for without a
 // mutex. Under a mutex

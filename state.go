@@ -201,6 +201,17 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	return took
 }
 
+// BroadcastJSON is Broadcast with v as JSON in a text message. v is encoded once, before BroadcastJSON returns, and not kept. If it cannot
+// be encoded, the error is that of [json.Marshal], or ErrInvalidUTF8, and no socket gets anything; otherwise the error is nil, however many
+// have queued the message.
+func (st *State) BroadcastJSON(v any, tags ...string) (took int, err error) {
+	data, err := encodeJSON(v)
+	if err != nil {
+		return 0, err
+	}
+	return st.Broadcast(Prepare(Text, data), tags...), nil
+}
+
 // SetEventTimeout bounds how long an event of the object may take, from when its handler begins. When the time is over, the context of the
 // event ends, and the log says so; nothing else happens. context.Cause returns an error that wraps ErrEventTimeout and
 // context.DeadlineExceeded and names the handler and the limit. 0 means no limit, and 7 days is the most.

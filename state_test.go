@@ -115,6 +115,11 @@ func methodsOfGone(t *testing.T, st *edgews.State, theirs *edgews.Socket) map[st
 		"AcceptWebSocket": func() { failing(st.AcceptWebSocket(pairEnd())) },
 		"WebSockets":      func() { assert.Empty(t, st.WebSockets()); assert.Empty(t, st.WebSockets("tag")) },
 		"Broadcast":       func() { assert.Zero(t, st.Broadcast(edgews.Prepare(edgews.Text, []byte("x")))) },
+		"BroadcastJSON": func() {
+			took, err := st.BroadcastJSON("x")
+			assert.Zero(t, took)
+			assert.NoError(t, err)
+		},
 		"SetEventTimeout": func() { failing(st.SetEventTimeout(time.Second)) },
 		"EventTimeout":    func() { assert.Zero(t, st.EventTimeout()) },
 		"SetAutoResponse": func() { failing(st.SetAutoResponse(auto("a", "b"))) },

@@ -3,6 +3,7 @@ package edgews
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -39,23 +40,26 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
 // Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
 // (Meter.SetQuota). A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
-func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) { _ = s.serve(w, r) }
+
+// serve is ServeHTTP. It returns why no handler has answered r, or what has ended the handler.
+func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 	if s.n.shutdown.refuses(r) {
 		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
-		return
+		return ErrShutdown
 	}
 	if s.err != nil {
 		s.n.logger().Warn("edgews: request for an object that there cannot be", "namespace", s.n.name, "object", s.id.String(), "error", s.err)
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
-		return
+		return s.err
 	}
 	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
 		closeAfterUpgradeRequest(w, r)
 		answerQuotaExceeded(w)
-		return
+		return err
 	}
 	rw := &responseWriter{ResponseWriter: w, pass: admitted}
 	defer rw.pass.release()
@@ -70,14 +74,18 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
-	if reachedObject(err, r) && !rw.switched {
+	if reachedObject(r.Context(), err) && !rw.switched {
 		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.release()
 	}
 	if err != nil && r.Context().Err() == nil {
+		if errors.Is(err, ErrReentrant) { // the answer does not tell the client which objects there are
+			s.n.logger().Warn("edgews: request would wait for itself", "namespace", s.n.name, "object", s.id.String(), "error", err)
+		}
 		closeAfterUpgradeRequest(w, r)
 		rw.writeError(err)
 	}
+	return err
 }
 
 // closeAfterUpgradeRequest is closeAfter if r is a request to upgrade.
@@ -89,24 +97,29 @@ func closeAfterUpgradeRequest(w http.ResponseWriter, r *http.Request) {
 
 // admit asks the quotas of the meter that pays for the object.
 func (n *Namespace) admit(id ID, r *http.Request) (quotaPass, error) {
-	switch {
-	case n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0:
-		return quotaPass{}, nil
-	case IsUpgrade(r):
-		return n.meterFor(id).admit(Usage{Connections: 1})
+	if IsUpgrade(r) {
+		return n.admitUsage(id, Usage{Connections: 1})
 	}
-	return n.meterFor(id).admit(Usage{HTTPRequests: 1})
+	return n.admitUsage(id, Usage{HTTPRequests: 1})
 }
 
-// reachedObject reports whether an event of the object has handled a request, which may have failed with err.
-func reachedObject(err error, r *http.Request) bool {
+// admitUsage asks the quotas of the meter that pays for the object for u.
+func (n *Namespace) admitUsage(id ID, u Usage) (quotaPass, error) {
+	if n.opts.Meter == nil || n.opts.Meter.accounting.quotaCount.Load() == 0 {
+		return quotaPass{}, nil
+	}
+	return n.meterFor(id).admit(u)
+}
+
+// reachedObject reports whether an event of the object has handled a request with the context ctx, which may have failed with err.
+func reachedObject(ctx context.Context, err error) bool {
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced), errors.Is(err, ErrOverloaded):
 		return false
 	}
-	return err != r.Context().Err()
+	return err != ctx.Err()
 }
 
 // writeError answers a request whose event has failed with err.

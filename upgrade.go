@@ -84,6 +84,11 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	if err != nil {
 		return nil, err
 	}
+	if conn, ok := c.conn.(*connectConn); ok {
+		defer c.pass.release()
+		client, _ := NewPair()
+		return client.answerConnect(r.Context(), conn, c)
+	}
 	s := newSocket(c)
 	s.warnIfHandlerReturns(c.conn)
 	c.pass.release()
@@ -131,6 +136,13 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		return err
 	}
 	defer c.pass.release()
+	if conn, ok := c.conn.(*connectConn); ok {
+		if _, err := client.answerConnect(r.Context(), conn, c); err != nil {
+			_ = conn.Close()
+			return err
+		}
+		return nil
+	}
 	server, err := client.attach(r.Context(), c)
 	if err != nil { // another goroutine has used client in the meantime
 		c.conn.Close()
@@ -220,6 +232,10 @@ func switchProtocols(w http.ResponseWriter, r *http.Request, resp *handshake.Res
 	conn, buffered, refused := handshake.Hijack(w)
 	if refused != nil {
 		return nil, nil, refuse(w, r, refusalError(refused))
+	}
+	if c, ok := conn.(*connectConn); ok {
+		c.response = resp
+		return conn, nil, nil
 	}
 	if err := writeResponse(conn, resp.Bytes(), timeout); err != nil {
 		conn.Close()

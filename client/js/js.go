@@ -94,6 +94,25 @@
 // Data that was given to the browser's socket and had not reached the server when the connection was lost is not sent again, since the
 // module cannot know what has arrived. A page that has to know gives its messages numbers, and sends those again that the server
 // has not confirmed, as examples/chat does.
+//
+// # Requests and replies
+//
+// A second module, calls.js, of less than 2 KB, makes requests to a server with edgews.HandleCall, over a ReconnectingWebSocket or a
+// WebSocket:
+//
+//	mux.Handle("GET /calls.js", js.CallsHandler())
+//
+//	import {calls} from "/calls.js";
+//	const call = calls(socket);
+//	const sum = await call("add", {a: 1, b: 2});
+//
+// calls(socket, {timeout = 10000, field = "type"}) returns the function call(type, fields), whose promise is fulfilled with the result of the
+// reply. It is rejected with a CallError, whose code is that of edgews.CallError, "timeout" when no reply has come within timeout milliseconds,
+// or "closed" when the connection was lost before the reply, the socket has ended, or its queue is full. After "timeout" and "closed" it is not
+// known whether the server has handled the request, unless the socket had ended before. A request that is made while a ReconnectingWebSocket
+// has no connection waits in its queue, and is sent when it has one, also if it has timed out until then.
+//
+// The message event of the socket occurs for replies too: skip those of the type "reply". Call calls once for each socket.
 package js
 
 import (
@@ -107,20 +126,34 @@ import (
 )
 
 //go:embed edgews.js
-var module []byte
+var reconnecting []byte
 
-// etag changes with the module.
-var etag = func() string {
-	sum := sha256.Sum256(module)
-	return strconv.Quote(base64.RawURLEncoding.EncodeToString(sum[:12]))
-}()
+//go:embed calls.js
+var calls []byte
+
+// module is a file that a page imports.
+type module struct {
+	content []byte
+	etag    string // changes with content
+}
+
+func newModule(content []byte) module {
+	sum := sha256.Sum256(content)
+	return module{content, strconv.Quote(base64.RawURLEncoding.EncodeToString(sum[:12]))}
+}
+
+var reconnectingModule, callsModule = newModule(reconnecting), newModule(calls)
 
 // Handler returns a handler that serves the module at every path. It answers GET and HEAD, and other methods with 405. Browsers may keep
 // the module, and ask with its ETag each time whether there is another one, so a new release of the server is picked up with the
 // next load of a page. The handler may be used by several goroutines at once.
-func Handler() http.Handler { return http.HandlerFunc(serve) }
+func Handler() http.Handler { return reconnectingModule }
 
-func serve(w http.ResponseWriter, r *http.Request) {
+// CallsHandler is Handler for calls.js.
+func CallsHandler() http.Handler { return callsModule }
+
+// ServeHTTP implements http.Handler.
+func (m module) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD") // RFC 9110 §15.5.6
@@ -130,6 +163,6 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache") // RFC 9111 §5.2.2.4: stored, and not used without asking
-	h.Set("ETag", etag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(module))
+	h.Set("ETag", m.etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(m.content))
 }

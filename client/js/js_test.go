@@ -13,30 +13,41 @@ import (
 	"github.com/edgews/edgews/client/js"
 )
 
-// maxSize is the largest size of the module: a page waits for it before it connects.
-const maxSize = 6 << 10
+// The largest sizes of the modules: a page waits for them before it connects.
+var maxSize = map[string]int{"edgews.js": 6 << 10, "calls.js": 2 << 10}
+
+// handlers serve the modules.
+var handlers = map[string]http.Handler{"edgews.js": js.Handler(), "calls.js": js.CallsHandler()}
 
 func TestSize(t *testing.T) {
-	module, err := os.ReadFile("edgews.js")
-	require.NoError(t, err)
-	assert.LessOrEqual(t, len(module), maxSize)
+	for name, most := range maxSize {
+		module, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(module), most, name)
+	}
 }
 
-// answer returns the handler's answer to a request with an If-None-Match.
-func answer(method, known string) *http.Response {
+// answer returns a handler's answer to a request with an If-None-Match.
+func answer(h http.Handler, method, known string) *http.Response {
 	r := httptest.NewRequest(method, "/edgews.js", nil)
 	if known != "" {
 		r.Header.Set("If-None-Match", known)
 	}
 	w := httptest.NewRecorder()
-	js.Handler().ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 	return w.Result()
 }
 
 func TestHandler(t *testing.T) {
-	module, err := os.ReadFile("edgews.js")
+	for name, h := range handlers {
+		t.Run(name, func(t *testing.T) { testHandler(t, name, h) })
+	}
+}
+
+func testHandler(t *testing.T, name string, h http.Handler) {
+	module, err := os.ReadFile(name)
 	require.NoError(t, err)
-	etag := answer("GET", "").Header.Get("ETag")
+	etag := answer(h, "GET", "").Header.Get("ETag")
 	require.Regexp(t, `^"[^"]+"$`, etag)
 	tests := []struct {
 		name, method, known string
@@ -50,7 +61,7 @@ func TestHandler(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			resp := answer(tt.method, tt.known)
+			resp := answer(h, tt.method, tt.known)
 			body, err := io.ReadAll(resp.Body)
 			require.NoError(t, err)
 			assert.Equal(t, tt.status, resp.StatusCode)
@@ -67,7 +78,7 @@ func TestHandler(t *testing.T) {
 
 func TestHandlerRefusesOtherMethods(t *testing.T) {
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
-		resp := answer(method, "")
+		resp := answer(js.Handler(), method, "")
 		assert.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode, method)
 		assert.Equal(t, "GET, HEAD", resp.Header.Get("Allow"), method)
 	}

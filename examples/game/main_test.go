@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -31,16 +32,17 @@ type heard struct {
 	Players []player
 	Player  player
 	Left    player
+	Best    []result
 }
 
 func serve(t *testing.T) (url string, games *edgews.Namespace) {
-	games = newGames(edgews.NewMemoryStore())
-	server := httptest.NewServer(handler(games))
+	n := newNamespaces(edgews.NewMemoryStore())
+	server := httptest.NewServer(n.handler())
 	t.Cleanup(func() {
 		server.Close()
-		games.Shutdown(context.Background())
+		n.shutdown(context.Background())
 	})
-	return server.URL + "/game/1/socket", games
+	return server.URL + "/game/1/socket", n.games
 }
 
 func join(t *testing.T, url string) (seat, heard) {
@@ -121,6 +123,10 @@ func TestGame(t *testing.T) {
 		if got.Type == "gems" {
 			score++
 			got = bob.hears("player")
+			best := bob.hears("best").Best
+			if len(best) != 1 || best[0] != (result{me.ID, me.Name, score}) {
+				t.Fatalf("the scoreboard has %+v", best)
+			}
 		}
 		me = got.Player
 		if me.Score != score {
@@ -139,15 +145,110 @@ func TestGame(t *testing.T) {
 	}
 }
 
+// asker returns a function that makes requests over a player's socket.
+func asker(t *testing.T, url string) (*edgews.Mux, *edgews.Socket) {
+	s, _, err := edgews.Dial(t.Context(), url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mux edgews.Mux
+	s.OnMessage(func(e edgews.MessageEvent) { mux.Dispatch(context.Background(), s, e.Message) })
+	s.Accept()
+	t.Cleanup(func() {
+		s.Close(edgews.StatusNormalClosure, "")
+		<-s.Done()
+	})
+	return &mux, s
+}
+
+// TestRequests: players of two sessions share one scoreboard, and are told what is wrong.
+func TestRequests(t *testing.T) {
+	url, games := serve(t)
+	ann, annSocket := asker(t, url)
+	bob, bobSocket := asker(t, strings.Replace(url, "/game/1/", "/game/2/", 1))
+	type name struct{ Name string }
+	me, err := edgews.Request[name, player](t.Context(), ann, annSocket, "rename", name{" Ann "})
+	if err != nil || me.Name != "Ann" {
+		t.Fatal(me, err)
+	}
+	for _, wrong := range []string{"", " ", strings.Repeat("x", 17)} {
+		if _, err := edgews.Request[name, player](t.Context(), ann, annSocket, "rename", name{wrong}); !errors.Is(err, errName) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	type step struct{ DX, DY int }
+	if _, err := edgews.Request[step, int](t.Context(), ann, annSocket, "move", step{1, 1}); !errors.Is(err, errNoStep) {
+		t.Error(err)
+	}
+	score := 0
+	for y := 0; score == 0; y++ { // through every row, to a gem
+		for _, dx := range []int{1, -1} {
+			for range size {
+				switch got, err := edgews.Request[step, int](t.Context(), ann, annSocket, "move", step{dx, 0}); {
+				case err == nil:
+					score = got
+				case !errors.Is(err, errNoStep):
+					t.Fatal(err)
+				}
+			}
+		}
+		dy := 1
+		if y/size%2 == 1 {
+			dy = -1
+		}
+		edgews.Request[step, int](t.Context(), ann, annSocket, "move", step{0, dy})
+	}
+	if err := games.Hibernate(t.Context(), games.IDFromName("2")); err != nil {
+		t.Fatal(err)
+	}
+	best, err := edgews.Request[any, []result](t.Context(), bob, bobSocket, "best", nil)
+	if err != nil || len(best) != 1 || best[0].Name != "Ann" || best[0].Score < 1 {
+		t.Errorf("bob sees %+v and %v", best, err)
+	}
+	resp, err := http.Get(strings.TrimSuffix(url, "/game/1/socket") + "/scores")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var public []result
+	if err := json.NewDecoder(resp.Body).Decode(&public); err != nil || len(public) != 1 || public[0] != best[0] {
+		t.Errorf("%+v and %v", public, err)
+	}
+}
+
+// TestScoreboard: it keeps the best scores, one for each player, also when it starts again.
+func TestScoreboard(t *testing.T) {
+	store := edgews.NewMemoryStore()
+	n := newNamespaces(store)
+	for i := range 2 * length {
+		r := result{fmt.Sprint("player ", i%15), "name", i}
+		if _, err := edgews.Call[result, []result](t.Context(), n.scores.Get(n.scores.IDFromName("all")), "report", r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.shutdown(t.Context())
+	n = newNamespaces(store)
+	defer n.shutdown(context.Background())
+	best, err := edgews.Call[any, []result](t.Context(), n.scores.Get(n.scores.IDFromName("all")), "best", nil)
+	if err != nil || len(best) != length {
+		t.Fatal(best, err)
+	}
+	for i, r := range best {
+		if want := 2*length - 1 - i; r.Score != want || r.ID != fmt.Sprint("player ", want%15) {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+}
+
 func TestEdgeOfTheBoard(t *testing.T) {
 	url, _ := serve(t)
 	ann, welcome := join(t, url)
 	last := welcome.Players[0]
 	for range size {
-		ann.does(`{"type":"move","dx":-1,"dy":0}`)
+		ann.does(`{"type":"move","dx":-1,"dy":0,"id":0}`)
 	}
-	ann.does(`{"type":"move","dx":1,"dy":1}`)  // not a step
-	ann.does(`{"type":"move","dx":0,"dy":99}`) // nor this
+	ann.does(`{"type":"move","dx":1,"dy":1,"id":1}`)  // not a step
+	ann.does(`{"type":"move","dx":0,"dy":99,"id":2}`) // nor this
 	ann.does(`{"type":"leave"}`)
 	for msg, err := range ann.s.Messages(t.Context()) {
 		if err != nil {
@@ -221,4 +322,22 @@ func TestTouch(t *testing.T) {
 	}
 	browser.Act(t, tab, chromedp.TapXY(board[0], board[1]))
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](fmt.Sprintf(`JSON.stringify([players.get(me).x, players.get(me).y]) !== '%s'`, before)))
+}
+
+// TestPage: the page gives its player a name, walks to a gem, and shows the score on the board and among the best.
+func TestPage(t *testing.T) {
+	url, _ := serve(t)
+	tab := browser.Start(t)
+	browser.Act(t, tab, chromedp.Navigate(strings.TrimSuffix(url, "/socket")), chromedp.Poll[chromedp.Void](`players.has(me)`),
+		chromedp.Evaluate[chromedp.Void](`$("name").value = "Ann"; $("name").dispatchEvent(new Event("change"))`),
+		chromedp.Poll[chromedp.Void](`$("scores").textContent.includes("Ann (you)")`),
+		chromedp.Evaluate[chromedp.Void](`(async () => {
+			while (best.length === 0) {
+				const {x, y} = players.get(me), gem = gems[0];
+				await call("move", x !== gem.x ? {dx: Math.sign(gem.x - x), dy: 0} : y !== gem.y ? {dx: 0, dy: Math.sign(gem.y - y)} : {dx: x > 0 ? -1 : 1, dy: 0});
+			}
+		})()`),
+		chromedp.Poll[chromedp.Void](`/^Ann \(you\)[1-9]/.test($("best").textContent)`),
+		chromedp.Evaluate[chromedp.Void](`$("name").value = " "; $("name").dispatchEvent(new Event("change"))`),
+		chromedp.Poll[chromedp.Void](`$("state").textContent.includes("1 to 16 letters")`))
 }

@@ -28,6 +28,8 @@ const page = `<!doctype html>
 <link rel="icon" href="data:,">
 <script type="module">
 import {ReconnectingWebSocket} from "/edgews.js";
+import {calls} from "/calls.js";
+window.calls = calls;
 const describe = {
 	open: () => "",
 	message: e => e.data instanceof ArrayBuffer ? "binary " + new Uint8Array(e.data) : e.data,
@@ -89,6 +91,7 @@ func (s *site) listen(addr string) {
 		}
 		mux := http.NewServeMux()
 		mux.Handle("/edgews.js", js.Handler())
+		mux.Handle("/calls.js", js.CallsHandler())
 		mux.HandleFunc("/ws", s.serve)
 		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, page) })
 		mux.HandleFunc("/worker.js", func(w http.ResponseWriter, r *http.Request) {
