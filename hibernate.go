@@ -19,8 +19,8 @@ import (
 // dropped between two events, and is then constructed again by the next one. Each of the files object_*.go is one part of that mechanism.
 
 // Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement
-// MessageHandler, CloseHandler, ErrorHandler, AlarmHandler and Suspender. Messages and ends of sockets that it does not handle are dropped silently,
-// and do not wake it.
+// MessageHandler, CloseHandler, ErrorHandler, AlarmHandler and Suspender. Messages and ends of sockets that it does not handle are dropped
+// silently, and do not wake it.
 //
 // No two events of an object run at the same time, so its fields need no mutex. The events of one socket run in the order in which they
 // arrived; sockets and requests alternate, one event each. An event that takes long delays its own object and nothing else: do slow work in
@@ -60,10 +60,10 @@ type ErrorHandler interface {
 	WebSocketError(ctx context.Context, s *Socket, err error) error
 }
 
-// Suspender gets a last call before its value is dropped, to save what only the value knows: when it is about to hibernate, when it is evicted
-// (NamespaceOptions.PinTimeout), and when the namespace shuts down. Suspend is an event of the object, the last of this value, and is called
-// once: the value is dropped when it has returned, whatever it returns; an error is logged, and so is a panic. Events that arrive meanwhile
-// wait, and construct another value. A call of Do waits for its own value only, and fails with ErrAborted.
+// Suspender gets a last call before its value is dropped, to save what only the value knows: when it is about to hibernate, when it is
+// evicted (NamespaceOptions.PinTimeout), and when the namespace shuts down. Suspend is an event of the object, the last of this value, and is
+// called once: the value is dropped when it has returned, whatever it returns; an error is logged, and so is a panic. Events that arrive
+// meanwhile wait, and construct another value. A call of State.Do waits for its own value only, and fails with ErrAborted.
 //
 // The storage works in Suspend, and what it sends leaves. WaitUntil functions and sockets that would keep the object awake end after it,
 // because they belong to the value. Its context ends after State.SetEventTimeout, or after 10 s if that is not set. Its time is billed like
@@ -74,7 +74,8 @@ type ErrorHandler interface {
 // has to be stored when it changes.
 //
 // At Shutdown it comes after everything else: the object's sockets have ended by then. Objects may still call each other, which may
-// construct values again that have been suspended: Shutdown suspends those too. Requests that do not come from an object are refused by then.
+// construct values again that have been suspended: Shutdown suspends those too, up to 100 times over. Requests and calls that do not come
+// from an object are refused by then.
 //
 // Deviation: in Workers a value that hibernates gets no such call.
 type Suspender interface {
@@ -102,9 +103,9 @@ type NamespaceOptions struct {
 	// PinTimeout evicts an object that nothing but pins has kept in memory for so long: that has had no event, and that WaitUntil functions
 	// or sockets with listeners keep awake (ObjectInfo.Pins). Its value is dropped, after Suspend; the contexts of the WaitUntil functions
 	// end with ErrAborted, and those that go on running keep the object awake no longer; accepted, outbound and held sockets close with
-	// 1001, and their close listeners run. Sockets that State.AcceptWebSocket took stay open. The object hibernates, and is not billed any
-	// more. Messages that a listener gets are events, and so are calls of State.Do; what a WaitUntil function receives from a socket
-	// itself is not.
+	// 1001, messages that have come for their listeners during Suspend are dropped, and their close listeners run. Sockets that
+	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more. Messages that a listener gets are events,
+	// and so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
 	//
 	// The default, 0, and negative values mean never. Durable Objects have 15 minutes.
 	//
@@ -257,9 +258,10 @@ func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 // ErrPinned: something keeps the object awake; the message says what.
 var ErrPinned = errors.New("edgews: object cannot hibernate now")
 
-// Hibernate drops the value of an object now, as HibernateAfter would do later, Suspend included: for tests and operators. It first waits until the events
-// that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in
-// an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
+// Hibernate drops the value of an object now, after its Suspend, as HibernateAfter would do later: for tests and operators. It first waits
+// until the events that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with
+// ErrReentrant in an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not
+// awake.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 	o := n.lookup(id)
 	switch {
@@ -289,7 +291,7 @@ func (o *object) hibernateNow() error {
 func (o *object) hibernateUnlessSuspender() (suspends bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	was := o.stateLocked()
+	defer o.stateChangedLocked(o.stateLocked())
 	o.eventOverLocked()
 	switch {
 	case o.isPinnedLocked():
@@ -298,7 +300,6 @@ func (o *object) hibernateUnlessSuspender() (suspends bool, err error) {
 		return true, nil
 	}
 	o.unloadLocked()
-	o.stateChangedLocked(was)
 	return false, nil
 }
 

@@ -3,6 +3,7 @@ package edgews_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -55,6 +56,10 @@ func TestEventLimits(t *testing.T) {
 			<-n.diary
 			require.NoError(t, client.Close(1000, ""))
 		}},
+		{"Do", func(t *testing.T, n *rooms, id edgews.ID) {
+			require.NoError(t, n.Get(id).Do(t.Context(), func(ctx context.Context, o edgews.Object) error { return o.(*room).alarm(ctx) }))
+			assert.NoError(t, t.Context().Err(), "the caller's context goes on")
+		}},
 		{"Alarm", func(t *testing.T, n *rooms, id edgews.ID) {
 			st := n.wake(id)
 			<-n.diary
@@ -94,6 +99,35 @@ func TestEventLimits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call ends with what its method returns; the limit of the object that calls is another one.
+func TestEventLimitOfCall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *edgews.Namespace
+		n = newCallees(t, nil, func(st *edgews.State) methods {
+			if st.ID().Name() == "quick" {
+				assert.NoError(t, st.SetEventTimeout(time.Second))
+			} else {
+				assert.NoError(t, st.SetEventTimeout(time.Minute))
+			}
+			return methods{
+				"wait": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					<-ctx.Done()
+					return nil, context.Cause(ctx)
+				},
+				"ask": func(ctx context.Context, _ json.RawMessage) (any, error) {
+					_, err := edgews.Call[any, any](ctx, n.ByName("quick"), "wait", nil)
+					assert.NoError(t, ctx.Err())
+					return nil, err
+				},
+			}
+		})
+		start := time.Now()
+		_, err := edgews.Call[any, any](t.Context(), n.ByName("slow"), "ask", nil)
+		assert.EqualError(t, err, "edgews: event timeout: Call(wait) has run for longer than 1s, the limit of State.SetEventTimeout")
+		assert.Equal(t, time.Second, time.Since(start))
+	})
 }
 
 // The function of State.Do has no context, so the limit only shows in the log; and only when it has been exceeded.

@@ -2,6 +2,7 @@ package edgews_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -156,25 +157,55 @@ func TestNoPinTimeout(t *testing.T) {
 	}
 }
 
-// A socket that a WaitUntil function receives from ends like those with listeners.
-func TestPinTimeoutAndReceive(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := newRooms(t, &edgews.NamespaceOptions{PinTimeout: time.Minute}, nil)
-		id := n.IDFromName("lobby")
-		st := n.wake(id)
-		held, peer := edgews.NewPair()
-		st.Hold(held)
-		events := record(t, peer)
-		require.NoError(t, peer.Accept())
-		errs := make(chan error, 1)
-		st.WaitUntil(func(ctx context.Context) {
-			_, err := held.Receive(context.Background())
-			errs <- err
+// evictedStyles are how an object may use a socket that keeps it awake. end gets why the socket has ended.
+var evictedStyles = map[string]func(t *testing.T, st *edgews.State, s *edgews.Socket, end func(error)){
+	"listeners": func(t *testing.T, _ *edgews.State, s *edgews.Socket, end func(error)) {
+		s.OnMessage(func(edgews.MessageEvent) {})
+		s.OnClose(func(e edgews.CloseEvent) { end(&edgews.CloseError{Code: e.Code, Reason: e.Reason}) })
+		accept(t, s)
+	},
+	"Receive": func(_ *testing.T, st *edgews.State, s *edgews.Socket, end func(error)) {
+		st.WaitUntil(func(context.Context) {
+			_, err := s.Receive(context.Background())
+			end(err)
 		})
-		err := <-errs
-		assert.ErrorContains(t, err, "object was evicted")
-		events.wantsEnd(closed(1001, "object was evicted", true))
-		synctest.Wait()
-		n.wantsState(id, edgews.ObjectHibernated)
-	})
+	},
+	"NextReader": func(_ *testing.T, st *edgews.State, s *edgews.Socket, end func(error)) {
+		st.WaitUntil(func(context.Context) {
+			_, _, err := s.NextReader(context.Background())
+			end(err)
+		})
+	},
+}
+
+// Sockets of all kinds end with 1001, in whichever style they are used, and the object hibernates.
+func TestPinTimeoutOfSockets(t *testing.T) {
+	for _, way := range pinningWays {
+		for style, use := range evictedStyles {
+			t.Run(way.name+" "+style, func(t *testing.T) {
+				for _, where := range []network{overPipe, overTCP, overTLS} {
+					if way.only != nil && !way.only(where) {
+						continue
+					}
+					where.run(t, func(t *testing.T, where network) {
+						g := newPinningObject(t, way, where, &edgews.NamespaceOptions{PinTimeout: 100 * time.Millisecond})
+						ends := make(chan error, 1)
+						_, other := g.connect(func(s *edgews.Socket) { use(t, g.state, s, func(err error) { ends <- err }) })
+						outside := record(t, other)
+						require.NoError(t, other.Accept())
+						outside.wantsEnd(closed(1001, "object was evicted", true))
+						err := <-ends
+						if way.name != "NewWebSocket" { // it may have been evicted before it was open
+							closing, ok := errors.AsType[*edgews.CloseError](err)
+							assert.True(t, ok && closing.Code == edgews.StatusGoingAway, "%v", err)
+						}
+						eventually(t, func() bool {
+							info, _ := g.info(g.id)
+							return info.State == edgews.ObjectHibernated
+						}, "hibernation")
+					})
+				}
+			})
+		}
+	}
 }

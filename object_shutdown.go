@@ -81,13 +81,13 @@ const shutdownReason = "service restart"
 // of WaitUntil functions are cancelled, with the cause ErrShutdown.
 //
 // Shutdown waits until the events that are running or waiting, the close events of those sockets and the WaitUntil functions have finished.
-// They may use the storage. Then values that are a Suspender are suspended.
+// They may use the storage. Then it suspends the values that are a Suspender.
 //
 // When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are
 // refused, also those that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
 //
-// Upgrade and Respond answer with 503 too, in requests that the object got before Shutdown began. A socket that an object dials or holds after its
-// sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
+// Upgrade and Respond answer with 503 too, in requests that the object got before Shutdown began. A socket that an object dials or holds
+// after its sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
 //
 // No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the
 // name on that Store. If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still
@@ -97,7 +97,8 @@ const shutdownReason = "service restart"
 // another context.
 //
 // It returns nil if all had the time to finish; otherwise an error that wraps ctx.Err() and names the objects that were cut, with what kept
-// them busy, or says why the ledger could not be written. A call while another is under way waits until that one ends. With net/http:
+// them busy, or says why the ledger could not be written, or that Suspend of objects goes on constructing others. A call while another is
+// under way waits until that one ends. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -121,7 +122,7 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	if err == nil {
 		err = n.suspendAll(ctx)
 	}
-	if err != nil {
+	if ctx.Err() != nil && err != nil {
 		err = n.unfinished(err)
 	}
 	n.shutdown.enter(eventsCutOff)

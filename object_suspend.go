@@ -65,17 +65,18 @@ func (u unloading) deliverNext() {
 func (o *object) mayUnload(why SuspendReason) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ns.shutdown.currentPhase() == eventsCutOff { // the value is dropped when the queue is empty
+	switch until, pinned := o.pinDeadlineLocked(); {
+	case o.ns.shutdown.currentPhase() == eventsCutOff: // the value is dropped when the queue is empty
 		return false
-	}
-	switch why {
-	case SuspendHibernation:
+	case why == SuspendShutdown:
+		return o.value != nil
+	case o.queue.Len() > 0: // an event has come in the last moment
+		return false
+	case why == SuspendEviction:
+		return pinned && !until.After(time.Now())
+	default:
 		return o.value != nil && !o.isPinnedLocked()
-	case SuspendEviction:
-		until, ok := o.pinDeadlineLocked()
-		return ok && !until.After(time.Now())
 	}
-	return o.value != nil
 }
 
 // isSuspenderLocked reports whether there is a value that is a Suspender. mu must be held.
@@ -180,13 +181,15 @@ func (o *object) eventOverLocked() {
 	o.eventRunning = false
 }
 
-// maxSuspending is how many values Shutdown suspends at a time.
-const maxSuspending = 1024
+const (
+	maxSuspending    = 1024 // values that Shutdown suspends at a time
+	maxSuspendRounds = 100  // how often it looks whether there are any
+)
 
 // suspendAll suspends the values that are left when everything else has finished, and those that their Suspend constructs in other objects.
 func (n *Namespace) suspendAll(ctx context.Context) error {
 	n.shutdown.enter(suspendingValues)
-	for {
+	for range maxSuspendRounds {
 		if err := n.quiesce(ctx); err != nil {
 			return err
 		}
@@ -200,6 +203,11 @@ func (n *Namespace) suspendAll(ctx context.Context) error {
 			}
 		}
 	}
+	if left := n.suspenders(); len(left) > 0 {
+		return fmt.Errorf("edgews: namespace %q was shut down although %d values have not been suspended, such as that of object %s: Suspend of "+
+			"other objects has constructed them, for the %dth time", n.name, len(left), left[0].id, maxSuspendRounds)
+	}
+	return nil
 }
 
 // suspenders returns the objects that have a value that is a Suspender.

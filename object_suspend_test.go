@@ -58,6 +58,13 @@ func newSleepers(t testing.TB, opts *edgews.NamespaceOptions, design func(*sleep
 	return n
 }
 
+// lastState returns the State of the value that was constructed last.
+func (n *rooms) lastState() *edgews.State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state
+}
+
 // inSleepers runs f in a bubble with a namespace of sleepers that note why they are suspended.
 func inSleepers(t *testing.T, opts *edgews.NamespaceOptions, f func(t *testing.T, n *rooms, id edgews.ID)) {
 	t.Helper()
@@ -273,6 +280,23 @@ func TestSuspendLeavesPins(t *testing.T) {
 	})
 }
 
+// An event, and the Suspend after it, are billed both when Hibernate has waited for the event.
+func TestHibernateBillsEventAndSuspend(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		meter := edgews.NewMeter(nil)
+		n := newSleepers(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: meter}}, func(s *sleeper) {
+			s.suspend = func(context.Context, edgews.SuspendReason) error { time.Sleep(4 * time.Second); return nil }
+			s.serve = func(http.ResponseWriter, *http.Request) { time.Sleep(3 * time.Second) }
+		})
+		id := n.NewUniqueID()
+		go n.get(id)
+		synctest.Wait()
+		require.NoError(t, n.Hibernate(t.Context(), id))
+		n.wantsState(id, edgews.ObjectHibernated)
+		assert.Equal(t, 7*time.Second, meter.Usage().Active)
+	})
+}
+
 func TestSuspendTimeout(t *testing.T) {
 	for _, c := range []struct {
 		setting time.Duration
@@ -348,6 +372,25 @@ func TestSuspendCallsAtShutdown(t *testing.T) {
 	})
 }
 
+// Objects that construct each other in Suspend do not keep Shutdown from its end.
+func TestSuspendsEachOtherAtShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *rooms
+		n = newSleepers(t, nil, func(s *sleeper) {
+			s.suspend = func(ctx context.Context, _ edgews.SuspendReason) error {
+				other := map[string]string{"a": "b", "b": "a"}[s.st.ID().Name()]
+				return n.ByName(other).Do(ctx, func(context.Context, edgews.Object) error { return nil })
+			}
+		})
+		n.wake(n.IDFromName("a"))
+		err := n.Shutdown(context.Background())
+		assert.ErrorContains(t, err, `edgews: namespace "sleepers" was shut down although 1 values have not been suspended, such as that of object `)
+		assert.ErrorContains(t, err, "Suspend of other objects has constructed them, for the 100th time")
+		n.wantsState(n.IDFromName("a"), edgews.ObjectHibernated)
+		n.wantsState(n.IDFromName("b"), edgews.ObjectHibernated)
+	})
+}
+
 // A Suspend that runs when Shutdown begins is waited for, and is not called again; when the ctx of Shutdown ends it is cut.
 func TestShutdownDuringSuspend(t *testing.T) {
 	for _, within := range []time.Duration{time.Second, time.Minute} {
@@ -399,12 +442,13 @@ func TestShutdownLeavesSuspend(t *testing.T) {
 
 // interleaving counts what happens to the values of objects while events, hibernation and faults come at random moments.
 type interleaving struct {
-	t                                  *testing.T
-	messages, requests, calls, refused atomic.Int64
-	calm                               atomic.Bool // nothing fails yet
-	mu                                 sync.Mutex
-	values                             map[*sleeper]string // why each is not in use any more; "": it is
-	current                            map[edgews.ID]*sleeper
+	t                         *testing.T
+	messages, requests, calls atomic.Int64
+	calm                      atomic.Bool // nothing fails yet
+
+	mu      sync.Mutex
+	values  map[*sleeper]string // why each is not in use any more; "": it is
+	current map[edgews.ID]*sleeper
 }
 
 // begins notes a value. The one before must have been dropped.
@@ -460,6 +504,7 @@ func (v *interleaving) design(s *sleeper) {
 			s.st.WaitUntil(func(context.Context) { pause() })
 		}
 	}
+	s.alarm = func(context.Context) error { v.uses(s); pause(); return nil }
 	s.suspend = func(context.Context, edgews.SuspendReason) error {
 		v.uses(s)
 		pause()
@@ -472,6 +517,14 @@ func (v *interleaving) design(s *sleeper) {
 	}
 }
 
+// call is an event for a caller, which sets an alarm.
+func (v *interleaving) call(ctx context.Context, o edgews.Object) error {
+	s := o.(*sleeper)
+	v.uses(s)
+	v.calls.Add(1)
+	return s.st.Storage().SetAlarm(ctx, time.Now().Add(time.Duration(rand.IntN(3000))*time.Microsecond))
+}
+
 // No event is lost, there is one value at a time, and each is suspended once, unless it has panicked, when events arrive while values are
 // suspended.
 func TestSuspendInterleavings(t *testing.T) {
@@ -480,7 +533,7 @@ func TestSuspendInterleavings(t *testing.T) {
 		n := newSleepers(t, &edgews.NamespaceOptions{HibernateAfter: time.Millisecond, PinTimeout: 2 * time.Millisecond}, v.design)
 		const workers, rounds = 6, 150
 		var wg sync.WaitGroup
-		var requests, messages atomic.Int64
+		var requests, messages, calls atomic.Int64
 		v.calm.Store(true)
 		clients := make([]*edgews.Socket, workers)
 		for w := range workers {
@@ -492,13 +545,20 @@ func TestSuspendInterleavings(t *testing.T) {
 			id := n.IDFromName(fmt.Sprint(w % 2))
 			wg.Go(func() {
 				for range rounds {
-					switch pause(); rand.IntN(5) {
+					switch pause(); rand.IntN(7) {
 					case 0, 1:
 						requests.Add(1)
 						n.Get(id).ServeHTTP(discardResponse{}, newRequestIn(context.Background()))
 					case 2, 3:
 						messages.Add(1)
 						assert.NoError(t, client.Send("m"))
+					case 4:
+						calls.Add(1)
+						assert.NoError(t, n.Get(id).Do(context.Background(), v.call))
+					case 5:
+						ran := false
+						err := n.lastState().Do(context.Background(), func() error { ran = true; return nil })
+						assert.True(t, ran && err == nil || !ran && errors.Is(err, edgews.ErrAborted))
 					default:
 						if err := n.Hibernate(context.Background(), id); err != nil {
 							assert.ErrorIs(t, err, edgews.ErrPinned)
@@ -508,9 +568,22 @@ func TestSuspendInterleavings(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(time.Second)
+		for w := range workers { // others call until Shutdown refuses them
+			wg.Go(func() {
+				for err := error(nil); err == nil; pause() {
+					if err = n.ByName(fmt.Sprint(w%2)).Do(context.Background(), v.call); err == nil {
+						calls.Add(1)
+					} else {
+						assert.Equal(t, edgews.ErrShutdown, err)
+					}
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond)
 		require.NoError(t, n.Shutdown(context.Background()))
+		wg.Wait()
 		assert.Equal(t, requests.Load(), v.requests.Load())
+		assert.Equal(t, calls.Load(), v.calls.Load())
 		assert.Equal(t, messages.Load(), v.messages.Load())
 		counts := make(map[string]int)
 		for _, why := range v.values {

@@ -13,8 +13,8 @@ import (
 // State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be
 // kept as long as the value, and its methods may be called from any goroutine.
 //
-// When the value has been dropped, by hibernation, eviction, a panic, Abort or a commit that failed, the State is of no use any more: methods that
-// return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
+// When the value has been dropped, by hibernation, eviction, a panic, Abort or a commit that failed, the State is of no use any more: methods
+// that return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
 // nothing; Broadcast reaches no socket; Hold and Abort do nothing; and WaitUntil calls its function with a context that has been cancelled.
 // Only ID still works. No method touches, or constructs, the value that comes after.
 type State struct {
@@ -217,10 +217,12 @@ func (st *State) BroadcastJSON(v any, tags ...string) (took int, err error) {
 // context.DeadlineExceeded and names the handler and the limit. 0 means no limit, and 7 days is the most.
 //
 //   - WebSocketMessage, WebSocketClose, WebSocketError: their context ends.
-//   - ServeHTTP: the context of the request ends. That bounds a handler that receives from its socket until the socket ends, too.
+//   - ServeHTTP, also for Stub.Connect: the context of the request ends. That bounds a handler that receives from its socket until the
+//     socket ends, too.
+//   - The functions Call and Stub.Do: the context of the object's handler, or of the function, ends; the caller's does not.
 //   - Alarm: its context ends. Without SetEventTimeout, or if it allows more, NamespaceOptions.AlarmTimeout is the limit.
 //   - Suspend: its context ends. Without SetEventTimeout the limit is 10 s.
-//   - State.Do: its function has no context of the event, so that the limit only shows in the log.
+//   - State.Do: its function has no context of the event, so the limit only shows in the log.
 //   - The constructor and listeners are not bounded.
 //
 // It applies from the next event on; called in the constructor, also to the event that has constructed the value. It survives hibernation
