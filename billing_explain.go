@@ -63,6 +63,9 @@ func (e Explanation) String() string {
 	if e.Used != (Usage{}) {
 		fmt.Fprintf(&b, "; so far %s, hibernating %s", e.Cost.exact(), e.Hibernated.exact())
 	}
+	if !e.PinnedUntil.IsZero() {
+		fmt.Fprintf(&b, "; evicted in %v unless an event comes", time.Until(e.PinnedUntil).Round(time.Millisecond))
+	}
 	for _, r := range e.Reasons {
 		fmt.Fprintf(&b, "\n  %s", r)
 	}

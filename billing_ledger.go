@@ -123,7 +123,7 @@ func (a *accounting) loadLedger(ctx context.Context) error {
 
 // openLocked opens the ledger in its store, and reads what has changed there. sem must be held.
 func (l *ledger) openLocked(ctx context.Context) (ObjectStore, error) {
-	key := ObjectKey{Namespace: ledgerNamespace, ID: ID{sha256.Sum256([]byte(l.accounting.opts.Ledger))}}
+	key := ObjectKey{Namespace: ledgerNamespace, ID: knownIDs.get(sha256.Sum256([]byte(l.accounting.opts.Ledger)))}
 	store, err := l.accounting.opts.Store.Open(ctx, key, Fence{Epoch: firstEpoch})
 	if err != nil {
 		return nil, fmt.Errorf("edgews: ledger cannot be opened: %w", err)

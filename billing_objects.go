@@ -64,6 +64,9 @@ func (o *object) ownReasons() (reasons []Reason) {
 		reasons = append(reasons, Reason{Pin: "event", Since: wallTime(o.current.since), By: o.current.handler})
 	}
 	for f := range o.backgroundFuncs {
+		if f.evicted { // it costs nothing any more
+			continue
+		}
 		reasons = append(reasons, Reason{Pin: "WaitUntil", Since: f.since, By: f.caller()})
 	}
 	if o.isStorageInUseLocked() {

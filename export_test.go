@@ -26,3 +26,29 @@ func PanicUnderMutex(s *Socket) {
 	s.mu.Lock()
 	panic("a fault under the mutex")
 }
+
+// ForgetNames has the process know as few names of IDs as a new one.
+func ForgetNames() {
+	knownIDs.mu.Lock()
+	defer knownIDs.mu.Unlock()
+	for _, e := range knownIDs.entries {
+		if e := e.Value(); e != nil {
+			e.name.Store(nil)
+		}
+	}
+}
+
+// KnownIDs returns how many IDs the process has.
+func KnownIDs() int {
+	knownIDs.mu.Lock()
+	defer knownIDs.mu.Unlock()
+	return len(knownIDs.entries)
+}
+
+// StoredObjects returns of how many objects NewMemoryStore's Store keeps something.
+func StoredObjects(s Store) int {
+	m := s.(*memoryStore)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.objects)
+}

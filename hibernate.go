@@ -19,8 +19,8 @@ import (
 // dropped between two events, and is then constructed again by the next one. Each of the files object_*.go is one part of that mechanism.
 
 // Object is the value that a namespace's constructor returns. It answers requests, one event at a time. It may also implement
-// MessageHandler, CloseHandler, ErrorHandler and AlarmHandler. Messages and ends of sockets that it does not handle are dropped silently,
-// and do not wake it.
+// MessageHandler, CloseHandler, ErrorHandler, AlarmHandler and Suspender. Messages and ends of sockets that it does not handle are dropped
+// silently, and do not wake it.
 //
 // No two events of an object run at the same time, so its fields need no mutex. The events of one socket run in the order in which they
 // arrived; sockets and requests alternate, one event each. An event that takes long delays its own object and nothing else: do slow work in
@@ -60,6 +60,28 @@ type ErrorHandler interface {
 	WebSocketError(ctx context.Context, s *Socket, err error) error
 }
 
+// Suspender gets a last call before its value is dropped, to save what only the value knows: when it is about to hibernate, when it is
+// evicted (NamespaceOptions.PinTimeout), and when the namespace shuts down. Suspend is an event of the object, the last of this value, and is
+// called once: the value is dropped when it has returned, whatever it returns; an error is logged, and so is a panic. Events that arrive
+// meanwhile wait, and construct another value. A call of State.Do waits for its own value only, and fails with ErrAborted.
+//
+// The storage works in Suspend, and what it sends leaves. WaitUntil functions and sockets that would keep the object awake end after it,
+// because they belong to the value. Its context ends after State.SetEventTimeout, or after 10 s if that is not set. Its time is billed like
+// that of any event, and nothing else is: the object hibernates right after it.
+//
+// Suspend is not called when the value is dropped because of a panic, State.Abort, a commit that has failed, or another owner of the storage
+// (ErrFenced), nor for a value that is left when the ctx of Shutdown ends, nor when the process ends without Shutdown. What must not be lost
+// has to be stored when it changes.
+//
+// At Shutdown it comes after everything else: the object's sockets have ended by then. Objects may still call each other, which may
+// construct values again that have been suspended: Shutdown suspends those too, up to 100 times over. Requests and calls that do not come
+// from an object are refused by then.
+//
+// Deviation: in Workers a value that hibernates gets no such call.
+type Suspender interface {
+	Suspend(ctx context.Context, why SuspendReason) error
+}
+
 // NamespaceOptions configures a namespace. A nil pointer means the zero value, which is recommended and safe.
 type NamespaceOptions struct {
 	// Options apply to sockets that objects of the namespace upgrade with nil options. Logger also gets the errors of objects; if it is
@@ -73,6 +95,22 @@ type NamespaceOptions struct {
 	// MaxWaiting bounds how many requests and calls of Do may wait for one object at a time. The default is 4096; negative means no bound.
 	// Requests beyond it are answered with 503, and Do fails with ErrOverloaded. Messages do not count: they wait in their sockets.
 	MaxWaiting int
+
+	// AlarmTimeout is how long an alarm's handler may take before its context ends. The default is 15 minutes, as in Durable Objects;
+	// negative means as long as it likes. State.SetEventTimeout may set less.
+	AlarmTimeout time.Duration
+
+	// PinTimeout evicts an object that nothing but pins has kept in memory for so long: that has had no event, and that WaitUntil functions
+	// or sockets with listeners keep awake (ObjectInfo.Pins). Its value is dropped, after Suspend; the contexts of the WaitUntil functions
+	// end with ErrAborted, and those that go on running keep the object awake no longer; accepted, outbound and held sockets close with
+	// 1001, messages that have come for their listeners during Suspend are dropped, and their close listeners run. Sockets that
+	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more. Messages that a listener gets are events,
+	// and so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
+	//
+	// The default, 0, and negative values mean never. Durable Objects have 15 minutes.
+	//
+	// Deviation: in Durable Objects each pending operation has 15 minutes of its own, whatever happens meanwhile.
+	PinTimeout time.Duration
 
 	// Store keeps the storage and the alarms of the objects, under the namespace's name; nil means a NewMemoryStore of its own. The program
 	// that has made a Store closes it, after Shutdown has returned nil. Only one namespace at a time can use a name on a Store; Shutdown
@@ -148,6 +186,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.opts.Meter = meter
 	setDefault(&n.opts.HibernateAfter, defaultHibernateAfter)
 	setDefault(&n.opts.MaxWaiting, defaultMaxWaiting)
+	setDefault(&n.opts.AlarmTimeout, defaultAlarmTimeout)
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
 	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
@@ -165,6 +204,9 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 // Get returns the stub of the object with that ID. The object need not exist, and Get constructs nothing. There is no object for the zero
 // ID or for an ID of another namespace: the stub of such an ID answers every request with 500 and an explanation.
 func (n *Namespace) Get(id ID) *Stub { return &Stub{n, id, n.checkID(id)} }
+
+// ByName returns the stub of the object with that name: Get of IDFromName.
+func (n *Namespace) ByName(name string) *Stub { return n.Get(n.IDFromName(name)) }
 
 // ObjectState says what of an object is in memory.
 type ObjectState uint8
@@ -195,6 +237,10 @@ type ObjectInfo struct {
 	Since   time.Time // when the object got into State
 	Sockets int       // accepted with AcceptWebSocket
 	Pins    []string  // what keeps it awake: "event", "WaitUntil", "storage", "accepted socket", "outbound socket", "held socket"
+
+	// PinnedUntil is when NamespaceOptions.PinTimeout evicts the object, unless an event comes first. It is zero if nothing but events
+	// keeps the object awake, while an event runs, and without a PinTimeout.
+	PinnedUntil time.Time
 }
 
 // Objects returns an iterator over the objects that are in memory, in no order: those that have a value or sockets, and those that had
@@ -212,9 +258,10 @@ func (n *Namespace) Objects() iter.Seq[ObjectInfo] {
 // ErrPinned: something keeps the object awake; the message says what.
 var ErrPinned = errors.New("edgews: object cannot hibernate now")
 
-// Hibernate drops the value of an object now, as HibernateAfter would do later: for tests and operators. It first waits until the events
-// that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with ErrReentrant in
-// an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not awake.
+// Hibernate drops the value of an object now, after its Suspend, as HibernateAfter would do later: for tests and operators. It first waits
+// until the events that are waiting now have run, or until ctx ends. It fails with ErrPinned if something else keeps the object awake, with
+// ErrReentrant in an event of that object, and with ErrInvalidID for an ID of another namespace. It does nothing to an object that is not
+// awake.
 func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 	o := n.lookup(id)
 	switch {
@@ -233,16 +280,27 @@ func (n *Namespace) Hibernate(ctx context.Context, id ID) error {
 
 // hibernateNow hibernates, unless something keeps the object awake. The object's queue runs it, so no event is running.
 func (o *object) hibernateNow() error {
+	suspends, err := o.hibernateUnlessSuspender()
+	if suspends {
+		o.unload(SuspendHibernation)
+	}
+	return err
+}
+
+// hibernateUnlessSuspender hibernates, unless something other than an event keeps the object awake or the value is a Suspender.
+func (o *object) hibernateUnlessSuspender() (suspends bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	was := o.stateLocked()
-	o.eventRunning = false
-	if o.isPinnedLocked() {
-		return fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
+	defer o.stateChangedLocked(o.stateLocked())
+	o.eventOverLocked()
+	switch {
+	case o.isPinnedLocked():
+		return false, fmt.Errorf("%w: it has %s", ErrPinned, strings.Join(o.pinsLocked(), ", "))
+	case o.isSuspenderLocked():
+		return true, nil
 	}
 	o.unloadLocked()
-	o.stateChangedLocked(was)
-	return nil
+	return false, nil
 }
 
 // hibernateLocked drops the value of an object that has nothing to do. mu must be held.

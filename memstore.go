@@ -125,15 +125,16 @@ func (s *memoryStore) moveAlarmLocked(key ObjectKey, from, to time.Time) {
 
 // alarmKey returns a key of the index of alarms. The order of the keys is by time, then by ID.
 func alarmKey(t time.Time, id ID) string {
-	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(id.b)), uint64(t.Unix())^1<<63) // those before 1970 first
+	b := id.bytes()
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(b)), uint64(t.Unix())^1<<63) // those before 1970 first
 	key = binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond()))
-	return string(append(key, id.b[:]...))
+	return string(append(key, b[:]...))
 }
 
 func parseAlarmKey(key string) (a DueAlarm) {
 	b := []byte(key)
 	a.Time = time.Unix(int64(binary.BigEndian.Uint64(b)^1<<63), int64(binary.BigEndian.Uint32(b[8:])))
-	copy(a.ID.b[:], b[12:])
+	a.ID = knownIDs.get(idBytes(b[12:]))
 	return a
 }
 

@@ -15,7 +15,7 @@ func TestMemoryStoreForgets(t *testing.T) {
 	ctx := context.Background()
 	s := NewMemoryStore().(*memoryStore)
 	for n := range 10 {
-		o, err := s.Open(ctx, ObjectKey{"room", ID{b: [32]byte{byte(n)}}}, Fence{1})
+		o, err := s.Open(ctx, ObjectKey{"room", knownIDs.get(idBytes{byte(n)})}, Fence{1})
 		require.NoError(t, err)
 		_, err = o.Get(ctx, "key")
 		require.ErrorIs(t, err, ErrKeyNotFound)

@@ -19,7 +19,8 @@ type object struct {
 	counter       *usageCounter // nil: no meter counts; immutable, its fields are guarded by mu
 	used          Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
-	storage atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
+	storage    atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
+	nameSought atomic.Bool                  // in its storage
 
 	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 
@@ -35,6 +36,7 @@ type object struct {
 	registry        socketRegistry
 	pinned          map[*Socket]*pinnedSocket
 	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
+	evictedFuncs    int32                        // of backgroundFuncs, those that do not keep the object awake any more
 	waitingCalls    int32                        // calls in the queue that a goroutine waits for
 	abandonedCalls  int32                        // calls in the queue that no goroutine waits for any more
 	waits           *call                        // the calls that events wait for, linked by nextWait
@@ -45,17 +47,19 @@ type object struct {
 	pairs           []*Socket              // ends of pairs that this request has accepted, and whose other ends were neither accepted nor used by then
 	stateSince      time.Time              // when the object got into its present ObjectState
 	feeds           map[string]*feedRoster // by name
+	lastEvent       time.Time              // when the last event ended; only with a PinTimeout
 	idleTimerAt     time.Time              // when idleTimerFired is due; zero: it is not
 	quiet           signal                 // nothing is left to do, and nothing keeps the object
 }
 
-// queuedEvent is an entry of an object's queue: a socket, of which the next message or the end is to be delivered, or a call.
+// queuedEvent is an entry of an object's queue: a socket, of which the next message or the end is to be delivered, a call, or the end of the
+// value.
 type queuedEvent struct {
 	socket eventSource
 	call   *call
 }
 
-// eventSource is a socket of an object: an *objectSocket or a *pinnedSocket.
+// eventSource is a socket of an object, an *objectSocket or a *pinnedSocket, or the end of its value, unloading.
 type eventSource interface {
 	// dequeuedLocked is called when the entry has left the queue. The object's mu is held.
 	dequeuedLocked()
@@ -72,6 +76,7 @@ const (
 	handlesCloses
 	handlesErrors
 	handlesAlarms
+	handlesSuspend
 )
 
 func handlersOf(value Object) handlerSet {
@@ -87,6 +92,9 @@ func handlersOf(value Object) handlerSet {
 	}
 	if _, ok := value.(AlarmHandler); ok {
 		set |= handlesAlarms
+	}
+	if _, ok := value.(Suspender); ok {
+		set |= handlesSuspend
 	}
 	return set
 }
@@ -111,7 +119,7 @@ func (o *object) RunNext() bool {
 	e, ok := o.queue.Pop()
 	if !ok {
 		was := o.stateLocked()
-		o.eventRunning = false
+		o.eventOverLocked()
 		o.checkIdleLocked(was)
 		o.mu.Unlock()
 		return false
@@ -140,7 +148,7 @@ func (o *object) endCall(c *call) {
 	o.mu.Lock()
 	if o.queue.Len() == 0 {
 		was := o.stateLocked()
-		o.eventRunning = false
+		o.eventOverLocked()
 		o.stateChangedLocked(was)
 	}
 	o.mu.Unlock()
@@ -192,7 +200,8 @@ func (o *object) stateChangedLocked(was ObjectState) {
 func (o *object) info() (ObjectInfo, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked()}, !o.forgotten
+	until, _ := o.pinDeadlineLocked()
+	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked(), until}, !o.forgotten
 }
 
 // wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
@@ -202,6 +211,7 @@ func (o *object) wake(e *eventContext, st *State) (Object, error) {
 	if fresh == nil {
 		return value, err
 	}
+	o.findName(e)
 	value, err = o.construct(e, fresh)
 	o.mu.Lock()
 	aborted := o.state != fresh

@@ -13,7 +13,9 @@ import (
 //
 // If it returns an error or panics, or if the object cannot be constructed, the alarm goes off again after 2 s, then after 4, 8, 16, 32 and
 // 64 s; then it is dropped, which is logged. If the handler itself has set another alarm, that one takes its place, and if it has called
-// DeleteAlarm, none goes off again.
+// DeleteAlarm, none goes off again. AlarmRetry tells how often it has been retried.
+//
+// The context ends after NamespaceOptions.AlarmTimeout, or after State.SetEventTimeout if that is less.
 type AlarmHandler interface {
 	Alarm(ctx context.Context) error
 }
@@ -46,10 +48,19 @@ func (o *object) checkAlarm(t time.Time) error {
 type alarmEntry struct {
 	at      time.Time // whole milliseconds; zero: no alarm is set
 	retries uint8     // how often it has failed
+	name    string    // of the object; "": it has none, or one that is not stored
 }
 
 // alarmEntryKey is a key of the object's storage. The engine also keeps the time in its index of all alarms, see Store.DueAlarms.
 const alarmEntryKey = "\x00alarm"
+
+// alarmEntrySize is the size in bytes of a stored alarm without the name: the time in milliseconds, and the retries.
+const alarmEntrySize = 9
+
+// newAlarm returns the alarm that the program sets to t.
+func (o *object) newAlarm(t time.Time) alarmEntry {
+	return alarmEntry{at: ceilToMillisecond(t), name: o.id.nameToStore()}
+}
 
 // ceilToMillisecond rounds up, so that no alarm goes off early.
 func ceilToMillisecond(t time.Time) time.Time {
@@ -65,8 +76,9 @@ func (a alarmEntry) batch() Batch {
 	if a.at.IsZero() {
 		return noAlarm()
 	}
-	value := binary.BigEndian.AppendUint64(make([]byte, 0, 9), uint64(a.at.UnixMilli()))
-	return Batch{Puts: []Entry{{alarmEntryKey, append(value, a.retries)}}, Alarm: &AlarmChange{a.at}}
+	value := binary.BigEndian.AppendUint64(make([]byte, 0, alarmEntrySize+len(a.name)), uint64(a.at.UnixMilli()))
+	value = append(append(value, a.retries), a.name...)
+	return Batch{Puts: []Entry{{alarmEntryKey, value}}, Alarm: &AlarmChange{a.at}}
 }
 
 // noAlarm returns the commit that removes the alarm.
@@ -80,15 +92,15 @@ func readAlarm(ctx context.Context, store ObjectStore) (a alarmEntry, err error)
 		return a, nil
 	case err != nil:
 		return a, err
-	case len(value) != 9:
-		return a, fmt.Errorf("edgews: stored alarm has %d bytes instead of 9", len(value))
+	case len(value) < alarmEntrySize:
+		return a, fmt.Errorf("edgews: stored alarm has %d bytes instead of %d", len(value), alarmEntrySize)
 	}
-	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8]}, nil
+	return alarmEntry{time.UnixMilli(int64(binary.BigEndian.Uint64(value))), value[8], string(value[alarmEntrySize:])}, nil
 }
 
 // afterFailure returns the next attempt of an alarm that has failed.
 func (a alarmEntry) afterFailure(now time.Time) alarmEntry {
-	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1}
+	return alarmEntry{ceilToMillisecond(now.Add(alarmRetryDelay << a.retries)), a.retries + 1, a.name}
 }
 
 // alarmCommitted is called when a commit has set the object's alarm to at, or has removed it if at is zero.
@@ -109,7 +121,7 @@ func (o *object) fireAlarm() {
 	}
 	failure := errGoexitInHandler
 	defer func() { o.finishAlarm(entry, failure) }()
-	o.runEvent(o.ns.eventsContext, "Alarm", &failure, func(e *eventContext, value Object) error {
+	o.runEvent(o.ns.eventsContext, alarmEvent, &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
@@ -119,7 +131,7 @@ func (o *object) fireAlarm() {
 		}
 		defer o.setAlarmHandlerRunning(false)
 		o.bookFact(FactAlarm, Usage{Alarms: 1})
-		return h.Alarm(e)
+		return h.Alarm(context.WithValue(e, alarmRetryKey{}, int(entry.retries)))
 	})
 }
 

@@ -13,6 +13,7 @@ type call struct {
 	what    string // for the log
 	st      *State // the call is for the value of st alone; nil: for any
 	counted bool   // it counts for NamespaceOptions.MaxWaiting
+	outside bool   // it does not come from an object of a namespace
 	leaves  bool   // the goroutine stops waiting when its context ends, although the call may be running
 	done    chan struct{}
 
@@ -122,6 +123,8 @@ func (o *object) enqueueCall(c *call) (running, waits bool, err error) {
 	switch {
 	case o.forgotten:
 		return false, false, errForgotten
+	case c.outside && o.ns.shutdown.currentPhase() >= suspendingValues: // under mu, so that no value is constructed that suspendAll misses
+		return false, false, ErrShutdown
 	case c.counted && most > 0 && int(o.waitingCalls) >= most:
 		return false, false, fmt.Errorf("%w: %d requests and calls wait for it already, and NamespaceOptions.MaxWaiting is %d", ErrOverloaded, o.waitingCalls, most)
 	}

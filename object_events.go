@@ -45,6 +45,7 @@ func (o *object) doCall(ctx context.Context, c *call, fn func(*eventContext, Obj
 	case ctx.Value(eventContextKey{o}) != nil:
 		return o.reentrantError(ctx, c.what)
 	}
+	c.outside = c.st == nil && ctx.Value(objectContextKey{}) == nil
 	var failure error // of the event; it is not read if c ends before the event does
 	c.run = func() {
 		if failure = ErrShutdown; o.ns.eventsContext.Err() == nil {
@@ -107,7 +108,9 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 		}
 		*failure = o.handlerCrashed(what, recover())
 	}()
-	err = fn(e, value)
+	within, end := e.limited(what)
+	defer end()
+	err = fn(within, value)
 	returned, *failure = true, err
 }
 
@@ -219,6 +222,8 @@ func (e *eventContext) Value(key any) any {
 		return e.o
 	case innermostEventKey:
 		return e
+	case alarmRetryKey: // it belongs to the event of another object, which waits for this one
+		return nil
 	}
 	if c := e.early.Load(); c != nil { // so that context.Cause finds the cause
 		return c.Value(key)

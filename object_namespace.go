@@ -60,7 +60,7 @@ func (n *Namespace) checkID(id ID) error {
 	if n.lookup(id) != nil {
 		return nil
 	}
-	return n.verifyID(id)
+	return n.verifyID(id.bytes())
 }
 
 // objectFor returns the object with that ID. It makes one if none is in memory.

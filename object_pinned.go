@@ -118,7 +118,7 @@ func (o *object) pinsLocked() (names []string) {
 	if o.eventRunning {
 		names = append(names, "event")
 	}
-	if len(o.backgroundFuncs) > 0 {
+	if len(o.backgroundFuncs) > int(o.evictedFuncs) {
 		names = append(names, "WaitUntil")
 	}
 	if o.isStorageInUseLocked() {
@@ -138,7 +138,7 @@ func (o *object) pinsLocked() (names []string) {
 
 // isPinnedLocked reports whether something other than an event keeps the object awake. mu must be held.
 func (o *object) isPinnedLocked() bool {
-	return len(o.backgroundFuncs) > 0 || len(o.pinned) > 0 || o.isStorageInUseLocked()
+	return o.isPinnedByValueLocked() || o.isStorageInUseLocked()
 }
 
 // isStorageInUseLocked reports whether a call uses the storage. mu must be held.
@@ -160,7 +160,7 @@ func (p *pinnedSocket) acceptedLocked() {
 	p.acceptedAt, p.afterShutdown = time.Now(), o.ns.backgroundContext.Err() != nil
 	o.pinned[s] = p
 	o.notePairLocked(s)
-	o.stateChangedLocked(was)
+	o.pinnedLocked(was)
 	if o.ns.shutdown.currentPhase() == eventsCutOff { // Shutdown has not seen it
 		go o.ns.cutSocket(s)
 	}
@@ -306,18 +306,18 @@ func (p *pinnedSocket) listenersReturned(failure error) {
 		s.mu.Unlock()
 		return
 	}
-	p.failAndUnlock("internal error", failure)
+	p.failAndUnlock(StatusInternalError, "internal error", failure)
 }
 
 // fail ends the socket of an object that has been reset.
 func (p *pinnedSocket) fail(reason string, err error) {
 	p.s.mu.Lock()
-	p.failAndUnlock(reason, err)
+	p.failAndUnlock(StatusInternalError, reason, err)
 }
 
-// failAndUnlock drops the messages that wait, and closes the socket with 1011. If the socket has ended already, and the last events wait
+// failAndUnlock drops the messages that wait, and closes the socket with code. If the socket has ended already, and the last events wait
 // behind those messages, they report this failure instead. The socket's mu must be held; it is released.
-func (p *pinnedSocket) failAndUnlock(reason string, err error) {
+func (p *pinnedSocket) failAndUnlock(code StatusCode, reason string, err error) {
 	s := p.s
 	for s.consumer == toListeners && s.in != nil && s.in.queue.Len() > 0 {
 		it := s.popPieceLocked()
@@ -326,11 +326,11 @@ func (p *pinnedSocket) failAndUnlock(reason string, err error) {
 	reason = clip(reason)
 	switch {
 	case !s.hasEndedLocked():
-		s.failLocked(StatusInternalError, reason, err)
+		s.failLocked(code, reason, err)
 	case p.endDue || s.phase < phaseFinishing:
-		s.result = &closeResult{CloseError{Code: StatusInternalError, Reason: reason}, err}
+		s.result = &closeResult{CloseError{Code: code, Reason: reason}, err}
 		if s.awaitsCloseReplyLocked() {
-			s.closeLinkLocked(closeFrame{StatusInternalError, reason})
+			s.closeLinkLocked(closeFrame{code, reason})
 		}
 	}
 	l := s.link

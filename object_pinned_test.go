@@ -131,7 +131,7 @@ func overPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 		t.Run(way.name, func(t *testing.T) {
 			for _, where := range []network{overPipe, overTCP, overTLS} {
 				if way.only == nil || way.only(where) {
-					where.run(t, func(t *testing.T, where network) { f(t, newPinningObject(t, way, where)) })
+					where.run(t, func(t *testing.T, where network) { f(t, newPinningObject(t, way, where, nil)) })
 				}
 			}
 		})
@@ -144,16 +144,16 @@ func inPinningWays(t *testing.T, f func(t *testing.T, g *pinningObject)) {
 	for _, way := range pinningWays {
 		if way.only == nil || way.only(overPipe) {
 			t.Run(way.name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) { f(t, newPinningObject(t, way, overPipe)) })
+				bubble(t, func(t *testing.T) { f(t, newPinningObject(t, way, overPipe, nil)) })
 			})
 		}
 	}
 }
 
-func newPinningObject(t *testing.T, way pinningWay, where network) *pinningObject {
+func newPinningObject(t *testing.T, way pinningWay, where network, opts *edgews.NamespaceOptions) *pinningObject {
 	g := &pinningObject{way: way.name}
 	var serve take
-	g.rooms = newRooms(t, nil, func(r *room) {
+	g.rooms = newRooms(t, opts, func(r *room) {
 		r.serve = func(w http.ResponseWriter, req *http.Request) {
 			if fn := serve; fn != nil {
 				serve = nil

@@ -21,9 +21,10 @@ type shutdownProgress struct {
 type shutdownPhase uint8
 
 const (
-	notShuttingDown shutdownPhase = iota
-	closingSockets                // no new sockets
-	eventsCutOff                  // no events but the ends of sockets
+	notShuttingDown  shutdownPhase = iota
+	closingSockets                 // no new sockets
+	suspendingValues               // no new sockets, and no calls but those of objects
+	eventsCutOff                   // no events but the ends of sockets
 )
 
 func (s *shutdownProgress) currentPhase() shutdownPhase {
@@ -37,7 +38,7 @@ func (s *shutdownProgress) hasBegun() bool { return s.currentPhase() != notShutt
 // refuses reports whether r comes too late.
 func (s *shutdownProgress) refuses(r *http.Request) bool {
 	phase := s.currentPhase()
-	return phase == eventsCutOff || phase == closingSockets && IsUpgrade(r)
+	return phase == eventsCutOff || phase != notShuttingDown && IsUpgrade(r)
 }
 
 // shutdownDetail is what the client of a refused request is told.
@@ -60,11 +61,11 @@ func (s *shutdownProgress) begin() (first bool) {
 	return true
 }
 
-// cutOff enters the phase eventsCutOff.
-func (s *shutdownProgress) cutOff() {
+// enter enters a later phase.
+func (s *shutdownProgress) enter(phase shutdownPhase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.phase = eventsCutOff
+	s.phase = phase
 }
 
 // closeSpread is over how long Shutdown spreads the closing of sockets, so that not all clients connect again in the same moment.
@@ -80,13 +81,13 @@ const shutdownReason = "service restart"
 // of WaitUntil functions are cancelled, with the cause ErrShutdown.
 //
 // Shutdown waits until the events that are running or waiting, the close events of those sockets and the WaitUntil functions have finished.
-// They may use the storage.
+// They may use the storage. Then it suspends the values that are a Suspender.
 //
 // When they have, or when ctx ends, Shutdown cuts what is left: contexts of events are cancelled, connections are closed, requests are
 // refused, also those that wait for their object, and messages are dropped. WebSocketClose is still called for each socket.
 //
-// Upgrade and Respond answer with 503 too, in requests that the object got before Shutdown began. A socket that an object dials or holds after its
-// sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
+// Upgrade and Respond answer with 503 too, in requests that the object got before Shutdown began. A socket that an object dials or holds
+// after its sockets were closed lasts until everything else has finished: Shutdown does not wait for its end, and cuts it.
 //
 // No alarm goes off after Shutdown has begun; those that are set stay in the Store. When Shutdown returns, another namespace may use the
 // name on that Store. If it has returned nil, the Store is not used any more. If it has returned an error, a commit that was cut may still
@@ -96,7 +97,8 @@ const shutdownReason = "service restart"
 // another context.
 //
 // It returns nil if all had the time to finish; otherwise an error that wraps ctx.Err() and names the objects that were cut, with what kept
-// them busy, or says why the ledger could not be written. A call while another is under way waits until that one ends. With net/http:
+// them busy, or says why the ledger could not be written, or that Suspend of objects goes on constructing others. A call while another is
+// under way waits until that one ends. With net/http:
 //
 //	server.RegisterOnShutdown(func() { rooms.Shutdown(ctx) })
 //
@@ -117,10 +119,13 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	n.cancelBackground(ErrShutdown)
 	n.closeLateSockets()
 	err := n.quiesce(ctx)
-	if err != nil {
+	if err == nil {
+		err = n.suspendAll(ctx)
+	}
+	if ctx.Err() != nil && err != nil {
 		err = n.unfinished(err)
 	}
-	n.shutdown.cutOff()
+	n.shutdown.enter(eventsCutOff)
 	n.cancelEvents(ErrShutdown)
 	n.cutSockets()
 	n.idleTimers.Stop()
@@ -223,6 +228,9 @@ func (o *object) unfinished() string {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.evictedFuncs > 0 {
+		kept = append(kept, fmt.Sprintf("%d WaitUntil functions that were evicted", o.evictedFuncs))
+	}
 	if waiting := o.queue.Len() - int(o.abandonedCalls); waiting > 0 {
 		kept = append(kept, fmt.Sprintf("%d events that wait", waiting))
 	}

@@ -180,19 +180,9 @@ func (sock *objectSocket) deliverEnd(fate *closeResult) {
 	})
 }
 
-// runHandler runs fn as an event of the object, within its event timeout. The error is logged.
+// runHandler runs fn as an event of the object. The error is logged.
 func (sock *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
-	o := sock.o
-	timeout := o.eventTimeout()
-	if timeout == 0 {
-		o.runHandler(o.ns.eventsContext, what, fn)
-		return
-	}
-	o.runHandler(o.ns.eventsContext, what, func(ctx context.Context, value Object) error {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		return fn(ctx, value)
-	})
+	sock.o.runHandler(sock.o.ns.eventsContext, what, fn)
 }
 
 // finish removes the socket from the object after its last event, and finishes it.

@@ -15,7 +15,11 @@ func (o *object) checkIdleLocked(was ObjectState) {
 	if o.isQuietLocked() {
 		o.quiet.broadcast()
 	}
-	if !o.queue.Idle() || o.isPinnedLocked() {
+	if !o.queue.Idle() {
+		return
+	}
+	if o.isPinnedLocked() {
+		o.setIdleTimerLocked()
 		return
 	}
 	if o.ns.shutdown.currentPhase() == eventsCutOff { // the idle timers have stopped
@@ -42,15 +46,17 @@ func (o *object) setIdleTimerLocked() {
 // held.
 func (o *object) idleDeadlineLocked() (until time.Time, ok bool) {
 	switch {
+	case o.isPinnedLocked():
+		return o.pinDeadlineLocked()
 	case o.value != nil:
 		return o.stateSince.Add(o.ns.opts.HibernateAfter), o.ns.opts.HibernateAfter > 0
-	case len(o.registry.all) == 0 && !o.fenced && o.storage.Load() == nil:
+	case len(o.registry.all) == 0 && len(o.backgroundFuncs) == 0 && !o.fenced && o.storage.Load() == nil:
 		return o.stateSince.Add(forgetAfter), true
 	}
 	return time.Time{}, false
 }
 
-// idleTimerFired hibernates or forgets o, if it is time. at is the deadline with which the timer was set.
+// idleTimerFired hibernates, evicts or forgets o, if it is time. at is the deadline with which the timer was set.
 func (o *object) idleTimerFired(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -58,7 +64,7 @@ func (o *object) idleTimerFired(at time.Time) {
 		return
 	}
 	o.idleTimerAt = time.Time{}
-	if !o.queue.Idle() || o.isPinnedLocked() || o.forgotten {
+	if !o.queue.Idle() || o.forgotten {
 		return
 	}
 	until, ok := o.idleDeadlineLocked()
@@ -66,6 +72,10 @@ func (o *object) idleTimerFired(at time.Time) {
 	case !ok:
 	case until.After(time.Now()):
 		o.setIdleTimerLocked()
+	case o.isPinnedLocked():
+		o.enqueueLocked(queuedEvent{socket: unloading{o, SuspendEviction}})
+	case o.isSuspenderLocked():
+		o.enqueueLocked(queuedEvent{socket: unloading{o, SuspendHibernation}})
 	case o.value != nil:
 		o.hibernateLocked()
 	default:

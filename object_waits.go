@@ -154,7 +154,11 @@ func (o *object) reentrantError(ctx context.Context, what string) error {
 		if !ok { // the event has ended meanwhile
 			break
 		}
-		from, ctx = e.o, e.Context
+		ctx = e.Context
+		if e.o == from { // the same event, without its time limit
+			continue
+		}
+		from = e.o
 		text = from.display() + " " + from.currentHandler() + " → " + text
 	}
 	return fmt.Errorf("%w: %s", ErrReentrant, text)
@@ -167,5 +171,10 @@ func (o *object) currentHandler() string {
 	return o.current.handler
 }
 
-// display returns how errors and logs name the object.
-func (o *object) display() string { return o.ns.name + " " + o.id.String() }
+// display returns how errors and logs name the object: by its name if it is known, which may be a client's choice, and else by its ID.
+func (o *object) display() string {
+	if name := o.id.Name(); name != "" {
+		return fmt.Sprintf("%s %q", o.ns.name, clip(name))
+	}
+	return o.ns.name + " " + o.id.String()
+}

@@ -40,7 +40,7 @@ var graceLinks = func() (links []graceLink) {
 	for _, way := range pinningWays {
 		if way.only == nil || way.only(overPipe) {
 			links = append(links, graceLink{"object's " + way.name, "object", func(t *testing.T) (s, other *edgews.Socket) {
-				return newPinningObject(t, way, overPipe).connect(func(s *edgews.Socket) { accept(t, s) })
+				return newPinningObject(t, way, overPipe, nil).connect(func(s *edgews.Socket) { accept(t, s) })
 			}})
 		}
 	}

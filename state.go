@@ -13,8 +13,8 @@ import (
 // State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be
 // kept as long as the value, and its methods may be called from any goroutine.
 //
-// When the value has been dropped, by hibernation, a panic, Abort or a commit that failed, the State is of no use any more: methods that
-// return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
+// When the value has been dropped, by hibernation, eviction, a panic, Abort or a commit that failed, the State is of no use any more: methods
+// that return an error return ErrAborted (or ErrFenced or ErrShutdown, if that is the reason); WebSockets, AutoResponses and the like return
 // nothing; Broadcast reaches no socket; Hold and Abort do nothing; and WaitUntil calls its function with a context that has been cancelled.
 // Only ID still works. No method touches, or constructs, the value that comes after.
 type State struct {
@@ -214,11 +214,23 @@ func (st *State) BroadcastJSON(v any, tags ...string) (took int, err error) {
 	return st.Broadcast(Prepare(Text, data), tags...), nil
 }
 
-// SetEventTimeout bounds how long WebSocketMessage, WebSocketClose and WebSocketError may take. When the time is over their context is
-// cancelled; nothing else happens. Listeners have no context, and are not bounded. It applies from the next event on, and survives
-// hibernation as long as the object has sockets. 0 means no limit, and 7 days is the most.
+// SetEventTimeout bounds how long an event of the object may take, from when its handler begins. When the time is over, the context of the
+// event ends, and the log says so; nothing else happens. context.Cause returns an error that wraps ErrEventTimeout and
+// context.DeadlineExceeded and names the handler and the limit. 0 means no limit, and 7 days is the most.
 //
-// Deviation: Workers abandon the handler where it waits.
+//   - WebSocketMessage, WebSocketClose, WebSocketError: their context ends.
+//   - ServeHTTP, also for Stub.Connect: the context of the request ends. That bounds a handler that receives from its socket until the
+//     socket ends, too.
+//   - The functions Call and Stub.Do: the context of the object's handler, or of the function, ends; the caller's does not.
+//   - Alarm: its context ends. Without SetEventTimeout, or if it allows more, NamespaceOptions.AlarmTimeout is the limit.
+//   - Suspend: its context ends. Without SetEventTimeout the limit is 10 s.
+//   - State.Do: its function has no context of the event, so the limit only shows in the log.
+//   - The constructor and listeners are not bounded.
+//
+// It applies from the next event on; called in the constructor, also to the event that has constructed the value. It survives hibernation
+// as long as the object has sockets.
+//
+// Deviation: Workers bound events of sockets only, and abandon the handler where it waits.
 func (st *State) SetEventTimeout(d time.Duration) error {
 	if d < 0 || d > maxEventTimeout {
 		return fmt.Errorf("edgews: event timeout is %v: it should not exceed %d ms, nor be negative", d, maxEventTimeout.Milliseconds())
@@ -242,13 +254,6 @@ func (st *State) EventTimeout() time.Duration {
 	return st.o.timeout
 }
 
-// eventTimeout returns what SetEventTimeout has set, also when no value is in memory.
-func (o *object) eventTimeout() time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.timeout
-}
-
 // WaitUntil runs fn in a goroutine of its own, concurrently with the object's events, and keeps the object awake until fn returns. fn
 // accesses the object's fields through Do. A panic in fn is logged and drops the object's value, like a panic in a handler.
 //
@@ -265,7 +270,7 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 	}
 	o.backgroundFuncs[f] = struct{}{}
 	st.backgroundLocked().running++
-	o.stateChangedLocked(was)
+	o.pinnedLocked(was)
 	ctx := st.backgroundContextLocked()
 	o.mu.Unlock()
 	go st.runBackgroundFunc(ctx, f, fn)
@@ -275,6 +280,7 @@ func (st *State) WaitUntil(fn func(context.Context)) {
 type backgroundFunc struct {
 	since    time.Time
 	callerPC [1]uintptr // where WaitUntil was called
+	evicted  bool       // it does not keep the object awake any more. Guarded by the object's mu
 }
 
 // newBackgroundFunc is called by WaitUntil.
@@ -333,6 +339,9 @@ func (st *State) backgroundFuncDone(f *backgroundFunc) {
 	defer o.mu.Unlock()
 	was := o.stateLocked()
 	delete(o.backgroundFuncs, f)
+	if f.evicted {
+		o.evictedFuncs--
+	}
 	if st.background.running--; st.background.running == 0 {
 		st.background.cancelLocked(context.Canceled)
 	}

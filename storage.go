@@ -174,7 +174,7 @@ func (st *Storage) SetAlarm(ctx context.Context, t time.Time) error {
 	if err := st.st.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return st.commit(ctx, alarmEntry{at: ceilToMillisecond(t)}.batch())
+	return st.commit(ctx, st.st.o.newAlarm(t).batch())
 }
 
 // Alarm returns when the next alarm is due, and the zero time if none is set. While the handler runs, the alarm that has called it counts

@@ -18,6 +18,8 @@ type storageLease struct {
 	writeLock chan struct{} // has a token while one goroutine opens, commits or releases; a channel, because waiting for it ends with a context
 	gate      outputGate
 
+	nameStored bool // the object's name is stored under nameKey. Guarded by writeLock
+
 	updating atomic.Bool   // the function of an Update runs that was called with a context of the object
 	commits  atomic.Uint64 // goes up when a commit begins and when it ends: odd while one is under way
 
@@ -216,6 +218,10 @@ func (l *storageLease) openLocked(ctx context.Context) (ObjectStore, error) {
 	if err != nil {
 		return nil, l.stopIfFenced(fmt.Errorf("edgews: storage cannot be opened: %w", err))
 	}
+	if err := l.readNameLocked(ctx, store); err != nil {
+		store.Release()
+		return nil, l.stopIfFenced(err)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.store = store
@@ -228,6 +234,7 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 	if err := l.checkMayCommit(ctx, st); err != nil {
 		return err
 	}
+	b = l.withNameLocked(b)
 	l.gate.close()
 	l.commits.Add(1)
 	err = errEnginePanicked
@@ -240,10 +247,14 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 		l.gate.open()
 	}()
 	err = store.Commit(commitContext{l.o.ns.eventsContext, ctx}, b)
-	if err == nil && b.Alarm != nil {
+	if err != nil {
+		return err
+	}
+	l.nameCommittedLocked(b)
+	if b.Alarm != nil {
 		l.alarmCommitted(b.Alarm.Time)
 	}
-	return err
+	return nil
 }
 
 var errEnginePanicked = errors.New("edgews: storage engine panicked")

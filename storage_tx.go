@@ -152,7 +152,8 @@ func (tx *Tx) SetAlarm(t time.Time) error {
 	if err := tx.o.checkAlarm(t); err != nil {
 		return err
 	}
-	return tx.ifOpen(func() { tx.alarm = &alarmEntry{at: ceilToMillisecond(t)} })
+	alarm := tx.o.newAlarm(t)
+	return tx.ifOpen(func() { tx.alarm = &alarm })
 }
 
 // DeleteAlarm is Storage.DeleteAlarm.

@@ -271,8 +271,8 @@ func TestCallOfABusyObject(t *testing.T) {
 	})
 }
 
-// ring has objects that call the next one of a path, in one of several ways.
-func ring(t *testing.T, log *slog.Logger) (n *edgews.Namespace, call func(ctx context.Context, how string, path []string) error) {
+// ring has objects that call the next one of a path, in one of several ways. limit is their event timeout.
+func ring(t *testing.T, log *slog.Logger, limit time.Duration) (n *edgews.Namespace, call func(ctx context.Context, how string, path []string) error) {
 	ways := map[string]func(ctx context.Context, to *edgews.Stub, path []string) error{
 		"Call": func(ctx context.Context, to *edgews.Stub, path []string) error {
 			_, err := edgews.Call[[]string, any](ctx, to, "go", path)
@@ -304,7 +304,8 @@ func ring(t *testing.T, log *slog.Logger) (n *edgews.Namespace, call func(ctx co
 			return nil
 		},
 	}
-	n = newCallees(t, &edgews.NamespaceOptions{Options: edgews.Options{Logger: log}}, func(*edgews.State) methods {
+	n = newCallees(t, &edgews.NamespaceOptions{Options: edgews.Options{Logger: log}}, func(st *edgews.State) methods {
+		assert.NoError(t, st.SetEventTimeout(limit))
 		step := func(ctx context.Context, path []string) (any, error) {
 			if len(path) < 2 {
 				return nil, nil
@@ -331,29 +332,30 @@ func ring(t *testing.T, log *slog.Logger) (n *edgews.Namespace, call func(ctx co
 
 // A circle of calls ends at once, and the error prints it.
 func TestCallCycles(t *testing.T) {
-	for _, how := range []string{"Call", "Do", "ServeHTTP"} {
+	for i, how := range []string{"Call", "Do", "ServeHTTP", "Call", "Do", "ServeHTTP"} {
+		limit := time.Duration(i/3) * time.Minute
 		for _, path := range []string{"aa", "aba", "abca", "abcb", "abcdefgha", "abcc"} {
-			t.Run(how+" "+path, func(t *testing.T) {
+			t.Run(fmt.Sprint(how, path, limit), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					log := new(logs)
-					n, call := ring(t, log.options().Logger)
+					_, call := ring(t, log.options().Logger, limit)
 					names := strings.Split(path, "")
 					err := call(t.Context(), how, names)
-					text := fmt.Sprint(err, log.String())
+					text := fmt.Sprint(err, strings.ReplaceAll(log.String(), `\"`, `"`))
 					if how != "ServeHTTP" {
 						assert.ErrorIs(t, err, edgews.ErrReentrant)
 					}
 					handler := map[string]string{"Call": "Call(go)", "Do": "Do", "ServeHTTP": "ServeHTTP"}[how]
 					var cycle []string
 					for _, name := range names[slices.Index(names, names[len(names)-1]):] {
-						cycle = append(cycle, "callees "+n.IDFromName(name).String()+" "+handler)
+						cycle = append(cycle, fmt.Sprintf("callees %q %s", name, handler))
 					}
 					assert.Contains(t, text, "an event of an object cannot wait for another event of the same object: "+strings.Join(cycle, " → "))
 				})
 			})
 		}
 		bubble(t, func(t *testing.T) {
-			_, call := ring(t, nil)
+			_, call := ring(t, nil, limit)
 			assert.NoError(t, call(t.Context(), how, strings.Split("abcdefgh", "")))
 		})
 	}
@@ -433,8 +435,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		})
 		_, err := edgews.Call[any, any](t.Context(), stub("a"), "call b", nil)
 		assert.ErrorIs(t, err, edgews.ErrReentrant)
-		a, b := "callees "+n.IDFromName("a").String(), "callees "+n.IDFromName("b").String()
-		assert.ErrorContains(t, err, a+" Call(call b) → "+b+" Call(hibernate) → "+a+" Hibernate")
+		assert.ErrorContains(t, err, `callees "a" Call(call b) → callees "b" Call(hibernate) → callees "a" Hibernate`)
 		_, err = edgews.Call[any, any](t.Context(), stub("a"), "impatient", nil)
 		assert.NoError(t, err)
 		synctest.Wait()
