@@ -26,3 +26,10 @@ func PanicUnderMutex(s *Socket) {
 	s.mu.Lock()
 	panic("a fault under the mutex")
 }
+
+// Lose cuts the connection of s, or the pair.
+func Lose(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseLocked(nil)
+}

@@ -146,7 +146,7 @@ func (p *pinnedSocket) acceptedLocked() {
 	o.notePairLocked(s)
 	o.stateChangedLocked(was)
 	if o.ns.shutdown.currentPhase() == eventsCutOff { // Shutdown has not seen it
-		go o.ns.cutSocket(s)
+		go s.cut(o.ns.opts.ShutdownCode, ErrShutdown)
 	}
 }
 
