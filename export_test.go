@@ -52,3 +52,10 @@ func StoredObjects(s Store) int {
 	defer m.mu.RUnlock()
 	return len(m.objects)
 }
+
+// Lose cuts the connection of s, or the pair.
+func Lose(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseLocked(nil)
+}

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,6 +130,32 @@ type NamespaceOptions struct {
 	// protocol: Qt, libsoup and WebKitGTK, faye, nbio, Tomcat, libwebsockets. For those, set StatusGoingAway, 1001, which every peer knows;
 	// it does not promise that the server returns, so clients may not connect again by themselves.
 	ShutdownCode StatusCode
+
+	// MaxSockets and MaxPerKey bound how many connections clients may have open to all objects of the namespace, in all and for each Key; 0 means
+	// no bound. A request to upgrade beyond MaxSockets is answered with 503, and one beyond MaxPerKey with 429, both with Retry-After and
+	// before the object is woken. What counts are connections that Upgrade and Respond have opened in a request to an object, those that are
+	// passed through included, and requests to upgrade that are being answered. Sockets that objects dial do not count, nor do pairs without
+	// a connection.
+	MaxSockets, MaxPerKey int
+
+	// Key says for whom the connection of a request counts: a user, or an address. "" means that it counts for no key, but in MaxSockets. If Key
+	// is nil, it is the address of the client, without the port, in Request.RemoteAddr: behind a proxy that is the proxy's. It is called only if
+	// MaxPerKey is set, by several goroutines at a time.
+	Key func(*http.Request) string
+
+	// MaxLifetime is how long a socket that counts in MaxSockets may be open; 0 means for ever. It is then closed with 1001 (going away) and the
+	// reason "maximum lifetime reached". The time of each socket is shorter by a random 3 to 10 percent, so that clients do not connect again
+	// all at once. It applies to hibernating objects too. A connection that is passed through has no limit.
+	MaxLifetime time.Duration
+
+	// IdleTimeout is how long such a socket may receive no message; 0 means for ever. It is then closed with 4408 and the reason "idle timeout".
+	// It is as HubOptions.IdleTimeout; messages that an AutoResponse answers do not count.
+	IdleTimeout time.Duration
+}
+
+// limits returns the limits on the sockets that requests to objects open.
+func (o *NamespaceOptions) limits() limits {
+	return limits{maxSockets: o.MaxSockets, maxPerKey: o.MaxPerKey, key: o.Key, maxLifetime: o.MaxLifetime, idleTimeout: o.IdleTimeout}
 }
 
 // check refuses options that can never work. of is what the error calls the options.
@@ -136,7 +163,8 @@ func (o *NamespaceOptions) check(of string) error {
 	if o.ShutdownCode != 0 && !sendable(o.ShutdownCode) {
 		return fmt.Errorf("%s.ShutdownCode: %d may not be sent; use 1000 to 4999 except 1004, 1005, 1006 and 1015", of, uint16(o.ShutdownCode))
 	}
-	return o.Options.validate(of)
+	l := o.limits()
+	return cmp.Or(l.validate(of), o.Options.validate(of))
 }
 
 const defaultHibernateAfter = 10 * time.Second
@@ -151,7 +179,8 @@ type Namespace struct {
 	cancelEvents      context.CancelCauseFunc
 	backgroundContext context.Context // parent of the contexts of WaitUntil; cancelled when Shutdown has closed the sockets
 	cancelBackground  context.CancelCauseFunc
-	nameRegistered    bool // in namespaceNames
+	nameRegistered    bool    // in namespaceNames
+	roster            *roster // the sockets that requests have opened; nil: there are no limits for them
 
 	idleTimers timerheap.Timers[*object] // when to look whether an object may hibernate or be forgotten
 	shutdown   shutdownProgress
@@ -192,6 +221,9 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
 	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
 	n.alarms.n = n
+	if l := n.opts.limits(); !l.unlimited() {
+		n.roster = newRoster(l, n.opts.ShutdownCode)
+	}
 	if n.opts.Store == nil {
 		n.opts.Store = NewMemoryStore()
 		return n

@@ -182,6 +182,7 @@ func TestLayers(t *testing.T) {
 			return !isNet(path) && (standard(path) || path == "github.com/klauspost/compress/flate" || path == internal("header"))
 		}},
 		{"park: connections only", "internal/park", standard},
+		{"orderedmap: the standard library", "internal/orderedmap", standard},
 		{"orderedset: the standard library", "internal/orderedset", standard},
 		{"outbox: buffers and frames", "internal/outbox", func(path string) bool {
 			return standard(path) && !isNet(path) || slices.Contains([]string{internal("buf"), internal("fifo"), internal("frame")}, path)

@@ -162,7 +162,7 @@ func (p *pinnedSocket) acceptedLocked() {
 	o.notePairLocked(s)
 	o.pinnedLocked(was)
 	if o.ns.shutdown.currentPhase() == eventsCutOff { // Shutdown has not seen it
-		go o.ns.cutSocket(s)
+		go s.cut(o.ns.opts.ShutdownCode, ErrShutdown)
 	}
 }
 

@@ -141,10 +141,16 @@ func (n *Namespace) sockets() (all []*Socket) {
 	return all
 }
 
-// closeSockets closes all sockets in random order, spread over closeSpread. When ctx ends it closes the rest at once.
+// closeSockets closes all sockets, spread over closeSpread.
 func (n *Namespace) closeSockets(ctx context.Context) {
-	sockets := n.sockets()
-	spread := closeSpread
+	spreadOver(ctx, closeSpread, n.sockets(), func(s *Socket) {
+		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it has ended
+	})
+}
+
+// spreadOver calls closeSocket for all sockets in random order, spread over a time, or over half the time until the deadline of ctx if that is
+// less. When ctx ends it closes the rest at once.
+func spreadOver(ctx context.Context, spread time.Duration, sockets []*Socket, closeSocket func(*Socket)) {
 	if deadline, ok := ctx.Deadline(); ok {
 		spread = min(spread, time.Until(deadline)/2)
 	}
@@ -157,7 +163,7 @@ func (n *Namespace) closeSockets(ctx context.Context) {
 			timer.Reset(wait)
 			_ = waitForTimer(ctx, timer)
 		}
-		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it has ended
+		closeSocket(s)
 	}
 }
 
@@ -294,16 +300,16 @@ func (o *object) quiesce(ctx context.Context) (waited bool, err error) {
 // cutSockets closes the connections that are left, without a closing handshake.
 func (n *Namespace) cutSockets() {
 	for _, s := range n.sockets() {
-		n.cutSocket(s)
+		s.cut(n.opts.ShutdownCode, ErrShutdown)
 	}
 }
 
-// cutSocket ends s without waiting for its peer, which is told if it has not been.
-func (n *Namespace) cutSocket(s *Socket) {
-	_ = s.Close(n.opts.ShutdownCode, shutdownReason)
+// cut ends the socket without waiting for its peer, which is told if it has not been.
+func (s *Socket) cut(code StatusCode, err error) {
+	_ = s.Close(code, shutdownReason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loseLocked(ErrShutdown)
+	s.loseLocked(err)
 }
 
 // unloadAll drops the values of all objects except those in which a handler is still running.

@@ -75,6 +75,7 @@ func (m *memory) toPeerLocked(it item) {
 	if m.autoRespondLocked(&it) {
 		return
 	}
+	m.peer.noteMessageLocked()
 	m.peer.in.push(it)
 	m.peer.joinPiecesLocked()
 	m.peer.queueObjectEventLocked()
@@ -261,6 +262,7 @@ func (m *memory) deliver() {
 			s.finish()
 		default:
 			s.facts &^= delivering
+			s.noteMessageLocked()
 			s.deliverLateLocked()
 			s.mu.Unlock()
 			done = true // since mu was released, another goroutine may have begun to deliver

@@ -43,6 +43,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	m := s.link.(*memory)
 	server = m.peer
 	s.phase = phaseUsed
+	s.leaveRostersLocked()
 	if server.hasEndedLocked() { // it has ended before there was a connection
 		s.mu.Unlock()
 		return nil, ErrClosed
@@ -163,6 +164,7 @@ func (s *Socket) abandon(cause error) {
 		return
 	}
 	s.phase = phaseUsed // what is sent to it is dropped
+	s.leaveRostersLocked()
 	s.facts |= lost
 	for s.in.queue.Len() > 0 {
 		s.in.pop().buf.Free()

@@ -54,22 +54,39 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 	conn, early, err := dialed.takeConn()
 	if err != nil { // another goroutine has used it in the meantime
 		_ = c.conn.Close()
+		c.places.release()
 		return err
 	}
 	admission{meter: c.meter, object: c.object}.countPassThrough()
 	up := wireConfig{conn: conn, buffered: early, client: true, opts: dialed.options(), deflate: agreedParams(dialed), url: dialed.URL(), extensions: dialed.Extensions()}
 	if asked, ok := c.conn.(*connectConn); ok {
 		up.protocol = dialed.Protocol()
-		return asked.giveConn(up)
+		return asked.giveConn(up, c.places)
 	}
 	if same {
-		tunnel.Start(c.conn, conn, c.buffered, early, newTunnelOptions(c.opts, 0))
+		tunnel.Start(c.conn, conn, c.buffered, early, c.places.releasedBy(newTunnelOptions(c.opts, 0)))
 		return nil
 	}
 	c.meter, c.object = nil, nil // it has been counted
 	client, server := newSocket(c), newSocket(up)
+	c.places.join(client)
 	go func() { _ = Relay(context.Background(), client, server) }()
 	return nil
+}
+
+// releasedBy returns t for one tunnel, whose end releases the places.
+func (all places) releasedBy(t *tunnel.Options) *tunnel.Options {
+	if len(all) == 0 {
+		return t
+	}
+	own := *t
+	own.Ended = func(err error) {
+		all.release()
+		if t.Ended != nil {
+			t.Ended(err)
+		}
+	}
+	return &own
 }
 
 // agreedParams returns what a dialed socket and its server have agreed on, or nil without compression.
@@ -111,6 +128,7 @@ func (s *Socket) takeConn() (conn net.Conn, early []byte, err error) {
 	}
 	w := s.link.(*wire)
 	s.phase = phaseUsed
+	s.leaveRostersLocked()
 	if w.incoming != nil {
 		early = slices.Clone(w.unparsed.B)
 	}

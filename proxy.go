@@ -134,11 +134,17 @@ func (p *proxy) passThrough(w http.ResponseWriter, r *http.Request) {
 		_ = refuse(w, r, refusalError(refused))
 		return
 	}
-	a, err := admitUpgrade(w, r, p.meter)
+	a, err := admitUpgrade(w, r, p.meter, nil)
 	if err != nil {
 		return
 	}
-	defer a.pass.release()
+	opened := false
+	defer func() {
+		a.pass.release()
+		if !opened {
+			a.places.release()
+		}
+	}()
 	up, err := p.connect(r)
 	if ended := context.Cause(r.Context()); ended != nil && err == nil {
 		up.close()
@@ -150,7 +156,7 @@ func (p *proxy) passThrough(w http.ResponseWriter, r *http.Request) {
 	case up.conn == nil:
 		passRefusal(w, r, up.response)
 	default:
-		p.open(w, r, a, up)
+		opened = p.open(w, r, a, up)
 	}
 }
 
@@ -197,8 +203,8 @@ func (p *proxy) connect(r *http.Request) (*upstream, error) {
 	return &upstream{resp, conn, buffered}, nil
 }
 
-// open answers r as the target did, and starts to forward.
-func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *upstream) {
+// open answers r as the target did, and starts to forward. It reports whether it has: then the end of the connection releases the places.
+func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *upstream) bool {
 	removeHopByHop(up.response.Header)
 	resp := handshake.PassOn(r.Header, up.response.Header)
 	resp.AddHeader(w.Header())
@@ -206,15 +212,16 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 	if err != nil {
 		up.close()
 		p.logger.Warn("edgews: proxy: the client could not be answered", "error", err)
-		return
+		return false
 	}
 	a.countPassThrough()
 	if asked, ok := conn.(*connectConn); ok {
 		protocol := up.response.Header.Get(handshake.ProtocolHeader)
-		_ = asked.giveConn(wireConfig{conn: up.conn, buffered: up.buffered, client: true, opts: p.opts, url: r.URL.String(), protocol: protocol})
-		return
+		cfg := wireConfig{conn: up.conn, buffered: up.buffered, client: true, opts: p.opts, url: r.URL.String(), protocol: protocol}
+		return asked.giveConn(cfg, a.places) == nil
 	}
-	tunnel.Start(conn, up.conn, buffered, up.buffered, p.tunnel)
+	tunnel.Start(conn, up.conn, buffered, up.buffered, a.places.releasedBy(p.tunnel))
+	return true
 }
 
 // connectFailed answers r after the target could not be asked. What went wrong is for the log: it may contain addresses of the target's

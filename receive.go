@@ -208,6 +208,7 @@ func (s *Socket) dropRestLocked() {
 func (s *Socket) popPieceLocked() item {
 	s.link.takenLocked(s.in.queue.Front()) // in place: a pointer to a copy would allocate
 	it := s.in.pop()
+	s.noteMessageLocked()
 	s.in.messageBegun = !it.last
 	s.link.resumeReadingLocked()
 	return it

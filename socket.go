@@ -46,6 +46,7 @@ func (r ReadyState) String() string {
 //	  outputGate.mu, deadline.mu
 //	  object.mu                          also guards the object's usageCounter
 //	    Namespace.mu, shutdownProgress.mu, timerheap.Timers.mu
+//	  roster.mu
 //	  quota.mu                           under Socket.mu or object.mu; other counters' mutexes only with TryLock
 //	    Meter.mu                         one at a time
 //	      accounting.mu
@@ -75,7 +76,7 @@ type Socket struct {
 	link         link
 	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise socketExtra.listeners has all
 	*socketExtra                    // never nil; shared until a field has to change, then replaced by a copy once
-	accepted     monoMillis         // the time of Accept; it wraps around after 50 days, and listenerGrace then begins again
+	accepted     monoMillis         // the time of Accept, or a later one: see noteActiveLocked; it wraps around after 50 days, and listenerGrace then begins again
 	phase        phase
 	consumer     consumer
 	facts        facts
@@ -83,7 +84,7 @@ type Socket struct {
 
 // socketExtra holds the state that most idle sockets do not have.
 type socketExtra struct {
-	about        *identity       // nil: no URL, subprotocol or extensions
+	about        *identity       // nil: no URL, subprotocol, extensions or rosters
 	listeners    *listeners      // nil: none but onMessage
 	deferred     *deferredOutput // nil: nothing waits for an output gate, or for the end of a NextWriter's message
 	in           *inbox          // nil until it is needed; never nil for an end of a pair
@@ -112,6 +113,7 @@ func (s *Socket) extraLocked() *socketExtra {
 
 // describeLocked sets the identity of the socket's connection. mu must be held.
 func (s *Socket) describeLocked(about identity) {
+	about.rosters = s.rostersLocked()
 	if s.socketExtra == &noExtra {
 		if common := identities.share(about); common != nil {
 			s.socketExtra = common
@@ -170,8 +172,11 @@ func (s *Socket) inboxLocked() *inbox {
 	return s.in
 }
 
-// identity is what URL, Protocol and Extensions return.
-type identity struct{ url, protocol, extensions string }
+// identity is what URL, Protocol and Extensions return, and which rosters list the socket.
+type identity struct {
+	url, protocol, extensions string
+	rosters                   *rosterList // nil: none
+}
 
 // identities holds the identities that sockets of a server share.
 var identities identityCache
@@ -191,7 +196,7 @@ func (c *identityCache) share(i identity) *socketExtra {
 	switch {
 	case i == identity{}:
 		return &noExtra
-	case i.url != "": // a client's socket
+	case i.url != "", i.rosters != nil: // a client's socket, or one of a roster, which has a cache of its own
 		return nil
 	}
 	if e, ok := c.known.Load(i); ok {

@@ -178,6 +178,7 @@ func (s *Socket) markFinished() (endContext context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = phaseFinished
+	s.leaveRostersLocked()
 	if p := s.pinned; p != nil {
 		p.finishedLocked()
 	}
@@ -236,6 +237,7 @@ func (s *Socket) hasUnhandledLocked() bool {
 func (s *Socket) objectDone(b *buf.Buffer) {
 	s.mu.Lock()
 	s.in.lentBuffer = nil
+	s.noteMessageLocked()
 	s.link.resumeReadingLocked()
 	s.mu.Unlock()
 	b.Free()

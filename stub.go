@@ -38,8 +38,9 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 //
 // The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which
 // says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
-// Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object; and 429 if a quota is used up
-// (Meter.SetQuota). A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
+// Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object, or MaxSockets sockets are open; and 429 if a
+// quota is used up (Meter.SetQuota), or MaxPerKey sockets of the client's key are open. A panic with http.ErrAbortHandler, or after the answer
+// has begun, cuts the connection, as in net/http.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) { _ = s.serve(w, r) }
 
 // serve is ServeHTTP. It returns why no handler has answered r, or what has ended the handler.
@@ -55,6 +56,11 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
 		return s.err
 	}
+	offered, r, refused := s.n.offerPlace(r)
+	if refused != nil {
+		return refuse(w, r, refused)
+	}
+	defer offered.withdraw()
 	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
 		closeAfterUpgradeRequest(w, r)
@@ -86,6 +92,19 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 		rw.writeError(err)
 	}
 	return err
+}
+
+// offerPlace reserves a place for the connection of r, if r is a request to upgrade and the namespace has limits. It returns the request with
+// which the handler finds the place, or why r has to be refused: before it wakes the object.
+func (n *Namespace) offerPlace(r *http.Request) (*place, *http.Request, *HandshakeError) {
+	if n.roster == nil || !IsUpgrade(r) {
+		return nil, r, nil
+	}
+	p, refused := n.roster.reserve(r)
+	if refused != nil {
+		return nil, r, refused
+	}
+	return p, r.WithContext(context.WithValue(r.Context(), placeContextKey{}, p)), nil
 }
 
 // closeAfterUpgradeRequest is closeAfter if r is a request to upgrade.

@@ -264,11 +264,13 @@ func (c *connectConn) give(client *Socket) error {
 	return nil
 }
 
-// giveConn is give with a socket over a connection to another server.
-func (c *connectConn) giveConn(cfg wireConfig) error {
-	err := c.give(newSocket(cfg))
-	if err != nil {
+// giveConn is give with a socket over a connection to another server, which gets the places of the request.
+func (c *connectConn) giveConn(cfg wireConfig, places places) error {
+	s := newSocket(cfg)
+	if err := c.give(s); err != nil {
 		_ = cfg.conn.Close()
+		return err
 	}
-	return err
+	places.join(s)
+	return nil
 }

@@ -41,6 +41,8 @@ type UpgradeOptions struct {
 	// Header is added to the 101, or the 200 of HTTP/2, after the headers that are set on the ResponseWriter. It must not contain headers of the
 	// handshake itself or headers that describe a body.
 	Header http.Header
+
+	roster *roster // of the hub whose Upgrade it is; nil: none
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, so that one path can serve both pages and sockets. Over HTTP/1.1 only the Upgrade header
@@ -94,6 +96,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 	c.pass.release()
 	s.bindToObject(r.Context(), pinAccepted)
 	s.warnIfUnaccepted()
+	c.places.join(s)
 	return s, nil
 }
 
@@ -146,10 +149,12 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	server, err := client.attach(r.Context(), c)
 	if err != nil { // another goroutine has used client in the meantime
 		c.conn.Close()
+		c.places.release()
 		return err
 	}
 	server.warnIfHandlerReturns(c.conn)
 	c.pass.release()
+	c.places.join(server)
 	return nil
 }
 
@@ -177,13 +182,14 @@ func upgradeWith(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, c
 	if refused := opts.checkRequest(r); refused != nil {
 		return wireConfig{}, refuse(w, r, refused)
 	}
-	a, err := admitUpgrade(w, r, opts.Meter)
+	a, err := admitUpgrade(w, r, opts.Meter, opts.roster)
 	if err != nil {
 		return wireConfig{}, err
 	}
+	admitted := false
 	defer func() {
-		if err != nil {
-			a.pass.release()
+		if !admitted { // because of an error, or of a panic in the program's ResponseWriter
+			a.release()
 		}
 	}()
 	o := opts.resolve()
@@ -194,8 +200,9 @@ func upgradeWith(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, c
 	if err != nil {
 		return wireConfig{}, err
 	}
+	admitted = true
 	return wireConfig{
-		conn: conn, buffered: buffered, opts: o, meter: a.meter, object: a.object, pass: a.pass,
+		conn: conn, buffered: buffered, opts: o, meter: a.meter, object: a.object, pass: a.pass, places: a.places,
 		deflate: resp.Deflate, protocol: resp.Protocol, extensions: resp.Extensions,
 	}, nil
 }
@@ -205,22 +212,55 @@ type admission struct {
 	meter  *Meter
 	object *object   // nil: none
 	pass   quotaPass // the caller releases it when the connection has been counted, or is not opened
+	places places    // the caller gives them to the socket, or releases them when the connection ends, or is not opened
 }
 
-// admitUpgrade asks the quotas for r, which counts for the object that answers it or for m, or refuses r. During the Shutdown of the
-// object's namespace it refuses r, too.
-func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter) (a admission, err error) {
+func (a *admission) release() {
+	a.pass.release()
+	a.places.release()
+}
+
+// admitUpgrade asks the limits and the quotas for r, which counts for the object that answers it or for m, or refuses r. During the Shutdown of
+// the object's namespace it refuses r, too. hub is nil, or that of the socket.
+func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter, hub *roster) (a admission, err error) {
 	if isShuttingDown(r.Context()) { // Shutdown has begun after the object got the request, or while the request waited
 		return a, refuse(w, r, &HandshakeError{StatusCode: http.StatusServiceUnavailable, Detail: shutdownDetail, Err: ErrShutdown})
 	}
 	a.meter, a.object = meterFor(r.Context(), m)
+	if refused := a.reserve(r, hub); refused != nil {
+		return a, refuse(w, r, refused)
+	}
 	if a.object != nil { // its Stub has asked the quotas already
 		return a, nil
 	}
 	if a.pass, err = a.meter.admit(Usage{Connections: 1}); err != nil {
+		a.places.release()
 		return a, refuse(w, r, &HandshakeError{StatusCode: http.StatusTooManyRequests, Detail: quotaExceededText, Err: err})
 	}
 	return a, nil
+}
+
+// reserve gets a place in hub, which may be nil, and in the namespace of the object: the one that its Stub has offered, if it has. If one of
+// them refuses r, no place is left reserved.
+func (a *admission) reserve(r *http.Request, hub *roster) *HandshakeError {
+	var inNamespace *roster
+	if o, ok := r.Context().Value(objectContextKey{}).(*object); ok {
+		inNamespace = o.ns.roster
+	}
+	if offered, _ := r.Context().Value(placeContextKey{}).(*place); offered.take(inNamespace) {
+		a.places, inNamespace = append(a.places, offered), nil
+	}
+	for _, in := range []*roster{inNamespace, hub} {
+		p, refused := in.reserve(r)
+		if refused != nil {
+			a.places.release()
+			return refused
+		}
+		if p.take(in) {
+			a.places = append(a.places, p)
+		}
+	}
+	return nil
 }
 
 // switchProtocols takes the connection of r over and answers with resp. If it fails, it has refused r as far as that is possible.

@@ -21,10 +21,8 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 	switch e.StatusCode {
 	case http.StatusMethodNotAllowed: // RFC 9110 §15.5.6
 		w.Header().Set("Allow", http.MethodGet)
-	case http.StatusTooManyRequests: // RFC 6585 §4
-		setRetryAfter(w.Header())
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable: // RFC 6585 §4, RFC 9110 §15.6.4
+		e.setRetryAfter(w.Header())
 	case http.StatusBadRequest:
 		if r.ProtoMajor > 1 { // instead of 426
 			w.Header()[handshake.VersionHeader] = []string{handshake.Version}
@@ -36,6 +34,21 @@ func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) error {
 	}
 	http.Error(w, e.Detail, e.StatusCode)
 	return e
+}
+
+// limitRetryAfter is for clients that a limit on connections has refused: in seconds. Until others have left, each attempt costs a handshake.
+const limitRetryAfter = "10"
+
+// setRetryAfter says when the client may try again after a 429 or a 503.
+func (e *HandshakeError) setRetryAfter(h http.Header) {
+	switch {
+	case errors.Is(e.Err, ErrConnectionLimit):
+		h.Set("Retry-After", limitRetryAfter)
+	case e.StatusCode == http.StatusTooManyRequests: // a quota
+		setRetryAfter(h)
+	default:
+		h.Set("Retry-After", "1")
+	}
 }
 
 // closeAfter makes net/http close the connection after the response to r, a request to upgrade that is refused. A proxy may treat the

@@ -25,11 +25,14 @@ type wireConfig struct {
 	meter    *Meter          // nil: none
 	object   *object         // the object to which the socket's usage is charged; nil: none
 	pass     quotaPass       // usage reserved in the quotas until newSocket counts it
+	places   places          // reserved in rosters until the socket joins them
 
 	url, protocol, extensions string
 }
 
-func (c *wireConfig) identity() identity { return identity{c.url, c.protocol, c.extensions} }
+func (c *wireConfig) identity() identity {
+	return identity{url: c.url, protocol: c.protocol, extensions: c.extensions}
+}
 
 // wire is the link of a socket to a network connection. It has no goroutine of its own. It is the [park.Handler] of the connection:
 // Received and Woken run in the connection's turn, which is the exclusive right to read the connection and to run its handler. They

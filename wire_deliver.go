@@ -31,11 +31,13 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 		return false
 	}
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
+		w.lastReceived = w.coarseNowLocked() // the application is not called
 		s.mu.Unlock()
 		b.Free()
 		s.autoRespond(reply)
 		return true
 	}
+	s.noteMessageLocked()
 	c, ok := s.countArrivalLocked(len(data))
 	if !ok {
 		s.mu.Unlock()
@@ -139,6 +141,7 @@ func (w *wire) streamPiece() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.noteMessageLocked()
 	switch {
 	case s.consumer == toListeners:
 		return true

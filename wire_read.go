@@ -63,6 +63,9 @@ func (w *wire) finishRead(ok bool, spare *any) {
 	w.s.mu.Lock()
 	at := monoMillis(w.conn.CoarseNow())
 	if ok {
+		if w.lastReceived == 0 { // a listener has returned
+			w.s.noteMessageLocked()
+		}
 		w.lastReceived = at
 	}
 	if w.out != nil {
@@ -191,6 +194,7 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 				return i, didCork, false
 			}
 		default:
+			s.noteMessageLocked()
 			w.beginHandlerLocked()
 			w.takeSpareLocked(spare)
 			s.mu.Unlock()
@@ -210,6 +214,7 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 // released.
 func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (returned time.Duration, ok bool) {
 	s, c := w.s, w.s.counter
+	s.noteMessageLocked()
 	w.beginHandlerLocked()
 	w.takeSpareLocked(spare)
 	if !c.countReceivedLocked(1, len(data)) {
