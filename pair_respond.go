@@ -69,6 +69,13 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 // answerConnect is attach for a request of Stub.Connect: the other end of the pair gets a new socket in place of s, which conn gives to the
 // caller of Connect. The connection of c is conn.
 func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireConfig) (server *Socket, err error) {
+	defer func() {
+		if err != nil {
+			c.places.release()
+			return
+		}
+		c.places.join(server)
+	}()
 	o, inObject := ctx.Value(objectContextKey{}).(*object)
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
