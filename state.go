@@ -20,7 +20,9 @@ import (
 type State struct {
 	o *object
 
-	background *backgroundWork // nil: none yet. Guarded by the object's mu
+	// Guarded by the object's mu.
+	background *backgroundWork                  // nil: none yet
+	drainFuncs map[*drainListener]func(*Socket) // of listeners that the value has added to sockets that the object has accepted; nil: none
 }
 
 // backgroundWork is the work that a value has started with Do and WaitUntil. It is guarded by the object's mu.
@@ -139,6 +141,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.facts |= manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
+	sock.adoptDrainListenersLocked()
 	if s.in != nil && s.in.whole() || s.phase >= phaseFinishing {
 		sock.enqueueLocked()
 	}
