@@ -41,7 +41,8 @@ import (
 //     Close or its loss. A socket from Dial counts as traffic if its own options have a meter, never as a connection.
 //     The end of a pair counts, its messages only, once an object with a meter has accepted it.
 //   - Messages count as the program sees them: whole and uncompressed. A sent message counts when Send has taken it, and once
-//     for each socket that a Broadcast reaches; a message for an object counts when the object gets it. Pings and pongs of the
+//     for each socket that a Broadcast reaches; while it may still be dropped or replaced, it does not count yet (see
+//     Usage.Replaced). A message for an object counts when the object gets it. Pings and pongs of the
 //     protocol are free. Auto-responses have a counter of their own: they count neither as messages nor in bytes.
 //   - An object is active from its first event until nothing pins it any more ([ObjectActive]): events, WaitUntil functions,
 //     storage calls, and sockets that it accepted with Accept, dialed or holds ([State.Hold]). Overlapping events, and sockets of
@@ -207,6 +208,12 @@ type Usage struct {
 
 	BytesIn, BytesOut int64 // payload bytes of data messages, uncompressed
 
+	// DroppedNewest, DroppedOldest and Replaced are messages that readers were too slow for: dropped by [OverflowDrop], dropped by
+	// [OverflowDropOldest], and replaced by a later [Socket.SendLatest] of the same key. They have not been sent, so they are not in
+	// MessagesOut and BytesOut, and no plan charges for them. Every message that Send or SendLatest has taken counts either here or in
+	// MessagesOut, at the latest when its socket ends. What is lost because the socket ends counts as sent.
+	DroppedNewest, DroppedOldest, Replaced int64
+
 	// MinuteBytes is summed over the minutes of each connection: the greater of the payload bytes of that minute, in and
 	// out, and [MeterOptions.MinuteFloor]. It is for price lists that charge every minute of a connection for bandwidth or
 	// for time, whichever is more.
@@ -232,6 +239,9 @@ func (u Usage) combine(v Usage, sign int64) Usage {
 	u.Alarms += sign * v.Alarms
 	u.BytesIn += sign * v.BytesIn
 	u.BytesOut += sign * v.BytesOut
+	u.DroppedNewest += sign * v.DroppedNewest
+	u.DroppedOldest += sign * v.DroppedOldest
+	u.Replaced += sign * v.Replaced
 	u.MinuteBytes += sign * v.MinuteBytes
 	u.Active += time.Duration(sign) * v.Active
 	u.Connected += time.Duration(sign) * v.Connected

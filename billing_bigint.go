@@ -10,7 +10,11 @@ import (
 type usageCounts struct {
 	httpRequests, connections, messagesIn, messagesOut, autoResponses, alarms big.Int
 
-	bytesIn, bytesOut, minuteBytes big.Int
+	bytesIn, bytesOut big.Int
+
+	droppedNewest, droppedOldest, replaced big.Int
+
+	minuteBytes big.Int
 
 	active, connected, busy big.Int // nanoseconds
 }
@@ -41,18 +45,20 @@ func (n *usageCounts) usage() (u Usage) {
 }
 
 // fields returns the figures in the order of Usage.fields.
-func (n *usageCounts) fields() [12]*big.Int {
+func (n *usageCounts) fields() [15]*big.Int {
 	return [...]*big.Int{
 		&n.httpRequests, &n.connections, &n.messagesIn, &n.messagesOut, &n.autoResponses, &n.alarms,
-		&n.bytesIn, &n.bytesOut, &n.minuteBytes, &n.active, &n.connected, &n.busy,
+		&n.bytesIn, &n.bytesOut, &n.droppedNewest, &n.droppedOldest, &n.replaced,
+		&n.minuteBytes, &n.active, &n.connected, &n.busy,
 	}
 }
 
 // fields returns the figures in the order of usageCounts.fields.
-func (u *Usage) fields() [12]*int64 {
+func (u *Usage) fields() [15]*int64 {
 	return [...]*int64{
 		&u.HTTPRequests, &u.Connections, &u.MessagesIn, &u.MessagesOut, &u.AutoResponses, &u.Alarms,
-		&u.BytesIn, &u.BytesOut, &u.MinuteBytes, (*int64)(&u.Active), (*int64)(&u.Connected), (*int64)(&u.Busy),
+		&u.BytesIn, &u.BytesOut, &u.DroppedNewest, &u.DroppedOldest, &u.Replaced,
+		&u.MinuteBytes, (*int64)(&u.Active), (*int64)(&u.Connected), (*int64)(&u.Busy),
 	}
 }
 

@@ -155,6 +155,30 @@ func (c *usageCounter) countSentLocked(m *outgoing) {
 	c.bookIfEndedLocked()
 }
 
+// countDroppedNewestLocked counts m, which OverflowDrop drops. mu must be held.
+func (c *usageCounter) countDroppedNewestLocked(m *outgoing) {
+	if c != nil && m.countAs == countAsMessage {
+		c.used.DroppedNewest++
+		c.bookIfEndedLocked()
+	}
+}
+
+// countDroppedOldestLocked counts a message that OverflowDropOldest drops. mu must be held.
+func (c *usageCounter) countDroppedOldestLocked() {
+	if c != nil {
+		c.used.DroppedOldest++
+		c.bookIfEndedLocked()
+	}
+}
+
+// countReplacedLocked counts a message that a later one of SendLatest has replaced. mu must be held.
+func (c *usageCounter) countReplacedLocked() {
+	if c != nil {
+		c.used.Replaced++
+		c.bookIfEndedLocked()
+	}
+}
+
 // addMinuteBytesLocked counts the minute bytes of n bytes that the connection carries. It returns how many bytes a lease is charged
 // for, which are more than n if a minute has begun that counts for the floor. mu must be held.
 func (c *usageCounter) addMinuteBytesLocked(n int) int {
@@ -238,6 +262,17 @@ func (c *usageCounter) handlerReturned() time.Duration {
 		c.bookNow(true)
 	}
 	return time.Duration(end)
+}
+
+// addBusy counts a handler that has run for d, perhaps at the same time as others. No mutex may be held.
+func (c *usageCounter) addBusy(d time.Duration) {
+	if c == nil {
+		return
+	}
+	c.busy.Add(int64(d))
+	if c.ended.Load() {
+		c.bookNow(true)
+	}
 }
 
 // takeBusy returns how long handlers have run since the last call, up to at for one that still runs.

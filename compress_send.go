@@ -74,6 +74,9 @@ func (s *Socket) chooseStream(kind Kind, first []byte) {
 	chosen := may && len(first) >= c.Threshold && (c.Choose == nil || c.Choose(kind, first))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if d := s.deferred; d != nil && d.unsettled > 0 { // they are compressed after this decision, and sent before the message
+		chosen = false
+	}
 	if chosen {
 		s.facts &^= uncompressed
 	} else {
@@ -83,12 +86,12 @@ func (s *Socket) chooseStream(kind Kind, first []byte) {
 
 // sendCompressed sends a message for which compresses is true. A message that compression does not make smaller is sent as it is.
 func (w *wire) sendCompressed(m outgoing) error {
+	if deferred, err := w.deferUncompressed(&m); deferred || err != nil {
+		return err
+	}
 	d := w.deflater
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := w.admit(&m); err != nil {
-		return err
-	}
 	if m.stream {
 		return w.sendCompressedPartLocked(m)
 	}
@@ -100,14 +103,88 @@ func (w *wire) sendCompressed(m outgoing) error {
 	if err := w.s.admitLocked(&m); err != nil {
 		return err
 	}
-	// A message that waits behind a NextWriter's must not become part of the history before it is sent.
-	if len(body) >= len(m.data) || w.s.is(streamingOut) {
+	// A message that waits behind a NextWriter's, or behind revocable ones, must not become part of the history before it is sent.
+	m.compressLater = w.s.compressesLaterLocked(&m)
+	if len(body) >= len(m.data) || w.s.is(streamingOut) || m.compressLater {
 		w.s.sendAdmittedLocked(&m, m.data, false)
 		return nil
 	}
 	w.s.sendAdmittedLocked(&m, body, true)
 	d.z.Commit(m.data)
 	return nil
+}
+
+// deferUncompressed returns why m is not admitted. It sends a message that has to wait and is compressed when it is released. For every
+// other one it returns false.
+func (w *wire) deferUncompressed(m *outgoing) (deferred bool, err error) {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.admitLocked(m); err != nil || m.stream {
+		return false, err
+	}
+	if m.compressLater = s.compressesLaterLocked(m); m.compressLater {
+		s.sendAdmittedLocked(m, m.data, false)
+	}
+	return m.compressLater, nil
+}
+
+// compressesLaterLocked reports whether m would be deferred, and be revocable or follow messages that are not compressed yet. Then it is
+// compressed when it is released. mu must be held.
+func (s *Socket) compressesLaterLocked(m *outgoing) bool {
+	s.beginGatedOutputLocked(m)
+	if d := s.deferred; d != nil && d.unsettled > 0 {
+		return true
+	}
+	return s.isRevocableLocked(m) && !s.goesToLinkLocked(m)
+}
+
+// compressDeferred compresses the first deferred piece that is due, if it is to be compressed, and moves it to the outbox. Only the
+// goroutine that writes calls it. mu must not be held.
+func (w *wire) compressDeferred() {
+	w.deflater.mu.Lock()
+	defer w.deflater.mu.Unlock()
+	p := w.beginCompressing()
+	if p == nil {
+		return
+	}
+	body, scratch := w.compressLocked(&outgoing{data: p.body, prepared: p.prepared})
+	w.releaseCompressed(p, body)
+	p.buf.Free()
+	scratch.Free()
+}
+
+// beginCompressing returns the piece for compressDeferred, which can neither be replaced nor dropped any more, or nil if there is none.
+func (w *wire) beginCompressing() *deferredPiece {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deferred == nil {
+		return nil
+	}
+	p := s.deferred.due()
+	if p == nil || !p.compress {
+		return nil
+	}
+	s.settleLocked(p)
+	p.leaving = true
+	return p
+}
+
+// releaseCompressed moves p to the outbox, in the form of body if that is smaller. It has no effect if p has left uncompressed meanwhile,
+// before a Close, or has been discarded. deflater.mu must be held.
+func (w *wire) releaseCompressed(p *deferredPiece, body []byte) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if p.removed {
+		return
+	}
+	as := p.outgoingPiece
+	if len(body) < len(p.body) {
+		as.body, as.compressed = body, true
+		w.deflater.z.Commit(p.body)
+	}
+	w.s.releaseAsLocked(p, as)
 }
 
 // compressLocked returns the compressed payload of m and the buffer that holds it, which is nil for a Prepared message. deflater.mu must be
@@ -133,13 +210,6 @@ func (w *wire) sendCompressedPartLocked(m outgoing) error {
 	}
 	w.s.sendAdmittedLocked(&m, scratch.B, true)
 	return nil
-}
-
-// admit is Socket.admitLocked for callers that do not hold mu.
-func (w *wire) admit(m *outgoing) error {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	return w.s.admitLocked(m)
 }
 
 // limit returns the largest message that is received, in bytes. It needs no lock: the options of a socket do not change once it has a

@@ -200,7 +200,7 @@ func (p *pinnedSocket) dequeuedLocked() { p.queued = false }
 
 // hasEventLocked reports whether an event is to be delivered. The socket's mu must be held.
 func (p *pinnedSocket) hasEventLocked() bool {
-	return p.openDue || p.endDue || p.messageDueLocked() || p.s.isCloseDueLocked()
+	return p.openDue || p.endDue || p.messageDueLocked() || p.s.isCloseDueLocked() || p.s.isDrainDueLocked()
 }
 
 // messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
@@ -221,6 +221,8 @@ func (p *pinnedSocket) deliverNext() {
 	switch {
 	case p.openDue:
 		p.deliverOpenAndUnlock()
+	case s.isDrainDueLocked():
+		p.deliverDrainAndUnlock()
 	case p.messageDueLocked():
 		p.deliverMessageAndUnlock()
 	case p.endDue:

@@ -85,6 +85,8 @@ func (sock *objectSocket) deliverNext() {
 	switch {
 	case !sock.isAttachedLocked():
 		s.mu.Unlock()
+	case s.isDrainDueLocked():
+		sock.deliverDrainAndUnlock()
 	case s.in != nil && s.in.whole():
 		sock.deliverMessageAndUnlock()
 	case s.phase == phaseFinishing:
@@ -103,7 +105,7 @@ func (sock *objectSocket) deliverNext() {
 func (sock *objectSocket) deliverMessageAndUnlock() {
 	s := sock.s
 	it := s.takeLocked()
-	if s.in.whole() || s.phase >= phaseFinishing || s.in.wantFromObject != wantNothing {
+	if sock.hasEventLocked() {
 		sock.enqueueLocked()
 	}
 	reply := s.autoResponseLocked(it.kind, it.buf.B) // not nil for a message that came before AcceptWebSocket or SetAutoResponse

@@ -18,6 +18,11 @@ const (
 	// OverflowDrop drops the newest message, the one given to Send, which returns nil. It is for streams whose missed messages do
 	// not matter later.
 	OverflowDrop
+	// OverflowDropOldest drops the oldest messages in the queue until the new one fits, and Send returns nil. The newest message always
+	// arrives. Only messages of Send and methods like it are dropped (SendBytes, SendPrepared, SendJSON, Broadcast), and only as long as
+	// they have not begun to be written: not those of Write and NextWriter, whose senders wait for room, nor of SendLatest. If dropping all
+	// of them makes no room, the queue exceeds its limit by the new one. A waiting message is compressed when it is written.
+	OverflowDropOldest
 )
 
 // RateLimit bounds what one peer may send. Each limit is a token bucket that holds one second's worth, so a burst of that size passes.
@@ -39,7 +44,9 @@ type Options struct {
 	// SendBuffer is how many bytes may wait in one socket's queue; default 1 MiB. An empty queue takes one message of any size. The
 	// limit is for memory, so a message counts with the memory that it occupies: its frame, compressed if the message is, with a
 	// header of 2 to 14 bytes; on a pair, its payload and 48 bytes; 128 bytes instead of the header while it waits for the end of a
-	// NextWriter's message, or for a commit of the socket's object. A queue occupies at most 1.5 times SendBuffer plus about 100 KiB.
+	// NextWriter's message or for a commit of the socket's object, or may still be dropped (OverflowDropOldest) or replaced
+	// ([Socket.SendLatest], with 64 bytes and the key in addition), or waits behind such messages. A queue occupies at most 1.5 times
+	// SendBuffer plus about 100 KiB.
 	SendBuffer int
 
 	// Overflow says what happens to a message that does not fit in SendBuffer; default OverflowError.
@@ -94,8 +101,8 @@ func (o *Options) validate(of string) error {
 	switch {
 	case o.SendBuffer < 0:
 		return fmt.Errorf("%s.SendBuffer: %d bytes: it cannot be negative; 0 is the default, %d", of, o.SendBuffer, defaultSendBuffer)
-	case o.Overflow > OverflowDrop:
-		return fmt.Errorf("%s.Overflow: %d: use OverflowError, OverflowClose or OverflowDrop", of, o.Overflow)
+	case o.Overflow > OverflowDropOldest:
+		return fmt.Errorf("%s.Overflow: %d: use OverflowError, OverflowClose, OverflowDrop or OverflowDropOldest", of, o.Overflow)
 	case o.KeepAliveTimeout < 0:
 		return fmt.Errorf("%s.KeepAliveTimeout: %v: it cannot be negative; to send no pings set KeepAlive: -1", of, o.KeepAliveTimeout)
 	case o.CloseTimeout < 0:

@@ -174,6 +174,7 @@ func (m *memory) creditLocked(it *item) {
 	it.taken = true
 	m.payload -= len(it.buf.B)
 	m.size -= cost(len(it.buf.B))
+	m.self.fellLocked(len(it.buf.B))
 	m.self.notifyRoomLocked()
 }
 
@@ -204,7 +205,11 @@ func (m *memory) startLocked() {
 // runLocked is startLocked for a caller that has added nothing to the inbox. mu must be held.
 func (m *memory) runLocked() {
 	s := m.self
-	if !s.isAcceptedLocked() || s.is(delivering) || m.nextLocked() == noEvent {
+	if !s.isAcceptedLocked() {
+		return
+	}
+	m.peer.releaseDueLocked() // it has room if self has taken what was there
+	if s.is(delivering) || m.nextLocked() == noEvent {
 		return
 	}
 	s.facts |= delivering

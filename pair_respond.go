@@ -134,8 +134,10 @@ func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
 		it.buf.Free()
 	}
 	if d := server.deferred; d != nil {
-		for i := range d.pieces {
-			server.countHandedOverLocked(d.pieces[i].outgoingPiece, as)
+		for p := d.pieces.first; p != nil; p = p.next {
+			if !p.revocable { // it counts when it is settled
+				server.countHandedOverLocked(p.outgoingPiece, as)
+			}
 		}
 	}
 	if in.closing != nil {

@@ -86,14 +86,14 @@ type Socket struct {
 type socketExtra struct {
 	about        *identity       // nil: no URL, subprotocol, extensions or rosters
 	listeners    *listeners      // nil: none but onMessage
-	deferred     *deferredOutput // nil: nothing waits for an output gate, or for the end of a NextWriter's message
+	counter      *usageCounter   // counts the socket's usage; nil: no meter
+	deferred     *deferredOutput // nil: nothing waits above the link. Beside counter: every Send looks at both
 	in           *inbox          // nil until it is needed; never nil for an end of a pair
 	waiters      *waiters        // nil: no goroutine has waited for the socket
 	result       *closeResult    // nil until it is decided how the socket ends
 	objectSocket *objectSocket   // not nil: an object has accepted the socket with AcceptWebSocket
 	pinned       *pinnedSocket   // not nil: the listeners run as events of an object, once the socket is accepted
 	attached     *attachment     // nil: none
-	counter      *usageCounter   // counts the socket's usage; nil: no meter
 	keptAddrs    *addrs          // nil: the link knows the addresses of the connection
 	shared       bool            // several sockets use this value, which must not be changed
 }
@@ -129,6 +129,7 @@ type waiters struct {
 	hasRoom         signal // the queue has shrunk, or the socket has ended or opened
 	consumerChanged signal // a listener has been added, or a receive method called
 	pings           pings
+	drain           *drainListeners         // nil: OnDrain has not been called
 	done            chan struct{}           // nil until the first call of Done
 	context         context.Context         // nil until the first call of Context
 	endContext      context.CancelCauseFunc // of context

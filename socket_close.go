@@ -117,6 +117,9 @@ func (s *Socket) endLocked(e *closeResult, why facts) {
 		s.phase = phaseEnded
 	}
 	s.facts |= why
+	if s.is(sentClose | lost) {
+		s.settleAllLocked()
+	}
 	s.counter.socketEndedLocked()
 	s.consumerChangedLocked()
 	s.notifyRoomLocked() // a listener may wait in Write, and the last events would wait for it
@@ -179,6 +182,9 @@ func (s *Socket) markFinished() (endContext context.CancelCauseFunc) {
 	defer s.mu.Unlock()
 	s.phase = phaseFinished
 	s.leaveRostersLocked()
+	if s.is(sentClose | lost) { // it is not half open
+		s.removeDrainListenersLocked()
+	}
 	if p := s.pinned; p != nil {
 		p.finishedLocked()
 	}

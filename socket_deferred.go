@@ -1,10 +1,6 @@
 package edgews
 
-import (
-	"slices"
-
-	"github.com/edgews/edgews/internal/buf"
-)
+import "github.com/edgews/edgews/internal/buf"
 
 // outgoingPiece is a message, or a piece of one, as a link gets it.
 type outgoingPiece struct {
@@ -16,30 +12,150 @@ type outgoingPiece struct {
 	payload     int       // bytes of payload that body stands for
 }
 
-// deferredOutput holds what a socket has sent and must not give to its link yet, in the order in which it will: everything while the
-// output gate of its object is closed, and otherwise the messages that follow the unfinished one of a NextWriter (RFC 6455 §5.4 forbids
-// other messages between the fragments of one). Guarded by the socket's mu.
+// deferredOutput holds what a socket has sent and must not give to its link yet, in the order in which it will:
+//
+//   - everything, while the output gate of the socket's object is closed;
+//   - the messages that follow the unfinished one of a NextWriter (RFC 6455 §5.4 forbids other messages between the fragments of one);
+//   - a message that may still be replaced (SendLatest) or dropped (OverflowDropOldest), while the link has something to send, and what
+//     follows such a message. It is called revocable; see socket_latest.go.
+//
+// A message that waits here together with revocable ones is not compressed before it is released: compression with context takeover has
+// to see the messages in the order in which they are sent, and no others. Guarded by the socket's mu.
 type deferredOutput struct {
-	pieces  []deferredPiece
-	behind  int         // the number of pieces, the last ones, that follow the unfinished message of a NextWriter
-	closing *closeFrame // the Close after pieces; nil: none was sent
-	gated   bool        // everything is deferred, until releaseOutputLocked or dropOutputLocked
+	pieces  pieceList
+	behind  *deferredPiece // the first of those pieces, the last ones, that follow the unfinished message of a NextWriter; nil: none does
+	closing *closeFrame    // the Close after pieces; nil: none was sent
+	gated   bool           // everything is deferred, until releaseOutputLocked or dropOutputLocked
+
+	releasing bool // releaseDueLocked runs
 
 	payload int // bytes of payload in pieces. Those of discarded pieces still count, since the peer has not got them
 	size    int // the same pieces, in the bytes that they count against SendBuffer
+
+	unsettled int                       // the number of pieces that are revocable or to be compressed: what they become on the wire is open
+	latest    map[string]*deferredPiece // the piece of each key of SendLatest that may be replaced
+	oldest    *deferredPiece            // the first piece that OverflowDropOldest may drop; nil: it may drop none
+	droppable int                       // what the pieces that it may drop count against SendBuffer
 }
 
-// deferredPiece is an outgoingPiece that owns its body.
+// deferredPiece is an outgoingPiece that owns its body, and an element of a pieceList.
 type deferredPiece struct {
 	outgoingPiece
-	buf *buf.Buffer // holds body; nil: prepared holds it
+	prev, next *deferredPiece
+	buf        *buf.Buffer // holds body; nil: prepared holds it
+	key        string      // of SendLatest
+
+	keyed        bool // SendLatest has sent it
+	revocable    bool // it may be replaced if it is keyed, and otherwise be dropped. Then it has not been counted as sent yet
+	compress     bool // body is to be compressed when it is released
+	duringCommit bool // it was sent, or replaced, while the output was gated
+	leaving      bool // a goroutine is compressing body, and frees buf
+	removed      bool // it is not in the list any more
 }
 
-// deferredCost is the memory, in bytes, of a deferred piece besides its body: the deferredPiece, and the header of its buffer.
-const deferredCost = 128
+// deferredCost is the memory, in bytes, of a deferred piece besides its body: the deferredPiece, and the header of its buffer. keyCost is
+// that of a key besides its bytes: an entry of deferredOutput.latest.
+const (
+	deferredCost = 128
+	keyCost      = 64
+)
 
 // cost returns the bytes that p counts against SendBuffer.
-func (p *deferredPiece) cost() int { return len(p.body) + deferredCost }
+func (p *deferredPiece) cost() int {
+	n := len(p.body) + deferredCost
+	if p.keyed {
+		n += len(p.key) + keyCost
+	}
+	return n
+}
+
+// mayDrop reports whether OverflowDropOldest may drop p.
+func (p *deferredPiece) mayDrop() bool { return p.revocable && !p.keyed }
+
+// isUnsettled reports whether it is open what p becomes on the wire.
+func (p *deferredPiece) isUnsettled() bool { return p.revocable || p.compress }
+
+// free frees the body, unless a goroutine is compressing it.
+func (p *deferredPiece) free() {
+	if !p.leaving {
+		p.buf.Free()
+	}
+}
+
+// pieceList is a list of pieces, linked both ways.
+type pieceList struct{ first, last *deferredPiece }
+
+// insert puts p before next; nil: at the end.
+func (l *pieceList) insert(p, next *deferredPiece) {
+	p.next, p.prev = next, l.last
+	if next != nil {
+		p.prev, next.prev = next.prev, p
+	} else {
+		l.last = p
+	}
+	if p.prev != nil {
+		p.prev.next = p
+	} else {
+		l.first = p
+	}
+}
+
+// remove takes p out of the list. p keeps its next, for loops that remove what they visit.
+func (l *pieceList) remove(p *deferredPiece) {
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		l.first = p.next
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	} else {
+		l.last = p.prev
+	}
+}
+
+// add puts p at the end, or before behind if a NextWriter sends it.
+func (d *deferredOutput) add(p *deferredPiece, streamed bool) {
+	d.payload += p.payload
+	d.size += p.cost()
+	if p.isUnsettled() {
+		d.unsettled++
+	}
+	if streamed {
+		d.pieces.insert(p, d.behind)
+		return
+	}
+	d.pieces.insert(p, nil)
+	d.listRevocable(p)
+}
+
+// remove takes p out. Its payload still counts.
+func (d *deferredOutput) remove(p *deferredPiece) {
+	d.unlistRevocable(p)
+	if p.isUnsettled() {
+		d.unsettled--
+	}
+	if d.behind == p {
+		d.behind = p.next
+	}
+	d.pieces.remove(p)
+	p.removed = true
+}
+
+// take is remove for a piece that is released, replaced or dropped: its payload no longer counts.
+func (d *deferredOutput) take(p *deferredPiece) {
+	d.remove(p)
+	d.payload -= p.payload
+	d.size -= p.cost()
+}
+
+// due returns the first piece if it need not wait for the output gate or for a NextWriter, otherwise nil.
+func (d *deferredOutput) due() *deferredPiece {
+	if d.gated || d.pieces.first == d.behind {
+		return nil
+	}
+	return d.pieces.first
+}
 
 // deferredLocked returns the socket's deferredOutput, and makes it first if there is none. mu must be held.
 func (s *Socket) deferredLocked() *deferredOutput {
@@ -55,19 +171,67 @@ func (s *Socket) sendAdmittedLocked(m *outgoing, body []byte, compressed bool) {
 		s.facts |= streamingOut
 		return
 	}
-	s.counter.countSentLocked(m)
-	if s.consumer == toObject && !m.ungated {
-		s.objectSocket.holdDuringCommitLocked()
-	}
+	s.beginGatedOutputLocked(m)
 	p := outgoingPiece{m.kind, m.first, m.last, compressed, m.prepared, body, len(m.data)}
-	if s.isOutputHeldLocked() || s.is(streamingOut) && !m.stream {
-		s.deferLocked(p, m.stream)
-	} else {
+	switch {
+	case s.deferred == nil && s.goesToLinkLocked(m): // the usual case
+		s.counter.countSentLocked(m)
 		s.link.queueLocked(p)
+	case !s.replaceLocked(m):
+		s.sendBehindLocked(p, m)
 	}
 	if m.stream {
 		s.setStreamingLocked(!m.last)
 	}
+}
+
+// sendBehindLocked is sendAdmittedLocked for a message, or a piece of one, that may have to wait behind others. It makes room by dropping
+// the oldest ones, if Overflow says so. mu must be held.
+func (s *Socket) sendBehindLocked(p outgoingPiece, m *outgoing) {
+	freed := s.makeRoomLocked(m)
+	now := s.goesToLinkLocked(m)
+	revocable := !now && s.isRevocableLocked(m)
+	if !revocable {
+		s.counter.countSentLocked(m)
+	}
+	if now {
+		s.link.queueLocked(p)
+		s.forgetDeferredLocked()
+	} else {
+		s.deferLocked(p, m, revocable)
+		s.releaseDueLocked()
+	}
+	if freed > 0 {
+		s.fellLocked(freed - len(m.data))
+		s.notifyRoomLocked()
+	}
+}
+
+// beginGatedOutputLocked has the socket hold back what it sends from m on, if a commit of its object is under way. mu must be held.
+func (s *Socket) beginGatedOutputLocked(m *outgoing) {
+	if s.consumer == toObject && !m.ungated {
+		s.objectSocket.holdDuringCommitLocked()
+	}
+}
+
+// goesToLinkLocked reports whether m need not be deferred. mu must be held.
+func (s *Socket) goesToLinkLocked(m *outgoing) bool {
+	d := s.deferred
+	switch {
+	case d != nil && d.gated:
+		return false
+	case m.stream:
+		return d == nil || d.pieces.first == d.behind
+	case s.is(streamingOut) || d != nil && d.pieces.first != nil:
+		return false
+	}
+	return !s.isRevocableLocked(m) || s.isDrainedLocked()
+}
+
+// isDrainedLocked reports whether the link has nothing to send. mu must be held.
+func (s *Socket) isDrainedLocked() bool {
+	_, size := s.link.bufferedLocked()
+	return size == 0
 }
 
 // setStreamingLocked sets whether a NextWriter has begun its message and not finished it. After the end of the message, those that follow
@@ -79,29 +243,26 @@ func (s *Socket) setStreamingLocked(on bool) {
 	}
 	s.facts &^= streamingOut | uncompressed
 	if s.deferred != nil {
-		s.deferred.behind = 0
+		s.deferred.behind = nil
 		s.releaseDueLocked()
 	}
 	s.notifyRoomLocked()
 }
 
-// deferLocked keeps a copy of p for later. streamed says whether a NextWriter sends it; such a piece goes before the messages that follow
-// the NextWriter's. mu must be held.
-func (s *Socket) deferLocked(p outgoingPiece, streamed bool) {
-	d, own := s.deferredLocked(), deferredPiece{outgoingPiece: p}
+// deferLocked keeps a copy of p, which is m or a piece of it, for later. A piece of a NextWriter goes before the messages that follow the
+// NextWriter's. mu must be held.
+func (s *Socket) deferLocked(p outgoingPiece, m *outgoing, revocable bool) {
+	d := s.deferredLocked()
+	own := &deferredPiece{
+		outgoingPiece: p, key: m.key, keyed: m.latest, revocable: revocable, compress: m.compressLater, duringCommit: d.gated,
+	}
 	if p.prepared == nil {
 		own.buf = buf.Copy(p.body)
 		own.body = own.buf.B
 	}
-	d.payload += own.payload
-	d.size += own.cost()
-	if streamed {
-		d.pieces = slices.Insert(d.pieces, len(d.pieces)-d.behind, own)
-		return
-	}
-	d.pieces = append(d.pieces, own)
-	if s.is(streamingOut) {
-		d.behind++
+	d.add(own, m.stream)
+	if s.is(streamingOut) && !m.stream && d.behind == nil {
+		d.behind = own
 	}
 }
 
@@ -113,6 +274,7 @@ func (s *Socket) closeLinkLocked(c closeFrame) {
 		s.deferred.closing = &c
 		return
 	}
+	s.releaseUncompressedLocked()
 	s.discardDeferredLocked()
 	s.link.closeLocked(c)
 }
@@ -134,8 +296,8 @@ func (s *Socket) waitsOnlyForStreamLocked(size int) bool {
 	if d == nil {
 		return false
 	}
-	for i := range d.behind {
-		size -= d.pieces[len(d.pieces)-1-i].cost()
+	for p := d.behind; p != nil; p = p.next {
+		size -= p.cost()
 	}
 	return size == 0
 }
@@ -156,61 +318,104 @@ func (s *Socket) holdOutputLocked() bool {
 	return true
 }
 
-// releaseOutputLocked sends what was deferred because of holdOutputLocked. mu must be held.
+// releaseOutputLocked sends what was deferred because of holdOutputLocked. The caller calls the link's transmit. mu must be held.
 func (s *Socket) releaseOutputLocked() {
-	if s.isOutputHeldLocked() {
-		s.deferred.gated = false
-		s.releaseDueLocked()
-		s.notifyRoomLocked()
+	if !s.isOutputHeldLocked() {
+		return
 	}
+	d := s.deferred
+	for p := d.pieces.first; p != nil; p = p.next {
+		p.duringCommit = false
+	}
+	d.gated = false
+	if c := d.closing; c != nil {
+		d.closing = nil
+		s.closeLinkLocked(*c)
+	} else {
+		s.releaseDueLocked()
+	}
+	s.notifyRoomLocked()
 }
 
-// dropOutputLocked drops what was deferred, after a commit of the socket's object has failed. It reports whether that included a Close.
-// Messages behind an unfinished one are dropped too, even if they were sent before the commit: the object's sockets are closed next, which
-// cuts that message off. mu must be held.
+// dropOutputLocked drops what was deferred since holdOutputLocked, after a commit of the socket's object has failed. It reports whether that
+// included a Close. The object's sockets are closed next. mu must be held.
 func (s *Socket) dropOutputLocked() (closing bool) {
 	if !s.isOutputHeldLocked() {
 		return false
 	}
 	d := s.deferred
+	for p := d.pieces.first; p != nil; p = p.next {
+		if p.duringCommit {
+			s.discardLocked(p)
+		}
+	}
 	closing = d.closing != nil
-	s.discardDeferredLocked()
 	d.gated, d.closing = false, nil
+	s.releaseDueLocked()
 	return closing
 }
 
-// releaseDueLocked gives the link what need not wait any more. mu must be held.
+// releaseDueLocked gives the link what need not wait any more. What has to be compressed before is released by the link when it transmits.
+// mu must be held.
 func (s *Socket) releaseDueLocked() {
 	d := s.deferred
-	if d.gated {
+	if d == nil || d.releasing {
 		return
 	}
-	due := len(d.pieces) - d.behind
-	for i := range d.pieces[:due] {
-		p := &d.pieces[i]
-		d.payload -= p.payload
-		d.size -= p.cost()
-		s.link.queueLocked(p.outgoingPiece)
-		p.buf.Free()
+	d.releasing = true // a pair's other end may take, at once, what it is given
+	for p := d.due(); p != nil && !p.compress && (!p.revocable || s.isDrainedLocked()); p = d.due() {
+		s.releaseLocked(p)
 	}
-	d.pieces = slices.Delete(d.pieces, 0, due)
-	if c := d.closing; c != nil {
-		d.closing = nil
-		s.closeLinkLocked(*c)
+	d.releasing = false
+	s.forgetDeferredLocked()
+}
+
+// releaseUncompressedLocked gives the link everything that is due, before a Close. mu must be held.
+func (s *Socket) releaseUncompressedLocked() {
+	d := s.deferred
+	if d == nil {
+		return
 	}
-	if d.size == 0 {
+	d.releasing = true
+	for p := d.due(); p != nil; p = d.due() {
+		s.releaseLocked(p)
+	}
+	d.releasing = false
+}
+
+// releaseLocked gives p to the link as it is. mu must be held.
+func (s *Socket) releaseLocked(p *deferredPiece) {
+	s.releaseAsLocked(p, p.outgoingPiece)
+	p.free()
+}
+
+// releaseAsLocked gives p to the link in the form of as, which may be compressed. mu must be held.
+func (s *Socket) releaseAsLocked(p *deferredPiece, as outgoingPiece) {
+	s.settleLocked(p)
+	s.deferred.take(p)
+	s.link.queueLocked(as)
+}
+
+// forgetDeferredLocked frees the deferredOutput if there is nothing in it. mu must be held.
+func (s *Socket) forgetDeferredLocked() {
+	if d := s.deferred; d != nil && d.size == 0 && !d.gated && !d.releasing {
 		s.deferred = nil
 	}
 }
 
 // discardDeferredLocked frees what is deferred, except for a Close. The payload still counts: the peer has not got it. mu must be held.
 func (s *Socket) discardDeferredLocked() {
-	d := s.deferred
-	if d == nil {
+	if s.deferred == nil {
 		return
 	}
-	for i := range d.pieces {
-		d.pieces[i].buf.Free()
+	for p := s.deferred.pieces.first; p != nil; p = p.next {
+		s.discardLocked(p)
 	}
-	d.pieces, d.behind = nil, 0
+}
+
+// discardLocked frees p. Its payload still counts. mu must be held.
+func (s *Socket) discardLocked(p *deferredPiece) {
+	s.settleLocked(p)
+	s.deferred.remove(p)
+	p.free()
 }

@@ -84,9 +84,9 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 func (s *Socket) plainWireLocked(n int) *wire {
 	w, ok := s.link.(*wire)
 	if !ok || w.client || s.phase != phaseOpen || s.facts&(manualClose|sentClose|lost|streamingOut) != 0 ||
-		s.counter != nil && s.counter.quotaErr != nil ||
+		s.counter != nil && s.counter.quotaErr != nil || s.deferred != nil ||
 		w.deflater != nil && n >= s.opts.Compression.Threshold ||
-		w.out != nil && w.out.Size > 0 && w.out.Size+n > s.opts.SendBuffer {
+		w.out != nil && w.out.Size > 0 && (w.out.Size+n > s.opts.SendBuffer || s.opts.Overflow == OverflowDropOldest) {
 		return nil
 	}
 	return w
@@ -161,16 +161,7 @@ func (s *Socket) admitLocked(m *outgoing) error {
 	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer || m.stream && s.waitsOnlyForStreamLocked(size) {
 		return nil
 	}
-	switch {
-	case m.wait:
-		return errNoRoom
-	case s.opts.Overflow == OverflowDrop:
-		return errDropped
-	case s.opts.Overflow == OverflowClose:
-		s.closeSlowLocked()
-	}
-	return fmt.Errorf("%w: %d bytes wait, the message has %d, the limit is %d (see Options.SendBuffer and Overflow, or use Write)",
-		ErrBufferFull, size, len(m.data), s.opts.SendBuffer)
+	return s.overflowsLocked(m, size)
 }
 
 // closeSlowLocked drops what is queued for a peer that reads too slowly, and sends a Close with 1013. mu must be held.
@@ -195,6 +186,10 @@ type outgoing struct {
 	force       bool      // SendBuffer does not apply
 	countAs     countRule // what a meter counts it as
 	ungated     bool      // it does not wait for a commit
+
+	latest        bool   // from SendLatest
+	key           string // of SendLatest
+	compressLater bool   // data is to be compressed when it is released, if it is deferred
 }
 
 // checkWritable returns nil if a data message may be sent now, otherwise the error to return.

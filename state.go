@@ -21,8 +21,9 @@ type State struct {
 	o *object
 
 	// Guarded by the object's mu.
-	background *backgroundWork  // nil: none yet
-	feeds      map[string]*Feed // that the value has made, by name
+	background *backgroundWork                  // nil: none yet
+	feeds      map[string]*Feed                 // that the value has made, by name
+	drainFuncs map[*drainListener]func(*Socket) // of listeners that the value has added to sockets that the object has accepted; nil: none
 }
 
 // backgroundWork is the work that a value has started with Do and WaitUntil. It is guarded by the object's mu.
@@ -141,6 +142,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	s.facts |= manualClose
 	s.hideRefusalLocked()
 	s.acceptLocked(0)
+	sock.adoptDrainListenersLocked()
 	if s.in != nil && s.in.whole() || s.phase >= phaseFinishing {
 		sock.enqueueLocked()
 	}

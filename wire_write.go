@@ -117,15 +117,24 @@ func (w *wire) transmit() {
 // transmitAndUnlock is transmit for callers that hold mu. While the turn has more frames to handle, or the poller more events, the write is
 // deferred until they have been handled. mu must be held; it is released.
 func (w *wire) transmitAndUnlock() {
-	switch o := w.out; {
-	case o == nil || w.s.is(corked) || o.FlushPending || !o.NeedsWriter(): // nothing to write now, or not here
+	switch {
+	case !w.needsWriterLocked() || w.s.is(corked) || w.outboxLocked().FlushPending: // nothing to write now, or not here
 	case w.conn.DeferWrite():
-		o.FlushPending = true
+		w.out.FlushPending = true
 	default:
 		w.writeAndUnlock(nil)
 		return
 	}
 	w.s.mu.Unlock()
+}
+
+// needsWriterLocked reports whether a goroutine has to begin to write: the outbox, or what is deferred and need not wait any more. mu must
+// be held.
+func (w *wire) needsWriterLocked() bool {
+	if o := w.out; o != nil && (!o.Empty() || o.Writing) {
+		return o.NeedsWriter()
+	}
+	return w.s.deferred != nil && w.s.deferred.due() != nil
 }
 
 // Flush implements [park.Handler].
@@ -138,16 +147,17 @@ func (w *wire) Flush() {
 // held; it is released.
 func (w *wire) flushAndUnlock(spare *any) {
 	w.s.facts &^= corked
-	o := w.out
-	if o == nil {
+	needsWriter := w.needsWriterLocked()
+	if w.out == nil && !needsWriter {
 		w.s.mu.Unlock()
 		if spare != nil && *spare == nil {
 			*spare = outbox.Spare()
 		}
 		return
 	}
+	o := w.outboxLocked()
 	o.FlushPending, o.KeepForTurn = false, false
-	if o.NeedsWriter() {
+	if needsWriter {
 		w.writeAndUnlock(spare)
 		return
 	}
@@ -157,7 +167,7 @@ func (w *wire) flushAndUnlock(spare *any) {
 
 // writeIfReadyAndUnlock writes the outbox if it needs a writer. mu must be held; it is released.
 func (w *wire) writeIfReadyAndUnlock() {
-	if w.out != nil && w.out.NeedsWriter() {
+	if w.needsWriterLocked() {
 		w.writeAndUnlock(nil)
 		return
 	}
@@ -178,15 +188,15 @@ func (w *wire) Writable() {
 // connection that does not report this, by writeBlocking in a goroutine of its own. No other goroutine may be writing. mu is not locked
 // during a write. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
-	o := w.out
+	o := w.outboxLocked()
 	o.Writing = true
-	for !o.Empty() {
+	for w.refillLocked(); !o.Empty(); w.refillLocked() {
 		p := o.Next()
 		o.Writable = false
 		w.s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
 		w.s.mu.Lock()
-		o.Wrote(n)
+		w.wroteLocked(n)
 		if n > 0 && (spare == nil || o.WriteDeadline != 0) {
 			w.noteSentLocked(o.WriteDeadline != 0)
 		}
@@ -207,6 +217,43 @@ func (w *wire) writeAndUnlock(spare *any) {
 		}
 	}
 	w.endWriteAndUnlock(spare)
+}
+
+// wroteLocked notes that n bytes of the outbox have been written. mu must be held.
+func (w *wire) wroteLocked(n int) {
+	before := w.out.Payload
+	w.out.Wrote(n)
+	w.s.fellLocked(before - w.out.Payload)
+}
+
+// refillLimit is the size of the outbox, in bytes, up to which deferred messages are added when it is about to be written. What is in the
+// outbox can no longer be replaced or dropped, and a system call for fewer bytes costs as much.
+const refillLimit = 16 << 10
+
+// refillLocked moves messages that are deferred, and need not wait any more, to the outbox, which is about to be written. mu must be held;
+// it is released meanwhile.
+func (w *wire) refillLocked() {
+	if w.s.deferred != nil { // short enough to be inlined
+		w.refillDeferredLocked()
+	}
+}
+
+// refillDeferredLocked is refillLocked. mu must be held; it is released meanwhile.
+func (w *wire) refillDeferredLocked() {
+	for w.s.deferred != nil && w.out.Size < refillLimit {
+		p := w.s.deferred.due()
+		switch {
+		case p == nil:
+			return
+		case p.compress:
+			w.s.mu.Unlock()
+			w.compressDeferred()
+			w.s.mu.Lock()
+		default:
+			w.s.releaseLocked(p)
+		}
+		w.s.forgetDeferredLocked()
+	}
 }
 
 // blockAndUnlock ends writing until Writable is called. n is the number of bytes that the last write has taken; if it is not 0, WriteTimeout
@@ -246,7 +293,7 @@ func (w *wire) writeBlocking() {
 	if timeout := w.s.opts.WriteTimeout; timeout > 0 {
 		w.setTimerLocked(timeout)
 	}
-	for !w.out.Empty() {
+	for w.refillLocked(); !w.out.Empty(); w.refillLocked() {
 		if err := w.writeNextBlockingLocked(conn); err != nil {
 			w.failWriteAndUnlock(err)
 			return
@@ -307,7 +354,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
-		w.out.Wrote(n)
+		w.wroteLocked(n)
 		if n > 0 {
 			w.noteSentLocked(waited)
 		}
