@@ -1,6 +1,7 @@
 package edgews_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -60,17 +61,20 @@ func TestPassThroughOfManyConnections(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc, len(names), runtime.NumGoroutine()
 	}
-	round() // fills pools and tables
-	heap, descriptors, goroutines := settled()
-	for range 3 {
+	// A leak shows after every round. Pools, tables and the runtime's list of goroutines grow with the most connections that were open at a
+	// time, which later rounds may exceed, but not each of them.
+	const rounds = 8
+	var grown string
+	for range rounds {
+		heap, descriptors, goroutines := settled()
 		round()
-	}
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		h, d, g := settled()
-		if h < heap+uint64(connections)*1000 && d <= descriptors+8 && g <= goroutines+8 {
-			return
+		for began := time.Now(); time.Since(began) < patience/rounds; time.Sleep(10 * time.Millisecond) {
+			h, d, g := settled()
+			if h < heap+uint64(connections)*200 && d <= descriptors && g <= goroutines {
+				return
+			}
+			grown = fmt.Sprintf("heap %d, %d before; %d descriptors, %d before; %d goroutines, %d before", h, heap, d, descriptors, g, goroutines)
 		}
-		require.Less(t, time.Since(began), patience, "heap %d, %d before; %d descriptors, %d before; %d goroutines, %d before",
-			h, heap, d, descriptors, g, goroutines)
 	}
+	t.Fatalf("each of %d rounds has left something: the last one %s", rounds, grown)
 }

@@ -3,6 +3,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/chromedp"
 )
+
+// limit is how long a page has for what a test waits for.
+const limit = time.Minute
 
 // Start starts Chromium and returns the context of a tab. A test with two visible pages needs two browsers, since a background tab does
 // not draw. more are further options of the browser. Without Chromium the test is skipped, or fails in CI.
@@ -50,12 +55,35 @@ func find() (path string, err error) {
 	return "", err
 }
 
-// Act runs actions in a tab.
+// Act runs actions in a tab, one after the other.
 func Act(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	if err := chromedp.Do(tab, steps...); err != nil {
-		t.Fatal(err)
+	for _, step := range steps {
+		if _, err := run(tab, step); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// run runs an action. chromedp returns from a reload before it has dropped what it knows of the old page, so an action may be for a page
+// that is gone: then nothing has happened, and it is tried again.
+func run[T any](tab context.Context, action chromedp.Action[T]) (T, error) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		value, err := chromedp.Run(tab, action)
+		if err == nil || !isOfOldPage(err) || time.Now().After(deadline) {
+			return value, err
+		}
+	}
+}
+
+// pause is the time between two attempts.
+const pause = 10 * time.Millisecond
+
+// isOfOldPage reports whether an action has failed because the page is another one by now: Chromium does not know its execution context,
+// or its element, any more.
+func isOfOldPage(err error) bool {
+	var failed *cdproto.Error
+	return errors.As(err, &failed) && failed.Code == -32000
 }
 
 // Click clicks the first element that matches a CSS selector when it is visible. A query without a type would also search the text of the
@@ -77,26 +105,32 @@ func WaitVisible(selector string) chromedp.Action[chromedp.Void] {
 // Text returns the text of the first element that matches selector.
 func Text(t *testing.T, tab context.Context, selector string) string {
 	t.Helper()
-	s, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS(selector)))
+	s, err := run(tab, chromedp.Text(chromedp.CSS(selector)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// Holds waits until an expression is true in a tab. what ends the sentence "the page is not …" of the error.
+// Holds waits until an expression is true in a tab, also if the page is loaded again meanwhile. what ends the sentence "the page is not …"
+// of the error. It asks again and again, since the page may be hidden, and a hidden page draws nothing on which a poll could wait.
 func Holds(t *testing.T, tab context.Context, what, expression string) {
 	t.Helper()
-	err := chromedp.Do(tab, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute)))
-	if err != nil {
-		t.Fatalf("the page is not %s: %v", what, err)
+	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		holds, err := chromedp.Run(tab, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		switch {
+		case holds:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("the page is not %s: %v", what, err)
+		}
 	}
 }
 
 // Evaluate runs statements in a tab.
 func Evaluate(t *testing.T, tab context.Context, statements string) {
 	t.Helper()
-	if done, err := chromedp.Run(tab, chromedp.Evaluate[bool]("(() => { "+statements+"; return true; })()")); err != nil || !done {
+	if done, err := run(tab, chromedp.Evaluate[bool]("(() => { "+statements+"; return true; })()")); err != nil || !done {
 		t.Fatalf("%s: %v", statements, err)
 	}
 }
@@ -108,7 +142,7 @@ func Screenshot(t *testing.T, tab context.Context, name string) {
 	if dir == "" {
 		return
 	}
-	if png, err := chromedp.Run(tab, chromedp.CaptureScreenshot()); err != nil || os.WriteFile(filepath.Join(dir, name), png, 0o600) != nil {
+	if png, err := run(tab, chromedp.CaptureScreenshot()); err != nil || os.WriteFile(filepath.Join(dir, name), png, 0o600) != nil {
 		t.Error(err)
 	}
 }
