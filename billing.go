@@ -249,7 +249,8 @@ type Usage struct {
 	// It counts when an object commits something that changes its size, for the time since it last did, across hibernation and
 	// restarts. Other commits, and the end of a use of the storage, count it too if it has not been counted for an hour; the latter takes
 	// a commit of its own. So what is stored now, and was not used since, is missing until it is used again; nothing is counted twice.
-	// A fraction of a byte-hour is carried over to the next time. The time is that of the system's clock.
+	// A fraction of a byte-hour is carried over to the next time. The time is that of the system's clock. What an object has stored without a
+	// meter counts from its next commit on; what it writes without a meter after it has had one, only once it has removed all of it.
 	StoredByteHours int64
 }
 

@@ -38,11 +38,14 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !known:
-		return tx.store.Get(tx.ctx, key)
+		value, err = tx.store.Get(tx.ctx, key)
 	case value == nil:
-		return nil, ErrKeyNotFound
+		err = ErrKeyNotFound
+	default:
+		value = slices.Clone(value)
 	}
-	return slices.Clone(value), nil
+	tx.o.countGet(value, err)
+	return value, err
 }
 
 // writtenValue returns the value that the transaction has given key; nil: it has removed key. known is false if it has not touched key.
@@ -79,6 +82,7 @@ func (tx *Tx) GetMany(keys ...string) (map[string][]byte, error) {
 			values[key] = slices.Clone(value)
 		}
 	}
+	tx.o.countGetMany(keys, values, nil)
 	return values, nil
 }
 
