@@ -130,6 +130,13 @@ var (
 	_ func(storage, context.Context) error                                  = storage.DeleteAll
 	_ func() edgews.Store                                                   = edgews.NewMemoryStore
 
+	_ func(storage, context.Context, edgews.Range) iter.Seq2[edgews.Entry, error]            = storage.Scan
+	_ func(storage, context.Context, ...string) (map[string][]byte, error)                   = storage.GetMany
+	_ func(*edgews.Tx, edgews.Range) iter.Seq2[edgews.Entry, error]                          = (*edgews.Tx).Scan
+	_ func(*edgews.Tx, ...string) (map[string][]byte, error)                                 = (*edgews.Tx).GetMany
+	_ func(edgews.ObjectStore, context.Context, edgews.Range) iter.Seq2[edgews.Entry, error] = edgews.ObjectStore.Scan
+
+	_ = edgews.Range{Prefix: "", Start: "", After: "", End: "", Reverse: false, KeysOnly: false, Limit: int(0)}
 	_ = edgews.Entry{Key: "", Value: []byte(nil)}
 	_ = []error{edgews.ErrKeyNotFound, edgews.ErrFenced}
 )

@@ -15,6 +15,8 @@ import (
 //	Range{Prefix: "said/", End: first, Reverse: true, Limit: 10}
 //
 // What a Scan costs depends on the entries that it yields, not on how many are stored.
+//
+// Deviation: in Workers a limit of 0 is an error. Here it is a Limit that is not set.
 type Range struct {
 	Prefix string // only keys that begin with it
 	Start  string // only this key and those behind it

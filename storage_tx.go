@@ -3,6 +3,7 @@ package edgews
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,11 +19,12 @@ type Tx struct {
 	o     *object
 	store ObjectStore
 
-	mu      sync.Mutex  // no other mutex is locked under it
-	done    bool        // the function has returned
-	cleared bool        // DeleteAll was called, before all writes that are in writes
-	writes  *treap.Tree // by key; a nil value: deleted
-	alarm   *alarmEntry // nil: unchanged; the zero entry: removed
+	mu      sync.Mutex        // no other mutex is locked under it
+	done    bool              // the function has returned
+	cleared bool              // DeleteAll was called, before all writes that are in writes
+	writes  map[string][]byte // by key; nil: deleted
+	ordered *treap.Tree       // writes in the order of their keys, since the first Scan that needed them; nil: none did
+	alarm   *alarmEntry       // nil: unchanged; the zero entry: removed
 }
 
 // ErrTxDone: a Tx was used after the function that got it had returned.
@@ -55,7 +57,7 @@ func (tx *Tx) writtenValue(key string) (value []byte, known bool, err error) {
 	if tx.done {
 		return nil, false, ErrTxDone
 	}
-	value, known = tx.writes.Get(key)
+	value, known = tx.writes[key]
 	return value, known || tx.cleared, nil
 }
 
@@ -64,26 +66,44 @@ func (tx *Tx) GetMany(keys ...string) (map[string][]byte, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
-	var writes *treap.Tree
-	var cleared bool
-	if err := tx.ifOpen(func() { writes, cleared = tx.writes, tx.cleared }); err != nil {
+	values, stored, err := tx.divide(keys)
+	if err == nil && len(stored) > 0 {
+		values, err = tx.withStored(values, stored)
+	}
+	if err != nil {
 		return nil, err
-	}
-	written := func(key string) bool { _, ok := writes.Get(key); return ok }
-	values := make(map[string][]byte)
-	if stored := slices.DeleteFunc(slices.Clone(keys), written); len(stored) > 0 && !cleared {
-		var err error
-		if values, err = tx.getStored(stored); err != nil {
-			return nil, err
-		}
-	}
-	for _, key := range keys {
-		if value, _ := writes.Get(key); value != nil {
-			values[key] = slices.Clone(value)
-		}
 	}
 	tx.o.countGetMany(keys, values, nil)
 	return values, nil
+}
+
+// withStored returns values and what is stored under keys.
+func (tx *Tx) withStored(values map[string][]byte, keys []string) (map[string][]byte, error) {
+	stored, err := tx.getStored(keys)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(stored, values)
+	return stored, nil
+}
+
+// divide returns the values that the transaction has written to keys, for the caller to keep, and the keys that it has not touched.
+func (tx *Tx) divide(keys []string) (written map[string][]byte, stored []string, err error) {
+	written = make(map[string][]byte)
+	err = tx.ifOpen(func() {
+		for _, key := range keys {
+			switch value, known := tx.writes[key]; {
+			case value != nil:
+				written[key] = slices.Clone(value)
+			case !known && !tx.cleared:
+				stored = append(stored, key)
+			}
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return written, stored, nil
 }
 
 // getStored gets what is stored, which does not change before the transaction is over.
@@ -112,7 +132,15 @@ func (tx *Tx) Delete(key string) error {
 
 // setValue notes a write; a nil value removes key.
 func (tx *Tx) setValue(key string, value []byte) error {
-	return tx.ifOpen(func() { tx.writes = tx.writes.Put(key, value) })
+	return tx.ifOpen(func() {
+		if tx.writes == nil {
+			tx.writes = make(map[string][]byte)
+		}
+		tx.writes[key] = value
+		if tx.ordered != nil {
+			tx.ordered = tx.ordered.Put(key, value)
+		}
+	})
 }
 
 // ifOpen runs fn with mu held, unless the transaction is over.
@@ -128,7 +156,7 @@ func (tx *Tx) ifOpen(fn func()) error {
 
 // DeleteAll removes all entries, including those that the transaction has written before, and the alarm.
 func (tx *Tx) DeleteAll() error {
-	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.alarm = true, nil, &alarmEntry{} })
+	return tx.ifOpen(func() { tx.cleared, tx.writes, tx.ordered, tx.alarm = true, nil, nil, &alarmEntry{} })
 }
 
 // SetAlarm is Storage.SetAlarm.
@@ -161,13 +189,12 @@ func (tx *Tx) batch() Batch {
 		b = tx.alarm.batch()
 	}
 	b.DeleteAll = tx.cleared
-	tx.writes.Ascend("", "", func(key string, value []byte) bool {
-		if value != nil {
+	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
+		if value := tx.writes[key]; value != nil {
 			b.Puts = append(b.Puts, Entry{key, value})
 		} else if !tx.cleared {
 			b.Deletes = append(b.Deletes, key)
 		}
-		return true
-	})
+	}
 	return b
 }

@@ -16,6 +16,7 @@ func (tx *Tx) List(prefix string) iter.Seq2[Entry, error] {
 // Scan returns an iterator over the entries that r selects, as they were when the loop began, including what the transaction had written by
 // then. An error is the last thing that it yields; it is ErrInvalidRange if r contradicts itself, and ErrTxDone once the transaction is
 // over, in a loop that has begun before too. The entries are the caller's, and the loop may write. Each loop over the iterator reads anew.
+// With a Limit, a loop also counts what the transaction has removed within the range.
 func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if err := r.check(); err != nil {
@@ -25,7 +26,7 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 		s := txScan{tx: tx, r: r.withoutReserved(), left: r.Limit, yield: yield}
 		s.first, s.end = s.r.Bounds()
 		var cleared bool
-		if err := tx.ifOpen(func() { s.writes, cleared = tx.writes, tx.cleared }); err != nil {
+		if err := tx.ifOpen(func() { s.writes, cleared = tx.orderedLocked(), tx.cleared }); err != nil {
 			yield(Entry{}, err)
 			return
 		}
@@ -34,6 +35,17 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 			s.yieldWrites(s.first, s.end)
 		}
 	}
+}
+
+// orderedLocked returns the writes in the order of their keys. They are put in order once; a transaction without a Scan does not need it. mu
+// must be held.
+func (tx *Tx) orderedLocked() *treap.Tree {
+	if tx.ordered == nil {
+		for key, value := range tx.writes {
+			tx.ordered = tx.ordered.Put(key, value)
+		}
+	}
+	return tx.ordered
 }
 
 // txScan is one loop over a Tx.Scan: the writes of the transaction, merged into what is stored.

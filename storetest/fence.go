@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -27,6 +28,19 @@ var fenceTests = []test{
 		newer.wantList("", "a", "3")
 		old.Release()
 		newer.put("a", "4")
+	}},
+	{"a Scan of the older owner shows one moment, or ErrFenced", func(t *testing.T, s edgews.Store) {
+		n := byte(0)
+		for _, r := range []edgews.Range{{}, {Reverse: true}, {Reverse: true, Limit: manyCount / 2}} {
+			for _, after := range []int{1, manyCount / 3} { // the number of entries that the loop has seen before the newer owner comes
+				n++
+				old := open(t, s, "room", n)
+				putMany(old, "old")
+				old.wantMomentOrFenced(r, after, func() {
+					openKey(t, s, old.key, 2).commit(edgews.Batch{DeleteAll: true, Puts: manyEntries("new")[:10]})
+				})
+			}
+		}
 	}},
 	{"an older epoch is not opened", func(t *testing.T, s edgews.Store) {
 		o := openKey(t, s, numbered("room", 1), 5)
@@ -85,6 +99,26 @@ var fenceTests = []test{
 			newer.wantValue("by", "the newer")
 		}
 	}},
+}
+
+// wantMomentOrFenced calls change after a number of entries. The others are as they were before, unless the loop ends with ErrFenced.
+func (o *object) wantMomentOrFenced(r edgews.Range, after int, change func()) {
+	o.t.Helper()
+	want := o.scan(r)
+	var got []edgews.Entry
+	for e, err := range o.Scan(context.Background(), r) {
+		if errors.Is(err, edgews.ErrFenced) {
+			want = want[:len(got)]
+			break
+		}
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		if got = append(got, e); len(got) == after {
+			change()
+		}
+	}
+	wantEntries(o.t, fmt.Sprintf("Scan of %+v, fenced after %d", r, after), got, want)
 }
 
 func (o *object) wantFenced(b edgews.Batch) {
