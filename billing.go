@@ -49,6 +49,8 @@ import (
 //     the same object, count once. Time in which an object could hibernate is free, even before it does.
 //   - Busy is the time inside listeners, and inside the handlers and the constructor of objects. What a program does
 //     between two calls of Receive is not measured.
+//   - Storage counts when it is used: reads also if they find nothing, or if the Update that makes them fails; writes and
+//     deletes when they are committed. What edgews itself stores, and an alarm that goes off, is free. See [Usage].
 //
 // All methods may be called from any goroutine, and on a nil *Meter, which counts nothing. A meter has no goroutine and
 // needs no closing; with a ledger, call Flush before the program ends.
@@ -88,6 +90,11 @@ type MeterOptions struct {
 	// not counted. A connection's minutes begin with the connection, and each counts as soon as it has begun. Counting them
 	// costs one reading of the clock for each message.
 	MinuteFloor int64
+
+	// MessageUnit is the size in bytes of a block in which messages count in Usage.MessageUnitsIn and MessageUnitsOut; 0 or
+	// less: they are not counted. A meter counts units of one size, because the sums of messages and bytes do not tell how many
+	// units there were. For price lists with different units use a meter for each, or do your own accounting with Record.
+	MessageUnit int64
 
 	// Interval is how often an open connection or an active object makes a record, and how often the ledger is written;
 	// default 1 minute, also in place of a negative value.
@@ -222,6 +229,36 @@ type Usage struct {
 	Active    time.Duration // per object the union of the intervals in which it was active, summed over objects
 	Connected time.Duration // summed over connections
 	Busy      time.Duration // time spent inside handlers
+
+	// MessageUnitsIn and MessageUnitsOut are the messages in blocks of [MeterOptions.MessageUnit] bytes: each message counts for
+	// one block at least, and for one more for each block that it goes beyond. They are for price lists such as one that counts
+	// 33 KB as two messages of 32 KB. A message that is sent or received in pieces counts when it is complete.
+	MessageUnitsIn, MessageUnitsOut int64
+
+	// RowsRead and RowsWritten count the entries of storage, whatever their size. Read are the keys of a Get or GetMany, whether or
+	// not there is such a key, and the entries that a loop over a Scan takes; one at least. Written are the entries that a commit
+	// puts and the keys that it deletes, whether or not they exist, and one for an alarm that it sets.
+	RowsRead, RowsWritten int64
+
+	// ReadUnits and WriteUnits count the same in blocks of 4 KB, which are 4,096 bytes here. A Get counts the bytes of its value, the
+	// keys of a GetMany each on its own those of key and value, and a Scan those of all keys and values together; each of these is one
+	// unit at least. An entry that a commit puts counts the bytes of key and value, and an alarm that it sets one unit.
+	ReadUnits, WriteUnits int64
+
+	// Deletes counts the keys that commits delete, whether or not they exist, and the entries that a DeleteAll removes; one at least.
+	// They are among RowsWritten, too.
+	Deletes int64
+
+	// StoredByteHours is the bytes of the keys and values that objects store, times the hours for which they store them. It does not
+	// include what engines add, what edgews stores itself, and alarms. A GB-month is 720 billion byte-hours, so the sum has room for
+	// 12,800 terabytes in a month.
+	//
+	// It counts when an object commits something that changes its size, for the time since it last did, across hibernation and
+	// restarts. Other commits, and the end of a use of the storage, count it too if it has not been counted for an hour; the latter takes
+	// a commit of its own. So what is stored now, and was not used since, is missing until it is used again; nothing is counted twice.
+	// A fraction of a byte-hour is carried over to the next time. The time is that of the system's clock. What an object has stored without a
+	// meter counts from its next commit on; what it writes without a meter after it has had one, only once it has removed all of it.
+	StoredByteHours int64
 }
 
 // Add returns the sum of u and v, field by field.
@@ -246,6 +283,14 @@ func (u Usage) combine(v Usage, sign int64) Usage {
 	u.Active += time.Duration(sign) * v.Active
 	u.Connected += time.Duration(sign) * v.Connected
 	u.Busy += time.Duration(sign) * v.Busy
+	u.MessageUnitsIn += sign * v.MessageUnitsIn
+	u.MessageUnitsOut += sign * v.MessageUnitsOut
+	u.RowsRead += sign * v.RowsRead
+	u.RowsWritten += sign * v.RowsWritten
+	u.ReadUnits += sign * v.ReadUnits
+	u.WriteUnits += sign * v.WriteUnits
+	u.Deletes += sign * v.Deletes
+	u.StoredByteHours += sign * v.StoredByteHours
 	return u
 }
 
@@ -253,7 +298,8 @@ func (u Usage) combine(v Usage, sign int64) Usage {
 // one and change the copy, or write your own. All prices and included amounts are for one billing period, which is a month
 // in the published lists.
 //
-// A rate that is zero is not charged and has no line in a bill. Storage is neither counted nor billed.
+// A rate that is zero is not charged and has no line in a bill. An item of storage has no line either as long as nothing of it was
+// used, so that the bill of a service without storage has none of them.
 //
 // A plan can be written as JSON, with amounts such as "0.15"; see [USD].
 type Plan struct {
@@ -264,6 +310,12 @@ type Plan struct {
 	Requests           Rate  `json:"requests,omitzero"`
 	MessagesPerRequest int64 `json:"messages_per_request,omitzero"` // this many incoming messages are one request; 0: they are free
 	BillAutoResponses  bool  `json:"bill_auto_responses,omitzero"`  // each auto-response counts as one message in and one message out
+
+	// MessageUnit is the size in bytes of a block in which the plan counts messages: wherever it charges messages, it charges the
+	// units of Usage.MessageUnitsIn and MessageUnitsOut instead. 0: a message is a message, whatever its size. The usage has to come
+	// from a meter with the same [MeterOptions.MessageUnit], or from an [Expectation]. If it has fewer units than its messages and
+	// bytes take in any case, such as none at all, the plan charges those.
+	MessageUnit int64 `json:"message_unit,omitzero"`
 
 	// Duration is charged for GB-seconds: Memory times the time that DurationOf selects.
 	Duration   Rate  `json:"duration,omitzero"`
@@ -280,6 +332,14 @@ type Plan struct {
 	BytesIn       Rate `json:"bytes_in,omitzero"`       // unit: a byte, of Usage.BytesIn
 	BytesOut      Rate `json:"bytes_out,omitzero"`      // unit: a byte, of Usage.BytesOut
 	MinuteBytes   Rate `json:"minute_bytes,omitzero"`   // unit: a byte, of Usage.MinuteBytes: bandwidth or time, whichever is more
+
+	// The storage of objects. Price lists charge either rows or units of 4 KB.
+	RowsRead    Rate `json:"rows_read,omitzero"`    // unit: a row, of Usage.RowsRead
+	RowsWritten Rate `json:"rows_written,omitzero"` // unit: a row, of Usage.RowsWritten
+	ReadUnits   Rate `json:"read_units,omitzero"`   // unit: 4 KB, of Usage.ReadUnits
+	WriteUnits  Rate `json:"write_units,omitzero"`  // unit: 4 KB, of Usage.WriteUnits
+	Deletes     Rate `json:"deletes,omitzero"`      // unit: a key, of Usage.Deletes
+	Stored      Rate `json:"stored,omitzero"`       // unit: a GB-month, which is a billion bytes for 30 days, of Usage.StoredByteHours
 }
 
 // Rate is what a plan charges for one item.

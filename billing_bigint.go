@@ -17,6 +17,10 @@ type usageCounts struct {
 	minuteBytes big.Int
 
 	active, connected, busy big.Int // nanoseconds
+
+	messageUnitsIn, messageUnitsOut big.Int
+
+	rowsRead, rowsWritten, readUnits, writeUnits, deletes, storedByteHours big.Int
 }
 
 // usageCountsOf returns the sum of the parts. A figure whose sum is negative becomes zero.
@@ -44,21 +48,28 @@ func (n *usageCounts) usage() (u Usage) {
 	return u
 }
 
+// usageFields is the number of figures of a Usage.
+const usageFields = 23
+
 // fields returns the figures in the order of Usage.fields.
-func (n *usageCounts) fields() [15]*big.Int {
+func (n *usageCounts) fields() [usageFields]*big.Int {
 	return [...]*big.Int{
 		&n.httpRequests, &n.connections, &n.messagesIn, &n.messagesOut, &n.autoResponses, &n.alarms,
 		&n.bytesIn, &n.bytesOut, &n.droppedNewest, &n.droppedOldest, &n.replaced,
 		&n.minuteBytes, &n.active, &n.connected, &n.busy,
+		&n.messageUnitsIn, &n.messageUnitsOut,
+		&n.rowsRead, &n.rowsWritten, &n.readUnits, &n.writeUnits, &n.deletes, &n.storedByteHours,
 	}
 }
 
 // fields returns the figures in the order of usageCounts.fields.
-func (u *Usage) fields() [15]*int64 {
+func (u *Usage) fields() [usageFields]*int64 {
 	return [...]*int64{
 		&u.HTTPRequests, &u.Connections, &u.MessagesIn, &u.MessagesOut, &u.AutoResponses, &u.Alarms,
 		&u.BytesIn, &u.BytesOut, &u.DroppedNewest, &u.DroppedOldest, &u.Replaced,
 		&u.MinuteBytes, (*int64)(&u.Active), (*int64)(&u.Connected), (*int64)(&u.Busy),
+		&u.MessageUnitsIn, &u.MessageUnitsOut,
+		&u.RowsRead, &u.RowsWritten, &u.ReadUnits, &u.WriteUnits, &u.Deletes, &u.StoredByteHours,
 	}
 }
 
@@ -69,6 +80,16 @@ func sumOf(terms ...*big.Int) *big.Int {
 		total.Add(total, term)
 	}
 	return total
+}
+
+// greatest returns the greatest of the terms, none of which it changes.
+func greatest(a *big.Int, others ...*big.Int) *big.Int {
+	for _, b := range others {
+		if b.Cmp(a) > 0 {
+			a = b
+		}
+	}
+	return a
 }
 
 // product returns a*b, and changes neither.

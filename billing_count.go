@@ -25,6 +25,7 @@ type usageCounter struct {
 	recordedUntil time.Time     // the end of the last record; without one, when counting began
 	countedUntil  time.Duration // while timing: up to when time has been counted, since processStart
 	minuteFloor   minuteFloor   // of a connection, if MeterOptions.MinuteFloor is set
+	units         messageUnits  // if MeterOptions.MessageUnit is set
 	timing        bool          // time counts: the connection is open, or the object is active
 	registered    bool          // the meter knows of the counter
 	meterIndex    int           // 1 + the index in meter.counters; 0: it is not there. Guarded by meter.mu.
@@ -116,6 +117,9 @@ func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 func (c *usageCounter) addReceivedLocked(messages, n int) {
 	c.used.MessagesIn += int64(messages)
 	c.used.BytesIn += int64(n)
+	if unit := c.meter.accounting.opts.MessageUnit; unit > 0 {
+		c.used.MessageUnitsIn += c.units.in.add(messages > 0, n, unit)
+	}
 	c.chargeLeaseLocked(messages, c.addMinuteBytesLocked(n))
 	c.bookIfEndedLocked()
 }
@@ -131,6 +135,9 @@ func (c *usageCounter) countWholeSentLocked(n int) {
 func (c *usageCounter) addWholeSentLocked(n int) {
 	c.used.MessagesOut++
 	c.used.BytesOut += int64(n)
+	if unit := c.meter.accounting.opts.MessageUnit; unit > 0 {
+		c.used.MessageUnitsOut += unitsOf(int64(n), unit)
+	}
 	c.chargeLeaseLocked(1, c.addMinuteBytesLocked(n))
 	c.bookIfEndedLocked()
 }
@@ -150,6 +157,9 @@ func (c *usageCounter) countSentLocked(m *outgoing) {
 		}
 		c.used.MessagesOut += int64(messages)
 		c.used.BytesOut += int64(len(m.data))
+		if unit := c.meter.accounting.opts.MessageUnit; unit > 0 {
+			c.used.MessageUnitsOut += c.units.sent(m, unit)
+		}
 		c.chargeLeaseLocked(messages, c.addMinuteBytesLocked(len(m.data)))
 	}
 	c.bookIfEndedLocked()

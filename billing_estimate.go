@@ -26,6 +26,16 @@ type Expectation struct {
 	MessageSize   int64         // payload bytes of a message, in either direction
 	MinuteFloor   int64         // as [MeterOptions.MinuteFloor]; the messages are assumed to be spread evenly over the minutes
 
+	MessageUnit int64 // as [MeterOptions.MessageUnit]
+
+	// What a handler does with storage for each message, HTTP request and alarm.
+	Reads     int64 // entries that it reads, each on its own
+	Writes    int64 // entries that it puts, alarms that it sets included
+	Deletes   int64 // keys that it deletes
+	EntrySize int64 // bytes of the key and value of an entry
+
+	Stored int64 // bytes that each object stores, on the average of the period; without objects, in total
+
 	HTTPRequests int64 // in the period, without those that open sockets
 	Alarms       int64 // in the period
 
@@ -43,8 +53,14 @@ type Expectation struct {
 	Active time.Duration
 }
 
-// Estimate returns what the expected usage costs, even where it exceeds the range of a [Usage].
-func (p Plan) Estimate(e Expectation) Bill { return p.bill(e.counts()) }
+// Estimate returns what the expected usage costs, even where it exceeds the range of a [Usage]. Without a MessageUnit of its own, e has that
+// of the plan.
+func (p Plan) Estimate(e Expectation) Bill {
+	if e.MessageUnit <= 0 {
+		e.MessageUnit = p.MessageUnit
+	}
+	return p.bill(e.counts())
+}
 
 // Usage returns the expected usage. A figure that is too great for a Usage, such as connected time beyond 292 years, is the
 // greatest that its type can hold.
@@ -72,7 +88,39 @@ func (e Expectation) counts() *usageCounts {
 	others := sumOf(product(&n.httpRequests, atLeast0(e.RequestTime)), product(&n.alarms, atLeast0(e.AlarmTime)))
 	n.busy.Add(product(&n.messagesIn, atLeast0(e.MessageTime)), others)
 	n.active.Set(e.active(&n.busy, others))
+	e.countUnits(n)
+	e.countStorage(n)
 	return n
+}
+
+// countUnits sets the message units, from the messages that n has already.
+func (e Expectation) countUnits(n *usageCounts) {
+	if e.MessageUnit > 0 {
+		units := big.NewInt(unitsOf(max(e.MessageSize, 0), e.MessageUnit))
+		n.messageUnitsIn.Mul(&n.messagesIn, units)
+		n.messageUnitsOut.Mul(&n.messagesOut, units)
+	}
+}
+
+// countStorage sets the usage of storage, from the messages, requests and alarms that n has already.
+func (e Expectation) countStorage(n *usageCounts) {
+	events := sumOf(&n.messagesIn, &n.httpRequests, &n.alarms)
+	units := big.NewInt(unitsOf(max(e.EntrySize, 0), storageUnit))
+	n.rowsRead.Mul(events, atLeast0(e.Reads))
+	n.readUnits.Mul(&n.rowsRead, units)
+	writes := product(events, atLeast0(e.Writes))
+	n.writeUnits.Mul(writes, units)
+	n.deletes.Mul(events, atLeast0(e.Deletes))
+	n.rowsWritten.Add(writes, &n.deletes)
+	n.storedByteHours.Mul(e.stored(), product(e.days(), big.NewInt(24)))
+}
+
+// stored returns the bytes that are stored, summed over objects.
+func (e Expectation) stored() *big.Int {
+	if e.Objects > 0 {
+		return product(atLeast0(e.Objects), atLeast0(e.Stored))
+	}
+	return atLeast0(e.Stored)
 }
 
 // sockets returns the number of sockets, summed over objects.

@@ -87,10 +87,7 @@ func (r Reason) String() string {
 // unitPrices returns the plan with nothing but its prices: no base fee, no included amounts, no rounding.
 func (p Plan) unitPrices() Plan {
 	p.Base = 0
-	for _, r := range []*Rate{
-		&p.Requests, &p.Duration, &p.CPU, &p.ConnectedTime, &p.Connections, &p.Messages, &p.MessagesIn, &p.MessagesOut,
-		&p.Bytes, &p.BytesIn, &p.BytesOut, &p.MinuteBytes,
-	} {
+	for _, r := range p.rates() {
 		r.Included, r.RoundUp = 0, 0
 	}
 	return p

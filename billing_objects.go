@@ -14,6 +14,13 @@ func (o *object) bookFact(f Fact, u Usage) {
 	o.counter.meter.book(o, Record{Fact: f, Namespace: o.ns.name, Object: o.id, From: now, To: now, Usage: u})
 }
 
+// bookStored books what the object has stored since a time in milliseconds since 1970.
+func (o *object) bookStored(since int64, now time.Time, byteHours int64) {
+	o.counter.meter.book(o, Record{
+		Fact: FactStored, Namespace: o.ns.name, Object: o.id, From: time.UnixMilli(since), To: now, Usage: Usage{StoredByteHours: byteHours},
+	})
+}
+
 // usedSoFar returns what the object and its sockets have used since it is in memory. The object must have a counter; no mutex may
 // be held.
 func (o *object) usedSoFar() Usage {

@@ -57,13 +57,15 @@ func nearest(x *big.Rat) int64 {
 }
 
 func (o oracle) quantities() map[string]*big.Rat {
-	auto := int64(0)
+	auto := plus()
 	if o.p.BillAutoResponses {
-		auto = o.u.AutoResponses
+		auto = plus(o.u.AutoResponses)
 	}
+	in := sum(o.messages(o.u.MessagesIn, o.u.MessageUnitsIn, o.u.BytesIn), auto)
+	out := sum(o.messages(o.u.MessagesOut, o.u.MessageUnitsOut, o.u.BytesOut), auto)
 	requests := plus(o.u.HTTPRequests, o.u.Connections, o.u.Alarms)
 	if o.p.MessagesPerRequest > 0 {
-		requests.Add(requests, over(plus(o.u.MessagesIn, auto), o.p.MessagesPerRequest))
+		requests.Add(requests, over(in, o.p.MessagesPerRequest))
 	}
 	span := plus(int64(o.u.Active))
 	if o.p.DurationOf == edgews.SpanBusy {
@@ -78,14 +80,40 @@ func (o oracle) quantities() map[string]*big.Rat {
 		"CPU time":       over(plus(int64(o.u.Busy)), 1e6),
 		"connected time": over(plus(int64(o.u.Connected)), 1e9),
 		"connections":    plus(o.u.Connections),
-		"messages":       plus(o.u.MessagesIn, o.u.MessagesOut, auto, auto),
-		"messages in":    plus(o.u.MessagesIn, auto),
-		"messages out":   plus(o.u.MessagesOut, auto),
+		"messages":       sum(in, out),
+		"messages in":    in,
+		"messages out":   out,
 		"traffic":        plus(o.u.BytesIn, o.u.BytesOut),
 		"traffic in":     plus(o.u.BytesIn),
 		"traffic out":    plus(o.u.BytesOut),
 		"minute traffic": plus(o.u.MinuteBytes),
+		"rows read":      plus(o.u.RowsRead),
+		"rows written":   plus(o.u.RowsWritten),
+		"read units":     plus(o.u.ReadUnits),
+		"write units":    plus(o.u.WriteUnits),
+		"deletes":        plus(o.u.Deletes),
+		"stored":         over(over(plus(o.u.StoredByteHours), 1e9), 720),
 	}
+}
+
+// messages returns the messages of one direction, or their units if the plan has a unit: those that were counted, but at least those that
+// the messages and their bytes take in any case.
+func (o oracle) messages(messages, units, bytes int64) *big.Rat {
+	if o.p.MessageUnit <= 0 {
+		return plus(messages)
+	}
+	most := plus(max(messages, units))
+	if least := ceil(over(plus(bytes), o.p.MessageUnit)); least.Cmp(most) > 0 {
+		return least
+	}
+	return most
+}
+
+func sum(a, b *big.Rat) *big.Rat { return new(big.Rat).Add(a, b) }
+
+// isStorage are the items without a line as long as nothing was used.
+var isStorage = map[string]bool{
+	"rows read": true, "rows written": true, "read units": true, "write units": true, "deletes": true, "stored": true,
 }
 
 func (o oracle) rates() map[string]edgews.Rate {
@@ -93,6 +121,8 @@ func (o oracle) rates() map[string]edgews.Rate {
 		"requests": o.p.Requests, "duration": o.p.Duration, "CPU time": o.p.CPU, "connected time": o.p.ConnectedTime,
 		"connections": o.p.Connections, "messages": o.p.Messages, "messages in": o.p.MessagesIn, "messages out": o.p.MessagesOut,
 		"traffic": o.p.Bytes, "traffic in": o.p.BytesIn, "traffic out": o.p.BytesOut, "minute traffic": o.p.MinuteBytes,
+		"rows read": o.p.RowsRead, "rows written": o.p.RowsWritten, "read units": o.p.ReadUnits, "write units": o.p.WriteUnits,
+		"deletes": o.p.Deletes, "stored": o.p.Stored,
 	}
 }
 
@@ -124,7 +154,7 @@ func (o oracle) check(t *testing.T, b edgews.Bill) {
 		require.Equal(t, nearest(cost), int64(line.Cost), line.Item)
 	}
 	for name, rate := range rates {
-		require.Equal(t, rate != edgews.Rate{}, lines[name], "a line of %q", name)
+		require.Equal(t, rate != edgews.Rate{} && (!isStorage[name] || quantities[name].Sign() > 0), lines[name], "a line of %q", name)
 	}
 	require.Equal(t, o.p.Base != 0, lines["base fee"])
 	require.Equal(t, nearest(sum), int64(b.Total), "the total is the sum of the lines")
@@ -135,10 +165,11 @@ func draw(next func() int64) (p edgews.Plan, u edgews.Usage) {
 	small := func(n int64) int64 { v := next() % n; return max(v, -v) }
 	p.Name, p.Base = "drawn", edgews.USD(next())
 	p.MessagesPerRequest, p.BillAutoResponses = small(30), next()%2 == 0
-	p.DurationOf, p.Memory = edgews.Span(small(3)), small(2000)
+	p.DurationOf, p.Memory, p.MessageUnit = edgews.Span(small(3)), small(2000), next()
 	for _, rate := range []*edgews.Rate{
 		&p.Requests, &p.Duration, &p.CPU, &p.ConnectedTime, &p.Connections, &p.Messages, &p.MessagesIn, &p.MessagesOut,
 		&p.Bytes, &p.BytesIn, &p.BytesOut, &p.MinuteBytes,
+		&p.RowsRead, &p.RowsWritten, &p.ReadUnits, &p.WriteUnits, &p.Deletes, &p.Stored,
 	} {
 		if next()%3 != 0 {
 			*rate = edgews.Rate{Included: next(), Price: edgews.USD(next()), Per: next(), RoundUp: next()}
@@ -171,10 +202,9 @@ func TestBillGrowsWithUsage(t *testing.T) {
 		p, u := draw(positive)
 		more := usageOf(func(int) int64 { return positive() * r.Int64N(2) })
 		less, greater := p.Bill(u), p.Bill(u.Add(more))
-		require.Len(t, greater.Lines, len(less.Lines))
-		for i := range less.Lines {
-			assert.GreaterOrEqual(t, greater.Lines[i].Cost, less.Lines[i].Cost)
-			assert.GreaterOrEqual(t, greater.Lines[i].Quantity, less.Lines[i].Quantity)
+		for _, line := range less.Lines {
+			assert.GreaterOrEqual(t, lineOf(t, greater, line.Item).Cost, line.Cost)
+			assert.GreaterOrEqual(t, lineOf(t, greater, line.Item).Quantity, line.Quantity)
 		}
 		require.GreaterOrEqual(t, greater.Total, less.Total, "%+v: %+v and then %+v", p, u, more)
 		require.Equal(t, greater, p.BillSum(u, more))

@@ -2,7 +2,11 @@ package edgews
 
 // The price lists of Durable Objects. A request is an HTTP request, a connection, an alarm, or MessagesPerRequest incoming
 // messages; outgoing messages and protocol pings are free. Duration is the time for which objects are active, at 128 MB
-// each. They do not charge for storage.
+// each.
+//
+// Storage is charged by one of two lists, of which an object has one: by rows, if it is an SQLite database, and by units of 4 KB and
+// deleted keys, if it is a key-value backend. Rows are charged since January 2026. DurableObjects has the list by rows,
+// DurableObjectsKV and the older ones, from the time before, have the other.
 //
 // Messages that an auto-response answers are free. The published text says so for duration and is not clear about requests:
 // set BillAutoResponses for the other reading.
@@ -17,6 +21,23 @@ var (
 		MessagesPerRequest: 20,
 		Duration:           Rate{Included: 400_000, Price: 1250 * Cent, Per: 1_000_000, RoundUp: 1_000_000},
 		Memory:             128,
+		RowsRead:           Rate{Included: 25_000_000_000, Price: Cent / 10, Per: 1_000_000},
+		RowsWritten:        Rate{Included: 50_000_000, Price: Dollar, Per: 1_000_000},
+		Stored:             Rate{Included: 5, Price: 20 * Cent},
+	}
+
+	// DurableObjectsKV is the price list of DurableObjects for objects with a key-value backend.
+	DurableObjectsKV = Plan{
+		Name:               "Durable Objects with a key-value backend",
+		Base:               5 * Dollar,
+		Requests:           Rate{Included: 1_000_000, Price: 15 * Cent, Per: 1_000_000, RoundUp: 1_000_000},
+		MessagesPerRequest: 20,
+		Duration:           Rate{Included: 400_000, Price: 1250 * Cent, Per: 1_000_000, RoundUp: 1_000_000},
+		Memory:             128,
+		ReadUnits:          Rate{Included: 1_000_000, Price: 20 * Cent, Per: 1_000_000},
+		WriteUnits:         Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Deletes:            Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Stored:             Rate{Included: 1, Price: 20 * Cent},
 	}
 
 	// DurableObjects2024 is the price list of April 2024 to July 2026: 20 messages are one request, and overage is charged in
@@ -28,6 +49,10 @@ var (
 		MessagesPerRequest: 20,
 		Duration:           Rate{Included: 400_000, Price: 1250 * Cent, Per: 1_000_000},
 		Memory:             128,
+		ReadUnits:          Rate{Included: 1_000_000, Price: 20 * Cent, Per: 1_000_000},
+		WriteUnits:         Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Deletes:            Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Stored:             Rate{Included: 1, Price: 20 * Cent},
 	}
 
 	// DurableObjects2023 is the price list until March 2024: every message is a request. The totals of its published examples
@@ -39,6 +64,10 @@ var (
 		MessagesPerRequest: 1,
 		Duration:           Rate{Included: 400_000, Price: 1250 * Cent, Per: 1_000_000},
 		Memory:             128,
+		ReadUnits:          Rate{Included: 1_000_000, Price: 20 * Cent, Per: 1_000_000},
+		WriteUnits:         Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Deletes:            Rate{Included: 1_000_000, Price: Dollar, Per: 1_000_000},
+		Stored:             Rate{Included: 1, Price: 20 * Cent},
 	}
 )
 
@@ -97,7 +126,8 @@ var ActiveConnection2021 = Plan{
 }
 
 // FreeDaily is what Durable Objects may use in a day on the free plan, for [Meter.SetQuota] and [Plan.Allows]. It has no
-// prices. Days begin at 00:00 UTC.
+// prices. Days begin at 00:00 UTC. The free plan's bound of 5 GB that may be stored at any time is not in it, because it is not
+// one of a day.
 //
 // Source: Cloudflare's Durable Objects pricing page, 2026.
 var FreeDaily = Plan{
@@ -106,4 +136,6 @@ var FreeDaily = Plan{
 	MessagesPerRequest: 20,
 	Duration:           Rate{Included: 13_000},
 	Memory:             128,
+	RowsRead:           Rate{Included: 5_000_000},
+	RowsWritten:        Rate{Included: 100_000},
 }

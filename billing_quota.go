@@ -35,9 +35,15 @@ var ErrQuota = errors.New("edgews: quota exceeded")
 // through their Store, each learns once per Interval what the others have written; until then each admits what is left by
 // its own knowledge. So N processes may use N times what is left within one Interval. Processes that do not share a ledger
 // have no common bound.
+//
+// Storage is bounded as time is: what an object reads and writes counts at the next check.
 func (m *Meter) SetQuota(daily Plan) {
 	if m == nil {
 		return
+	}
+	if unit := m.accounting.opts.MessageUnit; daily.MessageUnit > 0 && daily.MessageUnit != unit {
+		m.accounting.logger().Warn("edgews: quota counts messages in units that the meter does not count", "plan", daily.Name,
+			"unit", daily.MessageUnit, "counted", unit, "option", "MeterOptions.MessageUnit")
 	}
 	var q *quota
 	if daily != (Plan{}) {

@@ -18,6 +18,7 @@ const (
 	FactAlarm                       // an object's alarm handler has run
 	FactActive                      // an object was active for an interval, or for the part of it since its last record
 	FactPassThrough                 // a peer has opened a connection that is passed through: it counts as a connection, and as nothing else
+	FactStored                      // an object that is not active any more has stored something since From
 )
 
 // String returns the fact in one word, such as "opened".
@@ -37,6 +38,8 @@ func (f Fact) String() string {
 		return "active"
 	case FactPassThrough:
 		return "pass-through"
+	case FactStored:
+		return "stored"
 	}
 	return fmt.Sprintf("Fact(%d)", uint8(f))
 }
@@ -46,7 +49,9 @@ func (f Fact) String() string {
 //
 // A connection makes a record when it is opened and when it ends; an object makes one for each request, alarm and active
 // interval. Open connections and active objects also make one for each MeterOptions.Interval, and whenever the meter is read.
-// What a half-open socket sends after its end makes another record of FactTraffic.
+// What a half-open socket sends after its end makes another record of FactTraffic. What an object reads and writes is in its records of
+// FactActive, and so is what it has stored since it was last counted, which may reach back far before From. Only what is counted when
+// the object is not active any more makes a record of its own.
 type Record struct {
 	Number     uint64    // counts the records of a meter and its tenants, from 1
 	Fact       Fact      // what happened

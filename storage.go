@@ -69,6 +69,7 @@ func (st *Storage) Get(ctx context.Context, key string) ([]byte, error) {
 	}
 	defer lease.release()
 	value, err := store.Get(ctx, key)
+	lease.o.countGet(value, err)
 	return value, lease.stopIfFenced(err)
 }
 
@@ -101,6 +102,7 @@ func (st *Storage) GetMany(ctx context.Context, keys ...string) (map[string][]by
 	}
 	defer lease.release()
 	values, err := lease.getMany(ctx, store, keys)
+	lease.o.countGetMany(keys, values, err)
 	return values, lease.stopIfFenced(err)
 }
 
@@ -124,12 +126,28 @@ func (st *Storage) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
 			return
 		}
 		defer lease.release()
-		for e, err := range store.Scan(ctx, r.withoutReserved()) {
-			if !yield(e, lease.stopIfFenced(err)) || err != nil {
-				return
-			}
-		}
+		s := storageScan{lease: lease, yield: yield}
+		defer lease.o.countScan(&s.count)
+		store.Scan(ctx, r.withoutReserved())(s.yieldOne)
 	}
+}
+
+// storageScan is one loop over a Storage.Scan.
+type storageScan struct {
+	lease *storageLease
+	yield func(Entry, error) bool
+	count scanCount
+}
+
+// yieldOne yields e or err, and reports whether to go on.
+func (s *storageScan) yieldOne(e Entry, err error) bool {
+	if err != nil {
+		s.count.failed = true
+		s.yield(e, s.lease.stopIfFenced(err))
+		return false
+	}
+	s.count.add(e)
+	return s.yield(e, nil)
 }
 
 // Update runs fn, and then commits everything that fn has done with tx. If fn returns an error or panics, nothing is committed; Update

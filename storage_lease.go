@@ -17,6 +17,7 @@ type storageLease struct {
 	o         *object
 	writeLock chan struct{} // has a token while one goroutine opens, commits or releases; a channel, because waiting for it ends with a context
 	gate      outputGate
+	tracker   *sizeTracker // nil: no meter has needed it. Guarded by writeLock
 
 	nameStored bool // the object's name is stored under nameKey. Guarded by writeLock
 
@@ -234,19 +235,29 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 	if err := l.checkMayCommit(ctx, st); err != nil {
 		return err
 	}
+	var commitCtx context.Context = commitContext{l.o.ns.eventsContext, ctx}
+	var used batchUsage
+	if l.o.counter != nil {
+		if used, err = l.usageOfLocked(commitCtx, store, &b, st != nil); err != nil {
+			return err
+		}
+	}
 	b = l.withNameLocked(b)
 	l.gate.close()
 	l.commits.Add(1)
 	err = errEnginePanicked
 	defer func() {
 		l.commits.Add(1)
+		if l.o.counter != nil {
+			l.batchDoneLocked(&used, err)
+		}
 		if err != nil && !errors.Is(err, ErrValueTooBig) {
 			l.gate.fail()
 			err = l.commitFailed(err)
 		}
 		l.gate.open()
 	}()
-	err = store.Commit(commitContext{l.o.ns.eventsContext, ctx}, b)
+	err = store.Commit(commitCtx, b)
 	if err != nil {
 		return err
 	}
@@ -321,6 +332,8 @@ func (o *object) releaseStorageLocked() {
 
 // releaseStore calls the engine without the object's mu. The caller has taken the write lock for it, and it releases that.
 func (l *storageLease) releaseStore(store ObjectStore) {
+	l.countStoredLocked(store)
+	l.tracker = nil
 	store.Release()
 	o := l.o
 	o.mu.Lock()

@@ -40,11 +40,14 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !known:
-		return tx.store.Get(tx.ctx, key)
+		value, err = tx.store.Get(tx.ctx, key)
 	case value == nil:
-		return nil, ErrKeyNotFound
+		err = ErrKeyNotFound
+	default:
+		value = slices.Clone(value)
 	}
-	return slices.Clone(value), nil
+	tx.o.countGet(value, err)
+	return value, err
 }
 
 // writtenValue returns the value that the transaction has given key; nil: it has removed key. known is false if it has not touched key.
@@ -63,16 +66,25 @@ func (tx *Tx) GetMany(keys ...string) (map[string][]byte, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
-	written, stored, err := tx.divide(keys)
-	if err != nil || len(stored) == 0 {
-		return written, err
+	values, stored, err := tx.divide(keys)
+	if err == nil && len(stored) > 0 {
+		values, err = tx.withStored(values, stored)
 	}
-	values, err := tx.getStored(stored)
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(values, written)
+	tx.o.countGetMany(keys, values, nil)
 	return values, nil
+}
+
+// withStored returns values and what is stored under keys.
+func (tx *Tx) withStored(values map[string][]byte, keys []string) (map[string][]byte, error) {
+	stored, err := tx.getStored(keys)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(stored, values)
+	return stored, nil
 }
 
 // divide returns the values that the transaction has written to keys, for the caller to keep, and the keys that it has not touched.

@@ -30,6 +30,7 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
+		defer tx.o.countScan(&s.count)
 		if cleared || s.mergeStored() {
 			s.yieldWrites(s.first, s.end)
 		}
@@ -55,14 +56,14 @@ type txScan struct {
 	first, end string // the interval of keys that has not been yielded
 	left       int    // how many entries may be yielded; not positive: any number
 	yield      func(Entry, error) bool
+	count      scanCount
 }
 
 // mergeStored yields what is stored, and the writes between. It reports whether to go on with the writes behind the last stored entry.
 func (s *txScan) mergeStored() bool {
 	for e, err := range s.tx.store.Scan(s.tx.ctx, s.storedRange()) {
 		if err != nil {
-			s.yield(Entry{}, err)
-			return false
+			return s.fail(err)
 		}
 		if s.writes != nil && !s.yieldWrites(s.skipTo(e.Key)) {
 			return false
@@ -130,9 +131,16 @@ func (s *txScan) yieldWritten(key string, value []byte) bool {
 // yieldOne yields e, and reports whether to go on.
 func (s *txScan) yieldOne(e Entry) bool {
 	if err := s.tx.ifOpen(func() {}); err != nil {
-		s.yield(Entry{}, err)
-		return false
+		return s.fail(err)
 	}
 	s.left--
+	s.count.add(e)
 	return s.yield(e, nil) && s.left != 0
+}
+
+// fail yields err, and reports that the loop is over.
+func (s *txScan) fail(err error) bool {
+	s.count.failed = true
+	s.yield(Entry{}, err)
+	return false
 }

@@ -32,7 +32,7 @@ import (
 // Run checks that an engine fulfils the contract of edgews.Store. newStore returns a new empty store at each call. Run closes the
 // store exactly once. Other resources are released by functions that newStore registers with t.Cleanup.
 func Run(t *testing.T, newStore func(t *testing.T) edgews.Store) {
-	run(t, newStore, entryTests, scanTests, alarmTests, fenceTests, contextTests, concurrencyTests, modelTests)
+	run(t, newStore, entryTests, scanTests, alarmTests, fenceTests, contextTests, concurrencyTests, modelTests, usageTests)
 }
 
 // test is a test of a suite. Each test gets a store of its own, which is closed at its end.

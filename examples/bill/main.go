@@ -2,6 +2,7 @@
 //
 //	go run ./examples/bill
 //	go run ./examples/bill -objects 20 -sockets 500 -hours 8 -messages 0.5 -handler 3ms
+//	go run ./examples/bill -reads 1 -writes 1 -entry-size 400 -stored 50000000 -plan durable-objects-kv
 //	go run ./examples/bill -example G4-2
 //	go run ./examples/bill -example G4-2 -plan mine.json
 //	go run ./examples/bill -list
@@ -87,6 +88,13 @@ func describe(e edgews.Expectation) string {
 	if e.Alarms > 0 {
 		parts = append(parts, fmt.Sprintf("%s, handled in %s", plural(e.Alarms, "alarm"), short(e.AlarmTime)))
 	}
+	if e.Reads+e.Writes+e.Deletes > 0 {
+		parts = append(parts, fmt.Sprintf("%s, %s and %s of %s for each message, request and alarm",
+			plural(e.Reads, "read"), plural(e.Writes, "write"), plural(e.Deletes, "delete"), plural(e.EntrySize, "byte")))
+	}
+	if e.Stored > 0 {
+		parts = append(parts, plural(e.Stored, "byte")+" stored in "+ownerOfStorage(e))
+	}
 	if e.Active > 0 {
 		parts = append(parts, "objects active for "+short(e.Active))
 	}
@@ -94,6 +102,13 @@ func describe(e edgews.Expectation) string {
 		parts = []string{"nothing"}
 	}
 	return fmt.Sprintf("Expected in %s: %s", plural(e.Days, "day"), strings.Join(parts, "; "))
+}
+
+func ownerOfStorage(e edgews.Expectation) string {
+	if e.Objects > 0 {
+		return "each object"
+	}
+	return "all"
 }
 
 func plural(n int64, what string) string {
@@ -158,6 +173,7 @@ var plans = []struct {
 	plan edgews.Plan
 }{
 	{"durable-objects", edgews.DurableObjects},
+	{"durable-objects-kv", edgews.DurableObjectsKV},
 	{"durable-objects-2024", edgews.DurableObjects2024},
 	{"durable-objects-2023", edgews.DurableObjects2023},
 	{"workers-standard", edgews.WorkersStandard},

@@ -74,6 +74,10 @@ func TestFlags(t *testing.T) {
 	if err := os.WriteFile(own, []byte(plan), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	units := filepath.Join(t.TempDir(), "units.json")
+	if err := os.WriteFile(units, []byte(`{"name": "Units", "message_unit": 4, "messages": {"price": 1, "per": 1000}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ args, want string }{
 		{"-hibernate=false", "$420.65\n"},
 		{"-example G4-2 -plan durable-objects-2024", "$138.65\n"},
@@ -91,6 +95,11 @@ func TestFlags(t *testing.T) {
 		{"-sockets 0", "Expected in 30 days: nothing.\n"},
 		{"-objects 1 -sockets 2 -days 1 -messages 1 -replies 1 -plan " + own, "$34.63\n"}, // 20 + 48 hours + 5,660 messages
 		{"-list", "workers-bundled "},
+		{"-reads 2 -writes 1 -deletes 1 -entry-size 9000 -stored 50000000",
+			"; 2 reads, 1 write and 1 delete of 9000 bytes for each message, request and alarm; 50000000 bytes stored in each object.\n"},
+		{"-writes 1 -entry-size 9000 -plan durable-objects-kv", "$1315.65\n"}, // 432 million writes of 3 units
+		{"-objects 0 -sockets 0 -stored 5000000", "5000000 bytes stored in all.\n"},
+		{"-objects 1 -sockets 2 -days 1 -messages 1 -replies 1 -size 5 -plan " + units, "$11.52\n"}, // 5,760 messages of 2 units
 		{"-list", "W6    $46.10   100 million requests of 200 ms"},
 	} {
 		if got := output(t, strings.Fields(test.args)...); !strings.Contains(got, test.want) {

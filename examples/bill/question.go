@@ -44,6 +44,11 @@ var (
 		{"replies", "`number` of messages sent for one received", func(e *edgews.Expectation) *int64 { return &e.Replies }},
 		{"size", "`bytes` of a message", func(e *edgews.Expectation) *int64 { return &e.MessageSize }},
 		{"minute-floor", "`bytes` that a minute of a connection counts at least", func(e *edgews.Expectation) *int64 { return &e.MinuteFloor }},
+		{"reads", "`number` of entries that a handler reads from storage each time", func(e *edgews.Expectation) *int64 { return &e.Reads }},
+		{"writes", "`number` of entries that a handler puts into storage each time", func(e *edgews.Expectation) *int64 { return &e.Writes }},
+		{"deletes", "`number` of keys that a handler deletes each time", func(e *edgews.Expectation) *int64 { return &e.Deletes }},
+		{"entry-size", "`bytes` of an entry in storage, key and value", func(e *edgews.Expectation) *int64 { return &e.EntrySize }},
+		{"stored", "`bytes` that each object stores", func(e *edgews.Expectation) *int64 { return &e.Stored }},
 		{"requests", "`number` of HTTP requests in the period", func(e *edgews.Expectation) *int64 { return &e.HTTPRequests }},
 		{"alarms", "`number` of alarms in the period", func(e *edgews.Expectation) *int64 { return &e.Alarms }},
 	}
