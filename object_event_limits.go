@@ -56,8 +56,12 @@ func (e *eventContext) limited(what string) (within *eventContext, end func()) {
 	if limit == 0 {
 		return e, func() {}
 	}
-	timeout := &eventTimeout{what, limit, option}
-	ctx, cancel := context.WithTimeoutCause(e, limit, timeout)
+	return e.within(&eventTimeout{what, limit, option})
+}
+
+// within returns a context of the same event that ends because of timeout. It is not a part of limited, which allocates nothing.
+func (e *eventContext) within(timeout *eventTimeout) (within *eventContext, end func()) {
+	ctx, cancel := context.WithTimeoutCause(e, timeout.limit, timeout)
 	stop := context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == error(timeout) {
 			e.o.ns.logger().Warn("edgews: event takes too long", "namespace", e.o.ns.name, "object", e.o.id.String(), "error", timeout)

@@ -25,16 +25,27 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 		}
 		s := txScan{tx: tx, r: r.withoutReserved(), left: r.Limit, yield: yield}
 		s.first, s.end = s.r.Bounds()
-		var cleared bool
-		if err := tx.ifOpen(func() { s.writes, cleared = tx.orderedLocked(), tx.cleared }); err != nil {
+		writes, cleared, err := tx.orderedWrites()
+		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
+		s.writes = writes
 		defer tx.o.countScan(&s.count)
 		if cleared || s.mergeStored() {
 			s.yieldWrites(s.first, s.end)
 		}
 	}
+}
+
+// orderedWrites returns what the transaction has written, and whether it has removed all that is stored.
+func (tx *Tx) orderedWrites() (writes *treap.Tree, cleared bool, err error) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.done {
+		return nil, false, ErrTxDone
+	}
+	return tx.orderedLocked(), tx.cleared, nil
 }
 
 // orderedLocked returns the writes in the order of their keys. They are put in order once; a transaction without a Scan does not need it. mu
