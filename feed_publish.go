@@ -45,12 +45,16 @@ func (f *Feed) Publish(ctx context.Context, id string, v any) (seq uint64, err e
 		return 0, ErrInvalidUTF8
 	}
 	p := &publication{id: id, data: data}
-	err = f.st.Storage().Update(ctx, func(tx *Tx) error { return f.store(tx, p) })
-	switch {
+	store := func(tx *Tx) error { return f.store(tx, p) }
+	settled := func(committed bool) {
+		if !committed {
+			f.roster.withdraw(p)
+		}
+	}
+	switch err = f.st.Storage().updateThen(ctx, store, settled); {
 	case err == errRepeated:
 		return p.seq, nil
 	case err != nil:
-		f.roster.withdraw(p)
 		return 0, err
 	}
 	f.roster.deliver(p)

@@ -98,28 +98,25 @@ func (r *feedRoster) lastSent() uint64 {
 }
 
 // nextSeq returns the number of the message that follows the last one that is stored. The storage may have been emptied; then the last one
-// may be committed and not be sent yet.
+// may be committed and not be sent yet. Only a writer of the storage may call it: for any other, a pending message may not be committed.
 func (r *feedRoster) nextSeq(stored uint64) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := max(stored, r.last)
-	if n := len(r.pending); n > 0 && stored == 0 {
+	if n := len(r.pending); n > 0 {
 		last = max(last, r.pending[n-1].seq)
 	}
 	return last + 1
 }
 
-// expect notes that p is about to be committed. One that had the number before was not committed.
+// expect notes that p is about to be committed.
 func (r *feedRoster) expect(p *publication) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for n := len(r.pending); n > 0 && r.pending[n-1].seq >= p.seq; n-- {
-		r.pending = slices.Delete(r.pending, n-1, n)
-	}
 	r.pending = append(r.pending, p)
 }
 
-// withdraw is called when p has not been committed.
+// withdraw is called when p has not been committed, before another writer of the storage has its turn.
 func (r *feedRoster) withdraw(p *publication) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -157,18 +157,27 @@ func (s *storageScan) yieldOne(e Entry, err error) bool {
 // waits for them. With a context of the object, which events and WaitUntil functions have, they fail with ErrReentrant; with another
 // context they wait until that ends, and a warning is logged after 5 seconds.
 func (st *Storage) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	return st.updateThen(ctx, fn, func(bool) {})
+}
+
+// updateThen is Update, and tells settled whether it has committed before another writer of the object has its turn.
+func (st *Storage) updateThen(ctx context.Context, fn func(tx *Tx) error, settled func(committed bool)) error {
 	lease, store, err := st.st.o.lockStorage(ctx, st.st)
 	if err != nil {
 		return err
 	}
 	defer lease.release()
 	defer lease.unlockWrites()
+	committed := false
+	defer func() { settled(committed) }()
 	tx := &Tx{ctx: ctx, o: st.st.o, store: store}
 	defer tx.end()
 	if err := lease.updateLocked(ctx, tx, fn); err != nil {
 		return err
 	}
-	return lease.commitLocked(ctx, st.st, store, tx.batch())
+	err = lease.commitLocked(ctx, st.st, store, tx.batch())
+	committed = err == nil
+	return err
 }
 
 // updateLocked calls fn, and sets updating meanwhile. The write lock must be held.

@@ -30,8 +30,8 @@ var ErrUnknownMethod = errors.New("edgews: object has no such method")
 // two objects never share memory. Use struct{} or any for a Resp that does not matter, if the method returns nil.
 //
 // The error of the object's Call comes back as it is: it is the very same value, so that errors.Is and errors.As work. This holds between
-// objects of one process, which all are today. Between processes only the text would
-// arrive, and of a *CallError its Code too: return one for errors that callers tell apart.
+// objects of one process, which all are today. Between processes only the text would arrive, and of a *CallError its Code too: return one
+// for errors that callers tell apart.
 //
 // Before the object's Call has begun, the error is ErrReentrant for a call that would never end, see below; ErrOverloaded when
 // NamespaceOptions.MaxWaiting requests and calls wait for the object; ErrShutdown after Shutdown has cut; ErrQuota; ErrInvalidID for the stub

@@ -542,12 +542,11 @@ func TestNarrowPage(t *testing.T) {
 	say(t, other, "something new")
 	shows(t, tab, "#log", "something new")
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("log").scrollTop === 0 && !document.getElementById("newer").hidden`))
-	if dir := os.Getenv("EDGEWS_SCREENSHOTS"); dir != "" {
-		png, err := chromedp.Run(tab, chromedp.CaptureScreenshot())
-		if err != nil || os.WriteFile(filepath.Join(dir, "chat-360.png"), png, 0o600) != nil {
-			t.Error(err)
-		}
-	}
+	pictures(t, tab, "chat-360")
+	browser.Act(t, tab, chromedp.EmulateViewport(1000, 700))
+	fits(t, tab, "aside button, #count, #here li:first-child, #state, #text, #send")
+	pictures(t, tab, "chat-1000")
+	browser.Act(t, tab, chromedp.EmulateViewport(360, 640), chromedp.Poll[chromedp.Void](`(() => { $("log").scrollTop = 0; return !$("newer").hidden; })()`))
 	browser.Act(t, tab, browser.Click("#newer"))
 	browser.Act(t, tab, chromedp.Poll[chromedp.Void](`document.getElementById("newer").hidden`))
 
@@ -561,6 +560,17 @@ func TestNarrowPage(t *testing.T) {
 	shows(t, tab, "#state", "connected")
 	browser.Act(t, tab, browser.Click("#back"))
 	within(t, tab, "/room/lobby")
+}
+
+// pictures takes screenshots of a page, light and dark.
+func pictures(t *testing.T, tab context.Context, name string) {
+	t.Helper()
+	for _, scheme := range []string{"light", "dark", ""} {
+		browser.Evaluate(t, tab, fmt.Sprintf("document.documentElement.style.colorScheme = %q", scheme))
+		if scheme != "" {
+			browser.Screenshot(t, tab, name+"-"+scheme+".png")
+		}
+	}
 }
 
 // TestReload loads a page again that has a message which is not confirmed, and one whose confirmation it has not got.
@@ -651,15 +661,16 @@ func within(t *testing.T, tab context.Context, path string) {
 	}
 }
 
-// fits checks that the page is not wider than the screen of 360 pixels, and that the elements are completely visible, each in one or
+// fits checks that the page is not wider than the screen, and that the elements are completely visible, each in one or
 // two rows.
 func fits(t *testing.T, tab context.Context, selector string) {
 	t.Helper()
 	wrong, err := chromedp.Run(tab, chromedp.Evaluate[string](fmt.Sprintf(`(() => {
-		const wide = document.documentElement.scrollWidth > 360 ? ["the page: " + document.documentElement.scrollWidth] : [];
-		return wide.concat([...document.querySelectorAll(%q)].filter(e => {
+		const wide = innerWidth, tall = innerHeight;
+		const page = document.documentElement.scrollWidth > wide ? ["the page: " + document.documentElement.scrollWidth] : [];
+		return page.concat([...document.querySelectorAll(%q)].filter(e => {
 			const r = e.getBoundingClientRect();
-			return r.width < 8 || r.height > 45 || r.left < 0 || r.right > 360 || r.top < 0 || r.bottom > 640;
+			return r.width < 8 || r.height > 45 || r.left < 0 || r.right > wide || r.top < 0 || r.bottom > tall;
 		}).map(e => (e.id || e.textContent) + JSON.stringify(e.getBoundingClientRect()))).join("\n");
 	})()`, selector)))
 	if err != nil || wrong != "" {
