@@ -84,6 +84,9 @@ var (
 	_ func(namespace) edgews.ID                         = namespace.NewUniqueID
 	_ func(namespace, string) (edgews.ID, error)        = namespace.ParseID
 	_ func(namespace, edgews.ID) *edgews.Stub           = namespace.Get
+	_ func(namespace, string) *edgews.Stub              = namespace.ByName
+	_ func(edgews.ID) string                            = edgews.ID.Name
+	_ func(context.Context) int                         = edgews.AlarmRetry
 	_ func(namespace) iter.Seq[edgews.ObjectInfo]       = namespace.Objects
 	_ func(namespace, context.Context, edgews.ID) error = namespace.Hibernate
 	_ func(namespace, context.Context) error            = namespace.Shutdown
@@ -111,6 +114,7 @@ var (
 	_ edgews.CloseHandler   = (*room)(nil)
 	_ edgews.ErrorHandler   = (*room)(nil)
 	_ edgews.AlarmHandler   = (*room)(nil)
+	_ edgews.Suspender      = (*sleeper)(nil)
 
 	_ = edgews.ProxyOptions{Options: edgews.Options{}, Rewrite: func(*httputil.ProxyRequest) {}, HTTPClient: http.DefaultClient, Meter: (*edgews.Meter)(nil)}
 	_ = edgews.NamespaceOptions{Options: edgews.Options{}, HibernateAfter: time.Second, Store: edgews.Store(nil), Tenant: func(edgews.ID) string { return "" }}

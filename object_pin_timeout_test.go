@@ -3,6 +3,8 @@ package edgews_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -208,4 +210,46 @@ func TestPinTimeoutOfSockets(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Messages that come at the moment of the eviction either reach the listener while there is a value, or end with the socket: what the
+// listener gets has no gaps, and nothing comes after Suspend.
+func TestEvictionInterleavings(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var last *sleeper
+		suspended := make(map[*sleeper]int)
+		n := newSleepers(t, &edgews.NamespaceOptions{PinTimeout: 2 * time.Millisecond}, func(s *sleeper) {
+			last = s
+			s.suspend = func(_ context.Context, why edgews.SuspendReason) error {
+				suspended[s]++
+				assert.Equal(t, edgews.SuspendEviction, why)
+				time.Sleep(time.Duration(rand.IntN(2)) * time.Millisecond)
+				return nil
+			}
+		})
+		evictedWith := make(map[bool]int)
+		for range 200 {
+			st := n.wake(n.NewUniqueID())
+			value, got, ended := last, 0, false
+			peer, _ := n.holds(st, func(text string) {
+				assert.Equal(t, fmt.Sprint(got), text)
+				assert.Zero(t, suspended[value])
+				got++
+			})
+			peer.OnClose(func(edgews.CloseEvent) { ended = true })
+			sent := 0
+			for peer.Send(fmt.Sprint(sent)) == nil {
+				sent++
+				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			assert.True(t, ended)
+			assert.Equal(t, 1, suspended[value])
+			evictedWith[got < sent]++
+			n.wantsState(st.ID(), edgews.ObjectHibernated)
+		}
+		assert.Len(t, evictedWith, 2, "some messages come too late, and some do not")
+		assert.EqualValues(t, n.made.Load(), len(suspended))
+	})
 }

@@ -24,6 +24,7 @@ type pinnedSocket struct {
 	openDue         bool // the open event is to be delivered
 	endDue          bool // the last events are to be delivered, after the messages in the inbox
 	listenerRunning bool
+	failed          bool // failAndUnlock has dropped the messages, and more may come until the socket has ended: listeners get none
 }
 
 // pinKind is how an object has come by a socket that keeps it awake.
@@ -206,7 +207,7 @@ func (p *pinnedSocket) hasEventLocked() bool {
 // messageDueLocked reports whether the listeners are to get a message. The socket's mu must be held.
 func (p *pinnedSocket) messageDueLocked() bool {
 	in := p.s.in
-	return in != nil && p.s.consumer == toListeners && in.wholeAfter(in.undelivered)
+	return in != nil && p.s.consumer == toListeners && !p.failed && in.wholeAfter(in.undelivered)
 }
 
 // isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
@@ -321,10 +322,8 @@ func (p *pinnedSocket) fail(reason string, err error) {
 // behind those messages, they report this failure instead. The socket's mu must be held; it is released.
 func (p *pinnedSocket) failAndUnlock(code StatusCode, reason string, err error) {
 	s := p.s
-	for s.consumer == toListeners && s.in != nil && s.in.queue.Len() > 0 {
-		it := s.popPieceLocked()
-		it.buf.Free()
-	}
+	p.failed = true
+	p.dropMessagesLocked()
 	reason = clip(reason)
 	switch {
 	case !s.hasEndedLocked():
@@ -338,6 +337,15 @@ func (p *pinnedSocket) failAndUnlock(code StatusCode, reason string, err error) 
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
+}
+
+// dropMessagesLocked drops the messages that wait for listeners. The socket's mu must be held.
+func (p *pinnedSocket) dropMessagesLocked() {
+	s := p.s
+	for s.consumer == toListeners && s.in != nil && s.in.queue.Len() > 0 {
+		it := s.popPieceLocked()
+		it.buf.Free()
+	}
 }
 
 // endsInObjectLocked reports whether the last events of s are an event of an object. mu must be held.
@@ -359,6 +367,9 @@ func (s *Socket) endsInObjectLocked() bool {
 func (p *pinnedSocket) deliverEndAndUnlock() {
 	s := p.s
 	p.endDue = false
+	if p.failed {
+		p.dropMessagesLocked()
+	}
 	fate, onError, onClose := s.result, snapshotLocked(s, pickError), s.closeListenersLocked()
 	if s.awaitsCloseReplyLocked() && !s.is(manualClose) {
 		s.facts |= sentClose
