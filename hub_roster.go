@@ -64,7 +64,8 @@ type rosterList struct {
 }
 
 func newRoster(l limits, shutdownCode StatusCode) *roster {
-	r := &roster{limits: l.withDefaults(), shutdownCode: shutdownCode, clock: newRosterClock(&l)}
+	l = l.withDefaults()
+	r := &roster{limits: l, shutdownCode: shutdownCode, clock: newRosterClock(&l)}
 	r.self = rosterList{r: r, times: l.idleTimeout > 0}
 	r.onlySelf.rosters = &r.self
 	return r

@@ -39,7 +39,8 @@ var ErrReentrant = errors.New("edgews: an event of an object cannot wait for ano
 // The answer is 500 if the object cannot be constructed or panics, and for the stub of the zero ID or of an ID of another namespace, which
 // says so: check IDs that come from clients with ParseID. It is 508 if the object calls itself; 503 after Shutdown, for upgrades as soon as
 // Shutdown has begun, and if NamespaceOptions.MaxWaiting requests and calls wait for the object, or MaxSockets sockets are open; and 429 if a
-// quota is used up (Meter.SetQuota), or MaxPerKey sockets of the client's key are open. A panic with http.ErrAbortHandler, or after the answer has begun, cuts the connection, as in net/http.
+// quota is used up (Meter.SetQuota), or MaxPerKey sockets of the client's key are open. A panic with http.ErrAbortHandler, or after the
+// answer has begun, cuts the connection, as in net/http.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.n.shutdown.refuses(r) {
 		closeAfterUpgradeRequest(w, r)
