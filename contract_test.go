@@ -71,6 +71,24 @@ var (
 	_ func(string, ...string) (socket, error)                                            = edgews.NewWebSocket
 )
 
+type hub = *edgews.Hub
+
+var (
+	_ func(*edgews.HubOptions) hub                                                                     = edgews.NewHub
+	_ func(hub, http.ResponseWriter, *http.Request, *edgews.UpgradeOptions, ...string) (socket, error) = hub.Upgrade
+	_ func(hub, socket, ...string) error                                                               = hub.Add
+	_ func(hub, ...string) iter.Seq[socket]                                                            = hub.Sockets
+	_ func(hub) int                                                                                    = hub.Len
+	_ func(hub, *edgews.Prepared, ...string) int                                                       = hub.Broadcast
+	_ func(hub, context.Context) error                                                                 = hub.Shutdown
+
+	_ = edgews.HubOptions{
+		Options: edgews.Options{}, MaxSockets: int(0), MaxPerKey: int(0), Key: func(*http.Request) string { return "" },
+		MaxLifetime: time.Second, IdleTimeout: time.Second,
+	}
+	_ = edgews.NamespaceOptions{MaxSockets: int(0), MaxPerKey: int(0), Key: func(*http.Request) string { return "" }, MaxLifetime: time.Second}
+)
+
 type (
 	state     = *edgews.State
 	namespace = *edgews.Namespace

@@ -111,14 +111,15 @@ func (h *Hub) Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptio
 		o.Options = h.opts.Options
 	}
 	o.roster = h.roster
+	refused := h.awaitHandler(r.Context()) // before the socket exists, whose end Shutdown could see otherwise
 	s, err := Upgrade(w, r, &o)
 	if err != nil {
+		refused()
 		return nil, err
 	}
 	if len(tags) > 0 {
 		_ = h.SetTags(s, tags...) // an error means that the socket has ended
 	}
-	h.awaitHandler(r.Context())
 	return s, nil
 }
 
@@ -215,16 +216,21 @@ func forget(found *[]*Socket) {
 	foundSockets.Put(found)
 }
 
-// awaitHandler has Shutdown wait until the handler returns that has upgraded a request with that context. net/http cancels the context
-// then; of other servers nothing is known.
-func (h *Hub) awaitHandler(ctx context.Context) {
+// awaitHandler has Shutdown wait until the handler returns that upgrades a request with that context, or refused is called. net/http cancels the
+// context when the handler returns; of other servers nothing is known.
+func (h *Hub) awaitHandler(ctx context.Context) (refused func()) {
 	if ctx.Value(http.ServerContextKey) == nil || ctx.Done() == nil {
-		return
+		return func() {}
 	}
 	h.mu.Lock()
 	h.handlers++
 	h.mu.Unlock()
-	context.AfterFunc(ctx, h.handlerReturned)
+	stop := context.AfterFunc(ctx, h.handlerReturned)
+	return func() {
+		if stop() {
+			h.handlerReturned()
+		}
+	}
 }
 
 func (h *Hub) handlerReturned() {

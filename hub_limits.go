@@ -20,6 +20,9 @@ type limits struct {
 	idleCode                 StatusCode
 }
 
+// maxIdleTimeout leaves room below maxSpan, because sweeps may be late.
+const maxIdleTimeout = 24 * 24 * time.Hour
+
 // The closing of sockets whose time is over.
 const (
 	defaultIdleCode StatusCode = 4408 // 4000 to 4999 are for applications (RFC 6455 §7.4.2); HTTP's 408 is Request Timeout
@@ -47,6 +50,7 @@ func (l *limits) validate(of string) error {
 // withDefaults returns l with its defaults filled in.
 func (l limits) withDefaults() limits {
 	setDefault(&l.idleCode, defaultIdleCode)
+	l.idleTimeout = min(l.idleTimeout, maxIdleTimeout)
 	if l.key == nil {
 		l.key = remoteHost
 	}

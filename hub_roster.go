@@ -28,17 +28,18 @@ type roster struct {
 
 	// Guarded by mu.
 	members    orderedmap.Map[*Socket, membership]
-	details    map[*Socket]memberDetails // of the members that have any
-	byTag      map[string]*taggedSockets // none is empty
-	openPerKey map[string]int            // members and reserved places, if MaxPerKey is set
-	reserved   int                       // places of requests that are being upgraded
-	handlers   int                       // handlers that have upgraded and have not returned
-	closing    bool                      // Shutdown has begun
-	quiet      signal                    // there is neither a member nor a reserved place nor a handler
-	sharing    map[*socketExtra]*socketExtra
-	timer      *time.Timer // calls sweep; nil: it was never needed
-	timerAt    time.Time   // when it is due; zero: it is not set
-	sweptAt    time.Time   // when sweep was last called
+	details    map[*Socket]memberDetails     // of the members that have any
+	byTag      map[string]*taggedSockets     // none is empty
+	openPerKey map[string]int                // members and reserved places, if MaxPerKey is set
+	reserved   int                           // places of requests that are being upgraded
+	handlers   int                           // handlers that have upgraded and have not returned
+	closing    bool                          // Shutdown has begun
+	quiet      signal                        // there is neither a member nor a reserved place nor a handler
+	identities map[identity]*identity        // of listed sockets, by what they were before
+	sharing    map[*socketExtra]*socketExtra // the same for the socketExtra of sockets that differ in nothing else
+	timer      *time.Timer                   // calls sweep; nil: it was never needed
+	timerAt    time.Time                     // when it is due; zero: it is not set
+	sweptAt    time.Time                     // when sweep was last called
 }
 
 type taggedSockets = orderedmap.Map[*Socket, struct{}]
@@ -63,7 +64,8 @@ type rosterList struct {
 }
 
 func newRoster(l limits, shutdownCode StatusCode) *roster {
-	r := &roster{limits: l.withDefaults(), shutdownCode: shutdownCode, clock: newRosterClock(&l)}
+	l = l.withDefaults()
+	r := &roster{limits: l, shutdownCode: shutdownCode, clock: newRosterClock(&l)}
 	r.self = rosterList{r: r, times: l.idleTimeout > 0}
 	r.onlySelf.rosters = &r.self
 	return r
@@ -76,6 +78,13 @@ func (l *rosterList) has(r *roster) bool {
 		}
 	}
 	return false
+}
+
+func (l *rosterList) len() (n int) {
+	for ; l != nil; l = l.next {
+		n++
+	}
+	return n
 }
 
 // with returns the list with r in front.
@@ -93,19 +102,61 @@ func (s *Socket) listLocked(r *roster) {
 		return
 	}
 	s.noteActiveLocked()
+	if rosters.len() >= maxPastRosters {
+		s.forgetPastRostersLocked()
+	}
 	if s.shared {
 		if e := r.share(s.socketExtra); e != nil {
 			s.socketExtra = e
 			return
 		}
 	}
-	about := &r.onlySelf
-	if s.about != nil {
-		own := *s.about
-		own.rosters = rosters.with(r)
-		about = &own
+	s.extraLocked().about = r.listedIdentity(s.about)
+}
+
+// maxPastRosters bounds how many rosters a socket knows that do not list it any more: it may move from hub to hub.
+const maxPastRosters = 8
+
+// forgetPastRostersLocked forgets the rosters that the socket has left. mu must be held.
+func (s *Socket) forgetPastRostersLocked() {
+	about := *s.about
+	about.rosters = nil
+	for l := s.about.rosters; l != nil; l = l.next {
+		if _, listed := l.r.membershipOf(s); listed {
+			about.rosters = about.rosters.with(l.r)
+		}
 	}
-	s.extraLocked().about = about
+	s.extraLocked().about = &about
+}
+
+// maxListedIdentities bounds each cache of a roster, since a program may agree to any subprotocol that a client offers.
+const maxListedIdentities = 100
+
+// listedIdentity returns the identity, of a socket that r lists, that is otherwise like old, which may be nil.
+func (r *roster) listedIdentity(old *identity) *identity {
+	if old == nil {
+		return &r.onlySelf
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.listedIdentityLocked(old)
+}
+
+// listedIdentityLocked is listedIdentity. mu must be held.
+func (r *roster) listedIdentityLocked(old *identity) *identity {
+	if known := r.identities[*old]; known != nil {
+		return known
+	}
+	listed := *old
+	listed.rosters = old.rosters.with(r)
+	common := old.url == "" && old.rosters.len() <= 1 // it is not a client's, and not that of one that moves from hub to hub
+	if common && len(r.identities) < maxListedIdentities {
+		if r.identities == nil {
+			r.identities = make(map[identity]*identity)
+		}
+		r.identities[*old] = &listed
+	}
+	return &listed
 }
 
 // share returns the socketExtra of all sockets that r lists and that have had e, which is shared too. It returns nil if there are too many.
@@ -115,19 +166,17 @@ func (r *roster) share(e *socketExtra) *socketExtra {
 	if listed := r.sharing[e]; listed != nil {
 		return listed
 	}
-	if len(r.sharing) >= maxCachedIdentities {
+	if len(r.sharing) >= maxListedIdentities {
 		return nil
 	}
 	if r.sharing == nil {
 		r.sharing = make(map[*socketExtra]*socketExtra)
 	}
-	about := new(identity)
-	if e.about != nil {
-		*about = *e.about
-	}
-	about.rosters = about.rosters.with(r)
 	listed := *e
-	listed.about = about
+	listed.about = &r.onlySelf
+	if e.about != nil {
+		listed.about = r.listedIdentityLocked(e.about)
+	}
 	r.sharing[e] = &listed
 	return &listed
 }

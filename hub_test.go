@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -537,6 +538,13 @@ func TestHubLongLifetime(t *testing.T) {
 		assert.Equal(t, 1, h.Len())
 		time.Sleep(12 * 24 * time.Hour)
 		assert.Zero(t, h.Len())
+
+		longest := edgews.NewHub(&edgews.HubOptions{MaxLifetime: math.MaxInt64, IdleTimeout: math.MaxInt64})
+		require.NoError(t, longest.Add(edgewsSockets(t, 1)[0]))
+		time.Sleep(24*24*time.Hour - time.Second)
+		assert.Equal(t, 1, longest.Len())
+		time.Sleep(time.Minute)
+		assert.Zero(t, longest.Len(), "idle for 24 days")
 	})
 }
 
@@ -786,7 +794,13 @@ func TestHubShutdownWaits(t *testing.T) {
 
 // Shutdown waits for handlers of net/http that still work when their socket has ended.
 func TestHubShutdownWaitsForHandlers(t *testing.T) {
-	everyServer := map[string]func(*httptest.Server){"http": (*httptest.Server).Start, "https": (*httptest.Server).StartTLS}
+	everyServer := map[string]func(*httptest.Server){
+		"http": (*httptest.Server).Start, "https": (*httptest.Server).StartTLS,
+		"Serve": func(s *httptest.Server) {
+			s.URL = "http://" + s.Listener.Addr().String()
+			go func() { _ = edgews.Serve(s.Listener, s.Config) }()
+		},
+	}
 	for name, start := range everyServer {
 		t.Run(name, func(t *testing.T) {
 			h := edgews.NewHub(nil)
@@ -818,6 +832,59 @@ func TestHubShutdownWaitsForHandlers(t *testing.T) {
 			close(finish)
 			require.NoError(t, <-done)
 			assert.True(t, saved.Load())
+		})
+	}
+}
+
+// Requests that are being upgraded when Shutdown begins either are refused, or Shutdown waits for their sockets and handlers.
+func TestHubShutdownDuringUpgrades(t *testing.T) {
+	for _, where := range []network{overTCP, overTLS} {
+		where.run(t, func(t *testing.T, where network) {
+			for range 10 {
+				h := edgews.NewHub(&edgews.HubOptions{ShutdownWindow: -1})
+				var running atomic.Int32
+				_, url, client := where.serve(t, func(w http.ResponseWriter, r *http.Request) {
+					s, err := h.Upgrade(w, r, nil)
+					if err != nil {
+						assert.ErrorIs(t, err, edgews.ErrHubShutdown)
+						return
+					}
+					running.Add(1)
+					for range s.Messages(context.Background()) {
+					}
+					running.Add(-1)
+				})
+				var clients sync.WaitGroup
+				first := make(chan struct{}, 8)
+				for range cap(first) {
+					clients.Go(func() {
+						for {
+							s, resp, err := edgews.Dial(within(t), url, &edgews.DialOptions{HTTPClient: client})
+							if err != nil {
+								assert.NotNil(t, resp, "%v", err)
+								first <- struct{}{}
+								return
+							}
+							assert.NoError(t, s.Accept())
+							select {
+							case first <- struct{}{}:
+							default:
+							}
+							_ = s.Close(1000, "")
+						}
+					})
+				}
+				<-first
+				require.NoError(t, h.Shutdown(within(t)))
+				assert.Zero(t, h.Len())
+				assert.Zero(t, running.Load())
+				go func() {
+					for range first {
+					}
+				}()
+				clients.Wait()
+				close(first)
+			}
 		})
 	}
 }

@@ -200,7 +200,7 @@ func (s *Socket) idleLeft(timeout time.Duration) time.Duration {
 		s.noteActiveLocked()
 		return timeout
 	}
-	return min(timeout, maxSpan) + s.graceLeftLocked()
+	return timeout + s.graceLeftLocked()
 }
 
 // holdsUpPeerLocked reports whether the peer may have sent messages that the application has not taken. mu must be held.

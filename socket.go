@@ -76,7 +76,7 @@ type Socket struct {
 	link         link
 	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise socketExtra.listeners has all
 	*socketExtra                    // never nil; shared until a field has to change, then replaced by a copy once
-	accepted     monoMillis         // the time of Accept, or a later one: see noteActiveLocked; it wraps around after 50 days, and listenerGrace then begins again
+	accepted     monoMillis         // the time of Accept, or later: see noteActiveLocked; it wraps around after 50 days, and listenerGrace then begins again
 	phase        phase
 	consumer     consumer
 	facts        facts
