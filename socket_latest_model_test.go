@@ -224,10 +224,11 @@ func FuzzRevocable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, overflow byte, room uint16, steps []byte) {
 		client, s := NewPair()
 		s.opts = Options{Overflow: []Overflow{OverflowError, OverflowDrop, OverflowDropOldest}[overflow%3], SendBuffer: int(room) + 1}.resolve()
-		s.counter = newUsageCounter(NewMeter(nil), nil, s)
+		meter := NewMeter(nil)
+		s.counter = newUsageCounter(meter, nil, s)
 		s.phase, client.phase, client.consumer = phaseOpen, phaseOpen, toReceivers
 		m := &sendModel{overflow: s.opts.Overflow, room: s.opts.SendBuffer}
-		run := &modelRun{s: s, client: client, m: m}
+		run := &modelRun{s: s, client: client, meter: meter, m: m}
 		for i := 0; i+1 < len(steps) && !m.closed; i += 2 {
 			run.step(t, i, steps[i], int(steps[i+1]))
 			run.compare(t, "step %d", i)
@@ -250,6 +251,7 @@ func FuzzRevocable(f *testing.F) {
 // modelRun does the same with a socket and a model of it.
 type modelRun struct {
 	s, client *Socket
+	meter     *Meter
 	m         *sendModel
 }
 
@@ -330,7 +332,7 @@ func (r *modelRun) compare(t *testing.T, when string, args ...any) {
 	for _, it := range r.client.in.queue.Items() {
 		link = append(link, string(it.buf.B))
 	}
-	require.Equal(t, slices.Concat(m.link), link, when, args)
+	require.Equal(t, slices.Concat(m.link), link, append([]any{when}, args...)...)
 	var waiting []modelMessage
 	if d := s.deferred; d != nil {
 		for p := d.pieces.first; p != nil; p = p.next {
@@ -343,13 +345,13 @@ func (r *modelRun) compare(t *testing.T, when string, args ...any) {
 				unsettled++
 			}
 		}
-		require.Equal(t, unsettled, d.unsettled, when, args)
+		require.Equal(t, unsettled, d.unsettled, append([]any{when}, args...)...)
 	}
-	require.Equal(t, m.waiting(), waiting, when, args)
+	require.Equal(t, m.waiting(), waiting, append([]any{when}, args...)...)
 	payload, size := s.bufferedLocked()
 	wantPayload, wantSize := m.buffered()
-	require.Equal(t, []int{wantPayload, wantSize}, []int{payload, size}, when, args)
-	u := s.counter.used
+	require.Equal(t, []int{wantPayload, wantSize}, []int{payload, size}, append([]any{when}, args...)...)
+	u := s.counter.used.Add(r.meter.bookedUsage()) // it is booked when the socket has ended
 	require.Equal(t, []int{m.sent, m.sentSize, m.replaced, m.droppedNewest, m.droppedOldest},
-		[]int{int(u.MessagesOut), int(u.BytesOut), int(u.Replaced), int(u.DroppedNewest), int(u.DroppedOldest)}, when, args)
+		[]int{int(u.MessagesOut), int(u.BytesOut), int(u.Replaced), int(u.DroppedNewest), int(u.DroppedOldest)}, append([]any{when}, args...)...)
 }

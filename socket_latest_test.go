@@ -271,7 +271,7 @@ func withSmallBuffers(name string, secure bool) network {
 			if secured, ok := c.(*tls.Conn); ok {
 				c = secured.NetConn()
 			}
-			assert.NoError(t, c.(*net.TCPConn).SetWriteBuffer(4<<10))
+			assert.NoError(t, c.(*net.TCPConn).SetWriteBuffer(64<<10))
 			return ctx
 		}
 		if secure {
@@ -280,13 +280,6 @@ func withSmallBuffers(name string, secure bool) network {
 			server.Start()
 		}
 		t.Cleanup(server.Close)
-		server.Client().Transport.(*http.Transport).DialContext = func(ctx context.Context, of, at string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, of, server.Listener.Addr().String())
-			if err == nil {
-				err = c.(*net.TCPConn).SetReadBuffer(4 << 10)
-			}
-			return c, err
-		}
 		return dialer(t, server), server.URL, server.Client()
 	}}
 }
