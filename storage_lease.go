@@ -315,12 +315,12 @@ func (o *object) releaseStorageLocked() {
 		l.writeLock <- struct{}{} // does not block: no call is under way
 		store := l.store
 		l.store = nil
-		go l.releaseStore(store)
+		go l.releaseStoreAndUnlock(store)
 	}
 }
 
-// releaseStore calls the engine without the object's mu. The caller has taken the write lock for it, and it releases that.
-func (l *storageLease) releaseStore(store ObjectStore) {
+// releaseStoreAndUnlock calls the engine without the object's mu. The caller has taken the write lock for it, and it releases that.
+func (l *storageLease) releaseStoreAndUnlock(store ObjectStore) {
 	l.countStoredLocked(store)
 	l.tracker = nil
 	store.Release()
