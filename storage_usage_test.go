@@ -197,6 +197,12 @@ type failingReads struct {
 	err error
 }
 
+func (o *failingReads) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = err
+}
+
 func (o *failingReads) Get(ctx context.Context, key string) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -216,19 +222,19 @@ func TestStoredSizeCannotBeRead(t *testing.T) {
 		st, ctx := n.wake(n.NewUniqueID()), t.Context()
 		require.NoError(t, st.Storage().Put(ctx, "a", nil))
 		before := m.Usage()
-		o.err = io.ErrUnexpectedEOF
+		o.fail(io.ErrUnexpectedEOF)
 		err := st.Storage().Put(ctx, "a", nil)
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		assert.EqualError(t, err, "edgews: size of what is stored cannot be read: unexpected EOF")
 		_, err = st.Storage().Get(ctx, "a")
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		assert.Equal(t, edgews.Usage{}, storageOf(m.Usage().Sub(before)), "neither a commit nor a read that failed")
-		o.err = nil
+		o.fail(nil)
 		require.NoError(t, st.Storage().Put(ctx, "a", nil), "it was not reset")
 		assert.EqualValues(t, 1, n.made.Load())
-		o.err = edgews.ErrFenced
+		o.fail(edgews.ErrFenced)
 		assert.ErrorIs(t, st.Storage().Put(ctx, "a", nil), edgews.ErrFenced)
-		o.err = nil
+		o.fail(nil)
 		assert.ErrorIs(t, st.Storage().Put(ctx, "a", nil), edgews.ErrFenced, "it has stopped")
 	})
 }
