@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -104,6 +107,82 @@ func TestMeterCountsPieces(t *testing.T) {
 		assert.EqualValues(t, 1, u.MessagesIn)
 		assert.EqualValues(t, size, u.BytesIn)
 		assert.Zero(t, u.MessagesOut, "a Close is not a message")
+	})
+}
+
+// MessageUnitsIn and MessageUnitsOut are compared with a naive count, over messages that are whole or in pieces.
+func TestMeterCountsMessageUnits(t *testing.T) {
+	const unit = 1000
+	for seed := range uint64(5) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		m := edgews.NewMeter(&edgews.MeterOptions{MessageUnit: unit})
+		overAPipe(t, edgews.Options{Meter: m, KeepAlive: -1}, func(t *testing.T, s *edgews.Socket, p *peer) {
+			ctx := t.Context()
+			var in, out int64
+			units := func(size int) int64 { return int64(max(1, math.Ceil(float64(size)/unit))) }
+			size := func() int { return []int{0, 1, unit - 1, unit, unit + 1, 2 * unit, r.IntN(5 * unit)}[r.IntN(7)] }
+			p.ignores()
+			for range 100 {
+				first, second := size(), size()
+				switch r.IntN(5) {
+				case 0:
+					in += units(first)
+					go p.writesAll(p.encode(text(strings.Repeat("x", first))))
+					_, err := s.Receive(ctx)
+					require.NoError(t, err)
+				case 1: // in two frames
+					in += units(first + second)
+					go p.writesAll(p.encode(aFrame{opcode: 1, payload: strings.Repeat("x", first)}, aFrame{bits: fin, payload: strings.Repeat("x", second)}))
+					_, err := s.Receive(ctx)
+					require.NoError(t, err)
+				case 2: // read in pieces
+					const large = 300_000
+					in += large / unit
+					go p.writesAll(p.encode(aFrame{bits: fin, opcode: 2, payload: strings.Repeat("x", large), length: []byte{127, 0, 0, 0, 0, 0, 4, 0x93, 0xe0}}))
+					_, from, err := s.NextReader(ctx)
+					require.NoError(t, err)
+					n, err := io.Copy(io.Discard, from)
+					require.NoError(t, err)
+					require.EqualValues(t, large, n)
+				case 3:
+					out += units(first)
+					require.NoError(t, s.Write(ctx, edgews.Text, make([]byte, first)))
+				case 4: // written in pieces, while another message is sent
+					out += units(first+second) + units(second)
+					w, err := s.NextWriter(ctx, edgews.Binary)
+					require.NoError(t, err)
+					_, err = w.Write(make([]byte, first))
+					require.NoError(t, err)
+					require.NoError(t, s.SendBytes(make([]byte, second)))
+					_, err = w.Write(make([]byte, second))
+					require.NoError(t, err)
+					require.NoError(t, w.Close())
+				}
+				synctest.Wait()
+				require.Equal(t, in, m.Usage().MessageUnitsIn)
+				require.Equal(t, out, m.Usage().MessageUnitsOut)
+			}
+		})
+	}
+}
+
+// An object's sockets count message units too: of a pair, and of auto-responses none.
+func TestMeterCountsMessageUnitsOfObjects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := edgews.NewMeter(&edgews.MeterOptions{MessageUnit: 4, Logger: quiet})
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}}, func(o *room) {
+			o.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error {
+				return s.Send("12345678" + string(m.Data))
+			}
+		})
+		id := n.NewUniqueID()
+		client, _, events := n.joins(id)
+		require.NoError(t, client.Send("12345"))
+		events.wants(message("1234567812345"))
+		require.NoError(t, client.Send(""))
+		events.wants(message("12345678"))
+		assert.EqualValues(t, 2+1, m.Usage().MessageUnitsIn)
+		assert.EqualValues(t, 4+2, m.Usage().MessageUnitsOut)
 	})
 }
 

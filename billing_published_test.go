@@ -149,7 +149,7 @@ func TestMeterCountsAlarms(t *testing.T) {
 		}, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m, Logger: quiet}})
 		n.Get(n.NewUniqueID()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 		time.Sleep(24 * time.Hour)
-		assert.Equal(t, edgews.Usage{HTTPRequests: 1, Alarms: 2, Active: 2 * time.Second, Busy: 2 * time.Second}, m.Usage())
+		assert.Equal(t, edgews.Usage{HTTPRequests: 1, Alarms: 2, RowsWritten: 1, WriteUnits: 1, Active: 2 * time.Second, Busy: 2 * time.Second}, m.Usage())
 		assert.NoError(t, n.Shutdown(t.Context()))
 	})
 }

@@ -25,12 +25,12 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 		}
 		s := txScan{tx: tx, r: r.withoutReserved(), left: r.Limit, yield: yield}
 		s.first, s.end = s.r.Bounds()
-		writes, cleared, err := tx.orderedWrites()
-		if err != nil {
+		var cleared bool
+		var err error
+		if s.writes, cleared, err = tx.writesInOrder(); err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		s.writes = writes
 		defer tx.o.countScan(&s.count)
 		if cleared || s.mergeStored() {
 			s.yieldWrites(s.first, s.end)
@@ -38,25 +38,20 @@ func (tx *Tx) Scan(r Range) iter.Seq2[Entry, error] {
 	}
 }
 
-// orderedWrites returns what the transaction has written, and whether it has removed all that is stored.
-func (tx *Tx) orderedWrites() (writes *treap.Tree, cleared bool, err error) {
+// writesInOrder returns the writes in the order of their keys, and whether the transaction has removed everything before. They are put in
+// order once; a transaction without a Scan does not need it.
+func (tx *Tx) writesInOrder() (writes *treap.Tree, cleared bool, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.done {
 		return nil, false, ErrTxDone
 	}
-	return tx.orderedLocked(), tx.cleared, nil
-}
-
-// orderedLocked returns the writes in the order of their keys. They are put in order once; a transaction without a Scan does not need it. mu
-// must be held.
-func (tx *Tx) orderedLocked() *treap.Tree {
 	if tx.ordered == nil {
 		for key, value := range tx.writes {
 			tx.ordered = tx.ordered.Put(key, value)
 		}
 	}
-	return tx.ordered
+	return tx.ordered, tx.cleared, nil
 }
 
 // txScan is one loop over a Tx.Scan: the writes of the transaction, merged into what is stored.
