@@ -118,8 +118,19 @@
 //   - While a listener has more messages to handle that arrived in the same read, what it sends is collected, for about a
 //     millisecond at most.
 //
-// [Socket.BufferedAmount] is the payload that waits, in bytes, and [Socket.Flush] waits until it is 0. [Prepare] encodes
-// a message once for many sockets. [Socket.NextWriter] sends a message of unknown size piece by piece.
+// [Socket.BufferedAmount] is the payload that waits, in bytes, and [Socket.Flush] waits until it is 0. [Socket.OnDrain] calls a
+// function when it has fallen. [Prepare] encodes a message once for many sockets. [Socket.NextWriter] sends a message of unknown size
+// piece by piece.
+//
+// For readers that are too slow for all messages: [Socket.SendLatest] replaces the queued message of the same key, so that the reader
+// gets the newest of each, and [OverflowDropOldest] drops the oldest messages. [Usage] counts both.
+//
+// # Hubs
+//
+// A [Hub] keeps the sockets of a server without objects: [Hub.Upgrade] and [Hub.Add] list them, with tags, and [Hub.Broadcast] sends to
+// all or to those with some tags, without waiting for any. [HubOptions] bounds how many are open, in all and for each user or address, how
+// long a socket may be open, and how long it may be silent. [Hub.Shutdown] closes them over a window, so that the clients do not all
+// connect to the next server at the same moment; give it to [http.Server.RegisterOnShutdown].
 //
 // # Receiving
 //
@@ -260,10 +271,17 @@
 // accept with [Socket.Accept], accept by receiving from them, dial, or give to [State.Hold]. [Namespace.Objects] tells which
 // objects are awake, and why.
 //
+// [Namespace.ByName] and [ID.Name] are for objects that are known by name. [Suspender] gets a last call before the value is dropped. An
+// event that takes longer than [State.SetEventTimeout] allows finds its context ended with [ErrEventTimeout].
+//
+// [Call] calls a method of an object, from a handler or from another object, with JSON between them: [CallHandler]. [Stub.Do] runs a function as an
+// event of an object, and [Stub.Connect] opens a socket to it without a network. Over sockets, [HandleCall] answers requests
+// and [Request] makes them.
+//
 // An idle object needs a few hundred bytes, and neither a goroutine nor a timer. While an object is busy, requests
 // and calls of Do wait in its queue, and leave it when their context ends. Those beyond [NamespaceOptions.MaxWaiting] are
 // refused. An event that waits for another event of its own object would wait for ever. It gets [ErrReentrant] if its
-// context shows this; otherwise a warning after 5 seconds tells which event waits for which.
+// context shows this, and so does a call that closes a circle of objects; otherwise a warning after 5 seconds tells which event waits for which.
 //
 // # Storage and alarms
 //
@@ -281,6 +299,12 @@
 // Output is withheld until the commit succeeds: what is sent on the object's sockets during a commit waits, and is dropped if
 // the commit fails. Then the object is reset as by [State.Abort], because its value no longer matches what is stored.
 //
+// [Storage.Scan] reads a [Range] of keys, forwards or backwards, at the cost of what it yields. [Storage.GetMany] reads several keys at one
+// moment.
+//
+// A [Feed] keeps a numbered history in an object's storage, and who is there. [Feed.Publish] stores a message, once for each id that a client
+// has chosen, and sends it to the members; [Feed.Join] sends a new member what it has missed, and then what is published.
+//
 // An object has one alarm. When it is due, [AlarmHandler] is called as an event. The alarm wakes the object, also in
 // another process than the one that set it. If the handler returns an error, it is called again with growing delays, six
 // times at most. A hundred thousand alarms need one timer.
@@ -294,8 +318,8 @@
 //
 // A [Plan] is a price list as data. [Plan.Bill] turns usage into lines and a total, exact to billionths of a dollar. A [Bill]
 // prints as a table and as JSON. The published price lists of Durable Objects and Workers are variables, such as
-// [DurableObjects]: copy one and change the copy, or write your own. Storage is neither counted nor billed, although the published
-// lists charge for its rows, units or bytes. [Plan.Estimate] prices expected numbers instead, and
+// [DurableObjects]: copy one and change the copy, or write your own. The storage of objects counts where it is used: rows and units of 4 KB
+// that are read, written and deleted, and bytes over time. [Plan.Estimate] prices expected numbers instead, and
 // [Namespace.Explain] tells why each object is being billed at the moment.
 //
 //	meter := edgews.NewMeter(nil)
@@ -352,6 +376,8 @@
 //	class Room extends DurableObject             a type that is an [Object]; [NewNamespace]
 //	env.ROOMS.idFromName(name), newUniqueId()    rooms.IDFromName(name), rooms.NewUniqueID()
 //	env.ROOMS.get(id).fetch(request)             rooms.Get(id).ServeHTTP(w, r)
+//	env.ROOMS.getByName(name), ctx.id.name       rooms.ByName(name), st.ID().Name()
+//	await stub.method(args)                      edgews.Call, and a [CallHandler]
 //	ctx.acceptWebSocket(ws, tags)                st.AcceptWebSocket(ws, tags...)
 //	ctx.getWebSockets(tag), ctx.getTags(ws)      st.WebSockets(tag), st.Tags(ws)
 //	ws.serializeAttachment(value)                ws.SetAttachment(value)
@@ -360,7 +386,8 @@
 //	ctx.waitUntil(promise)                       st.WaitUntil(fn)
 //	ctx.abort(reason)                            st.Abort(reason)
 //	ctx.storage.get(key), put(key, value)        st.Storage().Get(ctx, key), Put(ctx, key, value)
-//	ctx.storage.list({prefix})                   st.Storage().List(ctx, prefix)
+//	ctx.storage.list({prefix, start, limit, …})  st.Storage().Scan(ctx, edgews.Range{…})
+//	ctx.storage.get([keys])                      st.Storage().GetMany(ctx, keys...)
 //	ctx.storage.transaction(fn)                  st.Storage().Update(ctx, fn)
 //	ctx.storage.setAlarm(time), alarm()          st.Storage().SetAlarm(ctx, t), an [AlarmHandler]
 //
@@ -389,7 +416,8 @@
 //     cancelled, [State.Do] and all other methods of its [State] fail. Shutdown first cancels work, then waits, then closes
 //     what is left.
 //   - A socket that an object has dialed keeps the object awake, and is billed for, until it ends. In Workers an outgoing
-//     connection does so for 15 minutes at most; edgews has no such limit yet. Close such sockets when they are not needed.
+//     connection does so for 15 minutes at most; [NamespaceOptions.PinTimeout] sets such a limit for what keeps an object awake
+//     without an event.
 //   - A write to storage is durable when it returns. What is sent on an object's sockets waits only for the commits that other
 //     goroutines have under way. In Workers a program need not await a write, and everything that follows waits for it.
 //   - The peer's Close is answered for an object that does not answer it, and the object's WebSocketClose follows
