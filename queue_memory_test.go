@@ -59,6 +59,11 @@ func TestSendQueueMemoryIsBounded(t *testing.T) {
 	prepared := func(s *edgews.Socket, n int) error {
 		return s.SendPrepared(edgews.Prepare(edgews.Binary, one[:n]))
 	}
+	key := 0
+	latest := func(s *edgews.Socket, n int) error {
+		key++
+		return s.SendLatest(fmt.Sprint(key), edgews.Binary, one[:n])
+	}
 	links := []struct {
 		name string
 		open func(t *testing.T) (s *edgews.Socket, end func())
@@ -70,7 +75,9 @@ func TestSendQueueMemoryIsBounded(t *testing.T) {
 			startMessage(t, a)
 			return a, end
 		}, send},
+		{"pair, keys", acceptedPairEnd, latest},
 		{"server", func(t *testing.T) (*edgews.Socket, func()) { return overBlockedPipe(t, opts) }, send},
+		{"server, keys", func(t *testing.T) (*edgews.Socket, func()) { return overBlockedPipe(t, opts) }, latest},
 		{"server, prepared", func(t *testing.T) (*edgews.Socket, func()) { return overBlockedPipe(t, opts) }, prepared},
 		{"server, compressed", func(t *testing.T) (*edgews.Socket, func()) {
 			return overBlockedPipe(t, opts, "permessage-deflate")

@@ -3,6 +3,7 @@ package edgews_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -71,7 +72,7 @@ func TestOnDrain(t *testing.T) {
 		listen("0", 0)
 		remove := listen("removed", 0)
 		removeNegative := listen("negative", -1)
-		listen("more than ever", 1<<40)
+		listen("more than ever", math.MaxInt)
 		remove()
 		remove()
 		assert.Empty(t, calls, "it is not low")
