@@ -237,12 +237,14 @@ type Usage struct {
 
 	// RowsRead and RowsWritten count the entries of storage, whatever their size. Read are the keys of a Get or GetMany, whether or
 	// not there is such a key, and the entries that a loop over a Scan takes; one at least. Written are the entries that a commit
-	// puts and the keys that it deletes, whether or not they exist, and one for an alarm that it sets.
+	// puts and the keys that it deletes, whether or not they exist, and one for an alarm that it sets. To ask for an alarm, or to delete
+	// it, is free.
 	RowsRead, RowsWritten int64
 
 	// ReadUnits and WriteUnits count the same in blocks of 4 KB, which are 4,096 bytes here. A Get counts the bytes of its value, the
-	// keys of a GetMany each on its own those of key and value, and a Scan those of all keys and values together; each of these is one
-	// unit at least. An entry that a commit puts counts the bytes of key and value, and an alarm that it sets one unit.
+	// keys of a GetMany each on its own those of key and value, and a Scan those of all keys and values together that the loop takes, of
+	// the keys alone with KeysOnly; each of these is one unit at least. An entry that a commit puts counts the bytes of key and value,
+	// and an alarm that it sets one unit.
 	ReadUnits, WriteUnits int64
 
 	// Deletes counts the keys that commits delete, whether or not they exist, and the entries that a DeleteAll removes; one at least.
@@ -255,9 +257,13 @@ type Usage struct {
 	//
 	// It counts when an object commits something that changes its size, for the time since it last did, across hibernation and
 	// restarts. Other commits, and the end of a use of the storage, count it too if it has not been counted for an hour; the latter takes
-	// a commit of its own. So what is stored now, and was not used since, is missing until it is used again; nothing is counted twice.
-	// A fraction of a byte-hour is carried over to the next time. The time is that of the system's clock. What an object has stored without a
-	// meter counts from its next commit on; what it writes without a meter after it has had one, only once it has removed all of it.
+	// a commit of its own. So what is stored now, and was not used since, is missing until it is used again; nothing is counted twice. If
+	// the process is killed, what it has counted and its ledger has not written is lost, which may be the time of long storage.
+	// A fraction of a byte-hour is carried over to the next time. The time is that of the system's clock.
+	//
+	// What an object has stored without a meter counts from its next commit on, which reads all of it once to know its size. What it
+	// writes without a meter after it has had one is not noticed before it has removed everything. With a meter each commit reads the
+	// values that it replaces or deletes.
 	StoredByteHours int64
 }
 

@@ -81,3 +81,22 @@ func ExampleNamespace_Explain() {
 	}
 	// Output: active because of WaitUntil in example_meter_test.go
 }
+
+// What an object reads, writes and stores is part of the bill.
+func ExampleMeter_storage() {
+	meter := edgews.NewMeter(nil)
+	counters := edgews.NewNamespace("counters", NewCounter, &edgews.NamespaceOptions{Options: edgews.Options{Meter: meter}})
+	visitors := counters.Get(counters.IDFromName("visitors"))
+	for range 3 {
+		ask(visitors) // reads an entry and writes it
+	}
+	used := meter.Usage()
+	fmt.Println(used.RowsRead, "rows read,", used.RowsWritten, "rows written")
+	for _, line := range edgews.DurableObjectsKV.Bill(used).Lines[3:] {
+		fmt.Println(line.Item+":", line.Quantity, "of", line.Included)
+	}
+	// Output:
+	// 3 rows read, 3 rows written
+	// read units: 3 of 1000000
+	// write units: 3 of 1000000
+}
