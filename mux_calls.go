@@ -310,9 +310,10 @@ func (m *Mux) takeReply(s *Socket, data []byte) (taken bool, err error) {
 // WebSocketMessage. Request must not be called where that waits for it: not by the goroutine that receives, nor in a listener of s. In an
 // event of the object that has s it fails with ErrReentrant; use State.WaitUntil there.
 //
-// The error is a *CallError if the peer has answered with one. It is that of ctx when ctx ends first; the peer is not told, and its reply is
-// dropped. Without a deadline in ctx, Request waits for as long as s is open: then the error is ErrClosed, and wraps the CloseError. It is
-// ErrBadMessage if the result does not fit Resp, and otherwise that of Write, which accepts a socket that has not been accepted. Several goroutines may make requests at the same time.
+// The error is a *CallError if the peer has answered with one. It is that of ctx when ctx ends first; the peer is not told, and its reply
+// is dropped. Without a deadline in ctx, Request waits for as long as s is open: then the error is ErrClosed, and wraps the CloseError. It
+// is ErrBadMessage if the result does not fit Resp, and otherwise that of Write, which accepts a socket that has not been accepted. Several
+// goroutines may make requests at the same time.
 func Request[Req, Resp any](ctx context.Context, m *Mux, s *Socket, typ string, req Req) (Resp, error) {
 	var resp Resp
 	result, err := m.request(ctx, s, typ, req)
