@@ -56,18 +56,18 @@ func (e *eventContext) limited(what string) (within *eventContext, end func()) {
 	if limit == 0 {
 		return e, func() {}
 	}
-	return e.within(&eventTimeout{what, limit, option})
+	return e.limitedBy(&eventTimeout{what, limit, option})
 }
 
-// within returns a context of the same event that ends because of timeout. It is not a part of limited, which allocates nothing.
-func (e *eventContext) within(timeout *eventTimeout) (within *eventContext, end func()) {
+// limitedBy is limited with that limit. It is apart so that an event without a limit allocates nothing.
+func (e *eventContext) limitedBy(timeout *eventTimeout) (*eventContext, func()) {
 	ctx, cancel := context.WithTimeoutCause(e, timeout.limit, timeout)
 	stop := context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == error(timeout) {
 			e.o.ns.logger().Warn("edgews: event takes too long", "namespace", e.o.ns.name, "object", e.o.id.String(), "error", timeout)
 		}
 	})
-	within = &eventContext{Context: ctx, o: e.o}
+	within := &eventContext{Context: ctx, o: e.o}
 	return within, func() {
 		stop()
 		within.end()

@@ -44,11 +44,10 @@ var ErrUnknownMethod = errors.New("edgews: object has no such method")
 //
 // An event that calls waits for the event that it calls, and its object waits with it. If calls go round in a circle, because room a calls
 // user b, which calls room a, all would wait for ever. The call that closes the circle fails with ErrReentrant instead, at once, and its
-// text has the circle, with the names of the objects (ID.Name), or else their IDs:
-// rooms "a" ServeHTTP → users "b" Call(find) → rooms "a" Call(invite). The same holds for Stub.ServeHTTP (508), Stub.Do, Stub.Connect and
-// State.Do. It also fails, one of them, if two events call each other's object at the same moment; so let the calls of a program go in
-// one direction, and use State.WaitUntil for those that go back: it does not keep the event from its end. Circles are found as far as the
-// context of an event is passed on to what it calls.
+// text has the circle, with the names of the objects (ID.Name), or else their IDs: rooms "a" ServeHTTP → users "b" Call(find) → rooms "a"
+// Call(invite). The same holds for Stub.ServeHTTP (508), Stub.Do, Stub.Connect and State.Do. It also fails, one of them, if two events call
+// each other's object at the same moment; so let the calls of a program go in one direction, and use State.WaitUntil for those that go back:
+// it does not keep the event from its end. Circles are found as far as the context of an event is passed on to what it calls.
 func Call[Req, Resp any](ctx context.Context, st *Stub, method string, req Req) (Resp, error) {
 	var resp Resp
 	data, err := json.Marshal(req)
