@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +63,37 @@ func TestFeedNumbersAreUnique(t *testing.T) {
 	})
 }
 
+// A replay ends with the membership: it does not go on beside that of a socket that has joined again.
+func TestFeedLeaveEndsTheReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &dawdlingStore{edgews.NewMemoryStore(), func() {}}
+		n := newFeedRooms(t, &edgews.NamespaceOptions{Store: store}, edgews.FeedOptions{})
+		for i := range 3 {
+			n.publish("", i+1)
+		}
+		r, f := n.connect(), n.awake()
+		var scans atomic.Int32
+		goOn := make(chan struct{})
+		store.pause = func() {
+			if scans.Add(1) == 3 { // Join has looked at the last message twice
+				<-goOn
+			}
+		}
+		joined := make(chan error)
+		go func() { joined <- f.Join(context.Background(), r.server, "ann", 0) }()
+		synctest.Wait()
+		r.wants("cursor 0 here: ann")
+		r.wantsNothing()
+		require.NoError(t, f.Leave(r.server))
+		require.NoError(t, f.Join(t.Context(), r.server, "bob", 1))
+		close(goOn)
+		require.NoError(t, <-joined)
+		n.publish("", 4)
+		r.wants("cursor 1 here: bob", "message 2 2", "message 3 3", "message 4 4")
+		r.wantsNothing()
+	})
+}
+
 // strictReader takes what a client gets from several feeds, and checks that the messages of each follow each other behind its cursor.
 type strictReader struct {
 	t       testing.TB
@@ -100,7 +132,7 @@ func (r *strictReader) cursor(feed string) uint64 {
 }
 
 // TestFeedMembersDoAnything has goroutines use two feeds of an object and the same sockets at once: Join with any cursor and name, Replay,
-// Leave and Close in any order, while others publish, and the object hibernates and its storage is emptied. Every client gets the messages
+// Leave and Close in any order, while others publish, readers stall, and the object hibernates and loses its value and its storage. Every client gets the messages
 // behind each cursor without a gap, and in the end all that is published.
 func TestFeedMembersDoAnything(t *testing.T) {
 	seeds := uint64(20)
@@ -129,7 +161,7 @@ func newTwoFeeds(t *testing.T, seed uint64) *twoFeeds {
 		var feeds [2]*edgews.Feed
 		for i, opts := range []edgews.FeedOptions{{Name: "a", Keep: 20}, {Name: "b", LeaveAfter: 10 * time.Millisecond}} {
 			f, err := edgews.NewFeed(context.Background(), r.st, &opts)
-			if errors.Is(err, edgews.ErrShutdown) || !assert.NoError(t, err) {
+			if errors.Is(err, edgews.ErrShutdown) || errors.Is(err, edgews.ErrAborted) || !assert.NoError(t, err) {
 				return
 			}
 			feeds[i] = f
@@ -191,6 +223,8 @@ func (n *twoFeeds) step(r *rand.Rand) {
 		to.flow.Stall()
 	case op < 24:
 		to.flow.Resume()
+	case r.IntN(10) == 0:
+		n.wake(n.id).WaitUntil(func(context.Context) { panic("the value is lost") })
 	case r.IntN(20) == 0:
 		to.client.Close(0, "")
 	case r.IntN(20) == 0:
@@ -202,6 +236,22 @@ func (n *twoFeeds) step(r *rand.Rand) {
 		}
 	}
 	assert.NoError(n.t, err)
+}
+
+// publishAndLeave checks that all sockets get the next message that are members, and ends their memberships.
+func (n *twoFeeds) publishAndLeave() {
+	for i, name := range []string{"a", "b"} {
+		last, err := n.feed(i).Publish(n.t.Context(), "", "for all members")
+		require.NoError(n.t, err)
+		time.Sleep(time.Minute)
+		for _, r := range n.readers {
+			got := r.cursor(name) == last
+			if err := n.feed(i).Leave(r.server); err == nil {
+				assert.True(n.t, got, "member of feed %s", name)
+			}
+		}
+		assert.Empty(n.t, n.feed(i).Here())
+	}
 }
 
 func membersRun(t *testing.T, seed uint64) {
@@ -222,6 +272,7 @@ func membersRun(t *testing.T, seed uint64) {
 		r.flow.Resume()
 	}
 	time.Sleep(time.Minute)
+	n.publishAndLeave()
 	open := 0
 	for _, r := range n.readers {
 		if r.client.ReadyState() == edgews.Open {

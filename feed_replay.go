@@ -19,7 +19,8 @@ func (f *Feed) replay(ctx context.Context, m *feedMember) error {
 	}
 	need, err := f.sendMissed(ctx, m)
 	m.endReplay(need, err)
-	if err == errPortion || errors.Is(err, errNoRoom) || errors.Is(err, ErrClosed) {
+	switch {
+	case err == errPortion, err == ErrNotJoined, errors.Is(err, errNoRoom), errors.Is(err, ErrClosed):
 		return nil
 	}
 	return err
@@ -127,7 +128,12 @@ func (p *replayPortion) skipTo(seq uint64) error {
 	return nil
 }
 
+// queue sends a frame, unless the socket has left the feed: it may have joined again, and get another replay.
 func (p *replayPortion) queue(frame []byte) error {
+	defer p.m.r.take()()
+	if p.m.left {
+		return ErrNotJoined
+	}
 	err := p.m.sock.s.sendIfHalfEmpty(outgoingText(frame))
 	if err != nil {
 		p.need = len(frame)
