@@ -222,7 +222,7 @@ func (p *pinnedSocket) deliverNext() {
 	switch {
 	case p.openDue:
 		p.deliverOpenAndUnlock()
-	case s.isDrainDueLocked():
+	case s.isDrainNextLocked(p.messageDueLocked() || p.endDue || s.isCloseDueLocked()):
 		p.deliverDrainAndUnlock()
 	case p.messageDueLocked():
 		p.deliverMessageAndUnlock()

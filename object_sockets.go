@@ -85,7 +85,7 @@ func (sock *objectSocket) deliverNext() {
 	switch {
 	case !sock.isAttachedLocked():
 		s.mu.Unlock()
-	case s.isDrainDueLocked():
+	case s.isDrainNextLocked(s.in != nil && s.in.whole() || s.phase == phaseFinishing):
 		sock.deliverDrainAndUnlock()
 	case s.in != nil && s.in.whole():
 		sock.deliverMessageAndUnlock()

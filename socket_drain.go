@@ -46,6 +46,7 @@ func (s *Socket) OnDrain(low int, fn func(*Socket)) (remove func()) {
 type drainListeners struct {
 	all     []*drainListener // oldest first; replaced when one is removed
 	running bool             // a goroutine calls those that are due; never in an object
+	yields  bool             // in an object, another event of the socket goes first now
 }
 
 // drainListener is a listener of OnDrain. Guarded by the socket's mu.
@@ -96,6 +97,18 @@ func (s *Socket) isDrainDueLocked() bool {
 		return false
 	}
 	return slices.ContainsFunc(s.waiters.drain.all, func(l *drainListener) bool { return l.due })
+}
+
+// isDrainNextLocked reports whether a listener of OnDrain is to be called in the object's next event of the socket. If another event is due as
+// well, they take turns: neither a producer that OnDrain drives nor a peer that sends much keeps the other waiting. mu must be held.
+func (s *Socket) isDrainNextLocked(otherDue bool) bool {
+	if !s.isDrainDueLocked() {
+		return false
+	}
+	d := s.waiters.drain
+	next := !otherDue || !d.yields
+	d.yields = next
+	return next
 }
 
 // takeDrainLocked returns the first listener of OnDrain that is to be called; there must be one. mu must be held.

@@ -178,16 +178,18 @@ func TestOnDrainFaults(t *testing.T) {
 	}
 }
 
+// drainWays are the ways in which an object gets a socket, with messages as its events.
+var drainWays = map[string]func(t *testing.T, st *edgews.State, s *edgews.Socket){
+	"AcceptWebSocket": func(t *testing.T, st *edgews.State, s *edgews.Socket) { assert.NoError(t, st.AcceptWebSocket(s)) },
+	"Hold": func(t *testing.T, st *edgews.State, s *edgews.Socket) {
+		st.Hold(s)
+		assert.NoError(t, s.Accept())
+	},
+}
+
 // In an object the calls are events, one at a time with the others, and do not keep its value.
 func TestOnDrainInObjects(t *testing.T) {
-	ways := map[string]func(t *testing.T, st *edgews.State, s *edgews.Socket){
-		"AcceptWebSocket": func(t *testing.T, st *edgews.State, s *edgews.Socket) { assert.NoError(t, st.AcceptWebSocket(s)) },
-		"Hold": func(t *testing.T, st *edgews.State, s *edgews.Socket) {
-			st.Hold(s)
-			assert.NoError(t, s.Accept())
-		},
-	}
-	for name, take := range ways {
+	for name, take := range drainWays {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				client, server := edgews.NewPair()
@@ -254,4 +256,45 @@ func TestOnDrainAndHibernation(t *testing.T) {
 		require.Equal(t, "the second value's", <-n.diary)
 		assert.Empty(t, n.diary)
 	})
+}
+
+// A producer that OnDrain drives for ever does not keep messages, or the end, waiting.
+func TestOnDrainTakesTurns(t *testing.T) {
+	for name, take := range drainWays {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				const most = 100
+				client, server := edgews.NewPair()
+				require.NoError(t, client.Accept()) // what it gets is dropped
+				n := newRooms(t, nil, func(r *room) {
+					r.serve = func(http.ResponseWriter, *http.Request) { take(t, r.st, server) }
+					r.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error {
+						return s.Send("got " + m.Text())
+					}
+				})
+				handled := make(chan string, 2)
+				client.OnMessage(func(e edgews.MessageEvent) {
+					if text := e.Text(); text != "produced" {
+						handled <- text
+					}
+				})
+				// It runs only if the object has not accepted the socket with AcceptWebSocket.
+				server.OnMessage(func(e edgews.MessageEvent) { assert.NoError(t, server.Send("got "+e.Text())) })
+				n.wake(n.NewUniqueID())
+				calls := 0
+				server.OnDrain(0, func(s *edgews.Socket) {
+					if calls++; calls < most && s.Send("produced") == nil {
+						time.Sleep(time.Millisecond) // until it has been taken, and the next call is due
+					}
+				})
+				require.NoError(t, server.Send("produced"))
+				time.Sleep(10 * time.Millisecond)
+				require.NoError(t, client.Send("stop"))
+				assert.Equal(t, "got stop", <-handled)
+				assert.NoError(t, client.Close(1000, ""))
+				waitDone(t, server)
+				assert.Less(t, calls, most)
+			})
+		})
+	}
 }
