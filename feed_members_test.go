@@ -132,8 +132,8 @@ func (r *strictReader) cursor(feed string) uint64 {
 }
 
 // TestFeedMembersDoAnything has goroutines use two feeds of an object and the same sockets at once: Join with any cursor and name, Replay,
-// Leave and Close in any order, while others publish, readers stall, and the object hibernates and loses its value and its storage. Every client gets the messages
-// behind each cursor without a gap, and in the end all that is published.
+// Leave and Close in any order, while others publish, readers stall, and the object hibernates and loses its storage. Every client gets the
+// messages behind each cursor without a gap, and in the end all that is published.
 func TestFeedMembersDoAnything(t *testing.T) {
 	seeds := uint64(20)
 	if testing.Short() || raceEnabled {
