@@ -53,12 +53,12 @@ func (r ReadyState) String() string {
 //	  park: offLoop.mu > loopMu > loop.mu > poller.mu; timers.mu, table.mu and corks.mu are leaves
 //
 // All others are leaves, and no mutex is held when they are locked: alarmScheduler.mu, Tx.mu, memoryStore.mu, inflateBudget.mu,
-// namespaceNames, connTrace.mu, bodyPrefix.mu, connectWriter.mu, muxRequests.mu and Mux.mu, and in park backlog.mu and waiter.mu.
+// namespaceNames, connTrace.mu, bodyPrefix.mu, connectWriter.mu, idTable.mu, muxRequests.mu and Mux.mu, and in
+// park backlog.mu and waiter.mu.
 //
-// A goroutine that holds the mutex of a socket, or of an object, waits for that of no other one. The two channels are waited for without a
-// mutex. Under a mutex
-// there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods that neither do
-// I/O nor call its Handler are called under Socket.mu. docs/architecture.md lists them.
+// A goroutine that holds the mutex of a socket, or of an object, waits for that of no other one. The channels are waited for without a
+// mutex. Under a mutex there is no I/O on connections, no call of a Store, no logging and no code of the user. Of park.Conn, only methods
+// that neither do I/O nor call its Handler are called under Socket.mu. docs/architecture.md lists them.
 
 // Socket is one end of a WebSocket: of an in-memory pair or of a network connection, which behave alike.
 //
