@@ -122,7 +122,8 @@ type NamespaceOptions struct {
 
 	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If
 	// Tenant is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always
-	// return the same name for the same ID.
+	// return the same name for the same ID. ID.Name does not do for that: Tenant is called before the object's storage is read, so when an
+	// alarm or a parsed ID wakes the object in another process, its name is not known yet.
 	Tenant func(ID) string
 
 	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it
