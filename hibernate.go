@@ -180,6 +180,8 @@ type Namespace struct {
 	cancelEvents      context.CancelCauseFunc
 	backgroundContext context.Context // parent of the contexts of WaitUntil; cancelled when Shutdown has closed the sockets
 	cancelBackground  context.CancelCauseFunc
+	releaseContext    context.Context // of commits when storage is released; cancelled when Shutdown does not wait for them any more
+	cancelRelease     context.CancelCauseFunc
 	nameRegistered    bool    // in namespaceNames
 	roster            *roster // the sockets that requests have opened; nil: there are no limits for them
 
@@ -220,6 +222,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
 	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
+	n.releaseContext, n.cancelRelease = context.WithCancelCause(context.Background())
 	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
 	n.alarms.n = n
 	if l := n.opts.limits(); !l.unlimited() {
