@@ -105,8 +105,9 @@ type NamespaceOptions struct {
 	// or sockets with listeners keep awake (ObjectInfo.Pins). Its value is dropped, after Suspend; the contexts of the WaitUntil functions
 	// end with ErrAborted, and those that go on running keep the object awake no longer; accepted, outbound and held sockets close with
 	// 1001, messages that have come for their listeners during Suspend are dropped, and their close listeners run. Sockets that
-	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more. Messages that a listener gets are events,
-	// and so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
+	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more, as soon as no call uses its storage: a loop
+	// over a Scan, or the function of an Update, which goes on keeps it awake until it ends. Messages that a listener gets are events, and
+	// so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
 	//
 	// The default, 0, and negative values mean never. Durable Objects have 15 minutes.
 	//
