@@ -105,8 +105,9 @@ type NamespaceOptions struct {
 	// or sockets with listeners keep awake (ObjectInfo.Pins). Its value is dropped, after Suspend; the contexts of the WaitUntil functions
 	// end with ErrAborted, and those that go on running keep the object awake no longer; accepted, outbound and held sockets close with
 	// 1001, messages that have come for their listeners during Suspend are dropped, and their close listeners run. Sockets that
-	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more. Messages that a listener gets are events,
-	// and so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
+	// State.AcceptWebSocket took stay open. The object hibernates, and is not billed any more, as soon as no call uses its storage: a loop
+	// over a Scan, or the function of an Update, which goes on keeps it awake until it ends. Messages that a listener gets are events, and
+	// so are calls of State.Do; what a WaitUntil function receives from a socket itself is not.
 	//
 	// The default, 0, and negative values mean never. Durable Objects have 15 minutes.
 	//
@@ -122,7 +123,8 @@ type NamespaceOptions struct {
 
 	// Tenant names the tenant that pays for an object: what the object uses counts in Meter.Tenant of that name, and thereby in Meter. If
 	// Tenant is nil or returns "", it counts in Meter itself; without Meter nothing is counted. Tenant must be quick, and must always
-	// return the same name for the same ID.
+	// return the same name for the same ID. ID.Name does not do for that: Tenant is called before the object's storage is read, so when an
+	// alarm or a parsed ID wakes the object in another process, its name is not known yet.
 	Tenant func(ID) string
 
 	// ShutdownCode is the code with which Shutdown closes sockets. The default is StatusServiceRestart, 1012, which tells a client that it
@@ -179,6 +181,8 @@ type Namespace struct {
 	cancelEvents      context.CancelCauseFunc
 	backgroundContext context.Context // parent of the contexts of WaitUntil; cancelled when Shutdown has closed the sockets
 	cancelBackground  context.CancelCauseFunc
+	releaseContext    context.Context // of commits when storage is released; cancelled when Shutdown does not wait for them any more
+	cancelRelease     context.CancelCauseFunc
 	nameRegistered    bool    // in namespaceNames
 	roster            *roster // the sockets that requests have opened; nil: there are no limits for them
 
@@ -219,6 +223,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	setDefault(&n.opts.ShutdownCode, StatusServiceRestart)
 	n.eventsContext, n.cancelEvents = context.WithCancelCause(context.Background())
 	n.backgroundContext, n.cancelBackground = context.WithCancelCause(n.eventsContext)
+	n.releaseContext, n.cancelRelease = context.WithCancelCause(context.Background())
 	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
 	n.alarms.n = n
 	if l := n.opts.limits(); !l.unlimited() {

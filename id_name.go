@@ -120,6 +120,7 @@ func (o *object) findName(ctx context.Context) {
 	if o.nameSought.Load() || !o.id.maybeNamed() {
 		return
 	}
+	ctx = commitContext{o.ns.eventsContext, ctx} // the value may keep the name for longer than this event lasts
 	lease, err := o.acquireStorage(ctx, nil)
 	if err != nil {
 		return

@@ -242,3 +242,24 @@ func TestNameCannotBeRead(t *testing.T) {
 		assert.NoError(t, n.state.Storage().Put(t.Context(), "k", nil))
 	})
 }
+
+// A request that has ended does not keep the value, which lasts longer, from the name.
+func TestNameIsReadForACancelledRequest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := watch(t, edgews.NewMemoryStore())
+		first := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
+		id := first.IDFromName("lobby")
+		text := id.String()
+		require.NoError(t, first.wake(id).Storage().Put(t.Context(), "k", nil))
+		require.NoError(t, first.Shutdown(t.Context()))
+		edgews.ForgetNames()
+		var names []string
+		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, func(r *room) { names = append(names, r.st.ID().Name()) })
+		id, err := n.ParseID(text)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		store.opens = func() error { cancel(); return nil }
+		n.Get(id).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		assert.Equal(t, []string{"lobby"}, names)
+	})
+}

@@ -142,7 +142,14 @@ func (o *object) isPinnedLocked() bool {
 	return o.isPinnedByValueLocked() || o.isStorageInUseLocked()
 }
 
-// isStorageInUseLocked reports whether a call uses the storage. mu must be held.
+// isStorageInUse reports whether a call uses the storage.
+func (o *object) isStorageInUse() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.isStorageInUseLocked()
+}
+
+// isStorageInUseLocked is isStorageInUse. mu must be held.
 func (o *object) isStorageInUseLocked() bool {
 	lease := o.storage.Load()
 	return lease != nil && lease.calls > 0

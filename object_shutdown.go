@@ -125,12 +125,17 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	if ctx.Err() != nil && err != nil {
 		err = n.unfinished(err)
 	}
+	if err != nil {
+		n.cancelRelease(ErrShutdown)
+	}
 	n.shutdown.enter(eventsCutOff)
 	n.cancelEvents(ErrShutdown)
 	n.cutSockets()
 	n.idleTimers.Stop()
 	n.unloadAll()
-	return cmp.Or(err, n.releaseAll(ctx), n.opts.Meter.Flush(ctx))
+	err = cmp.Or(err, n.releaseAll(ctx))
+	n.cancelRelease(ErrShutdown)
+	return cmp.Or(err, n.opts.Meter.Flush(ctx))
 }
 
 // sockets returns the sockets that objects have accepted and those that keep them awake.

@@ -2,9 +2,11 @@ package edgews_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -449,4 +451,50 @@ func TestShutdownIsTheEnd(t *testing.T) {
 		late.Close(1000, "")
 		waitDone(t, theirs)
 	})
+}
+
+// slowReads is a Store whose Get takes long.
+type slowReads struct {
+	edgews.Store
+	reading atomic.Int32 // calls of Get
+}
+
+func (s *slowReads) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
+	o, err := s.Store.Open(ctx, key, f)
+	return &slowlyRead{o, s}, err
+}
+
+type slowlyRead struct {
+	edgews.ObjectStore
+	s *slowReads
+}
+
+func (o *slowlyRead) Get(ctx context.Context, key string) ([]byte, error) {
+	o.s.reading.Add(1)
+	defer o.s.reading.Add(-1)
+	time.Sleep(20 * time.Millisecond)
+	return o.ObjectStore.Get(ctx, key)
+}
+
+// A goroutine of the program reads all the time, and begins once more while Shutdown looks at the other objects.
+func TestShutdownWaitsForReads(t *testing.T) {
+	for range 8 {
+		store := &slowReads{Store: edgews.NewMemoryStore()}
+		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
+		s := n.wake(n.NewUniqueID()).Storage()
+		for range 10_000 {
+			n.wake(n.NewUniqueID())
+		}
+		done := make(chan error)
+		go func() {
+			_, err := s.Get(context.Background(), "k")
+			for ; errors.Is(err, edgews.ErrKeyNotFound); _, err = s.Get(context.Background(), "k") {
+				time.Sleep(time.Millisecond)
+			}
+			done <- err
+		}()
+		require.NoError(t, n.Shutdown(t.Context()))
+		assert.Zero(t, store.reading.Load(), "the Store is not used any more")
+		assert.ErrorIs(t, <-done, edgews.ErrShutdown)
+	}
 }

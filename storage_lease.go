@@ -342,8 +342,13 @@ func (l *storageLease) releaseStoreAndUnlock(store ObjectStore) {
 	o.checkIdleLocked(o.stateLocked())
 }
 
-// waitForStorageRelease waits until no call and no release uses the storage of an object that has nothing to do.
+// waitForStorageRelease waits until no call and no release uses the storage of an object that has nothing to do. No new calls begin.
 func (o *object) waitForStorageRelease(ctx context.Context) error {
+	if o.isStorageInUse() { // by a call that began after quiesce and before Shutdown cut
+		if _, err := o.quiesce(ctx); err != nil {
+			return err
+		}
+	}
 	l := o.storage.Load()
 	if l == nil {
 		return nil

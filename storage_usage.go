@@ -317,12 +317,12 @@ func (l *storageLease) countStoredLocked(store ObjectStore) {
 	}
 	var err error
 	defer func() {
-		if cause := recover(); cause != nil || err != nil && o.ns.eventsContext.Err() == nil && !errors.Is(err, ErrFenced) {
+		if cause := recover(); cause != nil || err != nil && o.ns.releaseContext.Err() == nil && !errors.Is(err, ErrFenced) {
 			o.ns.logger().Error("edgews: what an object stores is not counted", "namespace", o.ns.name, "object", o.id.String(), "error", err,
 				"panic", cause, "stack", string(debug.Stack()))
 		}
 	}()
-	ctx, now := o.ns.eventsContext, time.Now()
+	ctx, now := o.ns.releaseContext, time.Now()
 	size, ok, err := readStoredSize(ctx, store)
 	if err != nil || !ok || !size.isStale(now.UnixMilli()) {
 		return

@@ -328,6 +328,34 @@ func TestStoredByteHoursOfWhatDoesNotChange(t *testing.T) {
 	})
 }
 
+// Shutdown ends the uses of storage too. If it does not wait, another namespace may use the Store already: nothing is committed then.
+func TestStoredByteHoursAtShutdown(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			m := edgews.NewMeter(&edgews.MeterOptions{Logger: quiet})
+			store := watch(t, edgews.NewMemoryStore())
+			n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Meter: m}, Store: store, HibernateAfter: -1}, nil)
+			st := n.wake(n.IDFromName("lobby"))
+			require.NoError(t, st.Storage().Put(t.Context(), "a", sized("a", 1000)))
+			time.Sleep(24 * time.Hour)
+			commits := 0
+			store.interfere(func(context.Context, edgews.Batch) error { commits++; return nil })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if waits {
+				require.NoError(t, n.Shutdown(ctx))
+			} else {
+				st.WaitUntil(func(context.Context) { time.Sleep(time.Hour) })
+				require.ErrorIs(t, n.Shutdown(ctx), context.DeadlineExceeded)
+				time.Sleep(2 * time.Hour)
+			}
+			synctest.Wait()
+			assert.Equal(t, waits, commits == 1)
+			assert.Equal(t, waits, m.Usage().StoredByteHours == 24_000)
+		})
+	}
+}
+
 // What cannot be counted at the end of a use is counted at the next one.
 func TestStoredByteHoursAfterAFault(t *testing.T) {
 	for name, fault := range map[string]func(context.Context, edgews.Batch) error{

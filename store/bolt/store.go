@@ -12,8 +12,12 @@
 // provided that the disk honours fsync. Commits of several objects that arrive at the same time share a transaction and its two
 // fsyncs, so many concurrent writers are much faster than one.
 //
-// Memory use does not depend on how much is stored. The file does not shrink, but the space of deleted entries is used
-// again. `bbolt compact` copies the file into a smaller one while no process has it open.
+// Memory use does not depend on how much is stored, with one exception: a loop over a Scan or a List whose object is changed
+// meanwhile, by the loop itself too, takes all the entries that it has not yielded into memory. A Limit bounds them, and KeysOnly
+// leaves out their values.
+//
+// The file does not shrink, but the space of deleted entries is used again. `bbolt compact` copies the file into a smaller one
+// while no process has it open.
 //
 // If the disk fails in such a way that it is unknown whether a commit is on it, the store stops: every call returns an
 // error that says so, until the file is opened again. A full disk is not such a failure: commits fail, and succeed again
