@@ -54,7 +54,7 @@ func TestPinTimeout(t *testing.T) {
 			assert.Contains(t, e.String(), "evicted in 0s unless an event comes")
 			assert.Len(t, e.Reasons, 2)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		err := <-causes
 		assert.ErrorIs(t, err, edgews.ErrAborted)
 		assert.ErrorContains(t, err, "object was evicted: it had no event for NamespaceOptions.PinTimeout")

@@ -547,10 +547,7 @@ func callsInGraph(t *testing.T, graph []callNode, acyclic bool, seed uint64) {
 
 func BenchmarkCall(b *testing.B) {
 	ok := func(_ context.Context, req json.RawMessage) (any, error) { return req, nil }
-	var n *edgews.Namespace
-	n = newCallees(b, nil, func(st *edgews.State) methods {
-		return methods{"ok": ok}
-	})
+	n := newCallees(b, nil, func(*edgews.State) methods { return methods{"ok": ok} })
 	to := n.Get(n.IDFromName("b"))
 	b.Run("from a handler", func(b *testing.B) {
 		b.ReportAllocs()
