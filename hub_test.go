@@ -656,6 +656,39 @@ func TestHubIdleTimeout(t *testing.T) {
 		})
 	})
 
+	// The same in an object, however the object has the socket. The second message waits in the object's queue meanwhile.
+	for name, give := range map[string]func(st *edgews.State, s *edgews.Socket, work func()) error{
+		"accepted by an object": func(st *edgews.State, s *edgews.Socket, _ func()) error { return st.AcceptWebSocket(s) },
+		"held by an object": func(st *edgews.State, s *edgews.Socket, work func()) error {
+			st.Hold(s)
+			s.OnMessage(func(edgews.MessageEvent) { work() })
+			return s.Accept()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, client, server *edgews.Socket) {
+				h := edgews.NewHub(&brief)
+				require.NoError(t, h.Add(server))
+				var handled time.Time
+				work := func() {
+					time.Sleep(59 * time.Second)
+					handled = time.Now()
+					assert.NoError(t, server.Send("at last"))
+				}
+				n := newRooms(t, nil, func(o *room) {
+					o.message = func(context.Context, *edgews.Socket, edgews.Message) error { work(); return nil }
+				})
+				require.NoError(t, give(n.wake(n.IDFromName("a")), server, work))
+				events := record(t, client)
+				require.NoError(t, client.Accept())
+				require.NoError(t, client.Send("work"))
+				require.NoError(t, client.Send("more work"))
+				events.wantsEnd(message("at last"), message("at last"), closed(1001, "idle timeout", true))
+				assert.InDelta(t, 20, time.Since(handled).Seconds(), 1)
+			})
+		})
+	}
+
 	t.Run("messages wait", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, client, server *edgews.Socket) {
 			h := edgews.NewHub(&brief)
