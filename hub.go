@@ -191,7 +191,7 @@ func (h *Hub) Broadcast(m *Prepared, tags ...string) (took int) {
 	found := h.find(tags)
 	defer forget(found)
 	for _, s := range *found {
-		if s.SendPrepared(m) == nil {
+		if s.sendPrepared(m, true) == nil {
 			took++
 		}
 	}

@@ -358,6 +358,37 @@ func TestHubBroadcast(t *testing.T) {
 	})
 }
 
+// A message that OverflowDrop drops does not count as queued.
+func TestBroadcastCountsWhoHasQueuedIt(t *testing.T) {
+	overPipe.run(t, func(t *testing.T, where network) {
+		meter := edgews.NewMeter(nil)
+		opts := edgews.Options{SendBuffer: 1000, Overflow: edgews.OverflowDrop, KeepAlive: -1, Meter: meter, Compression: &edgews.Compression{Disable: true}}
+		h := edgews.NewHub(nil)
+		n := newRooms(t, nil, nil)
+		st := n.wake(n.IDFromName("a"))
+		_, plain := where.connect(t, opts)
+		require.NoError(t, h.Add(plain))
+		require.NoError(t, plain.Accept())
+		_, inObject := where.connect(t, opts)
+		require.NoError(t, st.AcceptWebSocket(inObject))
+		m := edgews.Prepare(edgews.Binary, make([]byte, 400))
+		for _, broadcast := range []func() int{
+			func() int { return h.Broadcast(m) },
+			func() int { return st.Broadcast(m) },
+		} {
+			took := 0
+			before := meter.Usage()
+			for range 10 {
+				took += broadcast()
+			}
+			used := meter.Usage().Sub(before)
+			assert.EqualValues(t, took, used.MessagesOut)
+			assert.EqualValues(t, 10-took, used.DroppedNewest)
+			assert.Less(t, took, 5)
+		}
+	})
+}
+
 func TestHubSockets(t *testing.T) {
 	h := edgews.NewHub(nil)
 	var added []*edgews.Socket
