@@ -63,8 +63,12 @@ func (l *limits) unlimited() bool {
 	return l.maxSockets == 0 && l.maxPerKey == 0 && l.maxLifetime == 0 && l.idleTimeout == 0
 }
 
-// remoteHost is the key of a request if the program has no other: the address of the client without its port.
+// remoteHost is the key of a request if the program has no other: the address of the client without its port. A request of Stub.Connect that
+// comes from no client has none.
 func remoteHost(r *http.Request) string {
+	if r.RemoteAddr == pairAddr.String() {
+		return ""
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

@@ -147,6 +147,28 @@ func TestNamespacePlaceOfConnectThatGivesUp(t *testing.T) {
 	}
 }
 
+// A request of Stub.Connect has no address, so that without Key it counts for no key. One that is passed on has that of the client.
+func TestNamespaceKeyOfConnect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newRooms(t, &edgews.NamespaceOptions{MaxPerKey: 1, MaxSockets: 4}, func(o *room) {
+			roomAnswers["Upgrade"](t)(o)
+		})
+		connect := func(r *http.Request) error {
+			s, _, err := n.Get(n.IDFromName("a")).Connect(within(t), r)
+			if err != nil {
+				return err
+			}
+			endWith(t, s)
+			return s.Accept()
+		}
+		for range 3 {
+			require.NoError(t, connect(nil))
+		}
+		require.NoError(t, connect(&http.Request{RemoteAddr: "192.0.2.1:1"}))
+		require.ErrorContains(t, connect(nil), "4 open, the limit is 4")
+	})
+}
+
 // A panic of HubOptions.Key costs no place of the object's namespace.
 func TestHubKeyPanicsInAnObject(t *testing.T) {
 	bubble(t, func(t *testing.T) {
