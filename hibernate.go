@@ -141,8 +141,8 @@ type NamespaceOptions struct {
 	MaxSockets, MaxPerKey int
 
 	// Key says for whom the connection of a request counts: a user, or an address. "" means that it counts for no key, but in MaxSockets. If Key
-	// is nil, it is the address of the client, without the port, in Request.RemoteAddr: behind a proxy that is the proxy's. It is called only if
-	// MaxPerKey is set, by several goroutines at a time.
+	// is nil, it is the address of the client, without the port, in Request.RemoteAddr: behind a proxy that is the proxy's, and "" if Stub.Connect
+	// got none. It is called only if MaxPerKey is set, by several goroutines at a time.
 	Key func(*http.Request) string
 
 	// MaxLifetime is how long a socket that counts in MaxSockets may be open; 0 means for ever. It is then closed with 1001 (going away) and the

@@ -32,8 +32,8 @@ type HubOptions struct {
 	// IdleTimeout is how long a socket may get no message; 0 means for ever. It is then closed with IdleCode and the reason "idle timeout", up to 3
 	// percent later. What is sent to the peer does not count, nor do pings and pongs, of which keep-alive takes care; a part of a message of
 	// more than 64 KiB does. The time begins when the socket is accepted or added to the hub, when a message arrives, when a receive method
-	// takes it, and when the listener or the object's handler that gets it returns. It does not run while a listener runs, nor while
-	// messages wait to be received. More than 24 days count as 24 days. A socket that is not accepted within IdleTimeout is closed as well.
+	// takes it, and when the listener or the object's handler that gets it returns. It does not run while one of them runs, nor while
+	// messages wait to be received or handled. More than 24 days count as 24 days. A socket that is not accepted within IdleTimeout is closed as well.
 	IdleTimeout time.Duration
 
 	// IdleCode is the code with which IdleTimeout closes sockets. The default is 4408, after HTTP's 408 Request Timeout. StatusGoingAway, 1001, is
@@ -191,7 +191,7 @@ func (h *Hub) Broadcast(m *Prepared, tags ...string) (took int) {
 	found := h.find(tags)
 	defer forget(found)
 	for _, s := range *found {
-		if s.SendPrepared(m) == nil {
+		if s.sendPrepared(m, true) == nil {
 			took++
 		}
 	}

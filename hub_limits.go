@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -62,8 +63,12 @@ func (l *limits) unlimited() bool {
 	return l.maxSockets == 0 && l.maxPerKey == 0 && l.maxLifetime == 0 && l.idleTimeout == 0
 }
 
-// remoteHost is the key of a request if the program has no other: the address of the client without its port.
+// remoteHost is the key of a request if the program has no other: the address of the client without its port. A request of Stub.Connect that
+// comes from no client has none.
 func remoteHost(r *http.Request) string {
+	if r.RemoteAddr == pairAddr.String() {
+		return ""
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
@@ -205,7 +210,11 @@ func (p *place) tryJoin(s *Socket) (late bool) {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
 	p.endLocked()
-	p.r.insertLocked(s, p.key)
+	if p.r.members.Get(s) != nil { // a socket of Stub.Connect that gets the connection of another request
+		p.r.countForLocked(s, p.key)
+	} else {
+		p.r.insertLocked(s, p.key)
+	}
 	return p.r.closing
 }
 
@@ -226,3 +235,20 @@ func (all places) join(s *Socket) {
 
 // placeContextKey is the key of the place, in the context of a request to an object, that its Stub offers.
 type placeContextKey struct{}
+
+// isOfferedTo reports whether the Stub of another object of the namespace of r has offered a place to the handler that passes on a request
+// with the context ctx.
+func (r *roster) isOfferedTo(ctx context.Context) bool {
+	p, _ := ctx.Value(placeContextKey{}).(*place)
+	if p == nil || p.r != r {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return p.state == placeOffered
+}
+
+// withoutPlace returns ctx for a request that is a connection of its own, and not the one of the event to which ctx belongs.
+func withoutPlace(ctx context.Context) context.Context {
+	return context.WithValue(ctx, placeContextKey{}, (*place)(nil))
+}

@@ -253,6 +253,14 @@ func (r *roster) insertLocked(s *Socket, key string) {
 	r.wakeAtLocked(m.due)
 }
 
+// countForLocked has the member s, which is counted for key already, count for no other. mu must be held.
+func (r *roster) countForLocked(s *Socket, key string) {
+	d := r.details[s]
+	r.countKeyLocked(d.key, -1)
+	d.key = key
+	r.setDetailsLocked(s, d)
+}
+
 // remove takes s out of the roster. It reports whether s was there.
 func (r *roster) remove(s *Socket) bool {
 	r.mu.Lock()

@@ -358,6 +358,37 @@ func TestHubBroadcast(t *testing.T) {
 	})
 }
 
+// A message that OverflowDrop drops does not count as queued.
+func TestBroadcastCountsWhoHasQueuedIt(t *testing.T) {
+	overPipe.run(t, func(t *testing.T, where network) {
+		meter := edgews.NewMeter(nil)
+		opts := edgews.Options{SendBuffer: 1000, Overflow: edgews.OverflowDrop, KeepAlive: -1, Meter: meter, Compression: &edgews.Compression{Disable: true}}
+		h := edgews.NewHub(nil)
+		n := newRooms(t, nil, nil)
+		st := n.wake(n.IDFromName("a"))
+		_, plain := where.connect(t, opts)
+		require.NoError(t, h.Add(plain))
+		require.NoError(t, plain.Accept())
+		_, inObject := where.connect(t, opts)
+		require.NoError(t, st.AcceptWebSocket(inObject))
+		m := edgews.Prepare(edgews.Binary, make([]byte, 400))
+		for _, broadcast := range []func() int{
+			func() int { return h.Broadcast(m) },
+			func() int { return st.Broadcast(m) },
+		} {
+			took := 0
+			before := meter.Usage()
+			for range 10 {
+				took += broadcast()
+			}
+			used := meter.Usage().Sub(before)
+			assert.EqualValues(t, took, used.MessagesOut)
+			assert.EqualValues(t, 10-took, used.DroppedNewest)
+			assert.Less(t, took, 5)
+		}
+	})
+}
+
 func TestHubSockets(t *testing.T) {
 	h := edgews.NewHub(nil)
 	var added []*edgews.Socket
@@ -655,6 +686,39 @@ func TestHubIdleTimeout(t *testing.T) {
 			assert.InDelta(t, 20, time.Since(handled).Seconds(), 1)
 		})
 	})
+
+	// The same in an object, however the object has the socket. The second message waits in the object's queue meanwhile.
+	for name, give := range map[string]func(st *edgews.State, s *edgews.Socket, work func()) error{
+		"accepted by an object": func(st *edgews.State, s *edgews.Socket, _ func()) error { return st.AcceptWebSocket(s) },
+		"held by an object": func(st *edgews.State, s *edgews.Socket, work func()) error {
+			st.Hold(s)
+			s.OnMessage(func(edgews.MessageEvent) { work() })
+			return s.Accept()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, client, server *edgews.Socket) {
+				h := edgews.NewHub(&brief)
+				require.NoError(t, h.Add(server))
+				var handled time.Time
+				work := func() {
+					time.Sleep(59 * time.Second)
+					handled = time.Now()
+					assert.NoError(t, server.Send("at last"))
+				}
+				n := newRooms(t, nil, func(o *room) {
+					o.message = func(context.Context, *edgews.Socket, edgews.Message) error { work(); return nil }
+				})
+				require.NoError(t, give(n.wake(n.IDFromName("a")), server, work))
+				events := record(t, client)
+				require.NoError(t, client.Accept())
+				require.NoError(t, client.Send("work"))
+				require.NoError(t, client.Send("more work"))
+				events.wantsEnd(message("at last"), message("at last"), closed(1001, "idle timeout", true))
+				assert.InDelta(t, 20, time.Since(handled).Seconds(), 1)
+			})
+		})
+	}
 
 	t.Run("messages wait", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, client, server *edgews.Socket) {

@@ -181,6 +181,13 @@ func (s *Socket) noteMessageLocked() {
 	}
 }
 
+// noteMessage is noteMessageLocked for callers that do not hold mu.
+func (s *Socket) noteMessage() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noteMessageLocked()
+}
+
 // noteActiveLocked sets s.accepted to the present, less the listener grace, which must not begin again. mu must be held.
 func (s *Socket) noteActiveLocked() {
 	if s.graceLeftLocked() <= 0 {
@@ -205,7 +212,12 @@ func (s *Socket) idleLeft(timeout time.Duration) time.Duration {
 
 // holdsUpPeerLocked reports whether the peer may have sent messages that the application has not taken. mu must be held.
 func (s *Socket) holdsUpPeerLocked() bool {
-	if s.consumer != toListeners && s.in != nil && s.in.queue.Len() > 0 {
+	switch {
+	case s.consumer != toListeners && s.in != nil && s.in.queue.Len() > 0:
+		return true
+	case s.consumer == toObject && s.in != nil && s.in.lentBuffer != nil: // the object's handler runs
+		return true
+	case s.is(hosted) && s.pinned.isHandlingLocked():
 		return true
 	}
 	if w, ok := s.link.(*wire); ok {

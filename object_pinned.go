@@ -219,7 +219,12 @@ func (p *pinnedSocket) messageDueLocked() bool {
 
 // isBusyLocked reports whether a listener runs, or events are to be delivered before the end. The socket's mu must be held.
 func (p *pinnedSocket) isBusyLocked() bool {
-	return p.listenerRunning || p.openDue || p.messageDueLocked()
+	return p.isHandlingLocked() || p.openDue
+}
+
+// isHandlingLocked reports whether a listener runs, or messages wait for one. The socket's mu must be held.
+func (p *pinnedSocket) isHandlingLocked() bool {
+	return p.listenerRunning || p.messageDueLocked()
 }
 
 // deliverNext delivers the first event that is due.
@@ -285,7 +290,10 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 		s.mu.Unlock()
 		return
 	}
-	p.runListenersAndUnlock("OnMessage", func() error { return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}}) })
+	p.runListenersAndUnlock("OnMessage", func() error {
+		defer s.noteMessage()
+		return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}})
+	})
 }
 
 // runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves

@@ -153,6 +153,8 @@ func (m *memory) peerLostLocked() {
 func (s *Socket) closeHalfOpenLocked() {
 	if s.phase == phaseFinished && s.is(gotClose) && !s.is(sentClose|lost) {
 		s.facts |= lost
+		s.settleAllLocked()
+		s.removeDrainListenersLocked()
 		s.wakeAllLocked()
 	}
 }

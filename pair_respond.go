@@ -85,6 +85,7 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 	m := s.link.(*memory)
 	server = m.peer
 	s.phase = phaseUsed
+	s.leaveRostersLocked()
 	if server.hasEndedLocked() {
 		s.mu.Unlock()
 		return nil, ErrClosed

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,4 +257,18 @@ func TestLostSocketKeepsNoQueue(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A key that waits does not keep the string in memory that it was cut from.
+func TestKeysOfSendLatestAreCopied(t *testing.T) {
+	_, server := edgews.NewPair()
+	require.NoError(t, server.Accept())
+	grown := heapGrowth(func() {
+		for i := range 32 {
+			long := strconv.Itoa(i) + strings.Repeat("x", 1<<20)
+			require.NoError(t, server.SendLatest(long[:3], edgews.Binary, nil))
+		}
+	})
+	assert.Less(t, grown, 4<<20)
+	runtime.KeepAlive(server)
 }

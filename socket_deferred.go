@@ -1,6 +1,10 @@
 package edgews
 
-import "github.com/edgews/edgews/internal/buf"
+import (
+	"strings"
+
+	"github.com/edgews/edgews/internal/buf"
+)
 
 // outgoingPiece is a message, or a piece of one, as a link gets it.
 type outgoingPiece struct {
@@ -254,7 +258,7 @@ func (s *Socket) setStreamingLocked(on bool) {
 func (s *Socket) deferLocked(p outgoingPiece, m *outgoing, revocable bool) {
 	d := s.deferredLocked()
 	own := &deferredPiece{
-		outgoingPiece: p, key: m.key, keyed: m.latest, revocable: revocable, compress: m.compressLater, duringCommit: d.gated,
+		outgoingPiece: p, key: strings.Clone(m.key), keyed: m.latest, revocable: revocable, compress: m.compressLater, duringCommit: d.gated,
 	}
 	if p.prepared == nil {
 		own.buf = buf.Copy(p.body)

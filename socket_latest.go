@@ -153,6 +153,9 @@ func (s *Socket) overflowsLocked(m *outgoing, size int) error {
 	case m.latest && s.opts.Overflow == OverflowDrop:
 	case s.opts.Overflow == OverflowDrop:
 		s.counter.countDroppedNewestLocked(m)
+		if m.counted {
+			return ErrBufferFull
+		}
 		return errDropped
 	case s.opts.Overflow == OverflowClose:
 		s.closeSlowLocked()

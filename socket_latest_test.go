@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/edgews/edgews"
 	"github.com/stretchr/testify/assert"
@@ -284,6 +286,22 @@ func withSmallBuffers(name string, secure bool) network {
 	}}
 }
 
+// connectsInMemory returns the ends of a socket of Stub.Connect, not accepted. The server's has opts.
+func connectsInMemory(t *testing.T, opts edgews.Options) (client, server *edgews.Socket) {
+	n := newRooms(t, &edgews.NamespaceOptions{Options: opts}, func(o *room) {
+		o.serve = func(w http.ResponseWriter, r *http.Request) {
+			var err error
+			server, err = edgews.Upgrade(w, r, nil)
+			assert.NoError(t, err)
+		}
+	})
+	stub := n.Get(n.IDFromName("a"))
+	client, _, err := stub.Connect(within(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, stub.Do(within(t), func(context.Context, edgews.Object) error { return nil })) // the event is over
+	return client, server
+}
+
 // slowReaderNetworks are a wrapped connection, TCP and TLS.
 func slowReaderNetworks() []network {
 	return []network{overPipe, withSmallBuffers("tcp", false), withSmallBuffers("tls", true)}
@@ -314,6 +332,12 @@ func TestSlowReaders(t *testing.T) {
 							testSlowReader(t, client, server)
 						})
 					}
+					if !inObject {
+						bubble(t, func(t *testing.T) {
+							client, server := connectsInMemory(t, opts)
+							testSlowReader(t, client, server)
+						})
+					}
 					if inObject && overflow == edgews.OverflowError { // of a pair outside an object nothing is counted
 						bubble(t, func(t *testing.T) {
 							client, server := edgews.NewPair()
@@ -324,4 +348,30 @@ func TestSlowReaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What waits when a half-open socket is lost counts as sent, over a pair as over a connection.
+func TestSendLatestHalfOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		opts := edgews.Options{Overflow: edgews.OverflowDropOldest, KeepAlive: -1, CloseTimeout: 10 * time.Second, Meter: edgews.NewMeter(nil)}
+		for name, connect := range map[string]func() (client, server *edgews.Socket){
+			"pair": func() (client, server *edgews.Socket) { return connectsInMemory(t, opts) },
+			"pipe": func() (client, server *edgews.Socket) { return overPipe.connect(t, opts) },
+		} {
+			client, server := connect()
+			before := opts.Meter.Usage()
+			require.NoError(t, server.AcceptHalfOpen())
+			acceptsToReceive(t, client)
+			require.NoError(t, client.Close(1000, ""))
+			waitDone(t, server)
+			for i := range 5 {
+				require.NoError(t, server.SendLatest(strconv.Itoa(i), edgews.Text, make([]byte, 100<<10)))
+				require.NoError(t, server.Send("plain"))
+			}
+			waitDone(t, client)
+			synctest.Wait()
+			assert.Equal(t, edgews.Closed, server.ReadyState(), name)
+			assert.EqualValues(t, 10, opts.Meter.Usage().Sub(before).MessagesOut, name)
+		}
+	})
 }

@@ -39,10 +39,15 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 	if err := m.check(); err != nil {
 		return err
 	}
+	return s.sendPrepared(m, false)
+}
+
+// sendPrepared is SendPrepared for a message that is not nil. With counted, it returns an error also if OverflowDrop has dropped the message.
+func (s *Socket) sendPrepared(m *Prepared, counted bool) error {
 	if s.sendEncoded(m.plain(), len(m.data)) {
 		return nil
 	}
-	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m})
+	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m, counted: counted})
 }
 
 // sendPlain is the fast path of send: a server's open connection, a message without compression, and room in the queue. In every
@@ -186,6 +191,7 @@ type outgoing struct {
 	force       bool      // SendBuffer does not apply
 	countAs     countRule // what a meter counts it as
 	ungated     bool      // it does not wait for a commit
+	counted     bool      // the sender counts who has queued it: OverflowDrop returns ErrBufferFull
 
 	latest        bool   // from SendLatest
 	key           string // of SendLatest

@@ -198,7 +198,7 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 		return 0
 	}
 	for _, to := range st.withTags(tags) {
-		if to.s.SendPrepared(m) == nil {
+		if to.s.sendPrepared(m, true) == nil {
 			took++
 		}
 	}

@@ -95,9 +95,10 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // offerPlace reserves a place for the connection of r, if r is a request to upgrade and the namespace has limits. It returns the request with
-// which the handler finds the place, or why r has to be refused: before it wakes the object.
+// which the handler finds the place, or why r has to be refused: before it wakes the object. If another object of the namespace passes r on,
+// which has a place already, that one is for the handler.
 func (n *Namespace) offerPlace(r *http.Request) (*place, *http.Request, *HandshakeError) {
-	if n.roster == nil || !IsUpgrade(r) {
+	if n.roster == nil || !IsUpgrade(r) || n.roster.isOfferedTo(r.Context()) {
 		return nil, r, nil
 	}
 	p, refused := n.roster.reserve(r)

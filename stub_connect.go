@@ -36,7 +36,7 @@ import (
 // too: its body has at most the first 4 KiB, and need not be closed. Before the object's handler runs, errors.Is also finds ErrShutdown,
 // ErrQuota, ErrOverloaded, ErrReentrant or ErrInvalidID in it; afterwards it finds the panic of a handler.
 func (s *Stub) Connect(ctx context.Context, r *http.Request) (*Socket, *http.Response, error) {
-	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	inner, cancel := context.WithCancelCause(withoutPlace(context.WithoutCancel(ctx)))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	defer stop()
 	r = connectRequest(inner, r)
@@ -269,6 +269,7 @@ func (c *connectConn) giveConn(cfg wireConfig, places places) error {
 	s := newSocket(cfg)
 	if err := c.give(s); err != nil {
 		_ = cfg.conn.Close()
+		places.release()
 		return err
 	}
 	places.join(s)

@@ -333,6 +333,7 @@ func TestConnectRequests(t *testing.T) {
 				assert.Empty(t, s.Extensions())
 				assert.Equal(t, "a=b", resp.Header.Get("Set-Cookie"))
 				assert.Equal(t, before, fmt.Sprintf("%+v", c.r))
+				synctest.Wait() // the handler goes on after Upgrade, and Shutdown would end that
 			})
 		})
 	}

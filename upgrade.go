@@ -243,6 +243,12 @@ func admitUpgrade(w http.ResponseWriter, r *http.Request, m *Meter, hub *roster)
 // reserve gets a place in hub, which may be nil, and in the namespace of the object: the one that its Stub has offered, if it has. If one of
 // them refuses r, no place is left reserved.
 func (a *admission) reserve(r *http.Request, hub *roster) *HandshakeError {
+	all := false
+	defer func() {
+		if !all { // because of a refusal, or of a panic in the program's Key
+			a.places.release()
+		}
+	}()
 	var inNamespace *roster
 	if o, ok := r.Context().Value(objectContextKey{}).(*object); ok {
 		inNamespace = o.ns.roster
@@ -253,13 +259,13 @@ func (a *admission) reserve(r *http.Request, hub *roster) *HandshakeError {
 	for _, in := range []*roster{inNamespace, hub} {
 		p, refused := in.reserve(r)
 		if refused != nil {
-			a.places.release()
 			return refused
 		}
 		if p.take(in) {
 			a.places = append(a.places, p)
 		}
 	}
+	all = true
 	return nil
 }
 
