@@ -68,12 +68,12 @@ func (f *Feed) start(ctx context.Context, s *Socket, after uint64, attached func
 
 // drop removes m, which leaves at once.
 func (r *feedRoster) drop(m *feedMember) {
-	defer r.take()()
-	r.dropWithTurn(m)
+	defer r.holdSendLock()()
+	r.dropWithLock(m)
 }
 
-// dropWithTurn is drop. The turn must be held.
-func (r *feedRoster) dropWithTurn(m *feedMember) {
+// dropWithLock is drop. The send lock must be held.
+func (r *feedRoster) dropWithLock(m *feedMember) {
 	if !m.left {
 		r.detach(m)
 		r.leaves(m.who, 0)
@@ -82,7 +82,7 @@ func (r *feedRoster) dropWithTurn(m *feedMember) {
 
 // begin has sock get everything behind from.
 func (r *feedRoster) begin(sock *objectSocket, from uint64, gone bool, attached func(*feedMember)) (*feedMember, error) {
-	defer r.take()()
+	defer r.holdSendLock()()
 	m, err := r.attach(sock)
 	if err != nil {
 		return nil, err
@@ -114,11 +114,11 @@ func (f *Feed) Leave(s *Socket) error {
 		return err
 	}
 	r := f.roster
-	defer r.take()()
+	defer r.holdSendLock()()
 	m := r.memberOf(sock)
 	if m == nil {
 		return fmt.Errorf("%w: its name is %q", ErrNotJoined, r.name)
 	}
-	r.dropWithTurn(m)
+	r.dropWithLock(m)
 	return nil
 }

@@ -29,11 +29,11 @@ func (f *Feed) Here() []Presence {
 	if f.st.checkNotDropped() != nil {
 		return nil
 	}
-	defer f.roster.take()()
+	defer f.roster.holdSendLock()()
 	return f.roster.here()
 }
 
-// here is Here. The turn must be held.
+// here is Here. The send lock must be held.
 func (r *feedRoster) here() []Presence {
 	all := make([]Presence, 0, len(r.present))
 	for who, p := range r.present {
@@ -43,7 +43,7 @@ func (r *feedRoster) here() []Presence {
 	return all
 }
 
-// toldHere returns what members are told of who is there. The turn must be held.
+// toldHere returns what members are told of who is there. The send lock must be held.
 func (r *feedRoster) toldHere() []Presence {
 	if r.hidden {
 		return nil
@@ -51,7 +51,7 @@ func (r *feedRoster) toldHere() []Presence {
 	return r.here()
 }
 
-// joins makes m a socket of who. The turn must be held.
+// joins makes m a socket of who. The send lock must be held.
 func (r *feedRoster) joins(m *feedMember, who string) {
 	was, first := m.who, m.once
 	if !first && was == who {
@@ -66,7 +66,7 @@ func (r *feedRoster) joins(m *feedMember, who string) {
 	}
 }
 
-// arrives counts a socket of who, which is announced to the others if it is the first. The turn must be held.
+// arrives counts a socket of who, which is announced to the others if it is the first. The send lock must be held.
 func (r *feedRoster) arrives(m *feedMember, who string) {
 	if p := r.present[who]; p != nil {
 		p.sockets++
@@ -84,7 +84,7 @@ func (r *feedRoster) arrives(m *feedMember, who string) {
 	r.announce(m, &FeedFrame{Type: frameJoined, Feed: r.name, Who: who, Since: p.since})
 }
 
-// leaves counts a socket of who less. If it was the last one, who has left after that time, unless another socket joins. The turn must be
+// leaves counts a socket of who less. If it was the last one, who has left after that time, unless another socket joins. The send lock must be
 // held.
 func (r *feedRoster) leaves(who string, after time.Duration) {
 	p := r.present[who]
@@ -100,7 +100,7 @@ func (r *feedRoster) leaves(who string, after time.Duration) {
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(after, func() {
-		defer r.take()()
+		defer r.holdSendLock()()
 		if p.leaving == timer { // no socket has joined meanwhile
 			r.hasLeft(who)
 		}
@@ -108,14 +108,14 @@ func (r *feedRoster) leaves(who string, after time.Duration) {
 	p.leaving = timer
 }
 
-// hasLeft removes who and tells the members. The turn must be held.
+// hasLeft removes who and tells the members. The send lock must be held.
 func (r *feedRoster) hasLeft(who string) {
 	delete(r.present, who)
 	r.announce(nil, &FeedFrame{Type: frameLeft, Feed: r.name, Who: who})
 }
 
 // announce sends a change of who is there to all members but one. Members that are not live, and those without room, get the whole list
-// later. The turn must be held.
+// later. The send lock must be held.
 func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
 	if r.hidden {
 		return
@@ -130,7 +130,7 @@ func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
 	}
 }
 
-// sendHere sends m the whole list. The turn must be held.
+// sendHere sends m the whole list. The send lock must be held.
 func (m *feedMember) sendHere() bool {
 	frame := &FeedFrame{Type: frameHere, Feed: m.r.name, Here: m.r.toldHere()}
 	if !m.sendLive(outgoingText(frame.encode())) {

@@ -28,7 +28,7 @@ func (f *Feed) replay(ctx context.Context, m *feedMember) error {
 
 // beginReplay reports whether there is something to do, and nothing else does it.
 func (m *feedMember) beginReplay() bool {
-	defer m.r.take()()
+	defer m.r.holdSendLock()()
 	switch {
 	case m.left || m.live || m.waiting || m.replaying:
 		return false
@@ -39,7 +39,7 @@ func (m *feedMember) beginReplay() bool {
 	return true
 }
 
-// sendCursor sends the first frame. The turn must be held.
+// sendCursor sends the first frame. The send lock must be held.
 func (m *feedMember) sendCursor() bool {
 	frame := outgoingText(m.r.cursorFrame(m.restart, m.gone, m.r.toldHere()))
 	if !m.sendLive(frame) {
@@ -130,7 +130,7 @@ func (p *replayPortion) skipTo(seq uint64) error {
 
 // queue sends a frame, unless the socket has left the feed: it may have joined again, and get another replay.
 func (p *replayPortion) queue(frame []byte) error {
-	defer p.m.r.take()()
+	defer p.m.r.holdSendLock()()
 	if p.m.left {
 		return ErrNotJoined
 	}
@@ -145,7 +145,7 @@ func (p *replayPortion) queue(frame []byte) error {
 
 // endReplay decides how m goes on after a replay that has ended with err: nil if everything has been sent that was stored when it began.
 func (m *feedMember) endReplay(need int, err error) {
-	defer m.r.take()()
+	defer m.r.holdSendLock()()
 	m.replaying = false
 	switch {
 	case m.left:

@@ -17,11 +17,11 @@ type feedRoster struct {
 	o    *object
 	name string
 
-	// turn has a token while one goroutine sends to live members or changes who is a member. It is a channel because sending is I/O.
+	// sendLock has a token while one goroutine sends to live members or changes who is a member. It is a channel because sending is I/O.
 	// Nothing is waited for while it is held. storageLease.writeLock may be held when it is taken, and no mutex may.
-	turn chan struct{}
+	sendLock chan struct{}
 
-	// Guarded by turn.
+	// Guarded by sendLock.
 	members    orderedset.Set[*feedMember]
 	present    map[string]*presence
 	leaveAfter time.Duration
@@ -44,7 +44,7 @@ type feedMember struct {
 
 	queued bool // it is in the object's queue. Guarded by the object's mu
 
-	// Guarded by the roster's turn. While replaying is set, sent belongs to the replay.
+	// Guarded by the roster's sendLock. While replaying is set, sent belongs to the replay.
 	live      bool   // it has got everything up to feedRoster.last
 	replaying bool   // a goroutine sends it what it has not got
 	waiting   bool   // a goroutine waits until the socket has room
@@ -62,20 +62,20 @@ type feedMember struct {
 func (m *feedMember) Key() uint64 { return m.sock.Key() }
 
 func newFeedRoster(o *object, name string) *feedRoster {
-	return &feedRoster{o: o, name: name, turn: make(chan struct{}, 1)}
+	return &feedRoster{o: o, name: name, sendLock: make(chan struct{}, 1)}
 }
 
-// take takes the turn, and returns what gives it back.
-func (r *feedRoster) take() (giveBack func()) {
-	r.turn <- struct{}{}
-	return r.giveBack
+// holdSendLock takes the send lock, and returns what releases it.
+func (r *feedRoster) holdSendLock() (release func()) {
+	r.sendLock <- struct{}{}
+	return r.releaseSendLock
 }
 
-func (r *feedRoster) giveBack() { <-r.turn }
+func (r *feedRoster) releaseSendLock() { <-r.sendLock }
 
 // resume is called when a value has made its feed. last is the last message that is stored.
 func (r *feedRoster) resume(last uint64, opts *FeedOptions) {
-	defer r.take()()
+	defer r.holdSendLock()()
 	r.leaveAfter, r.hidden = opts.LeaveAfter, opts.HidePresence
 	r.mu.Lock()
 	if len(r.pending) == 0 { // otherwise the last message may not have been sent, and will be
@@ -136,14 +136,14 @@ func (r *feedRoster) committed(p *publication) (due []*publication) {
 
 // deliver sends p, which has been committed, to the live members.
 func (r *feedRoster) deliver(p *publication) {
-	defer r.take()()
+	defer r.holdSendLock()()
 	for _, p := range r.committed(p) {
 		r.mu.Lock()
 		r.last = p.seq
 		r.mu.Unlock()
 		m := outgoingPrepared(p.prepared)
 		for _, to := range r.members {
-			to.deliverWithTurn(p.seq, m)
+			to.deliverWithLock(p.seq, m)
 		}
 	}
 }
@@ -158,8 +158,8 @@ func outgoingText(data []byte) outgoing {
 	return outgoing{kind: Text, data: data, first: true, last: true}
 }
 
-// deliverWithTurn sends message seq to m if it is live and has got the one before. The turn must be held.
-func (m *feedMember) deliverWithTurn(seq uint64, frame outgoing) {
+// deliverWithLock sends message seq to m if it is live and has got the one before. The send lock must be held.
+func (m *feedMember) deliverWithLock(seq uint64, frame outgoing) {
 	switch {
 	case !m.live || m.sent >= seq:
 	case m.sent != seq-1:
@@ -169,7 +169,7 @@ func (m *feedMember) deliverWithTurn(seq uint64, frame outgoing) {
 	}
 }
 
-// sendLive sends frame to m. If there is no room, m is not live any more. The turn must be held.
+// sendLive sends frame to m. If there is no room, m is not live any more. The send lock must be held.
 func (m *feedMember) sendLive(frame outgoing) bool {
 	switch err := m.sock.s.sendIfHalfEmpty(frame); {
 	case err == nil:
@@ -182,13 +182,13 @@ func (m *feedMember) sendLive(frame outgoing) bool {
 	return false
 }
 
-// fallBehind makes m not live: it is sent what it has not got when its socket has room for n bytes. The turn must be held.
+// fallBehind makes m not live: it is sent what it has not got when its socket has room for n bytes. The send lock must be held.
 func (m *feedMember) fallBehind(n int) {
 	m.live = false
 	m.waitForRoom(n)
 }
 
-// waitForRoom has the replay of m go on when its socket has room for n bytes. The turn must be held.
+// waitForRoom has the replay of m go on when its socket has room for n bytes. The send lock must be held.
 func (m *feedMember) waitForRoom(n int) {
 	if m.waiting {
 		return
@@ -196,7 +196,7 @@ func (m *feedMember) waitForRoom(n int) {
 	m.waiting = true
 	go func() {
 		open := m.sock.s.waitUntilHalfEmpty(n)
-		defer m.r.take()()
+		defer m.r.holdSendLock()()
 		m.waiting = false
 		if open && !m.left {
 			m.enqueue()
@@ -249,14 +249,14 @@ func (r *feedRoster) memberOfLocked(sock *objectSocket) *feedMember {
 	return nil
 }
 
-// memberOf returns what r knows of sock, or nil. The turn must be held.
+// memberOf returns what r knows of sock, or nil. The send lock must be held.
 func (r *feedRoster) memberOf(sock *objectSocket) *feedMember {
 	r.o.mu.Lock()
 	defer r.o.mu.Unlock()
 	return r.memberOfLocked(sock)
 }
 
-// attach returns what r knows of sock, which it makes if need be. The turn must be held.
+// attach returns what r knows of sock, which it makes if need be. The send lock must be held.
 func (r *feedRoster) attach(sock *objectSocket) (*feedMember, error) {
 	o := r.o
 	o.mu.Lock()
@@ -273,7 +273,7 @@ func (r *feedRoster) attach(sock *objectSocket) (*feedMember, error) {
 	return m, nil
 }
 
-// detach is the opposite of attach. The turn must be held.
+// detach is the opposite of attach. The send lock must be held.
 func (r *feedRoster) detach(m *feedMember) {
 	r.o.mu.Lock()
 	for at := &m.sock.feeds; *at != nil; at = &(*at).next {
@@ -302,7 +302,7 @@ func (sock *objectSocket) leaveFeeds() {
 
 // socketEnded removes m, and waits for whether the one who has left comes back.
 func (r *feedRoster) socketEnded(m *feedMember) {
-	defer r.take()()
+	defer r.holdSendLock()()
 	if !m.left {
 		r.detach(m)
 		r.leaves(m.who, r.leaveAfter)

@@ -37,7 +37,7 @@ func (r ReadyState) String() string {
 // and no others.
 //
 //	storageLease.writeLock, ledger.sem   channels with one token, for calls of the Store
-//	  feedRoster.turn                    another one, for sending to the members of a feed; also above the mutexes below
+//	  feedRoster.sendLock                another one, for sending to the members of a feed; also above the mutexes below
 //	    feedRoster.mu                    a leaf, also directly under writeLock
 //	cycles                               while a call of an object that closes a cycle is given up; the object.mu of the others, one at a time
 //	deflater.mu                          from compressing a message until it is queued
