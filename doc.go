@@ -406,7 +406,10 @@
 //   - Network sockets have keep-alive, on both sides. In Workers the platform finds dead connections.
 //   - Queues are bounded in bytes, with a policy for messages that do not fit. Workers end a program that uses too much memory;
 //     a Go process has no such limit.
-//   - Events of an object run strictly one at a time. Workers let them interleave whenever one awaits something.
+//   - Events of an object run strictly one at a time. Workers let them interleave whenever one awaits something, so calls between
+//     objects may go round in a circle there; here [Call] fails with [ErrReentrant].
+//   - [Call] passes request and answer as JSON, and the error as it is. Workers clone both, pass functions and stubs too, and of an error
+//     pass a copy.
 //   - Listeners of an object's sockets are events of the object. The peer's Close waits for the events before it, for
 //     half of CloseTimeout at most.
 //   - A panic in an object's handler is logged and drops the object's value, which the next event constructs again. An error that

@@ -35,6 +35,7 @@ func (s *Salon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.feed.Join(r.Context(), socket, r.FormValue("who"), cursor)
 	}
 	if err != nil {
+		socket.Accept() // if the object has not accepted it
 		socket.Close(edgews.StatusTryAgainLater, "")
 	}
 }

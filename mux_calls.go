@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/edgews/edgews/internal/jsonfield"
@@ -105,7 +106,8 @@ func toldError(err error) *CallError {
 // CodeInternal. If the reply does not fit into the socket's queue, it returns the error of Send, and the peer waits until it gives up.
 //
 // The id of a request is a number or a string of at most 64 bytes. It is for the peer alone: two requests with the same id get two replies. A
-// request without an id gets no reply, and Dispatch returns the error of fn.
+// request without an id gets no reply, and Dispatch returns the error of fn. Req is decoded from the whole message, so a field of it that is
+// called id, or ID, gets the request's id.
 //
 // With a HandleCall, a Mux also replies to messages that have an id and a type without a handler: CodeUnknownMethod.
 func HandleCall[Req, Resp any](m *Mux, typ string, fn func(ctx context.Context, s *Socket, req Req) (Resp, error)) {
@@ -304,7 +306,8 @@ func (m *Mux) takeReply(s *Socket, data []byte) (taken bool, err error) {
 }
 
 // Request sends a request of type typ to the peer of s, and waits for its reply, which it decodes into a Resp. req must encode to a JSON
-// object, whose fields become those of the message; it must not have the fields "id" and "type" itself. A nil req is a request without fields.
+// object, whose fields become those of the message; it must not have the fields "id" and "type" itself, also not as "ID": encoding/json
+// takes them for the same. A nil req is a request without fields.
 //
 // The reply arrives like any message of s, and has to be given to m.Dispatch: by a listener, by a loop that receives, or by an object's
 // WebSocketMessage. Request must not be called where that waits for it: not by the goroutine that receives, nor in a listener of s. In an
@@ -369,8 +372,12 @@ func (m *Mux) fieldsOf(typ string, req any) ([]byte, error) {
 	case data[0] != '{':
 		return nil, fmt.Errorf("edgews: request %q: %T is no JSON object, so it has no fields for the message", typ, req)
 	}
-	for _, name := range []string{cmp.Or(m.Field, defaultMuxField), "id"} {
-		if raw, _ := jsonfield.Find(data, name, jsonfield.Limits{MaxDepth: defaultMaxDepth, MaxValues: defaultMaxValues}); raw != nil {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	for name := range fields {
+		if strings.EqualFold(name, cmp.Or(m.Field, defaultMuxField)) || strings.EqualFold(name, "id") {
 			return nil, fmt.Errorf("edgews: request %q: %T has a field %q, which the message needs for itself", typ, req, name)
 		}
 	}

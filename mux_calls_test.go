@@ -207,6 +207,8 @@ func TestRequestsThatCannotBeSent(t *testing.T) {
 		{[]int{1}, `edgews: request "x": []int is no JSON object`},
 		{map[string]int{"id": 1}, `edgews: request "x": map[string]int has a field "id", which the message needs for itself`},
 		{map[string]int{"type": 1}, `edgews: request "x": map[string]int has a field "type", which`},
+		{struct{ ID string }{"x"}, `edgews: request "x": struct { ID string } has a field "ID", which the message needs for itself`},
+		{struct{ Type string }{"x"}, `has a field "Type", which the message needs for itself`},
 		{make(chan int), "edgews: message cannot be encoded: "},
 	} {
 		_, err := edgews.Request[any, any](t.Context(), m, s, "x", c.req)

@@ -580,3 +580,92 @@ func BenchmarkCall(b *testing.B) {
 		}
 	})
 }
+
+// wanderer is an object whose events call other objects at random in every way that waits, also from Suspend.
+type wanderer struct {
+	st     *edgews.State
+	wander func(ctx context.Context, depth int) error
+}
+
+func (w *wanderer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	_ = w.wander(r.Context(), 3)
+	if s, err := edgews.Upgrade(rw, r, nil); err == nil {
+		_ = w.st.AcceptWebSocket(s)
+	}
+	_ = w.wander(r.Context(), 3) // Connect has returned by now
+}
+
+func (w *wanderer) Call(ctx context.Context, _ string, req json.RawMessage) (any, error) {
+	var depth int
+	if err := json.Unmarshal(req, &depth); err != nil {
+		return nil, err
+	}
+	return nil, w.wander(ctx, depth)
+}
+
+func (w *wanderer) Suspend(ctx context.Context, _ edgews.SuspendReason) error {
+	return w.wander(ctx, 3)
+}
+
+// Objects that call, connect to and hibernate each other, and call from Suspend, never wait for ever, and Shutdown finishes.
+func TestWaitsOfAllKinds(t *testing.T) {
+	for seed := range uint64(40) {
+		bubble(t, func(t *testing.T) {
+			var mu sync.Mutex
+			random := rand.New(rand.NewPCG(seed, 0))
+			pick := func(n int) int {
+				mu.Lock()
+				defer mu.Unlock()
+				return random.IntN(n)
+			}
+			var n *edgews.Namespace
+			var wander func(ctx context.Context, depth int) error
+			wander = func(ctx context.Context, depth int) error {
+				if depth > 4 {
+					return nil
+				}
+				time.Sleep(time.Duration(pick(3)) * time.Millisecond)
+				id := n.IDFromName(string(rune('a' + pick(4))))
+				switch pick(5) {
+				case 0:
+					_, err := edgews.Call[int, any](ctx, n.Get(id), "wander", depth+1)
+					return err
+				case 1:
+					return n.Get(id).Do(ctx, func(ctx context.Context, _ edgews.Object) error { return wander(ctx, depth+1) })
+				case 2:
+					s, _, err := n.Get(id).Connect(ctx, nil)
+					if err != nil {
+						return err
+					}
+					return errors.Join(s.Accept(), s.Close(1000, ""))
+				case 3:
+					return n.Hibernate(ctx, id)
+				default:
+					var both sync.WaitGroup
+					for range 2 {
+						both.Go(func() { _ = wander(ctx, depth+1) })
+					}
+					both.Wait()
+					return nil
+				}
+			}
+			n = edgews.NewNamespace("wanderers", func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+				return &wanderer{st, wander}, nil
+			}, &edgews.NamespaceOptions{Options: edgews.Options{Logger: quiet}, HibernateAfter: 5 * time.Millisecond})
+			begin := time.Now()
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					for range 5 {
+						_ = wander(t.Context(), 0)
+					}
+				})
+			}
+			all.Wait()
+			assert.Less(t, time.Since(begin), 10*time.Second, "seed %d", seed)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			assert.NoError(t, n.Shutdown(ctx), "seed %d", seed)
+		})
+	}
+}

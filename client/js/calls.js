@@ -37,9 +37,12 @@ export function calls(socket, {timeout = 10000, field = "type"} = {}) {
 	});
 
 	return (type, fields) => new Promise((resolve, reject) => {
+		for (const name in fields) {
+			if ([field.toLowerCase(), "id"].includes(name.toLowerCase())) throw new TypeError(`the message needs the field "${name}" for itself`);
+		}
 		const id = ++last, text = JSON.stringify({...fields, [field]: type, id});
 		if (socket.readyState >= WebSocket.CLOSING || socket.send(text) === false) throw new CallError("closed", "there is no connection");
-		const timer = setTimeout(() => fail(id, "timeout", "there was no reply in time"), timeout);
+		const timer = timeout < 2 ** 31 && setTimeout(() => fail(id, "timeout", "there was no reply in time"), timeout); // Infinity would be 0
 		waiting.set(id, {resolve, reject, timer});
 	});
 }

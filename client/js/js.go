@@ -107,10 +107,12 @@
 //	const sum = await call("add", {a: 1, b: 2});
 //
 // calls(socket, {timeout = 10000, field = "type"}) returns the function call(type, fields), whose promise is fulfilled with the result of the
-// reply. It is rejected with a CallError, whose code is that of edgews.CallError, "timeout" when no reply has come within timeout milliseconds,
-// or "closed" when the connection was lost before the reply, the socket has ended, or its queue is full. After "timeout" and "closed" it is not
-// known whether the server has handled the request, unless the socket had ended before. A request that is made while a ReconnectingWebSocket
-// has no connection waits in its queue, and is sent when it has one, also if it has timed out until then.
+// reply. fields must not have "id" or "type", in lower or upper case, since the message needs them for itself: that is a TypeError. A
+// timeout of Infinity is none. Otherwise the promise is rejected with a CallError, whose code is that of edgews.CallError, "timeout" when no
+// reply has come within timeout milliseconds, or "closed" when the connection was lost before the reply, the socket has ended, or its queue
+// is full. After "timeout" and "closed" it is not known whether the server has handled the request, unless the socket had ended before. A
+// request that is made while a ReconnectingWebSocket has no connection waits in its queue, and is sent when it has one, also if it has
+// timed out until then.
 //
 // The message event of the socket occurs for replies too: skip those of the type "reply". Call calls once for each socket.
 package js

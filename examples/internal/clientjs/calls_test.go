@@ -54,6 +54,11 @@ func TestCalls(t *testing.T) {
 				results.unknown = await ask("fly");
 				results.timeout = await ask("silence", {});
 				results.after = await ask("add", {a: 1, b: 2});
+				results.id = await ask("add", {ID: 5});
+				results.type = await ask("add", {type: 5});
+				window.call = calls(s, {timeout: Infinity});
+				results.patient = await ask("add", {a: 20, b: 2});
+				window.call = calls(s, {timeout: 300});
 				window.lost = ask("silence");
 				window.asked = true;
 			})();`)
@@ -62,6 +67,8 @@ func TestCalls(t *testing.T) {
 			"many": "[4,3,2]", "none": "null", "typed": "CallError|no_room|it is full", "fail": "CallError|internal|internal error",
 			"unknown": `CallError|unknown_method|edgews: no handler for this type of message: "fly"`,
 			"timeout": "CallError|timeout|there was no reply in time", "after": "3",
+			"id": `TypeError||the message needs the field "ID" for itself`, "type": `TypeError||the message needs the field "type" for itself`,
+			"patient": "22",
 		} {
 			p.is(strconv.Quote(want), "results."+name)
 		}
