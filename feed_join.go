@@ -68,12 +68,13 @@ func (f *Feed) start(ctx context.Context, s *Socket, after uint64, attached func
 
 // drop removes m, which leaves at once.
 func (r *feedRoster) drop(m *feedMember) {
-	defer r.holdSendLock()()
-	r.dropWithLock(m)
+	r.lockSends()
+	defer r.unlockSends()
+	r.dropLocked(m)
 }
 
-// dropWithLock is drop. The send lock must be held.
-func (r *feedRoster) dropWithLock(m *feedMember) {
+// dropLocked is drop. The send lock must be held.
+func (r *feedRoster) dropLocked(m *feedMember) {
 	if !m.left {
 		r.detach(m)
 		r.leaves(m.who, 0)
@@ -82,7 +83,8 @@ func (r *feedRoster) dropWithLock(m *feedMember) {
 
 // begin has sock get everything behind from.
 func (r *feedRoster) begin(sock *objectSocket, from uint64, gone bool, attached func(*feedMember)) (*feedMember, error) {
-	defer r.holdSendLock()()
+	r.lockSends()
+	defer r.unlockSends()
 	m, err := r.attach(sock)
 	if err != nil {
 		return nil, err
@@ -114,11 +116,12 @@ func (f *Feed) Leave(s *Socket) error {
 		return err
 	}
 	r := f.roster
-	defer r.holdSendLock()()
+	r.lockSends()
+	defer r.unlockSends()
 	m := r.memberOf(sock)
 	if m == nil {
 		return fmt.Errorf("%w: its name is %q", ErrNotJoined, r.name)
 	}
-	r.dropWithLock(m)
+	r.dropLocked(m)
 	return nil
 }

@@ -29,7 +29,8 @@ func (f *Feed) Here() []Presence {
 	if f.st.checkNotDropped() != nil {
 		return nil
 	}
-	defer f.roster.holdSendLock()()
+	f.roster.lockSends()
+	defer f.roster.unlockSends()
 	return f.roster.here()
 }
 
@@ -100,7 +101,8 @@ func (r *feedRoster) leaves(who string, after time.Duration) {
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(after, func() {
-		defer r.holdSendLock()()
+		r.lockSends()
+		defer r.unlockSends()
 		if p.leaving == timer { // no socket has joined meanwhile
 			r.hasLeft(who)
 		}

@@ -28,7 +28,8 @@ func (f *Feed) replay(ctx context.Context, m *feedMember) error {
 
 // beginReplay reports whether there is something to do, and nothing else does it.
 func (m *feedMember) beginReplay() bool {
-	defer m.r.holdSendLock()()
+	m.r.lockSends()
+	defer m.r.unlockSends()
 	switch {
 	case m.left || m.live || m.waiting || m.replaying:
 		return false
@@ -130,7 +131,8 @@ func (p *replayPortion) skipTo(seq uint64) error {
 
 // queue sends a frame, unless the socket has left the feed: it may have joined again, and get another replay.
 func (p *replayPortion) queue(frame []byte) error {
-	defer p.m.r.holdSendLock()()
+	p.m.r.lockSends()
+	defer p.m.r.unlockSends()
 	if p.m.left {
 		return ErrNotJoined
 	}
@@ -145,7 +147,8 @@ func (p *replayPortion) queue(frame []byte) error {
 
 // endReplay decides how m goes on after a replay that has ended with err: nil if everything has been sent that was stored when it began.
 func (m *feedMember) endReplay(need int, err error) {
-	defer m.r.holdSendLock()()
+	m.r.lockSends()
+	defer m.r.unlockSends()
 	m.replaying = false
 	switch {
 	case m.left:

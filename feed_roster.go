@@ -65,17 +65,13 @@ func newFeedRoster(o *object, name string) *feedRoster {
 	return &feedRoster{o: o, name: name, sendLock: make(chan struct{}, 1)}
 }
 
-// holdSendLock takes the send lock, and returns what releases it.
-func (r *feedRoster) holdSendLock() (release func()) {
-	r.sendLock <- struct{}{}
-	return r.releaseSendLock
-}
-
-func (r *feedRoster) releaseSendLock() { <-r.sendLock }
+func (r *feedRoster) lockSends()   { r.sendLock <- struct{}{} }
+func (r *feedRoster) unlockSends() { <-r.sendLock }
 
 // resume is called when a value has made its feed. last is the last message that is stored.
 func (r *feedRoster) resume(last uint64, opts *FeedOptions) {
-	defer r.holdSendLock()()
+	r.lockSends()
+	defer r.unlockSends()
 	r.leaveAfter, r.hidden = opts.LeaveAfter, opts.HidePresence
 	r.mu.Lock()
 	if len(r.pending) == 0 { // otherwise the last message may not have been sent, and will be
@@ -136,14 +132,15 @@ func (r *feedRoster) committed(p *publication) (due []*publication) {
 
 // deliver sends p, which has been committed, to the live members.
 func (r *feedRoster) deliver(p *publication) {
-	defer r.holdSendLock()()
+	r.lockSends()
+	defer r.unlockSends()
 	for _, p := range r.committed(p) {
 		r.mu.Lock()
 		r.last = p.seq
 		r.mu.Unlock()
 		m := outgoingPrepared(p.prepared)
 		for _, to := range r.members {
-			to.deliverWithLock(p.seq, m)
+			to.deliverLocked(p.seq, m)
 		}
 	}
 }
@@ -158,8 +155,8 @@ func outgoingText(data []byte) outgoing {
 	return outgoing{kind: Text, data: data, first: true, last: true}
 }
 
-// deliverWithLock sends message seq to m if it is live and has got the one before. The send lock must be held.
-func (m *feedMember) deliverWithLock(seq uint64, frame outgoing) {
+// deliverLocked sends message seq to m if it is live and has got the one before. The send lock must be held.
+func (m *feedMember) deliverLocked(seq uint64, frame outgoing) {
 	switch {
 	case !m.live || m.sent >= seq:
 	case m.sent != seq-1:
@@ -196,7 +193,8 @@ func (m *feedMember) waitForRoom(n int) {
 	m.waiting = true
 	go func() {
 		open := m.sock.s.waitUntilHalfEmpty(n)
-		defer m.r.holdSendLock()()
+		m.r.lockSends()
+		defer m.r.unlockSends()
 		m.waiting = false
 		if open && !m.left {
 			m.enqueue()
@@ -302,7 +300,8 @@ func (sock *objectSocket) leaveFeeds() {
 
 // socketEnded removes m, and waits for whether the one who has left comes back.
 func (r *feedRoster) socketEnded(m *feedMember) {
-	defer r.holdSendLock()()
+	r.lockSends()
+	defer r.unlockSends()
 	if !m.left {
 		r.detach(m)
 		r.leaves(m.who, r.leaveAfter)
