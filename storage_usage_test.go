@@ -529,8 +529,8 @@ func TestCountingStorageAllocatesNothing(t *testing.T) {
 		"Get": 0, "GetMany": 2, "Scan": 2, "Put": 2, "Delete": 2, "DeleteAll": 2, "Update": 5, "Tx.Get": 5, "Tx.Scan": 9, "Tx.Put": 10,
 	}
 	for name, want := range before {
-		assert.InDelta(t, want, without[name], 0.1, name)
-		assert.InDelta(t, want, with[name], 0.1, "%s with a meter", name)
+		assert.LessOrEqual(t, without[name], want+0.1, name) // 386 needs one less for Tx.Scan
+		assert.InDelta(t, without[name], with[name], 0.1, "%s with a meter", name)
 	}
 }
 

@@ -256,6 +256,9 @@ func (c *connectConn) give(client *Socket) error {
 	resp.Body = http.NoBody
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if gone := context.Cause(w.request.Context()); gone != nil { // Connect is about to give up
+		w.finishLocked(gone)
+	}
 	if w.finished {
 		return &HandshakeError{Detail: "the answer could not be given: Stub.Connect has given up", Err: w.err}
 	}
