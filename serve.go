@@ -70,6 +70,8 @@ type upgradeServer struct {
 
 	failure error // what Accept returns next; nil: nothing has failed
 
+	keepAlivesOff bool // what followKeepAlives has told rest; owned by start, then by watch
+
 	retryDelay time.Duration // before the next accept after one that failed; owned by Accepted and AcceptFailed
 
 	closeOnce     sync.Once
@@ -170,6 +172,7 @@ func (s *upgradeServer) start() (err error) {
 	if n := s.srv.MaxHeaderBytes; n > 0 {
 		s.maxHead = min(s.maxHead, n)
 	}
+	s.followKeepAlives()                                                     // before the first connection; watch does it again
 	s.srv.RegisterOnShutdown(func() { s.shutdownOnce.Do(s.shutdownCalled) }) // before a request that Shutdown has to wait for
 	if s.accepting, err = park.Listen(s.listener, s); err != nil {
 		return &net.OpError{Op: "accept", Net: s.Addr().Network(), Addr: s.Addr(), Err: err}

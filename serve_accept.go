@@ -69,13 +69,8 @@ const watchPeriod = time.Second
 func (s *upgradeServer) watch() {
 	ticker := time.NewTicker(watchPeriod)
 	defer ticker.Stop()
-	disabled := keepAlivesDisabled(s.srv)
-	enabled := true
 	for {
-		if off := disabled != nil && disabled.Load(); off == enabled {
-			enabled = !off
-			s.rest.SetKeepAlivesEnabled(enabled)
-		}
+		s.followKeepAlives()
 		if s.endedByListener() {
 			return
 		}
@@ -84,6 +79,15 @@ func (s *upgradeServer) watch() {
 		case <-s.closing:
 			return
 		}
+	}
+}
+
+// followKeepAlives tells rest what the program has last told SetKeepAlivesEnabled, if it has changed.
+func (s *upgradeServer) followKeepAlives() {
+	disabled := keepAlivesDisabled(s.srv)
+	if off := disabled != nil && disabled.Load(); off != s.keepAlivesOff {
+		s.keepAlivesOff = off
+		s.rest.SetKeepAlivesEnabled(!off)
 	}
 }
 

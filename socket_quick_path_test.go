@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/edgews/edgews/internal/deflate"
 	"github.com/stretchr/testify/require"
@@ -47,7 +48,8 @@ func TestQuickPathOfSend(t *testing.T) {
 func randomSender(t *testing.T, seed uint64) *Socket {
 	r := rand.New(rand.NewPCG(seed, 1))
 	often := func(n int) bool { return r.IntN(n) > 0 }
-	opts := Options{SendBuffer: 1 + r.IntN(2000), Overflow: Overflow(r.IntN(3)), KeepAlive: -1}
+	// Nothing times out while the test looks at the socket without its mutex.
+	opts := Options{SendBuffer: 1 + r.IntN(2000), Overflow: Overflow(r.IntN(3)), KeepAlive: -1, CloseTimeout: 24 * time.Hour, WriteTimeout: -1}
 	opts.Compression = &Compression{Threshold: r.IntN(400)}
 	c := wireConfig{client: !often(10), opts: opts.resolve(), conn: discardConn{}}
 	if !often(3) {
