@@ -132,7 +132,6 @@ func (w *wire) deferUncompressed(m *outgoing) (deferred bool, err error) {
 // compressesLaterLocked reports whether m would be deferred, and be revocable or follow messages that are not compressed yet. Then it is
 // compressed when it is released. mu must be held.
 func (s *Socket) compressesLaterLocked(m *outgoing) bool {
-	s.beginGatedOutputLocked(m)
 	if d := s.deferred; d != nil && d.unsettled > 0 {
 		return true
 	}

@@ -258,7 +258,7 @@ func (s *Socket) write(ctx context.Context, m outgoing) error {
 			return err
 		}
 		s.mu.Lock()
-		if s.admitLocked(&m) != errNoRoom {
+		if s.refuseLocked(&m) != errNoRoom {
 			s.mu.Unlock()
 			continue
 		}

@@ -175,7 +175,6 @@ func (s *Socket) sendAdmittedLocked(m *outgoing, body []byte, compressed bool) {
 		s.facts |= streamingOut
 		return
 	}
-	s.beginGatedOutputLocked(m)
 	p := outgoingPiece{m.kind, m.first, m.last, compressed, m.prepared, body, len(m.data)}
 	switch {
 	case s.deferred == nil && s.goesToLinkLocked(m): // the usual case
@@ -211,9 +210,11 @@ func (s *Socket) sendBehindLocked(p outgoingPiece, m *outgoing) {
 	}
 }
 
-// beginGatedOutputLocked has the socket hold back what it sends from m on, if a commit of its object is under way. mu must be held.
+// beginGatedOutputLocked has the socket hold back what it sends from m on, if a commit of its object is under way. A commit may begin at any
+// time, also while mu is held, so this is called once for each message: whether it is deferred determines how it is compressed, and whether
+// it can be replaced. mu must be held.
 func (s *Socket) beginGatedOutputLocked(m *outgoing) {
-	if s.consumer == toObject && !m.ungated {
+	if s.consumer == toObject && !m.ungated && !m.claims {
 		s.objectSocket.holdDuringCommitLocked()
 	}
 }

@@ -146,9 +146,18 @@ var errNoRoom = fmt.Errorf("%w: wait", ErrBufferFull)
 // errDropped tells send to return nil although the message was dropped (OverflowDrop).
 var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
 
-// admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send.
-// mu must be held.
+// admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send. If it admits m, it
+// looks at the output gate: until mu is released, it is settled whether m is deferred. mu must be held.
 func (s *Socket) admitLocked(m *outgoing) error {
+	if err := s.refuseLocked(m); err != nil {
+		return err
+	}
+	s.beginGatedOutputLocked(m)
+	return nil
+}
+
+// refuseLocked returns why m may not be queued, see admitLocked, or nil. mu must be held.
+func (s *Socket) refuseLocked(m *outgoing) error {
 	if m.wait && s.phase == phaseConnecting && !s.is(sentClose|lost) {
 		return errNoRoom
 	}
