@@ -80,6 +80,9 @@ type Options struct {
 	// counted.
 	Meter *Meter
 
+	// Observer is told what happens to the socket. Nil, the default, costs nothing.
+	Observer Observer
+
 	// Logger receives the end of each socket (Debug), the errors of sockets that fail, messages that OnJSON refuses and a server's
 	// sockets that are not accepted within 10 s (Warn), and panics of listeners (Error), each with the peer's address in the attribute
 	// "remote". Nil: only panics are logged, to slog.Default.

@@ -1,0 +1,220 @@
+package edgews
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Observer is told what happens to sockets and objects, for metrics, traces, logs and pages about a running process: see the packages inspect
+// and metrics. Options.Observer gives it to a socket. An object's sockets have the Observer of NamespaceOptions.Options.
+//
+// What is told of one socket comes in the order in which it happened, one call at a time: SocketOpened first and SocketClosed last, each once.
+// So does what is told of one object. Calls for different sockets and objects are concurrent.
+//
+// Methods run on the goroutine that caused the event, with no mutex of edgews held. They should be fast and must not wait, since the socket
+// waits for them. They may call the methods of sockets; what that causes is told after the method has returned. A method that panics is
+// logged, like a listener. Arguments are valid during the call, except for the Socket; copy what is kept. An Observer that wants only some events
+// embeds [NopObserver].
+type Observer interface {
+	ObserveSocket(SocketObservation)
+	ObserveMessage(MessageObservation)
+	ObserveObject(ObjectObservation)
+	ObserveRefusal(RefusalObservation)
+}
+
+// NopObserver is an Observer that ignores everything.
+type NopObserver struct{}
+
+func (NopObserver) ObserveSocket(SocketObservation)   {}
+func (NopObserver) ObserveMessage(MessageObservation) {}
+func (NopObserver) ObserveObject(ObjectObservation)   {}
+func (NopObserver) ObserveRefusal(RefusalObservation) {}
+
+// SocketObservation is an event of a socket that is not a message.
+type SocketObservation struct {
+	Socket *Socket
+	Event  SocketEvent
+
+	// SocketClosed: what the close event has, why the socket ended, its error if it has failed, and the time since SocketOpened.
+	Code     StatusCode
+	Reason   string
+	WasClean bool
+	Cause    CloseCause
+	Err      error
+	Lifetime time.Duration
+
+	Queued    int           // SocketSlow, SocketDrained: BufferedAmount, in bytes
+	RoundTrip time.Duration // SocketPong: since the ping was sent
+}
+
+// SocketEvent is a kind of SocketObservation.
+type SocketEvent uint8
+
+const (
+	SocketOpened  SocketEvent = iota + 1 // the socket is open and accepted: nothing is delivered or sent before
+	SocketSlow                           // a message has found at least half of SendBuffer waiting; again only after SocketDrained
+	SocketDrained                        // after SocketSlow: nothing waits any more
+	SocketPong                           // a ping, of Ping or keep-alive, has been answered
+	SocketClosed                         // the close event has been delivered
+)
+
+var socketEventNames = [...]string{SocketOpened: "opened", SocketSlow: "slow", SocketDrained: "drained", SocketPong: "pong", SocketClosed: "closed"}
+
+// String returns a word for e, such as "opened".
+func (e SocketEvent) String() string { return nameOf(socketEventNames[:], e) }
+
+// CloseCause says why a socket ended. Its values are few, so they suit a label of a metric; Err and Code have the details.
+type CloseCause uint8
+
+const (
+	ClosedByPeer       CloseCause = iota + 1 // the peer's Close came first
+	ClosedLocally                            // Close was called first
+	ClosedByShutdown                         // Shutdown of a namespace, hub or server, MaxLifetime, IdleTimeout
+	ClosedAsLost                             // the connection ended without a Close, or failed
+	ClosedAsSilent                           // KeepAliveTimeout, or CloseTimeout
+	ClosedAsSlow                             // WriteTimeout, or OverflowClose
+	ClosedForProtocol                        // the peer broke the protocol (ProtocolError, ErrInvalidUTF8 of a received message)
+	ClosedForLimit                           // MaxMessageSize, RateLimit or a quota
+	ClosedAfterFailure                       // a listener panicked, or the socket's object failed
+)
+
+var closeCauseNames = [...]string{
+	ClosedByPeer: "peer", ClosedLocally: "local", ClosedByShutdown: "shutdown", ClosedAsLost: "lost", ClosedAsSilent: "silent", ClosedAsSlow: "slow",
+	ClosedForProtocol: "protocol", ClosedForLimit: "limit", ClosedAfterFailure: "failure",
+}
+
+// String returns a word for c, such as "peer".
+func (c CloseCause) String() string { return nameOf(closeCauseNames[:], c) }
+
+// MessageObservation is a data message that was received or sent. Pings, pongs, Close frames and messages that a pass-through forwards are
+// none.
+type MessageObservation struct {
+	Socket    *Socket
+	Direction Direction
+	Kind      Kind
+	Bytes     int // of payload, uncompressed
+
+	// WireBytes is the size of the message's frames, with their headers, as they were received or queued. On a pair it is Bytes.
+	WireBytes int
+
+	// Latency is how long the handler of a received message took: the listeners, or the object's handler. A message of a receive method is told
+	// of when the next receive begins, or the socket ends, and Latency is the time since the message was taken. It is 0 for sent messages.
+	Latency time.Duration
+
+	Queued  int  // of a sent message: BufferedAmount after it, in bytes
+	Dropped bool // Overflow has dropped the message, or SendLatest has replaced it: it was not sent
+	Auto    bool // an auto-response, or a message that one has answered; no handler has run
+}
+
+// Direction says which way a message goes.
+type Direction uint8
+
+const (
+	Inbound  Direction = iota + 1 // received
+	Outbound                      // sent
+)
+
+var directionNames = [...]string{Inbound: "in", Outbound: "out"}
+
+// String returns "in" or "out".
+func (d Direction) String() string { return nameOf(directionNames[:], d) }
+
+// ObjectObservation is an event of an object.
+type ObjectObservation struct {
+	Namespace *Namespace
+	ID        ID
+	Event     ObjectEvent
+
+	// Trigger says what caused the event: for EventConstructed what has woken the object, for EventCrashed and EventHandled which handler
+	// it was.
+	Trigger Trigger
+
+	// Duration is how long the constructor (EventConstructed), the handler (EventHandled, EventAlarm) or the commit took. For
+	// EventHibernated it is how long the object was in memory.
+	Duration time.Duration
+
+	Late  time.Duration // EventAlarm: how long after its time the alarm has fired
+	Keys  int           // EventCommitted: values written and deleted
+	Bytes int           // EventCommitted: the size of the keys and values written
+	Err   error         // why the constructor, handler or commit failed; of EventCrashed: why the object was reset
+}
+
+// ObjectEvent is a kind of ObjectObservation.
+type ObjectEvent uint8
+
+const (
+	EventConstructed ObjectEvent = iota + 1 // the object's constructor has returned; Err if it has failed
+	EventHandled                            // a handler has returned; messages of sockets are also MessageObservations
+	EventAlarm                              // the Alarm handler has returned
+	EventCommitted                          // a commit to the store has ended
+	EventCrashed                            // the value was dropped after a panic, Abort or failed commit
+	EventHibernated                         // the value was dropped because nothing needed it
+)
+
+var objectEventNames = [...]string{
+	EventConstructed: "constructed", EventHandled: "handled", EventAlarm: "alarm", EventCommitted: "committed", EventCrashed: "crashed",
+	EventHibernated: "hibernated",
+}
+
+// String returns a word for e, such as "constructed".
+func (e ObjectEvent) String() string { return nameOf(objectEventNames[:], e) }
+
+// Trigger is what an object handles.
+type Trigger uint8
+
+const (
+	TriggerRequest    Trigger = iota + 1 // ServeHTTP
+	TriggerMessage                       // WebSocketMessage, or a listener
+	TriggerClose                         // WebSocketClose, or a listener
+	TriggerError                         // WebSocketError, or a listener
+	TriggerAlarm                         // Alarm
+	TriggerCall                          // Call
+	TriggerDo                            // State.Do and Stub.Do
+	TriggerOperator                      // Hibernate, Shutdown and the like
+	TriggerBackground                    // WaitUntil
+)
+
+var triggerNames = [...]string{
+	TriggerRequest: "request", TriggerMessage: "message", TriggerClose: "close", TriggerError: "error", TriggerAlarm: "alarm", TriggerCall: "call",
+	TriggerDo: "do", TriggerOperator: "operator", TriggerBackground: "background",
+}
+
+// String returns a word for t, such as "request".
+func (t Trigger) String() string { return nameOf(triggerNames[:], t) }
+
+// RefusalObservation is an upgrade that was refused: by Upgrade, Respond, UpgradeConn, a Hub, a namespace's limits, or Proxy.
+type RefusalObservation struct {
+	Request *http.Request
+	Status  int // of the response, such as 403
+	Cause   RefusalCause
+	Err     error // what the function returned
+}
+
+// RefusalCause says why an upgrade was refused. Its values are few, so they suit a label of a metric.
+type RefusalCause uint8
+
+const (
+	RefusedHandshake RefusalCause = iota + 1 // the request is not a valid opening handshake
+	RefusedOrigin                            // AllowedOrigins
+	RefusedLimit                             // MaxSockets, MaxPerKey or a quota
+	RefusedShutdown                          // the namespace, hub or server is shutting down
+	RefusedOptions                           // the server's options, or its ResponseWriter, cannot upgrade
+	RefusedTarget                            // Proxy cannot reach its target, or the target has refused
+)
+
+var refusalCauseNames = [...]string{
+	RefusedHandshake: "handshake", RefusedOrigin: "origin", RefusedLimit: "limit", RefusedShutdown: "shutdown", RefusedOptions: "options",
+	RefusedTarget: "target",
+}
+
+// String returns a word for c, such as "origin".
+func (c RefusalCause) String() string { return nameOf(refusalCauseNames[:], c) }
+
+// nameOf returns the name of v, or its number.
+func nameOf[T ~uint8](names []string, v T) string {
+	if int(v) < len(names) && names[v] != "" {
+		return names[v]
+	}
+	return fmt.Sprintf("%T(%d)", v, uint8(v))
+}
