@@ -264,7 +264,7 @@ func (s *Socket) recovered(value any) error {
 		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
 		select {}
 	}
-	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()), s.remoteAttr())
+	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()), s.logAttr())
 	return &panicError{value}
 }
 

@@ -64,6 +64,13 @@ func (st *State) Hold(s *Socket) {
 	}
 }
 
+// describe adds the object to info; without one nothing.
+func (p *pinnedSocket) describe(info *SocketInfo) {
+	if p != nil {
+		info.Namespace, info.Object = p.o.ns.name, p.o.id
+	}
+}
+
 func (s *Socket) pinTo(o *object, kind pinKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,6 +71,18 @@ func (sock *objectSocket) dequeuedLocked() { sock.queued = false }
 // isAttachedLocked reports whether the object still has the socket: it has not been reset. The socket's mu must be held.
 func (sock *objectSocket) isAttachedLocked() bool { return sock.s.objectSocket == sock }
 
+// describeLocked adds what the object knows of the socket to info; without an object nothing. The socket's mu must be held.
+func (sock *objectSocket) describeLocked(info *SocketInfo) {
+	if sock == nil {
+		return
+	}
+	o := sock.o
+	info.Namespace, info.Object = o.ns.name, o.id
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	info.Tags = slices.Clone(sock.tags)
+}
+
 // isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.
 func (sock *objectSocket) isRemoved() bool {
 	sock.o.mu.Lock()

@@ -47,7 +47,7 @@ func (s *Socket) warnIfHandlerReturns(conn net.Conn) {
 		switch {
 		case closed:
 		case logger != nil:
-			logger.Warn(handlerReturnedText, "url", s.URL(), "protocol", s.Protocol())
+			logger.Warn(handlerReturnedText, s.logAttr())
 		default:
 			log.Print(handlerReturnedText)
 		}
