@@ -4,11 +4,17 @@ import "github.com/edgews/edgews"
 
 // describe returns the namespace of a socket, and the class that it has without Options.Class.
 func describe(s *edgews.Socket) (namespace, class string) {
-	if s.URL() != "" {
-		return "", "client"
+	info := s.Info()
+	if info.Client {
+		return info.Namespace, "client"
 	}
-	return "", "server"
+	return info.Namespace, "server"
 }
 
 // nameOf returns the name of a namespace, and "" for nil.
-func nameOf(n *edgews.Namespace) string { return "" }
+func nameOf(n *edgews.Namespace) string {
+	if n == nil {
+		return ""
+	}
+	return n.Name()
+}
