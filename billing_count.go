@@ -249,13 +249,11 @@ func (c *usageCounter) handlerStarted() time.Duration {
 	return at
 }
 
-// handlerStartedAgain is handlerStarted right after a handlerReturned, whose result at is, which saves a reading of the
-// clock; 0: there was none.
-func (c *usageCounter) handlerStartedAgain(at time.Duration) {
-	if at == 0 {
-		at = sinceStart()
+// handlerStartedAt is handlerStarted for a caller that has read the clock: at is now, since processStart.
+func (c *usageCounter) handlerStartedAt(at time.Duration) {
+	if c != nil {
+		c.busySince.Store(int64(at))
 	}
-	c.busySince.Store(int64(at))
 }
 
 // handlerReturned notes that the handler has returned. It returns when, since processStart; 0 on a nil counter. No mutex may be

@@ -46,6 +46,7 @@ func (s *Socket) connected(c wireConfig) {
 	w := newWire(s, c)
 	s.link = w
 	s.openLocked()
+	s.beginObservingLocked()
 	w.startOpeningLocked()
 	cancel := s.waiters.cancel
 	var onOpen listenerSnapshot[OpenEvent]
@@ -57,7 +58,7 @@ func (s *Socket) connected(c wireConfig) {
 	if g != nil {
 		g.openEventDueLocked()
 	}
-	s.mu.Unlock()
+	s.tellAndUnlock()
 	cancel()
 	if g != nil { // the open event waits in the object's queue
 		w.finishOpening()
@@ -96,6 +97,7 @@ func (o *connectingLink) pingLocked(uint64)                   {}
 func (o *connectingLink) endedLocked()                        { o.s.waiters.cancel() }
 func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
+func (o *connectingLink) frameSize(*outgoingPiece) int        { return 0 }
 func (o *connectingLink) resumeReadingLocked()                {}
 func (o *connectingLink) transmit()                           {}
 func (o *connectingLink) isParkedLocked() bool                { return false } // a goroutine connects

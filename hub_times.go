@@ -170,7 +170,7 @@ func (s *Socket) acceptAndClose(code StatusCode, reason string) {
 		s.acceptLocked(0)
 	}
 	s.mu.Unlock()
-	_ = s.Close(code, reason) // an error means that it is closing, or has ended
+	_ = s.closeFor(ClosedByShutdown, code, reason) // an error means that it is closing, or has ended
 }
 
 // noteMessageLocked notes, for an idle timeout, that a message or a part of one has arrived, or that the application has taken or handled it. mu

@@ -108,12 +108,13 @@ func (s *Socket) autoRespond(reply *Prepared) {
 	sock := s.objectSocket
 	s.mu.Unlock()
 	if sock == nil || l.send(outgoing{kind: Text, data: reply.data, first: true, last: true, prepared: reply, countAs: countAsAutoResponse, ungated: true}) != nil {
+		s.tell()
 		return // after our Close, or without room because the peer does not read
 	}
 	l.transmit()
 	s.mu.Lock()
 	sock.lastAutoResponse = time.Now().UnixNano()
-	s.mu.Unlock()
+	s.tellAndUnlock()
 }
 
 // autoRespondLocked answers a message that self sends, if peer has an auto-response to it. Then the message does not get into peer's inbox,
@@ -128,11 +129,13 @@ func (m *memory) autoRespondLocked(it *item) bool {
 		return false
 	}
 	m.creditLocked(it)
+	peer.observeAnsweredLocked(it.kind, len(it.buf.B), int(it.wireSize))
 	it.buf.Free()
 	out := outgoing{kind: Text, data: reply.data, first: true, last: true, countAs: countAsAutoResponse, ungated: true}
 	if peer.admitLocked(&out) == nil && m.self.phase < phaseFinishing {
 		peer.sendAdmittedLocked(&out, reply.data, false)
 		peer.objectSocket.lastAutoResponse = time.Now().UnixNano()
 	}
+	peer.tellSoonLocked()
 	return true
 }

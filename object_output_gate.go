@@ -57,6 +57,7 @@ func (s *Socket) releaseOutput(failed bool) {
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
+	s.tell()
 }
 
 // dropHeldOutputLocked drops the output that s holds back. If a Close was among it, c takes its place. mu must be held.

@@ -293,14 +293,19 @@ func (p *pinnedSocket) deliverMessageAndUnlock() {
 	it := s.takeLocked()
 	p.queueIfDueLocked()
 	defer it.buf.Free()
+	o := s.observed
 	if p.o.ns.eventsContext.Err() != nil { // Shutdown has cut
 		s.mu.Unlock()
 		return
 	}
+	s.beginHandlingLocked(it.kind, len(it.buf.B), int(it.wireSize), 0)
 	p.runListenersAndUnlock("OnMessage", func() error {
 		defer s.noteMessage()
 		return onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}})
 	})
+	if o != nil {
+		s.handled(0)
+	}
 }
 
 // runListenersAndUnlock calls listeners as an event of the object, for which no value is constructed. A panic fails the socket and leaves
@@ -352,6 +357,7 @@ func (p *pinnedSocket) failAndUnlock(code StatusCode, reason string, err error) 
 		s.failLocked(code, reason, err)
 	case p.endDue || s.phase < phaseFinishing:
 		s.result = &closeResult{CloseError{Code: code, Reason: reason}, err}
+		s.noteFailedLocked()
 		if s.awaitsCloseReplyLocked() {
 			s.closeLinkLocked(closeFrame{code, reason})
 		}

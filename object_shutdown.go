@@ -149,7 +149,7 @@ func (n *Namespace) sockets() (all []*Socket) {
 // closeSockets closes all sockets, spread over closeSpread.
 func (n *Namespace) closeSockets(ctx context.Context) {
 	spreadOver(ctx, closeSpread, n.sockets(), func(s *Socket) {
-		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it has ended
+		_ = s.closeFor(ClosedByShutdown, n.opts.ShutdownCode, shutdownReason) // an error means that it has ended
 	})
 }
 
@@ -175,7 +175,7 @@ func spreadOver(ctx context.Context, spread time.Duration, sockets []*Socket, cl
 // closeLateSockets closes the sockets that objects have accepted after closeSockets.
 func (n *Namespace) closeLateSockets() {
 	for _, s := range n.sockets() {
-		_ = s.Close(n.opts.ShutdownCode, shutdownReason) // an error means that it is closing, or has ended
+		_ = s.closeFor(ClosedByShutdown, n.opts.ShutdownCode, shutdownReason) // an error means that it is closing, or has ended
 	}
 }
 
@@ -311,7 +311,7 @@ func (n *Namespace) cutSockets() {
 
 // cut ends the socket without waiting for its peer, which is told if it has not been.
 func (s *Socket) cut(code StatusCode, err error) {
-	_ = s.Close(code, shutdownReason)
+	_ = s.closeFor(ClosedByShutdown, code, shutdownReason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loseLocked(err)

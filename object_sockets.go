@@ -123,6 +123,12 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	reply := s.autoResponseLocked(it.kind, it.buf.B) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
 	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.B)), s.link
 	s.in.lentBuffer = it.buf
+	switch {
+	case reply != nil:
+		s.observeAnsweredLocked(it.kind, len(it.buf.B), int(it.wireSize))
+	case ok:
+		s.beginHandlingLocked(it.kind, len(it.buf.B), int(it.wireSize), 0)
+	}
 	s.mu.Unlock()
 	defer s.objectDone(it.buf)
 	switch {

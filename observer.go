@@ -201,11 +201,12 @@ const (
 	RefusedShutdown                          // the namespace, hub or server is shutting down
 	RefusedOptions                           // the server's options, or its ResponseWriter, cannot upgrade
 	RefusedTarget                            // Proxy cannot reach its target, or the target has refused
+	RefusedLost                              // the connection was lost before it was answered; Status is 0
 )
 
 var refusalCauseNames = [...]string{
 	RefusedHandshake: "handshake", RefusedOrigin: "origin", RefusedLimit: "limit", RefusedShutdown: "shutdown", RefusedOptions: "options",
-	RefusedTarget: "target",
+	RefusedTarget: "target", RefusedLost: "lost",
 }
 
 // String returns a word for c, such as "origin".

@@ -1,6 +1,9 @@
 package edgews
 
-import "sync/atomic"
+import (
+	"reflect"
+	"sync/atomic"
+)
 
 // resolve returns o with every default filled in and without Meter. The result is shared and must not be changed. Sockets
 // with equal options share one copy; a server's sockets usually have the same options, apart from the meter.
@@ -43,14 +46,18 @@ type compressionKey struct {
 	threshold, level, bits, peerBits    int
 }
 
-// key returns the key of o. ok is false if Compression.Choose is set, because functions cannot be compared.
+// key returns the key of o. ok is false if Compression.Choose is set, because functions cannot be compared, or if the Observer cannot be.
 func (o Options) key() (key optionsKey, ok bool) {
 	var c Compression
 	if o.Compression != nil {
 		c = *o.Compression
 	}
 	o.Compression = nil
+	ok = c.Choose == nil && (o.Observer == nil || reflect.ValueOf(o.Observer).Comparable())
+	if !ok {
+		return optionsKey{}, false
+	}
 	return optionsKey{o, compressionKey{
 		c.Disable, c.NoContextTakeover, c.PeerNoContextTakeover, c.Threshold, c.Level, c.WindowBits, c.PeerWindowBits,
-	}}, c.Choose == nil
+	}}, true
 }

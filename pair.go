@@ -59,7 +59,7 @@ func (m *memory) send(out outgoing) error {
 
 // queueLocked gives p to peer. mu must be held.
 func (m *memory) queueLocked(p outgoingPiece) {
-	it := item{kind: p.kind, first: p.first, last: p.last, buf: buf.Copy(p.body)}
+	it := item{kind: p.kind, first: p.first, last: p.last, wireSize: wireSize(p.payload), buf: buf.Copy(p.body)}
 	it.buf.WipeOnFree = true
 	m.payload += p.payload
 	m.size += cost(p.payload)
@@ -117,6 +117,7 @@ func (m *memory) answerTimeUp() {
 	m.self.mu.Lock()
 	defer m.self.mu.Unlock()
 	if m.self.link == m {
+		m.self.noteSilentLocked()
 		m.self.loseLocked(nil)
 	}
 }
@@ -180,6 +181,8 @@ func (m *memory) creditLocked(it *item) {
 	m.self.notifyRoomLocked()
 }
 
+func (m *memory) frameSize(p *outgoingPiece) int { return p.payload }
+
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 
 func (m *memory) resumeReadingLocked() { m.runLocked() }
@@ -213,6 +216,7 @@ func (m *memory) runLocked() {
 		return
 	}
 	m.peer.releaseDueLocked() // it has room if self has taken what was there
+	m.peer.tellSoonLocked()
 	if s.is(delivering) || m.nextLocked() == noEvent {
 		return
 	}
@@ -299,10 +303,15 @@ func (m *memory) deliverMessageAndUnlock() {
 		return
 	}
 	it := s.takeLocked()
+	s.beginHandlingLocked(it.kind, len(it.buf.B), int(it.wireSize), 0)
+	o := s.observed
 	s.mu.Unlock()
 
 	err := onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}})
 	it.buf.Free()
+	if o != nil {
+		s.handled(0)
+	}
 	if err != nil {
 		s.panicked(err)
 	}
@@ -346,6 +355,7 @@ func (s *Socket) joinPiecesLocked() {
 		in.bytes -= weight(*next)
 		joined.buf = joined.buf.Reserve(len(next.buf.B))
 		joined.buf.B = append(joined.buf.B, next.buf.B...)
+		joined.wireSize = addSizes(joined.wireSize, next.wireSize)
 		next.buf.Free()
 	}
 	in.bytes += weight(*joined)

@@ -63,6 +63,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
 	w.transmit()
+	server.tell()
 	return server, nil
 }
 
@@ -110,6 +111,7 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 	}
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
+	server.tell()
 	if err := conn.give(client); err != nil {
 		client.abandon(err)
 		return nil, err
@@ -123,6 +125,10 @@ func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
 	if sender := server.link.(*memory); sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}
+	fresh := server.observed == nil && server.isAcceptedLocked()
+	if fresh {
+		server.beginObservingLocked()
+	}
 	in := m.self.in
 	for in.queue.Len() > 0 {
 		it := in.pop()
@@ -132,6 +138,9 @@ func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
 		p := outgoingPiece{kind: it.kind, first: it.first, last: it.last, body: it.buf.B, payload: len(it.buf.B)}
 		server.countHandedOverLocked(p, as)
 		w.queueLocked(p)
+		if fresh {
+			server.observeSentLocked(&p)
+		}
 		it.buf.Free()
 	}
 	if d := server.deferred; d != nil {

@@ -28,11 +28,7 @@ func (s *Socket) isDialed() bool {
 // awake.
 func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, opts *UpgradeOptions) error {
 	if err := dialed.untouched(); err != nil {
-		return refuse(w, r, &HandshakeError{
-			StatusCode: http.StatusInternalServerError,
-			Detail:     "the handler's socket cannot be used in a response",
-			Err:        err,
-		})
+		return refuseClient(w, r, opts, err)
 	}
 	r, returned := keepStream(r)
 	defer returned()
@@ -47,6 +43,7 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 		return answer
 	})
 	if err != nil {
+		opts.tellRefusal(r, err)
 		dialed.giveUp()
 		return err
 	}

@@ -23,6 +23,7 @@ func (s *Socket) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		return 0, err
 	}
 	l.transmit()
+	s.tell()
 	select {
 	case rtt, ok := <-one.done:
 		if !ok {
@@ -79,11 +80,13 @@ func (p *pings) begin() ping {
 	return one
 }
 
-// pong completes ping id and all before it, since a peer may answer only the most recent one (RFC 6455 §5.5.3).
-func (p *pings) pong(id uint64) {
+// pongLocked completes ping id and all before it, since a peer may answer only the most recent one (RFC 6455 §5.5.3). The mu of s must be held.
+func (p *pings) pongLocked(s *Socket, id uint64) {
 	n := 0
 	for n < len(p.waiting) && p.waiting[n].id <= id {
-		p.waiting[n].done <- time.Since(p.waiting[n].sent)
+		rtt := time.Since(p.waiting[n].sent)
+		p.waiting[n].done <- rtt
+		s.observePongLocked(rtt)
 		n++
 	}
 	p.waiting = append(p.waiting[:0], p.waiting[n:]...)

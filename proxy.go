@@ -19,7 +19,7 @@ import (
 // ProxyOptions configures Proxy. A nil pointer means the zero value, which is recommended and safe. An invalid value makes the proxy answer
 // every request with 500, so that the first request shows the mistake.
 type ProxyOptions struct {
-	// Options: CloseTimeout, WriteTimeout and Logger apply, and Meter unless it is set below. The others are about messages, which a
+	// Options: CloseTimeout, WriteTimeout, Observer and Logger apply, and Meter unless it is set below. The others are about messages, which a
 	// proxy does not look at.
 	Options
 
@@ -131,11 +131,12 @@ func (p *proxy) passThrough(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refused := handshake.CheckRequest(r); refused != nil {
-		_ = refuse(w, r, refusalError(refused))
+		p.opts.tellRefusal(r, refuse(w, r, refusalError(refused)))
 		return
 	}
 	a, err := admitUpgrade(w, r, p.meter, nil)
 	if err != nil {
+		p.opts.tellRefusal(r, err)
 		return
 	}
 	opened := false
@@ -154,6 +155,7 @@ func (p *proxy) passThrough(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		p.connectFailed(w, r, err)
 	case up.conn == nil:
+		p.opts.tellTargetRefusal(r, up.response.StatusCode, &HandshakeError{StatusCode: up.response.StatusCode, Detail: "the target of the proxy has refused"})
 		passRefusal(w, r, up.response)
 	default:
 		opened = p.open(w, r, a, up)
@@ -211,6 +213,7 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 	conn, buffered, err := switchProtocols(w, r, resp, p.opts.WriteTimeout)
 	if err != nil {
 		up.close()
+		p.opts.tellRefusal(r, err)
 		p.logger.Warn("edgews: proxy: the client could not be answered", "error", err)
 		return false
 	}
@@ -235,6 +238,9 @@ func (p *proxy) connectFailed(w http.ResponseWriter, r *http.Request, err error)
 	e := &HandshakeError{StatusCode: http.StatusBadGateway, Detail: "the target of the proxy could not be reached", Err: err}
 	if isTimeout(err) {
 		e.StatusCode, e.Detail = http.StatusGatewayTimeout, "the target of the proxy did not answer in time"
+	}
+	if IsUpgrade(r) {
+		p.opts.tellTargetRefusal(r, e.StatusCode, e)
 	}
 	_ = refuse(w, r, e)
 }

@@ -26,7 +26,7 @@ import (
 func (s *Socket) Receive(ctx context.Context) (Message, error) {
 	over := ctx.Err() // without mu: it is the program's code
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.tellAndUnlock()
 	if err := s.beginReceiveLocked(over); err != nil {
 		return Message{}, err
 	}
@@ -73,7 +73,7 @@ func endedWell(err error) bool {
 }
 
 // beginReceiveLocked marks the inbox as used by a receiver and frees the buffer that the last call returned. over is why the context of
-// the call has ended, or nil. mu must be held.
+// the call has ended, or nil. mu must be held; it is released meanwhile if the socket is observed.
 func (s *Socket) beginReceiveLocked(over error) error {
 	if err := s.receivableLocked(); err != nil {
 		return err
@@ -89,6 +89,7 @@ func (s *Socket) beginReceiveLocked(over error) error {
 	}
 	s.in.lentBuffer.Free()
 	s.in.lentBuffer = nil
+	s.tellReceivedLocked()
 	return nil
 }
 
@@ -191,6 +192,7 @@ func (s *Socket) takeLocked() item {
 		it.buf = it.buf.Reserve(len(next.buf.B))
 		it.buf.B = append(it.buf.B, next.buf.B...)
 		it.last = next.last
+		it.wireSize = addSizes(it.wireSize, next.wireSize)
 		next.buf.Free()
 	}
 	return it
@@ -209,6 +211,7 @@ func (s *Socket) popPieceLocked() item {
 	s.link.takenLocked(s.in.queue.Front()) // in place: a pointer to a copy would allocate
 	it := s.in.pop()
 	s.noteMessageLocked()
+	s.noteTakenLocked(&it)
 	s.in.messageBegun = !it.last
 	s.link.resumeReadingLocked()
 	return it

@@ -90,6 +90,7 @@ type socketExtra struct {
 	about        *identity       // nil: no URL, subprotocol, extensions or rosters
 	listeners    *listeners      // nil: none but onMessage
 	counter      *usageCounter   // counts the socket's usage; nil: no meter
+	observed     *observedSocket // nil: there is no Observer, or the socket has not been accepted. Beside counter and deferred: every Send looks at it
 	deferred     *deferredOutput // nil: nothing waits above the link. Beside counter: every Send looks at both
 	in           *inbox          // nil until it is needed; never nil for an end of a pair
 	waiters      *waiters        // nil: no goroutine has waited for the socket
@@ -164,7 +165,7 @@ func (s *Socket) consumerChangedLocked() {
 // pongLocked completes the calls of Ping up to ping id: its Pong has arrived. mu must be held.
 func (s *Socket) pongLocked(id uint64) {
 	if s.waiters != nil {
-		s.waiters.pings.pong(min(id, s.waiters.pings.last))
+		s.waiters.pings.pongLocked(s, min(id, s.waiters.pings.last))
 	}
 }
 
@@ -244,6 +245,8 @@ type link interface {
 	bufferedLocked() (payload, size int)
 	// transmit writes queued frames, as far as that is possible without blocking. mu must not be held.
 	transmit()
+	// frameSize returns the bytes of the frame of p, with its header; without a network, of its payload.
+	frameSize(p *outgoingPiece) int
 	// addrs returns the addresses of both ends, none of them nil. mu must not be held.
 	addrs() addrs
 	// isParkedLocked reports whether neither a goroutine nor a buffer belongs to the link. It may be false while another goroutine asks.
@@ -350,7 +353,7 @@ func (s *Socket) AcceptHalfOpen() error { return s.accept(manualClose) }
 
 func (s *Socket) accept(how facts) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.tellAndUnlock()
 	switch {
 	case s.phase == phaseUsed:
 		return ErrUsed
@@ -363,7 +366,8 @@ func (s *Socket) accept(how facts) error {
 	return nil
 }
 
-// acceptLocked accepts the socket, with manualClose if how has it. It has no effect on an accepted socket. mu must be held.
+// acceptLocked accepts the socket, with manualClose if how has it. It has no effect on an accepted socket. mu must be held, and the caller
+// calls tell.
 func (s *Socket) acceptLocked(how facts) {
 	if s.isAcceptedLocked() {
 		return
@@ -372,6 +376,7 @@ func (s *Socket) acceptLocked(how facts) {
 	s.facts |= how
 	s.accepted = nowMillis()
 	s.stopUnacceptedTimerLocked()
+	s.beginObservingLocked()
 	if p := s.pinned; p != nil {
 		p.acceptedLocked()
 	}

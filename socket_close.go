@@ -19,21 +19,27 @@ import (
 //
 // Deviation: Workers ignore a second close(). An error tells the program that it has no effect.
 func (s *Socket) Close(code StatusCode, reason string) error {
+	return s.closeFor(ClosedLocally, code, reason)
+}
+
+// closeFor is Close because of cause.
+func (s *Socket) closeFor(cause CloseCause, code StatusCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
 	if !utf8.ValidString(reason) {
 		return ErrInvalidUTF8
 	}
-	l, err := s.queueClose(closeFrame{code, reason})
+	l, err := s.queueClose(cause, closeFrame{code, reason})
 	if err != nil {
 		return err
 	}
 	l.transmit()
+	s.tell()
 	return nil
 }
 
-func (s *Socket) queueClose(c closeFrame) (link, error) {
+func (s *Socket) queueClose(cause CloseCause, c closeFrame) (link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase == phaseConnecting && !s.is(sentClose) {
@@ -44,6 +50,7 @@ func (s *Socket) queueClose(c closeFrame) (link, error) {
 	if err := s.writableLocked(); err != nil {
 		return nil, err
 	}
+	s.noteCauseLocked(cause)
 	s.sendCloseLocked(c)
 	return s.link, nil
 }
@@ -113,6 +120,7 @@ func (s *Socket) endLocked(e *closeResult, why facts) {
 		return
 	}
 	s.extraLocked().result = e
+	s.noteResultLocked()
 	if s.isAcceptedLocked() {
 		s.phase = phaseEnded
 	}
@@ -133,6 +141,7 @@ func (s *Socket) fail(code StatusCode, reason string, err error) {
 	l := s.link
 	s.mu.Unlock()
 	l.transmit()
+	s.tell()
 }
 
 // finish delivers the last events of a socket that has a result. Only the goroutine that delivers the socket's events calls it.
@@ -171,6 +180,7 @@ func (s *Socket) finish() {
 
 // finished is called after the close event. It closes Done and ends Context.
 func (s *Socket) finished() {
+	s.tellClosed()
 	if endContext := s.markFinished(); endContext != nil { // without mu: it also ends contexts of the program
 		endContext(s.Err())
 	}
@@ -245,6 +255,9 @@ func (s *Socket) objectDone(b *buf.Buffer) {
 	s.in.lentBuffer = nil
 	s.noteMessageLocked()
 	s.link.resumeReadingLocked()
-	s.mu.Unlock()
+	if s.observed != nil {
+		s.observeHandledLocked(sinceStart())
+	}
+	s.tellAndUnlock()
 	b.Free()
 }

@@ -11,6 +11,7 @@ type outgoingPiece struct {
 	kind        Kind
 	first, last bool
 	compressed  bool      // body is compressed
+	auto        bool      // it is an auto-response
 	prepared    *Prepared // the message that body belongs to; nil: it is not a prepared one
 	body        []byte    // the link copies it, unless prepared is set
 	payload     int       // bytes of payload that body stands for
@@ -175,11 +176,11 @@ func (s *Socket) sendAdmittedLocked(m *outgoing, body []byte, compressed bool) {
 		s.facts |= streamingOut
 		return
 	}
-	p := outgoingPiece{m.kind, m.first, m.last, compressed, m.prepared, body, len(m.data)}
+	p := outgoingPiece{m.kind, m.first, m.last, compressed, m.countAs == countAsAutoResponse, m.prepared, body, len(m.data)}
 	switch {
 	case s.deferred == nil && s.goesToLinkLocked(m): // the usual case
 		s.counter.countSentLocked(m)
-		s.link.queueLocked(p)
+		s.queueOnLinkLocked(p)
 	case !s.replaceLocked(m):
 		s.sendBehindLocked(p, m)
 	}
@@ -198,7 +199,7 @@ func (s *Socket) sendBehindLocked(p outgoingPiece, m *outgoing) {
 		s.counter.countSentLocked(m)
 	}
 	if now {
-		s.link.queueLocked(p)
+		s.queueOnLinkLocked(p)
 		s.forgetDeferredLocked()
 	} else {
 		s.deferLocked(p, m, revocable)
@@ -398,7 +399,15 @@ func (s *Socket) releaseLocked(p *deferredPiece) {
 func (s *Socket) releaseAsLocked(p *deferredPiece, as outgoingPiece) {
 	s.settleLocked(p)
 	s.deferred.take(p)
-	s.link.queueLocked(as)
+	s.queueOnLinkLocked(as)
+}
+
+// queueOnLinkLocked gives p to the link. mu must be held, and the caller calls tell.
+func (s *Socket) queueOnLinkLocked(p outgoingPiece) {
+	s.link.queueLocked(p)
+	if s.observed != nil {
+		s.observeSentLocked(&p)
+	}
 }
 
 // forgetDeferredLocked frees the deferredOutput if there is nothing in it. mu must be held.
@@ -421,6 +430,7 @@ func (s *Socket) discardDeferredLocked() {
 // discardLocked frees p. Its payload still counts. mu must be held.
 func (s *Socket) discardLocked(p *deferredPiece) {
 	s.settleLocked(p)
+	s.observeDiscardedLocked(p)
 	s.deferred.remove(p)
 	p.free()
 }

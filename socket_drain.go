@@ -58,15 +58,19 @@ type drainListener struct {
 
 // fellLocked is called when BufferedAmount has fallen by n. mu must be held.
 func (s *Socket) fellLocked(n int) {
-	if n > 0 && s.waiters != nil && s.waiters.drain != nil { // short enough to be inlined
+	if n > 0 && (s.observed != nil || s.waiters != nil && s.waiters.drain != nil) { // short enough to be inlined
 		s.drainedLocked(n)
 	}
 }
 
 // drainedLocked has the listeners called whose low BufferedAmount has reached, by falling n bytes. mu must be held.
 func (s *Socket) drainedLocked(n int) {
-	d := s.waiters.drain
 	amount, _ := s.bufferedLocked()
+	s.observeDrainLocked(amount)
+	if s.waiters == nil || s.waiters.drain == nil {
+		return
+	}
+	d := s.waiters.drain
 	for _, l := range d.all {
 		l.due = l.due || amount <= l.low && amount+n > l.low
 	}

@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"math"
 	"slices"
 
 	"github.com/edgews/edgews/internal/buf"
@@ -42,9 +43,16 @@ type inbox struct {
 type item struct {
 	kind        Kind
 	first, last bool
-	taken       bool // it no longer counts against the sender's SendBuffer
+	taken       bool   // it no longer counts against the sender's SendBuffer
+	wireSize    uint32 // the bytes of its frames, with their headers, for an Observer; on a pair, of its payload
 	buf         *buf.Buffer
 }
+
+// wireSize returns n as the size of an item, which ends at 4 GiB.
+func wireSize(n int) uint32 { return uint32(min(uint64(n), math.MaxUint32)) }
+
+// addSizes returns the sum of two sizes of items.
+func addSizes(a, b uint32) uint32 { return a + min(b, math.MaxUint32-a) }
 
 // itemCost is the memory of a queued message beside its payload, in bytes: the item, and the header of its buffer.
 const itemCost = 48

@@ -116,7 +116,7 @@ func (s *Socket) replaceLocked(m *outgoing) bool {
 	if p == nil {
 		return false
 	}
-	d := s.deferred
+	d, kind, n := s.deferred, p.kind, p.payload
 	fell := p.payload - len(m.data)
 	d.payload -= p.payload
 	d.size -= p.cost()
@@ -125,6 +125,7 @@ func (s *Socket) replaceLocked(m *outgoing) bool {
 	d.payload += p.payload
 	d.size += p.cost()
 	s.counter.countReplacedLocked()
+	s.observeDroppedLocked(kind, n)
 	if fell > 0 {
 		s.fellLocked(fell)
 		s.notifyRoomLocked()
@@ -153,6 +154,7 @@ func (s *Socket) overflowsLocked(m *outgoing, size int) error {
 	case m.latest && s.opts.Overflow == OverflowDrop:
 	case s.opts.Overflow == OverflowDrop:
 		s.counter.countDroppedNewestLocked(m)
+		s.observeDroppedLocked(m.kind, len(m.data))
 		if m.counted {
 			return ErrBufferFull
 		}
@@ -193,6 +195,7 @@ func (s *Socket) makeRoomLocked(m *outgoing) (freed int) {
 		p.free()
 		freed += p.payload
 		s.counter.countDroppedOldestLocked()
+		s.observeDroppedLocked(p.kind, p.payload)
 	}
 	return freed
 }

@@ -59,6 +59,10 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		s.mu.Unlock()
 		return false
 	}
+	if s.observed != nil {
+		w.sendObservedAndUnlock(kind, p)
+		return true
+	}
 	s.counter.countWholeSentLocked(len(p))
 	w.outboxLocked().AddMessage(opcodeOf(kind), p)
 	if s.is(corked) {
@@ -69,11 +73,11 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 	return true
 }
 
-// sendEncoded is sendPlain for the frame of a message of n bytes.
+// sendEncoded is sendPlain for the frame of a message of n bytes, on a socket without Observer.
 func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 	s.mu.Lock()
 	w := s.plainWireLocked(n)
-	if w == nil {
+	if w == nil || s.observed != nil {
 		s.mu.Unlock()
 		return false
 	}
@@ -101,12 +105,20 @@ func (s *Socket) send(m outgoing) error {
 	for {
 		s.mu.Lock()
 		l := s.link
+		o := s.observed
 		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
-			return w.sendAndUnlock(&m)
+			err := w.sendAndUnlock(&m)
+			if o != nil {
+				s.tell()
+			}
+			return err
 		}
 		s.mu.Unlock()
 		err := l.send(m)
 		l.transmit()
+		if o != nil {
+			s.tell()
+		}
 		if err != errMoved {
 			return err
 		}
@@ -172,6 +184,7 @@ func (s *Socket) refuseLocked(m *outgoing) error {
 		return errNoRoom
 	}
 	_, size := s.bufferedLocked()
+	s.observeQueueLocked(size)
 	if size == 0 || m.force || size+len(m.data) <= s.opts.SendBuffer || m.stream && s.waitsOnlyForStreamLocked(size) {
 		return nil
 	}
@@ -180,6 +193,7 @@ func (s *Socket) refuseLocked(m *outgoing) error {
 
 // closeSlowLocked drops what is queued for a peer that reads too slowly, and sends a Close with 1013. mu must be held.
 func (s *Socket) closeSlowLocked() {
+	s.noteCauseLocked(ClosedAsSlow)
 	s.discardDeferredLocked()
 	if w, ok := s.link.(*wire); ok && w.out != nil {
 		w.out.Discard()

@@ -124,7 +124,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.tellAndUnlock()
 	switch {
 	case s.phase == phaseUsed:
 		return ErrUsed

@@ -21,7 +21,7 @@ import (
 func (s *Socket) NextReader(ctx context.Context) (Kind, io.Reader, error) {
 	over := ctx.Err() // without mu: it is the program's code
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.tellAndUnlock()
 	if err := s.beginReceiveLocked(over); err != nil {
 		return 0, nil, err
 	}

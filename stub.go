@@ -46,6 +46,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) { _ = s.serve(w
 // serve is ServeHTTP. It returns why no handler has answered r, or what has ended the handler.
 func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 	if s.n.shutdown.refuses(r) {
+		s.n.tellRefusal(r, http.StatusServiceUnavailable, ErrShutdown)
 		closeAfterUpgradeRequest(w, r)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
@@ -58,11 +59,13 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	offered, r, refused := s.n.offerPlace(r)
 	if refused != nil {
+		s.n.opts.tellRefusal(r, refused)
 		return refuse(w, r, refused)
 	}
 	defer offered.withdraw()
 	admitted, err := s.n.admit(s.id, r)
 	if err != nil {
+		s.n.tellRefusal(r, http.StatusTooManyRequests, err)
 		closeAfterUpgradeRequest(w, r)
 		answerQuotaExceeded(w)
 		return err
@@ -89,6 +92,9 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 			s.n.logger().Warn("edgews: request would wait for itself", "namespace", s.n.name, "object", s.id.String(), "error", err)
 		}
 		closeAfterUpgradeRequest(w, r)
+		if errors.Is(err, ErrOverloaded) || errors.Is(err, ErrShutdown) && !rw.began {
+			s.n.tellRefusal(r, http.StatusServiceUnavailable, err)
+		}
 		rw.writeError(err)
 	}
 	return err

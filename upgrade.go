@@ -127,11 +127,7 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 		return respondWithDialed(w, r, client, opts)
 	}
 	if err := client.attachable(); err != nil {
-		return refuse(w, r, &HandshakeError{
-			StatusCode: http.StatusInternalServerError,
-			Detail:     "the handler's socket cannot be used in a response",
-			Err:        err,
-		})
+		return refuseClient(w, r, opts, err)
 	}
 	c, err := upgrade(w, r, opts)
 	if err != nil {
@@ -158,9 +154,21 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 	return nil
 }
 
+// refuseClient refuses r because of err: the socket that Respond was given cannot be used.
+func refuseClient(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, err error) error {
+	err = refuse(w, r, &HandshakeError{
+		StatusCode: http.StatusInternalServerError,
+		Detail:     "the handler's socket cannot be used in a response",
+		Err:        err,
+	})
+	opts.orDefault(r).tellRefusal(r, err)
+	return err
+}
+
 // upgrade checks the request, negotiates, takes the connection over and sends the 101.
 func upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (c wireConfig, err error) {
 	opts = opts.orDefault(r)
+	defer func() { opts.tellRefusal(r, err) }()
 	return upgradeWith(w, r, opts, func(o *Options) *handshake.Response {
 		return handshake.Respond(r.Header, opts.Protocols, o.Compression.want())
 	})

@@ -63,7 +63,9 @@ func (w *connWriter) upgrade(r *http.Request, opts *UpgradeOptions) (*Socket, er
 		w.minor = min(r.ProtoMinor, 1)
 	}
 	if refused != nil {
-		return nil, refuse(w, r, refused)
+		err := refuse(w, r, refused)
+		opts.orDefault(r).tellRefusal(r, err)
+		return nil, err
 	}
 	return Upgrade(w, r, opts)
 }

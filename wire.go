@@ -245,6 +245,9 @@ func (w *wire) header(op frame.Opcode) frame.Header {
 // takenLocked does nothing: a received message never counts as BufferedAmount of a wire. mu must be held.
 func (w *wire) takenLocked(*item) {}
 
+// frameSize implements link.
+func (w *wire) frameSize(p *outgoingPiece) int { return frame.Size(len(p.body), w.client) }
+
 // bufferedLocked returns what has not been written, in bytes of payload and in bytes that count against SendBuffer. mu must be held.
 func (w *wire) bufferedLocked() (payload, size int) {
 	if w.out == nil {

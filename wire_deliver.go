@@ -16,9 +16,9 @@ func (w *wire) beginHandlerLocked() {
 }
 
 // deliver delivers a message, or the last piece of one, to the listeners or to the inbox. It is called in the connection's turn and calls
-// the listeners itself. b is the buffer that holds data, which deliver frees or stores; nil: data lies in the read buffer. deliver reports
+// the listeners itself. size is that of the message's frames, with their headers. b is the buffer that holds data, which deliver frees or stores; nil: data lies in the read buffer. deliver reports
 // whether to continue reading.
-func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
+func (w *wire) deliver(kind Kind, data []byte, size int, b *buf.Buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {
 		return w.fail(StatusPolicyViolation, "rate limit exceeded", errTooFast)
@@ -32,6 +32,7 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	if reply := s.autoResponseLocked(kind, data); reply != nil {
 		w.lastReceived = w.coarseNowLocked() // the application is not called
+		s.observeAnsweredLocked(kind, len(data), size)
 		s.mu.Unlock()
 		b.Free()
 		s.autoRespond(reply)
@@ -47,25 +48,29 @@ func (w *wire) deliver(kind Kind, data []byte, b *buf.Buffer) bool {
 	}
 	onMessage := w.onMessageLocked()
 	if !onMessage.empty() {
-		c.handlerStarted()
+		s.beginHandlingLocked(kind, len(data), size, c.handlerStarted())
+		o := s.observed
 		s.mu.Unlock()
-		return w.dispatch(onMessage, c, kind, data, b)
+		return w.dispatch(onMessage, c, o, kind, data, b)
 	}
 	defer s.mu.Unlock()
 	if b == nil {
 		b = buf.Copy(data)
 	}
-	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, buf: b})
+	return w.storeLocked(item{kind: kind, first: !w.isStreamed(), last: true, wireSize: wireSize(size), buf: b})
 }
 
 // errTooFast is the reason for the end of a socket whose peer exceeds Options.RateLimit.
 var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
-// dispatch calls the listeners with a message, frees b and reports whether to continue reading. mu must not be locked.
-func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, kind Kind, data []byte, b *buf.Buffer) bool {
+// dispatch calls the listeners with a message, tells the Observer unless o is nil, frees b and reports whether to continue reading. mu must not be locked.
+func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, o *observedSocket, kind Kind, data []byte, b *buf.Buffer) bool {
 	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
-	c.handlerReturned()
+	returned := c.handlerReturned()
 	b.Free()
+	if o != nil {
+		w.s.handled(returned)
+	}
 	if err != nil {
 		w.s.panicked(err)
 	}
@@ -74,15 +79,15 @@ func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounte
 
 // redeliver is deliver for the message that storeLocked has kept for a listener. It has been counted already.
 func (w *wire) redeliver() bool {
-	it := item{kind: w.kind, first: true, last: true, buf: w.message}
+	it := item{kind: w.kind, first: true, last: true, wireSize: wireSize(w.wireSize), buf: w.message}
 	w.message, w.messageWaits = nil, false
 	s := w.s
 	s.mu.Lock()
 	if onMessage := w.onMessageLocked(); !onMessage.empty() {
-		c := s.counter
-		c.handlerStarted()
+		c, o := s.counter, s.observed
+		s.beginHandlingLocked(it.kind, len(it.buf.B), int(it.wireSize), c.handlerStarted())
 		s.mu.Unlock()
-		return w.dispatch(onMessage, c, it.kind, it.buf.B, it.buf)
+		return w.dispatch(onMessage, c, o, it.kind, it.buf.B, it.buf)
 	}
 	defer s.mu.Unlock()
 	return w.storeLocked(it)
@@ -114,7 +119,7 @@ func (w *wire) storeLocked(it item) bool {
 	}
 	if s.awaitsListenerLocked() {
 		w.acquireIncoming(w.limit())
-		w.kind, w.deflated, w.message, w.messageWaits = it.kind, false, it.buf, true
+		w.kind, w.deflated, w.message, w.messageWaits, w.wireSize = it.kind, false, it.buf, true, int(it.wireSize)
 		return w.pauseReadingLocked()
 	}
 	in := s.inboxLocked()
@@ -166,8 +171,8 @@ func (w *wire) streamPiece() bool {
 		go w.transmit() // writes the Close frame; it needs mu
 		return false
 	}
-	s.in.push(item{kind: w.kind, first: !w.streamed, buf: w.message})
-	w.message, w.streamed = nil, true
+	s.in.push(item{kind: w.kind, first: !w.streamed, wireSize: wireSize(w.wireSize), buf: w.message})
+	w.message, w.streamed, w.wireSize = nil, true, 0
 	w.conn.WorkHandedOff()
 	return true
 }

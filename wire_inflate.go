@@ -46,7 +46,7 @@ func (w *wire) inflate() bool {
 	if err != nil {
 		return w.failProtocol(w.inflateError(err))
 	}
-	return w.deliver(w.kind, plain.B, plain)
+	return w.deliver(w.kind, plain.B, w.wireSize, plain)
 }
 
 // roomForMessage returns how many bytes of the next message may be kept, and whether a listener, receiver or object takes it regardless of

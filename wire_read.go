@@ -82,7 +82,8 @@ func (w *wire) finishRead(ok bool, spare *any) {
 
 // decodeDirect decodes p, which has been read into the free part of the message's buffer. It reports whether to continue reading.
 func (w *wire) decodeDirect(p []byte) bool {
-	piece, _, ok, err := w.decoder.Next(p)
+	piece, n, ok, err := w.decoder.Next(p)
+	w.frameBytes += n
 	if err != nil {
 		return w.failProtocol(err)
 	}
@@ -90,6 +91,7 @@ func (w *wire) decodeDirect(p []byte) bool {
 		return true
 	}
 	w.message.B = w.message.B[:len(w.message.B)+len(piece.Payload)]
+	w.addFrameBytes()
 	return w.pieceAdded(piece.Last)
 }
 
@@ -138,6 +140,7 @@ func (w *wire) decode(p []byte, spare *any) bool {
 		}
 		w.acquireIncoming(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
+		w.frameBytes += n
 		if i += n; i < len(p) && !didCork {
 			didCork = true
 			w.conn.Cork(true)
@@ -186,11 +189,11 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 		switch {
 		case listener == nil || s.phase != phaseOpen || !s.deliversDirectlyLocked() || w.limiter != nil:
 			s.mu.Unlock()
-			if returned = 0; !w.deliver(kind, data, nil) {
+			if returned = 0; !w.deliver(kind, data, n, nil) {
 				return i, didCork, false
 			}
-		case s.counter != nil:
-			if returned, ok = w.countAndUnlock(listener, kind, data, returned, spare); !ok {
+		case s.counter != nil || s.observed != nil:
+			if returned, ok = w.countAndUnlock(listener, kind, data, n, returned, spare); !ok {
 				return i, didCork, false
 			}
 		default:
@@ -209,11 +212,11 @@ func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCo
 	}
 }
 
-// countAndUnlock counts the message, calls listener and counts its duration. before is when the listener returned from the previous message
+// countAndUnlock counts the message, whose frame has size bytes, calls listener, counts its duration and tells the Observer. before is when the listener returned from the previous message
 // of the same read, or 0; returned is when it returned from this one. ok says whether to continue reading. mu must be held; it is
 // released.
-func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, before time.Duration, spare *any) (returned time.Duration, ok bool) {
-	s, c := w.s, w.s.counter
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, size int, before time.Duration, spare *any) (returned time.Duration, ok bool) {
+	s, c, o := w.s, w.s.counter, w.s.observed
 	s.noteMessageLocked()
 	w.beginHandlerLocked()
 	w.takeSpareLocked(spare)
@@ -222,15 +225,32 @@ func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byt
 		w.transmit()
 		return 0, false
 	}
-	c.handlerStartedAgain(before)
+	if before == 0 {
+		before = sinceStart()
+	}
+	c.handlerStartedAt(before)
+	s.beginHandlingLocked(kind, len(data), size, before)
 	s.mu.Unlock()
 	listener(MessageEvent{s, Message{kind, data}})
-	return c.handlerReturned(), true
+	if returned = c.handlerReturned(); returned == 0 {
+		returned = sinceStart()
+	}
+	if o != nil {
+		s.handled(returned)
+	}
+	return returned, true
+}
+
+// addFrameBytes adds what has been decoded of the current frame to the size of the message.
+func (w *wire) addFrameBytes() {
+	w.wireSize += w.frameBytes
+	w.frameBytes = 0
 }
 
 // handleFrame handles a control frame or a piece of a message. It reports whether to continue reading.
 func (w *wire) handleFrame(p frame.Piece) bool {
 	if p.Opcode.Control() {
+		w.frameBytes = 0
 		return w.handleControl(p)
 	}
 	return w.handleData(p)
@@ -273,14 +293,17 @@ func (w *wire) answerPing(payload []byte) {
 // handlePong ends the calls of Ping that the pong answers. Their payloads are counters of 8 bytes; other pongs are ignored (RFC 6455
 // §5.5.3).
 func (w *wire) handlePong(payload []byte) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if len(payload) == 0 {
+		w.s.observeKeepAlivePongLocked()
+	}
 	if len(payload) != 8 {
 		return
 	}
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
 	if waiters := w.s.waiters; waiters != nil {
 		if id := binary.BigEndian.Uint64(payload); id <= waiters.pings.last {
-			waiters.pings.pong(id)
+			waiters.pings.pongLocked(w.s, id)
 		}
 	}
 }
@@ -299,10 +322,13 @@ func (w *wire) handleClose(payload []byte) bool {
 // handleData handles a piece of a message. It reports whether to continue reading.
 func (w *wire) handleData(p frame.Piece) bool {
 	if p.First {
-		w.kind, w.deflated, w.streamed = kindOf(p.Opcode), p.RSV1, false
+		w.kind, w.deflated, w.streamed, w.wireSize = kindOf(p.Opcode), p.RSV1, false, 0
+		w.addFrameBytes()
 		if p.Last && !p.RSV1 {
-			return w.deliver(w.kind, p.Payload, nil)
+			return w.deliver(w.kind, p.Payload, w.wireSize, nil)
 		}
+	} else {
+		w.addFrameBytes()
 	}
 	if w.message == nil {
 		w.message = buf.Get(len(p.Payload))
@@ -326,7 +352,7 @@ func (w *wire) pieceAdded(last bool) bool {
 	}
 	whole := w.message
 	w.message = nil
-	return w.deliver(w.kind, whole.B, whole)
+	return w.deliver(w.kind, whole.B, w.wireSize, whole)
 }
 
 // incoming is the state of a message that has arrived in part or cannot be delivered yet, and of the bytes behind it. It is owned by the
@@ -336,6 +362,8 @@ type incoming struct {
 	kind         Kind                // kind of the message
 	deflated     bool                // the message is compressed
 	streamed     bool                // pieces of the message have been put into the inbox
+	frameBytes   int                 // the bytes of the current frame that have been decoded
+	wireSize     int                 // the bytes of the message's frames, without those of pieces that are in the inbox
 	message      *buf.Buffer         // the received bytes of the message that are not in the inbox; nil: none
 	messageWaits bool                // message is whole: it waits for a listener or, if it is compressed, to be inflated
 	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried

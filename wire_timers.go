@@ -63,7 +63,11 @@ func (w *wire) checkCloseLocked() {
 	case left > 0:
 		w.setTimerLocked(left)
 	default:
-		w.s.loseLocked(w.writeErrLocked())
+		err := w.writeErrLocked()
+		if err == nil {
+			w.s.noteSilentLocked()
+		}
+		w.s.loseLocked(err)
 	}
 }
 
@@ -132,6 +136,7 @@ func (w *wire) expectPongLocked(now monoMillis) {
 
 // keepAlivePingLocked queues a ping. The caller writes it. mu must be held.
 func (w *wire) keepAlivePingLocked(now monoMillis) {
+	w.s.noteKeepAlivePingLocked()
 	w.outboxLocked().AddControl(w.header(frame.Ping), nil)
 	w.lastSent = now
 }

@@ -33,6 +33,20 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 	return nil
 }
 
+// sendObservedAndUnlock is the rest of Socket.sendPlain for a socket with an Observer. mu must be held; it is released.
+func (w *wire) sendObservedAndUnlock(kind Kind, p []byte) {
+	s, out := w.s, w.outboxLocked()
+	s.observeQueueLocked(out.Size)
+	s.counter.countWholeSentLocked(len(p))
+	out.AddMessage(opcodeOf(kind), p)
+	s.observeSentLocked(&outgoingPiece{kind: kind, first: true, last: true, body: p, payload: len(p)})
+	if !s.is(corked) {
+		w.transmitAndUnlock()
+		s.mu.Lock()
+	}
+	s.tellQueuedAndUnlock()
+}
+
 // queueLocked puts the frame of p into the outbox. mu must be held.
 func (w *wire) queueLocked(p outgoingPiece) {
 	if p.prepared != nil && !p.compressed && !w.client {
@@ -276,7 +290,7 @@ func (w *wire) blockAndUnlock(n int) {
 		}
 		w.setTimerLocked(left)
 	}
-	w.s.mu.Unlock()
+	w.s.tellAndUnlock()
 }
 
 // writeTimeoutError returns the error for a peer that has taken nothing for timeout.
@@ -401,7 +415,7 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 	if w.closeSentLocked() {
 		w.closeSentAndUnlock()
 	} else {
-		w.s.mu.Unlock()
+		w.s.tellAndUnlock()
 	}
 }
 
@@ -414,7 +428,7 @@ func (w *wire) closeSentAndUnlock() {
 		// CloseTimeout starts here, so that a slow reader has time for the data before the Close frame.
 		w.setPeerDeadlineLocked(s.opts.CloseTimeout)
 	}
-	s.mu.Unlock()
+	s.tellAndUnlock()
 	if over {
 		w.closeWriteSide()
 	}
