@@ -150,7 +150,7 @@ func (s *Socket) tellAll(o *observedSocket) (done bool) {
 // observerFailed logs the panic of an Observer; nil: it has called runtime.Goexit.
 func (s *Socket) observerFailed(cause any) {
 	if cause != nil {
-		s.panicLogger().Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()), s.remoteAttr())
+		s.panicLogger().Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()), s.logAttr())
 		return
 	}
 	s.mu.Lock()
