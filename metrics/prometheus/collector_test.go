@@ -58,12 +58,13 @@ func newSite(t *testing.T) *site {
 		&edgews.NamespaceOptions{Options: edgews.Options{Meter: s.meter.Tenant("acme"), Observer: s.collector}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.rooms.ByName(r.URL.Path).ServeHTTP(w, r) }))
 	s.url = "ws" + strings.TrimPrefix(server.URL, "http")
-	s.socket = s.dial(t, "/hibernating")
-	s.dial(t, "/pinned")
 	t.Cleanup(func() {
 		assert.NoError(t, s.rooms.Shutdown(context.Background()))
 		server.Close()
 	})
+	s.socket = s.dial(t, "/hibernating")
+	require.NoError(t, s.socket.Accept())
+	require.NoError(t, s.dial(t, "/pinned").Accept())
 	return s
 }
 
@@ -93,6 +94,8 @@ func (s *site) traffic(t *testing.T) {
 // tellRareEvents tells the collector of what a short test cannot wait for.
 func (s *site) tellRareEvents() {
 	for _, o := range []edgews.ObjectObservation{
+		{Event: edgews.EventConstructed, Trigger: edgews.TriggerAlarm, Duration: time.Millisecond},
+		{Event: edgews.EventCommitted, Keys: 1, Bytes: 10, Duration: time.Millisecond},
 		{Event: edgews.EventAlarm, Trigger: edgews.TriggerAlarm, Duration: time.Millisecond, Late: time.Second},
 		{Event: edgews.EventCrashed, Trigger: edgews.TriggerMessage},
 		{Event: edgews.EventHibernated, Duration: time.Minute},
