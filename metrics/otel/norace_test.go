@@ -1,0 +1,5 @@
+//go:build !race
+
+package edgewsotel_test
+
+const raceEnabled = false
