@@ -212,6 +212,7 @@ func TestLayers(t *testing.T) {
 		{"edgewstest: nothing that would get into the builds of users", "edgewstest", func(path string) bool {
 			return standard(path) || path == module
 		}},
+		{"metrics: the public API", "metrics", func(path string) bool { return standard(path) || path == module }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
