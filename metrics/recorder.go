@@ -51,7 +51,7 @@ type Recorder struct {
 	opts    Options
 	started time.Time
 
-	sockets    sync.Map                                // *edgews.Socket → *messageShard, of the open sockets
+	sockets    openSockets
 	namespaces sync.Map                                // *edgews.Namespace → *objectSeries
 	refused    [edgews.RefusedTarget + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
 

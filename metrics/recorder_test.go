@@ -344,3 +344,25 @@ func BenchmarkObserveMessage(b *testing.B) {
 		})
 	}
 }
+
+// More sockets than the Recorder finds at once are all counted, and none is after its end.
+func TestManySockets(t *testing.T) {
+	r := metrics.New(nil)
+	var sockets []*edgews.Socket
+	for range 5000 {
+		sockets = append(sockets, open(t, r))
+	}
+	told := func() {
+		for _, s := range sockets {
+			r.ObserveMessage(edgews.MessageObservation{Socket: s, Direction: edgews.Inbound, Kind: edgews.Text})
+		}
+	}
+	told()
+	told()
+	read(t, r).has(t, map[string]string{"edgews_messages_total{,server,in,text}": "10000"})
+	for _, s := range sockets {
+		r.ObserveSocket(edgews.SocketObservation{Socket: s, Event: edgews.SocketClosed, Code: 1000, Cause: edgews.ClosedByPeer})
+	}
+	told()
+	read(t, r).has(t, map[string]string{"edgews_messages_total{,server,in,text}": "10000", "edgews_sockets_open{,server}": "0"})
+}

@@ -73,11 +73,10 @@ func (r *Recorder) ObserveSocket(o edgews.SocketObservation) {
 
 // shardOf returns where the messages of s are counted, or nil if s has not been opened, or has ended.
 func (r *Recorder) shardOf(s *edgews.Socket) *messageShard {
-	shard, _ := r.sockets.Load(s)
-	if shard == nil {
-		return nil
+	if open := r.sockets.find(s); open != nil {
+		return open.shard
 	}
-	return shard.(*messageShard)
+	return nil
 }
 
 // shardFor chooses where the messages of s are counted.
@@ -88,7 +87,7 @@ func (r *Recorder) shardFor(s *edgews.Socket) *messageShard {
 	}
 	series := r.seriesOf(namespace, class)
 	shard := &series.shards[int(series.nextShard.Add(1))%len(series.shards)]
-	r.sockets.Store(s, shard)
+	r.sockets.add(&openSocket{s, shard})
 	return shard
 }
 
@@ -124,11 +123,12 @@ func (r *Recorder) becomesSlow(s *edgews.Socket) {
 
 // forget counts the end of a socket.
 func (r *Recorder) forget(o edgews.SocketObservation) {
-	shard, _ := r.sockets.LoadAndDelete(o.Socket)
-	if shard == nil {
+	open := r.sockets.find(o.Socket)
+	if open == nil {
 		return
 	}
-	series := shard.(*messageShard).series
+	r.sockets.remove(open)
+	series := open.shard.series
 	series.closed[within(o.Cause, series.closed[:])][codeIndex(o.Code)].Add(1)
 	series.lifetime.observe(o.Lifetime)
 	r.mu.Lock()
