@@ -2,6 +2,7 @@ package edgewsprometheus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +56,9 @@ func newSite(t *testing.T) *site {
 	s := &site{meter: edgews.NewMeter(nil)}
 	s.collector = edgewsprometheus.New(&metrics.Options{Meter: s.meter, Plans: []edgews.Plan{edgews.DurableObjects2024}})
 	s.rooms = edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) { return room{st}, nil },
-		&edgews.NamespaceOptions{Options: edgews.Options{Meter: s.meter.Tenant("acme"), Observer: s.collector}})
+		&edgews.NamespaceOptions{Options: edgews.Options{
+			Meter: s.meter.Tenant("acme"), Observer: s.collector, WriteTimeout: -1,
+		}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.rooms.ByName(r.URL.Path).ServeHTTP(w, r) }))
 	s.url = "ws" + strings.TrimPrefix(server.URL, "http")
 	t.Cleanup(func() {
@@ -65,7 +68,29 @@ func newSite(t *testing.T) *site {
 	s.socket = s.dial(t, "/hibernating")
 	require.NoError(t, s.socket.Accept())
 	require.NoError(t, s.dial(t, "/pinned").Accept())
+	s.fillDeaf(t)
 	return s
+}
+
+// fillDeaf opens a socket that does not read, and sends it messages until it is slow.
+func (s *site) fillDeaf(t *testing.T) {
+	t.Helper()
+	client := s.dial(t, "/deaf")
+	t.Cleanup(func() { // it reads at last, so that it can be closed
+		client.OnMessage(func(edgews.MessageEvent) {})
+		assert.NoError(t, client.Accept())
+	})
+	deaf := s.rooms.Sockets(s.rooms.IDFromName("/deaf"))
+	require.Len(t, deaf, 1)
+	for {
+		for slow := range s.collector.SlowSockets() {
+			assert.Same(t, deaf[0], slow)
+			return
+		}
+		noise := make([]byte, 64<<10) // what cannot be compressed fills the buffers of the system soonest
+		rand.Read(noise)
+		require.NoError(t, deaf[0].SendBytes(noise))
+	}
 }
 
 func (s *site) dial(t *testing.T, path string) *edgews.Socket {
@@ -105,7 +130,6 @@ func (s *site) tellRareEvents() {
 	}
 	for _, socket := range s.rooms.Sockets(s.rooms.IDFromName("/hibernating")) {
 		s.collector.ObserveSocket(edgews.SocketObservation{Socket: socket, Event: edgews.SocketPong, RoundTrip: time.Millisecond})
-		s.collector.ObserveSocket(edgews.SocketObservation{Socket: socket, Event: edgews.SocketSlow})
 		s.collector.ObserveMessage(edgews.MessageObservation{Socket: socket, Direction: edgews.Outbound, Kind: edgews.Text, Dropped: true})
 	}
 }
