@@ -27,6 +27,7 @@ type site struct {
 	rooms     *edgews.Namespace
 	url       string
 	socket    *edgews.Socket // of the room /hibernating
+	closed    float64        // sockets of the room /short
 }
 
 // room echoes messages.
@@ -72,6 +73,13 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// socketsOf returns the sockets of a room. It waits for the request that has opened them, of which the client may have the answer already.
+func (s *site) socketsOf(t *testing.T, room string) []*edgews.Socket {
+	t.Helper()
+	require.NoError(t, s.rooms.ByName(room).Do(t.Context(), func(context.Context, edgews.Object) error { return nil }))
+	return s.rooms.Sockets(s.rooms.IDFromName(room))
+}
+
 // fillDeaf opens a socket that does not read, and sends it messages until it is slow.
 func (s *site) fillDeaf(t *testing.T) {
 	t.Helper()
@@ -80,7 +88,7 @@ func (s *site) fillDeaf(t *testing.T) {
 		client.OnMessage(func(edgews.MessageEvent) {})
 		assert.NoError(t, client.Accept())
 	})
-	deaf := s.rooms.Sockets(s.rooms.IDFromName("/deaf"))
+	deaf := s.socketsOf(t, "/deaf")
 	require.Len(t, deaf, 1)
 	for {
 		for slow := range s.collector.SlowSockets() {
@@ -113,6 +121,8 @@ func (s *site) traffic(t *testing.T) {
 	require.NoError(t, short.Accept())
 	require.NoError(t, short.Close(1000, ""))
 	<-short.Done()
+	s.closed++
+	await(t, "the collector knows of the end of the socket", func() bool { return s.value("edgews_sockets_closed_total") == s.closed })
 	s.tellRareEvents()
 }
 
@@ -176,4 +186,14 @@ edgews_alarm_late_seconds_bucket{namespace="",le="+Inf"} 3
 edgews_alarm_late_seconds_sum{namespace=""} 7201.001
 edgews_alarm_late_seconds_count{namespace=""} 3
 `), "edgews_alarm_late_seconds"))
+}
+
+// value returns the sum of a metric.
+func (s *site) value(name string) (sum float64) {
+	for sample := range s.collector.Samples() {
+		if sample.Metric.Name == name {
+			sum += sample.Value
+		}
+	}
+	return sum
 }

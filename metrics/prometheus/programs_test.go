@@ -132,7 +132,7 @@ func startPrometheus(t *testing.T, path, target string) monitor {
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	m := monitor{"http://" + addr}
-	m.await(t, "is ready", func() bool {
+	await(t, "Prometheus is ready", func() bool {
 		resp, err := http.Get(m.url + "/-/ready")
 		if err != nil {
 			return false
@@ -151,8 +151,8 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// await asks again and again whether something has happened in Prometheus, which tells of nothing by itself.
-func (m monitor) await(t *testing.T, what string, happened func() bool) {
+// await asks again and again whether something has happened that nothing tells of.
+func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -162,7 +162,7 @@ func (m monitor) await(t *testing.T, what string, happened func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("Prometheus never %s", what)
+			t.Fatalf("in vain: %s", what)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (m monitor) await(t *testing.T, what string, happened func() bool) {
 func (m monitor) awaitScrape(t *testing.T) {
 	t.Helper()
 	before := time.Now()
-	m.await(t, "scrapes", func() bool {
+	await(t, "Prometheus scrapes", func() bool {
 		at := m.query(t, `max(timestamp(edgews_upgrades_refused_total)) * 1000`)
 		if len(at) == 0 {
 			return false
