@@ -17,7 +17,8 @@ type Sample struct {
 }
 
 // Samples returns an iterator over what all metrics say now, in the order of [Metrics]. No two samples have the same metric and labels. Each loop
-// over it asks every object that is in memory and every tenant of the meter: with a hundred thousand objects that takes some ten milliseconds.
+// over it asks every object that is in memory and every tenant of the meter: a
+// hundred thousand objects take some 15 ms, as many tenants with one plan some 100 ms.
 func (r *Recorder) Samples() iter.Seq[Sample] {
 	return func(yield func(Sample) bool) {
 		byMetric := make(map[*Metric][]Sample, len(table))
