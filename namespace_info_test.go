@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,7 +24,7 @@ func TestNamespaceInfo(t *testing.T) {
 			t.Helper()
 			_, known := n.Info(id)
 			assert.False(t, known)
-			_, known = n.ExplainObject(id, edgews.CloudflarePaid)
+			_, known = n.ExplainObject(id, edgews.ActiveConnection2021)
 			assert.False(t, known)
 			assert.Empty(t, n.Sockets(id))
 		}
@@ -39,9 +40,9 @@ func TestNamespaceInfo(t *testing.T) {
 			require.True(t, known)
 			listed, _ := n.info(id)
 			assert.Equal(t, listed, one)
-			explained, known := n.ExplainObject(id, edgews.CloudflarePaid)
+			explained, known := n.ExplainObject(id, edgews.ActiveConnection2021)
 			require.True(t, known)
-			for e := range n.Explain(edgews.CloudflarePaid) {
+			for e := range n.Explain(edgews.ActiveConnection2021) {
 				assert.Equal(t, e, explained)
 			}
 			assert.Equal(t, []*edgews.Socket{first, second}, n.Sockets(id))
@@ -55,6 +56,13 @@ func TestNamespaceInfo(t *testing.T) {
 		assert.EqualValues(t, 1, n.made.Load())
 	})
 }
+
+// handlerless is an object without handlers.
+type handlerless struct{}
+
+func (handlerless) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+func newHandlerless(context.Context, *edgews.State) (edgews.Object, error) { return handlerless{}, nil }
 
 // fill stores entries in an object, and an alarm, and lets the object hibernate.
 func fill(t *testing.T, n *rooms, id edgews.ID) {
@@ -137,10 +145,6 @@ func TestScanStorageRacesWithTheObject(t *testing.T) {
 		n := newRooms(t, &edgews.NamespaceOptions{Store: store, HibernateAfter: time.Millisecond}, nil)
 		id := n.IDFromName("lobby")
 		ctx := t.Context()
-		put := func(i int) error {
-			return n.Get(id).Do(ctx, func(context.Context, edgews.Object) error { return nil })
-		}
-		_ = put
 		var all sync.WaitGroup
 		all.Go(func() {
 			for i := range 200 {
@@ -174,8 +178,8 @@ func TestScanStorageRacesWithTheObject(t *testing.T) {
 	})
 }
 
-// firstError returns the error that an iterator yields, which is the last thing.
-func firstError(list func(func(edgews.Entry, error) bool)) (failure error) {
+// scanError returns the error that an iterator yields, which is the last thing.
+func scanError(list func(func(edgews.Entry, error) bool)) (failure error) {
 	for _, err := range list {
 		if failure != nil {
 			return errors.New("the loop goes on after an error")
@@ -189,24 +193,24 @@ func TestScanStorageFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := watch(t, edgews.NewMemoryStore())
 		n := newRooms(t, &edgews.NamespaceOptions{Store: store}, nil)
-		other := edgews.NewNamespace("others", newEcho, nil)
+		other := edgews.NewNamespace("others", newHandlerless, nil)
 		id := n.IDFromName("lobby")
 		ended, end := context.WithCancel(t.Context())
 		end()
 		ctx := t.Context()
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, edgews.ID{}, edgews.Range{})), edgews.ErrInvalidID)
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, other.IDFromName("lobby"), edgews.Range{})), edgews.ErrInvalidID)
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, id, edgews.Range{Limit: -1})), edgews.ErrInvalidRange)
-		assert.ErrorIs(t, firstError(n.ScanStorage(ended, id, edgews.Range{})), context.Canceled)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, edgews.ID{}, edgews.Range{})), edgews.ErrInvalidID)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, other.IDFromName("lobby"), edgews.Range{})), edgews.ErrInvalidID)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, id, edgews.Range{Limit: -1})), edgews.ErrInvalidRange)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ended, id, edgews.Range{})), context.Canceled)
 		store.opens = func() error { return io.ErrUnexpectedEOF }
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, id, edgews.Range{})), io.ErrUnexpectedEOF)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, id, edgews.Range{})), io.ErrUnexpectedEOF)
 		store.opens = func() error { return edgews.ErrFenced }
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, id, edgews.Range{})), edgews.ErrFenced)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, id, edgews.Range{})), edgews.ErrFenced)
 		store.opens = nil
 		another := n.IDFromName("another")
 		fill(t, n, another)
 		require.NoError(t, n.Shutdown(ctx))
-		assert.ErrorIs(t, firstError(n.ScanStorage(ctx, another, edgews.Range{})), edgews.ErrShutdown)
+		assert.ErrorIs(t, scanError(n.ScanStorage(ctx, another, edgews.Range{})), edgews.ErrShutdown)
 		require.NoError(t, other.Shutdown(ctx))
 	})
 }
@@ -341,7 +345,6 @@ func TestRunAlarm(t *testing.T) {
 
 // An alarm that fails is retried as if it had gone off by itself, and RunAlarm returns its error.
 func TestRunAlarmThatFails(t *testing.T) {
-	var retries []int
 	inAlarms(t, fail, func(t *testing.T, n *rooms, store *watchedStore, id edgews.ID) {
 		ctx := t.Context()
 		require.NoError(t, n.wake(id).Storage().SetAlarm(ctx, time.Now().Add(time.Hour)))
@@ -355,7 +358,6 @@ func TestRunAlarmThatFails(t *testing.T) {
 		n.nothingMore()
 		assert.ErrorIs(t, n.RunAlarm(ctx, id), edgews.ErrNoAlarm, "it is dropped")
 	})
-	assert.Empty(t, retries)
 }
 
 // The handler of an alarm that RunAlarm runs may set the next one.
@@ -402,7 +404,7 @@ func TestRunAlarmRefuses(t *testing.T) {
 	}, func(t *testing.T, in *rooms, store *watchedStore, id edgews.ID) {
 		n = in
 		ctx := t.Context()
-		other := edgews.NewNamespace("others", newEcho, nil)
+		other := edgews.NewNamespace("others", newHandlerless, nil)
 		assert.ErrorIs(t, n.RunAlarm(ctx, edgews.ID{}), edgews.ErrInvalidID)
 		assert.ErrorIs(t, n.RunAlarm(ctx, other.IDFromName("lobby")), edgews.ErrInvalidID)
 		assert.ErrorIs(t, n.RunAlarm(ctx, id), edgews.ErrNoAlarm)
@@ -437,7 +439,7 @@ func TestRunAlarmWithoutHandler(t *testing.T) {
 		require.NoError(t, before.wake(id).Storage().SetAlarm(t.Context(), time.Now().Add(time.Hour)))
 		require.NoError(t, before.Shutdown(t.Context()))
 
-		n := edgews.NewNamespace("rooms", newEcho, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{Logger: quiet}})
+		n := edgews.NewNamespace("rooms", newHandlerless, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{Logger: quiet}})
 		assert.ErrorIs(t, n.RunAlarm(t.Context(), id), edgews.ErrNoAlarmHandler)
 		assert.ErrorIs(t, n.RunAlarm(t.Context(), id), edgews.ErrNoAlarm, "it is dropped, as one that goes off by itself")
 		require.NoError(t, n.Shutdown(t.Context()))
