@@ -417,3 +417,35 @@ func BenchmarkSocketInfo(b *testing.B) {
 		s.Info()
 	}
 }
+
+// A connection that a proxy passes through is no socket, but its lines say whose it is as well.
+func TestLogGroupOfAProxy(t *testing.T) {
+	var log lockedBuffer
+	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	target := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, nil)
+		if assert.NoError(t, err) {
+			_ = s.Accept()
+		}
+	})
+	p := serveProxied(t, false, false, target, &edgews.ProxyOptions{Options: edgews.Options{Logger: logger}})
+	s, _ := p.dial(t, "/room?token=secret", nil)
+	require.NoError(t, s.Accept())
+	remote := s.LocalAddr().String()
+	require.NoError(t, s.Close(1000, ""))
+	waitDone(t, s)
+	const ended = "edgews: a connection that was passed through has ended"
+	eventually(t, func() bool { return strings.Contains(log.String(), ended) }, "the end is logged")
+	assert.Equal(t, map[string]any{"remote": remote, "path": "/room"}, groupsOf(t, strings.NewReader(log.String()))[ended])
+
+	p.target.Close()
+	conn := dialer(t, p.front)()
+	raw := &peer{t, conn, bufio.NewReader(conn), true}
+	raw.sendsBytes([]byte("GET /lost HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + aKey + "\r\n\r\n"))
+	resp, err := http.ReadResponse(raw.r, nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusBadGateway, resp.StatusCode)
+	assert.Equal(t, map[string]any{"remote": conn.LocalAddr().String(), "path": "/lost"},
+		groupsOf(t, strings.NewReader(log.String()))["edgews: proxy: no answer from the target"])
+}
