@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -357,6 +358,7 @@ func TestLogGroupOfAnObjectsSocket(t *testing.T) {
 		client, _, err := edgews.Dial(t.Context(), "ws://pipe.test/a%0ab", &edgews.DialOptions{HTTPClient: httpClient, Protocols: []string{"chat"}})
 		require.NoError(t, err)
 		require.NoError(t, client.Accept())
+		synctest.Wait() // the handler accepts the socket after the client has the answer
 		server := n.Sockets(id)[0]
 		require.NoError(t, client.Send("fail"))
 		require.NoError(t, client.Send("panic"))
