@@ -293,8 +293,5 @@ func (s *Socket) isUnlocked() bool {
 
 // panicLogger returns the logger for panics. Without Options.Logger it is the default logger, because a panic must not go unnoticed.
 func (s *Socket) panicLogger() *slog.Logger {
-	if logger := s.options().Logger; logger != nil {
-		return logger
-	}
-	return slog.Default()
+	return orDefaultLogger(s.options().Logger)
 }

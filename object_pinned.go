@@ -318,6 +318,8 @@ func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 		t = nil
 	}
 	s.mu.Unlock()
+	o.handling.Store(s)
+	defer o.handling.Store(nil)
 	failure := errGoexit
 	defer func() { p.listenersReturned(failure) }()
 	o.beginEvent(nil, what)

@@ -3,6 +3,7 @@ package edgews
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"unicode/utf8"
 
@@ -202,7 +203,18 @@ func (sock *objectSocket) deliverEnd(fate *closeResult) {
 
 // runHandler runs fn as an event of the object. The error is logged.
 func (sock *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
-	sock.o.runHandler(sock.o.ns.eventsContext, what, fn)
+	o := sock.o
+	o.handling.Store(sock.s)
+	defer o.handling.Store(nil)
+	o.runHandler(o.ns.eventsContext, what, fn)
+}
+
+// socketAttr returns the group of the socket whose event runs, for a log; without one the attribute that handlers leave out.
+func (o *object) socketAttr() slog.Attr {
+	if s := o.handling.Load(); s != nil {
+		return s.logAttr()
+	}
+	return slog.Attr{}
 }
 
 // finish removes the socket from the object after its last event, and finishes it.

@@ -1,7 +1,6 @@
 package edgews
 
 import (
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -128,23 +127,4 @@ func clippedTo(s string, n int) string {
 		n--
 	}
 	return s[:n]
-}
-
-// logAttr returns the group of attributes that tells sockets apart in a log. What is empty is left out. What peers have chosen is in values,
-// never in names or in the message, so that a handler of slog can quote it.
-func (s *Socket) logAttr() slog.Attr {
-	info := s.info()
-	attrs := []any{slog.Uint64("id", info.ID), slog.String("remote", s.RemoteAddr().String())}
-	add := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
-		}
-	}
-	add("path", info.Path)
-	if info.Object != (ID{}) {
-		add("namespace", info.Namespace)
-		add("object", info.Object.String())
-	}
-	add("protocol", info.Protocol)
-	return slog.Group("websocket", attrs...)
 }
