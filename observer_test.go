@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -149,13 +148,14 @@ func TestAnObserverIsToldOfReceivedMessages(t *testing.T) {
 }
 
 func TestLatencyIsTheTimeOfTheHandler(t *testing.T) {
-	latencies := make(chan time.Duration, 10)
+	var latencies chan time.Duration
 	seen := observerFunc(func(m edgews.MessageObservation) {
 		if m.Direction == edgews.Inbound {
 			latencies <- m.Latency
 		}
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		latencies = make(chan time.Duration, 10) // in the bubble
 		client, server := overPipe.connect(t, edgews.Options{Observer: seen})
 		server.OnMessage(func(edgews.MessageEvent) { <-time.After(time.Second) })
 		acceptBoth(t, client, server)
