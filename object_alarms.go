@@ -120,7 +120,11 @@ func (o *object) fireAlarm() {
 		return
 	}
 	failure := errGoexitInHandler
-	defer func() { o.finishAlarm(entry, failure) }()
+	var began time.Time // when the handler began; zero: it has not
+	defer func() {
+		o.observeAlarm(entry.at, began, failure)
+		o.finishAlarm(entry, failure)
+	}()
 	o.runEvent(o.ns.eventsContext, alarmEvent, &failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
@@ -131,6 +135,7 @@ func (o *object) fireAlarm() {
 		}
 		defer o.setAlarmHandlerRunning(false)
 		o.bookFact(FactAlarm, Usage{Alarms: 1})
+		began = time.Now()
 		return h.Alarm(context.WithValue(e, alarmRetryKey{}, int(entry.retries)))
 	})
 }
