@@ -164,12 +164,18 @@ func (o *object) observeCommit(b *Batch, began time.Duration, err error) {
 	if !o.isObserved() {
 		return
 	}
-	e := ObjectObservation{Event: EventCommitted, Duration: sinceStart() - began, Keys: len(b.Deletes) + len(b.Puts), Err: err}
+	e := ObjectObservation{Event: EventCommitted, Duration: sinceStart() - began, Err: err}
+	count := func(key string, value int) {
+		if key >= firstUnreserved {
+			e.Keys++
+			e.Bytes += len(key) + value
+		}
+	}
 	for _, key := range b.Deletes {
-		e.Bytes += len(key)
+		count(key, 0)
 	}
 	for _, put := range b.Puts {
-		e.Bytes += len(put.Key) + len(put.Value)
+		count(put.Key, len(put.Value))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
