@@ -348,10 +348,10 @@ func TestAnObserverIsToldOfSlowReaders(t *testing.T) {
 		require.NoError(t, s.SendLatest("k", edgews.Text, []byte("old")))
 		require.NoError(t, s.SendLatest("k", edgews.Text, []byte("newer")))
 		require.NoError(t, s.Send("dropped"))
-		require.NoError(t, s.Send("last"))
-		p.expects(text(strings.Repeat("a", 600)), text("newer"), text("last"))
+		require.NoError(t, s.Send(strings.Repeat("b", 100)))
+		p.expects(text(strings.Repeat("a", 600)), text("newer"), text(strings.Repeat("b", 100)))
 		synctest.Wait()
-		seen.wants(t, s, "opened", "out text 600/604", "slow", "out text 3/0 dropped", "out text 7/0 dropped", "out text 5/7", "out text 4/6", "drained")
+		seen.wants(t, s, "opened", "out text 600/604", "slow", "out text 3/0 dropped", "out text 7/0 dropped", "out text 5/7", "out text 100/102", "drained")
 		p.closesCleanly(1000, "")
 	})
 }
