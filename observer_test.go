@@ -344,7 +344,8 @@ func TestAnObserverIsToldOfSlowReaders(t *testing.T) {
 	opts := edgews.Options{Observer: seen, SendBuffer: 1000, Overflow: edgews.OverflowDropOldest, Compression: &edgews.Compression{Disable: true}}
 	overAPipe(t, opts, func(t *testing.T, s *edgews.Socket, p *peer) {
 		require.NoError(t, s.Accept())
-		require.NoError(t, s.Send(strings.Repeat("a", 600))) // the pipe takes nothing
+		require.NoError(t, s.Send(strings.Repeat("a", 600)))
+		synctest.Wait() // a goroutine is writing it: the pipe takes nothing
 		require.NoError(t, s.SendLatest("k", edgews.Text, []byte("old")))
 		require.NoError(t, s.SendLatest("k", edgews.Text, []byte("newer")))
 		require.NoError(t, s.Send("dropped"))
