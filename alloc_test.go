@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/edgews/edgews"
@@ -83,6 +84,13 @@ func TestMessagesAllocateNothing(t *testing.T) {
 				answersWithoutAllocating(t, p, p.encode(c.request...), c.answer)
 			})
 		}
+		t.Run(c.name+" with an observer", func(t *testing.T) {
+			var told atomic.Int64
+			s, p := overTCP.serverAndPeer(t, edgews.Options{Observer: observerFunc(func(edgews.MessageObservation) { told.Add(1) })})
+			c.accept(s)
+			answersWithoutAllocating(t, p, p.encode(c.request...), c.answer)
+			assert.Equal(t, c.name != "ping", told.Load() > 2000)
+		})
 	}
 }
 

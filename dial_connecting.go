@@ -97,7 +97,7 @@ func (o *connectingLink) pingLocked(uint64)                   {}
 func (o *connectingLink) endedLocked()                        { o.s.waiters.cancel() }
 func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
-func (o *connectingLink) frameSize(*outgoingPiece) int        { return 0 }
+func (o *connectingLink) frameSize(int, int) int              { return 0 }
 func (o *connectingLink) resumeReadingLocked()                {}
 func (o *connectingLink) transmit()                           {}
 func (o *connectingLink) isParkedLocked() bool                { return false } // a goroutine connects

@@ -16,8 +16,9 @@ type object struct {
 	ns            *Namespace
 	id            ID
 	autoResponses atomic.Pointer[autoResponses]
-	counter       *usageCounter // nil: no meter counts; immutable, its fields are guarded by mu
-	used          Usage         // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
+	counter       *usageCounter   // nil: no meter counts; immutable, its fields are guarded by mu
+	observed      *observedObject // nil: there is nothing to be told. Guarded by mu
+	used          Usage           // by the object and its sockets, as far as it is booked. Guarded by the meter's mu
 
 	storage    atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
 	nameSought atomic.Bool                  // in its storage
@@ -205,15 +206,17 @@ func (o *object) info() (ObjectInfo, bool) {
 	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked(), until}, !o.forgotten
 }
 
-// wake returns the object's value. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
+// wake returns the object's value, for an event named what. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
 // time, so no two constructions are under way.
-func (o *object) wake(e *eventContext, st *State) (Object, error) {
+func (o *object) wake(e *eventContext, st *State, what string) (Object, error) {
 	value, fresh, err := o.valueOrState(st)
 	if fresh == nil {
 		return value, err
 	}
 	o.findName(e)
+	began := sinceStart()
 	value, err = o.construct(e, fresh)
+	o.observeConstructed(what, began, err)
 	o.mu.Lock()
 	aborted := o.state != fresh
 	if err == nil && !aborted {
@@ -271,6 +274,9 @@ func (o *object) construct(e *eventContext, st *State) (value Object, err error)
 // dropValueLocked drops the value, if there is one, and cancels the contexts of the work that it has started. cause says why. mu must be
 // held.
 func (o *object) dropValueLocked(cause error) {
+	if o.value != nil {
+		o.observeDroppedLocked(cause)
+	}
 	if o.state != nil {
 		o.state.dropLocked(cause)
 	}

@@ -160,7 +160,11 @@ func (o *object) takeSetAlarm() (entry alarmEntry, err error) {
 // the error, also if the handler has ended the goroutine.
 func (o *object) handleAlarm(entry alarmEntry, failure *error) {
 	*failure = errGoexitInHandler
-	defer func() { o.finishAlarm(entry, *failure) }()
+	var began time.Time // when the handler began; zero: it has not
+	defer func() {
+		o.observeAlarm(entry.at, began, *failure)
+		o.finishAlarm(entry, *failure)
+	}()
 	o.runEvent(o.ns.eventsContext, alarmEvent, failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
@@ -171,6 +175,7 @@ func (o *object) handleAlarm(entry alarmEntry, failure *error) {
 		}
 		defer o.setAlarmHandlerRunning(false)
 		o.bookFact(FactAlarm, Usage{Alarms: 1})
+		began = time.Now()
 		return h.Alarm(context.WithValue(e, alarmRetryKey{}, int(entry.retries)))
 	})
 }

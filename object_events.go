@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // do runs fn as an event of the object with that ID, and returns its error. what names the event in logs.
@@ -97,7 +98,11 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 	if o.counter != nil {
 		defer o.counter.handlerReturned()
 	}
-	value, err := o.wake(e, st)
+	began := time.Duration(0) // when the handler began, if there is an Observer
+	if o.isObserved() {
+		defer func() { o.observeHandled(what, began, *failure) }()
+	}
+	value, err := o.wake(e, st, what)
 	if err != nil {
 		*failure = err
 		return
@@ -111,6 +116,9 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 	}()
 	within, end := e.limited(what)
 	defer end()
+	if o.isObserved() {
+		began = sinceStart()
+	}
 	err = fn(within, value)
 	returned, *failure = true, err
 }

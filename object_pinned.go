@@ -326,6 +326,10 @@ func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 	defer o.counter.handlerReturned()
 	t.handlerStarted()
 	defer t.handlerReturned()
+	if o.isObserved() {
+		began := sinceStart()
+		defer func() { o.observeHandled(what, began, failure) }()
+	}
 	failure = listeners()
 }
 

@@ -181,7 +181,7 @@ func (m *memory) creditLocked(it *item) {
 	m.self.notifyRoomLocked()
 }
 
-func (m *memory) frameSize(p *outgoingPiece) int { return p.payload }
+func (m *memory) frameSize(_, payload int) int { return payload }
 
 func (m *memory) bufferedLocked() (payload, size int) { return m.payload, m.size }
 

@@ -245,8 +245,9 @@ type link interface {
 	bufferedLocked() (payload, size int)
 	// transmit writes queued frames, as far as that is possible without blocking. mu must not be held.
 	transmit()
-	// frameSize returns the bytes of the frame of p, with its header; without a network, of its payload.
-	frameSize(p *outgoingPiece) int
+	// frameSize returns the bytes of a frame, with its header, whose body has that many bytes and stands for that many of payload; on a pair, of
+	// the payload.
+	frameSize(body, payload int) int
 	// addrs returns the addresses of both ends, none of them nil. mu must not be held.
 	addrs() addrs
 	// isParkedLocked reports whether neither a goroutine nor a buffer belongs to the link. It may be false while another goroutine asks.

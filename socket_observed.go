@@ -276,7 +276,7 @@ func (s *Socket) observeSentLocked(p *outgoingPiece) {
 		return
 	}
 	o.sending.payload += p.payload
-	o.sending.wire += s.link.frameSize(p)
+	o.sending.wire += s.link.frameSize(len(p.body), p.payload)
 	if !p.last {
 		return
 	}

@@ -252,9 +252,11 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 	b = l.withNameLocked(b)
 	l.gate.close()
 	l.commits.Add(1)
+	began := sinceStart()
 	err = errEnginePanicked
 	defer func() {
 		l.commits.Add(1)
+		l.o.observeCommit(&b, began, err)
 		if l.o.counter != nil {
 			l.batchDoneLocked(&used, err)
 		}

@@ -246,7 +246,7 @@ func (w *wire) header(op frame.Opcode) frame.Header {
 func (w *wire) takenLocked(*item) {}
 
 // frameSize implements link.
-func (w *wire) frameSize(p *outgoingPiece) int { return frame.Size(len(p.body), w.client) }
+func (w *wire) frameSize(body, _ int) int { return frame.Size(body, w.client) }
 
 // bufferedLocked returns what has not been written, in bytes of payload and in bytes that count against SendBuffer. mu must be held.
 func (w *wire) bufferedLocked() (payload, size int) {
