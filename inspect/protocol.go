@@ -168,7 +168,7 @@ type MessageRates struct {
 	BytesOut float64 `json:"bytes_out"`
 }
 
-// Quantiles are of a histogram whose buckets are a quarter of a power of two wide: a quantile is right within 19 %. All but Count are 0 if Count is.
+// Quantiles are of a histogram whose buckets are a quarter of a power of two wide: a quantile is right within 13 %. All but Count are 0 if Count is.
 type Quantiles struct {
 	Count int64   `json:"count"`
 	P50   float64 `json:"p50"`
@@ -400,7 +400,7 @@ type ValueQuery struct {
 // Value is a stored value, or a part of it: 64 KiB at most.
 type Value struct {
 	Size     int    `json:"size"` // of the whole stored value
-	As       string `json:"as"`   // "text", "json" (indented) or "hex" (of the bytes, without spaces)
+	As       string `json:"as"`   // "text", "json" (as it is stored) or "hex" (of the bytes, without spaces)
 	Text     string `json:"text"`
 	Cut      bool   `json:"cut,omitempty"`      // there is more of it
 	Next     int    `json:"next,omitempty"`     // the Offset of the next part, if Cut
