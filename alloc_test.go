@@ -263,7 +263,7 @@ func mallocs(n int, f func()) float64 {
 }
 
 const (
-	maxSocketSize = 56   // bytes, on 64 bits
+	maxSocketSize = 72   // bytes, on 64 bits
 	maxWireSize   = 96   // bytes, on 64 bits
 	maxIdlePair   = 1000 // bytes of heap
 )

@@ -16,7 +16,7 @@ type connectingLink struct {
 func newConnecting(url string, opts *Options) *Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Socket{
-		mu: new(sync.Mutex), opts: opts, phase: phaseConnecting, accepted: nowMillis(),
+		mu: new(sync.Mutex), id: newSocketID(), opts: opts, phase: phaseConnecting, accepted: nowMillis(),
 		socketExtra: &socketExtra{about: &identity{url: url}, waiters: &waiters{cancel: cancel}},
 	}
 	s.link = &connectingLink{s, ctx}
@@ -98,6 +98,7 @@ func (o *connectingLink) takenLocked(*item)                   {}
 func (o *connectingLink) bufferedLocked() (payload, size int) { return 0, 0 }
 func (o *connectingLink) resumeReadingLocked()                {}
 func (o *connectingLink) transmit()                           {}
+func (o *connectingLink) isParkedLocked() bool                { return false } // a goroutine connects
 func (o *connectingLink) addrs() addrs                        { return addrs{unconnectedAddr, unconnectedAddr} }
 
 func (o *connectingLink) send(m outgoing) error {

@@ -264,7 +264,7 @@ func (s *Socket) recovered(value any) error {
 		go panic(fmt.Sprintf("edgews: panic while a socket's mutex was held: %v\n\n%s", value, debug.Stack()))
 		select {}
 	}
-	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()), s.remoteAttr())
+	s.panicLogger().Error("edgews: listener panicked", "panic", value, "stack", string(debug.Stack()), s.logAttr())
 	return &panicError{value}
 }
 
@@ -293,8 +293,5 @@ func (s *Socket) isUnlocked() bool {
 
 // panicLogger returns the logger for panics. Without Options.Logger it is the default logger, because a panic must not go unnoticed.
 func (s *Socket) panicLogger() *slog.Logger {
-	if logger := s.options().Logger; logger != nil {
-		return logger
-	}
-	return slog.Default()
+	return orDefaultLogger(s.options().Logger)
 }

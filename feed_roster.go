@@ -221,6 +221,8 @@ func (m *feedMember) deliverNext() {
 	if o.ns.eventsContext.Err() != nil || m.sock.isRemoved() {
 		return
 	}
+	o.handling.Store(m.sock.s)
+	defer o.handling.Store(nil)
 	o.runHandler(o.ns.eventsContext, "feed", func(ctx context.Context, _ Object) error {
 		f := o.feedOfValue(m.r.name)
 		if f == nil {

@@ -106,10 +106,8 @@ func (s *Socket) listLocked(r *roster) {
 		s.forgetPastRostersLocked()
 	}
 	if s.shared {
-		if e := r.share(s.socketExtra); e != nil {
-			s.socketExtra = e
-			return
-		}
+		s.socketExtra = r.share(s.socketExtra)
+		return
 	}
 	s.extraLocked().about = r.listedIdentity(s.about)
 }
@@ -129,7 +127,7 @@ func (s *Socket) forgetPastRostersLocked() {
 	s.extraLocked().about = &about
 }
 
-// maxListedIdentities bounds each cache of a roster, since a program may agree to any subprotocol that a client offers.
+// maxListedIdentities bounds each cache of a roster, as maxCachedIdentities does the one of all sockets. A cache that is full begins anew.
 const maxListedIdentities = 100
 
 // listedIdentity returns the identity, of a socket that r lists, that is otherwise like old, which may be nil.
@@ -150,8 +148,8 @@ func (r *roster) listedIdentityLocked(old *identity) *identity {
 	listed := *old
 	listed.rosters = old.rosters.with(r)
 	common := old.url == "" && old.rosters.len() <= 1 // it is not a client's, and not that of one that moves from hub to hub
-	if common && len(r.identities) < maxListedIdentities {
-		if r.identities == nil {
+	if common {
+		if r.identities == nil || len(r.identities) >= maxListedIdentities {
 			r.identities = make(map[identity]*identity)
 		}
 		r.identities[*old] = &listed
@@ -159,17 +157,14 @@ func (r *roster) listedIdentityLocked(old *identity) *identity {
 	return &listed
 }
 
-// share returns the socketExtra of all sockets that r lists and that have had e, which is shared too. It returns nil if there are too many.
+// share returns the socketExtra of all sockets that r lists and that have had e, which is shared too.
 func (r *roster) share(e *socketExtra) *socketExtra {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if listed := r.sharing[e]; listed != nil {
 		return listed
 	}
-	if len(r.sharing) >= maxListedIdentities {
-		return nil
-	}
-	if r.sharing == nil {
+	if r.sharing == nil || len(r.sharing) >= maxListedIdentities {
 		r.sharing = make(map[*socketExtra]*socketExtra)
 	}
 	listed := *e

@@ -41,7 +41,7 @@ var rootLayers = []layer{
 	{name: "pairs", files: []string{"pair*.go"}, names: []string{"memory"}},
 	{
 		name:  "objects",
-		files: []string{"object*.go", "hibernate*.go", "state*.go", "stub*.go", "storage*.go", "feed*.go"},
+		files: []string{"object*.go", "hibernate*.go", "state*.go", "stub*.go", "storage*.go", "feed*.go", "namespace*.go"},
 		names: []string{"object", "objectSocket", "pinnedSocket"},
 	},
 	{name: "sockets", files: []string{

@@ -21,6 +21,7 @@ type object struct {
 
 	storage    atomic.Pointer[storageLease] // nil: its storage is not in use. Changed with mu held
 	nameSought atomic.Bool                  // in its storage
+	handling   atomic.Pointer[Socket]       // the socket whose event runs, for the log; nil: none
 
 	mu sync.Mutex // may be locked with a socket's mu held; no I/O and no user code under it
 

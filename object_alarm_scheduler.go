@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"math"
 	"sync"
 	"time"
@@ -29,7 +30,8 @@ type alarmScheduler struct {
 	pollAgain  bool             // that goroutine has to poll once more
 	stopped    bool
 	failures   int    // how many polls in a row have failed
-	pollEnded  signal // poll has returned
+	listings   int    // calls of list that are under way
+	pollEnded  signal // poll has returned, or the last call of list
 }
 
 const (
@@ -278,12 +280,39 @@ func (a *alarmScheduler) stop() {
 	}
 }
 
-// pollDone returns a channel that is closed when no poll uses the Store any more; nil: none does.
+// pollDone returns a channel that is closed when a poll, or the calls of list, do not use the Store any more; nil: none does.
 func (a *alarmScheduler) pollDone() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.polling {
+	if !a.polling && a.listings == 0 {
 		return nil
 	}
 	return a.pollEnded.wait()
+}
+
+// list is DueAlarms of the Store until stop, and then ErrShutdown.
+func (a *alarmScheduler) list(ctx context.Context, until time.Time, limit int) ([]DueAlarm, error) {
+	if !a.beginListing() {
+		return nil, ErrShutdown
+	}
+	defer a.endListing()
+	return a.n.opts.Store.DueAlarms(ctx, a.n.name, until, limit)
+}
+
+func (a *alarmScheduler) beginListing() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return false
+	}
+	a.listings++
+	return true
+}
+
+func (a *alarmScheduler) endListing() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listings--; a.listings == 0 {
+		a.pollEnded.broadcast()
+	}
 }

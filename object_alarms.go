@@ -115,13 +115,53 @@ func (l *storageLease) alarmCommitted(at time.Time) {
 
 // fireAlarm has the object's alarm go off, if it is due. The object's queue runs it.
 func (o *object) fireAlarm() {
-	entry, ok := o.beginAlarm()
-	if !ok {
+	if entry, ok := o.beginAlarm(); ok {
+		o.handleAlarm(entry, new(error))
+	}
+}
+
+// runSetAlarm has the object's alarm go off, due or not. The object's queue runs it. When it returns, failure holds the error, also if the
+// handler has ended the goroutine.
+func (o *object) runSetAlarm(failure *error) {
+	entry, err := o.takeSetAlarm()
+	if err != nil {
+		*failure = err
 		return
 	}
-	failure := errGoexitInHandler
-	defer func() { o.finishAlarm(entry, failure) }()
-	o.runEvent(o.ns.eventsContext, alarmEvent, &failure, func(e *eventContext, value Object) error {
+	o.handleAlarm(entry, failure)
+	if *failure == errAlarmWithoutHandler {
+		*failure = ErrNoAlarmHandler
+	}
+}
+
+// takeSetAlarm returns the stored alarm, which goes off from then on.
+func (o *object) takeSetAlarm() (entry alarmEntry, err error) {
+	n := o.ns
+	if n.shutdown.hasBegun() {
+		return entry, ErrShutdown
+	}
+	lease, store, err := o.lockStorage(n.eventsContext, nil)
+	if err != nil {
+		return entry, err
+	}
+	defer lease.release()
+	defer lease.unlockWrites()
+	if entry, err = readAlarm(n.eventsContext, store); err != nil {
+		return entry, lease.stopIfFenced(err)
+	}
+	if entry.at.IsZero() {
+		return entry, ErrNoAlarm
+	}
+	lease.alarmGoesOff()
+	return entry, nil
+}
+
+// handleAlarm runs the handler of an alarm that goes off, and then removes the alarm or sets its next attempt. When it returns, failure holds
+// the error, also if the handler has ended the goroutine.
+func (o *object) handleAlarm(entry alarmEntry, failure *error) {
+	*failure = errGoexitInHandler
+	defer func() { o.finishAlarm(entry, *failure) }()
+	o.runEvent(o.ns.eventsContext, alarmEvent, failure, func(e *eventContext, value Object) error {
 		h, ok := value.(AlarmHandler)
 		switch {
 		case !ok:
@@ -155,12 +195,17 @@ func (o *object) beginAlarm() (entry alarmEntry, ok bool) {
 	case entry.at.IsZero() || entry.at.After(n.alarms.wallNow()):
 		n.alarms.finished(o.id, entry.at)
 	default:
-		o.mu.Lock()
-		lease.alarmFiring, lease.alarmSetMeanwhile = true, time.Time{}
-		o.mu.Unlock()
+		lease.alarmGoesOff()
 		return entry, true
 	}
 	return entry, false
+}
+
+// alarmGoesOff notes that the alarm that is stored goes off from now on.
+func (l *storageLease) alarmGoesOff() {
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	l.alarmFiring, l.alarmSetMeanwhile = true, time.Time{}
 }
 
 // setAlarmHandlerRunning notes that the handler of the stored alarm begins or ends. It returns whether that alarm is still the one that

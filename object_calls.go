@@ -190,6 +190,6 @@ func (o *object) warnOfStall(c *call) {
 	o.mu.Unlock()
 	if stalled {
 		o.ns.logger().Warn("edgews: object's handler takes long, or waits for what waits for it", "namespace", o.ns.name,
-			"object", o.id.String(), "handler", handler, "waits", c.what, "for", stallWarning, "waiting", waiting)
+			"object", o.id.String(), "handler", handler, "waits", c.what, "for", stallWarning, "waiting", waiting, o.socketAttr())
 	}
 }

@@ -64,7 +64,8 @@ func (e *eventContext) limitedBy(timeout *eventTimeout) (*eventContext, func()) 
 	ctx, cancel := context.WithTimeoutCause(e, timeout.limit, timeout)
 	stop := context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == error(timeout) {
-			e.o.ns.logger().Warn("edgews: event takes too long", "namespace", e.o.ns.name, "object", e.o.id.String(), "error", timeout)
+			e.o.ns.logger().Warn("edgews: event takes too long", "namespace", e.o.ns.name, "object", e.o.id.String(), "error", timeout,
+				e.o.socketAttr())
 		}
 	})
 	within := &eventContext{Context: ctx, o: e.o}

@@ -71,9 +71,10 @@ func (o *object) runHandler(ctx context.Context, what string, fn func(context.Co
 		case err == nil:
 		case !peersFault:
 			o.ns.logger().Error("edgews: object's handler failed", "namespace", o.ns.name, "object", o.id.String(),
-				"handler", what, "error", err)
+				"handler", what, "error", err, o.socketAttr())
 		case o.ns.opts.Logger != nil: // only a Logger that was asked for, or any client could fill the log
-			o.ns.opts.Logger.Warn("edgews: message refused", "namespace", o.ns.name, "object", o.id.String(), "error", err)
+			o.ns.opts.Logger.Warn("edgews: message refused", "namespace", o.ns.name, "object", o.id.String(), "error", err,
+				o.socketAttr())
 		}
 		return err
 	})
@@ -125,7 +126,7 @@ func (o *object) handlerCrashed(handler string, cause any) error {
 		err = &handlerPanic{o, handler, cause}
 	}
 	o.ns.logger().Error("edgews: object's handler panicked", "namespace", o.ns.name, "object", o.id.String(),
-		"handler", handler, "panic", err.Error(), "stack", string(debug.Stack()))
+		"handler", handler, "panic", err.Error(), "stack", string(debug.Stack()), o.socketAttr())
 	o.mu.Lock()
 	o.dropValueLocked(err)
 	o.mu.Unlock()

@@ -103,8 +103,5 @@ func (n *Namespace) allObjects() []*object {
 
 // logger returns where errors of objects are logged, also if the program has given no Logger.
 func (n *Namespace) logger() *slog.Logger {
-	if n.opts.Logger != nil {
-		return n.opts.Logger
-	}
-	return slog.Default()
+	return orDefaultLogger(n.opts.Logger)
 }

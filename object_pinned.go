@@ -64,6 +64,13 @@ func (st *State) Hold(s *Socket) {
 	}
 }
 
+// describe adds the object to info; without one nothing.
+func (p *pinnedSocket) describe(info *SocketInfo) {
+	if p != nil {
+		info.Namespace, info.Object = p.o.ns.name, p.o.id
+	}
+}
+
 func (s *Socket) pinTo(o *object, kind pinKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,6 +313,8 @@ func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 		t = nil
 	}
 	s.mu.Unlock()
+	o.handling.Store(s)
+	defer o.handling.Store(nil)
 	failure := errGoexit
 	defer func() { p.listenersReturned(failure) }()
 	o.beginEvent(nil, what)

@@ -335,8 +335,10 @@ func (n *Namespace) releaseAll(ctx context.Context) error {
 			return fmt.Errorf("edgews: namespace %q was shut down, but the storage of object %s is in use: %w", n.name, o.id, err)
 		}
 	}
-	if done := n.alarms.pollDone(); done != nil {
-		return waitFor(ctx, done)
+	for done := n.alarms.pollDone(); done != nil; done = n.alarms.pollDone() {
+		if err := waitFor(ctx, done); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package edgews
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"unicode/utf8"
 
@@ -70,6 +71,18 @@ func (sock *objectSocket) dequeuedLocked() { sock.queued = false }
 
 // isAttachedLocked reports whether the object still has the socket: it has not been reset. The socket's mu must be held.
 func (sock *objectSocket) isAttachedLocked() bool { return sock.s.objectSocket == sock }
+
+// describeLocked adds what the object knows of the socket to info; without an object nothing. The socket's mu must be held.
+func (sock *objectSocket) describeLocked(info *SocketInfo) {
+	if sock == nil {
+		return
+	}
+	o := sock.o
+	info.Namespace, info.Object = o.ns.name, o.id
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	info.Tags = slices.Clone(sock.tags)
+}
 
 // isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.
 func (sock *objectSocket) isRemoved() bool {
@@ -184,7 +197,18 @@ func (sock *objectSocket) deliverEnd(fate *closeResult) {
 
 // runHandler runs fn as an event of the object. The error is logged.
 func (sock *objectSocket) runHandler(what string, fn func(context.Context, Object) error) {
-	sock.o.runHandler(sock.o.ns.eventsContext, what, fn)
+	o := sock.o
+	o.handling.Store(sock.s)
+	defer o.handling.Store(nil)
+	o.runHandler(o.ns.eventsContext, what, fn)
+}
+
+// socketAttr returns the group of the socket whose event runs, for a log; without one the attribute that handlers leave out.
+func (o *object) socketAttr() slog.Attr {
+	if s := o.handling.Load(); s != nil {
+		return s.logAttr()
+	}
+	return slog.Attr{}
 }
 
 // finish removes the socket from the object after its last event, and finishes it.

@@ -84,8 +84,10 @@ type Options struct {
 	Observer Observer
 
 	// Logger receives the end of each socket (Debug), the errors of sockets that fail, messages that OnJSON refuses and a server's
-	// sockets that are not accepted within 10 s (Warn), and panics of listeners (Error), each with the peer's address in the attribute
-	// "remote". Nil: only panics are logged, to slog.Default.
+	// sockets that are not accepted within 10 s (Warn), and panics of listeners (Error), each with a group
+	// "websocket", which tells sockets apart: id (Socket.ID), remote (its RemoteAddr), path (of the request or the dialed URL), object and
+	// namespace (of the object that has it) and protocol (the subprotocol). Those that are empty are left out. Nil: only panics are logged,
+	// to slog.Default.
 	Logger *slog.Logger
 }
 

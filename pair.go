@@ -20,8 +20,8 @@ import (
 // goroutines work inside a [testing/synctest] bubble.
 func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
-	client = &Socket{mu: mu, opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
-	server = &Socket{mu: mu, opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
+	client = &Socket{mu: mu, id: newSocketID(), opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
+	server = &Socket{mu: mu, id: newSocketID(), opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
 	client.link = &memory{self: client, peer: server}
 	server.link = &memory{self: server, peer: client}
 	return client, server
@@ -188,6 +188,8 @@ func (m *memory) resumeReadingLocked() { m.runLocked() }
 func (m *memory) transmit() {}
 
 func (m *memory) addrs() addrs { return addrs{pairAddr, pairAddr} }
+
+func (m *memory) isParkedLocked() bool { return !m.self.is(delivering) && m.size == 0 }
 
 // startLocked starts a goroutine that delivers the events of self, if there are any and none runs. The goroutine ends when no
 // event is left. mu must be held.

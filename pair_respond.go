@@ -90,12 +90,12 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	client := &Socket{mu: s.mu, opts: Options{}.resolve(), socketExtra: &socketExtra{in: new(inbox)}}
+	client := &Socket{mu: s.mu, id: newSocketID(), opts: Options{}.resolve(), socketExtra: &socketExtra{in: new(inbox)}}
 	client.link = &memory{self: client, peer: server, answered: true}
 	moved := &memory{self: server, peer: client, answered: true}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
-	c.url = conn.w.request.URL.String()
+	c.url, c.where = conn.w.request.URL.String(), ""
 	client.describeLocked(c.identity())
 	as := countAsMessage
 	if server.counter != nil {

@@ -3,6 +3,7 @@ package edgews
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -64,7 +65,7 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 		return asked.giveConn(up, c.places)
 	}
 	if same {
-		tunnel.Start(c.conn, conn, c.buffered, early, c.places.releasedBy(newTunnelOptions(c.opts, 0)))
+		tunnel.Start(c.conn, conn, c.buffered, early, c.places.releasedBy(loggedTunnel(newTunnelOptions(c.opts, 0), c.opts.Logger, r)))
 		return nil
 	}
 	c.meter, c.object = nil, nil // it has been counted
@@ -155,14 +156,20 @@ func (a admission) countPassThrough() {
 
 // newTunnelOptions returns the options of connections that are passed through.
 func newTunnelOptions(o *Options, idle time.Duration) *tunnel.Options {
-	t := &tunnel.Options{WriteTimeout: o.WriteTimeout, EndTimeout: o.CloseTimeout, IdleTimeout: min(idle, park.MaxSpan)}
-	if logger := o.Logger; logger != nil {
-		t.Ended = func(err error) {
-			if err == nil {
-				err = errors.New("both sides have ended")
-			}
-			logger.Debug("edgews: a connection that was passed through has ended", "reason", err)
-		}
+	return &tunnel.Options{WriteTimeout: o.WriteTimeout, EndTimeout: o.CloseTimeout, IdleTimeout: min(idle, park.MaxSpan)}
+}
+
+// loggedTunnel returns t for the tunnel of r, whose end is logged if the logger, which may be nil, takes that.
+func loggedTunnel(t *tunnel.Options, logger *slog.Logger, r *http.Request) *tunnel.Options {
+	if logger == nil || !logger.Enabled(context.Background(), slog.LevelDebug) {
+		return t
 	}
-	return t
+	own, group := *t, requestLogAttr(r)
+	own.Ended = func(err error) {
+		if err == nil {
+			err = errors.New("both sides have ended")
+		}
+		logger.Debug("edgews: a connection that was passed through has ended", "reason", err, group)
+	}
+	return &own
 }

@@ -211,7 +211,7 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 	conn, buffered, err := switchProtocols(w, r, resp, p.opts.WriteTimeout)
 	if err != nil {
 		up.close()
-		p.logger.Warn("edgews: proxy: the client could not be answered", "error", err)
+		p.logger.Warn("edgews: proxy: the client could not be answered", "error", err, requestLogAttr(r))
 		return false
 	}
 	a.countPassThrough()
@@ -220,7 +220,7 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 		cfg := wireConfig{conn: up.conn, buffered: up.buffered, client: true, opts: p.opts, url: r.URL.String(), protocol: protocol}
 		return asked.giveConn(cfg, a.places) == nil
 	}
-	tunnel.Start(conn, up.conn, buffered, up.buffered, a.places.releasedBy(p.tunnel))
+	tunnel.Start(conn, up.conn, buffered, up.buffered, a.places.releasedBy(loggedTunnel(p.tunnel, p.logger, r)))
 	return true
 }
 
@@ -231,7 +231,7 @@ func (p *proxy) connectFailed(w http.ResponseWriter, r *http.Request, err error)
 	if errors.Is(r.Context().Err(), context.Canceled) { // mostly because the client has gone
 		level = slog.LevelDebug
 	}
-	p.logger.Log(r.Context(), level, "edgews: proxy: no answer from the target", "target", p.target.Redacted(), "error", err)
+	p.logger.Log(r.Context(), level, "edgews: proxy: no answer from the target", "target", p.target.Redacted(), "error", err, requestLogAttr(r))
 	e := &HandshakeError{StatusCode: http.StatusBadGateway, Detail: "the target of the proxy could not be reached", Err: err}
 	if isTimeout(err) {
 		e.StatusCode, e.Detail = http.StatusGatewayTimeout, "the target of the proxy did not answer in time"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ReadyState is the state of a socket's connection. The numbers are those of the Web API.
@@ -72,6 +73,8 @@ type Socket struct {
 	mu *sync.Mutex // see the order of the locks above; the two ends of a pair share one
 
 	// Guarded by mu.
+	id           uint64   // immutable
+	opened       int64    // the time of openLocked, in nanoseconds since 1970; 0: it has not been called
 	opts         *Options // shared by sockets; replaced once, when Respond gives a pair's end a connection
 	link         link
 	onMessage    func(MessageEvent) // the only listener, if it is for messages; otherwise socketExtra.listeners has all
@@ -173,9 +176,10 @@ func (s *Socket) inboxLocked() *inbox {
 	return s.in
 }
 
-// identity is what URL, Protocol and Extensions return, and which rosters list the socket.
+// identity is what URL, Protocol and Extensions return, what a request was for, and which rosters list the socket.
 type identity struct {
 	url, protocol, extensions string
+	where                     string      // host and path of the request that was upgraded; "": there was none
 	rosters                   *rosterList // nil: none
 }
 
@@ -183,13 +187,14 @@ type identity struct {
 var identities identityCache
 
 // identityCache holds one socketExtra for each identity, for sockets that need no other field of it. Most connections of a server have
-// the same subprotocol and extensions, and a copy for each idle connection would need more memory than the rest of the socket.
+// the same path, subprotocol and extensions, and a copy for each idle connection would need more memory than the rest of the socket.
 type identityCache struct {
 	known sync.Map     // identity to *socketExtra
 	count atomic.Int32 // entries in known
 }
 
-// maxCachedIdentities bounds the cache, since a program may agree to any subprotocol that a client offers.
+// maxCachedIdentities bounds the cache, since clients choose paths, and a program may agree to any subprotocol that a client offers. A cache
+// that is full begins anew, so that it has the identities that are in use.
 const maxCachedIdentities = 1000
 
 // share returns the socketExtra that all sockets with an identity share. It returns nil if they share none.
@@ -204,7 +209,8 @@ func (c *identityCache) share(i identity) *socketExtra {
 		return e.(*socketExtra)
 	}
 	if c.count.Load() >= maxCachedIdentities {
-		return nil
+		c.known.Clear()
+		c.count.Store(0)
 	}
 	about := i // a copy: &i would allocate in every call
 	e, there := c.known.LoadOrStore(i, &socketExtra{about: &about, shared: true})
@@ -240,6 +246,9 @@ type link interface {
 	transmit()
 	// addrs returns the addresses of both ends, none of them nil. mu must not be held.
 	addrs() addrs
+	// isParkedLocked reports whether neither a goroutine nor a buffer belongs to the link. It may be false while another goroutine asks.
+	// mu must be held.
+	isParkedLocked() bool
 }
 
 // phase is how far a socket has come. The phases follow each other in this order, but some are left out: only a socket of NewWebSocket
@@ -259,6 +268,7 @@ const (
 // openLocked begins phaseOpen, or phaseEnded if it is certain already how the socket ends. mu must be held.
 func (s *Socket) openLocked() {
 	s.phase = phaseOpen
+	s.opened = time.Now().UnixNano()
 	if s.hasEndedLocked() {
 		s.phase = phaseEnded
 	}
@@ -380,6 +390,11 @@ func (s *Socket) acceptLocked(how facts) {
 func (s *Socket) ReadyState() ReadyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.readyStateLocked()
+}
+
+// readyStateLocked is ReadyState. mu must be held.
+func (s *Socket) readyStateLocked() ReadyState {
 	switch {
 	case s.is(lost), s.is(sentClose) && s.is(gotClose):
 		return Closed
@@ -469,13 +484,10 @@ func (s *Socket) debug(msg string, args ...any) { s.log(slog.LevelDebug, msg, ar
 // warn logs msg and err with level Warn, if Options.Logger is set.
 func (s *Socket) warn(msg string, err error) { s.log(slog.LevelWarn, msg, "error", err) }
 
-// log logs msg and the peer's address, if Options.Logger is set.
+// log logs msg and the socket's group of attributes, if Options.Logger is set.
 func (s *Socket) log(level slog.Level, msg string, args ...any) {
 	ctx := context.Background()
 	if logger := s.options().Logger; logger != nil && logger.Enabled(ctx, level) {
-		logger.Log(ctx, level, msg, append(args, s.remoteAttr())...)
+		logger.Log(ctx, level, msg, append(args, s.logAttr())...)
 	}
 }
-
-// remoteAttr tells the peer's address in a log.
-func (s *Socket) remoteAttr() slog.Attr { return slog.String("remote", s.RemoteAddr().String()) }

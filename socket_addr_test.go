@@ -374,10 +374,13 @@ func TestLogsTellThePeersAddress(t *testing.T) {
 			waitDone(t, s)
 			var messages []string
 			for lines := json.NewDecoder(&log); lines.More(); {
-				var line struct{ Msg, Remote string }
+				var line struct {
+					Msg       string
+					WebSocket struct{ Remote string }
+				}
 				require.NoError(t, lines.Decode(&line))
 				messages = append(messages, line.Msg)
-				assert.Equal(t, p.conn.LocalAddr().String(), line.Remote, line.Msg)
+				assert.Equal(t, p.conn.LocalAddr().String(), line.WebSocket.Remote, line.Msg)
 			}
 			assert.Equal(t, c.want, messages)
 		})

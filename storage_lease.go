@@ -27,6 +27,7 @@ type storageLease struct {
 	// Guarded by o.mu.
 	store               ObjectStore // nil: not open
 	calls               int         // that are under way
+	inspections         int         // loops over Namespace.ScanStorage that are under way: the object may hibernate, but the storage stays open
 	alarmFiring         bool        // the alarm that is stored is the one that is going off
 	alarmHandlerRunning bool        // its handler runs
 	alarmSetMeanwhile   time.Time   // when the alarm is due that was set last since one went off; zero: none was
@@ -41,14 +42,20 @@ func (o *object) acquireStorage(ctx context.Context, st *State) (*storageLease, 
 		return nil, err
 	}
 	was := o.stateLocked()
+	l := o.storageLeaseLocked()
+	l.calls++
+	o.stateChangedLocked(was)
+	return l, nil
+}
+
+// storageLeaseLocked returns the lease of the storage. mu must be held.
+func (o *object) storageLeaseLocked() *storageLease {
 	l := o.storage.Load()
 	if l == nil {
 		l = &storageLease{o: o, writeLock: make(chan struct{}, 1)}
 		o.storage.Store(l)
 	}
-	l.calls++
-	o.stateChangedLocked(was)
-	return l, nil
+	return l
 }
 
 // lockStorage is acquireStorage for a call that writes: it also opens the storage and takes its write lock. The lease's unlockWrites and
@@ -320,6 +327,7 @@ func (o *object) releaseStorageLocked() {
 	l := o.storage.Load()
 	switch {
 	case l == nil || len(l.writeLock) > 0: // it is being released already
+	case l.inspections > 0: // the end of the last one calls again
 	case l.store == nil:
 		o.storage.Store(nil)
 	default:
@@ -344,6 +352,9 @@ func (l *storageLease) releaseStoreAndUnlock(store ObjectStore) {
 
 // waitForStorageRelease waits until no call and no release uses the storage of an object that has nothing to do. No new calls begin.
 func (o *object) waitForStorageRelease(ctx context.Context) error {
+	if err := o.waitForInspections(ctx); err != nil {
+		return err
+	}
 	if o.isStorageInUse() { // by a call that began after quiesce and before Shutdown cut
 		if _, err := o.quiesce(ctx); err != nil {
 			return err

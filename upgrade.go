@@ -204,6 +204,7 @@ func upgradeWith(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions, c
 	return wireConfig{
 		conn: conn, buffered: buffered, opts: o, meter: a.meter, object: a.object, pass: a.pass, places: a.places,
 		deflate: resp.Deflate, protocol: resp.Protocol, extensions: resp.Extensions,
+		where: whereOf(r),
 	}, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // event loop, while each connection of another type needs a goroutine.
 //
 // Of r, UpgradeConn uses the method, the version, Host, the header, ContentLength, TransferEncoding and the context, if they are as
-// net/http's server sets them: the Host header is in r.Host. Neither r nor buffered is kept, so a server may use their memory again when
+// net/http's server sets them: the Host header is in r.Host. The path of r.URL, which may be nil, is for [Socket.Info] and logs. Neither r nor buffered is kept, so a server may use their memory again when
 // UpgradeConn has returned.
 func UpgradeConn(conn net.Conn, buffered []byte, r *http.Request, opts *UpgradeOptions) (*Socket, error) {
 	if conn == nil {

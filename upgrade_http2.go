@@ -1,7 +1,6 @@
 package edgews
 
 import (
-	"log"
 	"net"
 	"net/http"
 
@@ -44,12 +43,8 @@ func (s *Socket) warnIfHandlerReturns(conn net.Conn) {
 		s.mu.Lock()
 		closed, logger := s.is(sentClose), s.opts.Logger
 		s.mu.Unlock()
-		switch {
-		case closed:
-		case logger != nil:
-			logger.Warn(handlerReturnedText, "url", s.URL(), "protocol", s.Protocol())
-		default:
-			log.Print(handlerReturnedText)
+		if !closed {
+			orDefaultLogger(logger).Warn(handlerReturnedText, s.logAttr())
 		}
 	})
 }

@@ -48,6 +48,6 @@ func (s *Socket) warnUnaccepted() {
 	s.mu.Unlock()
 	if waiting {
 		logger.Warn("edgews: socket has not been accepted, so that nothing is read from it: call Accept, AcceptWebSocket or a method that receives",
-			"since", unacceptedWarningDelay, "protocol", s.Protocol(), s.remoteAttr())
+			"since", unacceptedWarningDelay, s.logAttr())
 	}
 }

@@ -28,10 +28,11 @@ type wireConfig struct {
 	places   places          // reserved in rosters until the socket joins them
 
 	url, protocol, extensions string
+	where                     string // as in identity
 }
 
 func (c *wireConfig) identity() identity {
-	return identity{url: c.url, protocol: c.protocol, extensions: c.extensions}
+	return identity{url: c.url, protocol: c.protocol, extensions: c.extensions, where: c.where}
 }
 
 // wire is the link of a socket to a network connection. It has no goroutine of its own. It is the [park.Handler] of the connection:
@@ -41,8 +42,8 @@ func (c *wireConfig) identity() identity {
 //
 // Most connections are idle most of the time, so a wire has only the fields that an idle connection needs. It takes an incoming and an outbox
 // from pools while messages arrive or leave. On a 64-bit system a wire has 96 bytes: s 8, filters 8, conn 48 (handler 16, offLoop 8,
-// slot on the loop 24), incoming 8, out 8, three monoMillis 12, flags 4. newSocket allocates it together with the Socket, 56 bytes (mu 8,
-// opts 8, link 16, onMessage 8, socketExtra 8, accepted 4, phase 1, consumer 1, facts 2), and the mutex, 8 bytes: 160 in all, which includes one listener
+// slot on the loop 24), incoming 8, out 8, three monoMillis 12, flags 4. newSocket allocates it together with the Socket, 72 bytes (mu 8, id 8,
+// opened 8, opts 8, link 16, onMessage 8, socketExtra 8, accepted 4, phase 1, consumer 1, facts 2), and the mutex, 8 bytes: 176 in all, which includes one listener
 // for messages. The loop's table takes 12 bytes more for each connection. After a garbage collection the runtime holds about 35 bytes
 // more for each: unused ends of spans, their metadata, and stacks left by net/http's goroutines. Between collections the heap also
 // contains the garbage that GOGC allows. Compression without context takeover adds the filters, 80 bytes; sockets share the identity.
@@ -87,7 +88,7 @@ func newSocket(c wireConfig) *Socket {
 		mu sync.Mutex
 	})
 	s := &together.s
-	s.mu, s.opts, s.socketExtra = &together.mu, c.opts, &noExtra
+	s.mu, s.id, s.opts, s.socketExtra = &together.mu, newSocketID(), c.opts, &noExtra
 	s.describeLocked(c.identity())
 	s.link = together.w.init(s, c)
 	return s
@@ -250,6 +251,16 @@ func (w *wire) bufferedLocked() (payload, size int) {
 		return 0, 0
 	}
 	return w.out.Payload, w.out.Size
+}
+
+// isParkedLocked reports whether the connection waits on the event loop, and neither has received a part of a message nor has anything to
+// write. mu must be held.
+func (w *wire) isParkedLocked() bool {
+	if w.out != nil || !w.conn.TryTurn() {
+		return false
+	}
+	defer w.conn.ReturnTurn()
+	return w.incoming == nil
 }
 
 // addrs asks the connection for its addresses. Once it is closed, they have been kept: see keepAddrs.

@@ -34,6 +34,8 @@ func (*Conn) loopForgetsPeer() bool               { return false }
 func (*Conn) loopWithFD(func(fd int32))           {}
 func (*Conn) writableNow() bool                   { return false }
 func (*Conn) loopDiscardOnClose()                 {}
+func (*Conn) loopTryTurn() bool                   { return false }
+func (*Conn) loopReturnTurn()                     {}
 
 // OnLoop reports whether the loop reads the connection. There is none here.
 func (*Conn) OnLoop() bool { return false }
@@ -55,6 +57,8 @@ func (*offLoop) releaseTLSTurn(*Conn, bool) bool { return false }
 func (*offLoop) readTLS(*Conn, []byte) bool      { return false }
 func (*offLoop) shutdownTLS(*Conn)               {}
 func (*offLoop) unwatchTLS(*Conn)                {}
+func (*offLoop) tryTLSTurn() bool                { return false }
+func (*offLoop) returnTLSTurn(*Conn)             {}
 
 // CanListen reports whether Listen may be called.
 func CanListen() bool { return false }

@@ -92,6 +92,24 @@ func (c *Conn) YieldTurn() {
 	c.notify(pendingWake | turnYielded)
 }
 
+// TryTurn takes the turn of a connection that waits on the loop, or that the loop watches, if nothing has happened on it that has not been
+// handled. The caller must not block, and must call ReturnTurn. Where a goroutine reads the connection, TryTurn returns false.
+func (c *Conn) TryTurn() bool {
+	if s := c.offLoop.Load(); s != nil {
+		return s.tryTLSTurn()
+	}
+	return c.loopTryTurn()
+}
+
+// ReturnTurn gives back the turn that TryTurn has taken. What has happened meanwhile is handled in another goroutine.
+func (c *Conn) ReturnTurn() {
+	if s := c.offLoop.Load(); s != nil {
+		s.returnTLSTurn(c)
+		return
+	}
+	c.loopReturnTurn()
+}
+
 // TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
 // is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) {

@@ -144,6 +144,27 @@ func (s *offLoop) releaseTLSTurn(c *Conn, watch bool) (released bool) {
 	return true
 }
 
+// tryTLSTurn is TryTurn of a TLS connection that the loop watches.
+func (s *offLoop) tryTLSTurn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tls.turnFree || s.tls.readable || s.wakePending || s.closed {
+		return false
+	}
+	s.tls.turnFree = false
+	return true
+}
+
+// returnTLSTurn is the opposite of tryTLSTurn.
+func (s *offLoop) returnTLSTurn(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tls.turnFree = true
+	if s.tls.readable || s.wakePending || s.closed {
+		s.startReaderLocked(c)
+	}
+}
+
 // tlsWriteLimit is the size in bytes of the largest write to a TLS connection that tryWrite does itself. Such a write must not have to
 // wait, because a record that is not finished breaks the connection. A writable socket has a third of its send buffer free, part of
 // which the segments' overhead takes; send buffers are of 16 KiB or more unless the program has made them smaller.

@@ -29,6 +29,16 @@ func (c *Conn) addPending(what uint32) (gotTurn bool) {
 // releaseTurn releases the turn, unless something is pending.
 func (c *Conn) releaseTurn() bool { return c.pending.CompareAndSwap(turnTaken, 0) }
 
+// loopTryTurn is TryTurn of a connection that is on the loop.
+func (c *Conn) loopTryTurn() bool { return c.pending.CompareAndSwap(0, turnTaken) }
+
+// loopReturnTurn is the opposite of loopTryTurn.
+func (c *Conn) loopReturnTurn() {
+	if !c.releaseTurn() {
+		go c.serveInGoroutine()
+	}
+}
+
 // notify is addPending for callers that cannot take the turn themselves.
 func (c *Conn) notify(what uint32) {
 	if c.addPending(what) {
