@@ -202,13 +202,13 @@ type History struct {
 	Series map[string][]*float64 `json:"series"` // null: not known, such as parked while no page was open, or a quantile of nothing
 }
 
-// SeriesNames are the series of a History. Rates are per second over the step; in_p50 and the like are durations over the step; the others are
+// SeriesNames are the series of a History. Rates are per second over the step; latency_p50 and latency_p99 are durations over the step; the others are
 // numbers at its end.
 var SeriesNames = []string{
 	"open", "parked", "slow", "awake", "active", "hibernated", // parked and active are sampled
 	"in", "out", "bytes_in", "bytes_out", "wire_in", "wire_out", "dropped", // rates
 	"opened", "closed", "refused", "crashed", "alarms", "commits", // rates
-	"latency_p50", "latency_p99", "round_trip_p50", "round_trip_p99",
+	"latency_p50", "latency_p99",
 }
 
 // SocketsQuery asks for a page of sockets. Those that satisfy every field that is set are selected.
@@ -348,8 +348,7 @@ type ObjectDetail struct {
 	Bill        *edgews.Bill `json:"bill,omitempty"` // of what it has used since it came into memory, without base fee and included amounts
 	Usage       []UsageItem  `json:"usage,omitempty"`
 	Connections []SocketRow  `json:"connections"` // its sockets, oldest first, 100 at most; ObjectRow.Sockets counts all
-	Alarm       int64        `json:"alarm,omitempty"`
-	Log         []LogEntry   `json:"log"` // the entries about it, the newest first, 20 at most
+	Log         []LogEntry   `json:"log"`         // the entries about it, the newest first, 20 at most
 }
 
 // Reason is one thing that keeps an object awake.

@@ -13,8 +13,8 @@ type socketRecord struct {
 	// Immutable.
 	socket *edgews.Socket
 	sums   *messageSums
-	object *objectRecord // that has accepted it; nil: none
-	opened int64         // in Unix milliseconds
+	object objectKey // that has accepted it; zero: none
+	opened int64     // in Unix milliseconds
 
 	// Atomics.
 	messagesIn, messagesOut, bytesIn, bytesOut, wireIn, wireOut, dropped atomic.Int64
