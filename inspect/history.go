@@ -140,7 +140,7 @@ func (s *series) append(p point) {
 // newPoint returns the point of a step that took so long, between two sums.
 func newPoint(at time.Time, took time.Duration, t, before totals, g gauges) point {
 	rate := func(now, before int64) float32 { return float32(float64(now-before) / took.Seconds()) }
-	latency, roundTrip := t.latency.less(&before.latency), t.roundTrip.less(&before.roundTrip)
+	latency := t.latency.less(&before.latency)
 	return point{at.UnixMilli(), [21]float32{
 		float32(g.open), float32(g.parked), float32(g.slow), float32(g.awake), float32(g.active), float32(g.hibernated),
 		rate(t.messagesIn, before.messagesIn), rate(t.messagesOut, before.messagesOut), rate(t.bytesIn, before.bytesIn),
