@@ -1,0 +1,78 @@
+package inspect_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/inspect"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// openPairs returns sockets that i has been told of.
+func openPairs(tb testing.TB, i *inspect.Inspector, n int) []*edgews.Socket {
+	sockets := make([]*edgews.Socket, n)
+	for k := range sockets {
+		_, s := edgews.NewPair()
+		require.NoError(tb, s.Accept())
+		i.ObserveSocket(edgews.SocketObservation{Socket: s, Event: edgews.SocketOpened})
+		sockets[k] = s
+	}
+	return sockets
+}
+
+func BenchmarkObserveMessage(b *testing.B) {
+	i := inspect.New(nil)
+	sockets := openPairs(b, i, 1000)
+	b.ReportAllocs()
+	for k := 0; b.Loop(); k++ {
+		i.ObserveMessage(edgews.MessageObservation{Socket: sockets[k%len(sockets)], Direction: edgews.Inbound, Bytes: 10, WireBytes: 16, Latency: time.Microsecond})
+	}
+}
+
+func TestObserveMessageAllocatesNothing(t *testing.T) {
+	i := inspect.New(nil)
+	s := openPairs(t, i, 1)[0]
+	m := edgews.MessageObservation{Socket: s, Direction: edgews.Outbound, Bytes: 10, WireBytes: 16}
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { i.ObserveMessage(m) }))
+}
+
+// TestManySockets pages through 10,000 sockets, in the order of a simple model.
+func TestManySockets(t *testing.T) {
+	i := inspect.New(&inspect.Options{Authorize: anyone})
+	sockets := openPairs(t, i, 10_000)
+	for k, s := range sockets {
+		for range k % 3 {
+			i.ObserveMessage(edgews.MessageObservation{Socket: s, Direction: edgews.Inbound, Bytes: 1})
+		}
+	}
+	c := dial(t, i)
+	var got, want []uint64
+	for offset := 0; offset < 10_000; offset += 500 {
+		list := call[inspect.SocketList](t, c, inspect.CallSockets, inspect.SocketsQuery{Sort: "messages", Desc: true, Offset: offset, Limit: 5000})
+		require.Len(t, list.Sockets, 500)
+		require.Equal(t, 10_000, list.Selected)
+		for _, row := range list.Sockets {
+			got = append(got, row.Socket)
+		}
+	}
+	for messages := 2; messages >= 0; messages-- {
+		for k, s := range sockets {
+			if k%3 == messages {
+				want = append(want, s.ID())
+			}
+		}
+	}
+	assert.Equal(t, want, got)
+}
+
+// BenchmarkSampleSockets samples 10,000 sockets.
+func BenchmarkSampleSockets(b *testing.B) {
+	i := inspect.New(nil)
+	openPairs(b, i, 10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		i.Sample()
+	}
+}

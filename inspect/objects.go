@@ -1,0 +1,132 @@
+package inspect
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// objectKey names an object among those of all namespaces. The zero key names none.
+type objectKey struct {
+	namespace *edgews.Namespace
+	id        edgews.ID
+}
+
+// objectFacts is what was told of an object that has a value in memory or open sockets.
+type objectFacts struct {
+	awake                             bool // it has a value in memory
+	sockets                           int
+	wokenBy                           edgews.Trigger
+	constructed                       int64 // in Unix milliseconds; 0: not since there are facts
+	handled, crashes, alarms, commits int64
+	busy                              time.Duration
+}
+
+// areKept reports whether the object is remembered.
+func (f *objectFacts) areKept() bool { return f.awake || f.sockets > 0 }
+
+// objectRecords are the facts of objects: see newObjectRecords.
+type objectRecords struct {
+	seed   maphash.Seed
+	on     alwaysOn
+	shards [shardCount]struct {
+		mu    sync.Mutex // only that of alwaysOn is locked under it
+		facts map[objectKey]*objectFacts
+	}
+}
+
+func newObjectRecords() *objectRecords { return &objectRecords{seed: maphash.MakeSeed()} }
+
+// get returns the facts of an object; the zero ones if there are none.
+func (l *objectRecords) get(k objectKey) objectFacts {
+	s := &l.shards[maphash.Comparable(l.seed, k)%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.facts[k]; f != nil {
+		return *f
+	}
+	return objectFacts{}
+}
+
+// update has fn change the facts of an object, and forgets them if there is neither a value nor a socket afterwards.
+func (l *objectRecords) update(k objectKey, fn func(*objectFacts)) {
+	s := &l.shards[maphash.Comparable(l.seed, k)%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.facts[k]; f != nil {
+		wasAwake := f.awake
+		fn(f)
+		if !f.areKept() {
+			delete(s.facts, k)
+		}
+		l.on.change(f.areKept(), true, f.awake, wasAwake)
+		return
+	}
+	var f objectFacts
+	if fn(&f); !f.areKept() {
+		return
+	}
+	if s.facts == nil {
+		s.facts = make(map[objectKey]*objectFacts)
+	}
+	s.facts[k] = &f
+	l.on.change(true, false, f.awake, false)
+}
+
+// alwaysOn adds up how long objects would have been active if they did not hibernate: as long as they have a value or an open socket.
+type alwaysOn struct {
+	mu sync.Mutex // a leaf
+
+	// Guarded by mu.
+	kept, awake int
+	sum         time.Duration // until last
+	last        time.Time     // of the last change; zero: there was none
+}
+
+// change notes that an object is kept, or awake, or not any more.
+func (a *alwaysOn) change(isKept, wasKept, isAwake, wasAwake bool) {
+	if isKept == wasKept && isAwake == wasAwake {
+		return
+	}
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sum, a.last = a.totalLocked(now), now
+	a.kept += difference(isKept, wasKept)
+	a.awake += difference(isAwake, wasAwake)
+}
+
+// difference returns 1, 0 or -1.
+func difference(is, was bool) int {
+	switch {
+	case is == was:
+		return 0
+	case is:
+		return 1
+	}
+	return -1
+}
+
+// totalLocked returns the time until now. mu must be held.
+func (a *alwaysOn) totalLocked(now time.Time) time.Duration {
+	if a.last.IsZero() {
+		return 0
+	}
+	return a.sum + time.Duration(a.kept)*now.Sub(a.last)
+}
+
+// total returns the time until now.
+func (a *alwaysOn) total() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.totalLocked(time.Now())
+}
+
+// counts returns how many objects are awake, and how many have open sockets without being awake.
+func (a *alwaysOn) counts() (awake, hibernated int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.awake, a.kept - a.awake
+}

@@ -1,0 +1,210 @@
+package inspect
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// The pace of samples: they take at most a hundredth of the time, unless one takes more than a tenth of a second.
+const (
+	minPause    = time.Second
+	maxPause    = 10 * time.Second
+	pauseFactor = 100
+	keepSample  = 30 * time.Second // after it was used
+)
+
+// paced takes samples when they are asked for, not too often, and forgets them when they are not used.
+type paced[T any] struct {
+	take func(now time.Time) *T // immutable
+
+	mu sync.Mutex // held while a sample is taken
+
+	// Guarded by mu.
+	current  *T // nil: none
+	sampling Sampling
+	next     time.Time // the current sample serves until then
+	used     time.Time
+	timer    *time.Timer // forgets the sample
+}
+
+// get returns a sample, which must not be changed, and how old it is.
+func (p *paced[T]) get() (*T, Sampling) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.used = now
+	if p.current != nil && now.Before(p.next) {
+		return p.current, p.sampling
+	}
+	p.current = p.take(now)
+	took := time.Since(now)
+	pause := min(max(took*pauseFactor, minPause), maxPause)
+	p.next = now.Add(took + pause)
+	p.sampling = Sampling{At: now.UnixMilli(), Took: millis(took), Every: millis(pause)}
+	if p.timer == nil {
+		p.timer = time.AfterFunc(keepSample, p.forget)
+	}
+	return p.current, p.sampling
+}
+
+// forget drops the sample if it was not used lately.
+func (p *paced[T]) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if left := keepSample - time.Since(p.used); left > 0 {
+		p.timer.Reset(left)
+		return
+	}
+	p.current, p.timer = nil, nil
+}
+
+// fresh returns the sample if it is not older than the next one may be, or nil.
+func (p *paced[T]) fresh() *T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil || time.Since(p.next) > maxPause {
+		return nil
+	}
+	return p.current
+}
+
+// socketSample is all open sockets at one moment.
+type socketSample struct {
+	sockets        []sampledSocket
+	parked, dialed int
+	orders         orders[SocketsQuery]
+}
+
+// sampledSocket is one of them.
+type sampledSocket struct {
+	record *socketRecord
+	info   edgews.SocketInfo
+	remote string
+	counts socketCounts
+	rates  MessageRates
+}
+
+func (i *Inspector) sampleSockets(now time.Time) *socketSample {
+	records := i.sockets.all()
+	s := &socketSample{sockets: make([]sampledSocket, 0, len(records))}
+	for _, r := range records {
+		x := sampledSocket{record: r, info: r.socket.Info(), counts: r.counts(now.UnixMilli())}
+		x.remote = x.info.Remote.String()
+		before := r.before
+		if before.at == 0 {
+			before.at = r.opened
+		}
+		x.rates = x.counts.ratesSince(before)
+		r.before = x.counts
+		if x.info.Parked {
+			s.parked++
+		}
+		if x.info.Client {
+			s.dialed++
+		}
+		s.sockets = append(s.sockets, x)
+	}
+	slices.SortFunc(s.sockets, func(a, b sampledSocket) int { return cmp.Compare(a.info.ID, b.info.ID) })
+	return s
+}
+
+// ratesSince returns the rates between two samples.
+func (c socketCounts) ratesSince(before socketCounts) MessageRates {
+	seconds := max(float64(c.at-before.at)/1000, 0.001)
+	rate := func(now, before int64) float64 { return float64(now-before) / seconds }
+	return MessageRates{
+		In: rate(c.messagesIn, before.messagesIn), Out: rate(c.messagesOut, before.messagesOut),
+		BytesIn: rate(c.bytesIn, before.bytesIn), BytesOut: rate(c.bytesOut, before.bytesOut),
+	}
+}
+
+// objectSample is all objects in memory at one moment.
+type objectSample struct {
+	objects      []sampledObject
+	active, idle int
+	namespaces   []NamespaceCount
+	orders       orders[ObjectsQuery]
+}
+
+// sampledObject is one of them.
+type sampledObject struct {
+	key   objectKey
+	hex   string
+	info  edgews.ObjectInfo
+	facts objectFacts
+}
+
+func (i *Inspector) sampleObjects(time.Time) *objectSample {
+	s := &objectSample{namespaces: []NamespaceCount{}}
+	for _, n := range *i.namespaces.Load() {
+		count := NamespaceCount{Name: escape(n.Name(), maxName)}
+		for info := range n.Objects() {
+			k := objectKey{n, info.ID}
+			s.objects = append(s.objects, sampledObject{k, info.ID.String(), info, i.objects.get(k)})
+			switch info.State {
+			case edgews.ObjectActive:
+				count.Active++
+			case edgews.ObjectIdle:
+				count.Idle++
+			default:
+				count.Hibernated++
+			}
+		}
+		s.active += count.Active
+		s.idle += count.Idle
+		s.namespaces = append(s.namespaces, count)
+	}
+	slices.SortFunc(s.objects, func(a, b sampledObject) int { return strings.Compare(a.hex, b.hex) })
+	return s
+}
+
+// maxOrders is how many selections of one sample are remembered, so that scrolling through a list does not sort it each time.
+const maxOrders = 4
+
+// orders are selections of a sample by query: indexes in the order that the query asks for. The zero value is ready for use.
+type orders[Q comparable] struct {
+	mu    sync.Mutex // held while a selection is made
+	known map[Q][]int32
+}
+
+// get returns the selection of q, which make makes. The slice must not be changed.
+func (o *orders[Q]) get(q Q, make func() []int32) []int32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if order, ok := o.known[q]; ok {
+		return order
+	}
+	if o.known == nil || len(o.known) >= maxOrders {
+		o.known = map[Q][]int32{}
+	}
+	order := make()
+	o.known[q] = order
+	return order
+}
+
+// selectRows returns the indexes of the n rows that pick selects, ordered by compare; equals stay in order.
+func selectRows(n int, pick func(int) bool, compare func(a, b int) int, desc bool) []int32 {
+	order := make([]int32, 0, n)
+	for k := range n {
+		if pick(k) {
+			order = append(order, int32(k))
+		}
+	}
+	if compare != nil {
+		slices.SortStableFunc(order, func(a, b int32) int {
+			c := compare(int(a), int(b))
+			if desc {
+				c = -c
+			}
+			return c
+		})
+	} else if desc {
+		slices.Reverse(order)
+	}
+	return order
+}
