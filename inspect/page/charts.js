@@ -40,6 +40,12 @@ export class Chart {
 
 	redraw() { this.plot?.redraw(false, true); }
 
+	// remove frees what the chart needs. It cannot be shown again.
+	remove() {
+		this.plot?.destroy();
+		drawn.delete(this);
+	}
+
 	#text(n, at) {
 		const value = this.data[n + 1]?.[at];
 		return value === null || value === undefined ? "–" : this.format(value);
