@@ -68,7 +68,7 @@ export class Chart {
 			cursor: {y: false, points: {size: 7}, drag: {x: false, y: false}},
 			scales: {x: {time: true}, y: {range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1]}},
 			axes: [
-				{...axis, grid: {show: false}, space: 70, values: (_, times) => times.map(timeOfDay)},
+				{...axis, grid: {show: false}, size: 26, space: 70, values: (_, times) => times.map(timeOfDay)},
 				{...axis, grid, size: 52, space: 32, values: (_, values) => values.map(this.axis)},
 			],
 			series: [{}, ...this.series.map(line)],

@@ -1,7 +1,6 @@
 // A list of any number of rows, of which only those on the screen are elements. It is a grid for screen readers: one stop of the tab key,
 // with arrow keys for the rows.
 import {h, icon, setAttribute, setText} from "./dom.js";
-import {count} from "./format.js";
 
 const spare = 8; // rows above and below what is visible, so that a short scroll shows no gap
 const most = 90; // rows that are elements at a time, however high the window is
@@ -38,10 +37,18 @@ export class List {
 			onscroll: () => this.#scrolled(), onkeydown: e => this.#pressed(e),
 		}, h("div", {role: "rowgroup", className: "heads"}, this.head), this.body);
 		this.grid.style.setProperty("--tracks", this.columns.map(column => column.width ?? "minmax(0, 1fr)").join(" "));
+		this.grid.style.setProperty("--least", `${this.#leastWidth()}px`);
 		this.none = h("p", {className: "none", hidden: true});
 		this.sorts = this.#sortBox(name);
 		this.element = h("div", {className: "list"}, this.sorts, this.grid, this.none);
 		new ResizeObserver(() => this.#scrolled()).observe(this.grid);
+	}
+
+	// #leastWidth returns the width below which the list scrolls sideways, so that headings and rows have the same tracks.
+	#leastWidth() {
+		const gap = 14, edge = 16; // as in style.css
+		const tracks = this.columns.map(({width = "0"}) => Number(/\d+/.exec(width)[0]));
+		return tracks.reduce((sum, track) => sum + track, 0) + gap * (tracks.length - 1) + 2 * edge;
 	}
 
 	#heading(column, at) {
@@ -78,6 +85,7 @@ export class List {
 			if (!column.sort) return;
 			const direction = sort === column.id ? "ascending" : sort === "-" + column.id ? "descending" : "none";
 			setAttribute(this.head.children[at], "aria-sort", direction);
+			setAttribute(this.head.children[at].querySelector("use"), "href", {none: "#icon-sort", ascending: "#icon-rising", descending: "#icon-falling"}[direction]);
 		});
 	}
 
@@ -188,7 +196,4 @@ export class List {
 		if (top + rowHeight > grid.scrollTop + height) grid.scrollTop = top + rowHeight - height;
 		this.#draw();
 	}
-
-	// summary says how many rows there are, in words.
-	summary(one, many) { return `${count(this.total)} ${this.total === 1 ? one : many}`; }
 }

@@ -91,7 +91,7 @@ export class Overview {
 		this.figures.messages("Messages", perSecond(r.in + r.out), `${rate(r.in)} in, ${rate(r.out)} out`);
 		this.figures.bytes("Payload", bytesPerSecond(r.bytes_in + r.bytes_out), `${bytes(m.bytes_in + m.bytes_out)} in all`);
 		this.figures.latency("Handler p99", o.recent.count ? duration(o.recent.p99) : "–", o.recent.count ? `p50 ${duration(o.recent.p50)}, last minute` : "no message in the last minute");
-		this.figures.refused("Refused", count(refused), `${count(b.crashed)} crashes, ${count(b.failed)} errors`, b.crashed > 0);
+		this.figures.refused("Refused", count(refused), `${many(b.crashed, "crash", "crashes")}, ${many(b.failed, "error", "errors")}`, b.crashed > 0);
 		this.codes.show((o.close_codes ?? []).map(({code, name, count: n}) => [code, name.replace(/^\d+ \(?|\)$/g, ""), n]));
 		this.causes.show((o.causes ?? []).map(({name, count: n}) => [name, causes[name] ?? "", n]));
 		this.refusals.show((o.refusals ?? []).map(({name, count: n}) => [name, refusals[name] ?? "", n]));
@@ -121,6 +121,7 @@ export class Overview {
 	}
 }
 
+const many = (n, one, others) => `${count(n)} ${n === 1 ? one : others}`;
 const sum = list => (list ?? []).reduce((all, {count: n}) => all + n, 0);
 
 let panels = 0;

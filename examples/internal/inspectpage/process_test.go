@@ -52,17 +52,28 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	p.addr = l.Addr().String()
-	server := &http.Server{Handler: p.handler(), ConnState: func(c net.Conn, state http.ConnState) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if state == http.StateNew {
-			p.conns = append(p.conns, c)
-		}
-	}}
+	server := &http.Server{Handler: p.handler()}
 	p.mu.Lock()
 	p.server, p.pages = server, make(map[*edgews.Socket]map[string]context.CancelFunc)
 	p.mu.Unlock()
-	go server.Serve(l)
+	go server.Serve(listener{l, p})
+}
+
+// listener notes the connections of a process, which kill closes.
+type listener struct {
+	net.Listener
+	p *process
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	l.p.conns = append(l.p.conns, c)
+	return struct{ net.Conn }{c}, nil // no *net.TCPConn, of which the event loop would have a descriptor of its own
 }
 
 // kill ends the server without a Close frame.
