@@ -33,15 +33,14 @@ type process struct {
 	t       *testing.T
 	addr    string
 	actions bool
-	sockets int
 	objects int
 
-	mu     sync.Mutex // guards the rest
-	done   []string   // the actions
-	asked  []string   // the searches for sockets
-	server *http.Server
-	conns  []net.Conn
-	pages  map[*edgews.Socket]map[string]context.CancelFunc // the watches
+	mu      sync.Mutex // guards the rest
+	sockets int
+	done    []string // the actions
+	server  *http.Server
+	conns   []net.Conn
+	pages   map[*edgews.Socket]map[string]context.CancelFunc // the watches
 }
 
 // start serves on the address of the last time, or on a new one.
@@ -252,10 +251,12 @@ func (p *process) hello() inspect.Hello {
 }
 
 func (p *process) overview() inspect.Overview {
-	n := p.objects
+	p.mu.Lock()
+	open, n := p.sockets, p.objects
+	p.mu.Unlock()
 	return inspect.Overview{
 		Now: now(), Since: now() - 3_723_000,
-		Sockets:    inspect.SocketCounts{Open: p.sockets, Parked: p.sockets * 9 / 10, Slow: 3, Opened: int64(p.sockets) + 1240, Closed: 1240},
+		Sockets:    inspect.SocketCounts{Open: open, Parked: open * 9 / 10, Slow: 3, Opened: int64(open) + 1240, Closed: 1240},
 		Objects:    inspect.ObjectCounts{Awake: n / 5, Active: n / 50, Idle: n/5 - n/50, Hibernated: n - n/5, Crashed: 1, Failed: 4},
 		Namespaces: []inspect.NamespaceCount{{Name: "rooms", Active: n / 60, Idle: n / 8, Hibernated: n / 2}, {Name: "users", Active: 2, Idle: n / 20, Hibernated: n / 3}},
 		Messages:   inspect.MessageCounts{In: 1_234_567, Out: 8_765_432, BytesIn: 98_000_000, BytesOut: 1_730_000_000, Dropped: 12},
@@ -315,14 +316,14 @@ func socketRow(n int) inspect.SocketRow {
 
 func (p *process) listSockets(q inspect.SocketsQuery) inspect.SocketList {
 	p.mu.Lock()
-	p.asked = append(p.asked, q.Search)
+	open := p.sockets
 	p.mu.Unlock()
 	var rows []inspect.SocketRow
-	list := inspect.SocketList{Total: p.sockets, Offset: q.Offset}
-	for k := range p.sockets {
+	list := inspect.SocketList{Total: open, Offset: q.Offset}
+	for k := range open {
 		n := k + 1
 		if q.Desc {
-			n = p.sockets - k
+			n = open - k
 		}
 		plain := q.Search == "" && q.State == "" && q.Tag == ""
 		if plain && (k < q.Offset || k >= q.Offset+q.Limit) {
@@ -344,6 +345,8 @@ func (p *process) listSockets(q inspect.SocketsQuery) inspect.SocketList {
 }
 
 func (p *process) socketDetail(q inspect.SocketQuery) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if int(q.Socket) > p.sockets {
 		return nil, &edgews.CallError{Code: inspect.CodeNotFound, Message: fmt.Sprintf("edgews: no socket %d is open", q.Socket)}
 	}
