@@ -8,9 +8,10 @@ const scrolling = 70; // milliseconds between two questions for other rows
 //
 //   call: the list's call. take(result) returns {total, offset, rows} for it.
 //   list: a List without need, which is set here.
+//   note: an element whose text says how many rows there are. It is read out after another search, and not whenever it changes.
 export class Split {
-	constructor({app, call, list, take}) {
-		Object.assign(this, {app, call, list, take, query: {}});
+	constructor({app, call, list, note, take}) {
+		Object.assign(this, {app, call, list, note, take, query: {}});
 		this.element = h("div", {className: "split"}, list.element);
 		this.problem = h("p", {className: "problem", role: "alert", hidden: true});
 		list.need = () => this.#later();
@@ -19,6 +20,7 @@ export class Split {
 	// ask watches the rows that satisfy a query.
 	ask(query) {
 		const text = JSON.stringify(query), another = text !== this.text;
+		this.silent = another ? this.text === undefined : this.silent;
 		this.query = query;
 		this.text = text;
 		if (!another) return;
@@ -37,6 +39,8 @@ export class Split {
 			this.problem.hidden = !error;
 			if (error) return setText(this.problem, error.message);
 			this.list.show(this.take(result));
+			if (!this.silent) this.app.say(this.note.textContent);
+			this.silent = true;
 		});
 	}
 

@@ -13,7 +13,7 @@ export class Alarms {
 	constructor(app) {
 		this.app = app;
 		this.namespace = select("Namespace", "in", [["", "All namespaces"]]);
-		this.note = h("p", {className: "note", role: "status"});
+		this.note = h("p", {className: "note"});
 		this.problem = h("p", {className: "problem", role: "alert", hidden: true});
 		this.all = [];
 		this.list = new List({
@@ -24,10 +24,11 @@ export class Alarms {
 			h("div", {className: "split"}, this.list.element));
 	}
 
+	// #actionColumn returns the column of buttons, which are no stops of the tab key: with the keyboard the object is opened, and its button used.
 	#actionColumn() {
 		const cell = (alarm, element) => {
 			if (!this.app.live.hello.actions) return;
-			if (!element.firstChild) element.append(h("button", {type: "button", className: "plain small", onclick: e => this.#run(e, element.alarm)}, "Run now"));
+			if (!element.firstChild) element.append(h("button", {type: "button", className: "plain small", tabIndex: -1, onclick: e => this.#run(e, element.alarm)}, "Run now"));
 			element.alarm = alarm;
 			setAttribute(element.firstChild, "aria-label", `Run the alarm of ${objectName(alarm)} now`);
 		};

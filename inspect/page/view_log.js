@@ -36,7 +36,7 @@ export class Log {
 		this.known = [];
 		this.search = search("Search the log", "Text, peer, path, object");
 		this.kind = select("Kind", "kind", [["", "All kinds"], ...Object.entries(kinds).map(([kind, [, , title]]) => [kind, title])]);
-		this.note = h("p", {className: "note", role: "status"});
+		this.note = h("p", {className: "note"});
 		this.problem = h("p", {className: "problem", role: "alert", hidden: true});
 		this.none = h("p", {className: "none"}, "Nothing has gone wrong.");
 		this.list = h("ul", {className: "log", role: "log", "aria-label": "Log, the newest first", "aria-live": "off"});

@@ -29,17 +29,17 @@ export function dollars(amount) {
 const columns = [
 	{id: "state", title: "State", width: "104px", place: "b", cell: (o, e) => setOnce(e, o.state, () => badge(o.state, tones[o.state]))},
 	{id: "name", title: "Object", sort: true, width: "minmax(130px, 1.1fr)", place: "a", cell: (o, e) => setText(e, objectName(o))},
-	{id: "namespace", title: "Namespace", width: "minmax(80px, 0.6fr)", cell: (o, e) => setText(e, o.namespace)},
-	{id: "since", title: "Since", sort: true, number: true, width: "92px", place: "d", cell: (o, e) => setText(e, o.since ? age(now() - o.since) : "–")},
 	{id: "why", title: "Why awake", width: "minmax(120px, 1.7fr)", place: "c", cell: (o, e) => {
 		const more = (o.why?.length ?? 0) - 1;
 		setText(e, (why(o) || (o.state === "active" ? "" : "free")) + (more > 0 ? ` and ${more} more` : ""));
 		e.classList.toggle("soft", o.state !== "active");
 	}},
+	{id: "since", title: "Since", sort: true, number: true, width: "92px", place: "d", cell: (o, e) => setText(e, o.since ? age(now() - o.since) : "–")},
+	{id: "cost", title: "Cost", sort: true, number: true, width: "100px", cell: (o, e) => setText(e, dollars(o.cost) || "–")},
 	{id: "sockets", title: "Sockets", sort: true, number: true, width: "76px", cell: (o, e) => setText(e, count(o.sockets))},
 	{id: "handled", title: "Handled", sort: true, number: true, width: "78px", cell: (o, e) => setText(e, short(o.handled))},
 	{id: "busy", title: "Busy", sort: true, number: true, width: "84px", cell: (o, e) => setText(e, duration(o.busy))},
-	{id: "cost", title: "Cost", sort: true, number: true, width: "100px", cell: (o, e) => setText(e, dollars(o.cost) || "–")},
+	{id: "namespace", title: "Namespace", width: "minmax(80px, 0.6fr)", cell: (o, e) => setText(e, o.namespace)},
 ];
 
 let now = Date.now; // the server's time
@@ -52,12 +52,12 @@ export class Objects {
 		this.namespace = select("Namespace", "in", [["", "All namespaces"]]);
 		this.state = select("State", "state", states);
 		this.pin = select("Why awake", "pin", [["", "Awake for any reason"], ...pins.map(pin => [pin, pin])]);
-		this.note = h("p", {className: "note", role: "status"});
+		this.note = h("p", {className: "note"});
 		this.list = new List({
 			name: "Objects", columns, key, open: o => change({ns: o.namespace, id: o.object}), sort: sort => change({sort}, {replace: true}),
 			empty: () => this.filtered ? "No object matches the search." : "No object is in memory.",
 		});
-		this.split = new Split({app, call: "objects", list: this.list, take: result => this.#take(result)});
+		this.split = new Split({app, call: "objects", list: this.list, note: this.note, take: result => this.#take(result)});
 		this.element = h("div", {className: "view fills"}, h("div", {className: "bar"},
 			h("h1", {}, "Objects"), this.note, this.namespace.element, this.state.element, this.pin.element, this.search.element), this.split.problem, this.split.element);
 	}

@@ -52,12 +52,12 @@ export class Sockets {
 		this.state = select("State", "state", states);
 		this.tag = select("Tag", "tag", [["", "Any tag"]]);
 		this.tag.element.hidden = true;
-		this.note = h("p", {className: "note", role: "status"});
+		this.note = h("p", {className: "note"});
 		this.list = new List({
 			name: "Sockets", columns, key: s => s.socket, open: s => change({id: s.socket}), sort: sort => change({sort}, {replace: true}),
 			empty: () => this.filtered ? "No socket matches the search." : "No socket is open.",
 		});
-		this.split = new Split({app, call: "sockets", list: this.list, take: result => this.#take(result)});
+		this.split = new Split({app, call: "sockets", list: this.list, note: this.note, take: result => this.#take(result)});
 		this.element = h("div", {className: "view fills"},
 			h("div", {className: "bar"}, h("h1", {}, "Sockets"), this.note, this.state.element, this.tag.element, this.search.element), this.split.problem, this.split.element);
 	}

@@ -151,6 +151,7 @@ func TestSearch(t *testing.T) {
 	browser.Evaluate(t, tab, `document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "/", bubbles: true}))`)
 	browser.Act(t, tab, chromedp.KeyEvent("user:505"))
 	browser.Holds(t, tab, "showing the results", `document.querySelector(".bar .note").textContent === "3 of 10,000"`)
+	browser.Holds(t, tab, "telling screen readers", `document.getElementById("said").textContent === "3 of 10,000"`)
 	browser.Holds(t, tab, "with a URL that can be shared", `location.hash === "#sockets?q=user%3A505"`)
 	browser.Act(t, tab, chromedp.Reload())
 	browser.Holds(t, tab, "showing the same", `document.querySelector(".bar .note").textContent === "3 of 10,000" && document.querySelector("input[type=search]").value === "user:505"`)
