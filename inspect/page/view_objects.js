@@ -26,19 +26,25 @@ export function dollars(amount) {
 	return `$${whole}.${decimals.replace(/0+$/, "").padEnd(2, "0")}`;
 }
 
+// figures returns dollars with three digits that matter, for a list.
+function figures(amount) {
+	const n = Number(amount);
+	return n > 0 && n < 1 ? dollars(n.toFixed(Math.min(9, 2 - Math.floor(Math.log10(n))))) : dollars(amount);
+}
+
 const columns = [
 	{id: "state", title: "State", width: "104px", place: "b", cell: (o, e) => setOnce(e, o.state, () => badge(o.state, tones[o.state]))},
 	{id: "name", title: "Object", sort: true, width: "minmax(130px, 1.1fr)", place: "a", cell: (o, e) => setText(e, objectName(o))},
-	{id: "why", title: "Why awake", width: "minmax(120px, 1.7fr)", place: "c", cell: (o, e) => {
+	{id: "why", title: "Why awake", width: "minmax(130px, 2fr)", place: "c", cell: (o, e) => {
 		const more = (o.why?.length ?? 0) - 1;
 		setText(e, (why(o) || (o.state === "active" ? "" : "free")) + (more > 0 ? ` and ${more} more` : ""));
 		e.classList.toggle("soft", o.state !== "active");
 	}},
-	{id: "since", title: "Since", sort: true, number: true, width: "92px", place: "d", cell: (o, e) => setText(e, o.since ? age(now() - o.since) : "–")},
-	{id: "cost", title: "Cost", sort: true, number: true, width: "100px", cell: (o, e) => setText(e, dollars(o.cost) || "–")},
+	{id: "since", title: "Since", sort: true, number: true, width: "84px", place: "d", cell: (o, e) => setText(e, o.since ? age(now() - o.since) : "–")},
+	{id: "cost", title: "Cost", sort: true, number: true, width: "100px", cell: (o, e) => setText(e, figures(o.cost) || "–")},
 	{id: "sockets", title: "Sockets", sort: true, number: true, width: "76px", cell: (o, e) => setText(e, count(o.sockets))},
 	{id: "handled", title: "Handled", sort: true, number: true, width: "78px", cell: (o, e) => setText(e, short(o.handled))},
-	{id: "busy", title: "Busy", sort: true, number: true, width: "84px", cell: (o, e) => setText(e, duration(o.busy))},
+	{id: "busy", title: "Busy", sort: true, number: true, width: "76px", cell: (o, e) => setText(e, duration(o.busy))},
 	{id: "namespace", title: "Namespace", width: "minmax(80px, 0.6fr)", cell: (o, e) => setText(e, o.namespace)},
 ];
 

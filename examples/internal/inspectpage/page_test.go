@@ -75,11 +75,24 @@ func TestViews(t *testing.T) {
 					browser.Holds(t, tab, "showing the storage", `document.querySelectorAll(".entry").length === 4`)
 				}
 				browser.Screenshot(t, tab, fmt.Sprintf("%s-%s-%d.png", v.name, scheme, width))
+				browser.Evaluate(t, tab, watchPolicy)
+				browser.Holds(t, tab, "within its Content-Security-Policy", `window.observed && window.violations.length === 0`)
 				browser.Holds(t, tab, "safe", `window.hacked === undefined && document.querySelectorAll("main img").length === 0`)
 			}
 		}
 	}
 }
+
+// watchPolicy collects what has violated the page's Content-Security-Policy since it was loaded, up to and with an image of another host.
+const watchPolicy = `
+	window.violations = [];
+	window.observed = false;
+	const own = "https://other.example/";
+	new ReportingObserver(reports => {
+		for (const {body: {blockedURL}} of reports) blockedURL?.startsWith(own) ? window.observed = true : window.violations.push(blockedURL);
+	}, {types: ["csp-violation"], buffered: true}).observe();
+	new Image().src = own;
+`
 
 // TestColors: the page follows the scheme of the system, and its text can be read in both.
 func TestColors(t *testing.T) {
