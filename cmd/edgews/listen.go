@@ -106,9 +106,9 @@ func (l *listen) serveHTTP(w http.ResponseWriter, r *http.Request, opts *edgews.
 	if !l.quiet {
 		l.env.note("edgews: %d: %s %s", n, r.RemoteAddr, quote(r.URL.RequestURI()))
 	}
-	s.OnClose(func(edgews.CloseEvent) {
+	s.OnClose(func(e edgews.CloseEvent) {
 		if !l.quiet {
-			l.env.note("edgews: %d: %s", n, endText(s))
+			l.env.note("edgews: %d: %s", n, errorText(closeError(e)))
 		}
 	})
 	if len(l.program) > 0 {

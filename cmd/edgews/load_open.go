@@ -84,7 +84,7 @@ func (l *load) openOne(ctx context.Context, opts *edgews.DialOptions, number int
 		return // a socket that is not accepted reads nothing
 	}
 	s.OnMessage(one.received)
-	s.OnClose(func(edgews.CloseEvent) { l.socketEnded(s.Err()) })
+	s.OnClose(func(e edgews.CloseEvent) { l.socketEnded(closeError(e)) })
 	if err := s.Accept(); err != nil {
 		l.socketEnded(err)
 	}
@@ -117,6 +117,11 @@ func (l *load) socketEnded(err error) {
 	if !l.count.closing {
 		countReason(l.count.lost, err)
 	}
+}
+
+// closeError returns what a close event says, as the error that Socket.Err returns after it.
+func closeError(e edgews.CloseEvent) error {
+	return &edgews.CloseError{Code: e.Code, Reason: e.Reason, WasClean: e.WasClean}
 }
 
 // maxReasons is how many different reasons are counted one by one: texts of errors may have addresses in them.

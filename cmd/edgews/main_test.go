@@ -187,6 +187,13 @@ func serveSockets(t *testing.T, handle func(s *edgews.Socket, r *http.Request)) 
 	return "ws" + strings.TrimPrefix(server.URL, "http")
 }
 
+// newServer returns the URL of a server with this handler.
+func newServer(t *testing.T, h http.HandlerFunc) string {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return "ws" + strings.TrimPrefix(server.URL, "http")
+}
+
 // accept accepts s in a handler of serveSockets.
 func accept(s *edgews.Socket) { _ = s.Accept() }
 
