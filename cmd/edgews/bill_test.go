@@ -57,7 +57,7 @@ func TestBill(t *testing.T) {
 		})
 	}
 	runs(t, "", "bill", file, "-plan", mine).wants(t, exitSuccess, `Mine\x1b[2J`, "")
-	runs(t, "", "bill", file, "-plan", mine).wants(t, exitSuccess, "$1,000.00", "")
+	runs(t, "", "bill", file, "-plan", mine).wants(t, exitSuccess, "$1000.00", "")
 	all := runs(t, "", "bill", file, "-plan", "all")
 	for _, p := range plans {
 		all.wants(t, exitSuccess, p.plan.Name+"\n", "")

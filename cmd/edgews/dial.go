@@ -99,8 +99,7 @@ func (d *dial) dialError(ctx context.Context, err error, answer func() error) er
 	if ctx.Err() != nil {
 		return cause(ctx)
 	}
-	h, ok := errors.AsType[*edgews.HandshakeError](err)
-	if !ok || h.StatusCode == 0 && h.Err == nil {
+	if isArgumentError(err) {
 		return &usageError{err: err}
 	}
 	return answer()

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -58,6 +59,18 @@ func (d *dialFlags) transport() *http.Transport {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // -insecure-skip-verify asks for it
 	}
 	return t
+}
+
+// isArgumentError reports whether err of Dial is about its arguments, and not about the connection or the answer.
+func isArgumentError(err error) bool {
+	if err == nil {
+		return false
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok && u.Op == "parse" {
+		return true
+	}
+	h, ok := errors.AsType[*edgews.HandshakeError](err)
+	return !ok || h.StatusCode == 0 && h.Err == nil
 }
 
 // refusal returns err, and what of resp tells why the server has refused.

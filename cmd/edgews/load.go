@@ -188,15 +188,6 @@ func (l *load) outcome(ctx context.Context) error {
 	return nil
 }
 
-// isArgumentError reports whether err of Dial is about its arguments, and not about the connection or the answer.
-func isArgumentError(err error) bool {
-	if err == nil {
-		return false
-	}
-	h, ok := errors.AsType[*edgews.HandshakeError](err)
-	return !ok || h.StatusCode == 0 && h.Err == nil
-}
-
 // snapshot returns a copy of what has been counted.
 func (l *load) snapshot() loadCount {
 	l.mu.Lock()
