@@ -8,8 +8,6 @@ import (
 	"maps"
 	"sync"
 	"time"
-
-	"github.com/edgews/edgews"
 )
 
 var loadCommand = &command{

@@ -54,7 +54,7 @@ func (p *progress) draw() {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
-		line := p.line(width(p.env.stderr) - 1) // a full line would make some terminals begin the next one
+		line := p.line(width(p.env.stderr) - len("^C ")) // the terminal prints ^C behind it, and a full line would begin the next one
 		fmt.Fprintf(p.env.stderr, "\r%s\x1b[K", line)
 		select {
 		case <-tick.C:
