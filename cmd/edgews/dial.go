@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -21,7 +22,8 @@ printed: text with control characters escaped, binary messages as hex. Lines tha
 the socket.
 
 If stdin is not a terminal, its lines are sent in the same way: a script. After its end the socket is closed when nothing has arrived for
-the time of -wait. /expect REGEXP waits for a message that matches, and ends the command with 4 if none comes.
+the time of -wait. /expect REGEXP waits for a message that matches, and ends the command with 4 if none comes. If the server closes first, the
+script's messages that are left are not sent, but what it expects is still checked.
 
 Messages go to stdout, everything else to stderr.`,
 	examples: []string{
@@ -162,7 +164,7 @@ func (d *dial) converse(ctx context.Context, in *input) (mine bool, err error) {
 		case <-ctx.Done():
 			return true, nil
 		case <-d.socket.Done():
-			return false, nil
+			return false, d.checkRest(ctx, in, lines)
 		case <-d.counted:
 			return true, d.close(edgews.StatusNormalClosure, "")
 		case l := <-lines:
@@ -178,12 +180,44 @@ func (d *dial) converse(ctx context.Context, in *input) (mine bool, err error) {
 				continue
 			}
 			if errors.Is(err, edgews.ErrClosed) {
-				return false, nil
+				return false, d.checkRest(ctx, in, lines)
 			}
 			if closed || err != nil {
 				d.close(edgews.StatusNormalClosure, "")
 				return true, err
 			}
+		}
+	}
+}
+
+// restPatience is how long checkRest waits for a line: those of a script are there, while what feeds stdin may live on.
+const restPatience = time.Second
+
+// checkRest deals with the lines that a script still has when the server has ended the socket: what they expect must have arrived before. Otherwise
+// the exit code would depend on which is read first, the script or the Close.
+func (d *dial) checkRest(ctx context.Context, in *input, lines <-chan inputLine) error {
+	if in.interactive || d.plain || d.whole {
+		return nil
+	}
+	<-d.socket.Done()
+	quiet := time.NewTimer(restPatience)
+	defer quiet.Stop()
+	for {
+		select {
+		case l := <-lines:
+			if l.err != nil {
+				return nil
+			}
+			if pattern, found := strings.CutPrefix(l.text, "/expect "); found {
+				if err := d.expect(ctx, strings.TrimSpace(pattern)); err != nil {
+					return err
+				}
+			}
+			quiet.Reset(restPatience)
+		case <-quiet.C:
+			return nil
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }

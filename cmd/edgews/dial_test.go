@@ -57,6 +57,7 @@ func TestDial(t *testing.T) {
 		{"expect twice", echoing, "one\ntwo\n/expect one\n/expect two\n/close\nnever\n", "-wait -1s", exitSuccess, "two\n", ""},
 		{"unmet", echoing, "one\n/expect two\n", "-patience 50ms", exitUnmet, "one\n", `no message has matched "two"`},
 		{"expect until the end", closes(1000, ""), "/expect two\n", "", exitUnmet, "last\n", "the socket has ended"},
+		{"expect after the end", closes(1000, ""), "/wait 1h\n/expect last\n", "", exitSuccess, "last\n", ""},
 		{"wrong pattern", echoing, "/expect (\n", "", exitUsage, "", "/expect"},
 		{"wrong command", echoing, "/nope\n", "", exitUsage, "", `no command "/nope"`},
 		{"wrong hex", echoing, "/binary 0\n", "", exitUsage, "", "/binary"},
