@@ -210,11 +210,16 @@ func Example_feed() {
 	again := connect(1) // it has got the first message
 	for range 2 {
 		f, _ := edgews.ReceiveJSON[edgews.FeedFrame](ctx, again)
-		fmt.Println(f.Type, *f.Seq, string(f.Data))
+		fmt.Printf("%s %d %q\n", f.Type, *f.Seq, f.Data)
+	}
+	for _, s := range []*edgews.Socket{ann, again} {
+		s.Close(edgews.StatusGoingAway, "")
+		for range s.Messages(ctx) {
+		}
 	}
 	// Output:
-	// feed.cursor 1
-	// feed.message 2 "two"
+	// feed.cursor 1 ""
+	// feed.message 2 "\"two\""
 }
 
 // failing is a store whose commits wait, and fail.
