@@ -5,7 +5,6 @@ package docs
 import (
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -93,26 +92,6 @@ func TestOutputBlocks(t *testing.T) {
 		if !strings.Contains(code.String(), unindent(b.text)) {
 			t.Errorf("this block of %s is the output of no example:\n%s", b.page, b.text)
 		}
-	}
-}
-
-// TestJavaScriptBlocks checks that the JavaScript of each guide, all blocks of it together, is a module without a mistake in the syntax.
-func TestJavaScriptBlocks(t *testing.T) {
-	if _, err := exec.LookPath("node"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("Node is missing")
-		}
-		t.Skip("Node is missing")
-	}
-	modules := make(map[string]string)
-	for _, b := range blocks(t, "js") {
-		modules[b.page] += b.text
-	}
-	for page, module := range modules {
-		file := filepath.Join(t.TempDir(), page+".mjs")
-		require.NoError(t, os.WriteFile(file, []byte(module), 0o600))
-		out, err := exec.Command("node", "--check", file).CombinedOutput()
-		assert.NoError(t, err, "%s: %s", page, out)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Chat is Cloudflare's chat demo (workers-chat-demo) as a Go program: the example of docs/from-workers.md.
+// Chat is Cloudflare's chat demo (workers-chat-demo) as a Go program.
 //
 //	go run ./docs/code/chat
 //
