@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/edgews/edgews v0.0.0
 	github.com/edgews/edgews/store/bolt v0.0.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/stretchr/testify v1.12.1
 )
 
