@@ -31,5 +31,5 @@ func ExampleHandler() {
 	}
 	resp.Body.Close()
 	fmt.Println(resp.Proto, resp.StatusCode)
-	// Output: HTTP/2.0 400
+	// Output: HTTP/2.0 505
 }
