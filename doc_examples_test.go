@@ -18,7 +18,6 @@ var documentedPackages = []string{".", "client/js", "dialh2", "edgewsh2", "edgew
 
 // shownIn are the types that need no example of their own: what each is good for, is shown in the example of another.
 var shownIn = map[string]string{
-	"Record":               "ExampleMeter",
 	"AlarmChange":          "ExampleStore",
 	"AlarmHandler":         "ExampleStorage_SetAlarm",
 	"AutoResponse":         "ExampleNamespace",
@@ -34,7 +33,7 @@ var shownIn = map[string]string{
 	"ErrorHandler":         "ExampleNamespace",
 	"Expectation":          "ExamplePlan_Estimate",
 	"Explanation":          "ExampleNamespace_Explain",
-	"Fact":                 "ExampleMeter",
+	"Fact":                 "ExampleRecord",
 	"FeedFrame":            "ExampleFeed",
 	"FeedOptions":          "ExampleFeed",
 	"Fence":                "ExampleStore",
@@ -45,7 +44,7 @@ var shownIn = map[string]string{
 	"MessageEvent":         "ExampleSocket_OnMessage",
 	"MessageHandler":       "ExampleNamespace",
 	"MessageObservation":   "ExampleObserver",
-	"MeterOptions":         "ExampleMeter",
+	"MeterOptions":         "ExampleRecord",
 	"NopObserver":          "ExampleObserver",
 	"Object":               "ExampleNamespace",
 	"ObjectEvent":          "ExampleObserver",
