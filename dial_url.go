@@ -68,16 +68,17 @@ func maskPassword(raw string) string {
 	return raw[:start] + user + ":xxxxx" + raw[start+at:]
 }
 
-// displayURL returns a URL of net/http for an error text: with ws or wss if the caller uses these schemes, and without a password.
+// displayURL returns a URL of net/http, which a redirect may have chosen, for an error text: with ws or wss if the caller uses these schemes,
+// without a password, and only its first characters if it is long.
 func (hs *clientHandshake) displayURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return maskPassword(raw)
+		return shorten(maskPassword(raw), maxShownBody)
 	}
 	if hs.webSocketURL {
 		u.Scheme = webSocketScheme(u.Scheme)
 	}
-	return u.Redacted()
+	return shorten(u.Redacted(), maxShownBody)
 }
 
 // httpScheme maps ws to http and wss to https, and every other scheme to itself.

@@ -91,11 +91,14 @@ type HandshakeError struct {
 	Err error
 }
 
-// Error returns Detail and the cause.
+// maxShownCause is how many characters of a cause the text of a HandshakeError has: net/http's errors may contain a whole Location header.
+const maxShownCause = 1000
+
+// Error returns Detail and the first 1000 characters of the cause.
 func (e *HandshakeError) Error() string {
 	s := "edgews: handshake failed: " + e.Detail
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		s += ": " + shorten(e.Err.Error(), maxShownCause)
 	}
 	return s
 }

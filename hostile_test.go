@@ -159,6 +159,47 @@ func TestMillionEmptyFragments(t *testing.T) {
 	})
 }
 
+// A message in fragments of one byte takes no more memory than its bytes, however it is received. A fragment costs its sender 7 bytes.
+func TestMillionTinyFragments(t *testing.T) {
+	const size = 1_000_000
+	for _, style := range []string{"listener", "receive", "reader"} {
+		t.Run(style, func(t *testing.T) {
+			overAPipe(t, edgews.Options{}, func(t *testing.T, s *edgews.Socket, p *peer) {
+				received := make(chan int, 1)
+				switch style {
+				case "listener":
+					s.OnMessage(func(e edgews.MessageEvent) { received <- len(e.Data) })
+					require.NoError(t, s.Accept())
+				case "receive":
+					go func() {
+						msg, err := s.Receive(t.Context())
+						assert.NoError(t, err)
+						received <- len(msg.Data)
+					}()
+				case "reader":
+					go func() {
+						_, r, err := s.NextReader(t.Context())
+						if assert.NoError(t, err) {
+							n, err := io.Copy(io.Discard, r)
+							assert.NoError(t, err)
+							received <- int(n)
+						}
+					}()
+				}
+				flood := p.encode(part(binaryOf("x"), false))
+				flood = append(flood, bytes.Repeat(p.encode(continuation("x", false)), size-2)...)
+				flood = append(flood, p.encode(continuation("x", true))...)
+				_, allocated := spent(func() {
+					go p.writesAll(flood)
+					assert.Equal(t, size, <-received)
+				})
+				assert.Less(t, allocated, 8<<20)
+				p.hangsUp()
+			})
+		})
+	}
+}
+
 func TestMillionEmptyMessages(t *testing.T) {
 	for _, style := range []string{"listener", "no consumer", "receiver that stopped"} {
 		t.Run(style, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/edgews/edgews/internal/jsonfield"
 )
@@ -46,13 +47,21 @@ const (
 	CodeInternal      = "internal"       // any other error, or a panic
 )
 
-// Error returns the code and the message.
+// maxCallErrorText is the length in characters of the longest text of a CallError, which may be a peer's.
+const maxCallErrorText = 300
+
+// Error returns the code and the message as one line of at most 300 characters: each run of white space and unprintable characters is one
+// space, so that a peer cannot forge lines of a log. Code and Message have the whole text.
 func (e *CallError) Error() string {
-	code := cmp.Or(e.Code, CodeInternal)
-	if e.Message == "" {
-		return code
+	text := cmp.Or(e.Code, CodeInternal)
+	if e.Message != "" {
+		text += ": " + e.Message
 	}
-	return code + ": " + e.Message
+	text = printable(text)
+	if utf8.RuneCountInString(text) > maxCallErrorText {
+		text = shorten(text, maxCallErrorText-1)
+	}
+	return text
 }
 
 // Is is for errors.Is.
@@ -125,7 +134,7 @@ func HandleCall[Req, Resp any](m *Mux, typ string, fn func(ctx context.Context, 
 func (m *Mux) Call(ctx context.Context, method string, req json.RawMessage) (any, error) {
 	h, _ := m.handler(method)
 	if h.call == nil {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownMethod, method)
+		return nil, fmt.Errorf("%w: %q", ErrUnknownMethod, clip(method))
 	}
 	return h.call(ctx, nil, req)
 }

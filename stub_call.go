@@ -70,7 +70,7 @@ func (s *Stub) call(ctx context.Context, method string, req json.RawMessage) (js
 	err := s.runEvent(ctx, call{what: "Call(" + method + ")", leaves: true}, func(e *eventContext, value Object) error {
 		callee, ok := value.(CallHandler)
 		if !ok {
-			return fmt.Errorf("%w: call of %q: %T, of %s, has no method Call and is no CallHandler", ErrUnknownMethod, method, value, e.o.display())
+			return fmt.Errorf("%w: call of %q: %T, of %s, has no method Call and is no CallHandler", ErrUnknownMethod, clip(method), value, e.o.display())
 		}
 		result, err := callee.Call(e, method, req)
 		if err != nil {

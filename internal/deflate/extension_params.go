@@ -19,11 +19,11 @@ func parseExtensionParams(params []param) (t extensionParams, err error) {
 	for _, p := range params {
 		// RFC 7692 §7.1: an offer with a repeated parameter is declined, an answer with one fails the connection.
 		if seen[p.name] {
-			return t, fmt.Errorf("%s is there twice", p.name)
+			return t, fmt.Errorf("%.40s is there twice", p.name)
 		}
 		seen[p.name] = true
 		if !t.set(p) {
-			return t, fmt.Errorf("%s is unknown or has a bad value", p.name)
+			return t, fmt.Errorf("%.40s is unknown or has a bad value", p.name)
 		}
 	}
 	return t, nil

@@ -3,6 +3,7 @@ package deflate
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Offer returns the value of a client's Sec-WebSocket-Extensions. An offer that limits the server's window is followed by one
@@ -36,7 +37,7 @@ func Agree(values []string) (p Params, ok bool, err error) {
 			p, err = readAnswer(e)
 		}
 		if err != nil {
-			return Params{}, false, fmt.Errorf("deflate: server answered %q: %w", values, err)
+			return Params{}, false, fmt.Errorf("deflate: server answered %.100q: %w", strings.Join(values, ", "), err)
 		}
 		ok = true
 	}
@@ -45,7 +46,7 @@ func Agree(values []string) (p Params, ok bool, err error) {
 
 func readAnswer(e extension) (Params, error) {
 	if e.name != Extension {
-		return Params{}, fmt.Errorf("%s was not offered", e.name)
+		return Params{}, fmt.Errorf("%.40s was not offered", e.name)
 	}
 	answer, err := parseExtensionParams(e.params)
 	if err != nil {

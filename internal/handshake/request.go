@@ -54,10 +54,10 @@ func checkHTTPVersion(r *http.Request) *Refusal {
 	case r.ProtoMajor == 1 && r.ProtoMinor >= 1:
 		return nil
 	case r.ProtoMajor == 1: // RFC 9110 §7.8: ignore Upgrade in an HTTP/1.0 request
-		return refusal(http.StatusBadRequest, "the request is %s, which cannot be upgraded: use HTTP/1.1", r.Proto)
+		return refusal(http.StatusBadRequest, "the request is HTTP/1.%d, which cannot be upgraded: use HTTP/1.1", r.ProtoMinor)
 	}
-	return refusal(http.StatusHTTPVersionNotSupported, "the request came over %s, where a WebSocket is not opened with %.100s: use HTTP/1.1, or an extended CONNECT (RFC 8441)",
-		r.Proto, r.Method)
+	return refusal(http.StatusHTTPVersionNotSupported, "the request came over HTTP/%d.%d, where a WebSocket is not opened with %.100s: use HTTP/1.1, or an extended CONNECT (RFC 8441)",
+		r.ProtoMajor, r.ProtoMinor, r.Method)
 }
 
 func checkMethod(r *http.Request) *Refusal {

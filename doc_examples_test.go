@@ -1,0 +1,182 @@
+package edgews_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// documentedPackages are the packages that programs import.
+var documentedPackages = []string{".", "client/js", "dialh2", "edgewsh2", "edgewstest", "store/bolt", "storetest"}
+
+// shownIn are the types that need no example of their own: what each is good for, is shown in the example of another.
+var shownIn = map[string]string{
+	"AlarmChange":          "ExampleStore",
+	"AlarmHandler":         "ExampleStorage_SetAlarm",
+	"AutoResponse":         "ExampleNamespace",
+	"Batch":                "ExampleStore",
+	"Bill":                 "ExampleMeter",
+	"CallHandler":          "ExampleCall",
+	"CloseCause":           "ExampleObserver",
+	"CloseHandler":         "ExampleSocket_Close",
+	"Direction":            "ExampleObserver",
+	"DueAlarm":             "ExampleStore",
+	"Entry":                "ExampleStore",
+	"ErrorEvent":           "ExampleCloseEvent",
+	"ErrorHandler":         "ExampleNamespace",
+	"Expectation":          "ExamplePlan_Estimate",
+	"Explanation":          "ExampleNamespace_Explain",
+	"Fact":                 "ExampleRecord",
+	"FeedFrame":            "ExampleFeed",
+	"FeedOptions":          "ExampleFeed",
+	"Fence":                "ExampleStore",
+	"HubOptions":           "ExampleHub_Upgrade_limit",
+	"Kind":                 "ExampleMessage",
+	"Line":                 "ExampleMeter",
+	"ManyGetter":           "ExampleStorage_GetMany",
+	"MessageEvent":         "ExampleSocket_OnMessage",
+	"MessageHandler":       "ExampleNamespace",
+	"MessageObservation":   "ExampleObserver",
+	"MeterOptions":         "ExampleRecord",
+	"NopObserver":          "ExampleObserver",
+	"Object":               "ExampleNamespace",
+	"ObjectEvent":          "ExampleObserver",
+	"ObjectInfo":           "ExampleNamespace_Objects",
+	"ObjectKey":            "ExampleStore",
+	"ObjectObservation":    "ExampleObserver",
+	"ObjectState":          "ExampleNamespace_Objects",
+	"ObjectStore":          "ExampleStore",
+	"OpenEvent":            "ExampleNewWebSocket",
+	"Presence":             "ExampleFeed",
+	"ProtocolError":        "ExampleCloseError",
+	"ProxyOptions":         "ExampleProxy",
+	"Rate":                 "ExamplePlan_anotherVendor",
+	"RateLimit":            "ExampleOptions",
+	"Reason":               "ExampleNamespace_Explain",
+	"ReconnectOptions":     "ExampleReconnect",
+	"RefusalCause":         "ExampleObserver",
+	"RefusalObservation":   "ExampleObserver",
+	"RelayError":           "ExampleRelay",
+	"SocketEvent":          "ExampleObserver",
+	"SocketObservation":    "ExampleObserver",
+	"Span":                 "ExamplePlan_anotherVendor",
+	"SuspendReason":        "ExampleSuspender",
+	"Trigger":              "ExampleObserver",
+	"Usage":                "ExampleMeter",
+	"bolt.Options":         "Example",
+	"bolt.Store":           "Example",
+	"edgewstest.Faults":    "ExampleFaultConn",
+	"edgewstest.Flow":      "ExampleFaultConn",
+	"edgewstest.Frame":     "ExampleServer_DialPeer",
+	"edgewstest.Peer":      "ExampleServer_DialPeer",
+	"edgewstest.Violation": "ExampleServer_DialPeer",
+}
+
+// TestTypesHaveExamples checks that each exported type has an example on pkg.go.dev: of the type, of a method, or of a function that returns it.
+func TestTypesHaveExamples(t *testing.T) {
+	needed := make(map[string]bool)
+	for _, dir := range documentedPackages {
+		examples := examplesOf(t, dir)
+		prefix := ""
+		if dir != "." {
+			prefix = filepath.Base(dir) + "."
+			assert.NotEmpty(t, examples, "package %s has no example", dir)
+		}
+		for typ, names := range exportedTypes(t, dir) {
+			name := prefix + typ
+			has := slices.ContainsFunc(names, func(subject string) bool { return hasExample(examples, subject) })
+			in, excepted := shownIn[name]
+			switch {
+			case has && excepted:
+				t.Errorf("%s has an example, so it need not be shown in %s", name, in)
+			case excepted:
+				needed[name] = true
+				assert.Contains(t, examples, in, "%s is shown in %s", name, in)
+			case !has:
+				t.Errorf("%s has no example", name)
+			}
+		}
+	}
+	for name := range shownIn {
+		if !needed[name] {
+			t.Errorf("the exception %s is not needed", name)
+		}
+	}
+}
+
+func TestExamplesAreFound(t *testing.T) {
+	examples := []string{"ExampleSocket_Send", "ExampleNewPair", "ExampleHub_limit"}
+	for _, subject := range []string{"Socket", "NewPair", "Hub"} {
+		assert.True(t, hasExample(examples, subject), subject)
+	}
+	for _, subject := range []string{"Sock", "SocketEvent", "Pair", "New", "HubOptions"} {
+		assert.False(t, hasExample(examples, subject), subject)
+	}
+}
+
+// hasExample reports whether an example is of subject, a type or a function, or of a method of it.
+func hasExample(examples []string, subject string) bool {
+	return slices.ContainsFunc(examples, func(name string) bool {
+		rest, found := strings.CutPrefix(name, "Example"+subject)
+		return found && (rest == "" || rest[0] == '_')
+	})
+}
+
+// examplesOf returns the names of the examples of a package.
+func examplesOf(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	require.NoError(t, err)
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		for _, decl := range f.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Example") {
+				names = append(names, fn.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// exportedTypes returns the exported types of a package, and under which names examples of each are: its own, and those of the functions that
+// return it, which the documentation shows beside it.
+func exportedTypes(t *testing.T, dir string) map[string][]string {
+	t.Helper()
+	found := make(map[string][]string)
+	files := sources(t, dir)
+	for _, f := range files {
+		for _, decl := range f.Decls {
+			if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.TYPE {
+				for _, spec := range d.Specs {
+					if name := spec.(*ast.TypeSpec).Name; name.IsExported() {
+						found[name.Name] = []string{name.Name}
+					}
+				}
+			}
+		}
+	}
+	for _, f := range files {
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || !fn.Name.IsExported() || fn.Type.Results == nil {
+				continue
+			}
+			result := fn.Type.Results.List[0].Type
+			if star, ok := result.(*ast.StarExpr); ok {
+				result = star.X
+			}
+			if name := typeName(result); found[name] != nil {
+				found[name] = append(found[name], fn.Name.Name)
+			}
+		}
+	}
+	return found
+}
