@@ -16,8 +16,9 @@ func serveEdgewsServe(l net.Listener, c Config) error {
 	return edgews.Serve(l, &http.Server{Handler: edgewsHandler(c)})
 }
 
-func edgewsHandler(c Config) http.HandlerFunc {
-	opts := edgewsOptions(c)
+func edgewsHandler(c Config) http.HandlerFunc { return edgewsHandlerWith(c, edgewsOptions(c)) }
+
+func edgewsHandlerWith(c Config, opts *edgews.UpgradeOptions) http.HandlerFunc {
 	listen := edgewsEcho
 	switch {
 	case c.Work == Broadcast:
