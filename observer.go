@@ -7,14 +7,16 @@ import (
 )
 
 // Observer is told what happens to sockets and objects, for metrics, traces, logs and pages about a running process: see the packages inspect
-// and metrics. Options.Observer gives it to a socket. An object's sockets have the Observer of NamespaceOptions.Options.
+// and metrics. Options.Observer gives it to a socket. A socket that an object accepts, or holds before it is open, has the Observer of
+// NamespaceOptions.Options, unless its own options have one.
 //
 // What is told of one socket comes in the order in which it happened, one call at a time: SocketOpened first and SocketClosed last, each once.
 // So does what is told of one object. Calls for different sockets and objects are concurrent.
 //
-// Methods run on the goroutine that caused the event, with no mutex of edgews held. They should be fast and must not wait, since the socket
-// waits for them. They may call the methods of sockets; what that causes is told after the method has returned. A method that panics is
-// logged, like a listener. Arguments are valid during the call, except for the Socket; copy what is kept. An Observer that wants only some events
+// Methods run with no mutex of edgews held: on the goroutine that has caused the event, on one that is calling the Observer for the same socket
+// or object already, or on one of their own, as for pongs, SocketDrained and commits. They should be fast and must not wait, since the socket
+// waits for them. They may call the methods of sockets, except those that receive; what that causes is told after the method has returned. A
+// method that panics is logged, like a listener, and the socket goes on. Arguments are valid during the call, except for the Socket; copy what is kept. An Observer that wants only some events
 // embeds [NopObserver].
 type Observer interface {
 	ObserveSocket(SocketObservation)
@@ -88,14 +90,17 @@ var closeCauseNames = [...]string{
 func (c CloseCause) String() string { return nameOf(closeCauseNames[:], c) }
 
 // MessageObservation is a data message that was received or sent. Pings, pongs, Close frames and messages that a pass-through forwards are
-// none.
+// none, and nothing is told of a message that no listener, receive method or object has taken, nor of one that a Close has cut off. A received
+// message is told of after its handler, behind what the handler has sent. A sent message is told of when it is queued as frames, in the order of
+// the connection: later than Send, if it waits for a commit, for the end of a NextWriter's message or as one that may be replaced.
 type MessageObservation struct {
 	Socket    *Socket
 	Direction Direction
 	Kind      Kind
 	Bytes     int // of payload, uncompressed
 
-	// WireBytes is the size of the message's frames, with their headers, as they were received or queued. On a pair it is Bytes.
+	// WireBytes is the size of the message's frames, with their headers, as they were received or queued. On a pair it is Bytes. It is 0 for a
+	// message that was dropped, and ends at 4 GiB for a received one that has waited for its receiver.
 	WireBytes int
 
 	// Latency is how long the handler of a received message took: the listeners, or the object's handler. A message of a receive method is told
@@ -103,7 +108,7 @@ type MessageObservation struct {
 	Latency time.Duration
 
 	Queued  int  // of a sent message: BufferedAmount after it, in bytes
-	Dropped bool // Overflow has dropped the message, or SendLatest has replaced it: it was not sent
+	Dropped bool // Overflow has dropped the message, SendLatest has replaced it, or the socket has closed before it: it was not sent
 	Auto    bool // an auto-response, or a message that one has answered; no handler has run
 }
 
@@ -131,11 +136,11 @@ type ObjectObservation struct {
 	Trigger Trigger
 
 	// Duration is how long the constructor (EventConstructed), the handler (EventHandled, EventAlarm) or the commit took. For
-	// EventHibernated it is how long the object was in memory.
+	// EventHibernated it is how long the object was in memory. A crash has none.
 	Duration time.Duration
 
 	Late  time.Duration // EventAlarm: how long after its time the alarm has fired
-	Keys  int           // EventCommitted: values written and deleted
+	Keys  int           // EventCommitted: values written and deleted; those of edgews itself, such as the alarm, do not count
 	Bytes int           // EventCommitted: the size of the keys and values written
 	Err   error         // why the constructor, handler or commit failed; of EventCrashed: why the object was reset
 }
