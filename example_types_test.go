@@ -144,36 +144,6 @@ func ExampleCallError() {
 	// Output: {"type":"reply","id":1,"error":{"code":"no_room","message":"it is full"}}
 }
 
-// opened counts sockets by what has ended them. It embeds NopObserver, so that it need not know the other events.
-type opened struct {
-	edgews.NopObserver
-	now   int
-	ended map[edgews.CloseCause]int
-}
-
-func (o *opened) ObserveSocket(e edgews.SocketObservation) {
-	switch e.Event {
-	case edgews.SocketOpened:
-		o.now++
-	case edgews.SocketClosed:
-		o.now--
-		o.ended[e.Cause]++
-	}
-}
-
-// An Observer is given in Options. Here the events are made by hand. The calls are concurrent, so an Observer for several sockets needs a mutex.
-func ExampleObserver() {
-	o := &opened{ended: make(map[edgews.CloseCause]int)}
-	opts := edgews.Options{Observer: o}
-	opts.Observer.ObserveSocket(edgews.SocketObservation{Event: edgews.SocketOpened})
-	opts.Observer.ObserveSocket(edgews.SocketObservation{Event: edgews.SocketOpened})
-	opts.Observer.ObserveMessage(edgews.MessageObservation{Direction: edgews.Inbound, Kind: edgews.Text, Bytes: 5})
-	opts.Observer.ObserveObject(edgews.ObjectObservation{Event: edgews.EventConstructed})
-	opts.Observer.ObserveSocket(edgews.SocketObservation{Event: edgews.SocketClosed, Cause: edgews.ClosedByPeer})
-	fmt.Println(o.now, o.ended)
-	// Output: 1 map[peer:1]
-}
-
 // What a storage engine is asked to do. An engine of your own passes package storetest.
 func ExampleStore() {
 	ctx := context.Background()
