@@ -20,6 +20,7 @@ var documentedPackages = []string{".", "client/js", "dialh2", "edgewsh2", "edgew
 var shownIn = map[string]string{
 	"AlarmChange":          "ExampleStore",
 	"AlarmHandler":         "ExampleStorage_SetAlarm",
+	"AlarmInfo":            "ExampleNamespace_RunAlarm",
 	"AutoResponse":         "ExampleNamespace",
 	"Batch":                "ExampleStore",
 	"Bill":                 "ExampleMeter",
@@ -65,6 +66,7 @@ var shownIn = map[string]string{
 	"RefusalObservation":   "ExampleObserver",
 	"RelayError":           "ExampleRelay",
 	"SocketEvent":          "ExampleObserver",
+	"SocketInfo":           "ExampleSocket_Info",
 	"SocketObservation":    "ExampleObserver",
 	"Span":                 "ExamplePlan_anotherVendor",
 	"SuspendReason":        "ExampleSuspender",
