@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -86,33 +84,4 @@ func ExampleSocket_Info() {
 	// Output:
 	// OPEN 21 bytes wait for pair
 	// true true
-}
-
-// What an operator asks of a socket.
-func ExampleSocket_Info() {
-	sockets := make(chan *edgews.Socket, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := edgews.Upgrade(w, r, nil)
-		if err == nil {
-			_ = s.Accept()
-			sockets <- s
-		}
-	}))
-	defer server.Close()
-	client, _, err := edgews.Dial(context.Background(), "ws"+strings.TrimPrefix(server.URL, "http")+"/chat", nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	s := <-sockets
-	info := s.Info()
-	fmt.Println(info.Path, info.State, info.Client, info.Buffered)
-	fmt.Println(info.Remote.Network(), time.Since(info.Opened) < time.Hour)
-	_ = client.Close(1000, "")
-	<-s.Done()
-	fmt.Println(s.Info().State)
-	// Output:
-	// /chat OPEN false 0
-	// tcp true
-	// CLOSED
 }
