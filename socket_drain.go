@@ -58,7 +58,7 @@ type drainListener struct {
 
 // fellLocked is called when BufferedAmount has fallen by n. mu must be held.
 func (s *Socket) fellLocked(n int) {
-	if n > 0 && (s.observed != nil || s.waiters != nil && s.waiters.drain != nil) { // short enough to be inlined
+	if n > 0 && (s.observed != nil && s.observed.slow || s.waiters != nil && s.waiters.drain != nil) { // short enough to be inlined
 		s.drainedLocked(n)
 	}
 }

@@ -2,28 +2,68 @@ package edgews
 
 import (
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/internal/fifo"
 )
 
 // observedSocket is what a socket needs to tell an Observer what happens to it. What happens is queued under the socket's mu, in the order of
-// the effects, and told without it: by the goroutine that has caused it, or by one that is telling already. A socket without an Observer has
-// none. Guarded by the socket's mu.
+// the effects, and told without it: by the goroutine that has caused it, or by one that is telling already. A message that finds nothing
+// queued, and no goroutine telling, is told of at once, without the queue: see tellingState. A socket without an Observer has none. Guarded by
+// the socket's mu.
 type observedSocket struct {
 	// Immutable.
 	observer Observer
 	opened   time.Duration // since processStart
 
-	queue   fifo.Queue[socketEntry]
-	telling bool // a goroutine is calling the Observer
-	over    bool // the end has been queued: nothing follows
+	telling tellingState  // atomic
+	inTurn  handledIncome // the message that the only listener of a wire has; owned by the connection's turn
+
+	queue fifo.Queue[socketEntry]
+	over  bool // the end has been queued: nothing follows
 
 	cause    CloseCause    // why the socket ends, as far as it is known; 0: it is not
 	slow     bool          // SocketSlow has been told, and SocketDrained has not since
 	handling handledIncome // the message that is being handled
 	sending  sentBytes     // the pieces of a NextWriter's message that have been sent
 	pingSent time.Duration // when the keep-alive ping was sent that waits for its Pong, since processStart; 0: none does
+}
+
+// tellingState says who may call the Observer. A goroutine that finds it idle may begin to tell one message, with mu or without. From then on
+// everything else is queued behind that message, and the goroutine tells it before it goes on. What is queued is told in the order of the
+// queue, so the order is that in which goroutines have begun to tell, or have queued.
+type tellingState struct{ bits atomic.Uint32 }
+
+const (
+	tellingNow    = 1 << iota // a goroutine is calling the Observer
+	tellingQueued             // the queue is not empty, or a goroutine has not noticed yet that it is
+	tellingOver               // SocketClosed has been told
+)
+
+// beginOne reports whether the caller may tell one message now. It then calls endOne.
+func (t *tellingState) beginOne() bool { return t.bits.CompareAndSwap(0, tellingNow) }
+
+// endOne ends what beginOne has begun. It returns false if something has been queued meanwhile, which the caller must tell.
+func (t *tellingState) endOne() bool { return t.bits.CompareAndSwap(tellingNow, 0) }
+
+// begin reports whether the caller must tell what is queued: no goroutine does.
+func (t *tellingState) begin() bool { return t.bits.Or(tellingNow)&tellingNow == 0 }
+
+func (t *tellingState) isRunning() bool { return t.bits.Load()&tellingNow != 0 }
+
+func (t *tellingState) hasQueued() bool { return t.bits.Load()&tellingQueued != 0 }
+
+// stopTellingLocked notes that the goroutine that has called the Observer does so no more. mu must be held.
+func (o *observedSocket) stopTellingLocked() {
+	switch {
+	case o.queue.Len() > 0:
+		o.telling.bits.Store(tellingQueued)
+	case o.over:
+		o.telling.bits.Store(tellingOver)
+	default:
+		o.telling.bits.Store(0)
+	}
 }
 
 // socketEntry is what is told in one call of the Observer. What it says of the end is in the socket.
@@ -71,6 +111,7 @@ func (s *Socket) beginObservingLocked() {
 func (s *Socket) observeLocked(e socketEntry) {
 	if o := s.observed; !o.over {
 		o.queue.Push(e)
+		o.telling.bits.Or(tellingQueued)
 	}
 }
 
@@ -85,7 +126,7 @@ func (s *Socket) observeSoonLocked(e socketEntry) {
 
 // tellSoonLocked has another goroutine call tell, if that is necessary. mu must be held.
 func (s *Socket) tellSoonLocked() {
-	if o := s.observed; o != nil && !o.telling && o.queue.Len() > 0 {
+	if o := s.observed; o != nil && o.queue.Len() > 0 && !o.telling.isRunning() {
 		go s.tell()
 	}
 }
@@ -98,7 +139,7 @@ func (s *Socket) tell() {
 
 // tellAndUnlock is tell for callers that hold mu. mu must be held; it is released.
 func (s *Socket) tellAndUnlock() {
-	if s.observed != nil { // short enough to be inlined
+	if s.observed != nil && s.observed.telling.hasQueued() { // short enough to be inlined
 		s.tellQueuedAndUnlock()
 		return
 	}
@@ -116,14 +157,38 @@ func (s *Socket) tellLocked() {
 // tellQueuedAndUnlock is tellAndUnlock for an observed socket. mu must be held; it is released.
 func (s *Socket) tellQueuedAndUnlock() {
 	o := s.observed
-	if o.telling || o.queue.Len() == 0 {
+	if o.queue.Len() == 0 || !o.telling.begin() {
 		s.mu.Unlock()
 		return
 	}
-	o.telling = true
 	s.mu.Unlock()
+	s.tellRest(o)
+}
+
+// tellRest calls the Observer until nothing is queued. The caller has begun to tell. No mutex may be held.
+func (s *Socket) tellRest(o *observedSocket) {
 	for !s.tellAll(o) {
 	}
+}
+
+// tellMessage tells m, for which beginOne has returned true, and what is queued meanwhile. No mutex may be held.
+func (s *Socket) tellMessage(o *observedSocket, m *MessageObservation) {
+	s.callWithMessage(o, m)
+	if !o.telling.endOne() {
+		s.tellRest(o)
+	}
+}
+
+// callWithMessage calls the Observer with m, and logs a panic. If the Observer calls runtime.Goexit, another goroutine tells what is queued.
+func (s *Socket) callWithMessage(o *observedSocket, m *MessageObservation) {
+	done := false
+	defer func() {
+		if !done {
+			s.observerFailed(recover())
+		}
+	}()
+	o.observer.ObserveMessage(*m)
+	done = true
 }
 
 // tellAll calls the Observer until nothing is queued. It returns false if the Observer has panicked. If the Observer has called
@@ -137,7 +202,7 @@ func (s *Socket) tellAll(o *observedSocket) (done bool) {
 	for {
 		s.mu.Lock()
 		if o.queue.Len() == 0 {
-			o.telling = false
+			o.stopTellingLocked()
 			s.mu.Unlock()
 			return true
 		}
@@ -155,7 +220,7 @@ func (s *Socket) observerFailed(cause any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.observed.telling = false
+	s.observed.stopTellingLocked()
 	s.tellSoonLocked()
 }
 
@@ -215,6 +280,37 @@ func (s *Socket) observeHandledLocked(at time.Duration) {
 	}
 	s.observed.handling = handledIncome{}
 	s.observeLocked(socketEntry{direction: Inbound, kind: h.kind, bytes: h.bytes, wire: h.wire, took: at - h.since})
+}
+
+// beginTurnMessage notes that the only listener of a wire gets a message at that time, in the connection's turn.
+func (o *observedSocket) beginTurnMessage(kind Kind, bytes, wire int, at time.Duration) {
+	o.inTurn = handledIncome{kind: kind, bytes: bytes, wire: wire, since: at}
+}
+
+// endTurnMessage tells of the message of beginTurnMessage: the listener has returned at that time, or has panicked. No mutex may be held.
+func (s *Socket) endTurnMessage(o *observedSocket, at time.Duration) {
+	h := &o.inTurn
+	if !o.telling.beginOne() {
+		s.mu.Lock()
+		s.observeLocked(socketEntry{direction: Inbound, kind: h.kind, bytes: h.bytes, wire: h.wire, took: at - h.since})
+		h.kind = 0
+		s.tellQueuedAndUnlock()
+		return
+	}
+	m := MessageObservation{Socket: s, Direction: Inbound, Kind: h.kind, Bytes: h.bytes, WireBytes: h.wire, Latency: at - h.since}
+	h.kind = 0
+	s.tellMessage(o, &m)
+}
+
+// endFailedTurnMessage is endTurnMessage after a listener has panicked, if it had a message. It is called in the connection's turn. No mutex may
+// be held.
+func (s *Socket) endFailedTurnMessage() {
+	s.mu.Lock()
+	o := s.observed
+	s.mu.Unlock()
+	if o != nil && o.inTurn.kind != 0 {
+		s.endTurnMessage(o, sinceStart())
+	}
 }
 
 // handled tells of a message whose handler has returned; at is when, since processStart, or 0. The socket is observed. No mutex may be held.

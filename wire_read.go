@@ -229,14 +229,16 @@ func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byt
 		before = sinceStart()
 	}
 	c.handlerStartedAt(before)
-	s.beginHandlingLocked(kind, len(data), size, before)
 	s.mu.Unlock()
+	if o != nil {
+		o.beginTurnMessage(kind, len(data), size, before)
+	}
 	listener(MessageEvent{s, Message{kind, data}})
 	if returned = c.handlerReturned(); returned == 0 {
 		returned = sinceStart()
 	}
 	if o != nil {
-		s.handled(returned)
+		s.endTurnMessage(o, returned)
 	}
 	return returned, true
 }
