@@ -139,7 +139,7 @@ func (s *Socket) tell() {
 
 // tellAndUnlock is tell for callers that hold mu. mu must be held; it is released.
 func (s *Socket) tellAndUnlock() {
-	if s.observed != nil && s.observed.telling.hasQueued() { // short enough to be inlined
+	if s.observed != nil { // short enough to be inlined
 		s.tellQueuedAndUnlock()
 		return
 	}
@@ -157,7 +157,7 @@ func (s *Socket) tellLocked() {
 // tellQueuedAndUnlock is tellAndUnlock for an observed socket. mu must be held; it is released.
 func (s *Socket) tellQueuedAndUnlock() {
 	o := s.observed
-	if o.queue.Len() == 0 || !o.telling.begin() {
+	if !o.telling.hasQueued() || o.queue.Len() == 0 || !o.telling.begin() {
 		s.mu.Unlock()
 		return
 	}
@@ -171,24 +171,28 @@ func (s *Socket) tellRest(o *observedSocket) {
 	}
 }
 
-// tellMessage tells m, for which beginOne has returned true, and what is queued meanwhile. No mutex may be held.
+// tellMessage tells m, for which beginOne has returned true, and what is queued meanwhile. A panic of the Observer is logged. If it calls
+// runtime.Goexit, another goroutine tells what is queued. No mutex may be held.
 func (s *Socket) tellMessage(o *observedSocket, m *MessageObservation) {
-	s.callWithMessage(o, m)
+	returned := false
+	defer func() {
+		if !returned {
+			s.messageFailed(o, recover())
+		}
+	}()
+	o.observer.ObserveMessage(*m)
+	returned = true
 	if !o.telling.endOne() {
 		s.tellRest(o)
 	}
 }
 
-// callWithMessage calls the Observer with m, and logs a panic. If the Observer calls runtime.Goexit, another goroutine tells what is queued.
-func (s *Socket) callWithMessage(o *observedSocket, m *MessageObservation) {
-	done := false
-	defer func() {
-		if !done {
-			s.observerFailed(recover())
-		}
-	}()
-	o.observer.ObserveMessage(*m)
-	done = true
+// messageFailed is the rest of tellMessage when the Observer has panicked with cause, or called runtime.Goexit.
+func (s *Socket) messageFailed(o *observedSocket, cause any) {
+	s.observerFailed(cause)
+	if cause != nil {
+		s.tellRest(o)
+	}
 }
 
 // tellAll calls the Observer until nothing is queued. It returns false if the Observer has panicked. If the Observer has called
@@ -405,14 +409,15 @@ func (s *Socket) observeDiscardedLocked(p *deferredPiece) {
 
 // observeQueueLocked notes that a message to send has found size bytes waiting. mu must be held, and the caller calls tell.
 func (s *Socket) observeQueueLocked(size int) {
-	o := s.observed
-	if o == nil || o.slow || size == 0 || size < s.opts.SendBuffer/2 {
-		return
+	if s.observed != nil && s.isSlowLocked(size) && !s.observed.slow {
+		s.observed.slow = true
+		queued, _ := s.bufferedLocked()
+		s.observeLocked(socketEntry{event: SocketSlow, queued: queued})
 	}
-	o.slow = true
-	queued, _ := s.bufferedLocked()
-	s.observeLocked(socketEntry{event: SocketSlow, queued: queued})
 }
+
+// isSlowLocked reports whether size bytes that wait are at least half of SendBuffer. mu must be held.
+func (s *Socket) isSlowLocked(size int) bool { return size > 0 && size >= s.opts.SendBuffer/2 }
 
 // observeDrainLocked notes that BufferedAmount is amount now. mu must be held.
 func (s *Socket) observeDrainLocked(amount int) {

@@ -36,7 +36,7 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 // sendObservedAndUnlock is the rest of Socket.sendPlain for a socket with an Observer. mu must be held; it is released.
 func (w *wire) sendObservedAndUnlock(kind Kind, p []byte) {
 	s, o, out := w.s, w.s.observed, w.outboxLocked()
-	if out.Size > 0 {
+	if s.isSlowLocked(out.Size) {
 		s.observeQueueLocked(out.Size)
 	}
 	s.counter.countWholeSentLocked(len(p))
