@@ -38,6 +38,11 @@ type SocketObservation struct {
 	Socket *Socket
 	Event  SocketEvent
 
+	// PassThrough says that the socket stands for a connection whose bytes Proxy, or Respond with a dialed socket, passes on as they are. Of it,
+	// only SocketOpened and SocketClosed are told. Its ID, addresses and Info are those of the connection of the client; all methods that send,
+	// receive or close return ErrUsed. Close frames are not looked at: Code is 1005 and WasClean true if both sides have ended, otherwise 1006.
+	PassThrough bool
+
 	// SocketClosed: what the close event has, why the socket ended, its error if it has failed, and the time since SocketOpened.
 	Code     StatusCode
 	Reason   string
@@ -72,7 +77,7 @@ type CloseCause uint8
 const (
 	ClosedByPeer       CloseCause = iota + 1 // the peer's Close came first
 	ClosedLocally                            // Close was called first
-	ClosedByShutdown                         // Shutdown of a namespace, hub or server, MaxLifetime, IdleTimeout
+	ClosedByShutdown                         // Shutdown of a namespace, hub or server, MaxLifetime, IdleTimeout, PinTimeout
 	ClosedAsLost                             // the connection ended without a Close, or failed
 	ClosedAsSilent                           // KeepAliveTimeout, or CloseTimeout
 	ClosedAsSlow                             // WriteTimeout, or OverflowClose

@@ -16,6 +16,7 @@ type observedSocket struct {
 	// Immutable.
 	observer Observer
 	opened   time.Duration // since processStart
+	passed   bool          // the socket stands for a connection that is passed through
 
 	telling tellingState  // atomic
 	inTurn  handledIncome // the message that the only listener of a wire has; owned by the connection's turn
@@ -93,14 +94,18 @@ type sentBytes struct{ payload, wire int }
 func (s *Socket) beginObservingLocked() {
 	observer := s.opts.Observer
 	switch {
-	case s.observed != nil:
-		return
 	case s.objectSocket != nil:
 		observer = s.objectSocket.observer(observer)
 	case s.pinned != nil:
 		observer = s.pinned.observer(observer)
 	}
-	if observer == nil {
+	s.beginTellingLocked(observer)
+}
+
+// beginTellingLocked begins to tell observer what happens, unless it is nil or the socket is observed already. mu must be held, and the caller
+// calls tell.
+func (s *Socket) beginTellingLocked(observer Observer) {
+	if observer == nil || s.observed != nil {
 		return
 	}
 	s.extraLocked().observed = &observedSocket{observer: observer, opened: sinceStart()}
@@ -237,7 +242,7 @@ func (s *Socket) tellOne(o *observedSocket, e *socketEntry) {
 		})
 		return
 	}
-	told := SocketObservation{Socket: s, Event: e.event, Queued: e.queued, RoundTrip: e.took}
+	told := SocketObservation{Socket: s, Event: e.event, PassThrough: o.passed, Queued: e.queued, RoundTrip: e.took}
 	if e.event == SocketClosed {
 		told.RoundTrip, told.Lifetime = 0, e.took
 		s.mu.Lock()
@@ -454,10 +459,11 @@ func (s *Socket) noteCauseLocked(c CloseCause) {
 	}
 }
 
-// noteFailedLocked notes that the last events report the failure of the socket's object, instead of what they would have. mu must be held.
-func (s *Socket) noteFailedLocked() {
+// noteReplacedLocked notes that the last events report s.result, which ended the socket's object, instead of how the socket itself has ended.
+// mu must be held.
+func (s *Socket) noteReplacedLocked() {
 	if o := s.observed; o != nil {
-		o.cause = ClosedAfterFailure
+		o.cause = s.result.cause()
 	}
 }
 
