@@ -2,7 +2,6 @@ package edgews
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
 )
@@ -30,11 +29,7 @@ func (o *Options) tellTargetRefusal(r *http.Request, status int, err error) {
 func (o *Options) tellRefused(told RefusalObservation) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			logger := o.Logger
-			if logger == nil {
-				logger = slog.Default()
-			}
-			logger.Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()))
+			orDefaultLogger(o.Logger).Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()), requestLogAttr(told.Request))
 		}
 	}()
 	o.Observer.ObserveRefusal(told)
