@@ -45,6 +45,7 @@ type observedObject struct {
 	queue   fifo.Queue[ObjectObservation]
 	telling bool          // a goroutine is calling the Observer
 	value   time.Duration // when the value was constructed, since processStart
+	labels  *eventLabels  // of the last event; nil while there is no value
 }
 
 // isObserved reports whether there is an Observer.
@@ -158,6 +159,7 @@ func (o *object) observeDroppedLocked(cause error) {
 	if !o.isObserved() {
 		return
 	}
+	o.observedLocked().labels = nil
 	e := ObjectObservation{Event: EventCrashed, Trigger: TriggerBackground, Err: cause}
 	switch {
 	case isUnloading(cause):

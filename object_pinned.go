@@ -329,6 +329,7 @@ func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 	defer o.counter.handlerReturned()
 	t.handlerStarted()
 	defer t.handlerReturned()
+	defer o.beginProfile(what).end()
 	if o.isObserved() {
 		began := sinceStart()
 		defer func() { o.observeHandled(what, began, failure) }()

@@ -16,8 +16,12 @@ import (
 // Methods run with no mutex of edgews held: on the goroutine that has caused the event, on one that is calling the Observer for the same socket
 // or object already, or on one of their own, as for pongs, SocketDrained and commits. They should be fast and must not wait, since the socket
 // waits for them. They may call the methods of sockets, except those that receive; what that causes is told after the method has returned. A
-// method that panics is logged, like a listener, and the socket goes on. Arguments are valid during the call, except for the Socket; copy what is kept. An Observer that wants only some events
-// embeds [NopObserver].
+// method that panics is logged, like a listener, and the socket goes on. Arguments are valid during the call, except for the Socket; copy what
+// is kept. An Observer that wants only some events embeds [NopObserver].
+//
+// While an event of an object runs whose namespace has an Observer, its goroutine has the labels namespace, object and handler, which
+// profiles of package runtime/pprof show. Execution traces of package runtime/trace have a region for each event of an object, such as
+// edgews.WebSocketMessage, and for each message that listeners of an observed socket get (edgews.OnMessage).
 type Observer interface {
 	ObserveSocket(SocketObservation)
 	ObserveMessage(MessageObservation)
@@ -59,7 +63,7 @@ type SocketObservation struct {
 type SocketEvent uint8
 
 const (
-	SocketOpened  SocketEvent = iota + 1 // the socket is open and accepted: nothing is delivered or sent before
+	SocketOpened  SocketEvent = iota + 1 // the socket is open and accepted, or an object holds it from now on: Info names the object
 	SocketSlow                           // a message has found at least half of SendBuffer waiting; again only after SocketDrained
 	SocketDrained                        // after SocketSlow: nothing waits any more
 	SocketPong                           // a ping, of Ping or keep-alive, has been answered
@@ -155,10 +159,10 @@ type ObjectEvent uint8
 
 const (
 	EventConstructed ObjectEvent = iota + 1 // the object's constructor has returned; Err if it has failed
-	EventHandled                            // a handler has returned; messages of sockets are also MessageObservations
-	EventAlarm                              // the Alarm handler has returned
+	EventHandled                            // a handler other than Alarm has returned; messages of sockets are also MessageObservations
+	EventAlarm                              // the Alarm handler has returned; there is no EventHandled for it
 	EventCommitted                          // a commit to the store has ended
-	EventCrashed                            // the value was dropped after a panic, Abort or failed commit
+	EventCrashed                            // the value was dropped after a panic, Abort (also in the constructor) or a failed commit
 	EventHibernated                         // the value was dropped because nothing needed it
 )
 

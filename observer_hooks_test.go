@@ -253,6 +253,7 @@ func TestAHeldSocketIsObserved(t *testing.T) {
 		assert.Equal(t, []string{"opened"}, seen.of(s), "told when Hold returns")
 		require.NoError(t, peer.Send("after"))
 		assert.Equal(t, "after", <-heard)
+		synctest.Wait()
 		require.NoError(t, s.Send("answer"))
 		require.NoError(t, peer.Close(1000, ""))
 		waitDone(t, s)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/trace"
 	"sync"
 	"time"
 
@@ -233,7 +234,11 @@ func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byt
 	if o != nil {
 		o.beginTurnMessage(kind, len(data), size, before)
 	}
-	listener(MessageEvent{s, Message{kind, data}})
+	if o == nil || !trace.IsEnabled() {
+		listener(MessageEvent{s, Message{kind, data}})
+	} else {
+		traceMessage(listener, MessageEvent{s, Message{kind, data}})
+	}
 	if returned = c.handlerReturned(); returned == 0 {
 		returned = sinceStart()
 	}
