@@ -113,7 +113,8 @@ type MessageObservation struct {
 	WireBytes int
 
 	// Latency is how long the handler of a received message took: the listeners, or the object's handler. A message of a receive method is told
-	// of when the next receive begins, or the socket ends, and Latency is the time since the message was taken. It is 0 for sent messages.
+	// of when the next receive begins, or the socket ends, and Latency is the time since the message was taken. It is 0 for sent messages, and
+	// for those that wait for a receive method when the socket ends, which are told of then, since SocketClosed comes last.
 	Latency time.Duration
 
 	Queued  int  // of a sent message: BufferedAmount after it, in bytes

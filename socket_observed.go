@@ -257,11 +257,33 @@ func (s *Socket) tellClosed() {
 	s.mu.Lock()
 	if o := s.observed; o != nil && !o.over {
 		now := sinceStart()
+		s.observeUntakenLocked(now)
 		s.observeHandledLocked(now)
 		s.observeLocked(socketEntry{event: SocketClosed, took: now - o.opened})
 		o.over = true
 	}
 	s.tellAndUnlock()
+}
+
+// observeUntakenLocked queues the messages that wait for a receive method when the socket ends. They may still be taken, but SocketClosed is told
+// last. mu must be held, and the caller calls tell.
+func (s *Socket) observeUntakenLocked(now time.Duration) {
+	if s.consumer != toReceivers || s.in == nil {
+		return
+	}
+	h, whole := &s.observed.handling, true
+	for _, it := range s.in.queue.Items() {
+		if it.first {
+			s.observeHandledLocked(now)
+			*h = handledIncome{kind: it.kind, since: now}
+		}
+		h.bytes += len(it.buf.B)
+		h.wire += int(it.wireSize)
+		whole = it.last
+	}
+	if !whole { // the end has cut it off
+		*h = handledIncome{}
+	}
 }
 
 // beginHandlingLocked notes that a handler gets a message now; at is now, since processStart, or 0. mu must be held.
