@@ -144,7 +144,7 @@ func (s *Socket) tell() {
 
 // tellAndUnlock is tell for callers that hold mu. mu must be held; it is released.
 func (s *Socket) tellAndUnlock() {
-	if s.observed != nil { // short enough to be inlined
+	if s.observed != nil {
 		s.tellQueuedAndUnlock()
 		return
 	}

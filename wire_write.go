@@ -425,10 +425,13 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 	w.out.WriteDeadline = 0
 	w.releaseOutboxLocked(spare)
 	w.s.notifyRoomLocked()
-	if w.closeSentLocked() {
+	switch {
+	case w.closeSentLocked():
 		w.closeSentAndUnlock()
-	} else {
-		w.s.tellAndUnlock()
+	case w.s.observed != nil: // tellAndUnlock is too long to be inlined
+		w.s.tellQueuedAndUnlock()
+	default:
+		w.s.mu.Unlock()
 	}
 }
 
