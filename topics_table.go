@@ -104,6 +104,9 @@ func (t *topicTable) dropLocked(of *topic, s *Socket) bool {
 	}
 	if of.subscribers.Len() == 0 {
 		delete(t.topics, of.name)
+		if len(t.topics) == 0 {
+			t.topics = nil // a map does not give back the memory to which it has grown
+		}
 	}
 	return true
 }

@@ -418,3 +418,25 @@ func TestTopicsOfTwoNamespaces(t *testing.T) {
 		b.hears(t)
 	})
 }
+
+// Sockets that compress alike get the same compressed bytes; the others get the message as it is.
+func TestTopicsAndCompression(t *testing.T) {
+	n := newRooms(t, nil, nil)
+	st := n.stateOf(n.NewUniqueID())
+	data := strings.Repeat("compressible ", 1000)
+	var frames []aFrame
+	for _, offers := range [][]string{{"permessage-deflate"}, {"permessage-deflate"}, nil} {
+		s, p := overTCP.serverAndPeer(t, edgews.Options{}, offers...)
+		require.NoError(t, st.AcceptWebSocket(s))
+		require.NoError(t, st.Subscribe("x", s))
+		defer func() { require.NoError(t, st.Unsubscribe("x", s)) }()
+		n.publishes("x", data)
+		frames = append(frames, p.next())
+	}
+	for _, f := range frames[:2] {
+		assert.NotZero(t, f.bits&rsv1)
+		assert.Less(t, len(f.payload), len(data)/10)
+		assert.Equal(t, frames[0].payload, f.payload)
+	}
+	assert.Equal(t, text(data).String(), frames[2].String())
+}
