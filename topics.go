@@ -112,7 +112,7 @@ func awaitCommit(ctx context.Context) error {
 // socket has at most 1024 topics (ErrTooManyTopics). The error is ErrNotOwned if the object has not accepted one of the sockets, or the
 // last event of one is over. With an error no socket is subscribed that was not before.
 //
-// A subscription needs about 35 bytes, and a topic that has one about 200 more; sockets without subscriptions need nothing.
+// A subscription needs about 35 bytes, and a topic about 150 more; sockets without subscriptions need nothing.
 func (st *State) Subscribe(topic string, sockets ...*Socket) error {
 	return st.changeTopic(topic, sockets, (*topicTable).subscribe)
 }
