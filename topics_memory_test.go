@@ -14,12 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// subscribers returns sockets of as many objects as they need, with at most so many sockets each, and what an object calls to subscribe them.
+// subscribers returns sockets of as many objects as they need, with at most so many sockets each, and the State of the object of each. They end
+// with the test, at once.
 func subscribers(t testing.TB, n *rooms, count, perObject int, connect func() *edgews.Socket) (all []*edgews.Socket, of []*edgews.State) {
 	var st *edgews.State
 	for i := range count {
 		if i%perObject == 0 {
 			st = n.stateOf(n.NewUniqueID())
+			t.Cleanup(func() { st.Abort(nil) })
 		}
 		s := connect()
 		require.NoError(t, st.AcceptWebSocket(s))

@@ -178,6 +178,12 @@ func hammerTopics(t *testing.T, connect func() (client, server *edgews.Socket)) 
 		all = append(all, h)
 	}
 
+	for _, topic := range topics { // of two sockets that keep them
+		for _, h := range all[:2] {
+			h.subscribes(t, n, topic, &clock)
+		}
+	}
+
 	var publishing, changing sync.WaitGroup
 	stop := make(chan struct{})
 	for p := range publishers {
@@ -203,11 +209,6 @@ func hammerTopics(t *testing.T, connect func() (client, server *edgews.Socket)) 
 				mu.Unlock()
 			}
 		})
-	}
-	for _, topic := range topics { // of two sockets that keep them
-		for _, h := range all[:2] {
-			h.subscribes(t, n, topic, &clock)
-		}
 	}
 	for i, h := range all[2:] {
 		changing.Go(func() {
