@@ -84,6 +84,9 @@ func (sock *objectSocket) describeLocked(info *SocketInfo) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	info.Tags = slices.Clone(sock.tags)
+	if !sock.removed {
+		info.Topics = sock.topicsLocked()
+	}
 }
 
 // isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.

@@ -55,8 +55,9 @@ func checkTopic(topic string) error {
 // With the context of an event of an object, or of a WaitUntil function, Publish counts as output of that object: while one of its commits is
 // under way, which another goroutine has begun, Publish waits until it is over, so that no socket sees what is not durable. If that commit
 // fails, nothing is published, and the error is ErrAborted, ErrFenced, or ctx.Err() if the reset has ended ctx. (What State.Broadcast sends is
-// held back by the sockets instead; here they belong to other objects.) With any other context nothing is known of an object, and Publish
-// waits for nothing. Each socket also waits for the commits of its own object, as with everything that is sent on it.
+// held back by the sockets instead; here they belong to other objects.) In the function of a Storage.Update the commit has not begun: publish
+// after it. With any other context nothing is known of an object, and Publish waits for nothing. Each socket also waits for the commits of
+// its own object, as with everything that is sent on it.
 //
 // The errors are ErrTopicName; ErrInvalidUTF8 and that of SendPrepared, if m cannot be sent; ctx.Err() if ctx has ended before m is published;
 // and ErrShutdown after Shutdown has cut. With an error no socket gets m. ctx has no effect later on.
