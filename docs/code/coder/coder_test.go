@@ -2,19 +2,24 @@
 package coder_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/edgewstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -51,6 +56,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // answered already
 	}
+	defer s.Close(edgews.StatusNormalClosure, "")
 	for m, err := range s.Messages(r.Context()) {
 		if err != nil {
 			return
@@ -124,11 +130,11 @@ func TestBoth(t *testing.T) {
 
 // Time-outs of a call.
 
-// coderHeartbeat ends when the client has said nothing for a minute: the connection is closed then, whatever the program wants.
-func coderHeartbeat(r *http.Request, c *websocket.Conn, wait time.Duration) error {
+// coderHeartbeat returns when the client has said nothing for a while. The connection is closed then, whatever the program wants.
+func coderHeartbeat(ctx context.Context, c *websocket.Conn, wait time.Duration) error {
 	for {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
-		_, _, err := c.Read(ctx)
+		short, cancel := context.WithTimeout(ctx, wait)
+		_, _, err := c.Read(short)
 		cancel()
 		if err != nil {
 			return err
@@ -158,47 +164,50 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return wsURL(server)
 }
 
-// TestDeadlines shows what a context that ends does to the connection.
-func TestDeadlines(t *testing.T) {
-	ended := make(chan error, 1)
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err == nil {
+// TestCoderDeadline shows that a context that ends closes the connection of coder.
+func TestCoderDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 2)
+		srv := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
 			defer c.CloseNow()
-			err = coderHeartbeat(r, c, time.Millisecond)
-			assert.ErrorContains(t, c.Write(context.Background(), websocket.MessageText, []byte("lost")), "closed")
-		}
-		ended <- err
+			ended <- coderHeartbeat(r.Context(), c, time.Minute)
+			ended <- c.Write(context.Background(), websocket.MessageText, []byte("lost"))
+		}))
+		client := srv.DialPeer("/", nil)
+		client.Write(edgewstest.TextFrame("here"))
+		assert.ErrorIs(t, <-ended, context.DeadlineExceeded)
+		assert.ErrorContains(t, <-ended, "closed")
+		client.ExpectEnd() // without a Close
+		client.Close()
 	})
-	c, _, err := websocket.Dial(soon(t), url, nil)
-	require.NoError(t, err)
-	defer c.CloseNow()
-	_, _, err = c.Read(soon(t))
-	assert.ErrorIs(t, err, io.EOF)
-	assert.ErrorIs(t, <-ended, context.DeadlineExceeded)
+}
 
-	url = serve(t, func(w http.ResponseWriter, r *http.Request) {
-		s, err := edgews.Upgrade(w, r, nil)
-		if err != nil {
-			return
-		}
-		m, err := remind(r.Context(), s, time.Millisecond)
-		if assert.NoError(t, err) {
-			s.Send("you said " + m.Text())
-		}
+// TestDeadline shows that the socket stays open with edgews.
+func TestDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := edgewstest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := edgews.Upgrade(w, r, nil)
+			if err != nil {
+				return
+			}
+			m, err := remind(r.Context(), s, time.Minute)
+			if assert.NoError(t, err) {
+				s.Send("you said " + m.Text())
+				s.Close(edgews.StatusNormalClosure, "")
+			}
+		}))
+		s := srv.Dial("/", nil)
+		client := edgewstest.Record(t, s)
+		require.NoError(t, s.Accept())
+		client.WantNothing(59 * time.Second)
+		client.Want(`text "are you still there?"`)
+		client.Send("yes")
+		client.WantEnd(`sent text "yes"`, `text "you said yes"`, `close 1000 "" clean=true`)
 	})
-	s, _, err := edgews.Dial(soon(t), url, nil)
-	require.NoError(t, err)
-	defer s.Close(edgews.StatusNormalClosure, "")
-	m, err := s.Receive(soon(t))
-	require.NoError(t, err)
-	assert.Equal(t, "are you still there?", m.Text())
-	require.NoError(t, s.Send("yes"))
-	for m.Text() == "are you still there?" {
-		m, err = s.Receive(soon(t))
-		require.NoError(t, err)
-	}
-	assert.Equal(t, "you said yes", m.Text())
 }
 
 // A server that only sends.
@@ -210,11 +219,10 @@ func coderTicks(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.CloseNow()
 	ctx := c.CloseRead(r.Context()) // or nothing answers pings and sees the Close
-	for n := 0; ctx.Err() == nil; n++ {
-		if err := wsjson.Write(ctx, c, n); err != nil {
+	for tick := range every(ctx, time.Millisecond) {
+		if err := wsjson.Write(ctx, c, tick); err != nil {
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -225,12 +233,28 @@ func ticks(w http.ResponseWriter, r *http.Request) {
 	}
 	s.OnMessage(func(edgews.MessageEvent) { s.Close(edgews.StatusPolicyViolation, "unexpected message") })
 	s.Accept()
-	ctx := s.Context() // ends with the socket
-	for n := 0; ctx.Err() == nil; n++ {
-		if err := edgews.SendJSON(s, n); err != nil {
+	for tick := range every(s.Context(), time.Millisecond) { // the context ends with the socket
+		if err := edgews.SendJSON(s, tick); err != nil {
 			return
 		}
-		time.Sleep(time.Millisecond)
+	}
+}
+
+// every yields 0, 1, 2 … at intervals, until ctx ends.
+func every(ctx context.Context, interval time.Duration) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if !yield(n) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -439,4 +463,218 @@ func TestEnds(t *testing.T) {
 		_, err = s.Receive(soon(t))
 		assert.Equal(t, want, how(err))
 	}
+}
+
+// Another protocol inside a WebSocket.
+
+func coderTunnel(ctx context.Context, c *websocket.Conn) net.Conn {
+	return websocket.NetConn(ctx, c, websocket.MessageBinary)
+}
+
+func tunnel(s *edgews.Socket) net.Conn {
+	return edgews.NetConn(s, edgews.Binary)
+}
+
+// shout answers a line in capitals.
+func shout(conn net.Conn) {
+	defer conn.Close()
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
+		fmt.Fprint(conn, strings.ToUpper(line))
+	}
+}
+
+// TestNetConn sends lines through WebSockets, from either library to the other. After a read deadline only the conn of edgews is usable.
+func TestNetConn(t *testing.T) {
+	for name, server := range map[string]http.HandlerFunc{
+		"coder": func(w http.ResponseWriter, r *http.Request) {
+			if c, err := websocket.Accept(w, r, nil); err == nil {
+				shout(coderTunnel(context.Background(), c))
+			}
+		},
+		"edgews": func(w http.ResponseWriter, r *http.Request) {
+			if s, err := edgews.Upgrade(w, r, nil); err == nil {
+				shout(tunnel(s))
+			}
+		},
+	} {
+		for client, dial := range map[string]func(url string) (net.Conn, error){
+			"coder": func(url string) (net.Conn, error) {
+				c, _, err := websocket.Dial(soon(t), url, nil)
+				if err != nil {
+					return nil, err
+				}
+				return coderTunnel(soon(t), c), nil
+			},
+			"edgews": func(url string) (net.Conn, error) {
+				s, _, err := edgews.Dial(soon(t), url, nil)
+				if err != nil {
+					return nil, err
+				}
+				return tunnel(s), nil
+			},
+		} {
+			t.Run(client+" to "+name, func(t *testing.T) {
+				conn, err := dial(serve(t, server))
+				require.NoError(t, err)
+				defer conn.Close()
+				conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+				_, err = conn.Read(make([]byte, 1))
+				require.Error(t, err)
+				conn.SetReadDeadline(time.Time{})
+				_, err = fmt.Fprintln(conn, "hello")
+				if client == "coder" {
+					assert.Error(t, err)
+					return
+				}
+				require.NoError(t, err)
+				answer, err := io.ReadAll(conn)
+				assert.NoError(t, err)
+				assert.Equal(t, "HELLO\n", string(answer))
+			})
+		}
+	}
+}
+
+// Compression.
+
+var coderModes = map[string]websocket.CompressionMode{
+	"disabled":            websocket.CompressionDisabled,
+	"context takeover":    websocket.CompressionContextTakeover,
+	"no context takeover": websocket.CompressionNoContextTakeover,
+}
+
+// The same three choices. The first is not the default of edgews.
+var modes = map[string]*edgews.Compression{
+	"disabled":            {Disable: true},
+	"context takeover":    nil,
+	"no context takeover": {NoContextTakeover: true, PeerNoContextTakeover: true},
+}
+
+// TestCompression sends compressed messages between the libraries, in every combination of modes.
+func TestCompression(t *testing.T) {
+	text := strings.Repeat("edgews and coder ", 100)
+	for coder, coderMode := range coderModes {
+		for ours, mode := range modes {
+			t.Run(coder+" and "+ours, func(t *testing.T) {
+				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Compression: mode}})
+					if err != nil {
+						return
+					}
+					for m, err := range s.Messages(r.Context()) {
+						if err != nil || s.Write(r.Context(), m.Kind, m.Data) != nil {
+							return
+						}
+					}
+				})
+				c, resp, err := websocket.Dial(soon(t), url, &websocket.DialOptions{CompressionMode: coderMode})
+				require.NoError(t, err)
+				assert.Equal(t, coder != "disabled" && ours != "disabled", resp.Header.Get("Sec-WebSocket-Extensions") != "")
+				for range 5 {
+					require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte(text)))
+					_, data, err := c.Read(soon(t))
+					require.NoError(t, err)
+					require.Equal(t, text, string(data))
+				}
+				assert.NoError(t, c.Close(websocket.StatusNormalClosure, ""))
+
+				url = serve(t, func(w http.ResponseWriter, r *http.Request) {
+					c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: coderMode})
+					if err != nil {
+						return
+					}
+					defer c.CloseNow()
+					for {
+						kind, data, err := c.Read(r.Context())
+						if err != nil || c.Write(r.Context(), kind, data) != nil {
+							return
+						}
+					}
+				})
+				s, _, err := edgews.Dial(soon(t), url, &edgews.DialOptions{Options: edgews.Options{Compression: mode}})
+				require.NoError(t, err)
+				for range 5 {
+					require.NoError(t, s.Write(soon(t), edgews.Text, []byte(text)))
+					m, err := s.Receive(soon(t))
+					require.NoError(t, err)
+					require.Equal(t, text, m.Text())
+				}
+				assert.NoError(t, s.Close(edgews.StatusNormalClosure, ""))
+			})
+		}
+	}
+}
+
+// TestHandshake checks subprotocols and origins.
+func TestHandshake(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{"coder": coderEcho, "edgews": echo} {
+		url := serve(t, handler)
+		for origin, allowed := range map[string]bool{
+			"https://www.example.com":    true,
+			"https://other.example.org":  false,
+			"https://a.b.example.com":    true, // a wildcard covers any depth in both
+			"http://www.example.com":     name == "coder",
+			"https://www.example.com:81": false,
+			"https://example.com":        false,
+		} {
+			s, resp, err := edgews.Dial(soon(t), url, &edgews.DialOptions{
+				Protocols: []string{"chat.v1", "chat.v2"},
+				Header:    http.Header{"Origin": {origin}},
+			})
+			if !allowed {
+				assert.Error(t, err, "%s %s", name, origin)
+				assert.Equal(t, http.StatusForbidden, resp.StatusCode)
+				continue
+			}
+			if assert.NoError(t, err, "%s %s", name, origin) {
+				assert.Equal(t, "chat.v2", s.Protocol(), "the server's preference decides in both")
+				s.Accept()
+				s.Close(edgews.StatusNormalClosure, "")
+			}
+		}
+	}
+}
+
+// TestUTF8 shows that coder passes text on that is not UTF-8.
+func TestUTF8(t *testing.T) {
+	url := serve(t, echo)
+	c, _, err := websocket.Dial(soon(t), url, nil)
+	require.NoError(t, err)
+	defer c.CloseNow()
+	require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte{0xff}))
+	_, _, err = c.Read(soon(t))
+	assert.Equal(t, websocket.StatusInvalidFramePayloadData, websocket.CloseStatus(err))
+
+	url = serve(t, coderEcho)
+	c, _, err = websocket.Dial(soon(t), url, nil)
+	require.NoError(t, err)
+	defer c.CloseNow()
+	require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte{0xff}))
+	_, data, err := c.Read(soon(t))
+	require.NoError(t, err)
+	assert.Equal(t, []byte{0xff}, data)
+}
+
+// TestDialContext checks that the context of Dial bounds the handshake alone, and what the addresses of a NetConn are.
+func TestDialContext(t *testing.T) {
+	url := serve(t, echo)
+	ctx, cancel := context.WithCancel(t.Context())
+	c, _, err := websocket.Dial(ctx, url, nil)
+	require.NoError(t, err)
+	defer c.CloseNow()
+	s, _, err := edgews.Dial(ctx, url, nil)
+	require.NoError(t, err)
+	defer s.Close(edgews.StatusNormalClosure, "")
+	cancel()
+	require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("hello")))
+	_, data, err := c.Read(soon(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(data))
+	require.NoError(t, s.Write(soon(t), edgews.Text, []byte("hello")))
+	m, err := s.Receive(soon(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", m.Text())
+
+	assert.Equal(t, "websocket/unknown-addr", coderTunnel(soon(t), c).RemoteAddr().String())
+	assert.Equal(t, strings.TrimPrefix(url, "ws://"), tunnel(s).RemoteAddr().String())
 }
