@@ -3,6 +3,7 @@ module github.com/edgews/edgews/docs
 go 1.26
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/edgews/edgews v0.0.0
 	github.com/edgews/edgews/store/bolt v0.0.0
 	github.com/gorilla/websocket v1.5.3
@@ -10,7 +11,6 @@ require (
 )
 
 require (
-	github.com/coder/websocket v1.8.15
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/ws v1.5.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
