@@ -245,10 +245,13 @@ func FuzzAuction(f *testing.F) {
 	f.Add("-1", false)
 	f.Add("99999999999999999999", true)
 	f.Fuzz(func(t *testing.T, message string, isText bool) {
-		auctions := edgews.NewNamespace("auctions", auction.New, &edgews.NamespaceOptions{Options: edgews.Options{Observer: crashes{t: t}}})
+		auctions := edgews.NewNamespace("auctions", auction.New, &edgews.NamespaceOptions{
+			Options: edgews.Options{Observer: crashes{t: t}},
+		})
 		defer auctions.Shutdown(context.Background())
 		s, _, err := auctions.ByName("vase").Connect(t.Context(), nil) // no network
 		require.NoError(t, err)
+		defer s.Receive(t.Context()) // after Close: the end, so that Shutdown has nothing to close
 		defer s.Close(edgews.StatusNormalClosure, "")
 		m, err := s.Receive(t.Context())
 		require.NoError(t, err)
