@@ -212,7 +212,7 @@ func (s fullStore) Open(ctx context.Context, o edgews.ObjectKey, f edgews.Fence)
 
 func (fullObject) Commit(context.Context, edgews.Batch) error { return errFull }
 
-// Storage that fails: nobody may see a bid that is not stored.
+// Storage that fails: no client may see a bid that is not stored.
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, &edgews.NamespaceOptions{
@@ -309,10 +309,7 @@ func TestEndToEnd(t *testing.T) {
 	rec.Want(`sent text "10"`, `text "best 10"`, `text "best 11"`)
 	rec.Send("30") // beyond the limit of the robot
 	rec.Want(`sent text "30"`, `text "best 30"`)
-	err = auctions.ByName("/vase").Do(ctx, func(ctx context.Context, o edgews.Object) error {
-		return o.(edgews.AlarmHandler).Alarm(ctx) // an hour is too long for this test
-	})
-	require.NoError(t, err)
+	require.NoError(t, auctions.RunAlarm(ctx, auctions.IDFromName("/vase"))) // an hour is too long for this test
 	rec.WantEnd(`text "sold for 30"`, `close 1000 "" clean=true`)
 	assert.Equal(t, "sold for 30", <-last)
 	server.Close()
