@@ -678,3 +678,23 @@ func TestDialContext(t *testing.T) {
 	assert.Equal(t, "websocket/unknown-addr", coderTunnel(soon(t), c).RemoteAddr().String())
 	assert.Equal(t, strings.TrimPrefix(url, "ws://"), tunnel(s).RemoteAddr().String())
 }
+
+// TestPingNeedsAReader shows that Ping of coder, without a goroutine that reads, waits until its context ends: the pong is never read, nor is it
+// noticed that the peer has cut the connection. With context.Background() it would wait for ever.
+func TestPingNeedsAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := edgewstest.New(t, http.HandlerFunc(echo))
+		c, _, err := websocket.Dial(t.Context(), srv.URL, &websocket.DialOptions{HTTPClient: srv.Client()})
+		require.NoError(t, err)
+		defer c.CloseNow()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
+		defer cancel()
+		begin := time.Now()
+		assert.ErrorIs(t, c.Ping(ctx), context.DeadlineExceeded)
+		assert.Equal(t, 10*time.Hour, time.Since(begin))
+
+		s := srv.Dial("/", nil)
+		_, err = s.Ping(t.Context())
+		assert.NoError(t, err)
+	})
+}
