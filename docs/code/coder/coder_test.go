@@ -497,39 +497,40 @@ func TestNetConn(t *testing.T) {
 			}
 		},
 	} {
-		for client, dial := range map[string]func(url string) (net.Conn, error){
-			"coder": func(url string) (net.Conn, error) {
-				c, _, err := websocket.Dial(soon(t), url, nil)
+		for client, dial := range map[string]func(srv *edgewstest.Server) (net.Conn, error){
+			"coder": func(srv *edgewstest.Server) (net.Conn, error) {
+				c, _, err := websocket.Dial(context.Background(), srv.URL, &websocket.DialOptions{HTTPClient: srv.Client()})
 				if err != nil {
 					return nil, err
 				}
-				return coderTunnel(soon(t), c), nil
+				return coderTunnel(context.Background(), c), nil
 			},
-			"edgews": func(url string) (net.Conn, error) {
-				s, _, err := edgews.Dial(soon(t), url, nil)
+			"edgews": func(srv *edgewstest.Server) (net.Conn, error) {
+				s, _, err := edgews.Dial(context.Background(), srv.URL, &edgews.DialOptions{HTTPClient: srv.Client()})
 				if err != nil {
 					return nil, err
 				}
 				return tunnel(s), nil
 			},
 		} {
-			t.Run(client+" to "+name, func(t *testing.T) {
-				conn, err := dial(serve(t, server))
-				require.NoError(t, err)
+			synctest.Test(t, func(t *testing.T) {
+				what := client + " to " + name
+				conn, err := dial(edgewstest.New(t, server))
+				require.NoError(t, err, what)
 				defer conn.Close()
-				conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-				_, err = conn.Read(make([]byte, 1))
-				require.Error(t, err)
+				conn.SetReadDeadline(time.Now().Add(time.Second))
+				_, err = conn.Read(make([]byte, 1)) // waits: the server says nothing before it has a line
+				require.Error(t, err, what)
 				conn.SetReadDeadline(time.Time{})
 				_, err = fmt.Fprintln(conn, "hello")
 				if client == "coder" {
-					assert.Error(t, err)
+					assert.Error(t, err, what)
 					return
 				}
-				require.NoError(t, err)
+				require.NoError(t, err, what)
 				answer, err := io.ReadAll(conn)
-				assert.NoError(t, err)
-				assert.Equal(t, "HELLO\n", string(answer))
+				assert.NoError(t, err, what)
+				assert.Equal(t, "HELLO\n", string(answer), what)
 			})
 		}
 	}
