@@ -31,7 +31,7 @@ type runner func(ctx context.Context, e *env, args []string) error
 
 // commands returns all commands, in the order of the help.
 func commands() []*command {
-	return []*command{dialCommand, listenCommand, proxyCommand, loadCommand, billCommand, completionCommand(), versionCommand}
+	return []*command{dialCommand, listenCommand, proxyCommand, loadCommand, billCommand, inspectCommand, completionCommand(), versionCommand}
 }
 
 // commandOf returns the command with that name, or nil.
