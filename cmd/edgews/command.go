@@ -18,7 +18,7 @@ type command struct {
 	examples []string
 
 	// positional is the least and the greatest number of arguments; the greatest is -1 if there is no limit. values are what completion
-	// offers for the first.
+	// offers for one of them.
 	least, greatest int
 	values          []string
 

@@ -205,7 +205,10 @@ func (i *inspection) showOnce(ctx context.Context) error {
 		return err
 	}
 	if text := r.more(); text != "" {
-		i.env.note("edgews: %s; -limit says how many", text)
+		if i.limit < 0 {
+			text += "; -limit says how many"
+		}
+		i.env.note("edgews: %s", text)
 	}
 	return nil
 }

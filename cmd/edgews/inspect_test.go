@@ -49,7 +49,9 @@ type inspected struct {
 func newInspected(t *testing.T) *inspected {
 	meter := edgews.NewMeter(nil)
 	inspector := inspect.New(&inspect.Options{Meter: meter})
-	cells := edgews.NewNamespace("cells", newCell, &edgews.NamespaceOptions{Options: edgews.Options{Observer: inspector, Meter: meter}})
+	cells := edgews.NewNamespace("cells", newCell, &edgews.NamespaceOptions{
+		HibernateAfter: time.Hour, Options: edgews.Options{Observer: inspector, Meter: meter},
+	})
 	inspector.AddNamespaces(cells)
 	mux := http.NewServeMux()
 	mux.Handle(inspectPath, inspector.Handler())

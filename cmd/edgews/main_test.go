@@ -122,7 +122,13 @@ func (r *running) wait() int {
 // eventually waits until look returns true.
 func eventually(t *testing.T, look func() bool, describe func() string) {
 	t.Helper()
-	deadline := time.After(patience)
+	eventuallyWithin(t, patience, look, describe)
+}
+
+// eventuallyWithin is eventually for what takes a while on a machine that is not slow.
+func eventuallyWithin(t *testing.T, d time.Duration, look func() bool, describe func() string) {
+	t.Helper()
+	deadline := time.After(d)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !look() {
