@@ -191,23 +191,23 @@ func TestWalkThroughTheChat(t *testing.T) {
 // nothing but a Prometheus.
 func TestWalkWithMetrics(t *testing.T) {
 	walkOrSkip(t)
-	site := startProgram(t, "../../metrics/prometheus", "./internal/walksite")
+	site := startProgram(t, "../../metrics/prometheus", "./internal/walksite", "-addr", "127.0.0.1:0")
 	site.loads("archive", "Bob", "-sockets", "1")
-	site.loads("busy", "Eve", "-sockets", "10", "-stalled", "1", "-send", "20", "-size", "4096", "-no-compression")
+	site.loads("busy", "Eve", "-sockets", "10", "-stalled", "1", "-send", "5", "-size", "4096", "-no-compression")
 	site.loads("lobby", "Ann", "-sockets", strconv.Itoa(walkSockets-11), "-send", "0.001", "-text", "hello")
 	site.awaitSockets()
 
-	// Which socket does not read?
+	// Which socket does not read? On a busy machine others may be slow for a moment, too.
 	var slow inspect.SocketList
 	eventually(t, func() bool {
 		slow = reads[inspect.SocketList](t, site.url, "sockets", "-state", "slow")
-		return len(slow.Sockets) > 0 && slow.Sockets[0].Dropped > 0
-	}, func() string { return "no socket is slow" })
+		return len(slow.Sockets) == 1 && slow.Sockets[0].Dropped > 0
+	}, func() string { return fmt.Sprintf("%d sockets are slow: %+v", slow.Selected, slow.Sockets) })
 	deaf := slow.Sockets[0]
 	if slow.Total != walkSockets || slow.Selected != 1 || deaf.Path != "/room/busy/socket" || deaf.In != 0 || deaf.Queued == 0 {
 		t.Errorf("%d of %d sockets are slow: %+v", slow.Selected, slow.Total, slow.Sockets)
 	}
-	site.shows([]string{deaf.Remote, "rooms/busy", "slow", "Eve"}, "sockets", "-sort", "queue", "-desc", "-limit", "3")
+	site.shows([]string{deaf.Remote, "rooms/busy", "slow", "Eve"}, "sockets", "-sort", "queue", "-desc", "-limit", "10")
 	site.shows([]string{deaf.Remote, "slow"}, "sockets", "-id", fmt.Sprint(deaf.Socket))
 
 	// Which object does not sleep, and why? What does it cost?

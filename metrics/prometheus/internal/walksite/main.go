@@ -1,10 +1,11 @@
-// Walksite is the server of the operator's walk, a test of cmd/edgews: rooms like those of examples/chat, with the inspector at /debug/edgews/
+// Walksite is the server of the operator's walk, which docs/operating.md shows and a test of cmd/edgews does: rooms like those of examples/chat, with the inspector at /debug/edgews/
 // and the metrics at /metrics. It has two faults to find: a socket that does not read is kept for ever, and the room "archive" has a task that
 // does not end, so it never sleeps.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"net"
@@ -23,7 +24,9 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr := flag.String("addr", "localhost:8080", "the address to listen on")
+	flag.Parse()
+	l, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal("walksite: ", err)
 	}
