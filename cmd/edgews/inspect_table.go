@@ -79,9 +79,9 @@ func (s *sheet) widths() []int {
 }
 
 // fitting returns which columns are shown in a terminal of so many columns. A column without anything in it is not, if it may be left out. The
-// last one needs no more than a few cells, since it is cut.
+// last one may be cut, and is when it is longer than a short sentence.
 func (s *sheet) fitting(widths []int, limit int) []bool {
-	const lastNeeds = 24
+	const lastNeeds = 48
 	shown := make([]bool, len(s.columns))
 	need := 0
 	for i, c := range s.columns {
