@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -324,7 +325,7 @@ func hostileInspector(t *testing.T) string {
 	})
 	answer(inspect.CallSockets, inspect.SocketList{Selected: -1, Sockets: []inspect.SocketRow{{
 		Remote: text, Path: text, Namespace: text, Name: text, State: text, Protocol: text, Tags: []string{text}, Opened: -1 << 62, Latency: 1e300,
-		RateIn: -1e300, Queued: -1 << 62,
+		RateIn: -1e300, Queued: math.MinInt,
 	}}})
 	answer(inspect.CallObjects, inspect.ObjectList{Objects: []inspect.ObjectRow{{Namespace: text, Name: text, State: text, Why: []string{text}, Cost: text}}})
 	answer(inspect.CallAlarms, inspect.AlarmList{More: true, Alarms: []inspect.AlarmRow{{Namespace: text, Object: text, At: 1 << 62}}})
