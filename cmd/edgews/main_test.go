@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -276,15 +277,43 @@ func TestExamplesParse(t *testing.T) {
 			if !found {
 				t.Errorf("%s: %q does not run it", c.name, example)
 			}
-			fs, _ := c.flags()
-			for _, word := range strings.Fields(after) {
-				if word == "--" || word == "|" {
-					break
-				}
-				name := strings.TrimLeft(word, "-")
-				if name != word && name != "" && fs.Lookup(name) == nil {
-					t.Errorf("%s: %q has a flag that does not exist: %s", c.name, example, word)
-				}
+			flagsExist(t, c, after)
+		}
+	}
+}
+
+// flagsExist checks that a command line after the command's name has flags of it.
+func flagsExist(t *testing.T, c *command, line string) {
+	t.Helper()
+	fs, _ := c.flags()
+	for _, word := range strings.Fields(line) {
+		if word == "--" || word == "|" {
+			return
+		}
+		name := strings.TrimLeft(word, "-")
+		if name != word && name != "" && fs.Lookup(name) == nil {
+			t.Errorf("%s: %q has a flag that does not exist: %s", c.name, line, word)
+		}
+	}
+}
+
+// So do the command lines of the README and the guides.
+func TestDocumentedCommandsParse(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commandLine := regexp.MustCompile(`(?m)^(?:\$ )?edgews ([a-z]+) (.*)$`)
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range commandLine.FindAllStringSubmatch(string(text), -1) {
+			if c := commandOf(match[1]); c != nil {
+				flagsExist(t, c, match[2])
+			} else {
+				t.Errorf("%s: there is no command edgews %s", page, match[1])
 			}
 		}
 	}
