@@ -303,13 +303,15 @@ func TestDocumentedCommandsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	block := regexp.MustCompile("(?ms)^```(?:sh|text)\n(.*?)^```$")
 	commandLine := regexp.MustCompile(`(?m)^(?:\$ )?edgews ([a-z]+) (.*)$`)
 	for _, page := range append(pages, "README.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, match := range commandLine.FindAllStringSubmatch(string(text), -1) {
+		code := strings.Join(block.FindAllString(strings.ReplaceAll(string(text), "\r\n", "\n"), -1), "\n")
+		for _, match := range commandLine.FindAllStringSubmatch(code, -1) {
 			if c := commandOf(match[1]); c != nil {
 				flagsExist(t, c, match[2])
 			} else {
