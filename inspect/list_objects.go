@@ -130,7 +130,7 @@ func (i *Inspector) resolve(q ObjectQuery) (objectKey, error) {
 }
 
 // objectDetail answers CallObject.
-func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail, error) {
+func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDetail, error) {
 	plan, err := i.plan(q.Plan)
 	if err != nil {
 		return ObjectDetail{}, err
@@ -142,8 +142,13 @@ func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail
 	x := sampledObject{key: k, hex: k.id.String(), facts: i.objects.get(k)}
 	row, e := i.objectRow(&x, plan)
 	d := ObjectDetail{ObjectRow: row, Reasons: []Reason{}, Connections: i.connections(k)}
-	if _, inMemory := k.namespace.Info(k.id); !inMemory {
+	_, inMemory := k.namespace.Info(k.id)
+	if !inMemory {
 		d.State = "absent"
+	}
+	alarm, err := alarmOf(ctx, k, inMemory)
+	if d.Alarm = unixMillis(alarm); err != nil {
+		d.AlarmError = escape(err.Error(), maxLogText)
 	}
 	for _, r := range e.Reasons {
 		reason := Reason{Pin: r.Pin, Since: unixMillis(r.Since), By: escape(r.By, maxLogText)}
@@ -158,6 +163,24 @@ func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail
 	}
 	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == x.hex })
 	return d, nil
+}
+
+// alarmOf returns when the alarm of an object is due, or the zero time. The storage of an object that is not in memory is not opened, since that
+// would bring it there, so its alarm is looked for among the next ones of the namespace.
+func alarmOf(ctx context.Context, k objectKey, inMemory bool) (time.Time, error) {
+	if inMemory {
+		return k.namespace.Alarm(ctx, k.id)
+	}
+	alarms, err := k.namespace.Alarms(ctx, time.Time{}, maxAlarms)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, a := range alarms {
+		if a.ID == k.id {
+			return a.At, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // connections returns the sockets of an object.

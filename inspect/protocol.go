@@ -344,8 +344,10 @@ type ObjectQuery struct {
 // ObjectDetail is one object. One that is not in memory has the State "absent", and its storage can be read all the same.
 type ObjectDetail struct {
 	ObjectRow
-	Reasons     []Reason     `json:"reasons"`        // what keeps it awake, the oldest first
-	Bill        *edgews.Bill `json:"bill,omitempty"` // of what it has used since it came into memory, without base fee and included amounts
+	Reasons     []Reason     `json:"reasons"`               // what keeps it awake, the oldest first
+	Alarm       int64        `json:"alarm,omitempty"`       // when its alarm is due; of an absent object only if it is one of the next 1000 of its namespace
+	AlarmError  string       `json:"alarm_error,omitempty"` // why Alarm is not known
+	Bill        *edgews.Bill `json:"bill,omitempty"`        // of what it has used since it came into memory, without base fee and included amounts
 	Usage       []UsageItem  `json:"usage,omitempty"`
 	Connections []SocketRow  `json:"connections"` // its sockets, oldest first, 100 at most; ObjectRow.Sockets counts all
 	Log         []LogEntry   `json:"log"`         // the entries about it, the newest first, 20 at most

@@ -399,7 +399,7 @@ func (p *process) objectDetail(q inspect.ObjectQuery) inspect.ObjectDetail {
 		if o.Object != q.Object {
 			continue
 		}
-		d := inspect.ObjectDetail{ObjectRow: o, Connections: []inspect.SocketRow{socketRow(3), socketRow(7)}}
+		d := inspect.ObjectDetail{ObjectRow: o, Alarm: now() + 90_500, Connections: []inspect.SocketRow{socketRow(3), socketRow(7)}}
 		if n == 1 {
 			d.Reasons = []inspect.Reason{{Pin: "accepted socket", Since: now() - 3_720_000, By: "10.0.0.9:51234", Socket: 3}, {Pin: "WaitUntil", Since: now() - 3_700_000, By: "main.go:42"}}
 		}
