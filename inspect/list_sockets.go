@@ -120,7 +120,7 @@ func (x *sampledSocket) row() SocketRow {
 	info := r.socket.Info()
 	row := SocketRow{
 		Socket: info.ID, Remote: escape(x.remote, maxName), Host: escape(info.Host, maxName), Path: escape(info.Path, maxName),
-		Dialed: info.Client, State: info.State.String(), Protocol: escape(info.Protocol, maxName),
+		Dialed: info.Client, State: strings.ToLower(info.State.String()), Protocol: escape(info.Protocol, maxName),
 		Compressed: strings.Contains(info.Extensions, "permessage-deflate"), Opened: r.opened, Parked: info.Parked, Slow: r.slow.Load(),
 		Queued: info.Buffered, In: r.messagesIn.Load(), Out: r.messagesOut.Load(), BytesIn: r.bytesIn.Load(), BytesOut: r.bytesOut.Load(),
 		WireIn: r.wireIn.Load(), WireOut: r.wireOut.Load(), Dropped: r.dropped.Load(),

@@ -245,7 +245,7 @@ type SocketRow struct {
 	Host        string   `json:"host"`
 	Path        string   `json:"path"`
 	Dialed      bool     `json:"dialed,omitempty"` // this process is the client
-	State       string   `json:"state"`            // of edgews.ReadyState
+	State       string   `json:"state"`            // "connecting", "open", "closing" or "closed"
 	Protocol    string   `json:"protocol,omitempty"`
 	Compressed  bool     `json:"compressed,omitempty"` // permessage-deflate was negotiated
 	Opened      int64    `json:"opened"`
