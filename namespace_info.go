@@ -10,6 +10,14 @@ import (
 // Name returns the name that NewNamespace got.
 func (n *Namespace) Name() string { return n.name }
 
+// Tenant returns the tenant that pays for an object: what NamespaceOptions.Tenant says, or "".
+func (n *Namespace) Tenant(id ID) string {
+	if n.opts.Tenant == nil {
+		return ""
+	}
+	return n.opts.Tenant(id)
+}
+
 // Info describes one object, as Objects does. It returns false for an object that is not in memory, and constructs nothing.
 func (n *Namespace) Info(id ID) (ObjectInfo, bool) {
 	o := n.lookup(id)

@@ -57,6 +57,15 @@ func TestNamespaceInfo(t *testing.T) {
 	})
 }
 
+func TestTenantOfAnObject(t *testing.T) {
+	free := edgews.NewNamespace("free", newHandlerless, nil)
+	paid := edgews.NewNamespace("paid", newHandlerless, &edgews.NamespaceOptions{Tenant: func(id edgews.ID) string { return "tenant of " + id.Name() }})
+	assert.Empty(t, free.Tenant(free.IDFromName("lobby")))
+	assert.Equal(t, "tenant of lobby", paid.Tenant(paid.IDFromName("lobby")))
+	require.NoError(t, free.Shutdown(t.Context()))
+	require.NoError(t, paid.Shutdown(t.Context()))
+}
+
 // handlerless is an object without handlers.
 type handlerless struct{}
 

@@ -449,16 +449,19 @@ type BillReport struct {
 
 // PlanCost is the bill by one plan. AlwaysOn is what it would be if objects did not hibernate: if each were active as long as it has an open socket.
 type PlanCost struct {
-	Plan     string `json:"plan"`
-	Cost     string `json:"cost"` // dollars, with the base fee and the included amounts
-	AlwaysOn string `json:"always_on"`
-	Saved    string `json:"saved"` // AlwaysOn less Cost
+	Plan          string `json:"plan"`
+	Cost          string `json:"cost"` // dollars, with the base fee and the included amounts
+	AlwaysOn      string `json:"always_on"`
+	Saved         string `json:"saved"`           // AlwaysOn less Cost
+	SavedAtPrices string `json:"saved_at_prices"` // the same at the plan's prices, without its base fee and included amounts
 }
 
 // TenantCost is the usage of one tenant, at the prices of the plan: without its base fee and included amounts.
 type TenantCost struct {
 	Tenant      string  `json:"tenant"`
 	Cost        string  `json:"cost"`
+	AlwaysOn    string  `json:"always_on"` // as PlanCost.AlwaysOn; for the objects of namespaces whose Tenant names the tenant
+	Saved       string  `json:"saved"`     // AlwaysOn less Cost
 	Connections int64   `json:"connections"`
 	Messages    int64   `json:"messages"` // in and out
 	Active      float64 `json:"active"`

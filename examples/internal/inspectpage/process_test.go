@@ -454,14 +454,14 @@ func usd(text string) edgews.USD {
 
 func bill(q inspect.BillQuery) inspect.BillReport {
 	return inspect.BillReport{
-		Plans: []inspect.PlanCost{{Plan: "Durable Objects", Cost: "5.42", AlwaysOn: "61.90", Saved: "56.48"}, {Plan: "Realtime service", Cost: "29.00", AlwaysOn: "29.00", Saved: "0.00"}},
+		Plans: []inspect.PlanCost{{Plan: "Durable Objects", Cost: "5.42", AlwaysOn: "61.90", Saved: "56.48", SavedAtPrices: "56.48"}, {Plan: "Realtime service", Cost: "29.00", AlwaysOn: "29.00", Saved: "0.00", SavedAtPrices: "0.00"}},
 		Bill: edgews.Bill{Plan: cmp.Or(q.Plan, "Durable Objects"), Total: usd("5.42"), Lines: []edgews.Line{
 			{Item: "base fee", Quantity: 1, Unit: "month", Price: usd("5"), Per: 1, Cost: usd("5")},
 			{Item: "requests", Quantity: 3_810_000, Included: 1_000_000, Billed: 2_810_000, Unit: "requests", Price: usd("0.15"), Per: 1_000_000, Cost: usd("0.42")},
 			{Item: "duration", Quantity: 310_000, Included: 400_000, Unit: "GB-s", Price: usd("12.5"), Per: 1_000_000},
 		}},
 		Usage:   []inspect.UsageItem{{Name: "Connections", Value: 11_240}, {Name: "MessagesIn", Value: 1_234_567}, {Name: "Active", Value: 7_204_000}, {Name: "Busy", Value: 181_000}},
-		Tenants: []inspect.TenantCost{{Tenant: "acme", Cost: "0.310000000", Connections: 9000, Messages: 900_000, Active: 5_000_000}, {Tenant: evil, Cost: "0.020000000", Connections: 41, Messages: 2200, Active: 91_000}},
+		Tenants: []inspect.TenantCost{{Tenant: "acme", Cost: "0.310000000", AlwaysOn: "2.500000000", Saved: "2.190000000", Connections: 9000, Messages: 900_000, Active: 5_000_000}, {Tenant: evil, Cost: "0.020000000", AlwaysOn: "0.020000000", Saved: "0.000000000", Connections: 41, Messages: 2200, Active: 91_000}},
 		Total:   2, Selected: 2,
 	}
 }
