@@ -202,13 +202,13 @@ type History struct {
 	Series map[string][]*float64 `json:"series"` // null: not known, such as parked while no page was open, or a quantile of nothing
 }
 
-// SeriesNames are the series of a History. Rates are per second over the step; latency_p50 and latency_p99 are durations over the step; the others are
-// numbers at its end.
+// SeriesNames are the series of a History. Rates are per second over the step; those of latencies of handlers and of round trips of pings are quantiles over
+// the step; the others are numbers at its end.
 var SeriesNames = []string{
 	"open", "parked", "slow", "awake", "active", "hibernated", // parked and active are sampled
 	"in", "out", "bytes_in", "bytes_out", "wire_in", "wire_out", "dropped", // rates
 	"opened", "closed", "refused", "crashed", "alarms", "commits", // rates
-	"latency_p50", "latency_p99",
+	"latency_p50", "latency_p99", "round_trip_p50", "round_trip_p99",
 }
 
 // SocketsQuery asks for a page of sockets. Those that satisfy every field that is set are selected.

@@ -39,7 +39,7 @@ const live = `document.getElementById("connection").dataset.state === "live"`
 const rows = `document.querySelectorAll(".space .row").length`
 
 var all = []struct{ name, fragment, loaded string }{
-	{"overview", "", `document.querySelectorAll(".chart canvas").length === 6 && document.querySelector("[data-tile=sockets] .figure").textContent === "10,000"`},
+	{"overview", "", `document.querySelectorAll(".chart canvas").length === 8 && document.querySelector("[data-tile=sockets] .figure").textContent === "10,000"`},
 	{"sockets", "#sockets", rows + " > 10"},
 	{"socket", "#sockets?id=3", `document.querySelector(".details").textContent.includes("does not read")`},
 	{"objects", "#objects", rows + " > 5"},

@@ -282,6 +282,7 @@ func history(q inspect.HistoryQuery) inspect.History {
 			"hibernated": 80000 + 1000*math.Sin(x/50), "in": 410 + 60*math.Sin(x/7) + 20*math.Sin(x*2), "out": 3100 + 500*math.Sin(x/9) + 120*math.Cos(x*3), "dropped": 0,
 			"bytes_in": 41_000 + 3000*math.Sin(x/6), "bytes_out": 610_000 + 90_000*math.Sin(x/9), "wire_in": 30_000, "wire_out": 240_000 + 40_000*math.Sin(x/9),
 			"opened": 4 + 2*math.Sin(x/4), "closed": 4 + 2*math.Cos(x/5), "refused": math.Max(0, math.Sin(x/11)), "latency_p50": 0.02 + 0.004*math.Sin(x/5),
+			"round_trip_p50": 23 + 3*math.Sin(x/9), "round_trip_p99": 120 + 60*math.Sin(x/17), "commits": 9 + 2*math.Sin(x/5), "alarms": 1, "crashed": 0,
 			"latency_p99": 0.9 + 0.4*math.Sin(x/13) + 0.1*math.Sin(x*5),
 		}
 		for _, name := range inspect.SeriesNames {
