@@ -194,7 +194,7 @@ func (i *Inspector) connections(k objectKey) []SocketRow {
 		if r == nil { // it was opened without this observer
 			r = &socketRecord{socket: s, opened: unixMillis(s.Info().Opened)}
 		}
-		rows = append(rows, r.current())
+		rows = append(rows, r.row())
 	}
 	return rows
 }

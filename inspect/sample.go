@@ -93,14 +93,11 @@ func (i *Inspector) sampleSockets(now time.Time) *socketSample {
 	records := i.sockets.all()
 	s := &socketSample{sockets: make([]sampledSocket, 0, len(records))}
 	for _, r := range records {
-		x := sampledSocket{record: r, info: r.socket.Info(), counts: r.counts(now.UnixMilli())}
+		x := sampledSocket{record: r, info: r.socket.Info(), counts: r.current()}
 		x.remote = x.info.Remote.String()
-		before := r.before
-		if before.at == 0 {
-			before.at = r.opened
-		}
-		x.rates = x.counts.ratesSince(before)
-		r.before = x.counts
+		at := now.UnixMilli()
+		x.rates = x.counts.ratesSince(r.before, at-cmp.Or(r.beforeAt, r.opened))
+		r.before, r.beforeAt = x.counts.trafficCounts, at
 		if x.info.Parked {
 			s.parked++
 		}
@@ -113,9 +110,9 @@ func (i *Inspector) sampleSockets(now time.Time) *socketSample {
 	return s
 }
 
-// ratesSince returns the rates between two samples.
-func (c socketCounts) ratesSince(before socketCounts) MessageRates {
-	seconds := max(float64(c.at-before.at)/1000, 0.001)
+// ratesSince returns the rates between two samples, so many milliseconds apart.
+func (c trafficCounts) ratesSince(before trafficCounts, millis int64) MessageRates {
+	seconds := max(float64(millis)/1000, 0.001)
 	rate := func(now, before int64) float64 { return float64(now-before) / seconds }
 	return MessageRates{
 		In: rate(c.messagesIn, before.messagesIn), Out: rate(c.messagesOut, before.messagesOut),
