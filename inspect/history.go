@@ -170,7 +170,7 @@ func (i *Inspector) gauges() gauges {
 	if s := i.socketSamples.fresh(); s != nil {
 		g.parked = float64(s.parked)
 	}
-	if s := i.objectSamples.fresh(); s != nil {
+	if s := i.objectCounts.fresh(); s != nil {
 		g.active = float64(s.active)
 	}
 	return g

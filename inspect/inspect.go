@@ -58,6 +58,7 @@ type Inspector struct {
 	history history
 
 	socketSamples paced[socketSample]
+	objectCounts  paced[objectCounts]
 	objectSamples paced[objectSample]
 	billSamples   paced[billSample]
 
@@ -78,7 +79,9 @@ func New(opts *Options) *Inspector {
 		i.plans = []edgews.Plan{edgews.DurableObjects}
 	}
 	i.namespaces.Store(new([]*edgews.Namespace))
-	i.socketSamples.take, i.objectSamples.take, i.billSamples.take = i.sampleSockets, i.sampleObjects, i.sampleBill
+	i.socketSamples.take, i.objectCounts.take, i.objectSamples.take, i.billSamples.take = i.sampleSockets, i.countObjects, i.sampleObjects, i.sampleBill
+	i.socketSamples.activity, i.objectCounts.activity, i.objectSamples.activity = i.counters.totals, i.counters.totals, i.counters.totals
+	i.socketSamples.hasRates = true
 	i.hub = edgews.NewHub(&edgews.HubOptions{Options: edgews.Options{
 		MaxMessageSize: maxRequest, SendBuffer: pageSendBuffer, Logger: i.opts.Logger,
 	}, MaxSockets: maxPages})

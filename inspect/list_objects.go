@@ -63,7 +63,7 @@ func (x *sampledObject) isSelected(q *ObjectsQuery) bool {
 		q.Pin != "" && !slices.Contains(x.info.Pins, q.Pin):
 		return false
 	}
-	return q.Search == "" || strings.HasPrefix(x.hex, q.Search) || containsFold(q.Search, x.key.id.Name())
+	return q.Search == "" || strings.HasPrefix(x.key.id.String(), q.Search) || containsFold(q.Search, x.key.id.Name())
 }
 
 // compareObjects compares by one of ObjectSorts other than "object" and "cost".
@@ -93,7 +93,7 @@ func (i *Inspector) objectRow(x *sampledObject, plan edgews.Plan) (ObjectRow, ed
 		info, facts = e.ObjectInfo, i.objects.get(x.key)
 	}
 	row := ObjectRow{
-		Namespace: escape(n.Name(), maxName), Object: x.hex, Name: escape(x.key.id.Name(), maxName), State: info.State.String(),
+		Namespace: escape(n.Name(), maxName), Object: x.key.id.String(), Name: escape(x.key.id.Name(), maxName), State: info.State.String(),
 		Since: unixMillis(info.Since), Sockets: info.Sockets, Pins: info.Pins, PinnedUntil: unixMillis(info.PinnedUntil),
 		Constructed: facts.constructed, Handled: facts.handled, Busy: millis(facts.busy), Crashes: facts.crashes, Alarms: facts.alarms,
 		Commits: facts.commits,
@@ -139,7 +139,7 @@ func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDeta
 	if err != nil {
 		return ObjectDetail{}, err
 	}
-	x := sampledObject{key: k, hex: k.id.String(), facts: i.objects.get(k)}
+	x := sampledObject{key: k, facts: i.objects.get(k)}
 	row, e := i.objectRow(&x, plan)
 	d := ObjectDetail{ObjectRow: row, Reasons: []Reason{}, Connections: i.connections(k)}
 	_, inMemory := k.namespace.Info(k.id)
@@ -161,7 +161,7 @@ func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDeta
 		bill := unitPrices(plan).Bill(e.Used)
 		d.Bill, d.Usage = &bill, usageItems(e.Used)
 	}
-	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == x.hex })
+	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == d.Object })
 	return d, nil
 }
 

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"hash/maphash"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type objectFacts struct {
 	sockets                           int
 	wokenBy                           edgews.Trigger
 	tenant                            string
+	order                             uint64 // see orderOf
 	constructed                       int64 // in Unix milliseconds; 0: not since there are facts
 	handled, crashes, alarms, commits int64
 	busy                              time.Duration
@@ -27,6 +29,12 @@ type objectFacts struct {
 
 // areKept reports whether the object is remembered.
 func (f *objectFacts) areKept() bool { return f.awake || f.sockets > 0 }
+
+// orderOf returns the first 16 digits of an ID, which hardly any two IDs share and which are faster to compare than the ID, as a number.
+func orderOf(id edgews.ID) uint64 {
+	order, _ := strconv.ParseUint(id.String()[:16], 16, 64) // they are hexadecimal digits
+	return order
+}
 
 // objectRecords are the facts of objects: see newObjectRecords.
 type objectRecords struct {
@@ -69,7 +77,7 @@ func (l *objectRecords) update(k objectKey, fn func(*objectFacts)) {
 	if fn(&f); !f.areKept() {
 		return
 	}
-	f.tenant = k.namespace.Tenant(k.id)
+	f.tenant, f.order = k.namespace.Tenant(k.id), orderOf(k.id)
 	if s.facts == nil {
 		s.facts = make(map[objectKey]*objectFacts)
 	}

@@ -3,24 +3,28 @@ package inspect
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/edgews/edgews"
 )
 
-// The pace of samples: they take at most a hundredth of the time, unless one takes more than a tenth of a second.
+// The pace of samples: they take at most a two-hundredth of the time, unless one takes more than a tenth of a second. While nothing is observed
+// they are as good as new ones for a while: what they may miss is that sockets are parked, and that objects are idle because a task has ended.
 const (
 	minPause    = time.Second
-	maxPause    = 10 * time.Second
-	pauseFactor = 100
+	maxPause    = 20 * time.Second
+	pauseFactor = 200
+	maxQuiet    = time.Minute
 	keepSample  = 30 * time.Second // after it was used
 )
 
 // paced takes samples when they are asked for, not too often, and forgets them when they are not used.
 type paced[T any] struct {
-	take func(now time.Time) *T // immutable
+	// Immutable.
+	take     func(now time.Time) *T
+	activity func() totals // which stays the same while nothing is observed; nil: samples change by themselves
+	hasRates bool          // a sample depends on the one before
 
 	mu sync.Mutex // held while a sample is taken
 
@@ -28,6 +32,9 @@ type paced[T any] struct {
 	current  *T // nil: none
 	sampling Sampling
 	next     time.Time // the current sample serves until then
+	quiet    time.Time // and until then, while nothing is observed
+	observed totals    // at the current sample
+	changed  bool      // something was observed since the sample before, so the rates of the current one do not last
 	used     time.Time
 	timer    *time.Timer // forgets the sample
 }
@@ -38,18 +45,28 @@ func (p *paced[T]) get() (*T, Sampling) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.used = now
-	if p.current != nil && now.Before(p.next) {
+	if p.current != nil && (now.Before(p.next) || p.isQuietLocked(now)) {
 		return p.current, p.sampling
+	}
+	if p.activity != nil {
+		observed := p.activity()
+		p.changed = p.hasRates && (p.current == nil || p.observed != observed)
+		p.observed = observed
 	}
 	p.current = p.take(now)
 	took := time.Since(now)
 	pause := min(max(took*pauseFactor, minPause), maxPause)
-	p.next = now.Add(took + pause)
+	p.next, p.quiet = now.Add(took+pause), now.Add(maxQuiet)
 	p.sampling = Sampling{At: now.UnixMilli(), Took: millis(took), Every: millis(pause)}
 	if p.timer == nil {
 		p.timer = time.AfterFunc(keepSample, p.forget)
 	}
 	return p.current, p.sampling
+}
+
+// isQuietLocked reports whether a new sample would be like the current one. mu must be held.
+func (p *paced[T]) isQuietLocked(now time.Time) bool {
+	return p.activity != nil && !p.changed && now.Before(p.quiet) && p.activity() == p.observed
 }
 
 // forget drops the sample if it was not used lately.
@@ -63,11 +80,11 @@ func (p *paced[T]) forget() {
 	p.current, p.timer = nil, nil
 }
 
-// fresh returns the sample if it is not older than the next one may be, or nil.
+// fresh returns the sample if it was asked for lately, or nil.
 func (p *paced[T]) fresh() *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current == nil || time.Since(p.next) > maxPause {
+	if p.current == nil || time.Since(p.used) > maxPause {
 		return nil
 	}
 	return p.current
@@ -120,29 +137,17 @@ func (c trafficCounts) ratesSince(before trafficCounts, millis int64) MessageRat
 	}
 }
 
-// objectSample is all objects in memory at one moment.
-type objectSample struct {
-	objects      []sampledObject
+// objectCounts are how many objects are in memory at one moment.
+type objectCounts struct {
 	active, idle int
 	namespaces   []NamespaceCount
-	orders       orders[ObjectsQuery]
 }
 
-// sampledObject is one of them.
-type sampledObject struct {
-	key   objectKey
-	hex   string
-	info  edgews.ObjectInfo
-	facts objectFacts
-}
-
-func (i *Inspector) sampleObjects(time.Time) *objectSample {
-	s := &objectSample{namespaces: []NamespaceCount{}}
+func (i *Inspector) countObjects(time.Time) *objectCounts {
+	c := &objectCounts{namespaces: []NamespaceCount{}}
 	for _, n := range *i.namespaces.Load() {
 		count := NamespaceCount{Name: escape(n.Name(), maxName)}
 		for info := range n.Objects() {
-			k := objectKey{n, info.ID}
-			s.objects = append(s.objects, sampledObject{k, info.ID.String(), info, i.objects.get(k)})
 			switch info.State {
 			case edgews.ObjectActive:
 				count.Active++
@@ -152,11 +157,40 @@ func (i *Inspector) sampleObjects(time.Time) *objectSample {
 				count.Hibernated++
 			}
 		}
-		s.active += count.Active
-		s.idle += count.Idle
-		s.namespaces = append(s.namespaces, count)
+		c.active += count.Active
+		c.idle += count.Idle
+		c.namespaces = append(c.namespaces, count)
 	}
-	slices.SortFunc(s.objects, func(a, b sampledObject) int { return strings.Compare(a.hex, b.hex) })
+	return c
+}
+
+// objectSample is all objects in memory at one moment.
+type objectSample struct {
+	objects []sampledObject // in the order of orderOf
+	orders  orders[ObjectsQuery]
+}
+
+// sampledObject is one of them.
+type sampledObject struct {
+	key   objectKey
+	order uint64
+	info  edgews.ObjectInfo
+	facts objectFacts
+}
+
+func (i *Inspector) sampleObjects(time.Time) *objectSample {
+	s := new(objectSample)
+	for _, n := range *i.namespaces.Load() {
+		for info := range n.Objects() {
+			k := objectKey{n, info.ID}
+			x := sampledObject{key: k, info: info, facts: i.objects.get(k)}
+			if x.order = x.facts.order; x.order == 0 {
+				x.order = orderOf(info.ID)
+			}
+			s.objects = append(s.objects, x)
+		}
+	}
+	slices.SortFunc(s.objects, func(a, b sampledObject) int { return cmp.Compare(a.order, b.order) })
 	return s
 }
 
