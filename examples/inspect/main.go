@@ -120,6 +120,7 @@ func stayIn(ctx context.Context, url string, stay func(context.Context, *edgews.
 		if s, _, err := edgews.Dial(ctx, url, opts); err == nil {
 			stay(ctx, s)
 			s.Close(edgews.StatusGoingAway, "")
+			<-s.Done()
 		}
 		select {
 		case <-ctx.Done():
@@ -148,13 +149,15 @@ func speaking(every time.Duration, text string) func(context.Context, *edgews.So
 	}
 }
 
-// silent reads nothing, so what the member is sent waits in the server. Without Accept it does not learn that the connection has ended either, so
-// it leaves after a while.
-func silent(ctx context.Context, _ *edgews.Socket) {
+// silent reads nothing for a while, so what the member is sent waits in the server. In the end it reads what it has missed, since the closing
+// handshake comes behind that.
+func silent(ctx context.Context, s *edgews.Socket) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(time.Minute):
 	}
+	s.OnMessage(func(edgews.MessageEvent) {})
+	s.Accept()
 }
 
 // withSmallBuffers returns options for a connection that takes little while nothing is read: the kernel's buffer is small, and nothing is
