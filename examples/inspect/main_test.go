@@ -9,8 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +187,9 @@ func TestStoppedServer(t *testing.T) {
 
 // TestProgram builds and runs the program, fetches the page and stops it with a signal.
 func TestProgram(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a program there is not stopped with a signal")
+	}
 	program := filepath.Join(t.TempDir(), "inspect")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -214,7 +217,7 @@ func TestProgram(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "<title>edgews inspector</title>") {
 		t.Errorf("%s: %v %v", url, resp.Status, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	io.Copy(io.Discard, out)

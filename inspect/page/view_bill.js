@@ -2,7 +2,7 @@
 import {h, setText} from "./dom.js";
 import {search, select} from "./fields.js";
 import {count, duration, short} from "./format.js";
-import {dollars} from "./view_objects.js";
+import {dollars, figures} from "./view_objects.js";
 
 const most = 200; // tenants that are shown
 
@@ -37,7 +37,7 @@ export class Bill {
 		this.plan.options([["", first], ...others.map(name => [name, name])]);
 		this.#showPlans(report);
 		this.lines.replaceChildren(h("h2", {id: "lines"}, `${report.bill.plan}: what was used so far`), lines(report.bill));
-		this.tenants.replaceChildren(h("h2", {id: "tenants"}, "Tenants"), tenants(report, this.q));
+		this.tenants.replaceChildren(h("h2", {id: "tenants"}, "Tenants"), ...[tenants(report, this.q)].flat());
 		this.usage.replaceChildren(h("h2", {id: "usage"}, "Usage"), usage(report.usage ?? []));
 	}
 
@@ -54,7 +54,7 @@ export class Bill {
 // saving says what hibernation saves by a plan.
 function saving({saved, saved_at_prices}) {
 	if (/[1-9]/.test(saved)) return `it saves ${dollars(saved)}`;
-	return /[1-9]/.test(saved_at_prices) ? `it saves ${dollars(saved_at_prices)} of what the plan includes` : "it saves nothing yet";
+	return /[1-9]/.test(saved_at_prices) ? `it saves ${figures(saved_at_prices)} of what the plan includes` : "it saves nothing yet";
 }
 
 const numbers = titles => titles.map(title => h("th", {scope: "col", className: "number"}, title));
@@ -71,8 +71,8 @@ function lines({lines: list, total}) {
 
 function tenants({tenants: list, total}, q) {
 	if (!list?.length) return h("p", {className: "note"}, q && total ? "No tenant matches the search." : "No usage has a tenant.");
-	const body = list.map(t => h("tr", {}, h("th", {scope: "row"}, t.tenant || "(none)"), cells([dollars(t.cost), dollars(t.saved), short(t.connections), short(t.messages), duration(t.active)])));
-	return table("tenants", [h("th", {scope: "col"}, "Tenant"), ...numbers(["Cost", "Saved by hibernation", "Sockets", "Messages", "Active"])], body);
+	const body = list.map(t => h("tr", {}, h("th", {scope: "row"}, t.tenant || "(none)"), cells([figures(t.cost), figures(t.saved), short(t.connections), short(t.messages), duration(t.active)])));
+	return [h("p", {className: "note"}, "At the prices of the plan, without base fee and included amounts. Saved is what hibernation has saved."), table("tenants", [h("th", {scope: "col"}, "Tenant"), ...numbers(["Cost", "Saved", "Sockets", "Messages", "Active"])], body)];
 }
 
 const durations = ["Active", "Connected", "Busy"];

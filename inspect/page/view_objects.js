@@ -27,7 +27,7 @@ export function dollars(amount) {
 }
 
 // figures returns dollars with three digits that matter, for a list.
-function figures(amount) {
+export function figures(amount) {
 	const n = Number(amount);
 	return n > 0 && n < 1 ? dollars(n.toFixed(Math.min(9, 2 - Math.floor(Math.log10(n))))) : dollars(amount);
 }
