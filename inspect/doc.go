@@ -6,14 +6,16 @@
 //	inspector.AddNamespaces(rooms)
 //	http.Handle("/debug/edgews/", inspector.Handler())
 //
-// Sockets that no object has are shown if they have the Observer too, in UpgradeOptions, DialOptions or HubOptions.
+// Sockets that no object has are shown if they have the Observer too, in UpgradeOptions, DialOptions or HubOptions. So are upgrades that Upgrade
+// refuses in an object: the Observer of the namespace is told only of those that the namespace refuses.
 //
 // # Who may look
 //
-// Without Options.Authorize only the machine itself may: the peer's address and the request's Host must be loopback, and a request that
-// carries a field of a proxy, such as Forwarded, X-Forwarded-For, X-Real-IP or Via, is refused. A proxy on this machine that adds no such field and
-// replaces Host cannot be told from a local browser: behind one, set Authorize. Pages of other origins never reach the calls: the WebSocket admits
-// its own host alone, or programs that are no browsers, which send no Origin.
+// Without Options.Authorize only the machine itself may, with all its users: the peer's address and the request's Host must be loopback, and a
+// request that carries a field of a proxy, such as Forwarded, X-Forwarded-For, X-Real-IP or Via, is refused. A proxy on this machine that adds no
+// such field, such as one that forwards TCP, cannot be told from a local browser: behind one, set Authorize. Pages of other origins never reach
+// the calls: the WebSocket admits its own host alone, or programs that are no browsers, which send no Origin. An Authorize that asks for no
+// password or cookie, but for an address, must check Host as well, because the page of another site may have a name that resolves to this machine.
 //
 // What is shown may be secret: stored values, which Options.Redact can mask, names, addresses, paths without their queries, and the texts of
 // errors. Nothing can be changed without Options.AllowActions.

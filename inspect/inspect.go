@@ -31,7 +31,8 @@ type Options struct {
 	AllowActions bool
 
 	// Redact is called for each stored value before it is shown, and returns what is shown in its place. It may change value, which is a copy,
-	// and may be called by several goroutines at a time. If it panics, nothing of the value is shown. Nil: values are shown as they are.
+	// and may be called by several goroutines at a time. If it panics, nothing of the value is shown. Keys, and the sizes of values, are shown
+	// in any case. Nil: values are shown as they are.
 	Redact func(namespace string, id edgews.ID, key string, value []byte) []byte
 
 	// Logger gets the actions (Info) and what it gets from the sockets of pages; nil: slog.Default gets the actions.
