@@ -22,7 +22,7 @@ type objectFacts struct {
 	wokenBy                           edgews.Trigger
 	tenant                            string
 	order                             uint64 // see orderOf
-	constructed                       int64 // in Unix milliseconds; 0: not since there are facts
+	constructed                       int64  // in Unix milliseconds; 0: not since there are facts
 	handled, crashes, alarms, commits int64
 	busy                              time.Duration
 }

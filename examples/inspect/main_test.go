@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/edgews/edgews/examples/internal/browser"
@@ -185,30 +184,53 @@ func TestStoppedServer(t *testing.T) {
 	browser.Holds(t, tab, "saying so", `document.getElementById("connection").textContent.trim() === "Disconnected" && document.body.classList.contains("is-old") && document.querySelectorAll(".space .row").length > 10`)
 }
 
-// TestProgram builds and runs the program, fetches the page and stops it with a signal.
-func TestProgram(t *testing.T) {
+// program is the example as a process of its own.
+type program struct {
+	t    *testing.T
+	path string
+	addr string
+	cmd  *exec.Cmd
+	out  io.ReadCloser
+}
+
+func build(t *testing.T) *program {
+	t.Helper()
+	p := &program{t: t, path: filepath.Join(t.TempDir(), "inspect"), addr: "127.0.0.1:0"}
 	if runtime.GOOS == "windows" {
-		t.Skip("a program there is not stopped with a signal")
+		p.path += ".exe"
 	}
-	program := filepath.Join(t.TempDir(), "inspect")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", p.path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	cmd := exec.Command(program, "-addr", "127.0.0.1:0")
-	out, err := cmd.StdoutPipe()
+	return p
+}
+
+// start starts the program, on the address of the last time, and returns the URL that it prints.
+func (p *program) start() (url string) {
+	p.t.Helper()
+	p.cmd = exec.Command(p.path, "-addr", p.addr)
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	p.out = out
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
 	}
-	defer cmd.Process.Kill()
-	time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-	var url string
+	cmd := p.cmd
+	p.t.Cleanup(func() { cmd.Process.Kill() })
 	if _, err := fmt.Fscanf(out, "Open %s", &url); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
+	p.addr = strings.Split(url, "/")[2]
+	return url
+}
+
+// TestProgram runs the program, fetches the page and stops the program as Ctrl-C does.
+func TestProgram(t *testing.T) {
+	p := build(t)
+	url := p.start()
 	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
@@ -217,11 +239,31 @@ func TestProgram(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "<title>edgews inspector</title>") {
 		t.Errorf("%s: %v %v", url, resp.Status, err)
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if runtime.GOOS == "windows" {
+		return // a process there cannot be interrupted like this
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil {
+	io.Copy(io.Discard, p.out)
+	if err := p.cmd.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestKilledProgram: the page says that the program is gone, keeps what it has shown, and shows the next process when that runs.
+func TestKilledProgram(t *testing.T) {
+	tab := browser.Start(t)
+	p := build(t)
+	page := p.start()
+	open(t, tab, page, "#objects?pin=WaitUntil")
+	browser.Act(t, tab, browser.Click(".space .row"))
+	browser.Holds(t, tab, "showing a room", details+`.includes("WaitUntil room.go")`)
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	browser.Holds(t, tab, "saying so", `document.getElementById("connection").textContent.trim() === "Disconnected" && !document.getElementById("old").hidden && `+details+`.includes("WaitUntil room.go")`)
+	p.start()
+	browser.Act(t, tab, browser.Click("#again"))
+	browser.Holds(t, tab, "live again", fmt.Sprintf(`document.getElementById("old").hidden && document.getElementById("server").textContent.includes("pid %d")`, p.cmd.Process.Pid))
+	browser.Holds(t, tab, "showing the room again", `/for \d s/.test(document.querySelector(".reasons").textContent)`)
 }
