@@ -103,3 +103,21 @@ func BenchmarkSampleSockets(b *testing.B) {
 		i.Sample()
 	}
 }
+
+// BenchmarkSampleObjects counts, and samples, 100,000 objects.
+func BenchmarkSampleObjects(b *testing.B) {
+	i := inspect.New(nil)
+	n := edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{HibernateAfter: time.Hour, Options: edgews.Options{Observer: i}})
+	b.Cleanup(func() { require.NoError(b, n.Shutdown(context.Background())) })
+	for k := range 100_000 {
+		require.NoError(b, n.ByName(fmt.Sprint(k)).Do(b.Context(), func(context.Context, edgews.Object) error { return nil }))
+	}
+	for name, sample := range map[string]func(){"count": i.CountObjects, "sample": i.SampleObjects} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sample()
+			}
+		})
+	}
+}

@@ -58,9 +58,9 @@ func (s *objectSample) order(q ObjectsQuery, plan edgews.Plan) []int32 {
 func (x *sampledObject) isSelected(q *ObjectsQuery) bool {
 	switch {
 	case q.Namespace != "" && x.key.namespace.Name() != q.Namespace,
-		q.State == "awake" && x.info.State == edgews.ObjectHibernated,
-		q.State != "" && q.State != "awake" && x.info.State.String() != q.State,
-		q.Pin != "" && !slices.Contains(x.info.Pins, q.Pin):
+		q.State == "awake" && x.state == edgews.ObjectHibernated,
+		q.State != "" && q.State != "awake" && x.state.String() != q.State,
+		q.Pin != "" && !slices.Contains(x.pins, q.Pin):
 		return false
 	}
 	return q.Search == "" || strings.HasPrefix(x.key.id.String(), q.Search) || containsFold(q.Search, x.key.id.Name())
@@ -70,27 +70,31 @@ func (x *sampledObject) isSelected(q *ObjectsQuery) bool {
 func compareObjects(by string, a, b *sampledObject) int {
 	switch by {
 	case "awake": // those that are not come last
-		return cmp.Or(-difference(a.facts.awake, b.facts.awake), cmp.Compare(a.facts.constructed, b.facts.constructed))
+		return cmp.Or(-difference(a.awake, b.awake), cmp.Compare(a.constructed, b.constructed))
 	case "name":
 		return strings.Compare(a.key.id.Name(), b.key.id.Name())
 	case "sockets":
-		return cmp.Compare(a.info.Sockets, b.info.Sockets)
+		return cmp.Compare(a.sockets, b.sockets)
 	case "handled":
-		return cmp.Compare(a.facts.handled, b.facts.handled)
+		return cmp.Compare(a.handled, b.handled)
 	case "busy":
-		return cmp.Compare(a.facts.busy, b.facts.busy)
+		return cmp.Compare(a.busy, b.busy)
 	case "crashes":
-		return cmp.Compare(a.facts.crashes, b.facts.crashes)
+		return cmp.Compare(a.crashes, b.crashes)
 	}
-	return cmp.Or(cmp.Compare(b.info.State, a.info.State), a.info.Since.Compare(b.info.Since))
+	return cmp.Or(cmp.Compare(b.state, a.state), cmp.Compare(a.since, b.since))
 }
 
 // objectRow describes an object as it is now, or as it was in the sample if it has left the memory since.
 func (i *Inspector) objectRow(x *sampledObject, plan edgews.Plan) (ObjectRow, edgews.Explanation) {
-	n, info, facts := x.key.namespace, x.info, x.facts
+	n, facts := x.key.namespace, i.objects.get(x.key)
 	e, inMemory := n.ExplainObject(x.key.id, plan)
-	if inMemory {
-		info, facts = e.ObjectInfo, i.objects.get(x.key)
+	info := e.ObjectInfo
+	if !inMemory {
+		info.State, info.Sockets = x.state, int(x.sockets)
+		if x.since != 0 {
+			info.Since = time.Unix(0, x.since)
+		}
 	}
 	row := ObjectRow{
 		Namespace: escape(n.Name(), maxName), Object: x.key.id.String(), Name: escape(x.key.id.Name(), maxName), State: info.State.String(),
@@ -139,7 +143,7 @@ func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDeta
 	if err != nil {
 		return ObjectDetail{}, err
 	}
-	x := sampledObject{key: k, facts: i.objects.get(k)}
+	x := sampledObject{key: k}
 	row, e := i.objectRow(&x, plan)
 	d := ObjectDetail{ObjectRow: row, Reasons: []Reason{}, Connections: i.connections(k)}
 	_, inMemory := k.namespace.Info(k.id)

@@ -170,28 +170,44 @@ type objectSample struct {
 	orders  orders[ObjectsQuery]
 }
 
-// sampledObject is one of them.
+// sampledObject is what lists are selected and sorted by of one of them, in few bytes, since there may be very many. What rows show is asked for
+// when they are shown.
 type sampledObject struct {
-	key   objectKey
-	order uint64
-	info  edgews.ObjectInfo
-	facts objectFacts
+	key         objectKey
+	order       uint64
+	since       int64 // in nanoseconds
+	constructed int64
+	handled     int64
+	busy        time.Duration
+	pins        []string
+	sockets     int32
+	crashes     int32
+	state       edgews.ObjectState
+	awake       bool
 }
 
 func (i *Inspector) sampleObjects(time.Time) *objectSample {
-	s := new(objectSample)
+	awake, hibernated := i.objects.on.counts()
+	s := &objectSample{objects: make([]sampledObject, 0, awake+hibernated+100)} // some may have neither a value nor a socket any more
 	for _, n := range *i.namespaces.Load() {
 		for info := range n.Objects() {
-			k := objectKey{n, info.ID}
-			x := sampledObject{key: k, info: info, facts: i.objects.get(k)}
-			if x.order = x.facts.order; x.order == 0 {
-				x.order = orderOf(info.ID)
-			}
-			s.objects = append(s.objects, x)
+			s.objects = append(s.objects, i.sampleObject(n, &info))
 		}
 	}
 	slices.SortFunc(s.objects, func(a, b sampledObject) int { return cmp.Compare(a.order, b.order) })
 	return s
+}
+
+func (i *Inspector) sampleObject(n *edgews.Namespace, info *edgews.ObjectInfo) sampledObject {
+	k := objectKey{n, info.ID}
+	facts := i.objects.get(k)
+	if facts.order == 0 {
+		facts.order = orderOf(info.ID)
+	}
+	return sampledObject{
+		key: k, order: facts.order, since: info.Since.UnixNano(), constructed: facts.constructed, handled: facts.handled, busy: facts.busy,
+		pins: info.Pins, sockets: int32(info.Sockets), crashes: int32(facts.crashes), state: info.State, awake: facts.awake,
+	}
 }
 
 // maxOrders is how many selections of one sample are remembered, so that scrolling through a list does not sort it each time.
