@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	inPackage = regexp.MustCompile(`\b(edgews|edgewstest|storetest)\.([A-Z]\w*)`)
-	inType    = regexp.MustCompile(`\b([A-Z]\w*)\.([A-Z]\w*)`)
+	inPackage = regexp.MustCompile(`\b(edgews|edgewstest|storetest|inspect|metrics)\.([A-Z]\w*)`)
+	inType    = regexp.MustCompile(`(?:^|[^.\w])([A-Z]\w*)\.([A-Z]\w*)`) // not behind the name of a package
 )
 
 // TestNames checks that the names of edgews in the text of the guides exist: edgews.Upgrade, Socket.Send, and the like.
@@ -50,8 +50,8 @@ func unknownNames(page string, names map[string]bool) (unknown []string) {
 			continue // types of other packages
 		}
 		for _, match := range inType.FindAllStringSubmatch(code, -1) {
-			if names["edgews."+match[1]] && !names[match[0]] {
-				unknown = append(unknown, match[0])
+			if name := match[1] + "." + match[2]; names["edgews."+match[1]] && !names[name] {
+				unknown = append(unknown, name)
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func unknownNames(page string, names map[string]bool) (unknown []string) {
 func exported(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
-	for pkg, folder := range map[string]string{"edgews": "..", "edgewstest": "../edgewstest", "storetest": "../storetest"} {
+	for pkg, folder := range map[string]string{"edgews": "..", "edgewstest": "../edgewstest", "storetest": "../storetest", "inspect": "../inspect", "metrics": "../metrics"} {
 		files, err := filepath.Glob(folder + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {
