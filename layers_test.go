@@ -212,6 +212,9 @@ func TestLayers(t *testing.T) {
 		{"edgewstest: nothing that would get into the builds of users", "edgewstest", func(path string) bool {
 			return standard(path) || path == module
 		}},
+		{"inspect: the public API, and the client of its page", "inspect", func(path string) bool {
+			return standard(path) || path == module || path == module+"/client/js"
+		}},
 		{"metrics: the public API", "metrics", func(path string) bool { return standard(path) || path == module }},
 	}
 	for _, c := range cases {
