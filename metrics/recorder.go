@@ -53,7 +53,7 @@ type Recorder struct {
 
 	sockets    openSockets
 	namespaces sync.Map                                // *edgews.Namespace → *objectSeries
-	refused    [edgews.RefusedTarget + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
+	refused    [edgews.RefusedLost + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
 
 	mu sync.Mutex // a leaf, never locked for a message
 
