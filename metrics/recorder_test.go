@@ -121,14 +121,14 @@ func TestSums(t *testing.T) {
 	const times = 200
 	sizes := []int{0, 1, 100, 1<<14 - 1, 1 << 14, 1<<14 + 1, 1 << 20, 1 << 30}
 	latencies := []time.Duration{1, time.Microsecond, 1<<24 - 1, 1 << 24, time.Second, 1<<34 - 1, 1 << 34, time.Hour}
-	var bytes, wire int
+	var bytes, wire int64
 	var took time.Duration
 	for range times {
 		for i := range sizes {
 			r.ObserveMessage(edgews.MessageObservation{
 				Socket: s, Direction: edgews.Inbound, Kind: edgews.Binary, Bytes: sizes[i], WireBytes: sizes[i] + 14, Latency: latencies[i],
 			})
-			bytes, wire, took = bytes+sizes[i], wire+sizes[i]+14, took+latencies[i]
+			bytes, wire, took = bytes+int64(sizes[i]), wire+int64(sizes[i])+14, took+latencies[i]
 		}
 	}
 	n := fmt.Sprint(times * len(sizes))
