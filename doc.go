@@ -334,6 +334,15 @@
 // keeps a ledger, which loses at most a minute in a crash and counts nothing twice. [Meter.SetQuota] limits the usage of a
 // day.
 //
+// # Observing
+//
+// [Options.Observer] is told of each socket and message, of objects and of refused upgrades: see [Observer]. Package inspect is one: a page about the
+// running process. Package metrics is another one, for Prometheus and OpenTelemetry. [Observers] combines several. Without an Observer nothing is
+// measured.
+//
+// [Socket.Info] describes a socket at a moment, [Namespace.Info] and [Namespace.Objects] the objects, and [Namespace.Explain] says why an object is
+// billed. Log lines of a socket carry the group "websocket" with the id that Info has.
+//
 // # Testing
 //
 // To test code that takes a *Socket, use a pair: it needs no listener and no port. Pairs work inside a [testing/synctest]
