@@ -20,6 +20,7 @@ var documentedPackages = []string{".", "client/js", "dialh2", "edgewsh2", "edgew
 var shownIn = map[string]string{
 	"AlarmChange":          "ExampleStore",
 	"AlarmHandler":         "ExampleStorage_SetAlarm",
+	"AlarmInfo":            "ExampleNamespace_RunAlarm",
 	"AutoResponse":         "ExampleNamespace",
 	"Batch":                "ExampleStore",
 	"Bill":                 "ExampleMeter",
@@ -65,6 +66,7 @@ var shownIn = map[string]string{
 	"RefusalObservation":   "ExampleObserver",
 	"RelayError":           "ExampleRelay",
 	"SocketEvent":          "ExampleObserver",
+	"SocketInfo":           "ExampleSocket_Info",
 	"SocketObservation":    "ExampleObserver",
 	"Span":                 "ExamplePlan_anotherVendor",
 	"SuspendReason":        "ExampleSuspender",
@@ -99,6 +101,7 @@ func TestTypesHaveExamples(t *testing.T) {
 			case excepted:
 				needed[name] = true
 				assert.Contains(t, examples, in, "%s is shown in %s", name, in)
+				assert.Contains(t, identifiers(t, dir, in), typ, "%s must name %s, which is shown in it", in, name)
 			case !has:
 				t.Errorf("%s has no example", name)
 			}
@@ -144,6 +147,63 @@ func examplesOf(t *testing.T, dir string) (names []string) {
 		}
 	}
 	return names
+}
+
+// identifiers returns the names in an example, and in the declarations of its file that it uses: pkg.go.dev shows both.
+func identifiers(t *testing.T, dir, example string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	require.NoError(t, err)
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		if declared := declarations(f); declared[example] != nil {
+			found := make(map[string]bool)
+			collect(example, declared, found)
+			return found
+		}
+	}
+	return nil
+}
+
+// declarations returns what a file declares, by name; methods are under the name of their type.
+func declarations(f *ast.File) map[string][]ast.Node {
+	found := make(map[string][]ast.Node)
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				name = typeName(d.Recv.List[0].Type)
+			}
+			found[name] = append(found[name], d)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					found[spec.Name.Name] = append(found[spec.Name.Name], spec)
+				case *ast.ValueSpec:
+					for _, n := range spec.Names {
+						found[n.Name] = append(found[n.Name], spec)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// collect adds the names in a declaration and in those that it uses.
+func collect(name string, declared map[string][]ast.Node, found map[string]bool) {
+	for _, node := range declared[name] {
+		ast.Inspect(node, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && !found[id.Name] {
+				found[id.Name] = true
+				collect(id.Name, declared, found)
+			}
+			return true
+		})
+	}
 }
 
 // exportedTypes returns the exported types of a package, and under which names examples of each are: its own, and those of the functions that
