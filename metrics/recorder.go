@@ -52,7 +52,7 @@ type Recorder struct {
 	started time.Time
 
 	sockets    openSockets
-	namespaces sync.Map                                // *edgews.Namespace → *objectSeries
+	namespaces sync.Map                              // *edgews.Namespace → *objectSeries
 	refused    [edgews.RefusedLost + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
 
 	mu sync.Mutex // a leaf, never locked for a message
