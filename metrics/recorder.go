@@ -43,8 +43,8 @@ const (
 const other = "other"
 
 // Recorder is an [edgews.Observer] that counts what it is told. Give it to sockets and namespaces as Options.Observer; it learns of the
-// namespaces from what it is told, and remembers them for as long as it lives. A message costs a look-up and a few atomic additions; no lock is
-// taken for it and nothing is allocated. All methods may be called from any goroutine.
+// namespaces from what it is told, and remembers them for as long as it lives. A message costs a look-up and one or two atomic additions; no lock
+// is taken for it and nothing is allocated. All methods may be called from any goroutine.
 //
 // Counts are those since New. The Recorder knows nothing of a socket that was open before the Recorder became its Observer.
 type Recorder struct {
