@@ -62,3 +62,12 @@ func TestHostileClientsAddNoLabels(t *testing.T) {
 		})
 	})
 }
+
+// Names that are too long are cut, and those that are the same then share a label.
+func TestLongLabelsAreCut(t *testing.T) {
+	meter := edgews.NewMeter(nil)
+	r := metrics.New(&metrics.Options{Meter: meter})
+	meter.Tenant(strings.Repeat("é", 1<<20))
+	meter.Tenant(strings.Repeat("é", 1<<20) + "!")
+	read(t, r).has(t, map[string]string{"edgews_tenant_messages_total{" + strings.Repeat("é", 64) + ",in}": "0"})
+}

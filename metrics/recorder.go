@@ -94,9 +94,13 @@ type words struct {
 	known map[string]bool
 }
 
+// maxLabel is the length of a label in bytes, beyond which it is cut: tenants may have names that users choose, and monitoring systems refuse labels
+// of some thousand bytes.
+const maxLabel = 128
+
 // label returns word, or other if there are limit words already. What is not UTF-8 is replaced, because monitoring systems refuse it.
 func (w *words) label(word string) string {
-	word = strings.ToValidUTF8(word, "\uFFFD")
+	word = strings.ToValidUTF8(word[:min(len(word), maxLabel)], "\uFFFD")
 	if word == "" || w.known[word] {
 		return word // "" is the absence of a namespace, which has a label in any case
 	}
