@@ -151,7 +151,7 @@ func (o *object) observeDroppedLocked(cause error) {
 	}
 	e := ObjectObservation{Event: EventCrashed, Trigger: TriggerBackground, Err: cause}
 	switch {
-	case errors.Is(cause, errHibernated), errors.Is(cause, errEvicted), errors.Is(cause, ErrShutdown):
+	case errors.Is(cause, errHibernated), errors.Is(cause, errEvicted), errors.Is(cause, ErrShutdown), errors.Is(cause, ErrNotHome):
 		e = ObjectObservation{Event: EventHibernated, Duration: sinceStart() - o.observedLocked().value}
 	case o.eventRunning:
 		e.Trigger = triggerOf(o.current.handler)
