@@ -153,6 +153,10 @@ type NamespaceOptions struct {
 	// IdleTimeout is how long such a socket may receive no message; 0 means for ever. It is then closed with 4408 and the reason "idle timeout".
 	// It is as HubOptions.IdleTimeout; messages that an AutoResponse answers do not count.
 	IdleTimeout time.Duration
+
+	// Cluster spreads the objects over several nodes; nil: all live in this process. See the module github.com/edgews/edgews/cluster. Store is
+	// then that of the cluster. Every node makes a namespace with the same name and constructor.
+	Cluster Cluster
 }
 
 // limits returns the limits on the sockets that requests to objects open.
@@ -184,6 +188,7 @@ type Namespace struct {
 	releaseContext    context.Context // of commits when storage is released; cancelled when Shutdown does not wait for them any more
 	cancelRelease     context.CancelCauseFunc
 	nameRegistered    bool    // in namespaceNames
+	detach            func()  // from the cluster; nil: there is none
 	roster            *roster // the sockets that requests have opened; nil: there are no limits for them
 
 	idleTimers timerheap.Timers[*object] // when to look whether an object may hibernate or be forgotten
@@ -230,11 +235,18 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	if l := n.opts.limits(); !l.unlimited() {
 		n.roster = newRoster(l, n.opts.ShutdownCode)
 	}
-	if n.opts.Store == nil {
+	switch {
+	case n.opts.Store != nil:
+	case n.opts.Cluster != nil:
+		n.opts.Store = n.opts.Cluster.Store()
+	default:
 		n.opts.Store = NewMemoryStore()
 		return n
 	}
 	n.registerName()
+	if n.opts.Cluster != nil {
+		n.attach()
+	}
 	n.alarms.schedule(time.Now()) // the Store may know alarms of objects that get no other event
 	return n
 }

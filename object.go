@@ -49,6 +49,7 @@ type object struct {
 	pairs           []*Socket              // ends of pairs that this request has accepted, and whose other ends were neither accepted nor used by then
 	stateSince      time.Time              // when the object got into its present ObjectState
 	feeds           map[string]*feedRoster // by name
+	cluster         clusterObject
 	lastEvent       time.Time              // when the last event ended; only with a PinTimeout
 	idleTimerAt     time.Time              // when idleTimerFired is due; zero: it is not
 	quiet           signal                 // nothing is left to do, and nothing keeps the object

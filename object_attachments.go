@@ -79,6 +79,9 @@ func (s *Socket) setAttached(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extraLocked().attached = a
+	if c := clusterSocketOf(s); c != nil {
+		c.describeLocked()
+	}
 }
 
 func (s *Socket) attachment() *attachment {

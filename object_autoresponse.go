@@ -45,13 +45,29 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 	if len(pairs) == 0 {
 		set = nil
 	}
+	sockets, err := st.setAutoResponses(set)
+	if err != nil || st.o.ns.opts.Cluster == nil {
+		return err
+	}
+	for _, sock := range sockets {
+		sock.s.mu.Lock()
+		if c := clusterSocketOf(sock.s); c != nil {
+			c.autoRespondLocked()
+		}
+		sock.s.mu.Unlock()
+	}
+	return nil
+}
+
+// setAutoResponses sets the auto-responses, and returns the sockets for which they apply at once.
+func (st *State) setAutoResponses(set *autoResponses) ([]*objectSocket, error) {
 	st.o.mu.Lock()
 	defer st.o.mu.Unlock()
 	if st.isDroppedLocked() {
-		return ErrAborted
+		return nil, ErrAborted
 	}
 	st.o.autoResponses.Store(set)
-	return nil
+	return st.o.registry.all, nil
 }
 
 func (p AutoResponse) check() error {

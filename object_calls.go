@@ -123,6 +123,8 @@ func (o *object) enqueueCall(c *call) (running, waits bool, err error) {
 	switch {
 	case o.forgotten:
 		return false, false, errForgotten
+	case o.cluster.leaving && c.outside:
+		return false, false, ErrNotHome
 	case c.outside && o.ns.shutdown.currentPhase() >= suspendingValues: // under mu, so that no value is constructed that suspendAll misses
 		return false, false, ErrShutdown
 	case c.counted && most > 0 && int(o.waitingCalls) >= most:

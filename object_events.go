@@ -21,6 +21,9 @@ func (n *Namespace) doCall(ctx context.Context, id ID, entry call, fn func(*even
 		if n.shutdown.currentPhase() == eventsCutOff {
 			return ErrShutdown
 		}
+		if !n.isHome(id) {
+			return ErrNotHome
+		}
 		c := entry
 		if err := n.objectFor(id).doCall(ctx, &c, fn); err != errForgotten {
 			return err
@@ -91,6 +94,10 @@ func (o *object) runEvent(ctx context.Context, what string, failure *error, fn f
 func (o *object) runEventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
 	defer e.end()
+	if !o.ns.isHome(o.id) {
+		*failure = ErrNotHome
+		return
+	}
 	if !o.beginEvent(st, what) {
 		*failure = ErrAborted
 		return

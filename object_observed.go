@@ -185,7 +185,7 @@ func (o *object) observeAbortedLocked(what string, cause error) {
 
 // isUnloading reports whether a value that is dropped because of cause is not needed, rather than faulty.
 func isUnloading(cause error) bool {
-	return errors.Is(cause, errHibernated) || errors.Is(cause, errEvicted) || errors.Is(cause, ErrShutdown)
+	return errors.Is(cause, errHibernated) || errors.Is(cause, errEvicted) || errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrNotHome)
 }
 
 // observeCommit tells of a commit of b, which began at that time and has ended with err.

@@ -114,6 +114,9 @@ func (n *Namespace) Shutdown(ctx context.Context) error {
 	}
 	defer close(n.shutdown.done)
 	defer n.unregisterName()
+	if n.detach != nil {
+		defer n.detach()
+	}
 	n.alarms.stop()
 	n.closeSockets(ctx)
 	n.cancelBackground(ErrShutdown)

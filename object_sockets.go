@@ -3,6 +3,7 @@ package edgews
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"unicode/utf8"
@@ -87,6 +88,13 @@ func (sock *objectSocket) describeLocked(info *SocketInfo) {
 	if !sock.removed {
 		info.Topics = sock.topicsLocked()
 	}
+}
+
+// tagsOf returns the socket's tags. The slice is the caller's.
+func (sock *objectSocket) tagsOf() []string {
+	sock.o.mu.Lock()
+	defer sock.o.mu.Unlock()
+	return slices.Clone(sock.tags)
 }
 
 // isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.
@@ -235,6 +243,7 @@ func (sock *objectSocket) finish() {
 	s.mu.Unlock()
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
+	o.forgetMarkOf(s)
 	o.mu.Lock()
 	if !sock.removed {
 		o.registry.remove(sock)
@@ -285,6 +294,9 @@ func (sock *objectSocket) abort(err error, reason string) {
 		reason = "internal error"
 	}
 	c := closeFrame{StatusInternalError, clip(reason)}
+	if edge := clusterSocketOf(s); edge != nil && (errors.Is(err, ErrNotHome) || errors.Is(err, ErrFenced)) {
+		edge.cut = true // the socket goes on at its edge
+	}
 	if sock.hasOutputFailed() {
 		s.dropHeldOutputLocked(c)
 	}

@@ -15,9 +15,10 @@ const (
 	SuspendHibernation SuspendReason = iota // NamespaceOptions.HibernateAfter has passed, or Namespace.Hibernate was called
 	SuspendEviction                         // NamespaceOptions.PinTimeout has passed
 	SuspendShutdown                         // Namespace.Shutdown; the object's sockets have been closed
+	SuspendMove                             // the object gets another home in its cluster
 )
 
-// String returns "hibernation", "eviction" or "shutdown".
+// String returns "hibernation", "eviction", "shutdown" or "move".
 func (r SuspendReason) String() string {
 	switch r {
 	case SuspendHibernation:
@@ -26,6 +27,8 @@ func (r SuspendReason) String() string {
 		return "eviction"
 	case SuspendShutdown:
 		return "shutdown"
+	case SuspendMove:
+		return "move"
 	}
 	return fmt.Sprintf("SuspendReason(%d)", uint8(r))
 }
@@ -43,6 +46,8 @@ func (r SuspendReason) droppedBecause() error {
 		return errEvicted
 	case SuspendShutdown:
 		return ErrShutdown
+	case SuspendMove:
+		return ErrNotHome
 	}
 	return errHibernated
 }
@@ -140,8 +145,11 @@ func (o *object) evictPinsLocked() (pinned []*pinnedSocket) {
 // evict ends the socket of an object whose value has been dropped.
 func (p *pinnedSocket) evict(why SuspendReason) {
 	code, reason := StatusGoingAway, evictedReason
-	if why == SuspendShutdown {
+	switch why {
+	case SuspendShutdown:
 		code, reason = p.o.ns.opts.ShutdownCode, shutdownReason
+	case SuspendMove:
+		code, reason = StatusServiceRestart, movedReason
 	}
 	p.s.mu.Lock()
 	p.failAndUnlock(code, reason, why.droppedBecause())

@@ -71,14 +71,27 @@ func (st *State) SetTags(s *Socket, tags ...string) error {
 	if err != nil {
 		return err
 	}
-	st.o.mu.Lock()
-	defer st.o.mu.Unlock()
-	if sock.removed {
+	if !st.o.retag(sock, tags) {
 		return ErrNotOwned
 	}
-	st.o.registry.untag(sock)
-	st.o.registry.tag(sock, tags)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := clusterSocketOf(s); c != nil {
+		c.describeLocked()
+	}
 	return nil
+}
+
+// retag replaces the tags of a socket of the object. It returns false if the object does not list the socket any more.
+func (o *object) retag(sock *objectSocket, tags []string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if sock.removed {
+		return false
+	}
+	o.registry.untag(sock)
+	o.registry.tag(sock, tags)
+	return true
 }
 
 // objectSocket returns what this object knows of s, or ErrNotOwned if it has not accepted s.

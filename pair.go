@@ -22,21 +22,20 @@ func NewPair() (client, server *Socket) {
 	mu, opts := new(sync.Mutex), Options{}.resolve()
 	client = &Socket{mu: mu, id: newSocketID(), opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
 	server = &Socket{mu: mu, id: newSocketID(), opts: opts, socketExtra: &socketExtra{in: new(inbox)}}
-	client.link = &memory{self: client, peer: server}
-	server.link = &memory{self: server, peer: client}
+	client.link = &memory{inboxDelivery: inboxDelivery{self: client}, peer: server}
+	server.link = &memory{inboxDelivery: inboxDelivery{self: server}, peer: client}
 	return client, server
 }
 
 // memory is the link of self, one end of a pair. It puts what self sends into peer's inbox, and delivers what is in self's inbox.
 type memory struct {
-	self, peer *Socket
+	inboxDelivery
+	peer *Socket
 
 	// Guarded by the pair's mu.
 	payload    int         // bytes that self has sent and peer has not taken
 	size       int         // the same messages, in the bytes that they count against SendBuffer
 	closeTimer *time.Timer // bounds the wait for peer's Close; nil: self has not sent Close first
-
-	closeDue bool // peer's Close has waited for maxPendingEnd, and is delivered although messages wait before it
 
 	answered bool // the pair has answered a request of Stub.Connect: for meters and objects it is a connection. Immutable.
 }
@@ -211,131 +210,12 @@ func (m *memory) startLocked() {
 
 // runLocked is startLocked for a caller that has added nothing to the inbox. mu must be held.
 func (m *memory) runLocked() {
-	s := m.self
-	if !s.isAcceptedLocked() {
+	if !m.self.isAcceptedLocked() {
 		return
 	}
 	m.peer.releaseDueLocked() // it has room if self has taken what was there
 	m.peer.tellSoonLocked()
-	if s.is(delivering) || m.nextLocked() == noEvent {
-		return
-	}
-	s.facts |= delivering
-	go m.deliver()
-}
-
-// pairEvent is what deliver has to do next.
-type pairEvent uint8
-
-const (
-	noEvent pairEvent = iota
-	nextMessage
-	nextClose
-	nextEnd
-)
-
-// nextLocked returns what has to be delivered next. mu must be held.
-func (m *memory) nextLocked() pairEvent {
-	s := m.self
-	message := s.deliversDirectlyLocked() && s.in.wholeAfter(s.in.undelivered)
-	switch {
-	case s.phase >= phaseFinishing:
-		if message && s.is(closeUndelivered) && s.result.WasClean { // its listener was added after the end, within the grace
-			return nextMessage
-		}
-		return noEvent
-	case s.hasEndedLocked():
-		return nextEnd
-	case message:
-		return nextMessage
-	case s.in.closing != nil && (m.closeDue || !s.hasUnhandledLocked()) && !s.closeAwaitsListenerLocked():
-		return nextClose
-	}
-	return noEvent
-}
-
-// deliver delivers events until none is left. Only one goroutine runs it at a time (fact delivering).
-func (m *memory) deliver() {
-	done := false
-	defer func() {
-		if !done {
-			m.restartDelivery()
-		}
-	}()
-	s := m.self
-	for {
-		s.mu.Lock()
-		switch m.nextLocked() {
-		case nextMessage:
-			m.deliverMessageAndUnlock()
-		case nextClose:
-			m.deliverCloseAndUnlock()
-		case nextEnd:
-			s.mu.Unlock()
-			s.finish()
-		default:
-			s.facts &^= delivering
-			s.noteMessageLocked()
-			s.deliverLateLocked()
-			s.mu.Unlock()
-			done = true // since mu was released, another goroutine may have begun to deliver
-			return
-		}
-	}
-}
-
-// restartDelivery continues in another goroutine after a listener has called runtime.Goexit, as t.FailNow does.
-func (m *memory) restartDelivery() {
-	m.self.mu.Lock()
-	defer m.self.mu.Unlock()
-	m.self.facts &^= delivering
-	m.startLocked()
-}
-
-// deliverMessageAndUnlock delivers the message at the front to the listeners, or keeps it if there are none. mu must be held; it is
-// released.
-func (m *memory) deliverMessageAndUnlock() {
-	s := m.self
-	onMessage := s.messageListenersLocked()
-	if onMessage.empty() {
-		s.keepUndeliveredLocked()
-		s.mu.Unlock()
-		return
-	}
-	it := s.takeLocked()
-	s.beginHandlingLocked(it.kind, len(it.buf.B), int(it.wireSize), 0)
-	o := s.observed
-	s.mu.Unlock()
-
-	err := dispatchObserved(onMessage, o, s, MessageEvent{s, Message{it.kind, it.buf.B}})
-	it.buf.Free()
-	if o != nil {
-		s.handled(0)
-	}
-	if err != nil {
-		s.panicked(err)
-	}
-}
-
-// deliverCloseAndUnlock delivers the peer's Close and answers it. mu must be held; it is released.
-//
-// The answer follows the close event, so that the close events of the two ends always come in the same order.
-func (m *memory) deliverCloseAndUnlock() {
-	s := m.self
-	answer := s.closedLocked(*s.in.closing)
-	s.mu.Unlock()
-	defer m.closeDelivered(answer)
-	s.finish()
-}
-
-// closeDelivered is called after the close event. If answer is set, it answers the peer's Close.
-func (m *memory) closeDelivered(answer bool) {
-	m.self.mu.Lock()
-	defer m.self.mu.Unlock()
-	if answer {
-		m.self.closeLinkLocked(*m.self.in.closing)
-	}
-	m.peerLostLocked()
+	m.deliverLocked()
 }
 
 // joinPiecesLocked joins the pieces of an incomplete message if its receiver waits for the whole message. The pieces no longer

@@ -54,7 +54,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	if server.counter != nil {
 		as = countAsNothing // the meter of its object has counted what it has sent
 	}
-	w := newWire(server, c)
+	w := newLink(server, c)
 	m.handOverLocked(server, w, as, observerIn(ctx, c.opts.Observer))
 	server.link = w
 	if inObject {
@@ -62,9 +62,23 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	}
 	server.warnIfUnacceptedLocked()
 	s.mu.Unlock()
+	if edge, ok := w.(*ClusterSocket); ok {
+		edge.conn.Bind(edge)
+	}
 	w.transmit()
 	server.tell()
 	return server, nil
+}
+
+// newLink returns the link of s to the connection of c, for a socket that exists already. mu must be held.
+func newLink(s *Socket, c wireConfig) link {
+	conn, ok := c.conn.(*edgeConn)
+	if !ok {
+		return newWire(s, c)
+	}
+	edge := &ClusterSocket{inboxDelivery: inboxDelivery{self: s}}
+	edge.bindLocked(conn.conn, c)
+	return edge
 }
 
 // answerConnect is attach for a request of Stub.Connect: the other end of the pair gets a new socket in place of s, which conn gives to the
@@ -92,8 +106,8 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 		return nil, ErrClosed
 	}
 	client := &Socket{mu: s.mu, id: newSocketID(), opts: Options{}.resolve(), socketExtra: &socketExtra{in: new(inbox)}}
-	client.link = &memory{self: client, peer: server, answered: true}
-	moved := &memory{self: server, peer: client, answered: true}
+	client.link = &memory{inboxDelivery: inboxDelivery{self: client}, peer: server, answered: true}
+	moved := &memory{inboxDelivery: inboxDelivery{self: server}, peer: client, answered: true}
 	server.opts = c.opts
 	server.describeLocked(c.identity())
 	c.url, c.where = conn.w.request.URL.String(), ""

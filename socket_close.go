@@ -254,6 +254,9 @@ func (s *Socket) objectDone(b *buf.Buffer) {
 	s.mu.Lock()
 	s.in.lentBuffer = nil
 	s.noteMessageLocked()
+	if c := clusterSocketOf(s); c != nil {
+		c.handling = false
+	}
 	s.link.resumeReadingLocked()
 	if s.observed != nil {
 		s.observeHandledLocked(sinceStart())

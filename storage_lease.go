@@ -250,6 +250,7 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 		}
 	}
 	b = l.withNameLocked(b)
+	b, marked := l.markLocked(ctx, b)
 	l.gate.close()
 	l.commits.Add(1)
 	began := sinceStart()
@@ -271,6 +272,9 @@ func (l *storageLease) commitLocked(ctx context.Context, st *State, store Object
 		return err
 	}
 	l.nameCommittedLocked(b)
+	if marked != nil {
+		marked()
+	}
 	if b.Alarm != nil {
 		l.alarmCommitted(b.Alarm.Time)
 	}
@@ -319,7 +323,11 @@ func (l *storageLease) stopIfFenced(err error) error {
 	o.mu.Unlock()
 	if first {
 		o.ns.logger().Error("edgews: object belongs to a newer owner, and stops", "namespace", o.ns.name, "object", o.id.String())
-		o.reset(err, "object has moved")
+		if o.ns.opts.Cluster != nil { // it may come back
+			o.moved(err)
+		} else {
+			o.reset(err, movedReason)
+		}
 	}
 	return err
 }

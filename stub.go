@@ -52,6 +52,15 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 		http.Error(w, shutdownDetail, http.StatusServiceUnavailable)
 		return ErrShutdown
 	}
+	if c := s.n.opts.Cluster; c != nil && s.err == nil {
+		c.ServeHTTP(ObjectKey{s.n.name, s.id}, w, r)
+		return nil
+	}
+	return s.serveHere(w, r)
+}
+
+// serveHere is serve on the object's home.
+func (s *Stub) serveHere(w http.ResponseWriter, r *http.Request) error {
 	if s.err != nil {
 		s.n.logger().Warn("edgews: request for an object that there cannot be", "namespace", s.n.name, "object", s.id.String(), "error", s.err)
 		http.Error(w, s.err.Error(), http.StatusInternalServerError)
@@ -87,7 +96,7 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.release()
 	}
-	if err != nil && r.Context().Err() == nil {
+	if err != nil && r.Context().Err() == nil && !errors.Is(err, ErrNotHome) {
 		if errors.Is(err, ErrReentrant) { // the answer does not tell the client which objects there are
 			s.n.logger().Warn("edgews: request would wait for itself", "namespace", s.n.name, "object", s.id.String(), "error", err)
 		}
@@ -142,7 +151,7 @@ func reachedObject(ctx context.Context, err error) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced), errors.Is(err, ErrOverloaded):
+	case errors.Is(err, ErrReentrant), errors.Is(err, ErrShutdown), errors.Is(err, ErrFenced), errors.Is(err, ErrOverloaded), errors.Is(err, ErrNotHome):
 		return false
 	}
 	return err != ctx.Err()

@@ -66,6 +66,14 @@ func Call[Req, Resp any](ctx context.Context, st *Stub, method string, req Req) 
 
 // call is Call with request and answer as JSON.
 func (s *Stub) call(ctx context.Context, method string, req json.RawMessage) (json.RawMessage, error) {
+	if c := s.n.opts.Cluster; c != nil && s.err == nil {
+		return c.Call(ctx, ObjectKey{s.n.name, s.id}, method, req)
+	}
+	return s.callHere(ctx, method, req)
+}
+
+// callHere is call on the object's home.
+func (s *Stub) callHere(ctx context.Context, method string, req json.RawMessage) (json.RawMessage, error) {
 	var answer json.RawMessage // not read if ctx ends before the event does
 	err := s.runEvent(ctx, call{what: "Call(" + method + ")", leaves: true}, func(e *eventContext, value Object) error {
 		callee, ok := value.(CallHandler)

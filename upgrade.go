@@ -91,6 +91,9 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *UpgradeOptions) (*Soc
 		client, _ := NewPair()
 		return client.answerConnect(r.Context(), conn, c)
 	}
+	if conn, ok := c.conn.(*edgeConn); ok {
+		return conn.open(r, c)
+	}
 	s := newSocket(c)
 	s.warnIfHandlerReturns(c.conn)
 	c.pass.release()
@@ -141,6 +144,13 @@ func Respond(w http.ResponseWriter, r *http.Request, client *Socket, opts *Upgra
 			return err
 		}
 		return nil
+	}
+	if conn, ok := c.conn.(*edgeConn); ok {
+		if err := conn.answer(r, c.opts); err != nil {
+			client.abandon(err)
+			c.places.release()
+			return err
+		}
 	}
 	server, err := client.attach(r.Context(), c)
 	if err != nil { // another goroutine has used client in the meantime
@@ -288,7 +298,11 @@ func switchProtocols(w http.ResponseWriter, r *http.Request, resp *handshake.Res
 	if refused != nil {
 		return nil, nil, refuse(w, r, refusalError(refused))
 	}
-	if c, ok := conn.(*connectConn); ok {
+	switch c := conn.(type) {
+	case *connectConn:
+		c.response = resp
+		return conn, nil, nil
+	case *edgeConn:
 		c.response = resp
 		return conn, nil, nil
 	}
