@@ -1,0 +1,221 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Manager has the links of one node. Its methods are safe for concurrent use.
+type Manager struct {
+	options  Options
+	security *security
+	start    time.Time
+	ctx      context.Context
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+
+	mu        sync.Mutex
+	closed    bool
+	outgoing  map[peerKey]*Link // dialled from here
+	incoming  map[peerKey]*Link
+	reach     map[peerKey]*reach
+	listeners map[net.Listener]bool
+	unproved  int // connections in their handshake that a peer has begun
+	events    []Event
+	reporting bool
+}
+
+// maxUnproved is how many accepted connections may be in their handshake at once. More are closed.
+const maxUnproved = 256
+
+// New returns a Manager without links.
+func New(o Options) (*Manager, error) {
+	if err := o.resolve(); err != nil {
+		return nil, err
+	}
+	s, err := newSecurity(&o)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		options: o, security: s, start: time.Now(),
+		outgoing: make(map[peerKey]*Link), incoming: make(map[peerKey]*Link), reach: make(map[peerKey]*reach),
+		listeners: make(map[net.Listener]bool),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// now returns the time of the monotonic clock, in nanoseconds.
+func (m *Manager) now() int64 { return int64(time.Since(m.start)) }
+
+func (m *Manager) limits() limits { return m.options.limits() }
+
+// Connect keeps a link to the peer: it connects, and again whenever the connection is lost, until Remove or Close.
+func (m *Manager) Connect(p Peer) error {
+	_, err := m.link(p)
+	return err
+}
+
+// Open opens a channel to the peer, over the link to it, which it makes if there is none. It does not wait for a connection. The peer's
+// Accept gets greeting, of at most 64 KiB, which is copied. first is the sequence of the first message: a channel that takes over from
+// another one goes on with its sequences. 0 means 1.
+func (m *Manager) Open(p Peer, greeting []byte, first uint64, r Receiver) (*Channel, error) {
+	if r == nil {
+		return nil, errors.New("edgews: link: Open without a Receiver")
+	}
+	l, err := m.link(p)
+	if err != nil {
+		return nil, err
+	}
+	if first == 0 {
+		first = 1
+	}
+	ch := &Channel{link: l, receiver: r}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over != nil {
+		return nil, l.over
+	}
+	if err := l.core.open(ch, greeting, first); err != nil {
+		return nil, err
+	}
+	l.wakeLocked()
+	return ch, nil
+}
+
+// link returns the link to the peer.
+func (m *Manager) link(p Peer) (*Link, error) {
+	if p.ID == "" || p.Incarnation == 0 {
+		return nil, errors.New("edgews: link: a peer without an ID or an incarnation")
+	}
+	if err := m.security.checkAddr(p.Addr); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	l := m.outgoing[p.key()]
+	if l == nil {
+		l = newLink(m, p, true, newSession())
+		m.outgoing[p.key()] = l
+		m.tasks.Go(func() { m.keep(l) })
+	}
+	return l, nil
+}
+
+// Remove ends the links with this incarnation of the member: the cluster counts it dead. Its channels fail with ErrRemoved, soon after.
+// If it is alive and connects again, it is a new peer; Options.Admit can keep it out.
+func (m *Manager) Remove(id string, incarnation uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := peerKey{id, incarnation}
+	for _, links := range []map[peerKey]*Link{m.outgoing, m.incoming} {
+		if l := links[key]; l != nil && !m.closed {
+			delete(links, key)
+			m.tasks.Go(func() { l.drop(ErrRemoved) })
+		}
+	}
+	delete(m.reach, key)
+}
+
+// Close ends all links and closes the listeners. The channels fail with ErrClosed. It returns when nothing runs any more. What is queued is
+// not sent: who wants it to arrive waits for Receiver.Closed first.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	already := m.closed
+	m.closed = true
+	var links []*Link
+	for _, l := range m.outgoing {
+		links = append(links, l)
+	}
+	for _, l := range m.incoming {
+		links = append(links, l)
+	}
+	listeners := m.listeners
+	m.listeners = nil
+	m.mu.Unlock()
+	if !already {
+		m.cancel()
+		for l := range listeners {
+			l.Close()
+		}
+		for _, l := range links {
+			l.drop(ErrClosed)
+		}
+	}
+	m.tasks.Wait()
+	return nil
+}
+
+// forget removes the link from its map, if it is still there.
+func (m *Manager) forget(l *Link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	links := m.incoming
+	if l.dialer {
+		links = m.outgoing
+	}
+	if links[l.peer.key()] == l {
+		delete(links, l.peer.key())
+	}
+}
+
+// run runs the link over a connection that has had its handshake, and returns why the connection ended.
+func (m *Manager) run(l *Link, h *handshake, version uint16, peer limits) error {
+	h.decoder.limit = max(m.options.MaxMessage, 8+maxGreeting)
+	c := &connection{
+		Conn: h.Conn, decoder: &h.decoder, version: uint8(version), peer: peer,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	m.up(l.peer)
+	err := l.serve(c)
+	m.down(l.peer, err)
+	return err
+}
+
+// guard closes the connection when the Manager is closed or timeout is over; release ends the timeout.
+func (m *Manager) guard(c net.Conn, timeout time.Duration) (ctx context.Context, release func(), stop func()) {
+	ctx, cancel := context.WithTimeout(m.ctx, timeout)
+	released := false
+	stopTimeout := context.AfterFunc(ctx, func() { c.Close() })
+	stopClose := func() bool { return true }
+	release = func() {
+		if !released {
+			released = true
+			stopClose = context.AfterFunc(m.ctx, func() { c.Close() })
+			stopTimeout()
+			cancel()
+		}
+	}
+	return ctx, release, func() {
+		release()
+		stopClose()
+		c.Close()
+	}
+}
+
+func (m *Manager) logProtocol(p Peer, err error) {
+	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrAuth) || errors.Is(err, ErrInsecure) || errors.Is(err, ErrRefused) {
+		m.options.Logger.Warn("edgews: link failed", "peer", p.ID, "addr", p.Addr, "error", err)
+	}
+}
+
+// describe returns the own hello's common part.
+func (m *Manager) hello(session string, resume bool) hello {
+	self := m.options.Self
+	return hello{
+		Cluster: m.options.Cluster, ID: self.ID, Incarnation: self.Incarnation, Addr: self.Addr, Versions: self.Versions,
+		Session: session, Resume: resume, Nonce: newNonce(), Limits: m.limits(),
+	}
+}
+
+func wrongPeer(want Peer, w welcome) error {
+	return fmt.Errorf("%w: %q, incarnation %d, answers for %q, incarnation %d", ErrReplaced, w.ID, w.Incarnation, want.ID, want.Incarnation)
+}
