@@ -182,3 +182,14 @@ func (ch *Channel) Unconsumed() iter.Seq2[uint64, []byte] {
 		}
 	}
 }
+
+// Version returns the version of the protocol that the two ends speak; 0 before the first connection.
+func (ch *Channel) Version() uint16 {
+	l := ch.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.used {
+		return 0
+	}
+	return uint16(l.core.version)
+}

@@ -53,6 +53,22 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 }
 
+// hide makes the address refuse connections.
+func (n *network) hide(addr string) *memListener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.listeners[addr]
+	delete(n.listeners, addr)
+	return l
+}
+
+// show ends hide.
+func (n *network) show(l *memListener) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listeners[l.addr] = l
+}
+
 // breakAll closes all connections.
 func (n *network) breakAll() {
 	n.mu.Lock()
@@ -108,7 +124,7 @@ func (l *memListener) Addr() net.Addr { return pipeAddr{} }
 // node is a Manager with a listener, which records what happens.
 type node struct {
 	*link.Manager
-	t      *testing.T
+	t      testing.TB
 	self   link.Peer
 	events chan link.Event
 	opened chan *recorder // the channels that peers have opened
@@ -116,7 +132,7 @@ type node struct {
 }
 
 // startNode starts a node in the network; change may change its options.
-func startNode(t *testing.T, n *network, id string, incarnation uint64, change func(*link.Options)) *node {
+func startNode(t testing.TB, n *network, id string, incarnation uint64, change func(*link.Options)) *node {
 	l := n.listen(id)
 	return startNodeOn(t, l, id, link.Peer{ID: id, Incarnation: incarnation, Addr: id}, func(o *link.Options) {
 		o.Dial = n.dial
@@ -127,13 +143,13 @@ func startNode(t *testing.T, n *network, id string, incarnation uint64, change f
 }
 
 // startTCPNode starts a node that listens on TCP.
-func startTCPNode(t *testing.T, id string, change func(*link.Options)) *node {
+func startTCPNode(t testing.TB, id string, change func(*link.Options)) *node {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	return startNodeOn(t, l, id, link.Peer{ID: id, Incarnation: 1, Addr: l.Addr().String()}, change)
 }
 
-func startNodeOn(t *testing.T, l net.Listener, id string, self link.Peer, change func(*link.Options)) *node {
+func startNodeOn(t testing.TB, l net.Listener, id string, self link.Peer, change func(*link.Options)) *node {
 	n := &node{
 		t: t, self: self, events: make(chan link.Event, 1000), opened: make(chan *recorder, 1000), serve: make(chan error, 1),
 	}
@@ -183,6 +199,7 @@ type recorder struct {
 	seqs     []uint64
 	ended    *string
 	writable int
+	count    int // for receivers that keep nothing else
 	closed   bool
 	err      error
 }

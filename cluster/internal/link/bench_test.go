@@ -1,0 +1,121 @@
+package link_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/edgews/edgews/cluster/internal/link"
+)
+
+// counting is a Receiver that counts messages, and says when there are enough.
+type counting struct {
+	n, want int
+	enough  chan struct{}
+	reply   *link.Channel // sends each message back
+}
+
+func (c *counting) Message(_ uint64, p []byte) bool {
+	if c.reply != nil {
+		c.reply.TrySend(p)
+	}
+	if c.n++; c.n == c.want {
+		c.enough <- struct{}{}
+	}
+	return true
+}
+
+func (c *counting) Ended([]byte) {}
+func (c *counting) Writable()    {}
+func (c *counting) Closed(error) {}
+
+// benchWays are the ways that are measured: certificates cost nothing after the handshake.
+var benchWays = []struct {
+	name string
+	way  func(*link.Options)
+}{
+	{"plain", nil},
+	{"secret", func(o *link.Options) { o.Secret = testSecret }},
+}
+
+// benchNodes returns two nodes on loopback, of which the second accepts channels with the receiver that accept returns.
+func benchNodes(b *testing.B, way func(*link.Options), accept func(ch *link.Channel) link.Receiver) (*link.Manager, link.Peer) {
+	from := startTCPNode(b, "a", way)
+	to := startTCPNode(b, "b", func(o *link.Options) {
+		if way != nil {
+			way(o)
+		}
+		o.Accept = func(_ link.Peer, ch *link.Channel, _ []byte) link.Receiver { return accept(ch) }
+	})
+	return from.Manager, to.self
+}
+
+// BenchmarkOneWay sends messages of 200 bytes on 16 channels.
+func BenchmarkOneWay(b *testing.B) {
+	const channels = 16
+	for _, way := range benchWays {
+		b.Run(way.name, func(b *testing.B) {
+			each := b.N/channels + 1
+			enough := make(chan struct{}, channels)
+			m, to := benchNodes(b, way.way, func(*link.Channel) link.Receiver { return &counting{want: each, enough: enough} })
+			p := make([]byte, 200)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range channels {
+				ch, err := m.Open(to, nil, 0, &counting{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				go func() {
+					for range each {
+						if _, err := ch.Send(context.Background(), p); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				}()
+			}
+			for range channels {
+				<-enough
+			}
+			b.ReportMetric(float64(each*channels)/b.Elapsed().Seconds(), "messages/s")
+		})
+	}
+}
+
+// BenchmarkRoundTrip sends a message of 200 bytes and waits until it comes back.
+func BenchmarkRoundTrip(b *testing.B) {
+	for _, way := range benchWays {
+		b.Run(way.name, func(b *testing.B) {
+			m, to := benchNodes(b, way.way, func(ch *link.Channel) link.Receiver { return &counting{reply: ch} })
+			back := make(chan struct{}, 1)
+			ch, err := m.Open(to, nil, 0, &pinging{back})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p := make([]byte, 200)
+			took := make([]time.Duration, 0, b.N)
+			b.ReportAllocs()
+			for b.Loop() {
+				start := time.Now()
+				if _, err := ch.TrySend(p); err != nil {
+					b.Fatal(err)
+				}
+				<-back
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "ns-p50")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "ns-p99")
+		})
+	}
+}
+
+type pinging struct{ back chan struct{} }
+
+func (p *pinging) Message(uint64, []byte) bool { p.back <- struct{}{}; return true }
+func (p *pinging) Ended([]byte)                {}
+func (p *pinging) Writable()                   {}
+func (p *pinging) Closed(error)                {}
