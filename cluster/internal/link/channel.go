@@ -24,7 +24,7 @@ type Receiver interface {
 
 // Channel is one of many streams of messages, in both directions, on the link to a peer. Its methods are safe for concurrent use.
 type Channel struct {
-	link     *Link
+	link     *peerLink
 	receiver Receiver // set before the first event; guarded by the turn of the link
 	id       uint64
 

@@ -150,7 +150,7 @@ var badNetworks = map[string]func(rnd *rand.Rand, frames [][]byte) [][]byte{
 func TestBadNetworks(t *testing.T) {
 	for name, change := range badNetworks {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(20) {
+			for seed := range uint64(5) {
 				synctest.Test(t, func(t *testing.T) { runBadNetwork(t, seed, change) })
 			}
 		})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Link is one end of a session with a peer: it outlives the connections over which it runs.
-type Link struct {
+// peerLink is one end of a session with a peer: it outlives the connections over which it runs.
+type peerLink struct {
 	manager *Manager
 	peer    Peer
 	dialer  bool
@@ -33,11 +33,12 @@ type Link struct {
 
 // connection is a network connection of a link after its handshake.
 type connection struct {
-	net.Conn
+	net.Conn          // frames, through TLS if there is TLS
+	raw      net.Conn // what is closed: to close TLS may block, because it writes
 	decoder  *decoder
 	version  uint8
 	peer     limits
-	lastRead int64         // guarded by Link.mu; as core.now
+	lastRead int64         // guarded by peerLink.mu; as core.now
 	wake     chan struct{} // has a token when the writer is to look for frames to send
 	done     chan struct{}
 }
@@ -56,8 +57,8 @@ const (
 // errSuperseded is the end of a connection in whose place there is another one.
 var errSuperseded = errors.New("edgews: link: the peer has connected again")
 
-func newLink(m *Manager, peer Peer, dialer bool, session string) *Link {
-	return &Link{
+func newLink(m *Manager, peer Peer, dialer bool, session string) *peerLink {
+	return &peerLink{
 		manager: m, peer: peer, dialer: dialer, session: session,
 		turn: make(chan struct{}, 1), done: make(chan struct{}),
 		core: newCore(dialer, m.limits(), int64(m.options.AckTimeout)),
@@ -65,7 +66,7 @@ func newLink(m *Manager, peer Peer, dialer bool, session string) *Link {
 }
 
 // wakeLocked makes the writer look for frames to send, if there are any and it is waiting.
-func (l *Link) wakeLocked() {
+func (l *peerLink) wakeLocked() {
 	if l.writerIdle && !l.core.idle() {
 		l.writerIdle = false
 		l.conn.wake <- struct{}{} // has room: the writer has taken the last token before it went idle
@@ -73,7 +74,7 @@ func (l *Link) wakeLocked() {
 }
 
 // serve runs the link over a connection until it breaks, and returns why.
-func (l *Link) serve(c *connection) error {
+func (l *peerLink) serve(c *connection) error {
 	if err := l.attach(c); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (l *Link) serve(c *connection) error {
 		l.write(c)
 	}()
 	err := l.read(c)
-	c.Close()
+	c.raw.Close()
 	close(c.done)
 	<-writerDone
 	l.detach(c)
@@ -91,7 +92,7 @@ func (l *Link) serve(c *connection) error {
 }
 
 // attach makes c the connection of the link. An older one is closed: the peer has given it up, or has not noticed yet that it is dead.
-func (l *Link) attach(c *connection) error {
+func (l *peerLink) attach(c *connection) error {
 	l.turn <- struct{}{}
 	l.mu.Lock()
 	if l.over != nil {
@@ -107,7 +108,7 @@ func (l *Link) attach(c *connection) error {
 	l.core.connected(c.peer, c.version)
 	l.mu.Unlock()
 	if old != nil {
-		old.Close()
+		old.raw.Close()
 	}
 	l.deliver()
 	<-l.turn
@@ -115,7 +116,7 @@ func (l *Link) attach(c *connection) error {
 }
 
 // detach says that the connection has ended.
-func (l *Link) detach(c *connection) {
+func (l *peerLink) detach(c *connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn == c {
@@ -125,7 +126,7 @@ func (l *Link) detach(c *connection) {
 }
 
 // read takes in what the peer sends until the connection breaks.
-func (l *Link) read(c *connection) error {
+func (l *peerLink) read(c *connection) error {
 	patience := missedHeartbeats * l.manager.options.HeartbeatEvery
 	for {
 		if err := l.takeIn(c); err != nil {
@@ -143,7 +144,7 @@ func (l *Link) read(c *connection) error {
 }
 
 // takeIn decodes the frames that have arrived and calls the receivers.
-func (l *Link) takeIn(c *connection) error {
+func (l *peerLink) takeIn(c *connection) error {
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
 	for {
@@ -156,7 +157,7 @@ func (l *Link) takeIn(c *connection) error {
 }
 
 // takeInBatch decodes a batch of frames; more says that others may follow.
-func (l *Link) takeInBatch(c *connection) (more bool, err error) {
+func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != c {
@@ -177,7 +178,7 @@ func (l *Link) takeInBatch(c *connection) (more bool, err error) {
 }
 
 // deliver calls the receivers for the events that are due. The caller has the turn.
-func (l *Link) deliver() {
+func (l *peerLink) deliver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.core.events) > 0 {
@@ -202,7 +203,7 @@ func (l *Link) deliver() {
 }
 
 // call calls a receiver.
-func (l *Link) call(e *event) {
+func (l *peerLink) call(e *event) {
 	ch := e.ch
 	if e.kind == eventOpen {
 		ch.link = l
@@ -232,7 +233,7 @@ func (l *Link) call(e *event) {
 
 // deliverLaterLocked has the events delivered by another goroutine, if there are any: the caller is a goroutine of the program, which may
 // hold locks that receivers take.
-func (l *Link) deliverLaterLocked() {
+func (l *peerLink) deliverLaterLocked() {
 	if len(l.core.events) == 0 || l.later {
 		return
 	}
@@ -248,8 +249,8 @@ func (l *Link) deliverLaterLocked() {
 }
 
 // write sends what there is to send until the connection breaks. All that has been queued while it wrote leaves with the next write.
-func (l *Link) write(c *connection) {
-	defer c.Close()
+func (l *peerLink) write(c *connection) {
+	defer c.raw.Close()
 	every := int64(l.manager.options.HeartbeatEvery)
 	nextPing := l.manager.now() + every
 	armed := nextPing
@@ -306,7 +307,7 @@ func (l *Link) write(c *connection) {
 }
 
 // stopIdling says that the writer looks for frames to send without having been woken.
-func (l *Link) stopIdling(c *connection) {
+func (l *peerLink) stopIdling(c *connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn == c {
@@ -319,7 +320,7 @@ func (l *Link) stopIdling(c *connection) {
 }
 
 // drop ends the link and all its channels with err.
-func (l *Link) drop(err error) {
+func (l *peerLink) drop(err error) {
 	l.turn <- struct{}{}
 	l.mu.Lock()
 	if l.over == nil {
@@ -331,14 +332,14 @@ func (l *Link) drop(err error) {
 	l.conn, l.writerIdle = nil, false
 	l.mu.Unlock()
 	if c != nil {
-		c.Close()
+		c.raw.Close()
 	}
 	l.deliver()
 	<-l.turn
 }
 
 // renew fails all channels with err and begins a session of its own, of which the peer knows nothing yet.
-func (l *Link) renew(err error) {
+func (l *peerLink) renew(err error) {
 	l.turn <- struct{}{}
 	l.mu.Lock()
 	l.core.failAll(err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,8 +22,8 @@ type Manager struct {
 
 	mu        sync.Mutex
 	closed    bool
-	outgoing  map[peerKey]*Link // dialled from here
-	incoming  map[peerKey]*Link
+	outgoing  map[peerKey]*peerLink // dialled from here
+	incoming  map[peerKey]*peerLink
 	reach     map[peerKey]*reach
 	listeners map[net.Listener]bool
 	unproved  int // connections in their handshake that a peer has begun
@@ -43,7 +45,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		options: o, security: s, start: time.Now(),
-		outgoing: make(map[peerKey]*Link), incoming: make(map[peerKey]*Link), reach: make(map[peerKey]*reach),
+		outgoing: make(map[peerKey]*peerLink), incoming: make(map[peerKey]*peerLink), reach: make(map[peerKey]*reach),
 		listeners: make(map[net.Listener]bool),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -89,7 +91,7 @@ func (m *Manager) Open(p Peer, greeting []byte, first uint64, r Receiver) (*Chan
 }
 
 // link returns the link to the peer.
-func (m *Manager) link(p Peer) (*Link, error) {
+func (m *Manager) link(p Peer) (*peerLink, error) {
 	if p.ID == "" || p.Incarnation == 0 {
 		return nil, errors.New("edgews: link: a peer without an ID or an incarnation")
 	}
@@ -116,7 +118,7 @@ func (m *Manager) Remove(id string, incarnation uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := peerKey{id, incarnation}
-	for _, links := range []map[peerKey]*Link{m.outgoing, m.incoming} {
+	for _, links := range []map[peerKey]*peerLink{m.outgoing, m.incoming} {
 		if l := links[key]; l != nil && !m.closed {
 			delete(links, key)
 			m.tasks.Go(func() { l.drop(ErrRemoved) })
@@ -131,13 +133,7 @@ func (m *Manager) Close() error {
 	m.mu.Lock()
 	already := m.closed
 	m.closed = true
-	var links []*Link
-	for _, l := range m.outgoing {
-		links = append(links, l)
-	}
-	for _, l := range m.incoming {
-		links = append(links, l)
-	}
+	links := m.allLocked()
 	listeners := m.listeners
 	m.listeners = nil
 	m.mu.Unlock()
@@ -154,8 +150,13 @@ func (m *Manager) Close() error {
 	return nil
 }
 
+// allLocked returns all links.
+func (m *Manager) allLocked() []*peerLink {
+	return slices.Concat(slices.Collect(maps.Values(m.outgoing)), slices.Collect(maps.Values(m.incoming)))
+}
+
 // forget removes the link from its map, if it is still there.
-func (m *Manager) forget(l *Link) {
+func (m *Manager) forget(l *peerLink) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	links := m.incoming
@@ -165,13 +166,16 @@ func (m *Manager) forget(l *Link) {
 	if links[l.peer.key()] == l {
 		delete(links, l.peer.key())
 	}
+	if key := l.peer.key(); m.outgoing[key] == nil && m.incoming[key] == nil {
+		delete(m.reach, key)
+	}
 }
 
 // run runs the link over a connection that has had its handshake, and returns why the connection ended.
-func (m *Manager) run(l *Link, h *handshake, version uint16, peer limits) error {
+func (m *Manager) run(l *peerLink, raw net.Conn, h *handshake, version uint16, peer limits) error {
 	h.decoder.limit = max(m.options.MaxMessage, 8+maxGreeting)
 	c := &connection{
-		Conn: h.Conn, decoder: &h.decoder, version: uint8(version), peer: peer,
+		Conn: h.Conn, raw: raw, decoder: &h.decoder, version: uint8(version), peer: peer,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	m.up(l.peer)
@@ -207,7 +211,7 @@ func (m *Manager) logProtocol(p Peer, err error) {
 	}
 }
 
-// describe returns the own hello's common part.
+// hello returns what this node says of itself when it dials.
 func (m *Manager) hello(session string, resume bool) hello {
 	self := m.options.Self
 	return hello{

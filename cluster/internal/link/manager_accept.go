@@ -89,7 +89,7 @@ func (m *Manager) accept(c net.Conn) {
 	if err == nil {
 		said, w, err = h.accept(w, m.options.Self.Versions)
 	}
-	var l *Link
+	var l *peerLink
 	if err == nil {
 		l, err = m.incomingLink(h, said)
 	}
@@ -104,7 +104,7 @@ func (m *Manager) accept(c net.Conn) {
 		return
 	}
 	release()
-	err = m.run(l, h, w.Version, said.Limits)
+	err = m.run(l, c, h, w.Version, said.Limits)
 	m.logProtocol(peer, err)
 	switch {
 	case errors.Is(err, ErrProtocol):
@@ -116,7 +116,7 @@ func (m *Manager) accept(c net.Conn) {
 }
 
 // incomingLink returns the link for a peer that has proved to be a member. The peer is told if there is none.
-func (m *Manager) incomingLink(h *handshake, said hello) (*Link, error) {
+func (m *Manager) incomingLink(h *handshake, said hello) (*peerLink, error) {
 	peer := Peer{ID: said.ID, Incarnation: said.Incarnation, Addr: said.Addr, Versions: said.Versions}
 	if m.options.Admit != nil && !m.options.Admit(peer) {
 		return nil, h.refuse(refuseNotAdmitted, fmt.Errorf("%w: not admitted", ErrRefused))
@@ -135,7 +135,7 @@ func (m *Manager) incomingLink(h *handshake, said hello) (*Link, error) {
 }
 
 // findIncoming returns the link of the peer's session, which is new if the peer says so, and one of an earlier session, which is over.
-func (m *Manager) findIncoming(peer Peer, said hello) (l, old *Link, err error) {
+func (m *Manager) findIncoming(peer Peer, said hello) (l, old *peerLink, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -156,7 +156,7 @@ func (m *Manager) findIncoming(peer Peer, said hello) (l, old *Link, err error) 
 }
 
 // expireLater ends the link when its peer has not connected again in time.
-func (m *Manager) expireLater(l *Link) {
+func (m *Manager) expireLater(l *peerLink) {
 	if !m.startExpiring(l) {
 		return
 	}
@@ -174,7 +174,7 @@ func (m *Manager) expireLater(l *Link) {
 }
 
 // startExpiring reports whether a goroutine must be started that ends the link.
-func (m *Manager) startExpiring(l *Link) bool {
+func (m *Manager) startExpiring(l *peerLink) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l.mu.Lock()
@@ -187,7 +187,7 @@ func (m *Manager) startExpiring(l *Link) bool {
 }
 
 // expiresIn returns how long the link may still be without a connection; 0 if it has one, or if it may not any more.
-func (l *Link) expiresIn(resumeWithin time.Duration) time.Duration {
+func (l *peerLink) expiresIn(resumeWithin time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil {
@@ -197,7 +197,7 @@ func (l *Link) expiresIn(resumeWithin time.Duration) time.Duration {
 }
 
 // expired ends the expiry; it returns true when the link has no connection.
-func (l *Link) expired() bool {
+func (l *peerLink) expired() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expiring = false

@@ -7,13 +7,19 @@ import (
 	"time"
 )
 
-// firstBackoff is the pause after the first failed attempt to connect. Each failure doubles it.
-const firstBackoff = 50 * time.Millisecond
+const (
+	// firstBackoff is the pause after the second failed attempt to connect; after the first there is none, because a connection that has
+	// just broken tells nothing of the peer. Each further failure doubles it.
+	firstBackoff = 50 * time.Millisecond
+	// soundAfter is how long a connection must have lasted to count as a success.
+	soundAfter = time.Second
+)
 
 // keep connects the link to its peer, again and again, until the link is over.
-func (m *Manager) keep(l *Link) {
-	pause := firstBackoff
+func (m *Manager) keep(l *peerLink) {
+	pause := time.Duration(0)
 	for {
+		start := time.Now()
 		connected, err := m.dial(l)
 		m.logProtocol(l.peer, err)
 		switch {
@@ -27,22 +33,18 @@ func (m *Manager) keep(l *Link) {
 		case errors.Is(err, ErrSessionLost), errors.Is(err, ErrProtocol) && connected:
 			l.renew(err)
 		}
-		if connected && !errors.Is(err, ErrProtocol) {
-			pause = firstBackoff
-			if l.isOver() {
-				return
-			}
-			continue
+		if connected && time.Since(start) > soundAfter {
+			pause = 0
 		}
-		if !l.pause(pause/2 + rand.N(pause/2)) {
+		if !l.pause(pause/2 + rand.N(pause/2+1)) {
 			return
 		}
-		pause = min(2*pause, m.options.MaxBackoff)
+		pause = min(max(2*pause, firstBackoff), m.options.MaxBackoff)
 	}
 }
 
 // dial connects once and runs the link until the connection breaks. connected says that the handshake succeeded.
-func (m *Manager) dial(l *Link) (connected bool, err error) {
+func (m *Manager) dial(l *peerLink) (connected bool, err error) {
 	c, err := m.options.Dial(m.ctx, l.peer.Addr)
 	if err != nil {
 		return false, err
@@ -65,7 +67,7 @@ func (m *Manager) dial(l *Link) (connected bool, err error) {
 		return false, err
 	}
 	release()
-	return true, m.run(l, h, w.Version, w.Limits)
+	return true, m.run(l, c, h, w.Version, w.Limits)
 }
 
 // refusedBySystem reports whether the peer's system has refused the connection: no process listens.
@@ -75,20 +77,21 @@ func refusedBySystem(err error) bool {
 }
 
 // sessionState returns the name of the session, and whether the peer knows it.
-func (l *Link) sessionState() (session string, used bool) {
+func (l *peerLink) sessionState() (session string, used bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.session, l.used
 }
 
-func (l *Link) isOver() bool {
+// isOver reports whether the link has been dropped.
+func (l *peerLink) isOver() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.over != nil
 }
 
 // pause waits; it returns false when the link is over.
-func (l *Link) pause(d time.Duration) bool {
+func (l *peerLink) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
