@@ -51,9 +51,10 @@ type core struct {
 	outUsed  int    // of the link's window, by what is sent and not consumed
 	inUsed   int    // of the link's window, by what is received and not consumed
 
-	readyHead, readyTail *Channel // channels that have something to send
-	waitHead, waitTail   *Channel // channels that have something unacknowledged, ordered by askAt
-	credit               []*Channel
+	readyHead, readyTail *Channel   // channels that have something to send
+	waitHead, waitTail   *Channel   // channels that have something unacknowledged, ordered by askAt
+	credit               []*Channel // channels whose messages do not fit into the link's window
+	creditFreed          bool       // there is more room than when grantCredit last looked
 
 	opensWait          bool // an open was dropped because there were too many channels
 	pong, ping, reopen bool
@@ -178,6 +179,7 @@ func (c *core) queue(ch *Channel, kind frameType, payload []byte, cost int) {
 func (c *core) charge(ch *Channel, cost int) {
 	c.outUsed += shared(ch.outBytes+cost) - shared(ch.outBytes)
 	ch.outBytes += cost
+	c.creditFreed = c.creditFreed || cost < 0
 }
 
 // end queues the end of this direction. It needs no room in the windows.
@@ -205,7 +207,6 @@ func (c *core) reset(ch *Channel, code uint16, reason []byte) {
 	ch.flags.set(flagResetting | flagResetDue)
 	c.releaseSender(ch)
 	c.setReady(ch)
-	c.grantCredit()
 }
 
 // dropQueues forgets what is unconsumed in both directions, and the room that it occupied in the windows.
@@ -285,15 +286,14 @@ func (c *core) inOrder() []*Channel {
 func (c *core) forget(ch *Channel) {
 	delete(c.channels, ch.id)
 	ch.flags.set(flagOver)
-	c.outUsed -= shared(ch.outBytes)
+	c.charge(ch, -ch.outBytes)
 	c.inUsed -= shared(ch.inBytes)
-	ch.outBytes, ch.inBytes, ch.inSizes = 0, 0, nil
+	ch.inBytes, ch.inSizes = 0, nil
 	if c.opensWait {
 		c.opensWait, c.reopen = false, true
 	}
 	c.removeWaiting(ch)
 	c.releaseSender(ch)
-	c.grantCredit()
 }
 
 // releaseSender makes a Send that waits for room try again, and find that the channel has ended.
@@ -330,26 +330,40 @@ func (c *core) offerRoom(ch *Channel) (offered bool) {
 	return true
 }
 
-// grantCredit offers the room in the link's window to the channels that wait for it, in the order in which they came, up to the first
-// that does not fit: so a large message gets its turn among small ones.
+// grantCredit offers the room in the link's window to the channels that wait for it, in the order in which they came. One whose message is too
+// large for what is left does not hold up the others. The owner calls it after the calls that may have freed room.
 func (c *core) grantCredit() {
-	for len(c.credit) > 0 {
-		ch := c.credit[0]
-		ok, link := c.fits(ch, ch.need)
-		if ch.need > 0 && !ok && link {
-			return
-		}
-		c.credit[0] = nil
-		c.credit = c.credit[1:]
-		ch.flags.clear(flagCreditQueued)
-		c.offerRoom(ch)
+	if !c.creditFreed {
+		return
 	}
-	c.credit = nil
+	c.creditFreed = false
+	room := c.peer.LinkWindow - c.outUsed
+	waiting := c.credit[:0]
+	for i, ch := range c.credit {
+		if room <= 0 {
+			waiting = append(waiting, c.credit[i:]...)
+			break
+		}
+		grows := shared(ch.outBytes+ch.need) - shared(ch.outBytes)
+		if ch.need > 0 && grows > room {
+			waiting = append(waiting, ch)
+			continue
+		}
+		ch.flags.clear(flagCreditQueued)
+		if ch.need > 0 && c.offerRoom(ch) {
+			room -= grows
+		}
+	}
+	clear(c.credit[len(waiting):])
+	c.credit = waiting
+	if len(waiting) == 0 {
+		c.credit = nil
+	}
 }
 
 // connected begins a connection: what the peer has not received is sent again.
 func (c *core) connected(peer limits, version uint8) {
-	c.peer, c.version = peer, version
+	c.peer, c.version, c.creditFreed = peer, version, true
 	c.pong, c.ping, c.gone, c.unsupported = false, false, nil, nil
 	for _, ch := range c.inOrder() {
 		ch.flags.clear(flagNacked)
@@ -363,7 +377,6 @@ func (c *core) connected(peer limits, version uint8) {
 		c.setReady(ch)
 		c.offerRoom(ch)
 	}
-	c.grantCredit()
 }
 
 // goBack sends everything again that the peer has not received.

@@ -188,7 +188,6 @@ func (c *core) receiveAck(ch *Channel, f *frame) error {
 			}
 		}
 		c.offerRoom(ch)
-		c.grantCredit()
 		c.finish(ch)
 	}
 	return nil

@@ -139,6 +139,7 @@ func (s *simulation) consume(at int, ch *simChannel, all bool) {
 // tell checks the events of an end against the model.
 func (s *simulation) tell(at int) {
 	c := s.ends[at].core
+	c.grantCredit()
 	events := c.events
 	c.events = nil
 	for _, e := range events {
@@ -308,18 +309,33 @@ func (s *simulation) act() {
 	}
 }
 
+// exchange lets some time pass, in which everything that arrives is consumed.
+func (s *simulation) exchange() {
+	s.now += simSecond / 10
+	for at := range s.ends {
+		s.transmit(at)
+		s.arrive(at)
+		for _, ch := range s.channels {
+			s.consume(at, ch, true)
+		}
+	}
+}
+
 // settle ends everything over a network without losses, and checks that nothing is missing and nothing is left.
 func (s *simulation) settle() {
 	s.loss = 0
+	for range 300 {
+		s.exchange()
+	}
+	for i, ch := range s.channels {
+		for at, d := range ch.dir {
+			require.False(s.t, d.blocked && !d.ended && !ch.reset && ch.closed[at] == 0, "channel %d, end %d: nothing is on the way, and there is no room", i, at)
+		}
+	}
 	for round := 0; ; round++ {
 		require.Less(s.t, round, 2000, "the ends do not come to rest")
-		s.now += simSecond / 10
+		s.exchange()
 		for at := range s.ends {
-			s.transmit(at)
-			s.arrive(at)
-			for _, ch := range s.channels {
-				s.consume(at, ch, true)
-			}
 			for _, ch := range s.channels {
 				if ch.channel[at] != nil && !ch.dir[at].ended && !ch.reset && ch.closed[at] == 0 {
 					require.NoError(s.t, s.ends[at].core.end(ch.channel[at], fmt.Append(nil, len(ch.dir[at].sent))))

@@ -438,6 +438,51 @@ func TestStuckReceiver(t *testing.T) {
 	})
 }
 
+// A channel that has filled the link's window holds up large messages of the others until it is consumed, or reset.
+func TestLinkWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		a := startNode(t, n, "a", 1, nil)
+		b := startNode(t, n, "b", 1, func(o *link.Options) {
+			o.MaxMessage, o.LinkWindow = 1<<20, 1<<20+64
+			accept := o.Accept
+			o.Accept = func(from link.Peer, ch *link.Channel, greeting []byte) link.Receiver {
+				r := accept(from, ch, greeting)
+				r.(*recorder).consumes = false
+				return r
+			}
+		})
+		var out, in []*recorder
+		for range 3 {
+			out = append(out, a.open(b, ""))
+			in = append(in, <-b.opened)
+		}
+		synctest.Wait()
+		large := make([]byte, 1<<20)
+		sent := make(chan error, 3)
+		for _, r := range out {
+			go func() {
+				_, err := r.Send(context.Background(), large)
+				sent <- err
+			}()
+			synctest.Wait()
+		}
+		require.NoError(t, <-sent)
+		assert.Empty(t, sent)
+		assert.Equal(t, []link.Info{{Peer: b.self, Dialed: true, Connected: true, Channels: 3, Unconsumed: 1<<20 + 64 - 4<<10}}, a.Links())
+		_, err := out[2].TrySend([]byte("small messages have their reserve"))
+		require.NoError(t, err)
+		in[0].Consume(1)
+		require.NoError(t, <-sent)
+		synctest.Wait()
+		assert.Empty(t, sent)
+		out[1].Reset(300, nil)
+		in[2].Consume(1)
+		require.NoError(t, <-sent)
+		in[2].received(2)
+	})
+}
+
 // fill sends messages of 1000 bytes until the window is full and returns how many.
 func fill(t *testing.T, r *recorder) (sent int) {
 	for {

@@ -64,17 +64,13 @@ func TestPlainOnlyOnLoopback(t *testing.T) {
 
 	// A name, or a Dial of the program's own, that leads out of the machine: not a byte is sent.
 	outside := newNetwork()
-	var outer net.Conn
-	outside.wrap = func(_ int, dialed, accepted net.Conn) (net.Conn, net.Conn) {
-		outer = accepted
-		return &outsideConn{dialed}, accepted
-	}
+	outside.wrap = func(_ int, dialed, accepted net.Conn) (net.Conn, net.Conn) { return &outsideConn{dialed}, accepted }
 	l := outside.listen("db.example:80")
 	c := startNode(t, outside, "c", 1, nil)
 	require.NoError(t, c.Connect(link.Peer{ID: "d", Incarnation: 1, Addr: "db.example:80"}))
-	_, err = l.Accept()
+	reached, err := l.Accept()
 	require.NoError(t, err)
-	n, err := outer.Read(make([]byte, 1))
+	n, err := reached.Read(make([]byte, 1))
 	assert.Zero(t, n)
 	require.ErrorIs(t, err, io.EOF)
 }
@@ -135,6 +131,57 @@ func checkNoLink(t *testing.T, changeA, changeB func(*link.Options)) {
 	assert.Empty(t, b.opened)
 	a.stop()
 	b.stop()
+}
+
+// A relay between two members that know the secret may pass their TLS connection on, but not put itself in its place.
+func TestRelay(t *testing.T) {
+	secret := func(o *link.Options) { o.Secret = testSecret }
+	relay := func(between func(from, to net.Conn) (net.Conn, net.Conn)) (a, b *node) {
+		b = startTCPNode(t, "b", secret)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		tried := make(chan struct{}, 100)
+		go func() {
+			for {
+				from, err := l.Accept()
+				if err != nil {
+					return
+				}
+				to, err := net.Dial("tcp", b.self.Addr)
+				if err != nil {
+					return
+				}
+				tried <- struct{}{}
+				from, to = between(from, to)
+				go func() { io.Copy(to, from); to.Close() }()
+				go func() { io.Copy(from, to); from.Close() }()
+			}
+		}()
+		a = startTCPNode(t, "a", secret)
+		behind := b.self
+		behind.Addr = l.Addr().String()
+		require.NoError(t, a.Connect(behind))
+		for range 3 {
+			select {
+			case <-tried:
+			case e := <-a.events:
+				a.events <- e
+				return a, b
+			}
+		}
+		return a, b
+	}
+	a, b := relay(func(from, to net.Conn) (net.Conn, net.Conn) { return from, to })
+	assert.True(t, (<-a.events).Up)
+	assert.True(t, (<-b.events).Up)
+
+	certificate := clusterTLS(t)
+	a, b = relay(func(from, to net.Conn) (net.Conn, net.Conn) {
+		return tls.Server(from, certificate), tls.Client(to, &tls.Config{InsecureSkipVerify: true})
+	})
+	assert.Empty(t, a.events)
+	assert.Empty(t, b.events)
 }
 
 // Versions N and N+1 speak N.
@@ -240,14 +287,13 @@ func TestUnknownFrames(t *testing.T) {
 func TestProtocolErrors(t *testing.T) {
 	b := startTCPNode(t, "b", func(o *link.Options) { o.MaxMessage = 1 << 20 })
 	open := rawOpenFrame(1)
-	data := func(seq uint32, p []byte) []byte { return rawFrame(1, rawData, 0, 1, seq, 0, 0, p) }
 	end := rawFrame(1, rawEnd, 0, 1, 1, 0, 0, nil)
 	for name, frames := range map[string][][]byte{
 		"a large frame":            {{255, 255, 255, 255, 1, rawData}, make([]byte, 100)},
 		"a short open":             {rawFrame(1, rawOpen, 0, 1, 0, 0, 0, nil)},
 		"a large greeting":         {rawFrame(1, rawOpen, 0, 1, 0, 0, 0, make([]byte, 8+64<<10+1))},
 		"an open of another base":  {rawFrame(1, rawOpen, 0, 1, 5, 0, 0, make([]byte, 8))},
-		"a message after the end":  {open, end, data(2, nil)},
+		"a message after the end":  {open, end, rawFrame(1, rawData, 0, 1, 2, 0, 0, nil)},
 		"a large reason":           {open, rawFrame(1, rawEnd, 0, 1, 1, 0, 0, make([]byte, 1025))},
 		"an ack of what is unsent": {open, rawFrame(1, rawAck, 0, 1, 0, 9, 0, nil)},
 		"consumed, not received":   {open, rawFrame(1, rawAck, 0, 1, 0, 0, 9, nil)},
@@ -272,18 +318,37 @@ func TestProtocolErrors(t *testing.T) {
 			}
 		})
 	}
-	stuck := startTCPNode(t, "stuck", func(o *link.Options) {
-		o.Accept = func(link.Peer, *link.Channel, []byte) link.Receiver { return newRecorder(false) }
-	})
-	p := dialRaw(t, stuck)
-	p.Write(open)
-	for seq := uint32(1); ; seq++ { // more than the window
-		if _, err := p.Write(data(seq, make([]byte, 1000))); err != nil {
-			break
-		}
+}
+
+// A peer that sends more than the windows allow, to receivers that are stuck, is cut off: what arrives is bounded.
+func TestWindowsAreEnforced(t *testing.T) {
+	const channelWindow, linkWindow, reserve, cost = 64 << 10, 2 << 20, 4 << 10, 1000 + 64
+	for name, c := range map[string]struct{ channels, each, window, reserves int }{
+		"a channel's window": {1, 1000, channelWindow, 0},
+		"the link's window":  {100, channelWindow / cost, linkWindow, 100 * reserve},
+	} {
+		t.Run(name, func(t *testing.T) {
+			received := newRecorder(false)
+			b := startTCPNode(t, "b", func(o *link.Options) {
+				o.LinkWindow, o.MaxMessage = linkWindow, 1<<20
+				o.Accept = func(link.Peer, *link.Channel, []byte) link.Receiver { return &stuckReceiver{received} }
+			})
+			p := dialRaw(t, b)
+			go io.Copy(io.Discard, p)
+			require.True(t, (<-b.events).Up)
+			for id := range uint64(c.channels) {
+				p.Write(rawOpenFrame(id + 1))
+				for seq := range uint32(c.each) {
+					p.Write(rawFrame(1, rawData, 0, id+1, seq+1, 0, 0, make([]byte, 1000)))
+				}
+			}
+			require.ErrorIs(t, (<-b.events).Err, link.ErrProtocol)
+			received.note(func() {
+				assert.LessOrEqual(t, received.count*cost, c.window+c.reserves)
+				assert.Greater(t, (received.count+10)*cost, c.window)
+			})
+		})
 	}
-	require.True(t, (<-stuck.events).Up)
-	require.ErrorIs(t, (<-stuck.events).Err, link.ErrProtocol)
 }
 
 // Bytes that are not a handshake, and peers that say nothing, cost a connection and no more.

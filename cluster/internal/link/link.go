@@ -181,7 +181,7 @@ func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 func (l *peerLink) deliver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.core.events) > 0 {
+	for l.core.grantCredit(); len(l.core.events) > 0; l.core.grantCredit() {
 		events := l.core.events
 		l.core.events = nil
 		l.mu.Unlock()
@@ -234,6 +234,7 @@ func (l *peerLink) call(e *event) {
 // deliverLaterLocked has the events delivered by another goroutine, if there are any: the caller is a goroutine of the program, which may
 // hold locks that receivers take.
 func (l *peerLink) deliverLaterLocked() {
+	l.core.grantCredit()
 	if len(l.core.events) == 0 || l.later {
 		return
 	}
