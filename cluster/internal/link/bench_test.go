@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -85,6 +86,45 @@ func BenchmarkOneWay(b *testing.B) {
 			b.ReportMetric(float64(each*channels)/b.Elapsed().Seconds(), "messages/s")
 		})
 	}
+}
+
+// BenchmarkTCPOneWay is what BenchmarkOneWay can be compared with: frames of the same size over a bare connection with large buffers at both
+// ends, without channels, windows, acknowledgements or goroutines that share it.
+func BenchmarkTCPOneWay(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			r := bufio.NewReaderSize(c, 64<<10)
+			for p := make([]byte, 228); err == nil; {
+				_, err = io.ReadFull(r, p)
+			}
+		}
+		done <- err
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriterSize(c, 64<<10)
+	p := make([]byte, 228)
+	b.SetBytes(200)
+	for b.Loop() {
+		if _, err := w.Write(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.Flush()
+	c.Close()
+	if err := <-done; err != io.EOF {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 }
 
 // BenchmarkRoundTrip sends a message of 200 bytes and waits until it comes back.

@@ -41,7 +41,7 @@ const (
 type core struct {
 	dialer  bool // the end that opens channels
 	own     limits
-	peer    limits // until the first connection: what every peer grants
+	peer    limits // what may be sent; until the first connection, what every peer grants
 	version uint8
 	now     int64 // nanoseconds of a monotonic clock
 	askTime int64 // how long the peer may leave something unacknowledged before it is asked, in nanoseconds
@@ -363,7 +363,7 @@ func (c *core) grantCredit() {
 
 // connected begins a connection: what the peer has not received is sent again.
 func (c *core) connected(peer limits, version uint8) {
-	c.peer, c.version, c.creditFreed = peer, version, true
+	c.peer, c.version, c.creditFreed = peer.within(c.own), version, true
 	c.pong, c.ping, c.gone, c.unsupported = false, false, nil, nil
 	for _, ch := range c.inOrder() {
 		ch.flags.clear(flagNacked)

@@ -16,6 +16,7 @@ func TestRoomIsHandedOn(t *testing.T) {
 		"reset by the peer":   func(s *simulation, a *Channel) { s.ends[1].core.reset(s.ends[1].core.channels[a.id], 300, nil) },
 		"unknown to the peer": func(s *simulation, a *Channel) { s.ends[1].core.forget(s.ends[1].core.channels[a.id]) },
 		"another, larger window": func(s *simulation, a *Channel) {
+			s.ends[0].core.own.LinkWindow *= 2
 			s.ends[1].core.own.LinkWindow *= 2
 			s.connect()
 		},

@@ -55,8 +55,8 @@
 //	4     ready    accepting  empty: the frames of channels follow, in both directions
 //	5     refuse   either     text for people; the code says why. The connection ends
 //
-// The version is the highest that both speak. The limits of an end bind the other end: the windows of a channel and of the link, the largest
-// message, the number of channels. The dialling end compares id and incarnation with those of the member that it wants: if they differ,
+// The version is the highest that both speak. The limits are the windows of a channel and of the link, the largest
+// message and the number of channels: the smaller ones of the two ends count. The dialling end compares id and incarnation with those of the member that it wants: if they differ,
 // the process that it wants is gone. Resume says that the session has had a connection; an accepting end that does not know the session
 // refuses with code 4, and the dialling end fails its channels and begins a new session.
 //
@@ -104,10 +104,10 @@
 //
 // # Windows
 //
-// A message costs its length and 64 bytes. What one direction of a channel has sent and not consumed may cost as much as the receiver's window of a
-// channel; a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the
-// receiver's window of a link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel; and
-// a channel always has 4 KiB, however many others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count
+// A message costs its length and 64 bytes. What is sent in one direction of a channel and not consumed may cost as much as the window of a channel;
+// a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the window of a
+// link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, and two buffers for
+// what is being read and written, of at most two of the largest messages each; and a channel always has 4 KiB, however many others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count
 // at the sender until they are acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page
 // loses the session.
 //

@@ -5,6 +5,14 @@ import "fmt"
 // maxLimit is the largest size that a limit may have, in bytes.
 const maxLimit = 1 << 30
 
+// within returns the smaller ones of the limits of a peer and of this end: what is sent is kept here until it is consumed there.
+func (l limits) within(own limits) limits {
+	return limits{
+		ChannelWindow: min(l.ChannelWindow, own.ChannelWindow), LinkWindow: min(l.LinkWindow, own.LinkWindow),
+		MaxMessage: min(l.MaxMessage, own.MaxMessage), MaxChannels: min(l.MaxChannels, own.MaxChannels),
+	}
+}
+
 // check checks limits, of this end or of a peer.
 func (l limits) check() error {
 	switch {

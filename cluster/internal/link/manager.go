@@ -57,7 +57,8 @@ func (m *Manager) now() int64 { return int64(time.Since(m.start)) }
 
 func (m *Manager) limits() limits { return m.options.limits() }
 
-// Connect keeps a link to the peer: it connects, and again whenever the connection is lost, until Remove or Close.
+// Connect keeps a link to the peer: it connects, and again whenever the connection is lost, until Remove or Close. For one incarnation the
+// address of the first call counts.
 func (m *Manager) Connect(p Peer) error {
 	_, err := m.link(p)
 	return err

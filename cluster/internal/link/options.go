@@ -53,10 +53,12 @@ type Options struct {
 	// Event, if not nil, is told which peers can be reached. It is called for one event at a time, in order, and may block.
 	Event func(Event)
 
-	ChannelWindow int // bytes that a peer may have sent on one channel that are not consumed; default 64 KiB. One message may be larger
+	// Limits of what peers may send, and of what this end sends: the smaller one of the two ends counts.
+
+	ChannelWindow int // bytes that are sent on one channel, in one direction, and not consumed; default 64 KiB. One message may be larger
 	LinkWindow    int // the same for all channels of a link together, beyond 4 KiB for each channel; default 32 MiB
-	MaxMessage    int // the largest message that is accepted, in bytes; default 16 MiB
-	MaxChannels   int // how many channels a peer may have open; default 131072
+	MaxMessage    int // the largest message, in bytes; default 16 MiB
+	MaxChannels   int // how many channels a link may have at once; default 131072
 
 	AckTimeout       time.Duration // after which a peer is asked about what it has not acknowledged; default 1 s
 	HeartbeatEvery   time.Duration // a silent peer is pinged; after three intervals the connection is given up; default 2 s
