@@ -32,8 +32,11 @@ const (
 	// maxReplies bounds the answers to unknown channels and unknown types that wait to be sent: a peer that causes more than it reads
 	// gets no answer to some, and asks again.
 	maxReplies = 64
-	// maxSpare is how many unused frames a link keeps, so that sending needs no allocation for each.
-	maxSpare = 1024
+	// maxSpare bounds the memory of the unused frames that a link keeps while it is busy, in bytes: sending needs no allocation then.
+	maxSpare = 1 << 20
+	// spareSlack is how much larger than twice a message the memory of a reused frame may be, in bytes. So what is queued is not much
+	// larger than it counts.
+	spareSlack = 128
 )
 
 // core is one end of a link without its connections: the channels, what is to be sent, what has arrived. It has no goroutines, no clock
@@ -62,8 +65,9 @@ type core struct {
 	unsupported        []frameType
 
 	events     []event
+	latest     *Channel // the one that receive has looked up last, or nil
 	spare      *outFrame
-	spareCount int
+	spareBytes int
 }
 
 // event is a call of a Receiver that is due.
@@ -114,7 +118,7 @@ func (c *core) open(ch *Channel, greeting []byte, first uint64) error {
 	c.channels[ch.id] = ch
 	payload := make([]byte, 8, 8+len(greeting))
 	binary.BigEndian.PutUint64(payload, base)
-	c.queue(ch, typeOpen, append(payload, greeting...), cost)
+	c.queue(ch, typeOpen, append(payload, greeting...), cost) // copies it again, but a channel is opened once
 	return nil
 }
 
@@ -136,7 +140,7 @@ func (c *core) send(ch *Channel, kind frameType, p []byte) (uint64, error) {
 		return 0, ErrWindowFull
 	}
 	seq := ch.next
-	c.queue(ch, kind, append(make([]byte, 0, len(p)), p...), cost)
+	c.queue(ch, kind, p, cost)
 	return seq, nil
 }
 
@@ -152,15 +156,13 @@ func (c *core) fits(ch *Channel, cost int) (ok, link bool) {
 	return true, false
 }
 
+// queue appends a frame with a copy of payload.
 func (c *core) queue(ch *Channel, kind frameType, payload []byte, cost int) {
-	f := c.spare
-	if f != nil {
-		c.spare, f.next = f.next, nil
-		c.spareCount--
-	} else {
-		f = new(outFrame)
+	f := c.takeSpare()
+	if cap(f.payload) < len(payload) || cap(f.payload) > 2*len(payload)+spareSlack {
+		f.payload = make([]byte, 0, len(payload))
 	}
-	f.seq, f.kind, f.payload, f.cost = ch.next, kind, payload, int32(cost)
+	f.seq, f.kind, f.payload, f.cost = ch.next, kind, append(f.payload[:0], payload...), int32(cost)
 	ch.next++
 	if ch.tail == nil {
 		ch.head = f
@@ -173,6 +175,33 @@ func (c *core) queue(ch *Channel, kind frameType, payload []byte, cost int) {
 	}
 	c.charge(ch, cost)
 	c.setReady(ch)
+}
+
+// takeSpare returns a frame whose payload has memory to be reused.
+func (c *core) takeSpare() *outFrame {
+	f := c.spare
+	if f == nil {
+		return new(outFrame)
+	}
+	c.spare, f.next = f.next, nil
+	c.spareBytes -= messageCost + cap(f.payload)
+	return f
+}
+
+// putSpare keeps a frame that is not used any more.
+func (c *core) putSpare(f *outFrame) {
+	if size := messageCost + cap(f.payload); c.spareBytes+size <= maxSpare {
+		*f = outFrame{next: c.spare, payload: f.payload[:0]}
+		c.spare = f
+		c.spareBytes += size
+	}
+}
+
+// dropSpare frees the frames that are not used, if nothing is under way.
+func (c *core) dropSpare() {
+	if c.waitHead == nil {
+		c.spare, c.spareBytes = nil, 0
+	}
 }
 
 // charge adds cost, which may be negative, to what is unconsumed.
@@ -190,7 +219,7 @@ func (c *core) end(ch *Channel, reason []byte) error {
 	if len(reason) > maxReason {
 		return fmt.Errorf("%w: a reason of %d bytes, the limit is %d", ErrTooLarge, len(reason), maxReason)
 	}
-	c.queue(ch, typeEnd, slices.Clone(reason), 0)
+	c.queue(ch, typeEnd, reason, 0)
 	ch.flags.set(flagLocalEnded)
 	c.releaseSender(ch)
 	return nil
@@ -285,6 +314,9 @@ func (c *core) inOrder() []*Channel {
 // forget removes the channel from the core. Its frames stay with it.
 func (c *core) forget(ch *Channel) {
 	delete(c.channels, ch.id)
+	if c.latest == ch {
+		c.latest = nil
+	}
 	ch.flags.set(flagOver)
 	c.charge(ch, -ch.outBytes)
 	c.inUsed -= shared(ch.inBytes)

@@ -26,9 +26,12 @@ func (c *core) receive(f *frame) error {
 		c.refuseType(f.kind)
 		return nil
 	}
-	ch := c.channels[f.channel]
-	if ch == nil {
-		return c.receiveUnknown(f)
+	ch := c.latest // many frames in a row are of one channel
+	if ch == nil || ch.id != f.channel {
+		if ch = c.channels[f.channel]; ch == nil {
+			return c.receiveUnknown(f)
+		}
+		c.latest = ch
 	}
 	switch f.kind {
 	case typeReset:
@@ -204,11 +207,7 @@ func (c *core) acknowledge(ch *Channel, seq uint64) {
 		if ch.unsent == f {
 			ch.unsent = f.next
 		}
-		*f = outFrame{}
-		if c.spareCount < maxSpare {
-			f.next, c.spare = c.spare, f
-			c.spareCount++
-		}
+		c.putSpare(f)
 	}
 	if ch.head == nil {
 		ch.tail = nil

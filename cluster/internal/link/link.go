@@ -269,7 +269,9 @@ func (l *peerLink) write(c *connection) {
 		l.core.tick()
 		if now >= nextPing {
 			nextPing = now + every
-			l.core.ping = c.lastRead <= now-every
+			if l.core.ping = c.lastRead <= now-every; l.core.ping {
+				l.core.dropSpare()
+			}
 		}
 		buf = l.core.pull(buf[:0], writeSize)
 		l.deliverLaterLocked()
