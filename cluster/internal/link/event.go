@@ -44,6 +44,14 @@ func (m *Manager) down(p Peer, err error) {
 	}
 }
 
+// unreachable reports whether there is no connection with the peer.
+func (m *Manager) unreachable(p Peer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.reach[p.key()]
+	return r == nil || r.connections == 0
+}
+
 // refused says that the peer's address has refused a connection, or that another process answers there.
 func (m *Manager) refused(p Peer, err error) {
 	m.mu.Lock()

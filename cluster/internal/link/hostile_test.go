@@ -385,6 +385,23 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 }
 
+// Connections that say nothing are closed when their time is over, at once if there are too many; after them, members get in.
+func TestManySilentConnections(t *testing.T) {
+	b := startTCPNode(t, "b", func(o *link.Options) { o.HandshakeTimeout = 500 * time.Millisecond })
+	var silent []net.Conn
+	for range 300 {
+		c, err := net.Dial("tcp", b.self.Addr)
+		require.NoError(t, err)
+		silent = append(silent, c)
+	}
+	for _, c := range silent {
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	startTCPNode(t, "a", nil).open(b, "")
+	<-b.opened
+}
+
 // A peer that opens more channels than it may is not served, and costs no memory; it is once there is room.
 func TestTooManyChannels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

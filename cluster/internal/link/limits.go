@@ -2,8 +2,8 @@ package link
 
 import "fmt"
 
-// maxLimit is the largest size that a limit may have, in bytes.
-const maxLimit = 1 << 30
+// maxLimit is the largest size that a limit may have, in bytes: the sum of two fits into 32 bits.
+const maxLimit = 512 << 20
 
 // within returns the smaller ones of the limits of a peer and of this end: what is sent is kept here until it is consumed there.
 func (l limits) within(own limits) limits {

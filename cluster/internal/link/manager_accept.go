@@ -110,7 +110,7 @@ func (m *Manager) accept(c net.Conn) {
 	case errors.Is(err, ErrProtocol):
 		m.forget(l)
 		l.drop(err)
-	case !l.isOver() && peer.Addr != "":
+	case !l.isOver() && peer.Addr != "" && m.unreachable(peer):
 		m.Connect(peer) // it may have died: its address tells, if it refuses
 	}
 }

@@ -50,7 +50,8 @@ type Options struct {
 	// Accept decides on a channel that a peer opens: it returns the receiver, or nil to refuse, after Channel.Reset with a code of its own
 	// or else with CodeRefused. greeting is valid until it returns. The same rules apply to it as to the methods of a Receiver.
 	Accept func(from Peer, ch *Channel, greeting []byte) Receiver
-	// Event, if not nil, is told which peers can be reached. It is called for one event at a time, in order, and may block.
+	// Event, if not nil, is told which peers can be reached. It is called for one event at a time, in order. It may block, but must not
+	// call Close.
 	Event func(Event)
 
 	// Limits of what peers may send, and of what this end sends: the smaller one of the two ends counts.
