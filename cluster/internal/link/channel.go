@@ -30,12 +30,12 @@ type Channel struct {
 
 	// Outgoing: the frames from head to tail are not consumed, those from unsent on are to be sent (again).
 	head, tail, unsent *outFrame
-	next               uint64 // the sequence of the next message
-	sentMax            uint64 // the largest sequence that was ever sent
-	received, consumed uint64 // by the peer
-	outBytes           int    // the cost of the frames from head to tail
-	need               int    // the cost of the message that TrySend refused; 0: none
-	room               chan struct{}
+	next               uint64        // the sequence of the next message
+	sentMax            uint64        // the largest sequence that was ever sent
+	received, consumed uint64        // by the peer
+	outBytes           int           // the cost of the frames from head to tail
+	need               int           // the cost of the smallest message that found no room; 0: none
+	room               chan struct{} // closed when there is room for it; nil: no Send waits
 
 	// Incoming.
 	inReceived, inConsumed uint64

@@ -132,7 +132,9 @@ func (c *core) send(ch *Channel, kind frameType, p []byte) (uint64, error) {
 	}
 	cost := len(p) + messageCost
 	if ok, link := c.fits(ch, cost); !ok {
-		ch.need = cost
+		if ch.need == 0 || cost < ch.need { // others may wait too
+			ch.need = cost
+		}
 		if link && !ch.flags.has(flagCreditQueued) {
 			ch.flags.set(flagCreditQueued)
 			c.credit = append(c.credit, ch)

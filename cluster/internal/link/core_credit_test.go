@@ -101,3 +101,29 @@ func TestLargeMessageHoldsUpNoOther(t *testing.T) {
 	require.Len(t, c.events, 2)
 	assert.Same(t, channels[2], c.events[1].ch)
 }
+
+// A small message and a large one wait for room on the same channel: there is room for the small one first.
+func TestSmallestMessageIsOfferedRoom(t *testing.T) {
+	c := newCore(true, small, simSecond)
+	c.connected(small, 1)
+	ch := new(Channel)
+	require.NoError(t, c.open(ch, nil, 1))
+	c.acknowledge(ch, 0)
+	for range 7 {
+		_, err := c.send(ch, typeData, make([]byte, 1000))
+		require.NoError(t, err)
+	}
+	ch.room = make(chan struct{}) // as Send does
+	room := ch.room
+	for _, size := range []int{1000, 8000, 2000} {
+		_, err := c.send(ch, typeData, make([]byte, size))
+		require.ErrorIs(t, err, ErrWindowFull)
+	}
+	c.acknowledge(ch, 1)
+	c.offerRoom(ch)
+	select {
+	case <-room:
+	default:
+		t.Error("the message of 1000 bytes fits")
+	}
+}

@@ -373,7 +373,7 @@ var small = limits{ChannelWindow: 8 << 10, LinkWindow: 20 << 10, MaxMessage: 16 
 func TestRandomTraffic(t *testing.T) {
 	for _, loss := range []float64{0, 0.02, 0.3} {
 		t.Run(fmt.Sprint("loss ", loss), func(t *testing.T) {
-			seeds := uint64(40)
+			seeds := uint64(25)
 			if testing.Short() {
 				seeds = 10
 			}

@@ -391,18 +391,12 @@ func TestStuckReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		a := startNode(t, n, "a", 1, nil)
-		b := startNode(t, n, "b", 1, func(o *link.Options) {
-			accept := o.Accept
-			o.Accept = func(from link.Peer, ch *link.Channel, greeting []byte) link.Receiver {
-				r := accept(from, ch, greeting)
-				r.(*recorder).consumes = string(greeting) != "stuck"
-				return r
-			}
-		})
+		b := startNode(t, n, "b", 1, nil)
 		stuck := a.open(b, "stuck")
 		in := <-b.opened
 		sent := fill(t, stuck)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Zero(t, stuck.writable)
 		assert.Equal(t, sent+1, 1+len(in.messages))
 		assert.LessOrEqual(t, sent*(1000+64), 64<<10)
@@ -445,16 +439,10 @@ func TestLinkWindow(t *testing.T) {
 		a := startNode(t, n, "a", 1, nil)
 		b := startNode(t, n, "b", 1, func(o *link.Options) {
 			o.MaxMessage, o.LinkWindow = 1<<20, 1<<20+64
-			accept := o.Accept
-			o.Accept = func(from link.Peer, ch *link.Channel, greeting []byte) link.Receiver {
-				r := accept(from, ch, greeting)
-				r.(*recorder).consumes = false
-				return r
-			}
 		})
 		var out, in []*recorder
 		for range 3 {
-			out = append(out, a.open(b, ""))
+			out = append(out, a.open(b, "stuck"))
 			in = append(in, <-b.opened)
 		}
 		synctest.Wait()

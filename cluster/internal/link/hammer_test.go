@@ -16,11 +16,11 @@ import (
 
 // Many goroutines use many channels, while connections break and channels are reset. It is for the race detector.
 func TestHammer(t *testing.T) {
-	const channels, messages = 60, 150
+	const channels, messages = 40, 100
 	n := newNetwork()
 	var received atomic.Int64
 	breakSometimes := func() {
-		if received.Add(1)%700 == 0 {
+		if received.Add(1)%400 == 0 {
 			n.breakAll()
 		}
 	}

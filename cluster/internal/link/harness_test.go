@@ -157,7 +157,7 @@ func startNodeOn(t testing.TB, l net.Listener, id string, self link.Peer, change
 		Self: self, Cluster: "test",
 		Event: func(e link.Event) { n.events <- e },
 		Accept: func(from link.Peer, ch *link.Channel, greeting []byte) link.Receiver {
-			r := newRecorder(true)
+			r := newRecorder(string(greeting) != "stuck")
 			r.Channel, r.from, r.greeting = ch, from, string(greeting)
 			n.opened <- r
 			return r
