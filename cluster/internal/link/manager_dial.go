@@ -11,8 +11,8 @@ const (
 	// firstBackoff is the pause after the second failed attempt to connect; after the first there is none, because a connection that has
 	// just broken tells nothing of the peer. Each further failure doubles it.
 	firstBackoff = 50 * time.Millisecond
-	// soundAfter is how long a connection must have lasted to count as a success.
-	soundAfter = time.Second
+	// soundAfter is how long a connection must have lasted for the next one to be dialled at once.
+	soundAfter = 200 * time.Millisecond
 )
 
 // keep connects the link to its peer, again and again, until the link is over.
