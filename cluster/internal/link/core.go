@@ -108,7 +108,7 @@ func (c *core) open(ch *Channel, greeting []byte, first uint64) error {
 		return fmt.Errorf("%w: a greeting of %d bytes, the limit is %d", ErrTooLarge, len(greeting), maxGreeting)
 	case len(c.channels) >= c.peer.MaxChannels:
 		return fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, c.peer.MaxChannels)
-	case shared(cost) > 0 && c.outUsed+shared(cost) > max(c.peer.LinkWindow, maxGreeting+messageCost):
+	case shared(cost) > 0 && c.outUsed+shared(cost) > max(c.own.LinkWindow, maxGreeting+messageCost):
 		return ErrWindowFull
 	}
 	c.lastOpen++

@@ -66,7 +66,8 @@ func (m *Manager) Connect(p Peer) error {
 
 // Open opens a channel to the peer, over the link to it, which it makes if there is none. It does not wait for a connection. The peer's
 // Accept gets greeting, of at most 64 KiB, which is copied. first is the sequence of the first message: a channel that takes over from
-// another one goes on with its sequences. 0 means 1.
+// another one goes on with its sequences. 0 means 1. It returns ErrTooManyChannels and ErrWindowFull when a channel must end, or greetings
+// be acknowledged, before another one is opened.
 func (m *Manager) Open(p Peer, greeting []byte, first uint64, r Receiver) (*Channel, error) {
 	if r == nil {
 		return nil, errors.New("edgews: link: Open without a Receiver")
