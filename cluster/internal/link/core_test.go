@@ -329,7 +329,8 @@ func (s *simulation) settle() {
 	}
 	for i, ch := range s.channels {
 		for at, d := range ch.dir {
-			require.False(s.t, d.blocked && !d.ended && !ch.reset && ch.closed[at] == 0, "channel %d, end %d: nothing is on the way, and there is no room", i, at)
+			waits := d.blocked && !d.ended && !ch.reset && ch.closed[at] == 0
+			require.False(s.t, waits, "channel %d, end %d: nothing is on the way, and there is no room", i, at)
 		}
 	}
 	for round := 0; ; round++ {

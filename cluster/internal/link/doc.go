@@ -1,9 +1,9 @@
-// Package link carries messages between the nodes of a cluster over TCP: in order, each once, with a window for each of many channels, and
-// over any number of broken connections.
+// Package link carries messages between the nodes of a cluster over TCP: in order, each once, with a window for each of many channels,
+// and over any number of broken connections.
 //
-// A [Manager] has the links of a node. A [Channel] is a stream of messages in both directions, for one socket of a client or one request;
-// a [Receiver] gets what arrives on it. Messages are kept by their sender until the program at the other end has consumed them, so that
-// a channel that fails says what another node has to be sent: [Channel.Unconsumed].
+// A [Manager] has the links of a node. A [Channel] is a stream of messages in both directions, for one socket of a client or one
+// request; a [Receiver] gets what arrives on it. Messages are kept by their sender until the program at the other end has consumed them,
+// so that a channel that fails says what another node has to be sent: [Channel.Unconsumed].
 //
 // The rest of this page specifies the protocol, version 1. All numbers are big-endian.
 //
@@ -11,21 +11,21 @@
 //
 // There is one TCP connection for each ordered pair of nodes of which the first one opens channels to the second: who wants to open
 // channels dials. So a connection never has to be chosen out of two that were dialled at once; and a node that waits for another one is
-// the node that dials it, and learns at once when its address refuses connections. The frames of a channel go both ways on the connection
-// of the end that opened it. When an accepted connection breaks, the accepting end dials back, for the same reason: to learn whether the
-// process is dead.
+// the node that dials it, and learns at once when its address refuses connections. The frames of a channel go both ways on the
+// connection of the end that opened it. When an accepted connection breaks, the accepting end dials back, for the same reason: to learn
+// whether the process is dead.
 //
-// A link is what lies between two ends while connections come and go: the dialling end names it by a session, which is new for each
-// pair of processes. A member that has restarted has another incarnation and is another peer.
+// A link is what lies between two ends while connections come and go: the dialling end names it by a session, which is new for each pair
+// of processes. A member that has restarted has another incarnation and is another peer.
 //
 // # Security
 //
 // With TLS certificates of the cluster's own authority (mutual TLS), each end checks the other's certificate. With a shared secret, both
-// ends prove in the handshake that they know it: the proof is an HMAC-SHA256 over the role of the end, 32 bytes of key material that
-// the TLS connection exports (RFC 5705, RFC 8446 section 7.5), the hello and the welcome, with a fresh nonce in each. Because of the
-// exported bytes, a relay that ends the TLS connection in the middle cannot pass the proofs on; so certificates need not be checked then,
-// and without a configuration of TLS each node makes one that it signs itself. TLS is always version 1.3. With neither, connections are
-// plain, and nodes dial and serve loopback addresses only. There are no plain connections between machines.
+// ends prove in the handshake that they know it: the proof is an HMAC-SHA256 over the role of the end, 32 bytes of key material that the
+// TLS connection exports (RFC 5705, RFC 8446 section 7.5), the hello and the welcome, with a fresh nonce in each. Because of the
+// exported bytes, a relay that ends the TLS connection in the middle cannot pass the proofs on; so certificates need not be checked
+// then, and without a configuration of TLS each node makes one that it signs itself. TLS is always version 1.3. With neither,
+// connections are plain, and nodes dial and serve loopback addresses only. There are no plain connections between machines.
 //
 // # Frames
 //
@@ -55,18 +55,18 @@
 //	4     ready    accepting  empty: the frames of channels follow, in both directions
 //	5     refuse   either     text for people; the code says why. The connection ends
 //
-// The version is the highest that both speak. The limits are the windows of a channel and of the link, the largest
-// message and the number of channels: the smaller ones of the two ends count. The dialling end compares id and incarnation with those of the member that it wants: if they differ,
-// the process that it wants is gone. Resume says that the session has had a connection; an accepting end that does not know the session
-// refuses with code 4, and the dialling end fails its channels and begins a new session.
+// The version is the highest that both speak. The limits are the windows of a channel and of the link, the largest message and the
+// number of channels: the smaller ones of the two ends count. The dialling end compares id and incarnation with those of the member that
+// it wants: if they differ, the process that it wants is gone. Resume says that the session has had a connection; an accepting end that
+// does not know the session refuses with code 4, and the dialling end fails its channels and begins a new session.
 //
 // Codes of refusals: 1 another cluster, 2 no common version, 3 wrong proof, 4 unknown session, 5 not admitted, 6 closed.
 //
 // # Channels
 //
 // The dialling end numbers its channels 1, 2, 3 and so on. Numbers are not used again in a session. Messages of each direction have
-// sequences, each one more than the one before; all sequences are 64 bits wide, may begin anywhere and go on with 0 after their
-// largest value. The dialling end chooses where its direction begins; the other one begins with 1.
+// sequences, each one more than the one before; all sequences are 64 bits wide, may begin anywhere and go on with 0 after their largest
+// value. The dialling end chooses where its direction begins; the other one begins with 1.
 //
 //	type  name         payload and meaning
 //	16    open         64 bits: the sequence before the first message, which is also the sequence of this frame; then the greeting
@@ -88,28 +88,28 @@
 //   - drops it and acknowledges what it has if the sequence is not after received: the acknowledgement was lost;
 //   - drops it and sends a nack, once for each gap, if messages before it are missing.
 //
-// Opens are accepted in the order of their channels only; a frame of a channel that is later than the next one is answered with
-// reopen. While an accepting end has as many channels as it allows, it ignores opens, and sends a reopen when one of them is over.
+// Opens are accepted in the order of their channels only; a frame of a channel that is later than the next one is answered with reopen.
+// While an accepting end has as many channels as it allows, it ignores opens, and sends a reopen when one of them is over.
 //
 // A sender keeps what is not consumed. It sends again from the first message that is not received: after a nack, and on a new
 // connection. TCP loses nothing while a connection lasts, but programs have errors: a timer asks about every channel with something
-// unacknowledged, one second after the last progress, and again. An ask is answered with the truth, whatever was lost: messages, the acks
-// of messages, or the acks of their consumption. Nothing depends on a frame that is sent only once.
+// unacknowledged, one second after the last progress, and again. An ask is answered with the truth, whatever was lost: messages, the
+// acks of messages, or the acks of their consumption. Nothing depends on a frame that is sent only once.
 //
-// A channel is over when both ends have sent an end and consumed everything: each forgets it after one more ack. A peer that misses that ack
-// asks, and the answer, gone, means the same.
+// A channel is over when both ends have sent an end and consumed everything: each forgets it after one more ack. A peer that misses that
+// ack asks, and the answer, gone, means the same.
 //
 // An end that gets a frame of a type or a version that it does not know answers with unsupported and goes on. A later version may so
 // send frames that an earlier one does without.
 //
 // # Windows
 //
-// A message costs its length and 64 bytes. What is sent in one direction of a channel and not consumed may cost as much as the window of a channel;
-// a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the window of a
-// link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, and two buffers for
-// what is being read and written, of at most two of the largest messages each; and a channel always has 4 KiB, however many others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count
-// at the sender until they are acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page
-// loses the session.
+// A message costs its length and 64 bytes. What is sent in one direction of a channel and not consumed may cost as much as the window of
+// a channel; a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the
+// window of a link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, and two
+// buffers for what is being read and written, of at most two of the largest messages each; and a channel always has 4 KiB, however many
+// others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count at the sender until they are
+// acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page loses the session.
 //
 // # Liveness
 //

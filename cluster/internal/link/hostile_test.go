@@ -89,15 +89,21 @@ func TestStrangers(t *testing.T) {
 		o.TLS = clusterTLS(t)
 	}
 	for name, c := range map[string]struct{ a, b func(*link.Options) }{
-		"another cluster":          {nil, func(o *link.Options) { o.Cluster = "other" }},
-		"later versions":           {nil, func(o *link.Options) { o.Self.Versions = [2]uint16{2, 3} }},
-		"another secret":           {func(o *link.Options) { o.Secret = testSecret }, func(o *link.Options) { o.Secret = other }},
-		"no secret":                {func(o *link.Options) { o.Secret = testSecret }, nil},
-		"not admitted":             {nil, func(o *link.Options) { o.Admit = func(link.Peer) bool { return false } }},
-		"another authority":        {func(o *link.Options) { o.TLS = clusterTLS(t) }, stranger},
-		"TLS with a wrong secret":  {func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret }, func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), other }},
+		"another cluster":   {nil, func(o *link.Options) { o.Cluster = "other" }},
+		"later versions":    {nil, func(o *link.Options) { o.Self.Versions = [2]uint16{2, 3} }},
+		"another secret":    {func(o *link.Options) { o.Secret = testSecret }, func(o *link.Options) { o.Secret = other }},
+		"no secret":         {func(o *link.Options) { o.Secret = testSecret }, nil},
+		"not admitted":      {nil, func(o *link.Options) { o.Admit = func(link.Peer) bool { return false } }},
+		"another authority": {func(o *link.Options) { o.TLS = clusterTLS(t) }, stranger},
+		"TLS with a wrong secret": {
+			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret },
+			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), other },
+		},
 		"TLS and none":             {func(o *link.Options) { o.TLS = clusterTLS(t) }, nil},
-		"TLS and a secret, or TLS": {func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret }, func(o *link.Options) { o.TLS = clusterTLS(t) }},
+		"TLS and a secret, or TLS": {
+			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret },
+			func(o *link.Options) { o.TLS = clusterTLS(t) },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkNoLink(t, c.a, c.b)
