@@ -99,7 +99,7 @@ func TestStrangers(t *testing.T) {
 			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret },
 			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), other },
 		},
-		"TLS and none":             {func(o *link.Options) { o.TLS = clusterTLS(t) }, nil},
+		"TLS and none": {func(o *link.Options) { o.TLS = clusterTLS(t) }, nil},
 		"TLS and a secret, or TLS": {
 			func(o *link.Options) { o.TLS, o.Secret = clusterTLS(t), testSecret },
 			func(o *link.Options) { o.TLS = clusterTLS(t) },
