@@ -1,0 +1,163 @@
+package link
+
+// pull appends frames that are to be sent to b, until b has about size bytes or nothing is left.
+func (c *core) pull(b []byte, size int) []byte {
+	b = c.pullReplies(b)
+	for len(b) < size && c.readyHead != nil {
+		ch := c.readyHead
+		c.readyHead = ch.nextReady
+		if c.readyHead == nil {
+			c.readyTail = nil
+		}
+		ch.nextReady = nil
+		ch.flags.clear(flagReady)
+		if !ch.flags.has(flagOver) {
+			b = c.pullChannel(b, ch)
+		}
+	}
+	return b
+}
+
+// idle reports whether there is nothing to send.
+func (c *core) idle() bool {
+	return c.readyHead == nil && !c.ping && !c.pong && !c.reopen && len(c.gone) == 0 && len(c.unsupported) == 0
+}
+
+// pullReplies appends what concerns the link and not a channel that exists.
+func (c *core) pullReplies(b []byte) []byte {
+	if c.pong {
+		b = appendFrame(b, &frame{version: c.version, kind: typePong})
+	}
+	if c.ping {
+		b = appendFrame(b, &frame{version: c.version, kind: typePing})
+	}
+	if c.reopen {
+		b = appendFrame(b, &frame{version: c.version, kind: typeReopen, channel: c.lastOpen + 1})
+	}
+	for _, id := range c.gone {
+		b = appendFrame(b, &frame{version: c.version, kind: typeGone, channel: id})
+	}
+	for _, kind := range c.unsupported {
+		b = appendFrame(b, &frame{version: c.version, kind: typeUnsupported, code: uint16(kind)})
+	}
+	c.pong, c.ping, c.reopen = false, false, false
+	c.gone, c.unsupported = c.gone[:0], c.unsupported[:0]
+	return b
+}
+
+// pullChannel appends what the channel has to send, up to a quantum.
+func (c *core) pullChannel(b []byte, ch *Channel) []byte {
+	if ch.flags.has(flagResetting) {
+		return c.pullReset(b, ch)
+	}
+	f := frame{version: c.version, channel: ch.id, received: uint32(ch.inReceived), consumed: uint32(ch.inConsumed)}
+	if ch.flags.has(flagNackDue) {
+		f.kind = typeNack
+		b = appendFrame(b, &f)
+		ch.flags.clear(flagNackDue | flagAckDue)
+	}
+	start := len(b)
+	for ch.unsent != nil && len(b)-start < quantum {
+		out := ch.unsent
+		f.kind, f.seq, f.payload = out.kind, uint32(out.seq), out.payload
+		b = appendFrame(b, &f)
+		if after(out.seq, ch.sentMax) {
+			ch.sentMax = out.seq
+		}
+		ch.unsent = out.next
+		ch.flags.clear(flagAckDue)
+	}
+	if ch.unsent != nil {
+		c.setReady(ch)
+	} else if ch.flags.has(flagAskDue | flagAckDue) {
+		f.kind, f.seq, f.payload = typeAck, 0, nil
+		if ch.flags.has(flagAskDue) {
+			f.kind, f.seq = typeAsk, uint32(ch.sentMax)
+		}
+		b = appendFrame(b, &f)
+		ch.flags.clear(flagAckDue | flagAskDue)
+	}
+	switch {
+	case ch.flags.has(flagFinished) && !ch.flags.has(flagAckDue):
+		c.forget(ch)
+	case ch.head != nil:
+		c.setWaiting(ch)
+	}
+	return b
+}
+
+func (c *core) pullReset(b []byte, ch *Channel) []byte {
+	if !ch.flags.has(flagResetDue) {
+		return b
+	}
+	ch.flags.clear(flagResetDue)
+	b = appendFrame(b, &frame{version: c.version, kind: typeReset, channel: ch.id, code: ch.code, payload: ch.head.payload})
+	if ch.flags.has(flagFinished) {
+		c.forget(ch)
+	} else {
+		c.setWaiting(ch)
+	}
+	return b
+}
+
+func (c *core) setReady(ch *Channel) {
+	if ch.flags.has(flagReady | flagOver) {
+		return
+	}
+	ch.flags.set(flagReady)
+	if c.readyTail == nil {
+		c.readyHead = ch
+	} else {
+		c.readyTail.nextReady = ch
+	}
+	c.readyTail = ch
+}
+
+// setWaiting makes tick look at the channel until everything is acknowledged.
+func (c *core) setWaiting(ch *Channel) {
+	if ch.flags.has(flagWaiting) {
+		return
+	}
+	ch.askAt = c.now + c.askTime
+	ch.flags.set(flagWaiting)
+	ch.waitPrev = c.waitTail
+	if c.waitTail == nil {
+		c.waitHead = ch
+	} else {
+		c.waitTail.waitNext = ch
+	}
+	c.waitTail = ch
+}
+
+func (c *core) removeWaiting(ch *Channel) {
+	if !ch.flags.has(flagWaiting) {
+		return
+	}
+	ch.flags.clear(flagWaiting)
+	if ch.waitPrev == nil {
+		c.waitHead = ch.waitNext
+	} else {
+		ch.waitPrev.waitNext = ch.waitNext
+	}
+	if ch.waitNext == nil {
+		c.waitTail = ch.waitPrev
+	} else {
+		ch.waitNext.waitPrev = ch.waitPrev
+	}
+	ch.waitPrev, ch.waitNext = nil, nil
+}
+
+// tick asks the peer about everything that has waited for an acknowledgement for askTime. Without it a loss that leaves no gap, of the
+// last message or of an acknowledgement, would be found never.
+func (c *core) tick() {
+	for ch := c.waitHead; ch != nil && ch.askAt <= c.now; ch = c.waitHead {
+		c.removeWaiting(ch)
+		c.setWaiting(ch)
+		if ch.flags.has(flagResetting) {
+			ch.flags.set(flagResetDue)
+		} else {
+			ch.flags.set(flagAskDue)
+		}
+		c.setReady(ch)
+	}
+}
