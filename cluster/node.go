@@ -1,0 +1,366 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options configures a Node.
+type Options struct {
+	// Engine is what the members share. The Node does not close it.
+	Engine Engine
+
+	// Self is the record of this process. A zero Incarnation becomes a random one, an empty ID becomes a random one, and zero Versions
+	// become 1 and 1. Beat, TTL and Leaving are set by the Node. The process should accept connections at Addr already.
+	Self Member
+
+	// Config is what the cluster must have been created with. Zeros accept what is stored, and mean the defaults if nothing is.
+	Config Config
+
+	// TTL is how long this node owns its shards after a renewal; default 15 s. Longer than any interruption of the engine that should
+	// go unnoticed, for example an election: after it a node gives up all its shards. The shards of a node that has died are
+	// claimed by others after [DeadAfter] TTL, or at once, see [Node.ReportRefused]. Members may have different ones.
+	TTL time.Duration
+
+	// RenewEvery is how often the membership is renewed, and how long a call of the engine may take; default TTL/4, at most TTL/2.
+	RenewEvery time.Duration
+
+	// HandoversAtOnce is how many shards this node gives to other members at a time; default 8. Requests to their objects wait meanwhile.
+	HandoversAtOnce int
+
+	// Logger receives what happens to the membership; nil means slog.Default.
+	Logger *slog.Logger
+
+	// The hooks tell the program which shards it owns. They are called in goroutines of their own, concurrently for different shards.
+	// For one shard the calls do not overlap: Gained comes first, then either Losing or Lost, then perhaps Gained with a larger epoch.
+	// The contexts end when the shard is lost because the node's lease ends. The first calls may come before Start has returned. A hook must
+	// not call Leave or Close. Nil hooks are left out.
+
+	// Gained is called when the node owns a shard. Node.Owns knows it already.
+	Gained func(context.Context, Ownership)
+
+	// Losing is called before the node gives a shard to another member, or leaves. Node.Owns does not report it any more. The record names
+	// the other member after Losing has returned, so it must wait for the events that still run. Lost is not called afterwards.
+	Losing func(context.Context, Ownership)
+
+	// Lost is called when the node does not own a shard any more, without having given it away: its lease has ended. Another member may
+	// own the shard already.
+	Lost func(Ownership)
+
+	// UnsafeWithoutSelfFencing has the node believe that it owns its shards until it learns the opposite. It is for tests of what then
+	// prevents the worst, the fence of the storage.
+	UnsafeWithoutSelfFencing bool
+
+	clockRate float64 // how fast the node's clock runs; 0: 1
+}
+
+const (
+	defaultTTL             = 15 * time.Second // longer than an election of NATS JetStream, which takes up to 9 s
+	renewalsPerTTL         = 4
+	defaultHandoversAtOnce = 8
+
+	// claimsAtOnce is how many shards without an owner a node claims at a time. More do not make it faster, since engines group that many.
+	claimsAtOnce = 64
+
+	// retriesPerRenewal says how soon a failed call is made again: RenewEvery divided by it.
+	retriesPerRenewal = 8
+)
+
+// ErrIncompatible: a live member speaks no version of the protocol that this one speaks.
+var ErrIncompatible = errors.New("edgews: cluster has a member with which this one has no protocol version in common")
+
+// ErrNodeClosed: the node has left the cluster or has been closed.
+var ErrNodeClosed = errors.New("edgews: cluster node is closed")
+
+func (o Options) resolve() (Options, error) {
+	o.Self.ID = cmp.Or(o.Self.ID, fmt.Sprintf("%016x", randomIncarnation()))
+	o.Self.Incarnation = cmp.Or(o.Self.Incarnation, randomIncarnation())
+	o.Self.Versions = cmp.Or(o.Self.Versions, [2]uint16{1, 1})
+	o.TTL = cmp.Or(o.TTL, defaultTTL)
+	o.RenewEvery = cmp.Or(o.RenewEvery, o.TTL/renewalsPerTTL)
+	o.HandoversAtOnce = cmp.Or(o.HandoversAtOnce, defaultHandoversAtOnce)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.clockRate = cmp.Or(o.clockRate, 1)
+	o.Self.Beat, o.Self.TTL, o.Self.Leaving = 0, o.TTL, false
+	if o.Gained == nil {
+		o.Gained = func(context.Context, Ownership) {}
+	}
+	if o.Losing == nil {
+		o.Losing = func(context.Context, Ownership) {}
+	}
+	if o.Lost == nil {
+		o.Lost = func(Ownership) {}
+	}
+	switch {
+	case o.Engine == nil:
+		return o, fmt.Errorf("%w: Engine is nil", ErrConfig)
+	case o.Self.Versions[0] > o.Self.Versions[1]:
+		return o, fmt.Errorf("%w: the lowest of Versions is %d, the highest %d", ErrConfig, o.Self.Versions[0], o.Self.Versions[1])
+	case o.RenewEvery <= 0 || o.RenewEvery > o.TTL/2:
+		return o, fmt.Errorf("%w: RenewEvery is %v, not between 0 and half of TTL, which is %v", ErrConfig, o.RenewEvery, o.TTL)
+	case o.HandoversAtOnce < 0:
+		return o, fmt.Errorf("%w: HandoversAtOnce is %d", ErrConfig, o.HandoversAtOnce)
+	}
+	return o, o.Config.orDefaults().Validate()
+}
+
+// Node is this process as a member of a cluster. Its methods may be called concurrently.
+type Node struct {
+	opts   Options
+	engine Engine
+	config Config
+	self   Member // without Beat and Leaving
+	clock  clock
+
+	// What the methods read that must not block.
+	lease  atomic.Pointer[lease]       // nil: none yet
+	held   []atomic.Pointer[holding]   // by shard
+	owners []atomic.Pointer[Ownership] // by shard; nil: no record
+	view   atomic.Pointer[memberView]
+
+	ctx     context.Context // of the node's own goroutines
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	wake    chan struct{} // has one element if reconcile has something to do
+	renewal chan struct{} // has one element if the membership should be renewed at once
+	synced  chan struct{} // closed when the first Watch has shown all that there was
+	changed broadcast     // see Changed
+	settled broadcast     // after each action on a shard
+
+	mu sync.Mutex
+	nodeState
+}
+
+// nodeState is what is guarded by Node.mu.
+type nodeState struct {
+	leaving   bool   // renewals say so
+	announced bool   // the engine has acknowledged one that does
+	closing   bool   // stop has been called
+	beat      uint64 // of the last renewal that was sent
+	minBeat   uint64 // a lease begins only with a renewal that has at least this beat
+	unshown   unshownRenewal
+
+	peers     map[string]*peer
+	refused   map[string]uint64  // incarnations of members whose ports refuse connections, by ID
+	stopWatch context.CancelFunc // has the present Watch end; another one follows
+
+	shards    []shard
+	winners   []string // by shard; nil: must be computed
+	claims    int      // that are under way
+	handovers int      // that are under way
+}
+
+// Start joins a cluster. It returns when this process is a member, or with an error when ctx ends before. It does not wait for shards.
+//
+// If a process of the same ID has ended without leaving, Start waits until it is dead by its TTL. It does not wait if that process had the
+// same Addr: this one listens there now. If a process of the same ID is alive, Start returns ErrMemberExists.
+//
+// End the node with Leave or Close.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	config, err := o.Engine.Setup(ctx, o.Config.orDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("edgews: cluster cannot be set up: %w", err)
+	}
+	if err := o.Config.matches(config); err != nil {
+		return nil, err
+	}
+	n := newNode(o, config)
+	n.running.Go(n.watch)
+	n.running.Go(n.reconcileAlways)
+	if err := n.enter(ctx); err != nil {
+		n.stop(ctx) // a Join whose answer was lost may have been applied
+		return nil, err
+	}
+	n.running.Go(n.renewAlways)
+	return n, nil
+}
+
+func newNode(o Options, config Config) *Node {
+	n := &Node{
+		opts: o, engine: o.Engine, config: config, self: o.Self, clock: newClock(o.clockRate),
+		held: make([]atomic.Pointer[holding], config.Shards), owners: make([]atomic.Pointer[Ownership], config.Shards),
+		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), synced: make(chan struct{}),
+		nodeState: nodeState{peers: make(map[string]*peer), refused: make(map[string]uint64), shards: make([]shard, config.Shards)},
+	}
+	for s := range n.shards {
+		n.shards[s].record.Shard = Shard(s)
+	}
+	n.view.Store(&memberView{})
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// Self returns the record of this process, with the ID and the incarnation that it has.
+func (n *Node) Self() Member { return n.self }
+
+// Config returns what the cluster was created with.
+func (n *Node) Config() Config { return n.config }
+
+// Owner returns the record of a shard's owner, and the owner if it is a live member as far as this node knows. It does not block. What it
+// returns may be out of date: the owner refuses what it does not own any more. Without a live owner, wait for [Node.Changed].
+func (n *Node) Owner(s Shard) (Ownership, Member, bool) {
+	if int(s) >= len(n.owners) {
+		return Ownership{}, Member{}, false
+	}
+	o := n.owners[s].Load()
+	if o == nil {
+		return Ownership{Shard: s}, Member{}, false
+	}
+	if n.self.owns(*o) {
+		return *o, n.self, !n.Fenced()
+	}
+	m, exists := n.view.Load().byID[o.Owner]
+	if !exists || !m.owns(*o) {
+		return *o, Member{}, false
+	}
+	return *o, m, true
+}
+
+// Owns reports whether this node owns a shard, and the epoch for its storage. It looks at the clock, so it is right even if the process
+// has just been suspended for longer than TTL. It does not block.
+func (n *Node) Owns(s Shard) (epoch uint64, ok bool) {
+	if int(s) >= len(n.held) {
+		return 0, false
+	}
+	h := n.held[s].Load()
+	if !h.valid() {
+		return 0, false
+	}
+	return h.epoch, true
+}
+
+// Fenced reports whether this node may own no shards at the moment, because its membership was not renewed in time or has ended.
+func (n *Node) Fenced() bool {
+	l := n.lease.Load()
+	return l == nil || !l.valid()
+}
+
+// LeaseEnded returns a channel that is closed when the node is fenced, soon after it has become so. Later leases have other channels. It
+// is closed already if the node is fenced now.
+func (n *Node) LeaseEnded() <-chan struct{} {
+	if l := n.lease.Load(); l != nil && l.valid() {
+		return l.ctx.Done()
+	}
+	return alreadyClosed
+}
+
+var alreadyClosed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Members returns the live members as far as this node knows, in the order of their IDs. The caller may change the slice.
+func (n *Node) Members() []Member { return slices.Clone(n.view.Load().sorted) }
+
+// Version returns the highest version of the protocol that all live members speak. It is never more than this member's own, and grows
+// when the last member that does not speak more has left.
+func (n *Node) Version() uint16 {
+	v := n.self.Versions[1]
+	for _, m := range n.view.Load().sorted {
+		if m.speaksWith(n.self) {
+			v = min(v, m.Versions[1])
+		}
+	}
+	return v
+}
+
+// Changed returns a channel that is closed when a member comes or goes, the owner of a shard changes, or this node gains or loses a
+// shard. Call it before looking at the state, and again for the next change.
+func (n *Node) Changed() <-chan struct{} { return n.changed.next() }
+
+// ReportRefused says that a member's port refuses connections: its process is dead. It is removed at once, instead of after its TTL. The
+// report concerns that incarnation only; another one is not removed. If the process is alive nevertheless, it learns of its
+// removal and joins again. Until then two members may own the same shards, so that only the fence of the storage keeps them apart. This
+// node does not give it any shards until ReportConnected. ReportRefused does not block.
+func (n *Node) ReportRefused(member string, incarnation uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[member]
+	if p == nil || p.member.Incarnation != incarnation || p.member.is(n.self) {
+		return
+	}
+	n.refused[member] = incarnation
+	p.reported = true
+	n.winners = nil
+	n.poke()
+}
+
+// ReportConnected takes ReportRefused back: the member can be reached. It does not block.
+func (n *Node) ReportConnected(member string, incarnation uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refused[member] != incarnation {
+		return
+	}
+	delete(n.refused, member)
+	if p := n.peers[member]; p != nil {
+		p.reported = false
+	}
+	n.winners = nil
+	n.poke()
+}
+
+// poke has reconcile run.
+func (n *Node) poke() { notify(n.wake) }
+
+// notify puts an element into a channel that has room for one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// memberView is what Members and Owner read. It is not changed any more.
+type memberView struct {
+	byID   map[string]Member
+	sorted []Member
+}
+
+// publishLocked shows the members to those who read without the mutex.
+func (n *Node) publishLocked() {
+	byID := make(map[string]Member, len(n.peers))
+	for id, p := range n.peers {
+		byID[id] = p.member
+	}
+	sorted := slices.SortedFunc(maps.Values(byID), func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	n.view.Store(&memberView{byID, sorted})
+}
+
+// broadcast wakes all who wait for the next of some events.
+type broadcast struct {
+	mu sync.Mutex
+	c  chan struct{} // nil: nobody waits
+}
+
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.c == nil {
+		b.c = make(chan struct{})
+	}
+	return b.c
+}
+
+func (b *broadcast) send() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.c != nil {
+		close(b.c)
+		b.c = nil
+	}
+}
