@@ -43,17 +43,19 @@ type member struct {
 }
 
 // inLab runs a test in a bubble.
-func inLab(t *testing.T, run func(l *lab)) {
+func inLab(t *testing.T, run func(t *testing.T, l *lab)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{t: t, m: memory.New()}
-		run(l)
-		for _, n := range l.nodes {
-			n.engine.SetPlan(nil)
-			n.engine.Partition(false)
-			n.Close()
-		}
-		require.NoError(t, l.m.Close())
+		defer func() {
+			for _, n := range l.nodes {
+				n.engine.SetPlan(nil)
+				n.engine.Partition(false)
+				n.Close()
+			}
+			assert.NoError(t, l.m.Close())
+		}()
+		run(t, l)
 	})
 }
 
@@ -144,7 +146,17 @@ func (n *member) owned() (owned []cluster.Shard) {
 	return owned
 }
 
-// counts returns how many hooks of a kind have been called.
+// ownedNow returns how many shards the node owns by Owns.
+func (n *member) ownedNow() (owned int) {
+	for s := range cluster.Shard(shards) {
+		if _, ok := n.Owns(s); ok {
+			owned++
+		}
+	}
+	return owned
+}
+
+// count returns how many hooks of a kind have been called.
 func (n *member) count(kind string) (calls int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

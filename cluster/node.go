@@ -142,11 +142,12 @@ type Node struct {
 
 // nodeState is what is guarded by Node.mu.
 type nodeState struct {
-	leaving   bool   // renewals say so
-	announced bool   // the engine has acknowledged one that does
-	closing   bool   // stop has been called
-	beat      uint64 // of the last renewal that was sent
-	minBeat   uint64 // a lease begins only with a renewal that has at least this beat
+	leaving   bool          // renewals say so
+	announced bool          // the engine has acknowledged one that does
+	closing   bool          // stop has been called
+	beat      uint64        // of the last renewal that was sent
+	minBeat   uint64        // a lease begins only with a renewal that has at least this beat
+	rejoin    time.Duration // when the node may join again after it was removed
 	unshown   unshownRenewal
 
 	peers     map[string]*peer
@@ -160,6 +161,7 @@ type nodeState struct {
 }
 
 // Start joins a cluster. It returns when this process is a member, or with an error when ctx ends before. It does not wait for shards.
+// While the engine fails, Start tries again.
 //
 // If a process of the same ID has ended without leaving, Start waits until it is dead by its TTL. It does not wait if that process had the
 // same Addr: this one listens there now. If a process of the same ID is alive, Start returns ErrMemberExists.
@@ -170,11 +172,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := o.Engine.Setup(ctx, o.Config.orDefaults())
+	config, err := setup(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("edgews: cluster cannot be set up: %w", err)
-	}
-	if err := o.Config.matches(config); err != nil {
 		return nil, err
 	}
 	n := newNode(o, config)
@@ -186,6 +185,25 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	}
 	n.running.Go(n.renewAlways)
 	return n, nil
+}
+
+// setup returns the cluster's configuration.
+func setup(ctx context.Context, o Options) (Config, error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, o.RenewEvery)
+		config, err := o.Engine.Setup(attempt, o.Config.orDefaults())
+		cancel()
+		switch {
+		case err == nil:
+			return config, o.Config.matches(config)
+		case errors.Is(err, ErrConfig):
+			return config, err
+		}
+		o.Logger.Warn("edgews: cluster cannot be set up; trying again", "node", o.Self.ID, "error", err)
+		if !pause(ctx, o.RenewEvery/retriesPerRenewal) {
+			return config, fmt.Errorf("edgews: cluster cannot be set up: %w", errors.Join(ctx.Err(), err))
+		}
+	}
 }
 
 func newNode(o Options, config Config) *Node {

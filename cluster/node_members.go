@@ -46,7 +46,11 @@ func (n *Node) watch() {
 
 // pause waits before a failed call is made again. It reports whether ctx has not ended.
 func (n *Node) pause(ctx context.Context) bool {
-	t := time.NewTimer(n.opts.RenewEvery / retriesPerRenewal)
+	return pause(ctx, n.opts.RenewEvery/retriesPerRenewal)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -125,7 +129,7 @@ func (n *Node) seeGoneLocked(m Member) {
 	if m.is(n.self) {
 		l := n.lease.Load()
 		if l != nil && (m.Beat == 0 || m.Beat >= l.beat) { // otherwise it is from before the node joined again
-			n.endLeaseLocked(l, "another member has removed this node")
+			n.removedLocked(l, "another member has removed this one")
 		}
 	}
 	if p := n.peers[m.ID]; p != nil && p.member.is(m) {

@@ -76,7 +76,6 @@ func (n *Node) renewAlways() {
 		timer.Stop()
 
 		sent := n.clock.now()
-		hadLease := !n.Fenced()
 		err := n.renew(n.ctx, call)
 		next = sent + n.opts.RenewEvery
 		switch {
@@ -85,9 +84,7 @@ func (n *Node) renewAlways() {
 			call = n.engine.Renew
 		case errors.Is(err, ErrNotMember):
 			call = n.engine.Join
-			if !hadLease { // otherwise it was removed although it is alive: its port refuses connections, so there is no hurry
-				notify(n.renewal)
-			}
+			next = n.rejoins()
 		case errors.Is(err, ErrMemberExists):
 			n.opts.Logger.Error("edgews: another process has taken this node's place in the cluster", "node", n.self.ID, "error", err)
 		default:
@@ -95,6 +92,13 @@ func (n *Node) renewAlways() {
 			next = n.clock.now() + n.opts.RenewEvery/retriesPerRenewal
 		}
 	}
+}
+
+// rejoins returns when the node may join again.
+func (n *Node) rejoins() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rejoin
 }
 
 // renew makes one call of Join or Renew. Each has a beat of its own: if one was applied although its answer is lost, the others count from
@@ -121,7 +125,7 @@ func (n *Node) renew(ctx context.Context, call func(context.Context, Member) err
 		}
 		n.renewedLocked(m.Beat, sent)
 	case l != nil && (errors.Is(err, ErrNotMember) || errors.Is(err, ErrMemberExists)):
-		n.endLeaseLocked(l, err.Error())
+		n.removedLocked(l, err.Error())
 	}
 	return err
 }
@@ -148,6 +152,15 @@ func (n *Node) renewedLocked(beat uint64, sent time.Duration) {
 		n.opts.Logger.Info("edgews: joined the cluster", "node", n.self.ID, "incarnation", n.self.Incarnation, "beat", beat)
 		n.poke()
 	}
+}
+
+// removedLocked takes note that another member has removed this one. If that was not because of its TTL, its port refuses connections. Then
+// it does not join again at once, so that it is not removed again and again.
+func (n *Node) removedLocked(l *lease, why string) {
+	if l.valid() {
+		n.rejoin = n.clock.now() + n.opts.RenewEvery
+	}
+	n.endLeaseLocked(l, why)
 }
 
 // endLeaseLocked ends a lease: the node is fenced. The next lease begins with a renewal that is sent from now on, since an earlier one may
