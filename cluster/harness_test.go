@@ -134,6 +134,7 @@ func (n *member) owns(s cluster.Shard) (uint64, bool) {
 // owned returns the shards that the node owns, and checks that the hooks say the same.
 func (n *member) owned() (owned []cluster.Shard) {
 	n.l.t.Helper()
+	synctest.Wait()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for s := range cluster.Shard(shards) {
@@ -146,8 +147,9 @@ func (n *member) owned() (owned []cluster.Shard) {
 	return owned
 }
 
-// ownedNow returns how many shards the node owns by Owns.
+// ownedNow returns how many shards the node owns by Owns, while hooks may be running.
 func (n *member) ownedNow() (owned int) {
+	synctest.Wait()
 	for s := range cluster.Shard(shards) {
 		if _, ok := n.Owns(s); ok {
 			owned++
@@ -177,7 +179,6 @@ func (n *member) kill() {
 // wantOwners checks that each shard has one owner among the nodes, which all of them know, and returns how many shards each node owns.
 func (l *lab) wantOwners(nodes ...*member) (counts []int) {
 	l.t.Helper()
-	synctest.Wait()
 	counts = make([]int, len(nodes))
 	owner := make(map[cluster.Shard]*member)
 	for i, n := range nodes {
