@@ -25,7 +25,7 @@ func (n *Node) enter(ctx context.Context) error {
 		changed := n.Changed()
 		if p, exists := n.predecessor(); exists {
 			predecessor = cmp.Or(predecessor, p.Beat)
-			if p.Beat > predecessor+1 { // one may have been on its way when the process died
+			if p.Beat > predecessor+renewalsPerTTL { // some may have been on their way when the process died
 				return fmt.Errorf("%w: %s at %s", ErrMemberExists, p.ID, p.Addr)
 			}
 		}
