@@ -80,7 +80,7 @@ type Config struct {
 
 	// Generation is the first part of all epochs; default 1. If the engine's records of owners have been lost or deleted, but not the
 	// storage of the objects, the cluster must be created again with a larger generation. Otherwise its epochs would be smaller than
-	// those that the storage has seen, which refuses to be opened with them. Less than 1<<24.
+	// those that the storage has seen, which refuses to be opened with them. Less than 1<<23, so that epochs fit into an int64.
 	Generation uint64
 }
 
@@ -91,7 +91,7 @@ const (
 
 	// generationShift leaves 2^40 epochs to each shard, enough for a change every millisecond for 34 years.
 	generationShift = 40
-	maxGeneration   = 1<<(64-generationShift) - 1
+	maxGeneration   = 1<<(63-generationShift) - 1
 )
 
 // orDefaults returns c with the defaults in place of zeros.
