@@ -134,7 +134,7 @@ func (c Config) matches(stored Config) error {
 // Change is what [Engine.Watch] shows. Exactly one of Member, Ownership and Synced is set.
 type Change struct {
 	Member *Member // a record that is new, has been replaced, or has been removed
-	Gone   bool    // Member has been removed; Member has at least the ID and the incarnation
+	Gone   bool    // there is no record with Member's ID any more; Member has at least the ID and the incarnation of the last one
 
 	Ownership *Ownership // a record that is new or has been replaced
 

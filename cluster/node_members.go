@@ -132,7 +132,7 @@ func (n *Node) seeGoneLocked(m Member) {
 			n.removedLocked(l, "another member has removed this one")
 		}
 	}
-	if p := n.peers[m.ID]; p != nil && p.member.is(m) {
+	if n.peers[m.ID] != nil {
 		n.dropPeerLocked(m.ID)
 	}
 }

@@ -59,7 +59,7 @@ type test struct {
 var config = cluster.Config{Shards: 16, Generation: 3}
 
 // patience is how long a test waits for what must happen. It is long, since a busy machine is no fault of the engine.
-const patience = time.Minute
+var patience = time.Minute
 
 // lab is a cluster under test.
 type lab struct {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"sync"
-
 	"testing"
 	"time"
 
@@ -22,7 +21,7 @@ type view struct {
 	changed chan struct{} // closed, and replaced, at each change
 	state
 	synced bool
-	inCall bool
+	atSync state // what had been shown then
 }
 
 // state is what a cluster's records are.
@@ -69,6 +68,7 @@ func (v *view) see(c cluster.Change, each func(v *view, change cluster.Change)) 
 			v.t.Error("Watch shows Synced twice")
 		}
 		v.synced = true
+		v.atSync = state{maps.Clone(v.members), maps.Clone(v.owners)}
 	}
 	if m := c.Member; m != nil {
 		set++
@@ -93,14 +93,13 @@ func (v *view) see(c cluster.Change, each func(v *view, change cluster.Change)) 
 
 func (v *view) seeMember(m cluster.Member, gone bool) {
 	known, exists := v.members[m.ID]
-	same := exists && known.Incarnation == m.Incarnation
 	switch {
-	case !gone && same && m.Beat < known.Beat:
-		v.t.Errorf("Watch shows beat %d of %s after %d", m.Beat, m.ID, known.Beat)
-	case !gone:
-		v.members[m.ID] = m
-	case same:
+	case gone:
 		delete(v.members, m.ID)
+	case exists && known.Incarnation == m.Incarnation && m.Beat < known.Beat:
+		v.t.Errorf("Watch shows beat %d of %s after %d", m.Beat, m.ID, known.Beat)
+	default:
+		v.members[m.ID] = m
 	}
 }
 
@@ -158,7 +157,7 @@ func (c *conn) wantMembers(members ...cluster.Member) {
 	defer v.stop()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !maps.Equal(v.members, want) {
-		c.t.Fatalf("there are the members %+v, want %+v", v.members, want)
+	if !maps.Equal(v.atSync.members, want) {
+		c.t.Fatalf("there are the members %+v, want %+v", v.atSync.members, want)
 	}
 }

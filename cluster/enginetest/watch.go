@@ -23,7 +23,7 @@ var watchTests = []test{
 
 		later := a.watch(nil)
 		later.await("Synced with what there was", func() bool {
-			return later.synced && later.members["a"] == m && later.owners[0] == o
+			return later.synced && later.atSync.members["a"] == m && later.atSync.owners[0] == o
 		})
 		b.join(n)
 		n.Beat, n.Leaving = 5, true
@@ -65,7 +65,7 @@ var watchTests = []test{
 			o = c.claim(o, m)
 			v := conns[(beat+1)%2].watchSynced()
 			v.mu.Lock()
-			got, owner := v.members["a"], v.owners[0]
+			got, owner := v.atSync.members["a"], v.atSync.owners[0]
 			v.mu.Unlock()
 			v.stop()
 			if got != m || owner != o {
