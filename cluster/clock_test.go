@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,15 +24,16 @@ import (
 type removals struct {
 	cluster.Engine
 	t       *testing.T
-	fenced  func() bool // nil: not known yet
-	removed int
+	member  atomic.Pointer[cluster.Node] // nil: not known yet
+	removed atomic.Int32
 }
 
 func (r *removals) Remove(ctx context.Context, m cluster.Member) error {
-	fenced := r.fenced == nil || r.fenced()
+	member := r.member.Load()
+	fenced := member == nil || member.Fenced()
 	err := r.Engine.Remove(ctx, m)
 	if err == nil {
-		r.removed++
+		r.removed.Add(1)
 		assert.True(r.t, fenced, "a member was removed before it was fenced")
 	}
 	return err
@@ -52,7 +54,7 @@ func TestRemovalComesAfterSelfFencing(t *testing.T) {
 				o.SetClockRate(rates[1])
 			})
 			a := l.start("a", func(o *cluster.Options) { o.SetClockRate(rates[0]) })
-			r.fenced = a.Fenced
+			r.member.Store(a.Node)
 			slow := func(method string) (f memory.Fault) {
 				f.Before, f.After = rng.upTo(ttl/2), rng.upTo(ttl/2)
 				if method == "Watch" {
@@ -68,8 +70,8 @@ func TestRemovalComesAfterSelfFencing(t *testing.T) {
 			a.engine.Partition(true)
 			b.engine.SetPlan(nil)
 			time.Sleep(3 * ttl)
-			assert.NotZero(t, r.removed)
-			r.fenced = nil
+			assert.NotZero(t, r.removed.Load())
+			r.member.Store(nil)
 		})
 	}
 }

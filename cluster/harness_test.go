@@ -170,6 +170,14 @@ func (n *member) count(kind string) (calls int) {
 	return calls
 }
 
+// wantStats checks what the node counts against the calls of its hooks.
+func (n *member) wantStats(want cluster.Stats) {
+	n.l.t.Helper()
+	synctest.Wait()
+	want.Gained, want.Given, want.Lost = int64(n.count("gained")), int64(n.count("losing")), int64(n.count("lost"))
+	assert.Equal(n.l.t, want, n.Stats())
+}
+
 // kill ends a node as a crash does: nothing that it does afterwards reaches the engine, and nobody is told.
 func (n *member) kill() {
 	n.engine.Close()

@@ -158,6 +158,7 @@ type nodeState struct {
 	winners   []string // by shard; nil: must be computed
 	claims    int      // that are under way
 	handovers int      // that are under way
+	stats     Stats
 }
 
 // Start joins a cluster. It returns when this process is a member, or with an error when ctx ends before. It does not wait for shards.
@@ -294,6 +295,24 @@ func (n *Node) Version() uint16 {
 		}
 	}
 	return v
+}
+
+// Stats counts what a node has done since Start.
+type Stats struct {
+	Leases  int64 // that have begun: joining, and coming back after being fenced
+	Fenced  int64 // leases that have ended, other than by Leave and Close
+	Gained  int64 // shards, each time
+	Given   int64 // shards for which Losing was called
+	Lost    int64 // shards for which Lost was called
+	Removed int64 // members that this node has removed because they were dead
+	Watches int64 // calls of Watch; more than 1 means that it was interrupted
+}
+
+// Stats returns what the node has counted.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stats
 }
 
 // Changed returns a channel that is closed when a member comes or goes, the owner of a shard changes, or this node gains or loses a

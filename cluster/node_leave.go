@@ -81,7 +81,7 @@ func (n *Node) stop(ctx context.Context) error {
 	n.running.Wait()
 	n.view.Store(&memberView{})
 	n.changed.send()
-	if !first {
+	if !first || n.beat == 0 { // it has never tried to join
 		return nil
 	}
 	return n.removeSelf(ctx)

@@ -23,6 +23,7 @@ func (n *Node) watch() {
 		ctx, cancel := context.WithCancel(n.ctx)
 		n.mu.Lock()
 		n.stopWatch = cancel
+		n.stats.Watches++
 		n.mu.Unlock()
 		initial, synced := []Change(nil), false
 		err := n.engine.Watch(ctx, func(c Change) {
@@ -187,6 +188,7 @@ func (n *Node) remove(p *peer, reported bool) {
 	p.removing = false
 	switch {
 	case err == nil && n.peers[m.ID] == p && p.member.Beat == m.Beat:
+		n.stats.Removed++
 		n.opts.Logger.Info("edgews: cluster member is dead", "node", n.self.ID, "member", m.ID, "incarnation", m.Incarnation, "refused", reported)
 		n.dropPeerLocked(m.ID)
 	case err != nil:

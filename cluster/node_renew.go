@@ -148,6 +148,7 @@ func (n *Node) renewedLocked(beat uint64, sent time.Duration) {
 	case beat < n.minBeat || until <= now: // perhaps removed since
 		notify(n.renewal)
 	default:
+		n.stats.Leases++
 		n.lease.Store(newLease(n.clock, until, beat, n.opts.UnsafeWithoutSelfFencing))
 		n.opts.Logger.Info("edgews: joined the cluster", "node", n.self.ID, "incarnation", n.self.Incarnation, "beat", beat)
 		n.poke()
@@ -171,6 +172,7 @@ func (n *Node) endLeaseLocked(l *lease, why string) {
 	}
 	n.minBeat = n.beat + 1
 	if !n.closing {
+		n.stats.Fenced++
 		n.opts.Logger.Warn("edgews: cluster node is fenced: it has lost its lease", "node", n.self.ID, "reason", why)
 		notify(n.renewal)
 	}

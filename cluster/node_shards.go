@@ -113,6 +113,7 @@ func (n *Node) claimLocked(s Shard, l *lease) {
 		n.mu.Lock()
 		gained := err == nil && sh.record.Epoch == got.Epoch && l.valid() && !n.closing
 		if gained {
+			n.stats.Gained++
 			sh.told = got
 			n.held[s].Store(&holding{got.Epoch, l})
 			n.changed.send()
@@ -137,6 +138,9 @@ func (n *Node) handOverLocked(s Shard, l *lease, to string) {
 	told, prev := sh.told, sh.record
 	sh.busy = true
 	n.handovers++
+	if told.Epoch != 0 {
+		n.stats.Given++
+	}
 	n.held[s].Store(nil)
 	n.running.Go(func() {
 		if told.Epoch != 0 {
@@ -156,6 +160,7 @@ func (n *Node) handOverLocked(s Shard, l *lease, to string) {
 func (n *Node) loseLocked(s Shard) {
 	sh := &n.shards[s]
 	told := sh.told
+	n.stats.Lost++
 	sh.busy = true
 	n.held[s].Store(nil)
 	n.changed.send()

@@ -170,6 +170,8 @@ func TestNodeIsFencedBeforeOthersOwnItsShards(t *testing.T) {
 		time.Sleep(ttl)
 		assert.Equal(t, counts, l.wantOwners(a, b))
 		assert.False(t, alreadyEnded(a))
+		a.wantStats(cluster.Stats{Leases: 2, Fenced: 1, Watches: 1})
+		b.wantStats(cluster.Stats{Leases: 1, Removed: 1, Watches: 1})
 	})
 }
 
@@ -222,6 +224,7 @@ func TestDeadNodeIsReplaced(t *testing.T) {
 		<-changed
 		after := l.wantOwners(a, b)
 		assert.Equal(t, []string{"a", "b"}, ids(a.Members()))
+		assert.Equal(t, int64(1), max(a.Stats().Removed, b.Stats().Removed))
 		assert.GreaterOrEqual(t, after[0], counts[0])
 		assert.GreaterOrEqual(t, after[1], counts[1])
 		assert.Equal(t, before, a.count("los")+b.count("los"), "shards that the living have lost")

@@ -1,10 +1,6 @@
 package cluster
 
-import (
-	"encoding/hex"
-
-	"github.com/edgews/edgews"
-)
+import "github.com/edgews/edgews"
 
 // Shard is a part of the objects of a cluster, from 0 on. All objects of a shard have the same owner.
 type Shard uint16
@@ -17,11 +13,19 @@ func ShardOf(o edgews.ObjectKey, shards int) Shard {
 		h = fnv(h, o.Namespace[i])
 	}
 	h = fnv(h, 0)
-	id, _ := hex.DecodeString(o.ID.String()) // it always has an even number of digits
-	for _, b := range id {
-		h = fnv(h, b)
+	digits := o.ID.String() // two for each byte
+	for i := 0; i < len(digits); i += 2 {
+		h = fnv(h, digit(digits[i])<<4|digit(digits[i+1]))
 	}
 	return Shard(h % uint64(shards))
+}
+
+// digit returns the value of a hexadecimal digit in lower case.
+func digit(c byte) byte {
+	if c >= 'a' {
+		return c - 'a' + 10
+	}
+	return c - '0'
 }
 
 const (
