@@ -170,6 +170,9 @@ func (c *chaos) live(id string) {
 // disturb lets a node suffer until it dies, or the chaos ends.
 func (c *chaos) disturb(n *member) (dead bool) {
 	for c.wait(c.rng.upTo(2 * ttl)) {
+		if !c.fenced && c.rng.intN(4) == 0 { // a false report breaks what self-fencing promises, but not the storage
+			c.reportRefused(n.Self())
+		}
 		switch c.rng.intN(8) {
 		case 0, 1:
 			n.engine.Partition(true)

@@ -45,7 +45,7 @@ type Engine interface {
 	// Claim makes to the owner of prev.Shard if the record of the shard still has the epoch prev.Epoch, or if there is none and
 	// prev.Epoch is 0. It returns the new record. Its epoch is larger than prev.Epoch, and at least Config.FirstEpoch. It is no concern
 	// of Claim who owned the shard before, nor whether to is a member. If the record has another epoch, nothing changes, and Claim
-	// returns the present record and ErrConflict.
+	// returns the present record, with epoch 0 if there is none, and ErrConflict.
 	Claim(ctx context.Context, prev Ownership, to Member) (Ownership, error)
 
 	// Watch calls fn with the records of all members and all owners, then with a Change that has Synced, and then with each change. It

@@ -156,6 +156,22 @@ func TestLeaveEndsWithItsContext(t *testing.T) {
 	})
 }
 
+func TestCloseEndsLeave(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		var d drain
+		a := l.start("a", func(o *cluster.Options) { o.HandoversAtOnce, o.Losing = 1, d.losing(time.Hour, o.Losing) })
+		synctest.Wait()
+		left := make(chan error, 1)
+		go func() { left <- a.Leave(context.Background()) }()
+		time.Sleep(time.Minute)
+		begin := time.Now()
+		assert.NoError(t, a.Close())
+		assert.NoError(t, <-left)
+		assert.Zero(t, time.Since(begin))
+		assert.Equal(t, shards-1, a.count("lost"))
+	})
+}
+
 // Without the engine nothing can be given away.
 func TestLeaveWithoutTheEngine(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {

@@ -7,8 +7,8 @@ import (
 )
 
 // Leave gives all shards to other members, and then leaves the cluster. If there is nobody to give them to, Losing is called and the shards
-// have no owner. If ctx ends before, the remaining shards are lost as in Close, and Leave returns the context's error. Afterwards the node
-// is closed.
+// have no owner. If ctx ends before, the remaining shards are lost as in Close, and Leave returns the context's error. Close ends it early
+// too. Afterwards the node is closed.
 func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Lock()
 	closing := n.closing
@@ -26,8 +26,11 @@ func (n *Node) Leave(ctx context.Context) error {
 // when all hooks have returned and all goroutines have ended. Closing twice is no error.
 func (n *Node) Close() error { return n.stop(context.Background()) }
 
-// nothingOwnedLocked reports whether this node has given everything away.
+// nothingOwnedLocked reports whether this node has given everything away, or has been closed.
 func (n *Node) nothingOwnedLocked() bool {
+	if n.closing {
+		return true
+	}
 	for s := range n.shards {
 		sh := &n.shards[s]
 		if sh.busy || sh.told.Epoch != 0 || sh.record.Epoch >= sh.behind && n.self.owns(sh.record) && n.winnerLocked(Shard(s)) != "" {

@@ -46,7 +46,7 @@ func TestDelays(t *testing.T) {
 		go func() {
 			time.Sleep(2*time.Second - 1)
 			assert.False(t, joined(t, b, "a"))
-			time.Sleep(2)
+			time.Sleep(2 * time.Nanosecond)
 			assert.True(t, joined(t, b, "a"))
 		}()
 		require.NoError(t, a.Join(t.Context(), cluster.Member{ID: "a", Incarnation: 1, Beat: 1}))
