@@ -278,6 +278,9 @@
 // event of an object, and [Stub.Connect] opens a socket to it without a network. Over sockets, [HandleCall] answers requests
 // and [Request] makes them.
 //
+// [State.Subscribe] subscribes sockets to a topic, and [Namespace.Publish] sends a message to all sockets that have subscribed to it, whatever object
+// of the namespace has them: at most once, in the order of each publisher, without waking an object and without waiting for a socket.
+//
 // An idle object needs a few hundred bytes, and neither a goroutine nor a timer. While an object is busy, requests
 // and calls of Do wait in its queue, and leave it when their context ends. Those beyond [NamespaceOptions.MaxWaiting] are
 // refused. An event that waits for another event of its own object would wait for ever. It gets [ErrReentrant] if its
@@ -435,6 +438,7 @@
 //   - The peer's Close is answered for an object that does not answer it, and the object's WebSocketClose follows
 //     WebSocketError too.
 //   - Objects have several auto-responses, and tags that can be changed.
+//   - Sockets of different objects can have topics ([Namespace.Publish]). In Workers a program calls each object that has subscribers.
 //   - Where a price list charges for CPU time, the wall time spent in handlers is used: a Go program cannot tell how much of
 //     its CPU time a handler has used.
 //   - A connection that is passed through, by [Proxy] or [Respond], gets what the other side has sent as it is: a reset becomes a

@@ -74,6 +74,19 @@ func ExampleNamespace_RunAlarm() {
 	// <nil>
 }
 
+func ExampleNamespace_Alarm() {
+	ctx := context.Background()
+	reminders := edgews.NewNamespace("reminders", NewGardenReminder, nil)
+	defer reminders.Shutdown(ctx)
+	ann := reminders.ByName("ann")
+	ask(ann)
+
+	at, err := reminders.Alarm(ctx, ann.ID())
+	fmt.Println("the alarm goes off in", time.Until(at).Round(time.Hour), err)
+	// Output:
+	// the alarm goes off in 24h0m0s <nil>
+}
+
 func ExampleSocket_Info() {
 	client, server := edgews.NewPair()
 	client.Accept()

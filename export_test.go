@@ -16,6 +16,8 @@ func SetWallClock(n *Namespace, wall func() time.Time) {
 const (
 	SocketSize = unsafe.Sizeof(Socket{})
 	WireSize   = unsafe.Sizeof(wire{})
+
+	ObjectSocketSize = unsafe.Sizeof(objectSocket{})
 )
 
 // IsNewDay says whether a quota begins anew.

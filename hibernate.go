@@ -189,6 +189,7 @@ type Namespace struct {
 	idleTimers timerheap.Timers[*object] // when to look whether an object may hibernate or be forgotten
 	shutdown   shutdownProgress
 	alarms     alarmScheduler
+	topics     topicTable
 
 	mu      sync.Mutex // a leaf, also under an object's mu
 	objects map[ID]*object

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,11 +18,14 @@ import (
 )
 
 // sink is a connection that sends nothing, and takes what is sent to it.
-type sink struct{ closed chan struct{} }
+type sink struct {
+	closed chan struct{}
+	once   *sync.Once // a connection may be closed twice
+}
 
 func (c sink) Read([]byte) (int, error)       { <-c.closed; return 0, io.EOF }
 func (sink) Write(p []byte) (int, error)      { return len(p), nil }
-func (c sink) Close() error                   { close(c.closed); return nil }
+func (c sink) Close() error                   { c.once.Do(func() { close(c.closed) }); return nil }
 func (sink) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (sink) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (sink) SetDeadline(time.Time) error      { return nil }
@@ -35,7 +39,7 @@ func upgradeToSink(t testing.TB, opts *edgews.UpgradeOptions) *edgews.Socket {
 			r.Header.Set("Sec-WebSocket-Protocol", opts.Protocols[0])
 		}
 	})
-	s, err := edgews.Upgrade(&pipeWriter{conn: sink{closed: make(chan struct{})}, header: make(http.Header)}, r, opts)
+	s, err := edgews.Upgrade(&pipeWriter{conn: sink{make(chan struct{}), new(sync.Once)}, header: make(http.Header)}, r, opts)
 	require.NoError(t, err)
 	return s
 }

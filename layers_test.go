@@ -41,8 +41,8 @@ var rootLayers = []layer{
 	{name: "pairs", files: []string{"pair*.go"}, names: []string{"memory"}},
 	{
 		name:  "objects",
-		files: []string{"object*.go", "hibernate*.go", "state*.go", "stub*.go", "storage*.go", "feed*.go", "namespace*.go"},
-		names: []string{"object", "objectSocket", "pinnedSocket"},
+		files: []string{"object*.go", "hibernate*.go", "state*.go", "stub*.go", "storage*.go", "feed*.go", "namespace*.go", "topics*.go"},
+		names: []string{"object", "objectSocket", "pinnedSocket", "topicTable"},
 	},
 	{name: "sockets", files: []string{
 		"socket*.go", "event*.go", "receive*.go", "stream*.go", "message*.go", "json*.go", "netconn*.go", "ping.go", "relay*.go",
@@ -211,6 +211,9 @@ func TestLayers(t *testing.T) {
 		}},
 		{"edgewstest: nothing that would get into the builds of users", "edgewstest", func(path string) bool {
 			return standard(path) || path == module
+		}},
+		{"inspect: the public API, and the client of its page", "inspect", func(path string) bool {
+			return standard(path) || path == module || path == module+"/client/js"
 		}},
 		{"metrics: the public API", "metrics", func(path string) bool { return standard(path) || path == module }},
 	}

@@ -10,6 +10,14 @@ import (
 // Name returns the name that NewNamespace got.
 func (n *Namespace) Name() string { return n.name }
 
+// Tenant returns the tenant that pays for an object: what NamespaceOptions.Tenant says, or "".
+func (n *Namespace) Tenant(id ID) string {
+	if n.opts.Tenant == nil {
+		return ""
+	}
+	return n.opts.Tenant(id)
+}
+
 // Info describes one object, as Objects does. It returns false for an object that is not in memory, and constructs nothing.
 func (n *Namespace) Info(id ID) (ObjectInfo, bool) {
 	o := n.lookup(id)
@@ -72,6 +80,31 @@ func (n *Namespace) Alarms(ctx context.Context, until time.Time, limit int) ([]A
 	return alarms, nil
 }
 
+// Alarm returns the time of the alarm that an object has set, as AlarmInfo.At has it, or the zero time if none is set. It reads the object's
+// storage as ScanStorage does, without waking the object, with the same errors and the same effect on Info and Objects.
+func (n *Namespace) Alarm(ctx context.Context, id ID) (time.Time, error) {
+	if err := n.checkID(id); err != nil {
+		return time.Time{}, err
+	}
+	var alarm alarmEntry
+	err := n.inspect(ctx, id, func(ctx context.Context, _ *object, store ObjectStore) (err error) {
+		alarm, err = readAlarm(ctx, store)
+		return err
+	})
+	return alarm.at, err
+}
+
+// inspect calls read with the storage of an object, which need not be in memory.
+func (n *Namespace) inspect(ctx context.Context, id ID, read func(context.Context, *object, ObjectStore) error) error {
+	for {
+		o := n.objectFor(id)
+		err := o.inspect(ctx, func(ctx context.Context, store ObjectStore) error { return read(ctx, o, store) })
+		if err != errForgotten {
+			return err
+		}
+	}
+}
+
 // ErrNoAlarm: the object has no alarm that could be run.
 var ErrNoAlarm = errors.New("edgews: object has no alarm set")
 
@@ -120,13 +153,9 @@ func (n *Namespace) ScanStorage(ctx context.Context, id ID, r Range) iter.Seq2[E
 			yield(Entry{}, err)
 			return
 		}
-		for {
-			if err := n.objectFor(id).inspect(ctx, r, yield); err != errForgotten {
-				if err != nil {
-					yield(Entry{}, err)
-				}
-				return
-			}
+		err = n.inspect(ctx, id, func(ctx context.Context, o *object, store ObjectStore) error { return o.scan(ctx, store, r, yield) })
+		if err != nil {
+			yield(Entry{}, err)
 		}
 	}
 }

@@ -57,6 +57,15 @@ func TestNamespaceInfo(t *testing.T) {
 	})
 }
 
+func TestTenantOfAnObject(t *testing.T) {
+	free := edgews.NewNamespace("free", newHandlerless, nil)
+	paid := edgews.NewNamespace("paid", newHandlerless, &edgews.NamespaceOptions{Tenant: func(id edgews.ID) string { return "tenant of " + id.Name() }})
+	assert.Empty(t, free.Tenant(free.IDFromName("lobby")))
+	assert.Equal(t, "tenant of lobby", paid.Tenant(paid.IDFromName("lobby")))
+	require.NoError(t, free.Shutdown(t.Context()))
+	require.NoError(t, paid.Shutdown(t.Context()))
+}
+
 // handlerless is an object without handlers.
 type handlerless struct{}
 
@@ -299,6 +308,44 @@ func TestAlarmsOfANamespace(t *testing.T) {
 		assert.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, n.Shutdown(ctx))
 		_, err = n.Alarms(ctx, time.Time{}, 10)
+		assert.ErrorIs(t, err, edgews.ErrShutdown)
+	})
+}
+
+// Alarm says when the alarm of one object is due, in whatever state the object is, and wakes it for nothing.
+func TestAlarmOfAnObject(t *testing.T) {
+	inAlarms(t, ok, func(t *testing.T, n *rooms, store *watchedStore, id edgews.ID) {
+		ctx := t.Context()
+		wants := func(want time.Time) {
+			t.Helper()
+			at, err := n.Alarm(ctx, id)
+			require.NoError(t, err)
+			assert.True(t, want.Equal(at), "%v and %v", want, at)
+		}
+		wants(time.Time{})
+		assert.Zero(t, n.made.Load())
+		at := time.Now().Add(time.Hour)
+		require.NoError(t, n.wake(id).Storage().SetAlarm(ctx, at))
+		wants(at)
+		require.NoError(t, n.Hibernate(ctx, id))
+		wants(at)
+		time.Sleep(10 * time.Minute) // the object is forgotten
+		made := n.made.Load()
+		wants(at)
+		assert.Equal(t, made, n.made.Load())
+		synctest.Wait()
+		assert.Zero(t, store.inUse(), "the storage is given back")
+		require.NoError(t, n.wake(id).Storage().DeleteAlarm(ctx))
+		wants(time.Time{})
+
+		_, err := n.Alarm(ctx, edgews.ID{})
+		assert.ErrorIs(t, err, edgews.ErrInvalidID)
+		ended, end := context.WithCancel(ctx)
+		end()
+		_, err = n.Alarm(ended, id)
+		assert.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, n.Shutdown(ctx))
+		_, err = n.Alarm(ctx, id)
 		assert.ErrorIs(t, err, edgews.ErrShutdown)
 	})
 }

@@ -307,6 +307,7 @@ func (o *object) resetValueOf(st *State, err error, reason string) bool {
 	o.checkIdleLocked(was)
 	o.mu.Unlock()
 	for _, sock := range accepted {
+		o.ns.topics.leave(sock)
 		sock.abort(err, reason)
 		sock.leaveFeeds()
 	}

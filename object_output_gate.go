@@ -1,6 +1,8 @@
 package edgews
 
 import (
+	"cmp"
+	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -12,6 +14,13 @@ type outputGate struct {
 
 	mu      sync.Mutex // may be locked with a socket's mu held; no other mutex is locked under it
 	sockets []*Socket  // those that hold output back
+	waited  *commitEnd // nil: no goroutine waits until the gate opens
+}
+
+// commitEnd tells goroutines how the commit that has closed the gate has ended.
+type commitEnd struct {
+	over   chan struct{}
+	failed bool // set before over is closed
 }
 
 type outputGateState = uint32
@@ -37,12 +46,57 @@ func (g *outputGate) set(state outputGateState) {
 func (g *outputGate) open() {
 	g.mu.Lock()
 	failed := g.state.Swap(gateOpen) == gateFailed
-	sockets := g.sockets
-	g.sockets = nil
+	sockets, waited := g.sockets, g.waited
+	g.sockets, g.waited = nil, nil
 	g.mu.Unlock()
+	if waited != nil {
+		waited.failed = failed
+		close(waited.over)
+	}
 	for _, s := range sockets {
 		s.releaseOutput(failed)
 	}
+}
+
+// end returns what tells how the commit that is under way ends, or nil if the gate is open.
+func (g *outputGate) end() *commitEnd {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state.Load() == gateOpen {
+		return nil
+	}
+	if g.waited == nil {
+		g.waited = &commitEnd{over: make(chan struct{})}
+	}
+	return g.waited
+}
+
+// awaitGate waits until the object's output gate g is open. It returns an error if ctx ends, or if the commit has failed and the caller
+// belongs to the value that has made it, not to the next one.
+func (o *object) awaitGate(ctx context.Context, g *outputGate) error {
+	st := o.currentState()
+	end := g.end()
+	if end == nil {
+		return nil
+	}
+	select {
+	case <-end.over:
+	case <-ctx.Done():
+	}
+	switch err := ctx.Err(); {
+	case err != nil: // also if both are over, so that a reset has the same error each time
+		return err
+	case end.failed && (st == nil || st != o.currentState()):
+		return cmp.Or(o.checkUsable(nil), ErrAborted)
+	}
+	return nil
+}
+
+// currentState returns the State of the object's value; nil: there is none.
+func (o *object) currentState() *State {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state
 }
 
 // releaseOutput lets the output leave that s holds back, or drops it after a commit that has failed. A socket that the object still has was

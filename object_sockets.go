@@ -27,6 +27,8 @@ type objectSocket struct {
 	removed bool        // it is not in o.registry any more
 	feeds   *feedMember // the first of the feeds that it has joined; nil: none
 
+	topics *subscription // the last of those that it has; nil: none. Changed with o.mu and topicTable.mu, and by leave after removed is set
+
 	// Guarded by the socket's mu.
 	lastAutoResponse int64 // in nanoseconds since 1970; 0: there was none
 }
@@ -82,6 +84,9 @@ func (sock *objectSocket) describeLocked(info *SocketInfo) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	info.Tags = slices.Clone(sock.tags)
+	if !sock.removed {
+		info.Topics = sock.topicsLocked()
+	}
 }
 
 // isRemoved reports whether the object does not list the socket any more: its end has been delivered, or the object has been reset.
@@ -234,8 +239,11 @@ func (sock *objectSocket) finish() {
 	if !sock.removed {
 		o.registry.remove(sock)
 	}
-	inFeeds := sock.feeds != nil
+	inFeeds, subscribed := sock.feeds != nil, sock.topics != nil
 	o.mu.Unlock()
+	if subscribed {
+		o.ns.topics.leave(sock)
+	}
 	if inFeeds {
 		sock.leaveFeeds()
 	}

@@ -46,7 +46,7 @@ func (r ReadyState) String() string {
 //	Socket.mu                            also guards the socket's inbox, outbox and usageCounter
 //	  outputGate.mu, deadline.mu
 //	  object.mu                          also guards the object's usageCounter
-//	    Namespace.mu, shutdownProgress.mu, timerheap.Timers.mu
+//	    Namespace.mu, shutdownProgress.mu, timerheap.Timers.mu, topicTable.mu
 //	  roster.mu
 //	  quota.mu                           under Socket.mu or object.mu; other counters' mutexes only with TryLock
 //	    Meter.mu                         one at a time

@@ -31,6 +31,7 @@ type SocketInfo struct {
 	Namespace string
 	Object    ID
 	Tags      []string // that State.AcceptWebSocket or State.SetTags has given; the slice is the caller's
+	Topics    []string // that State.Subscribe has given; the slice is the caller's. None after the last event
 
 	// Parked says that no goroutine and no buffer belong to the socket at the moment: it is idle, and waits on the event loop. A pair is
 	// parked if nothing waits in it. Without the event loop, no connection is.

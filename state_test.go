@@ -130,6 +130,10 @@ func methodsOfGone(t *testing.T, st *edgews.State, theirs *edgews.Socket) map[st
 		},
 		"Tags":    func() { _, err := st.Tags(theirs); failing(err) },
 		"SetTags": func() { failing(st.SetTags(theirs, "other")) },
+
+		"Topics":      func() { _, err := st.Topics(theirs); failing(err) },
+		"Subscribe":   func() { failing(st.Subscribe("other", theirs)) },
+		"Unsubscribe": func() { failing(st.Unsubscribe("topic", theirs)) },
 		"Hold": func() {
 			held := pairEnd()
 			st.Hold(held)
@@ -187,6 +191,7 @@ func checkGone(t *testing.T, n *rooms, old *edgews.State, again bool) {
 		st := n.wake(old.ID())
 		require.NotSame(t, old, st)
 		require.NoError(t, st.AcceptWebSocket(theirs, "tag"))
+		require.NoError(t, st.Subscribe("topic", theirs))
 		require.NoError(t, st.SetEventTimeout(time.Minute))
 		require.NoError(t, st.SetAutoResponse(auto("ping", "pong")))
 		require.NoError(t, client.Accept())
@@ -205,6 +210,7 @@ func checkGone(t *testing.T, n *rooms, old *edgews.State, again bool) {
 	if again {
 		assert.Equal(t, made, n.made.Load(), "the next value is as it was")
 		assert.Equal(t, []*edgews.Socket{theirs}, st.WebSockets("tag"))
+		assert.Equal(t, []string{"topic"}, theirs.Info().Topics)
 		assert.Equal(t, edgews.Open, client.ReadyState())
 		assert.Equal(t, time.Minute, st.EventTimeout())
 		assert.Len(t, st.AutoResponses(), 1)

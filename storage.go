@@ -25,7 +25,7 @@ import (
 // Output is withheld until the commit succeeds: while a commit is under way, what is sent on sockets that the object has accepted with
 // AcceptWebSocket, a Close included, is held back; sending still does not block. It leaves, in order, when the commit is done, and is
 // dropped if the commit fails. Answers to requests are not held back: the handler that writes one has waited for its own commits, and
-// commits of WaitUntil functions at the same time do not concern it. Auto-responses are not held back either, except that they stay behind
+// commits of WaitUntil functions at the same time do not concern it. Namespace.Publish waits, as it says there. Auto-responses are not held back either, except that they stay behind
 // the messages before them.
 //
 // A Storage belongs to the value whose State it comes from. When that value has been dropped all methods return ErrAborted; once the

@@ -5,10 +5,10 @@ import (
 	"context"
 )
 
-// inspect is a loop over Namespace.ScanStorage. It shares the lease of the object, because an engine has the storage of an object open only
-// once, but not its calls: what keeps an object active is billed, and an operator who looks on must not change the bill. With errForgotten
-// nothing has been yielded; other errors are to be yielded.
-func (o *object) inspect(ctx context.Context, r Range, yield func(Entry, error) bool) error {
+// inspect calls read with the storage of the object, for Namespace.ScanStorage and Namespace.Alarm. It shares the lease of the object, because an
+// engine has the storage of an object open only once, but not its calls: what keeps an object active is billed, and an operator who looks on
+// must not change the bill. With errForgotten read was not called; other errors are for the caller.
+func (o *object) inspect(ctx context.Context, read func(context.Context, ObjectStore) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(o.ns.eventsContext, func() { cancel(ErrShutdown) })()
@@ -21,12 +21,17 @@ func (o *object) inspect(ctx context.Context, r Range, yield func(Entry, error) 
 	if err != nil {
 		return o.inspectionError(err)
 	}
+	return o.inspectionError(l.stopIfFenced(read(ctx, store)))
+}
+
+// scan yields the entries that r selects. The error is to be yielded.
+func (o *object) scan(ctx context.Context, store ObjectStore, r Range, yield func(Entry, error) bool) error {
 	for e, err := range store.Scan(ctx, r.withoutReserved()) {
 		if err == nil && o.ns.eventsContext.Err() != nil {
 			err = ErrShutdown
 		}
 		if err != nil {
-			return o.inspectionError(l.stopIfFenced(err))
+			return err
 		}
 		if !yield(e, nil) {
 			return nil
@@ -37,7 +42,7 @@ func (o *object) inspect(ctx context.Context, r Range, yield func(Entry, error) 
 
 // inspectionError returns ErrShutdown if that is why an inspection has failed with err, and otherwise err.
 func (o *object) inspectionError(err error) error {
-	if o.ns.eventsContext.Err() != nil {
+	if err != nil && o.ns.eventsContext.Err() != nil {
 		return ErrShutdown
 	}
 	return err
@@ -70,7 +75,7 @@ func (l *storageLease) endInspection() {
 	}
 }
 
-// waitForInspections waits until no loop over Namespace.ScanStorage uses the storage. Shutdown has cut, so no new ones begin.
+// waitForInspections waits until no Namespace.ScanStorage or Alarm uses the storage. Shutdown has cut, so no new ones begin.
 func (o *object) waitForInspections(ctx context.Context) error {
 	for {
 		o.mu.Lock()

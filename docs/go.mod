@@ -3,6 +3,7 @@ module github.com/edgews/edgews/docs
 go 1.26
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/edgews/edgews v0.0.0
 	github.com/edgews/edgews/store/bolt v0.0.0
 	github.com/gorilla/websocket v1.5.3

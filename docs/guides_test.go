@@ -166,6 +166,33 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestReaders checks that each guide says in its first sentence for whom it is.
+func TestReaders(t *testing.T) {
+	for _, page := range guides(t) {
+		_, text, _ := strings.Cut(read(t, page), "\n\n")
+		assert.Regexp(t, `^For (programmers|operators|reviewers) `, text, page)
+	}
+}
+
+// TestDiagramsOfTheIndex checks that the sections that README.md names as diagrams have one.
+func TestDiagramsOfTheIndex(t *testing.T) {
+	_, list, ok := strings.Cut(read(t, "README.md"), "\nDiagrams: ")
+	require.True(t, ok)
+	list, _, _ = strings.Cut(list, "\n\n")
+	links := link.FindAllStringSubmatch(list, -1)
+	require.Len(t, links, 4)
+	for _, match := range links {
+		page, anchor, _ := strings.Cut(match[1], "#")
+		var section string
+		for part := range strings.SplitSeq(read(t, page), "\n## ") {
+			if title, _, _ := strings.Cut(part, "\n"); anchors("## " + title)[anchor] {
+				section = part
+			}
+		}
+		assert.Contains(t, section, "```mermaid\n", match[1])
+	}
+}
+
 // TestDiagrams checks the Mermaid blocks against the small part of the language that the guides use.
 func TestDiagrams(t *testing.T) {
 	for _, b := range blocks(t, "mermaid") {

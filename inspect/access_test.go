@@ -37,6 +37,8 @@ func TestAccess(t *testing.T) {
 		{"the socket is as closed", get, "10.0.0.1:5", "localhost", "/socket", nil, 1, nil, no},
 		{"the socket without an upgrade", get, "127.0.0.1:5", "localhost", "/socket", nil, 1, nil, http.StatusUpgradeRequired},
 		{"a module", get, "127.0.0.1:5", "localhost", "/a/calls.js", nil, 1, nil, ok},
+		{"the licence of uPlot", get, "127.0.0.1:5", "localhost", "/uPlot.LICENSE.txt", nil, 1, nil, ok},
+		{"notes for those who work on the page", get, "127.0.0.1:5", "localhost", "/uPlot.README.md", nil, 1, nil, http.StatusNotFound},
 		{"no file", get, "127.0.0.1:5", "localhost", "/a/b", nil, 1, nil, http.StatusNotFound},
 		{"POST", http.MethodPost, "127.0.0.1:5", "localhost", "/", nil, 1, nil, http.StatusMethodNotAllowed},
 	}

@@ -1,6 +1,8 @@
 package inspect_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -31,11 +33,36 @@ func BenchmarkObserveMessage(b *testing.B) {
 	}
 }
 
-func TestObserveMessageAllocatesNothing(t *testing.T) {
+// handledBy returns the observations of handlers of n objects that i has been told of.
+func handledBy(tb testing.TB, i *inspect.Inspector, n int) []edgews.ObjectObservation {
+	rooms := edgews.NewNamespace("rooms", newRoom, nil)
+	tb.Cleanup(func() { require.NoError(tb, rooms.Shutdown(context.Background())) })
+	all := make([]edgews.ObjectObservation, n)
+	for k := range all {
+		o := edgews.ObjectObservation{Namespace: rooms, ID: rooms.IDFromName(fmt.Sprint(k)), Event: edgews.EventConstructed}
+		i.ObserveObject(o)
+		o.Event, o.Trigger, o.Duration = edgews.EventHandled, edgews.TriggerMessage, time.Microsecond
+		all[k] = o
+	}
+	return all
+}
+
+func BenchmarkObserveHandled(b *testing.B) {
+	i := inspect.New(nil)
+	handled := handledBy(b, i, 1000)
+	b.ReportAllocs()
+	for k := 0; b.Loop(); k++ {
+		i.ObserveObject(handled[k%len(handled)])
+	}
+}
+
+func TestObservingAllocatesNothing(t *testing.T) {
 	i := inspect.New(nil)
 	s := openPairs(t, i, 1)[0]
 	m := edgews.MessageObservation{Socket: s, Direction: edgews.Outbound, Bytes: 10, WireBytes: 16}
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { i.ObserveMessage(m) }))
+	o := handledBy(t, i, 1)[0]
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { i.ObserveObject(o) }))
 }
 
 // TestManySockets pages through 10,000 sockets, in the order of a simple model.
@@ -74,5 +101,23 @@ func BenchmarkSampleSockets(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i.Sample()
+	}
+}
+
+// BenchmarkSampleObjects counts, and samples, 100,000 objects.
+func BenchmarkSampleObjects(b *testing.B) {
+	i := inspect.New(nil)
+	n := edgews.NewNamespace("rooms", newRoom, &edgews.NamespaceOptions{HibernateAfter: time.Hour, Options: edgews.Options{Observer: i}})
+	b.Cleanup(func() { require.NoError(b, n.Shutdown(context.Background())) })
+	for k := range 100_000 {
+		require.NoError(b, n.ByName(fmt.Sprint(k)).Do(b.Context(), func(context.Context, edgews.Object) error { return nil }))
+	}
+	for name, sample := range map[string]func(){"count": i.CountObjects, "sample": i.SampleObjects} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sample()
+			}
+		})
 	}
 }

@@ -17,18 +17,23 @@ type billSample struct {
 }
 
 type tenantUsage struct {
-	name  string
-	usage edgews.Usage
+	name            string
+	usage, alwaysOn edgews.Usage
 }
 
 func (i *Inspector) sampleBill(time.Time) *billSample {
 	s := &billSample{usage: i.opts.Meter.Usage()}
-	s.alwaysOn = s.usage
-	s.alwaysOn.Active = max(s.usage.Active, i.objects.on.total())
+	s.alwaysOn = withActive(s.usage, i.objects.on.total())
 	for name, usage := range i.opts.Meter.Tenants() {
-		s.tenants = append(s.tenants, tenantUsage{name, usage})
+		s.tenants = append(s.tenants, tenantUsage{name, usage, withActive(usage, i.objects.on.ofTenant(name))})
 	}
 	return s
+}
+
+// withActive returns u for objects that were active for so long, or as long as they were.
+func withActive(u edgews.Usage, active time.Duration) edgews.Usage {
+	u.Active = max(u.Active, active)
+	return u
 }
 
 // bill answers CallBill.
@@ -44,14 +49,18 @@ func (i *Inspector) bill(q BillQuery) (BillReport, error) {
 	r := BillReport{Bill: plan.Bill(s.usage), Usage: usageItems(s.usage), Total: len(s.tenants), Tenants: []TenantCost{}}
 	for _, p := range i.plans {
 		cost, alwaysOn := p.Bill(s.usage).Total, p.Bill(s.alwaysOn).Total
-		r.Plans = append(r.Plans, PlanCost{p.Name, dollars(cost), dollars(alwaysOn), dollars(alwaysOn - cost)})
+		prices := unitPrices(p)
+		unit := prices.Bill(s.alwaysOn).Total - prices.Bill(s.usage).Total
+		r.Plans = append(r.Plans, PlanCost{p.Name, dollars(cost), dollars(alwaysOn), dollars(alwaysOn - cost), dollars(unit)})
 	}
-	costs := s.tenantCosts(unitPrices(plan), strings.ToLower(q.Search))
+	prices := unitPrices(plan)
+	costs := s.tenantCosts(prices, strings.ToLower(q.Search))
 	r.Selected = len(costs)
 	part, _ := page(costs, q.Offset, rowLimit(q.Limit, defaultRows))
 	for _, c := range part {
+		alwaysOn := prices.Bill(c.tenant.alwaysOn).Total
 		r.Tenants = append(r.Tenants, TenantCost{
-			Tenant: escape(c.tenant.name, maxName), Cost: dollars(c.cost), Connections: c.tenant.usage.Connections,
+			Tenant: escape(c.tenant.name, maxName), Cost: dollars(c.cost), AlwaysOn: dollars(alwaysOn), Saved: dollars(alwaysOn - c.cost), Connections: c.tenant.usage.Connections,
 			Messages: c.tenant.usage.MessagesIn + c.tenant.usage.MessagesOut, Active: millis(c.tenant.usage.Active),
 		})
 	}

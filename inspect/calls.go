@@ -84,7 +84,7 @@ func (i *Inspector) hello() Hello {
 
 func (i *Inspector) overview() Overview {
 	sockets, sampling := i.socketSamples.get()
-	objects, _ := i.objectSamples.get()
+	objects, _ := i.objectCounts.get()
 	c, t := &i.counters, i.counters.totals()
 	commit, late := histogramOf(&c.commit), histogramOf(&c.alarmLate)
 	awake, hibernated := i.objects.on.counts()
@@ -102,7 +102,7 @@ func (i *Inspector) overview() Overview {
 		CloseCodes: i.codes.list(),
 		Causes:     nameCounts(c.causes[:], func(k int) string { return edgews.CloseCause(k).String() }),
 		Refusals:   nameCounts(c.refusals[:], func(k int) string { return edgews.RefusalCause(k).String() }),
-		LastLog:    i.log.lastSeq(), Sampling: sampling, Memory: i.memory(len(sockets.sockets), len(objects.objects)),
+		LastLog:    i.log.lastSeq(), Sampling: sampling, Memory: i.memory(len(sockets.sockets)),
 	}
 }
 
@@ -115,13 +115,15 @@ func histogramOf(h *atomicHistogram) (sum histogram) {
 // mapEntry is about what an entry of a map takes besides the record that it points to, in bytes.
 const mapEntry = 32
 
-// memory estimates what the inspector needs, for samples of so many sockets and objects.
-func (i *Inspector) memory(sockets, objects int) Memory {
+// memory estimates what the inspector needs, with a sample of so many sockets.
+func (i *Inspector) memory(sockets int) Memory {
 	m := Memory{
 		PerSocket: int64(reflect.TypeFor[socketRecord]().Size()) + mapEntry,
 		PerObject: int64(reflect.TypeFor[objectFacts]().Size()) + mapEntry,
-		Samples: int64(sockets)*int64(reflect.TypeFor[sampledSocket]().Size()) +
-			int64(objects)*int64(reflect.TypeFor[sampledObject]().Size()+64),
+		Samples:   int64(sockets) * int64(reflect.TypeFor[sampledSocket]().Size()),
+	}
+	if s := i.objectSamples.fresh(); s != nil {
+		m.Samples += int64(len(s.objects)) * int64(reflect.TypeFor[sampledObject]().Size())
 	}
 	awake, hibernated := i.objects.on.counts()
 	m.Records = i.sockets.count.Load()*m.PerSocket + int64(awake+hibernated)*m.PerObject

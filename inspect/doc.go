@@ -6,14 +6,16 @@
 //	inspector.AddNamespaces(rooms)
 //	http.Handle("/debug/edgews/", inspector.Handler())
 //
-// Sockets that no object has are shown if they have the Observer too, in UpgradeOptions, DialOptions or HubOptions.
+// Sockets that no object has are shown if they have the Observer too, in UpgradeOptions, DialOptions or HubOptions. So are upgrades that Upgrade
+// refuses in an object: the Observer of the namespace is told only of those that the namespace refuses.
 //
 // # Who may look
 //
-// Without Options.Authorize only the machine itself may: the peer's address and the request's Host must be loopback, and a request that
-// carries a field of a proxy, such as Forwarded, X-Forwarded-For, X-Real-IP or Via, is refused. A proxy on this machine that adds no such field and
-// replaces Host cannot be told from a local browser: behind one, set Authorize. Pages of other origins never reach the calls: the WebSocket admits
-// its own host alone, or programs that are no browsers, which send no Origin.
+// Without Options.Authorize only the machine itself may, with all its users: the peer's address and the request's Host must be loopback, and a
+// request that carries a field of a proxy, such as Forwarded, X-Forwarded-For, X-Real-IP or Via, is refused. A proxy on this machine that adds no
+// such field, such as one that forwards TCP, cannot be told from a local browser: behind one, set Authorize. Pages of other origins never reach
+// the calls: the WebSocket admits its own host alone, or programs that are no browsers, which send no Origin. An Authorize that asks for no
+// password or cookie, but for an address, must check Host as well, because the page of another site may have a name that resolves to this machine.
 //
 // What is shown may be secret: stored values, which Options.Redact can mask, names, addresses, paths without their queries, and the texts of
 // errors. Nothing can be changed without Options.AllowActions.
@@ -22,6 +24,6 @@
 //
 // An observed message costs some additions and no allocation; an open socket and an object in memory cost a record of a few hundred bytes, see
 // Memory. While no page is open nothing else is computed, except for one point of history for each second in which something has happened. While
-// one is open, sockets and objects are sampled when the page asks, at most every second and at most for a hundredth of the time, or every 10
-// seconds.
+// one is open, sockets and objects are sampled when the page asks, at most every second and at most for a two-hundredth of the time, or every 20
+// seconds; while nothing happens, every minute. BenchmarkOpenPage measures it.
 package inspect

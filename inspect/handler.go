@@ -11,13 +11,13 @@ import (
 	"github.com/edgews/edgews/client/js"
 )
 
-//go:embed page
+//go:embed page/*.html page/*.css page/*.js page/*.svg page/*.txt
 var pageFiles embed.FS
 
 // contentTypes are the types of the page's files. Others are not served.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
-	".png": "image/png", ".ico": "image/x-icon", ".woff2": "font/woff2", ".txt": "text/plain; charset=utf-8",
+	".txt": "text/plain; charset=utf-8",
 }
 
 // pagePolicy admits the page's own files only, and no frame around it.

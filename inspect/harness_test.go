@@ -37,7 +37,7 @@ type client struct {
 	updates chan inspect.Update
 }
 
-func dial(t *testing.T, i *inspect.Inspector) *client {
+func dial(t testing.TB, i *inspect.Inspector) *client {
 	srv := edgewstest.New(t, i.Handler())
 	c := &client{socket: srv.Dial("/debug/edgews/socket", nil), updates: make(chan inspect.Update, 1000)}
 	edgews.Handle(&c.mux, inspect.TypeUpdate, func(_ context.Context, _ *edgews.Socket, u inspect.Update) error {
@@ -49,11 +49,11 @@ func dial(t *testing.T, i *inspect.Inspector) *client {
 	return c
 }
 
-func (c *client) request(t *testing.T, typ string, fields any) (json.RawMessage, error) {
+func (c *client) request(t testing.TB, typ string, fields any) (json.RawMessage, error) {
 	return edgews.Request[any, json.RawMessage](t.Context(), &c.mux, c.socket, typ, fields)
 }
 
-func call[Resp any](t *testing.T, c *client, typ string, fields any) (resp Resp) {
+func call[Resp any](t testing.TB, c *client, typ string, fields any) (resp Resp) {
 	t.Helper()
 	raw, err := c.request(t, typ, fields)
 	require.NoError(t, err, typ)

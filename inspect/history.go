@@ -33,10 +33,13 @@ type series struct {
 	points []point
 }
 
+// seriesCount is the number of SeriesNames.
+const seriesCount = 23
+
 // point is the values at the end of one step, in the order of SeriesNames; NaN: not known.
 type point struct {
 	at     int64
-	values [21]float32
+	values [seriesCount]float32
 }
 
 // gauges are numbers at one moment; NaN: not known.
@@ -140,14 +143,14 @@ func (s *series) append(p point) {
 // newPoint returns the point of a step that took so long, between two sums.
 func newPoint(at time.Time, took time.Duration, t, before totals, g gauges) point {
 	rate := func(now, before int64) float32 { return float32(float64(now-before) / took.Seconds()) }
-	latency := t.latency.less(&before.latency)
-	return point{at.UnixMilli(), [21]float32{
+	latency, roundTrip := t.latency.less(&before.latency), t.roundTrip.less(&before.roundTrip)
+	return point{at.UnixMilli(), [seriesCount]float32{
 		float32(g.open), float32(g.parked), float32(g.slow), float32(g.awake), float32(g.active), float32(g.hibernated),
 		rate(t.messagesIn, before.messagesIn), rate(t.messagesOut, before.messagesOut), rate(t.bytesIn, before.bytesIn),
 		rate(t.bytesOut, before.bytesOut), rate(t.wireIn, before.wireIn), rate(t.wireOut, before.wireOut), rate(t.dropped, before.dropped),
 		rate(t.opened, before.opened), rate(t.closed, before.closed), rate(t.refused, before.refused), rate(t.crashed, before.crashed),
 		rate(t.alarms, before.alarms), rate(t.commits, before.commits),
-		pointQuantile(&latency, 0.5), pointQuantile(&latency, 0.99),
+		pointQuantile(&latency, 0.5), pointQuantile(&latency, 0.99), pointQuantile(&roundTrip, 0.5), pointQuantile(&roundTrip, 0.99),
 	}}
 }
 
@@ -167,7 +170,7 @@ func (i *Inspector) gauges() gauges {
 	if s := i.socketSamples.fresh(); s != nil {
 		g.parked = float64(s.parked)
 	}
-	if s := i.objectSamples.fresh(); s != nil {
+	if s := i.objectCounts.fresh(); s != nil {
 		g.active = float64(s.active)
 	}
 	return g

@@ -31,7 +31,8 @@ type Options struct {
 	AllowActions bool
 
 	// Redact is called for each stored value before it is shown, and returns what is shown in its place. It may change value, which is a copy,
-	// and may be called by several goroutines at a time. If it panics, nothing of the value is shown. Nil: values are shown as they are.
+	// and may be called by several goroutines at a time. If it panics, nothing of the value is shown. Keys, and the sizes of values, are shown
+	// in any case. Nil: values are shown as they are.
 	Redact func(namespace string, id edgews.ID, key string, value []byte) []byte
 
 	// Logger gets the actions (Info) and what it gets from the sockets of pages; nil: slog.Default gets the actions.
@@ -58,6 +59,7 @@ type Inspector struct {
 	history history
 
 	socketSamples paced[socketSample]
+	objectCounts  paced[objectCounts]
 	objectSamples paced[objectSample]
 	billSamples   paced[billSample]
 
@@ -78,7 +80,9 @@ func New(opts *Options) *Inspector {
 		i.plans = []edgews.Plan{edgews.DurableObjects}
 	}
 	i.namespaces.Store(new([]*edgews.Namespace))
-	i.socketSamples.take, i.objectSamples.take, i.billSamples.take = i.sampleSockets, i.sampleObjects, i.sampleBill
+	i.socketSamples.take, i.objectCounts.take, i.objectSamples.take, i.billSamples.take = i.sampleSockets, i.countObjects, i.sampleObjects, i.sampleBill
+	i.socketSamples.activity, i.objectCounts.activity, i.objectSamples.activity = i.counters.totals, i.counters.totals, i.counters.totals
+	i.socketSamples.hasRates = true
 	i.hub = edgews.NewHub(&edgews.HubOptions{Options: edgews.Options{
 		MaxMessageSize: maxRequest, SendBuffer: pageSendBuffer, Logger: i.opts.Logger,
 	}, MaxSockets: maxPages})

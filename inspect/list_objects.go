@@ -58,42 +58,46 @@ func (s *objectSample) order(q ObjectsQuery, plan edgews.Plan) []int32 {
 func (x *sampledObject) isSelected(q *ObjectsQuery) bool {
 	switch {
 	case q.Namespace != "" && x.key.namespace.Name() != q.Namespace,
-		q.State == "awake" && x.info.State == edgews.ObjectHibernated,
-		q.State != "" && q.State != "awake" && x.info.State.String() != q.State,
-		q.Pin != "" && !slices.Contains(x.info.Pins, q.Pin):
+		q.State == "awake" && x.state == edgews.ObjectHibernated,
+		q.State != "" && q.State != "awake" && x.state.String() != q.State,
+		q.Pin != "" && !slices.Contains(x.pins, q.Pin):
 		return false
 	}
-	return q.Search == "" || strings.HasPrefix(x.hex, q.Search) || containsFold(q.Search, x.key.id.Name())
+	return q.Search == "" || strings.HasPrefix(x.key.id.String(), q.Search) || containsFold(q.Search, x.key.id.Name())
 }
 
 // compareObjects compares by one of ObjectSorts other than "object" and "cost".
 func compareObjects(by string, a, b *sampledObject) int {
 	switch by {
 	case "awake": // those that are not come last
-		return cmp.Or(-difference(a.facts.awake, b.facts.awake), cmp.Compare(a.facts.constructed, b.facts.constructed))
+		return cmp.Or(-difference(a.awake, b.awake), cmp.Compare(a.constructed, b.constructed))
 	case "name":
 		return strings.Compare(a.key.id.Name(), b.key.id.Name())
 	case "sockets":
-		return cmp.Compare(a.info.Sockets, b.info.Sockets)
+		return cmp.Compare(a.sockets, b.sockets)
 	case "handled":
-		return cmp.Compare(a.facts.handled, b.facts.handled)
+		return cmp.Compare(a.handled, b.handled)
 	case "busy":
-		return cmp.Compare(a.facts.busy, b.facts.busy)
+		return cmp.Compare(a.busy, b.busy)
 	case "crashes":
-		return cmp.Compare(a.facts.crashes, b.facts.crashes)
+		return cmp.Compare(a.crashes, b.crashes)
 	}
-	return cmp.Or(cmp.Compare(b.info.State, a.info.State), a.info.Since.Compare(b.info.Since))
+	return cmp.Or(cmp.Compare(b.state, a.state), cmp.Compare(a.since, b.since))
 }
 
 // objectRow describes an object as it is now, or as it was in the sample if it has left the memory since.
 func (i *Inspector) objectRow(x *sampledObject, plan edgews.Plan) (ObjectRow, edgews.Explanation) {
-	n, info, facts := x.key.namespace, x.info, x.facts
+	n, facts := x.key.namespace, i.objects.get(x.key)
 	e, inMemory := n.ExplainObject(x.key.id, plan)
-	if inMemory {
-		info, facts = e.ObjectInfo, i.objects.get(x.key)
+	info := e.ObjectInfo
+	if !inMemory {
+		info.State, info.Sockets = x.state, int(x.sockets)
+		if x.since != 0 {
+			info.Since = time.Unix(0, x.since)
+		}
 	}
 	row := ObjectRow{
-		Namespace: escape(n.Name(), maxName), Object: x.hex, Name: escape(x.key.id.Name(), maxName), State: info.State.String(),
+		Namespace: escape(n.Name(), maxName), Object: x.key.id.String(), Name: escape(x.key.id.Name(), maxName), State: info.State.String(),
 		Since: unixMillis(info.Since), Sockets: info.Sockets, Pins: info.Pins, PinnedUntil: unixMillis(info.PinnedUntil),
 		Constructed: facts.constructed, Handled: facts.handled, Busy: millis(facts.busy), Crashes: facts.crashes, Alarms: facts.alarms,
 		Commits: facts.commits,
@@ -130,7 +134,7 @@ func (i *Inspector) resolve(q ObjectQuery) (objectKey, error) {
 }
 
 // objectDetail answers CallObject.
-func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail, error) {
+func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDetail, error) {
 	plan, err := i.plan(q.Plan)
 	if err != nil {
 		return ObjectDetail{}, err
@@ -139,11 +143,16 @@ func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail
 	if err != nil {
 		return ObjectDetail{}, err
 	}
-	x := sampledObject{key: k, hex: k.id.String(), facts: i.objects.get(k)}
+	x := sampledObject{key: k}
 	row, e := i.objectRow(&x, plan)
 	d := ObjectDetail{ObjectRow: row, Reasons: []Reason{}, Connections: i.connections(k)}
-	if _, inMemory := k.namespace.Info(k.id); !inMemory {
+	_, inMemory := k.namespace.Info(k.id)
+	if !inMemory {
 		d.State = "absent"
+	}
+	alarm, err := alarmOf(ctx, k, inMemory)
+	if d.Alarm = unixMillis(alarm); err != nil {
+		d.AlarmError = escape(err.Error(), maxLogText)
 	}
 	for _, r := range e.Reasons {
 		reason := Reason{Pin: r.Pin, Since: unixMillis(r.Since), By: escape(r.By, maxLogText)}
@@ -156,8 +165,26 @@ func (i *Inspector) objectDetail(_ context.Context, q ObjectQuery) (ObjectDetail
 		bill := unitPrices(plan).Bill(e.Used)
 		d.Bill, d.Usage = &bill, usageItems(e.Used)
 	}
-	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == x.hex })
+	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == d.Object })
 	return d, nil
+}
+
+// alarmOf returns when the alarm of an object is due, or the zero time. The storage of an object that is not in memory is not opened, since that
+// would bring it there, so its alarm is looked for among the next ones of the namespace.
+func alarmOf(ctx context.Context, k objectKey, inMemory bool) (time.Time, error) {
+	if inMemory {
+		return k.namespace.Alarm(ctx, k.id)
+	}
+	alarms, err := k.namespace.Alarms(ctx, time.Time{}, maxAlarms)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, a := range alarms {
+		if a.ID == k.id {
+			return a.At, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // connections returns the sockets of an object.
@@ -171,7 +198,7 @@ func (i *Inspector) connections(k objectKey) []SocketRow {
 		if r == nil { // it was opened without this observer
 			r = &socketRecord{socket: s, opened: unixMillis(s.Info().Opened)}
 		}
-		rows = append(rows, r.current())
+		rows = append(rows, r.row())
 	}
 	return rows
 }

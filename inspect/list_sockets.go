@@ -97,9 +97,9 @@ func compareSockets(by string, a, b *sampledSocket) int {
 	case "age":
 		return cmp.Compare(b.record.opened, a.record.opened)
 	case "round_trip":
-		return cmp.Compare(a.record.roundTrip.Load(), b.record.roundTrip.Load())
+		return cmp.Compare(a.counts.roundTrip, b.counts.roundTrip)
 	case "latency":
-		return cmp.Compare(a.record.meanLatency(), b.record.meanLatency())
+		return cmp.Compare(a.counts.meanLatency(), b.counts.meanLatency())
 	case "peer":
 		return strings.Compare(a.remote, b.remote)
 	case "path":
@@ -111,22 +111,21 @@ func compareSockets(by string, a, b *sampledSocket) int {
 	case "bytes":
 		return cmp.Compare(a.counts.bytesIn+a.counts.bytesOut, b.counts.bytesIn+b.counts.bytesOut)
 	}
-	return cmp.Compare(a.record.dropped.Load(), b.record.dropped.Load())
+	return cmp.Compare(a.counts.dropped, b.counts.dropped)
 }
 
 // row describes the socket as it is now, with the rates of the sample.
 func (x *sampledSocket) row() SocketRow {
 	r := x.record
-	info := r.socket.Info()
+	info, c := r.socket.Info(), r.current()
 	row := SocketRow{
 		Socket: info.ID, Remote: escape(x.remote, maxName), Host: escape(info.Host, maxName), Path: escape(info.Path, maxName),
-		Dialed: info.Client, State: info.State.String(), Protocol: escape(info.Protocol, maxName),
+		Dialed: info.Client, State: strings.ToLower(info.State.String()), Protocol: escape(info.Protocol, maxName),
 		Compressed: strings.Contains(info.Extensions, "permessage-deflate"), Opened: r.opened, Parked: info.Parked, Slow: r.slow.Load(),
-		Queued: info.Buffered, In: r.messagesIn.Load(), Out: r.messagesOut.Load(), BytesIn: r.bytesIn.Load(), BytesOut: r.bytesOut.Load(),
-		WireIn: r.wireIn.Load(), WireOut: r.wireOut.Load(), Dropped: r.dropped.Load(),
-		RateIn: x.rates.In, RateOut: x.rates.Out, ByteRateIn: x.rates.BytesIn, ByteRateOut: x.rates.BytesOut,
-		RoundTrip: millis(time.Duration(r.roundTrip.Load())), Latency: millis(r.meanLatency()),
-		LatencyMax: millis(time.Duration(r.latencyMax.Load())), LastMessage: r.lastMessage.Load(),
+		Queued: info.Buffered, In: c.messagesIn, Out: c.messagesOut, BytesIn: c.bytesIn, BytesOut: c.bytesOut, WireIn: c.wireIn, WireOut: c.wireOut,
+		Dropped: c.dropped,
+		RateIn:  x.rates.In, RateOut: x.rates.Out, ByteRateIn: x.rates.BytesIn, ByteRateOut: x.rates.BytesOut,
+		RoundTrip: millis(c.roundTrip), Latency: millis(c.meanLatency()), LatencyMax: millis(c.latencyMax), LastMessage: c.lastMessage,
 	}
 	for _, tag := range info.Tags {
 		row.Tags = append(row.Tags, escape(tag, maxName))
@@ -137,10 +136,10 @@ func (x *sampledSocket) row() SocketRow {
 	return row
 }
 
-// current returns the row of a socket outside a list: the rates are those since it opened.
-func (r *socketRecord) current() SocketRow {
-	x := sampledSocket{record: r, remote: r.socket.RemoteAddr().String(), counts: r.counts(time.Now().UnixMilli())}
-	x.rates = x.counts.ratesSince(socketCounts{at: r.opened})
+// row returns the row of a socket outside a list: the rates are those since it opened.
+func (r *socketRecord) row() SocketRow {
+	x := sampledSocket{record: r, remote: r.socket.RemoteAddr().String(), counts: r.current()}
+	x.rates = x.counts.ratesSince(trafficCounts{}, time.Now().UnixMilli()-r.opened)
 	return x.row()
 }
 
@@ -150,7 +149,7 @@ func (i *Inspector) socketDetail(q SocketQuery) (SocketDetail, error) {
 	if r == nil {
 		return SocketDetail{}, notFound("no open socket has the id %d", q.Socket)
 	}
-	d := SocketDetail{SocketRow: r.current(), Local: r.socket.LocalAddr().String(), Extensions: escape(r.socket.Extensions(), maxName)}
+	d := SocketDetail{SocketRow: r.row(), Local: r.socket.LocalAddr().String(), Extensions: escape(r.socket.Extensions(), maxName)}
 	if s, _ := i.socketSamples.get(); s != nil {
 		at, found := slices.BinarySearchFunc(s.sockets, q.Socket, func(x sampledSocket, id uint64) int { return cmp.Compare(x.info.ID, id) })
 		if found {

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"hash/maphash"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,13 +20,21 @@ type objectFacts struct {
 	awake                             bool // it has a value in memory
 	sockets                           int
 	wokenBy                           edgews.Trigger
-	constructed                       int64 // in Unix milliseconds; 0: not since there are facts
+	tenant                            string
+	order                             uint64 // see orderOf
+	constructed                       int64  // in Unix milliseconds; 0: not since there are facts
 	handled, crashes, alarms, commits int64
 	busy                              time.Duration
 }
 
 // areKept reports whether the object is remembered.
 func (f *objectFacts) areKept() bool { return f.awake || f.sockets > 0 }
+
+// orderOf returns the first 16 digits of an ID, which hardly any two IDs share and which are faster to compare than the ID, as a number.
+func orderOf(id edgews.ID) uint64 {
+	order, _ := strconv.ParseUint(id.String()[:16], 16, 64) // they are hexadecimal digits
+	return order
+}
 
 // objectRecords are the facts of objects: see newObjectRecords.
 type objectRecords struct {
@@ -61,41 +70,88 @@ func (l *objectRecords) update(k objectKey, fn func(*objectFacts)) {
 		if !f.areKept() {
 			delete(s.facts, k)
 		}
-		l.on.change(f.areKept(), true, f.awake, wasAwake)
+		l.on.change(f.tenant, f.areKept(), true, f.awake, wasAwake)
 		return
 	}
 	var f objectFacts
 	if fn(&f); !f.areKept() {
 		return
 	}
+	f.tenant, f.order = k.namespace.Tenant(k.id), orderOf(k.id)
 	if s.facts == nil {
 		s.facts = make(map[objectKey]*objectFacts)
 	}
 	s.facts[k] = &f
-	l.on.change(true, false, f.awake, false)
+	l.on.change(f.tenant, true, false, f.awake, false)
 }
 
-// alwaysOn adds up how long objects would have been active if they did not hibernate: as long as they have a value or an open socket.
+// alwaysOn adds up how long objects would have been active if they did not hibernate: as long as they have a value or an open socket. The zero
+// value is ready for use.
 type alwaysOn struct {
 	mu sync.Mutex // a leaf
 
 	// Guarded by mu.
-	kept, awake int
-	sum         time.Duration // until last
-	last        time.Time     // of the last change; zero: there was none
+	all     onTime
+	awake   int
+	tenants map[string]*onTime // at most maxTenants, and edgews.OverflowTenant
 }
 
-// change notes that an object is kept, or awake, or not any more.
-func (a *alwaysOn) change(isKept, wasKept, isAwake, wasAwake bool) {
+// maxTenants is as many as a meter remembers by default.
+const maxTenants = 100_000
+
+// onTime adds up the time of some objects.
+type onTime struct {
+	kept int
+	sum  time.Duration // until last
+	last time.Time     // of the last change; zero: there was none
+}
+
+// change notes that an object of a tenant is kept, or awake, or not any more.
+func (a *alwaysOn) change(tenant string, isKept, wasKept, isAwake, wasAwake bool) {
 	if isKept == wasKept && isAwake == wasAwake {
 		return
 	}
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sum, a.last = a.totalLocked(now), now
-	a.kept += difference(isKept, wasKept)
 	a.awake += difference(isAwake, wasAwake)
+	if isKept == wasKept {
+		return
+	}
+	a.all.add(now, difference(isKept, wasKept))
+	if tenant != "" {
+		a.tenantLocked(tenant).add(now, difference(isKept, wasKept))
+	}
+}
+
+// tenantLocked returns the time of the objects of a tenant. mu must be held.
+func (a *alwaysOn) tenantLocked(name string) *onTime {
+	if t := a.tenants[name]; t != nil {
+		return t
+	}
+	if len(a.tenants) >= maxTenants && name != edgews.OverflowTenant {
+		return a.tenantLocked(edgews.OverflowTenant)
+	}
+	if a.tenants == nil {
+		a.tenants = make(map[string]*onTime)
+	}
+	t := new(onTime)
+	a.tenants[name] = t
+	return t
+}
+
+// add notes that n more objects are kept.
+func (t *onTime) add(now time.Time, n int) {
+	t.sum, t.last = t.until(now), now
+	t.kept += n
+}
+
+// until returns the time until now.
+func (t *onTime) until(now time.Time) time.Duration {
+	if t.last.IsZero() {
+		return 0
+	}
+	return t.sum + time.Duration(t.kept)*now.Sub(t.last)
 }
 
 // difference returns 1, 0 or -1.
@@ -109,24 +165,26 @@ func difference(is, was bool) int {
 	return -1
 }
 
-// totalLocked returns the time until now. mu must be held.
-func (a *alwaysOn) totalLocked(now time.Time) time.Duration {
-	if a.last.IsZero() {
-		return 0
-	}
-	return a.sum + time.Duration(a.kept)*now.Sub(a.last)
-}
-
-// total returns the time until now.
+// total returns the time of all objects until now.
 func (a *alwaysOn) total() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.totalLocked(time.Now())
+	return a.all.until(time.Now())
+}
+
+// ofTenant returns the time of the objects of a tenant until now.
+func (a *alwaysOn) ofTenant(name string) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.tenants[name]; t != nil {
+		return t.until(time.Now())
+	}
+	return 0
 }
 
 // counts returns how many objects are awake, and how many have open sockets without being awake.
 func (a *alwaysOn) counts() (awake, hibernated int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.awake, a.kept - a.awake
+	return a.awake, a.all.kept - a.awake
 }

@@ -33,19 +33,19 @@ func (i *Inspector) ObserveSocket(o edgews.SocketObservation) {
 			i.counters.slow.Add(-1)
 		}
 	case edgews.SocketPong:
-		r.roundTrip.Store(int64(o.RoundTrip))
+		r.pong(o.RoundTrip)
 		i.counters.roundTrip.add(o.RoundTrip)
 	}
 }
 
 func (i *Inspector) socketOpened(s *edgews.Socket) {
 	info := s.Info()
-	r := &socketRecord{socket: s, sums: i.counters.stripe(info.ID), opened: unixMillis(info.Opened)}
+	r := &socketRecord{socket: s, id: info.ID, sums: i.counters.stripe(info.ID), opened: unixMillis(info.Opened)}
 	if n := i.namespace(info.Namespace); n != nil && info.Object != (edgews.ID{}) {
 		r.object = objectKey{n, info.Object}
 		i.objects.update(r.object, func(f *objectFacts) { f.sockets++ })
 	}
-	i.sockets.add(info.ID, r)
+	i.sockets.add(r)
 	i.counters.opened.Add(1)
 }
 
@@ -87,10 +87,13 @@ func kindOfCause(c edgews.CloseCause) string {
 func (i *Inspector) ObserveMessage(m edgews.MessageObservation) {
 	i.wake()
 	id := m.Socket.ID()
-	i.counters.stripe(id).message(&m)
-	if r := i.sockets.get(id); r != nil {
-		r.message(&m, i.clock.Load())
+	r := i.sockets.find(id)
+	if r == nil { // the Observer was not told that it has opened
+		i.counters.stripe(id).message(&m)
+		return
 	}
+	r.sums.message(&m)
+	r.message(&m, i.clock.Load())
 }
 
 // ObserveObject implements edgews.Observer.

@@ -202,13 +202,13 @@ type History struct {
 	Series map[string][]*float64 `json:"series"` // null: not known, such as parked while no page was open, or a quantile of nothing
 }
 
-// SeriesNames are the series of a History. Rates are per second over the step; latency_p50 and latency_p99 are durations over the step; the others are
-// numbers at its end.
+// SeriesNames are the series of a History. Rates are per second over the step; those of latencies of handlers and of round trips of pings are quantiles over
+// the step; the others are numbers at its end.
 var SeriesNames = []string{
 	"open", "parked", "slow", "awake", "active", "hibernated", // parked and active are sampled
 	"in", "out", "bytes_in", "bytes_out", "wire_in", "wire_out", "dropped", // rates
 	"opened", "closed", "refused", "crashed", "alarms", "commits", // rates
-	"latency_p50", "latency_p99",
+	"latency_p50", "latency_p99", "round_trip_p50", "round_trip_p99",
 }
 
 // SocketsQuery asks for a page of sockets. Those that satisfy every field that is set are selected.
@@ -245,7 +245,7 @@ type SocketRow struct {
 	Host        string   `json:"host"`
 	Path        string   `json:"path"`
 	Dialed      bool     `json:"dialed,omitempty"` // this process is the client
-	State       string   `json:"state"`            // of edgews.ReadyState
+	State       string   `json:"state"`            // "connecting", "open", "closing" or "closed"
 	Protocol    string   `json:"protocol,omitempty"`
 	Compressed  bool     `json:"compressed,omitempty"` // permessage-deflate was negotiated
 	Opened      int64    `json:"opened"`
@@ -344,8 +344,10 @@ type ObjectQuery struct {
 // ObjectDetail is one object. One that is not in memory has the State "absent", and its storage can be read all the same.
 type ObjectDetail struct {
 	ObjectRow
-	Reasons     []Reason     `json:"reasons"`        // what keeps it awake, the oldest first
-	Bill        *edgews.Bill `json:"bill,omitempty"` // of what it has used since it came into memory, without base fee and included amounts
+	Reasons     []Reason     `json:"reasons"`               // what keeps it awake, the oldest first
+	Alarm       int64        `json:"alarm,omitempty"`       // when its alarm is due; of an absent object only if it is one of the next 1000 of its namespace
+	AlarmError  string       `json:"alarm_error,omitempty"` // why Alarm is not known
+	Bill        *edgews.Bill `json:"bill,omitempty"`        // of what it has used since it came into memory, without base fee and included amounts
 	Usage       []UsageItem  `json:"usage,omitempty"`
 	Connections []SocketRow  `json:"connections"` // its sockets, oldest first, 100 at most; ObjectRow.Sockets counts all
 	Log         []LogEntry   `json:"log"`         // the entries about it, the newest first, 20 at most
@@ -447,16 +449,19 @@ type BillReport struct {
 
 // PlanCost is the bill by one plan. AlwaysOn is what it would be if objects did not hibernate: if each were active as long as it has an open socket.
 type PlanCost struct {
-	Plan     string `json:"plan"`
-	Cost     string `json:"cost"` // dollars, with the base fee and the included amounts
-	AlwaysOn string `json:"always_on"`
-	Saved    string `json:"saved"` // AlwaysOn less Cost
+	Plan          string `json:"plan"`
+	Cost          string `json:"cost"` // dollars, with the base fee and the included amounts
+	AlwaysOn      string `json:"always_on"`
+	Saved         string `json:"saved"`           // AlwaysOn less Cost
+	SavedAtPrices string `json:"saved_at_prices"` // the same at the plan's prices, without its base fee and included amounts
 }
 
 // TenantCost is the usage of one tenant, at the prices of the plan: without its base fee and included amounts.
 type TenantCost struct {
 	Tenant      string  `json:"tenant"`
 	Cost        string  `json:"cost"`
+	AlwaysOn    string  `json:"always_on"` // as PlanCost.AlwaysOn; for the objects of namespaces whose Tenant names the tenant
+	Saved       string  `json:"saved"`     // AlwaysOn less Cost
 	Connections int64   `json:"connections"`
 	Messages    int64   `json:"messages"` // in and out
 	Active      float64 `json:"active"`

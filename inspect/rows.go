@@ -9,6 +9,7 @@ const (
 	defaultStorage    = 50
 	detailConnections = 100
 	detailLogEntries  = 20
+	maxAlarms         = 1000 // among which that of an object that is not in memory is looked for
 )
 
 // rowLimit returns how many rows a list has at most.

@@ -3,24 +3,28 @@ package inspect
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/edgews/edgews"
 )
 
-// The pace of samples: they take at most a hundredth of the time, unless one takes more than a tenth of a second.
+// The pace of samples: they take at most a two-hundredth of the time, unless one takes more than a tenth of a second. While nothing is observed
+// they are as good as new ones for a while: what they may miss is that sockets are parked, and that objects are idle because a task has ended.
 const (
 	minPause    = time.Second
-	maxPause    = 10 * time.Second
-	pauseFactor = 100
+	maxPause    = 20 * time.Second
+	pauseFactor = 200
+	maxQuiet    = time.Minute
 	keepSample  = 30 * time.Second // after it was used
 )
 
 // paced takes samples when they are asked for, not too often, and forgets them when they are not used.
 type paced[T any] struct {
-	take func(now time.Time) *T // immutable
+	// Immutable.
+	take     func(now time.Time) *T
+	activity func() totals // which stays the same while nothing is observed; nil: samples change by themselves
+	hasRates bool          // a sample depends on the one before
 
 	mu sync.Mutex // held while a sample is taken
 
@@ -28,6 +32,9 @@ type paced[T any] struct {
 	current  *T // nil: none
 	sampling Sampling
 	next     time.Time // the current sample serves until then
+	quiet    time.Time // and until then, while nothing is observed
+	observed totals    // at the current sample
+	changed  bool      // something was observed since the sample before, so the rates of the current one do not last
 	used     time.Time
 	timer    *time.Timer // forgets the sample
 }
@@ -38,18 +45,28 @@ func (p *paced[T]) get() (*T, Sampling) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.used = now
-	if p.current != nil && now.Before(p.next) {
+	if p.current != nil && (now.Before(p.next) || p.isQuietLocked(now)) {
 		return p.current, p.sampling
+	}
+	if p.activity != nil {
+		observed := p.activity()
+		p.changed = p.hasRates && (p.current == nil || p.observed != observed)
+		p.observed = observed
 	}
 	p.current = p.take(now)
 	took := time.Since(now)
 	pause := min(max(took*pauseFactor, minPause), maxPause)
-	p.next = now.Add(took + pause)
+	p.next, p.quiet = now.Add(took+pause), now.Add(maxQuiet)
 	p.sampling = Sampling{At: now.UnixMilli(), Took: millis(took), Every: millis(pause)}
 	if p.timer == nil {
 		p.timer = time.AfterFunc(keepSample, p.forget)
 	}
 	return p.current, p.sampling
+}
+
+// isQuietLocked reports whether a new sample would be like the current one. mu must be held.
+func (p *paced[T]) isQuietLocked(now time.Time) bool {
+	return p.activity != nil && !p.changed && now.Before(p.quiet) && p.activity() == p.observed
 }
 
 // forget drops the sample if it was not used lately.
@@ -63,11 +80,11 @@ func (p *paced[T]) forget() {
 	p.current, p.timer = nil, nil
 }
 
-// fresh returns the sample if it is not older than the next one may be, or nil.
+// fresh returns the sample if it was asked for lately, or nil.
 func (p *paced[T]) fresh() *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current == nil || time.Since(p.next) > maxPause {
+	if p.current == nil || time.Since(p.used) > maxPause {
 		return nil
 	}
 	return p.current
@@ -93,14 +110,11 @@ func (i *Inspector) sampleSockets(now time.Time) *socketSample {
 	records := i.sockets.all()
 	s := &socketSample{sockets: make([]sampledSocket, 0, len(records))}
 	for _, r := range records {
-		x := sampledSocket{record: r, info: r.socket.Info(), counts: r.counts(now.UnixMilli())}
+		x := sampledSocket{record: r, info: r.socket.Info(), counts: r.current()}
 		x.remote = x.info.Remote.String()
-		before := r.before
-		if before.at == 0 {
-			before.at = r.opened
-		}
-		x.rates = x.counts.ratesSince(before)
-		r.before = x.counts
+		at := now.UnixMilli()
+		x.rates = x.counts.ratesSince(r.before, at-cmp.Or(r.beforeAt, r.opened))
+		r.before, r.beforeAt = x.counts.trafficCounts, at
 		if x.info.Parked {
 			s.parked++
 		}
@@ -113,9 +127,9 @@ func (i *Inspector) sampleSockets(now time.Time) *socketSample {
 	return s
 }
 
-// ratesSince returns the rates between two samples.
-func (c socketCounts) ratesSince(before socketCounts) MessageRates {
-	seconds := max(float64(c.at-before.at)/1000, 0.001)
+// ratesSince returns the rates between two samples, so many milliseconds apart.
+func (c trafficCounts) ratesSince(before trafficCounts, millis int64) MessageRates {
+	seconds := max(float64(millis)/1000, 0.001)
 	rate := func(now, before int64) float64 { return float64(now-before) / seconds }
 	return MessageRates{
 		In: rate(c.messagesIn, before.messagesIn), Out: rate(c.messagesOut, before.messagesOut),
@@ -123,29 +137,17 @@ func (c socketCounts) ratesSince(before socketCounts) MessageRates {
 	}
 }
 
-// objectSample is all objects in memory at one moment.
-type objectSample struct {
-	objects      []sampledObject
+// objectCounts are how many objects are in memory at one moment.
+type objectCounts struct {
 	active, idle int
 	namespaces   []NamespaceCount
-	orders       orders[ObjectsQuery]
 }
 
-// sampledObject is one of them.
-type sampledObject struct {
-	key   objectKey
-	hex   string
-	info  edgews.ObjectInfo
-	facts objectFacts
-}
-
-func (i *Inspector) sampleObjects(time.Time) *objectSample {
-	s := &objectSample{namespaces: []NamespaceCount{}}
+func (i *Inspector) countObjects(time.Time) *objectCounts {
+	c := &objectCounts{namespaces: []NamespaceCount{}}
 	for _, n := range *i.namespaces.Load() {
 		count := NamespaceCount{Name: escape(n.Name(), maxName)}
 		for info := range n.Objects() {
-			k := objectKey{n, info.ID}
-			s.objects = append(s.objects, sampledObject{k, info.ID.String(), info, i.objects.get(k)})
 			switch info.State {
 			case edgews.ObjectActive:
 				count.Active++
@@ -155,12 +157,57 @@ func (i *Inspector) sampleObjects(time.Time) *objectSample {
 				count.Hibernated++
 			}
 		}
-		s.active += count.Active
-		s.idle += count.Idle
-		s.namespaces = append(s.namespaces, count)
+		c.active += count.Active
+		c.idle += count.Idle
+		c.namespaces = append(c.namespaces, count)
 	}
-	slices.SortFunc(s.objects, func(a, b sampledObject) int { return strings.Compare(a.hex, b.hex) })
+	return c
+}
+
+// objectSample is all objects in memory at one moment.
+type objectSample struct {
+	objects []sampledObject // in the order of orderOf
+	orders  orders[ObjectsQuery]
+}
+
+// sampledObject is what lists are selected and sorted by of one of them, in few bytes, since there may be very many. What rows show is asked for
+// when they are shown.
+type sampledObject struct {
+	key         objectKey
+	order       uint64
+	since       int64 // in nanoseconds
+	constructed int64
+	handled     int64
+	busy        time.Duration
+	pins        []string
+	sockets     int32
+	crashes     int32
+	state       edgews.ObjectState
+	awake       bool
+}
+
+func (i *Inspector) sampleObjects(time.Time) *objectSample {
+	awake, hibernated := i.objects.on.counts()
+	s := &objectSample{objects: make([]sampledObject, 0, awake+hibernated+100)} // some may have neither a value nor a socket any more
+	for _, n := range *i.namespaces.Load() {
+		for info := range n.Objects() {
+			s.objects = append(s.objects, i.sampleObject(n, &info))
+		}
+	}
+	slices.SortFunc(s.objects, func(a, b sampledObject) int { return cmp.Compare(a.order, b.order) })
 	return s
+}
+
+func (i *Inspector) sampleObject(n *edgews.Namespace, info *edgews.ObjectInfo) sampledObject {
+	k := objectKey{n, info.ID}
+	facts := i.objects.get(k)
+	if facts.order == 0 {
+		facts.order = orderOf(info.ID)
+	}
+	return sampledObject{
+		key: k, order: facts.order, since: info.Since.UnixNano(), constructed: facts.constructed, handled: facts.handled, busy: facts.busy,
+		pins: info.Pins, sockets: int32(info.Sockets), crashes: int32(facts.crashes), state: info.State, awake: facts.awake,
+	}
 }
 
 // maxOrders is how many selections of one sample are remembered, so that scrolling through a list does not sort it each time.

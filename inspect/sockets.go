@@ -12,75 +12,106 @@ import (
 type socketRecord struct {
 	// Immutable.
 	socket *edgews.Socket
+	id     uint64
 	sums   *messageSums
 	object objectKey // that has accepted it; zero: none
 	opened int64     // in Unix milliseconds
 
-	// Atomics.
-	messagesIn, messagesOut, bytesIn, bytesOut, wireIn, wireOut, dropped atomic.Int64
-	handled, latencySum, latencyMax, roundTrip                           atomic.Int64 // the last three in nanoseconds
-	lastMessage                                                          atomic.Int64 // in Unix milliseconds, by the clock of the history
-	slow                                                                 atomic.Bool
+	slow atomic.Bool
+
+	mu sync.Mutex // a leaf, for which messages seldom wait: those of one socket do not overlap
+
+	// Guarded by mu.
+	counts socketCounts
 
 	// Guarded by the mutex of the samples of sockets.
-	before socketCounts // of the last sample
+	beforeAt int64         // when the last sample was taken, in Unix milliseconds; 0: there is none
+	before   trafficCounts // then
 }
 
-// socketCounts are the counts of a socket at one moment.
+// trafficCounts are what rates are computed of.
+type trafficCounts struct{ messagesIn, messagesOut, bytesIn, bytesOut int64 }
+
+// socketCounts are the sums of a socket.
 type socketCounts struct {
-	at                                         int64 // in Unix milliseconds; 0: none
-	messagesIn, messagesOut, bytesIn, bytesOut int64
+	trafficCounts
+	wireIn, wireOut, dropped, auto    int64
+	latencySum, latencyMax, roundTrip time.Duration // roundTrip: of the last ping
+	lastMessage                       int64         // in Unix milliseconds, by the clock of the history
 }
 
-// message counts m. Calls for one socket do not overlap.
+// message counts m.
 func (r *socketRecord) message(m *edgews.MessageObservation, now int64) {
-	r.lastMessage.Store(now)
+	r.mu.Lock()
+	c := &r.counts
+	c.lastMessage = now
 	switch {
 	case m.Dropped:
-		r.dropped.Add(1)
+		c.dropped++
 	case m.Direction == edgews.Outbound:
-		r.messagesOut.Add(1)
-		r.bytesOut.Add(int64(m.Bytes))
-		r.wireOut.Add(int64(m.WireBytes))
+		c.messagesOut++
+		c.bytesOut += int64(m.Bytes)
+		c.wireOut += int64(m.WireBytes)
 	default:
-		r.messagesIn.Add(1)
-		r.bytesIn.Add(int64(m.Bytes))
-		r.wireIn.Add(int64(m.WireBytes))
-		if !m.Auto {
-			r.latency(m.Latency)
+		c.messagesIn++
+		c.bytesIn += int64(m.Bytes)
+		c.wireIn += int64(m.WireBytes)
+		if m.Auto {
+			c.auto++
 		}
+		c.latencySum += m.Latency // 0 for auto-responses
+		c.latencyMax = max(c.latencyMax, m.Latency)
 	}
+	r.mu.Unlock()
 }
 
-// latency counts the time that a handler took.
-func (r *socketRecord) latency(d time.Duration) {
-	r.handled.Add(1)
-	r.latencySum.Add(int64(d))
-	if int64(d) > r.latencyMax.Load() {
-		r.latencyMax.Store(int64(d))
-	}
+// pong notes the round trip of a ping.
+func (r *socketRecord) pong(d time.Duration) {
+	r.mu.Lock()
+	r.counts.roundTrip = d
+	r.mu.Unlock()
 }
 
-// counts returns the counts of now.
-func (r *socketRecord) counts(now int64) socketCounts {
-	return socketCounts{now, r.messagesIn.Load(), r.messagesOut.Load(), r.bytesIn.Load(), r.bytesOut.Load()}
+// current returns the sums of now.
+func (r *socketRecord) current() socketCounts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts
 }
 
 // meanLatency returns the mean time that the handler took, or 0.
-func (r *socketRecord) meanLatency() time.Duration {
-	return time.Duration(r.latencySum.Load() / max(r.handled.Load(), 1))
+func (c *socketCounts) meanLatency() time.Duration {
+	return c.latencySum / time.Duration(max(c.messagesIn-c.auto, 1))
 }
 
 // shardCount is the number of parts of a map that have a mutex each, a power of two.
 const shardCount = 64
 
-// socketRecords are the records of the open sockets by Socket.ID. The zero value is ready for use.
+// recentSockets is how many records are found without a lock, a power of two. Their places take 128 KB.
+const recentSockets = 16384
+
+// socketRecords are the records of the open sockets by Socket.ID. Calls for one socket must not overlap, as those of an Observer do not, except
+// for get and all. The zero value is ready for use.
 type socketRecords struct {
 	count  atomic.Int64
+	recent [recentSockets]atomic.Pointer[socketRecord] // by id; of two with the same place the one that find was called for last
 	shards [shardCount]struct {
 		mu      sync.RWMutex // a leaf
 		records map[uint64]*socketRecord
 	}
+}
+
+// find returns the record of a socket, or nil. It is get for messages, most of which are of sockets that were found lately.
+func (l *socketRecords) find(id uint64) *socketRecord {
+	place := &l.recent[id%recentSockets]
+	if r := place.Load(); r != nil && r.id == id {
+		return r
+	}
+	r := l.get(id)
+	if r != nil {
+		place.Store(r)
+	}
+	return r
 }
 
 // get returns the record of a socket, or nil.
@@ -93,17 +124,17 @@ func (l *socketRecords) get(id uint64) *socketRecord {
 }
 
 // add adds the record of a socket.
-func (l *socketRecords) add(id uint64, r *socketRecord) {
-	s := &l.shards[id%shardCount]
+func (l *socketRecords) add(r *socketRecord) {
+	s := &l.shards[r.id%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.records == nil {
 		s.records = make(map[uint64]*socketRecord)
 	}
-	if s.records[id] == nil {
+	if s.records[r.id] == nil {
 		l.count.Add(1)
 	}
-	s.records[id] = r
+	s.records[r.id] = r
 }
 
 // remove removes the record of a socket and returns it, or nil.
@@ -114,6 +145,7 @@ func (l *socketRecords) remove(id uint64) *socketRecord {
 	r := s.records[id]
 	if r != nil {
 		delete(s.records, id)
+		l.recent[id%recentSockets].CompareAndSwap(r, nil)
 		l.count.Add(-1)
 	}
 	return r

@@ -27,9 +27,9 @@ type totals struct {
 // messageSums are the part of the totals that messages change. There are several, so that messages of different sockets seldom wait for each
 // other's cache line.
 type messageSums struct {
-	messagesIn, messagesOut, bytesIn, bytesOut, wireIn, wireOut, dropped, auto atomic.Int64
+	messagesOut, bytesIn, bytesOut, wireIn, wireOut, dropped, auto atomic.Int64
 
-	latency atomicHistogram
+	latency atomicHistogram // of each received message, unless it is in auto
 
 	_ [64]byte // the next one is in another cache line
 }
@@ -64,7 +64,6 @@ func (s *messageSums) message(m *edgews.MessageObservation) {
 		s.bytesOut.Add(int64(m.Bytes))
 		s.wireOut.Add(int64(m.WireBytes))
 	default:
-		s.messagesIn.Add(1)
 		s.bytesIn.Add(int64(m.Bytes))
 		s.wireIn.Add(int64(m.WireBytes))
 		if m.Auto {
@@ -80,6 +79,7 @@ func (c *counters) totals() (t totals) {
 	for i := range c.stripes {
 		c.stripes[i].addTo(&t)
 	}
+	t.messagesIn = t.latency.count() + t.auto
 	t.opened, t.closed, t.slow = c.opened.Load(), c.closed.Load(), c.slow.Load()
 	t.constructed, t.slept, t.crashed, t.handled = c.constructed.Load(), c.slept.Load(), c.crashed.Load(), c.handled.Load()
 	t.alarms, t.commits, t.commitBytes, t.failed = c.alarms.Load(), c.commits.Load(), c.commitBytes.Load(), c.failed.Load()
@@ -90,7 +90,6 @@ func (c *counters) totals() (t totals) {
 
 // addTo adds s to t.
 func (s *messageSums) addTo(t *totals) {
-	t.messagesIn += s.messagesIn.Load()
 	t.messagesOut += s.messagesOut.Load()
 	t.bytesIn += s.bytesIn.Load()
 	t.bytesOut += s.bytesOut.Load()

@@ -18,7 +18,7 @@ type command struct {
 	examples []string
 
 	// positional is the least and the greatest number of arguments; the greatest is -1 if there is no limit. values are what completion
-	// offers for the first.
+	// offers for one of them.
 	least, greatest int
 	values          []string
 
@@ -31,7 +31,7 @@ type runner func(ctx context.Context, e *env, args []string) error
 
 // commands returns all commands, in the order of the help.
 func commands() []*command {
-	return []*command{dialCommand, listenCommand, proxyCommand, loadCommand, billCommand, completionCommand(), versionCommand}
+	return []*command{dialCommand, listenCommand, proxyCommand, loadCommand, billCommand, inspectCommand, completionCommand(), versionCommand}
 }
 
 // commandOf returns the command with that name, or nil.

@@ -11,8 +11,8 @@ func TestCompletions(t *testing.T) {
 	path := binary(t)
 	for _, shell := range []struct{ name, script string }{
 		{"bash", `source <("$1" completion bash); ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _edgews; echo "${COMPREPLY[*]}"; }
-			ask edgews lo; ask edgews load -sock; ask edgews completion f`},
-		{"fish", `$argv[1] completion fish | source; complete -C 'edgews lo'; complete -C 'edgews load -sock'; complete -C 'edgews completion f'`},
+			ask edgews lo; ask edgews load -sock; ask edgews completion f; ask edgews inspect al`},
+		{"fish", `$argv[1] completion fish | source; complete -C 'edgews lo'; complete -C 'edgews load -sock'; complete -C 'edgews completion f'; complete -C 'edgews inspect al'`},
 	} {
 		t.Run(shell.name, func(t *testing.T) {
 			programOrSkip(t, shell.name)
@@ -24,7 +24,7 @@ func TestCompletions(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			for _, want := range []string{"load", "-sockets", "fish"} {
+			for _, want := range []string{"load", "-sockets", "fish", "alarms"} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("%s is not offered: %s", want, out)
 				}

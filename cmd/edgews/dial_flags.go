@@ -13,49 +13,68 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// dialFlags are the flags of the commands that dial.
-type dialFlags struct {
-	headers, protocols list
-	origin             string
-	noCompression      bool
-	skipVerify         bool
-	timeout            time.Duration
+// serverFlags say how a server is reached.
+type serverFlags struct {
+	headers    list
+	skipVerify bool
+	timeout    time.Duration
 }
 
-func (d *dialFlags) define(fs *flag.FlagSet) {
-	fs.Var(&d.headers, "H", "send this `header`, written as \"Name: value\"; may be repeated")
-	fs.Var(&d.protocols, "protocol", "offer this `subprotocol`; may be repeated, the preferred one first")
-	fs.StringVar(&d.origin, "origin", "", "send this `origin`, as pages of that site do")
-	fs.BoolVar(&d.noCompression, "no-compression", false, "do not offer permessage-deflate")
-	fs.BoolVar(&d.skipVerify, "insecure-skip-verify", false, "accept any certificate of the server: anyone on the way can read and change everything")
-	fs.DurationVar(&d.timeout, "timeout", 30*time.Second, "how long the handshake may take")
+func (f *serverFlags) define(fs *flag.FlagSet) {
+	fs.Var(&f.headers, "H", "send this `header`, written as \"Name: value\"; may be repeated")
+	fs.BoolVar(&f.skipVerify, "insecure-skip-verify", false, "accept any certificate of the server: anyone on the way can read and change everything")
+	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long the handshake may take; for inspect also each answer")
 }
 
-// options returns the options for Dial, for up to conns connections that are being opened at the same time.
-func (d *dialFlags) options() (*edgews.DialOptions, error) {
-	opts := &edgews.DialOptions{Protocols: d.protocols, Header: http.Header{}}
-	for _, h := range d.headers {
+// options returns the options for Dial.
+func (f *serverFlags) options() (*edgews.DialOptions, error) {
+	opts := &edgews.DialOptions{Header: http.Header{}}
+	for _, h := range f.headers {
 		name, value, found := strings.Cut(h, ":")
 		if !found || name == "" {
 			return nil, &usageError{err: fmt.Errorf("-H %s: a header is written as \"Name: value\"", quote(h))}
 		}
 		opts.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
+	if f.timeout <= 0 {
+		return nil, &usageError{err: errors.New("-timeout must be positive")}
+	}
+	opts.HTTPClient = &http.Client{Transport: f.transport(), Timeout: f.timeout}
+	return opts, nil
+}
+
+// dialFlags are the flags of the commands that talk to a server as a client does.
+type dialFlags struct {
+	serverFlags
+	protocols     list
+	origin        string
+	noCompression bool
+}
+
+func (d *dialFlags) define(fs *flag.FlagSet) {
+	d.serverFlags.define(fs)
+	fs.Var(&d.protocols, "protocol", "offer this `subprotocol`; may be repeated, the preferred one first")
+	fs.StringVar(&d.origin, "origin", "", "send this `origin`, as pages of that site do")
+	fs.BoolVar(&d.noCompression, "no-compression", false, "do not offer permessage-deflate")
+}
+
+// options returns the options for Dial.
+func (d *dialFlags) options() (*edgews.DialOptions, error) {
+	opts, err := d.serverFlags.options()
+	if err != nil {
+		return nil, err
+	}
 	if d.origin != "" {
 		opts.Header.Set("Origin", d.origin)
 	}
-	if d.timeout <= 0 {
-		return nil, &usageError{err: errors.New("-timeout must be positive")}
-	}
-	opts.Compression = &edgews.Compression{Disable: d.noCompression}
-	opts.HTTPClient = &http.Client{Transport: d.transport(), Timeout: d.timeout}
+	opts.Protocols, opts.Compression = d.protocols, &edgews.Compression{Disable: d.noCompression}
 	return opts, nil
 }
 
 // transport returns what http.DefaultTransport is, with the certificates that the flags accept.
-func (d *dialFlags) transport() *http.Transport {
+func (f *serverFlags) transport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if d.skipVerify {
+	if f.skipVerify {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // -insecure-skip-verify asks for it
 	}
 	return t

@@ -6,6 +6,7 @@
 //	edgews proxy TARGET    a proxy in front of a server
 //	edgews load URL        open many sockets and measure
 //	edgews bill            what a usage costs under published and custom price lists
+//	edgews inspect URL     what the sockets and objects of a running server do
 //	edgews completion      completions for bash, zsh and fish
 //	edgews version
 //

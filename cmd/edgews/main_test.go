@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -122,7 +123,13 @@ func (r *running) wait() int {
 // eventually waits until look returns true.
 func eventually(t *testing.T, look func() bool, describe func() string) {
 	t.Helper()
-	deadline := time.After(patience)
+	eventuallyWithin(t, patience, look, describe)
+}
+
+// eventuallyWithin is eventually for what takes a while on a machine that is not slow.
+func eventuallyWithin(t *testing.T, d time.Duration, look func() bool, describe func() string) {
+	t.Helper()
+	deadline := time.After(d)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !look() {
@@ -270,15 +277,45 @@ func TestExamplesParse(t *testing.T) {
 			if !found {
 				t.Errorf("%s: %q does not run it", c.name, example)
 			}
-			fs, _ := c.flags()
-			for _, word := range strings.Fields(after) {
-				if word == "--" || word == "|" {
-					break
-				}
-				name := strings.TrimLeft(word, "-")
-				if name != word && name != "" && fs.Lookup(name) == nil {
-					t.Errorf("%s: %q has a flag that does not exist: %s", c.name, example, word)
-				}
+			flagsExist(t, c, after)
+		}
+	}
+}
+
+// flagsExist checks that a command line after the command's name has flags of it.
+func flagsExist(t *testing.T, c *command, line string) {
+	t.Helper()
+	fs, _ := c.flags()
+	for _, word := range strings.Fields(line) {
+		if word == "--" || word == "|" {
+			return
+		}
+		name := strings.TrimLeft(word, "-")
+		if name != word && name != "" && fs.Lookup(name) == nil {
+			t.Errorf("%s: %q has a flag that does not exist: %s", c.name, line, word)
+		}
+	}
+}
+
+// So do the command lines of the README and the guides.
+func TestDocumentedCommandsParse(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?ms)^```(?:sh|text)\n(.*?)^```$")
+	commandLine := regexp.MustCompile(`(?m)^(?:\$ )?edgews ([a-z]+) (.*)$`)
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := strings.Join(block.FindAllString(strings.ReplaceAll(string(text), "\r\n", "\n"), -1), "\n")
+		for _, match := range commandLine.FindAllStringSubmatch(code, -1) {
+			if c := commandOf(match[1]); c != nil {
+				flagsExist(t, c, match[2])
+			} else {
+				t.Errorf("%s: there is no command edgews %s", page, match[1])
 			}
 		}
 	}

@@ -217,14 +217,15 @@ func messageJSON(m edgews.Message) []byte {
 	return append(escapeJSON(line), '\n')
 }
 
-// escapeJSON escapes the characters in a JSON text that escape would escape, as JSON does: json.Marshal leaves DEL, C1 and others as they are.
-func escapeJSON(line []byte) []byte {
-	if safe(string(line)) {
-		return line
+// escapeJSON escapes the characters in a JSON text that escape would escape, as JSON does: json.Marshal leaves DEL, C1 and others as they are. The ends of
+// lines between the values are kept.
+func escapeJSON(text []byte) []byte {
+	if safe(string(text)) {
+		return text
 	}
 	var b []byte
-	for _, r := range string(line) {
-		if visible(r) {
+	for _, r := range string(text) {
+		if visible(r) || r == '\n' {
 			b = utf8.AppendRune(b, r)
 			continue
 		}

@@ -56,6 +56,16 @@ func (x *terminal) shows(text string) {
 	}, func() string { return fmt.Sprintf("the screen does not show %q:\n%s", text, screen) })
 }
 
+// hides waits until the screen does not have the text.
+func (x *terminal) hides(text string) {
+	x.t.Helper()
+	var screen string
+	eventually(x.t, func() bool {
+		screen = x.do("capture-pane", "-p")
+		return !strings.Contains(screen, text)
+	}, func() string { return fmt.Sprintf("the screen still shows %q:\n%s", text, screen) })
+}
+
 func TestDialInTerminal(t *testing.T) {
 	url := serveSockets(t, func(s *edgews.Socket, _ *http.Request) {
 		s.OnMessage(echo)
@@ -119,6 +129,36 @@ func TestLoadInTerminal(t *testing.T) {
 	x.shows("exit=130")
 	if screen := x.do("capture-pane", "-p"); strings.Contains(screen, "measuring  [") {
 		t.Errorf("the line of progress is still there:\n%s", screen)
+	}
+}
+
+// With -watch the table is drawn again over itself, in as many columns as the terminal has, and is gone at the end.
+func TestInspectInTerminal(t *testing.T) {
+	inspected := newInspected(t)
+	inspected.opens("attic", "red")
+	x := openTerminal(t, 100, binary(t), "inspect", inspected.url, "sockets", "-watch", "-every", "100ms")
+	x.shows("edgews inspect sockets at")
+	x.shows("cells/attic")
+	x.shows("PATH")
+	inspected.opens("cellar", "red")
+	x.shows("cells/cellar")
+	if screen := x.do("capture-pane", "-p"); strings.Count(screen, "QUEUE") != 1 {
+		t.Errorf("the headings are there more than once:\n%s", screen)
+	}
+	x.do("resize-window", "-x", "40", "-y", "10")
+	x.hides("PATH")
+	x.types("C-c")
+	x.shows("exit=130")
+	x.hides("cells/attic")
+}
+
+// A server that does not speak as package inspect does cannot change the terminal either.
+func TestHostileInspectorInTerminal(t *testing.T) {
+	x := openTerminal(t, 200, binary(t), "inspect", hostileInspector(t), "objects")
+	x.shows(`\x1b]2;owned\a\x1b[2J\u009b2J\u202e\nforged`)
+	x.shows("exit=0")
+	if title := x.do("display-message", "-p", "#{pane_title}"); strings.Contains(title, "owned") {
+		t.Errorf("the title is %s", title)
 	}
 }
 

@@ -4,6 +4,7 @@
 //
 // Then open the URL that it prints. Each room is an object, which hibernates when it has no messages. Messages are on disk, in a feed that
 // neither loses nor doubles one when the server, a page or the network fails. Each user is an object too, which limits the user's messages.
+// The inspector at /debug/edgews/ shows rooms, users, sockets and what they cost, to this machine only.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/client/js"
 	"github.com/edgews/edgews/examples/internal/start"
+	"github.com/edgews/edgews/inspect"
 )
 
 //go:embed index.html
@@ -50,9 +52,13 @@ func run(ctx context.Context, addr, data string) error {
 	if err != nil {
 		return err
 	}
-	users := edgews.NewNamespace("users", newUser, nil)
-	rooms := newRooms(store, users)
-	server := &http.Server{Handler: handler(rooms), ReadHeaderTimeout: 10 * time.Second}
+	meter := edgews.NewMeter(nil)
+	inspector := inspect.New(&inspect.Options{Meter: meter})
+	watched := edgews.Options{Observer: inspector, Meter: meter}
+	users := edgews.NewNamespace("users", newUser, &edgews.NamespaceOptions{Options: watched})
+	rooms := newRooms(store, users, watched)
+	inspector.AddNamespaces(rooms, users)
+	server := &http.Server{Handler: handler(rooms, inspector.Handler()), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Printf("Open %s in a browser. Ctrl-C stops the server; %s keeps what was said.\n", url, data)
 	context.AfterFunc(ctx, func() { server.Close() }) // it does not close the sockets, which belong to the rooms
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -60,21 +66,21 @@ func run(ctx context.Context, addr, data string) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(rooms.Shutdown(grace), users.Shutdown(grace))
+	return errors.Join(rooms.Shutdown(grace), users.Shutdown(grace), inspector.Shutdown(grace))
 }
 
 // newRooms returns the namespace of the rooms in store. A lost connection is noticed within 15 s. A page that does not read its messages
-// gets them from the storage as it goes on reading.
-func newRooms(store edgews.Store, users *edgews.Namespace) *edgews.Namespace {
+// gets them from the storage as it goes on reading. opts say who watches and meters the rooms.
+func newRooms(store edgews.Store, users *edgews.Namespace, opts edgews.Options) *edgews.Namespace {
 	construct := func(ctx context.Context, st *edgews.State) (edgews.Object, error) { return newRoom(ctx, st, users) }
-	return edgews.NewNamespace("rooms", construct, &edgews.NamespaceOptions{Store: store, Options: edgews.Options{
-		KeepAlive: 10 * time.Second, KeepAliveTimeout: 5 * time.Second, RateLimit: edgews.RateLimit{Messages: 50},
-		MaxMessageSize: 16 << 10, SendBuffer: 256 << 10, Overflow: edgews.OverflowClose,
-	}})
+	opts.KeepAlive, opts.KeepAliveTimeout, opts.RateLimit.Messages = 10*time.Second, 5*time.Second, 50
+	opts.MaxMessageSize, opts.SendBuffer, opts.Overflow = 16<<10, 256<<10, edgews.OverflowClose
+	return edgews.NewNamespace("rooms", construct, &edgews.NamespaceOptions{Store: store, Options: opts})
 }
 
-func handler(rooms *edgews.Namespace) http.Handler {
+func handler(rooms *edgews.Namespace, inspector http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/debug/edgews/", inspector)
 	mux.Handle("GET /{$}", http.RedirectHandler("/room/lobby", http.StatusFound))
 	mux.Handle("GET /edgews.js", js.Handler())
 	mux.HandleFunc("GET /room/{room}", func(w http.ResponseWriter, r *http.Request) {

@@ -38,8 +38,8 @@ type server struct {
 func inBubble(t *testing.T, test func(t *testing.T, srv server, rooms *edgews.Namespace)) {
 	synctest.Test(t, func(t *testing.T) {
 		users := edgews.NewNamespace("users", newUser, nil)
-		rooms := newRooms(edgews.NewMemoryStore(), users)
-		srv := edgewstest.New(t, handler(rooms))
+		rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
+		srv := edgewstest.New(t, handler(rooms, http.NotFoundHandler()))
 		t.Cleanup(func() {
 			if err := errors.Join(rooms.Shutdown(context.Background()), users.Shutdown(context.Background())); err != nil {
 				t.Error(err)
@@ -298,9 +298,9 @@ func TestUserCalls(t *testing.T) {
 func TestOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		users := edgews.NewNamespace("users", newUser, nil)
-		rooms := newRooms(edgews.NewMemoryStore(), users)
+		rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
 		defer rooms.Shutdown(context.Background())
-		srv := edgewstest.New(t, handler(rooms))
+		srv := edgewstest.New(t, handler(rooms, http.NotFoundHandler()))
 		ann, _ := server{srv.URL, srv.Client()}.enter(t, lobby, "Ann", 0)
 		users.Shutdown(context.Background())
 		ann.says("a1", "hello")
@@ -607,8 +607,8 @@ func bubbles(t *testing.T, tab context.Context) []string {
 func TestGone(t *testing.T) {
 	tab := browser.Start(t)
 	users := edgews.NewNamespace("users", newUser, nil)
-	rooms := newRooms(edgews.NewMemoryStore(), users)
-	srv := httptest.NewServer(handler(rooms))
+	rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
+	srv := httptest.NewServer(handler(rooms, http.NotFoundHandler()))
 	t.Cleanup(func() {
 		srv.Close()
 		rooms.Shutdown(context.Background())
@@ -720,5 +720,24 @@ func evaluates(t *testing.T, tab context.Context, script string) {
 	t.Helper()
 	if done, err := chromedp.Run(tab, chromedp.Evaluate[bool](script)); err != nil || !done {
 		t.Fatalf("%s: %v", script, err)
+	}
+}
+
+// TestInspector checks that the inspector is for this machine, and not for what a proxy forwards.
+func TestInspector(t *testing.T) {
+	p := build(t)
+	p.start()
+	for field, want := range map[string]int{"Accept": http.StatusOK, "X-Forwarded-For": http.StatusForbidden} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.server().url+"/debug/edgews/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(field, "*")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		equal(t, want, resp.StatusCode)
 	}
 }

@@ -2,7 +2,7 @@
 import {h, setText} from "./dom.js";
 import {search, select} from "./fields.js";
 import {count, duration, short} from "./format.js";
-import {dollars} from "./view_objects.js";
+import {dollars, figures} from "./view_objects.js";
 
 const most = 200; // tenants that are shown
 
@@ -37,7 +37,7 @@ export class Bill {
 		this.plan.options([["", first], ...others.map(name => [name, name])]);
 		this.#showPlans(report);
 		this.lines.replaceChildren(h("h2", {id: "lines"}, `${report.bill.plan}: what was used so far`), lines(report.bill));
-		this.tenants.replaceChildren(h("h2", {id: "tenants"}, "Tenants"), tenants(report, this.q));
+		this.tenants.replaceChildren(h("h2", {id: "tenants"}, "Tenants"), ...[tenants(report, this.q)].flat());
 		this.usage.replaceChildren(h("h2", {id: "usage"}, "Usage"), usage(report.usage ?? []));
 	}
 
@@ -45,10 +45,16 @@ export class Bill {
 		this.plans.replaceChildren(...plans.map(p => h("div", {className: "card tile", role: "group", "aria-label": `${p.plan}: ${dollars(p.cost)}`},
 			h("span", {className: "name"}, p.plan), h("span", {className: "figure"}, dollars(p.cost)),
 			h("span", {className: "more"}, `without hibernation ${dollars(p.always_on)}`),
-			h("span", {className: "more saved"}, /[1-9]/.test(p.saved) ? `it saves ${dollars(p.saved)}` : "it saves nothing yet"))));
+			h("span", {className: "more saved"}, saving(p)))));
 	}
 
 	leave() { this.app.live.unwatch("bill"); }
+}
+
+// saving says what hibernation saves by a plan.
+function saving({saved, saved_at_prices}) {
+	if (/[1-9]/.test(saved)) return `it saves ${dollars(saved)}`;
+	return /[1-9]/.test(saved_at_prices) ? `it saves ${figures(saved_at_prices)} of what the plan includes` : "it saves nothing yet";
 }
 
 const numbers = titles => titles.map(title => h("th", {scope: "col", className: "number"}, title));
@@ -65,8 +71,8 @@ function lines({lines: list, total}) {
 
 function tenants({tenants: list, total}, q) {
 	if (!list?.length) return h("p", {className: "note"}, q && total ? "No tenant matches the search." : "No usage has a tenant.");
-	const body = list.map(t => h("tr", {}, h("th", {scope: "row"}, t.tenant || "(none)"), cells([dollars(t.cost), short(t.connections), short(t.messages), duration(t.active)])));
-	return table("tenants", [h("th", {scope: "col"}, "Tenant"), ...numbers(["Cost", "Sockets", "Messages", "Active"])], body);
+	const body = list.map(t => h("tr", {}, h("th", {scope: "row"}, t.tenant || "(none)"), cells([figures(t.cost), figures(t.saved), short(t.connections), short(t.messages), duration(t.active)])));
+	return [h("p", {className: "note"}, "At the prices of the plan, without base fee and included amounts. Saved is what hibernation has saved."), table("tenants", [h("th", {scope: "col"}, "Tenant"), ...numbers(["Cost", "Saved", "Sockets", "Messages", "Active"])], body)];
 }
 
 const durations = ["Active", "Connected", "Busy"];

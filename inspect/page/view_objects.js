@@ -27,7 +27,7 @@ export function dollars(amount) {
 }
 
 // figures returns dollars with three digits that matter, for a list.
-function figures(amount) {
+export function figures(amount) {
 	const n = Number(amount);
 	return n > 0 && n < 1 ? dollars(n.toFixed(Math.min(9, 2 - Math.floor(Math.log10(n))))) : dollars(amount);
 }
@@ -165,7 +165,7 @@ class ObjectDetails {
 			["Name", o.name], ["ID", h("code", {}, o.object)], ["State since", ago(o.since)], ["Constructed", ago(o.constructed)], ["Woken by", o.woken_by],
 			["Evicted", o.pinned_until ? `${moment(o.pinned_until)}, unless an event comes` : ""],
 			["Handled", o.handled ? `${count(o.handled)} events in ${duration(o.busy)}` : ""], ["Commits", o.commits ? count(o.commits) : ""],
-			["Alarms run", o.alarms ? count(o.alarms) : ""], ["Next alarm", o.alarm ? `${moment(o.alarm)}, ${due(o.alarm - this.app.live.now)}` : "none"],
+			["Alarms run", o.alarms ? count(o.alarms) : ""], ["Next alarm", o.alarm_error || (o.alarm ? `${moment(o.alarm)}, ${due(o.alarm - this.app.live.now)}` : "none")],
 			["Crashes", o.crashes ? h("b", {}, count(o.crashes)) : ""],
 			["Cost", dollars(o.cost)], ["If it hibernated", dollars(o.hibernating)],
 		];

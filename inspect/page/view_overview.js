@@ -22,6 +22,10 @@ const charts = [
 		series: [{label: "p50", color: "teal"}, {label: "p99", color: "violet", fill: true}]},
 	{title: "Opened, closed, refused", note: "per second", names: ["opened", "closed", "refused"], format: rate, axis: whole,
 		series: [{label: "opened", color: "teal"}, {label: "closed", color: "blue"}, {label: "refused", color: "amber"}]},
+	{title: "Round trips", note: "of pings", names: ["round_trip_p50", "round_trip_p99"], format: duration, axis: duration,
+		series: [{label: "p50", color: "teal"}, {label: "p99", color: "violet", fill: true}]},
+	{title: "Commits, alarms, crashes", note: "per second", names: ["commits", "alarms", "crashed"], format: rate, axis: whole,
+		series: [{label: "commits", color: "blue", fill: true}, {label: "alarms", color: "teal"}, {label: "crashes", color: "amber"}]},
 ];
 
 const causes = {
@@ -30,6 +34,7 @@ const causes = {
 };
 const refusals = {
 	handshake: "no valid handshake", origin: "origin not allowed", limit: "a limit or quota", shutdown: "shutting down", options: "the server cannot upgrade", target: "the proxy's target",
+	lost: "the connection was lost",
 };
 
 export class Overview {

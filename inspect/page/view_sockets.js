@@ -26,20 +26,20 @@ export function ratio(s) {
 export const objectName = o => o.name || shortID(o.object);
 
 const columns = [
-	{id: "socket", title: "ID", sort: true, width: "64px", number: true, place: "b", cell: (s, e) => setText(e, `#${s.socket}`)},
-	{id: "state", title: "State", width: "70px", place: "d", cell: (s, e) => setOnce(e, stateOf(s)[0], () => badge(...stateOf(s)))},
+	{id: "socket", title: "ID", sort: true, width: "56px", number: true, place: "b", cell: (s, e) => setText(e, `#${s.socket}`)},
+	{id: "state", title: "State", width: "64px", place: "d", cell: (s, e) => setOnce(e, stateOf(s)[0], () => badge(...stateOf(s)))},
 	{id: "peer", title: "Peer", sort: true, width: "minmax(122px, 1.2fr)", place: "a", cell: (s, e) => setText(e, s.remote)},
-	{id: "path", title: "Path", sort: true, width: "minmax(90px, 1fr)", place: "c", cell: (s, e) => setText(e, s.path)},
-	{id: "object", title: "Object", sort: true, width: "minmax(90px, 1fr)", cell: (s, e) => setText(e, s.object ? objectName(s) : "–")},
-	{id: "tags", title: "Tags", width: "minmax(62px, 0.8fr)", cell: (s, e) => setOnce(e, JSON.stringify(s.tags ?? []), () => tags(s.tags ?? []))},
-	{id: "rate", title: "In, out", sort: true, number: true, width: "98px", cell: (s, e) => setText(e, `${short(Number(s.rate_in.toFixed(1)))}, ${perSecond(s.rate_out)}`)},
+	{id: "path", title: "Path", sort: true, width: "minmax(84px, 1fr)", place: "c", cell: (s, e) => setText(e, s.path)},
+	{id: "object", title: "Object", sort: true, width: "minmax(84px, 1fr)", cell: (s, e) => setText(e, s.object ? objectName(s) : "–")},
+	{id: "tags", title: "Tags", width: "minmax(58px, 0.8fr)", cell: (s, e) => setOnce(e, JSON.stringify(s.tags ?? []), () => tags(s.tags ?? []))},
+	{id: "rate", title: "In, out", sort: true, number: true, width: "92px", cell: (s, e) => setText(e, `${short(Number(s.rate_in.toFixed(1)))}, ${perSecond(s.rate_out)}`)},
 	{id: "queue", title: "Queue", sort: true, number: true, width: "72px", cell: (s, e) => {
 		setText(e, s.queued ? bytes(s.queued) : "0");
 		e.classList.toggle("hot", Boolean(s.slow));
 	}},
-	{id: "round_trip", title: "Round trip", sort: true, number: true, width: "88px", cell: (s, e) => setText(e, s.round_trip ? duration(s.round_trip) : "–")},
-	{id: "ratio", title: "Ratio", number: true, width: "58px", cell: (s, e) => setText(e, ratio(s) || "–")},
-	{id: "age", title: "Open for", sort: true, number: true, width: "84px", cell: (s, e) => setText(e, s.opened ? age(now() - s.opened) : "–")},
+	{id: "round_trip", title: "Round trip", sort: true, number: true, width: "82px", cell: (s, e) => setText(e, s.round_trip ? duration(s.round_trip) : "–")},
+	{id: "ratio", title: "Ratio", number: true, width: "50px", cell: (s, e) => setText(e, ratio(s) || "–")},
+	{id: "age", title: "Open for", sort: true, number: true, width: "76px", cell: (s, e) => setText(e, s.opened ? age(now() - s.opened) : "–")},
 ];
 
 let now = Date.now; // the server's time

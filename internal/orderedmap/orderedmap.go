@@ -15,9 +15,10 @@ type Map[K comparable, V any] struct {
 	seed    maphash.Seed
 }
 
+// entry has the value first: as the last field, one without a size would need the memory of another key.
 type entry[K comparable, V any] struct {
-	key   K
 	value V
+	key   K
 }
 
 // minTable is the shortest hash table. A longer one is at most three quarters full.
@@ -48,7 +49,7 @@ func (m *Map[K, V]) Put(k K, v V) {
 		m.rebuild(max(2*len(m.table), minTable))
 	}
 	at, _ := m.find(k)
-	m.entries = append(m.entries, entry[K, V]{k, v})
+	m.entries = append(m.entries, entry[K, V]{v, k})
 	m.table[at] = uint32(len(m.entries))
 	m.live++
 }

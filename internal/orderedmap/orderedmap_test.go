@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,7 @@ func (m *model) put(k, v int) {
 		(*m)[i].value = v
 		return
 	}
-	*m = append(*m, entry[int, int]{k, v})
+	*m = append(*m, entry[int, int]{v, k})
 }
 
 func (m *model) delete(k int) bool {
@@ -39,7 +40,7 @@ func check(t *testing.T, want model, m *Map[int, int]) {
 	require.Equal(t, len(want), m.Len())
 	got := model{}
 	for k, v := range m.All() {
-		got = append(got, entry[int, int]{k, *v})
+		got = append(got, entry[int, int]{*v, k})
 	}
 	require.Equal(t, want, got)
 	inTable := 0
@@ -104,6 +105,11 @@ func TestAll(t *testing.T) {
 	}
 	assert.Equal(t, 8, *m.Get(4))
 	assert.Equal(t, 0, *m.Get(5), "the loop has ended before")
+}
+
+// A set, whose values have no size, needs no memory for them.
+func TestMemoryOfASet(t *testing.T) {
+	assert.Equal(t, unsafe.Sizeof(0), unsafe.Sizeof(entry[int, struct{}]{}))
 }
 
 func TestMemoryShrinks(t *testing.T) {

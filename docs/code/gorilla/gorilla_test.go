@@ -120,6 +120,13 @@ func dial(ctx context.Context, url string) (string, error) {
 // wsURL returns the URL of a server for WebSockets.
 func wsURL(server *httptest.Server) string { return "ws" + strings.TrimPrefix(server.URL, "http") }
 
+// serve starts a server until the end of the test, and returns its URL for WebSockets.
+func serve(t *testing.T, h http.HandlerFunc) string {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return wsURL(server)
+}
+
 func TestBoth(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{"gorilla": gorillaHandler, "edgews": handler} {
 		server := httptest.NewServer(h)

@@ -282,6 +282,7 @@ func history(q inspect.HistoryQuery) inspect.History {
 			"hibernated": 80000 + 1000*math.Sin(x/50), "in": 410 + 60*math.Sin(x/7) + 20*math.Sin(x*2), "out": 3100 + 500*math.Sin(x/9) + 120*math.Cos(x*3), "dropped": 0,
 			"bytes_in": 41_000 + 3000*math.Sin(x/6), "bytes_out": 610_000 + 90_000*math.Sin(x/9), "wire_in": 30_000, "wire_out": 240_000 + 40_000*math.Sin(x/9),
 			"opened": 4 + 2*math.Sin(x/4), "closed": 4 + 2*math.Cos(x/5), "refused": math.Max(0, math.Sin(x/11)), "latency_p50": 0.02 + 0.004*math.Sin(x/5),
+			"round_trip_p50": 23 + 3*math.Sin(x/9), "round_trip_p99": 120 + 60*math.Sin(x/17), "commits": 9 + 2*math.Sin(x/5), "alarms": 1, "crashed": 0,
 			"latency_p99": 0.9 + 0.4*math.Sin(x/13) + 0.1*math.Sin(x*5),
 		}
 		for _, name := range inspect.SeriesNames {
@@ -399,7 +400,7 @@ func (p *process) objectDetail(q inspect.ObjectQuery) inspect.ObjectDetail {
 		if o.Object != q.Object {
 			continue
 		}
-		d := inspect.ObjectDetail{ObjectRow: o, Connections: []inspect.SocketRow{socketRow(3), socketRow(7)}}
+		d := inspect.ObjectDetail{ObjectRow: o, Alarm: now() + 90_500, Connections: []inspect.SocketRow{socketRow(3), socketRow(7)}}
 		if n == 1 {
 			d.Reasons = []inspect.Reason{{Pin: "accepted socket", Since: now() - 3_720_000, By: "10.0.0.9:51234", Socket: 3}, {Pin: "WaitUntil", Since: now() - 3_700_000, By: "main.go:42"}}
 		}
@@ -454,14 +455,14 @@ func usd(text string) edgews.USD {
 
 func bill(q inspect.BillQuery) inspect.BillReport {
 	return inspect.BillReport{
-		Plans: []inspect.PlanCost{{Plan: "Durable Objects", Cost: "5.42", AlwaysOn: "61.90", Saved: "56.48"}, {Plan: "Realtime service", Cost: "29.00", AlwaysOn: "29.00", Saved: "0.00"}},
+		Plans: []inspect.PlanCost{{Plan: "Durable Objects", Cost: "5.42", AlwaysOn: "61.90", Saved: "56.48", SavedAtPrices: "56.48"}, {Plan: "Realtime service", Cost: "29.00", AlwaysOn: "29.00", Saved: "0.00", SavedAtPrices: "0.00"}},
 		Bill: edgews.Bill{Plan: cmp.Or(q.Plan, "Durable Objects"), Total: usd("5.42"), Lines: []edgews.Line{
 			{Item: "base fee", Quantity: 1, Unit: "month", Price: usd("5"), Per: 1, Cost: usd("5")},
 			{Item: "requests", Quantity: 3_810_000, Included: 1_000_000, Billed: 2_810_000, Unit: "requests", Price: usd("0.15"), Per: 1_000_000, Cost: usd("0.42")},
 			{Item: "duration", Quantity: 310_000, Included: 400_000, Unit: "GB-s", Price: usd("12.5"), Per: 1_000_000},
 		}},
 		Usage:   []inspect.UsageItem{{Name: "Connections", Value: 11_240}, {Name: "MessagesIn", Value: 1_234_567}, {Name: "Active", Value: 7_204_000}, {Name: "Busy", Value: 181_000}},
-		Tenants: []inspect.TenantCost{{Tenant: "acme", Cost: "0.310000000", Connections: 9000, Messages: 900_000, Active: 5_000_000}, {Tenant: evil, Cost: "0.020000000", Connections: 41, Messages: 2200, Active: 91_000}},
+		Tenants: []inspect.TenantCost{{Tenant: "acme", Cost: "0.310000000", AlwaysOn: "2.500000000", Saved: "2.190000000", Connections: 9000, Messages: 900_000, Active: 5_000_000}, {Tenant: evil, Cost: "0.020000000", AlwaysOn: "0.020000000", Saved: "0.000000000", Connections: 41, Messages: 2200, Active: 91_000}},
 		Total:   2, Selected: 2,
 	}
 }
