@@ -229,7 +229,8 @@ func (n *Node) Self() Member { return n.self }
 func (n *Node) Config() Config { return n.config }
 
 // Owner returns the record of a shard's owner, and the owner if it is a live member as far as this node knows. It does not block. What it
-// returns may be out of date: the owner refuses what it does not own any more. Without a live owner, wait for [Node.Changed].
+// returns may be out of date: the owner refuses what it does not own any more. Without a live owner, wait for [Node.Changed]. If the owner
+// is this node, but Owns reports that it does not own the shard, its claim is under way, or it is giving the shard away: wait as well.
 func (n *Node) Owner(s Shard) (Ownership, Member, bool) {
 	if int(s) >= len(n.owners) {
 		return Ownership{}, Member{}, false

@@ -1,7 +1,10 @@
 package cluster_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,7 +18,7 @@ import (
 // loneNode starts a node outside a bubble, and waits until it owns all shards.
 func loneNode(t testing.TB, config cluster.Config) *cluster.Node {
 	m := memory.New()
-	n, err := cluster.Start(t.Context(), cluster.Options{Engine: m.Connect(), Self: cluster.Member{ID: "a"}, Config: config})
+	n, err := cluster.Start(t.Context(), cluster.Options{Engine: m.Connect(), Self: cluster.Member{ID: "a"}, Config: config, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		n.Close()
@@ -81,4 +84,26 @@ func BenchmarkClaims(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(1024*float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+}
+
+// BenchmarkHandovers has a second node join, which gets about half of 1024 shards, and leave again.
+func BenchmarkHandovers(b *testing.B) {
+	m := memory.New()
+	quiet := slog.New(slog.DiscardHandler)
+	var handovers atomic.Int64
+	losing := func(context.Context, cluster.Ownership) { handovers.Add(1) }
+	start := func(id string) *cluster.Node {
+		n, err := cluster.Start(b.Context(), cluster.Options{Engine: m.Connect(), Self: cluster.Member{ID: id}, Logger: quiet, Losing: losing})
+		require.NoError(b, err)
+		return n
+	}
+	first := start("a")
+	defer m.Close()
+	defer first.Close()
+	awaitShards(first)
+	for b.Loop() {
+		require.NoError(b, start("b").Leave(b.Context()))
+		awaitShards(first)
+	}
+	b.ReportMetric(float64(handovers.Load())/b.Elapsed().Seconds(), "handovers/s")
 }

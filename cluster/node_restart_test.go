@@ -146,3 +146,23 @@ func TestLateJoinIsRemoved(t *testing.T) {
 		assert.Equal(t, []int{shards}, l.wantOwners(a))
 	})
 }
+
+// Two members that disagree about who should own a shard claim it at the same time. One of them gets it, and the other one accepts that.
+func TestMembersThatDisagreeClaimTheSameShards(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		a, b, c := l.start("a", nil), l.start("b", nil), l.start("c", nil)
+		l.wantOwners(a, b, c)
+		a.ReportRefused("b", b.Self().Incarnation) // from now on a believes that b should own nothing
+		time.Sleep(ttl)
+		counts := l.wantOwners(a, b, c)
+		for _, n := range []*member{a, b} {
+			n.engine.SetPlan(delay("Claim", time.Second, time.Second)) // both are on their way
+		}
+		before := a.count("gained") + b.count("gained")
+		c.kill()
+		time.Sleep(2 * ttl)
+		after := l.wantOwners(a, b)
+		assert.Equal(t, counts[2], a.count("gained")+b.count("gained")-before, "each shard was gained once")
+		assert.Greater(t, after[0], counts[0])
+	})
+}
