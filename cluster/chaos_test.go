@@ -167,7 +167,7 @@ func (c *chaos) live(id string) {
 	}
 }
 
-// disturb lets a node suffer until it dies, or the chaos ends.
+// disturb makes faults at a node until it dies, or the test ends.
 func (c *chaos) disturb(n *member) (dead bool) {
 	for c.wait(c.rng.upTo(2 * ttl)) {
 		if !c.fenced && c.rng.intN(4) == 0 { // a false report breaks what self-fencing promises, but not the storage
@@ -219,7 +219,8 @@ func (c *chaos) checkEpoch(id string, o cluster.Ownership) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if o.Epoch <= c.gainedEpochs[o.Shard] && c.fenced {
-		c.violation = append(c.violation, fmt.Sprintf("%s gained shard %d with epoch %x after another gained it with %x", id, o.Shard, o.Epoch, c.gainedEpochs[o.Shard]))
+		c.violation = append(c.violation, fmt.Sprintf("%s gained shard %d with epoch %x after another node gained it with %x",
+			id, o.Shard, o.Epoch, c.gainedEpochs[o.Shard]))
 	}
 	c.gainedEpochs[o.Shard] = o.Epoch
 }

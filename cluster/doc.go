@@ -1,5 +1,5 @@
-// Package cluster runs the objects of edgews on many machines: which machines there are, which of them runs which objects, and how that
-// changes without an object ever running twice.
+// Package cluster says which machines run which objects of edgews: which machines there are, which of them owns which objects, and how that
+// changes without an object ever being written by two owners.
 //
 // A [Node] is one process. It joins the members of a cluster through an [Engine], which stores what all members share: a record of each
 // member, a record of the owner of each [Shard], and the storage of the objects. The objects of a cluster are divided into a fixed number

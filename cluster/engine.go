@@ -65,7 +65,7 @@ var (
 	// ErrNotMember: the engine has no record of this member, or one of another incarnation.
 	ErrNotMember = errors.New("edgews: not a member of the cluster")
 
-	// ErrConflict: a record has been changed by somebody else; the call has changed nothing.
+	// ErrConflict: the record is another one than the call expects; the call has changed nothing.
 	ErrConflict = errors.New("edgews: cluster record has been changed by another member")
 
 	// ErrConfig: a configuration is invalid, or is not the one that the cluster was created with.

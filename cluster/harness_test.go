@@ -178,7 +178,7 @@ func (n *member) wantStats(want cluster.Stats) {
 	assert.Equal(n.l.t, want, n.Stats())
 }
 
-// kill ends a node as a crash does: nothing that it does afterwards reaches the engine, and nobody is told.
+// kill ends a node as a crash does: nothing that it does afterwards reaches the engine, and the engine is not told.
 func (n *member) kill() {
 	n.engine.Close()
 	n.Close()

@@ -56,8 +56,8 @@ type Options struct {
 	// own the shard already.
 	Lost func(Ownership)
 
-	// UnsafeWithoutSelfFencing has the node believe that it owns its shards until it learns the opposite. It is for tests of what then
-	// prevents the worst, the fence of the storage.
+	// UnsafeWithoutSelfFencing has the node believe that it owns its shards until it learns the opposite. It is for tests of the fence
+	// of the storage, which then has to refuse what the node commits.
 	UnsafeWithoutSelfFencing bool
 
 	clockRate float64 // how fast the node's clock runs; 0: 1
@@ -382,7 +382,7 @@ func (n *Node) publishLocked() {
 // broadcast wakes all who wait for the next of some events.
 type broadcast struct {
 	mu sync.Mutex
-	c  chan struct{} // nil: nobody waits
+	c  chan struct{} // nil: none waits
 }
 
 func (b *broadcast) next() <-chan struct{} {

@@ -18,7 +18,9 @@ import (
 // loneNode starts a node outside a bubble, and waits until it owns all shards.
 func loneNode(t testing.TB, config cluster.Config) *cluster.Node {
 	m := memory.New()
-	n, err := cluster.Start(t.Context(), cluster.Options{Engine: m.Connect(), Self: cluster.Member{ID: "a"}, Config: config, Logger: slog.New(slog.DiscardHandler)})
+	n, err := cluster.Start(t.Context(), cluster.Options{
+		Engine: m.Connect(), Self: cluster.Member{ID: "a"}, Config: config, Logger: slog.New(slog.DiscardHandler),
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		n.Close()

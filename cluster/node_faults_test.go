@@ -41,13 +41,13 @@ func everySecond(f memory.Fault) memory.Plan {
 // Answers that are lost are not misjudged: each shard has one owner, and the nodes and the engine agree who that is.
 func TestLostCalls(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{
-		"a request is lost, and the caller waits":    {LoseRequest: true},
-		"a request is lost, and the caller knows":    {LoseRequest: true, Err: errInjected},
-		"an answer is lost, and the caller waits":    {LoseAnswer: true},
-		"an answer is lost, and the caller knows":    {LoseAnswer: true, Err: errInjected},
-		"a request arrives when nobody waits":        {Before: ttl/4 + time.Second, LoseAnswer: true},
-		"an answer arrives when nobody waits":        {After: ttl/4 + time.Second},
-		"a request arrives after the next has begun": {Before: ttl/4 + ttl/64},
+		"a request is lost, and the caller waits":      {LoseRequest: true},
+		"a request is lost, and the caller knows":      {LoseRequest: true, Err: errInjected},
+		"an answer is lost, and the caller waits":      {LoseAnswer: true},
+		"an answer is lost, and the caller knows":      {LoseAnswer: true, Err: errInjected},
+		"a request arrives after its caller has ended": {Before: ttl/4 + time.Second, LoseAnswer: true},
+		"an answer arrives after its caller has ended": {After: ttl/4 + time.Second},
+		"a request arrives after the next has begun":   {Before: ttl/4 + ttl/64},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, func(t *testing.T, l *lab) {
@@ -67,7 +67,7 @@ func TestLostCalls(t *testing.T) {
 	}
 }
 
-// A node whose view is out of date claims nothing that another one owns, and removes nobody who is alive.
+// A node whose view is out of date claims nothing that another one owns, and removes no live member.
 func TestStaleView(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		a := l.start("a", nil)
@@ -166,7 +166,7 @@ func TestStuckWatchIsReplaced(t *testing.T) {
 	})
 }
 
-// Nobody is removed because of what a clock shows: members renew on time although the clocks of others are 10 % fast or slow.
+// No member is removed because of what a clock shows: members renew on time although the clocks of others are 10 % fast or slow.
 func TestClocksOfDifferentRates(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		at := func(rate float64) func(o *cluster.Options) { return func(o *cluster.Options) { o.SetClockRate(rate) } }

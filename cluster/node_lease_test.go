@@ -72,7 +72,7 @@ func TestLeavingIsAnnouncedFirst(t *testing.T) {
 }
 
 // A record that a new Watch shows again is no renewal.
-func TestRepeatedWatchesDoNotKeepTheDeadAlive(t *testing.T) {
+func TestRepeatedWatchesDoNotKeepDeadMembers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		a, b := l.start("a", nil), l.start("b", nil)
 		l.wantOwners(a, b)

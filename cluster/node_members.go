@@ -209,7 +209,8 @@ func (n *Node) candidatesLocked() (ids []string) {
 		case !m.speaksWith(n.self):
 			if !p.told {
 				p.told = true
-				n.opts.Logger.Error("edgews: cluster member gets no shards from this node", "node", n.self.ID, "member", id, "error", incompatible(n.self, m))
+				n.opts.Logger.Error("edgews: cluster member gets no shards from this node",
+					"node", n.self.ID, "member", id, "error", incompatible(n.self, m))
 			}
 		default:
 			ids = append(ids, id)
@@ -222,5 +223,6 @@ func (n *Node) candidatesLocked() (ids []string) {
 }
 
 func incompatible(self, m Member) error {
-	return fmt.Errorf("%w: this one speaks %d to %d, %s speaks %d to %d", ErrIncompatible, self.Versions[0], self.Versions[1], m.ID, m.Versions[0], m.Versions[1])
+	return fmt.Errorf("%w: this one speaks %d to %d, %s speaks %d to %d",
+		ErrIncompatible, self.Versions[0], self.Versions[1], m.ID, m.Versions[0], m.Versions[1])
 }

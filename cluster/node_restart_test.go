@@ -139,7 +139,7 @@ func TestPlacesAreKeptOverFlapping(t *testing.T) {
 func TestLateJoinIsRemoved(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		a := l.start("a", nil)
-		require.NoError(t, l.m.Connect().Join(t.Context(), cluster.Member{ID: "ghost", Incarnation: 1, Beat: 1, TTL: ttl, Versions: [2]uint16{1, 1}}))
+		require.NoError(t, l.m.Connect().Join(t.Context(), cluster.Member{ID: "late", Incarnation: 1, Beat: 1, TTL: ttl, Versions: [2]uint16{1, 1}}))
 		synctest.Wait()
 		assert.Len(t, a.Members(), 2)
 		time.Sleep(2 * ttl)

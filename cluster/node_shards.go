@@ -102,7 +102,7 @@ func (n *Node) winnerLocked(s Shard) string {
 	return n.winners[s]
 }
 
-// claimLocked makes this node the owner of a shard that nobody owns, or that is this node's already but not in this lease.
+// claimLocked makes this node the owner of a shard whose owner is not a member, or that is this node's already but not in this lease.
 func (n *Node) claimLocked(s Shard, l *lease) {
 	sh := &n.shards[s]
 	prev := sh.record
@@ -198,7 +198,8 @@ func (n *Node) change(l *lease, prev Ownership, to Member) (Ownership, error) {
 		case l.ctx.Err() != nil:
 			return got, err
 		}
-		n.opts.Logger.Warn("edgews: owner of a cluster's shard cannot be changed; trying again", "node", n.self.ID, "shard", prev.Shard, "to", to.ID, "error", err)
+		n.opts.Logger.Warn("edgews: owner of a cluster's shard cannot be changed; trying again",
+			"node", n.self.ID, "shard", prev.Shard, "to", to.ID, "error", err)
 		if !n.pause(l.ctx) {
 			return got, err
 		}

@@ -184,7 +184,7 @@ func alreadyEnded(n *member) bool {
 	}
 }
 
-// What a node owned in one lease it does not own in the next without a new claim, even if nobody else has claimed it.
+// What a node owned in one lease it does not own in the next without a new claim, even if no other node has claimed it.
 func TestNodeClaimsAnewAfterItWasFenced(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		nodes := []*member{l.start("a", nil), l.start("b", nil), l.start("c", nil)}
@@ -200,7 +200,7 @@ func TestNodeClaimsAnewAfterItWasFenced(t *testing.T) {
 		for _, n := range nodes {
 			assert.True(t, n.Fenced())
 			assert.Empty(t, n.owned())
-			assert.Len(t, n.Members(), 3, "nobody can know that another one is dead")
+			assert.Len(t, n.Members(), 3, "none can know that another one is dead")
 			n.engine.Partition(false)
 		}
 		time.Sleep(ttl)
@@ -337,7 +337,7 @@ func TestClosedNode(t *testing.T) {
 		begin, before := time.Now(), a.count("losing")
 		require.NoError(t, a.Close())
 		assert.Equal(t, []int{shards}, l.wantOwners(b))
-		assert.Zero(t, time.Since(begin), "nobody has to wait for its TTL")
+		assert.Zero(t, time.Since(begin), "its TTL is not waited for")
 		assert.Empty(t, a.owned())
 		assert.Equal(t, before, a.count("losing"))
 		assert.True(t, a.Fenced())

@@ -48,7 +48,7 @@ var claimTests = []test{
 		a.remove(member("a", 1, 1))
 		a.close()
 		b.wantConflict(cluster.Ownership{Shard: 2}, member("b", 1, 1), o)
-		b.claim(o, member("nobody", 1, 1)) // no concern of Claim
+		b.claim(o, member("b", 1, 1)) // whether it is a member is no concern of Claim
 	}},
 	{"there is no other shard", func(t *testing.T, l *lab) {
 		a := l.connect()

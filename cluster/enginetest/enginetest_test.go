@@ -42,7 +42,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"takes every configuration":               "the first configuration stays",
 		"lets another incarnation join":           "another incarnation cannot join",
 		"reads before it writes":                  "one of several processes joins",
-		"lets everybody renew":                    "only members renew",
+		"lets others than members renew":          "only members renew",
 		"reads before it renews":                  "a member is either renewed or removed",
 		"lets late renewals replace newer ones":   "a late renewal changes nothing",
 		"removes any beat":                        "Remove looks at the beat",

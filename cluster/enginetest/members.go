@@ -120,7 +120,7 @@ var memberTests = []test{
 		a.join(member("a", 2, 1))
 		a.remove(member("a", 1, 1))
 		a.remove(member("a", 1, 0))
-		a.remove(member("nobody", 1, 1))
+		a.remove(member("b", 1, 1))
 		a.wantMembers(member("a", 2, 1))
 		a.remove(member("a", 2, 1))
 		a.join(member("a", 3, 1)) // now another one may

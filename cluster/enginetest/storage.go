@@ -57,7 +57,7 @@ var storageTests = []test{
 		a.want("Commit", old.Commit(context.Background(), put("k", "still a")), nil) // the fence is the object's, not the shard's
 		newer := b.open(k, second.Epoch)
 		for range 3 {
-			a.want("Commit", old.Commit(context.Background(), put("k", "zombie")), edgews.ErrFenced)
+			a.want("Commit", old.Commit(context.Background(), put("k", "too late")), edgews.ErrFenced)
 			_, err := a.Open(context.Background(), k, edgews.Fence{Epoch: first.Epoch})
 			a.want("Open", err, edgews.ErrFenced)
 			value, err := newer.Get(context.Background(), "k")
@@ -66,7 +66,7 @@ var storageTests = []test{
 			}
 		}
 		b.want("Commit", newer.Commit(context.Background(), edgews.Batch{DeleteAll: true}), nil)
-		a.want("Commit", old.Commit(context.Background(), put("k", "zombie")), edgews.ErrFenced)
+		a.want("Commit", old.Commit(context.Background(), put("k", "too late")), edgews.ErrFenced)
 	}},
 	{"no commit of the owner before succeeds once the object has been opened", func(t *testing.T, l *lab) {
 		conns := l.connectMany(2)

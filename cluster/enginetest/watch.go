@@ -172,7 +172,7 @@ var watchTests = []test{
 			v.awaitState(want)
 		}
 	}},
-	{"a Watch that is slow holds nobody up", func(t *testing.T, l *lab) {
+	{"a slow Watch delays no other call", func(t *testing.T, l *lab) {
 		a, b := l.connect(), l.connect()
 		hold := make(chan struct{})
 		slow := a.watch(func(*view, cluster.Change) { <-hold })
@@ -196,7 +196,7 @@ var watchTests = []test{
 		v := a.watchSynced()
 		v.stop()
 		v.wantEnd(context.Canceled)
-		a.join(member("a", 1, 1)) // nobody is shown it
+		a.join(member("a", 1, 1)) // after the Watch
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if len(v.members) > 0 {

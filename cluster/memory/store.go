@@ -94,6 +94,6 @@ func (s *objectStore) Commit(ctx context.Context, b edgews.Batch) error {
 		return err
 	}
 	err = s.ObjectStore.Commit(ctx, b)
-	s.e.sleep(context.Background(), after) // it is known whether b has been committed, even if nobody waits any more
+	s.e.sleep(context.Background(), after) // even if ctx ends: it is known whether b has been committed
 	return err
 }
