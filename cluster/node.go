@@ -64,6 +64,8 @@ type nodeState struct {
 // If a process of the same ID has ended without leaving, Start waits until it is dead by its TTL. It does not wait if that process had the
 // same Addr: this one listens there now. If a process of the same ID is alive, Start returns ErrMemberExists.
 //
+// If a live member speaks no version of the protocol that Self speaks, Start returns ErrIncompatible. It waits for a dead one to be removed.
+//
 // End the node with Leave or Close.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	o, err := o.resolve()
@@ -259,4 +261,3 @@ func notify(c chan struct{}) {
 	default:
 	}
 }
-

@@ -15,10 +15,8 @@ func (n *Node) enter(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("edgews: cluster does not show its members: %w", ctx.Err())
 	}
-	for _, m := range n.Members() {
-		if m.ID != n.self.ID && !m.speaksWith(n.self) {
-			return incompatible(n.self, m)
-		}
+	if err := n.awaitCompatible(ctx); err != nil {
+		return err
 	}
 	predecessor := uint64(0) // its beat when it was seen first
 	for {
@@ -33,16 +31,48 @@ func (n *Node) enter(ctx context.Context) error {
 		if err == nil && !n.Fenced() {
 			return nil
 		}
-		timer := time.NewTimer(n.opts.RenewEvery / retriesPerRenewal)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !n.await(ctx, changed) {
 			return fmt.Errorf("edgews: cluster cannot be joined: %w", errors.Join(ctx.Err(), err))
 		}
-		timer.Stop()
 	}
+}
+
+// awaitCompatible returns when all members speak a version of the protocol that this one speaks. It returns an error if one that does not
+// is alive: it renews its membership. One that is dead is removed meanwhile.
+func (n *Node) awaitCompatible(ctx context.Context) error {
+	beats := make(map[string]uint64) // when they were seen first
+	for {
+		changed := n.Changed()
+		var err error
+		for _, m := range n.Members() {
+			if m.ID == n.self.ID || m.speaksWith(n.self) {
+				continue
+			}
+			err = incompatible(n.self, m)
+			if beats[m.ID] = cmp.Or(beats[m.ID], m.Beat); m.Beat != beats[m.ID] {
+				return err
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if !n.await(ctx, changed) {
+			return fmt.Errorf("edgews: cluster cannot be joined: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// await waits for a change, but not for long. It reports whether ctx has not ended.
+func (n *Node) await(ctx context.Context, changed <-chan struct{}) bool {
+	t := time.NewTimer(n.opts.RenewEvery / retriesPerRenewal)
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // predecessor returns the member that has this node's ID but is another process. If it had the same address, it is removed.

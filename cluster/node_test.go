@@ -316,6 +316,21 @@ func TestMembersOfSeveralVersions(t *testing.T) {
 	})
 }
 
+// A dead member of another version does not keep others out for ever.
+func TestDeadIncompatibleMemberIsRemoved(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.start("a", nil).kill()
+		upgraded := func(o *cluster.Options) { o.Self.Versions = [2]uint16{2, 2} }
+		ctx, cancel := context.WithTimeout(t.Context(), ttl)
+		defer cancel()
+		_, err := l.tryStart(ctx, "b", upgraded)
+		assert.ErrorIs(t, err, cluster.ErrIncompatible)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		b := l.start("b", upgraded)
+		assert.Equal(t, []int{shards}, l.wantOwners(b))
+	})
+}
+
 // A member that has joined at the same time, and with which this one has no version in common, gets none of its shards.
 func TestIncompatibleMemberGetsNoShards(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {

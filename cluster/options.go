@@ -70,7 +70,7 @@ const (
 	retriesPerRenewal = 8
 )
 
-// ErrIncompatible: a live member speaks no version of the protocol that this one speaks.
+// ErrIncompatible: a member speaks no version of the protocol that this one speaks.
 var ErrIncompatible = errors.New("edgews: cluster has a member with which this one has no protocol version in common")
 
 // ErrNodeClosed: the node has left the cluster or has been closed.
@@ -107,4 +107,3 @@ func (o Options) resolve() (Options, error) {
 	}
 	return o, o.Config.orDefaults().Validate()
 }
-
