@@ -161,6 +161,7 @@ func TestCloseEndsLeave(t *testing.T) {
 		var d drain
 		a := l.start("a", func(o *cluster.Options) { o.HandoversAtOnce, o.Losing = 1, d.losing(time.Hour, o.Losing) })
 		synctest.Wait()
+		b := l.start("b", nil)
 		left := make(chan error, 1)
 		go func() { left <- a.Leave(context.Background()) }()
 		time.Sleep(time.Minute)
@@ -169,6 +170,7 @@ func TestCloseEndsLeave(t *testing.T) {
 		assert.NoError(t, <-left)
 		assert.Zero(t, time.Since(begin))
 		assert.Equal(t, shards-1, a.count("lost"))
+		assert.Equal(t, []int{shards}, l.wantOwners(b))
 	})
 }
 

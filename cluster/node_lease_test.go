@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/cluster"
 	"github.com/edgews/edgews/cluster/memory"
 )
@@ -97,5 +98,39 @@ func TestMembersHaveTheirOwnTTLs(t *testing.T) {
 		assert.NotEqual(t, shards, a.ownedNow())
 		time.Sleep(2 * ttl)
 		assert.Equal(t, []int{shards}, l.wantOwners(a))
+	})
+}
+
+// A node that does not fence itself believes that it owns its shards until it learns that others do. Then the storage is all that fences it.
+func TestUnsafeNodeIsNotFencedByTime(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		a := l.start("a", func(o *cluster.Options) { o.UnsafeWithoutSelfFencing = true })
+		b := l.start("b", nil)
+		counts := l.wantOwners(a, b)
+		key, s := edgews.ObjectKey{Namespace: "rooms"}, cluster.Shard(0)
+		for s = range shards {
+			if _, owns := a.Owns(s); owns {
+				break
+			}
+		}
+		epoch, _ := a.Owns(s)
+		old, err := a.engine.Open(t.Context(), key, edgews.Fence{Epoch: epoch})
+		require.NoError(t, err)
+		require.NoError(t, old.Commit(t.Context(), edgews.Batch{}))
+
+		a.engine.Partition(true)
+		time.Sleep(3 * ttl)
+		assert.Equal(t, counts[0], a.ownedNow())
+		assert.Equal(t, shards, b.ownedNow())
+		newer, owns := b.Owns(s)
+		assert.True(t, owns)
+		_, err = b.engine.Open(t.Context(), key, edgews.Fence{Epoch: newer})
+		require.NoError(t, err)
+
+		a.engine.Partition(false)
+		assert.ErrorIs(t, old.Commit(t.Context(), edgews.Batch{}), edgews.ErrFenced)
+		time.Sleep(ttl)
+		assert.Equal(t, counts, l.wantOwners(a, b))
+		assert.Equal(t, counts[0], a.count("lost"))
 	})
 }
