@@ -334,3 +334,32 @@ func TestIdleConnection(t *testing.T) {
 		int(after.HeapAlloc-before.HeapAlloc)/(n/2), int(after.StackInuse-before.StackInuse)/(n/2), float64(runtime.NumGoroutine()-goroutines)/(n/2))
 	runtime.KeepAlive(peers)
 }
+
+// An Observer adds no allocation to an event of an object.
+func TestObservedObjectsAllocateNoMore(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	perMessage := func(observer edgews.Observer) float64 {
+		n := newRooms(t, &edgews.NamespaceOptions{Options: edgews.Options{Observer: observer}}, func(r *room) {
+			r.message = func(_ context.Context, s *edgews.Socket, m edgews.Message) error { return s.SendBytes(m.Data) }
+		})
+		id := n.NewUniqueID()
+		st := n.wake(id)
+		client, server := edgews.NewPair()
+		require.NoError(t, st.AcceptWebSocket(server))
+		require.NoError(t, client.Accept())
+		ctx := context.Background()
+		return mallocs(2000, func() {
+			if err := client.SendBytes(nil); err != nil {
+				t.Error(err)
+			}
+			if _, err := client.Receive(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	without, with := perMessage(nil), perMessage(edgews.NopObserver{})
+	t.Logf("%.4f allocations for each message without, %.4f with an Observer", without, with)
+	assert.InDelta(t, without, with, 0.05)
+}

@@ -137,6 +137,7 @@ func NewMeter(opts *MeterOptions) *Meter {
 	setDefault(&a.opts.Interval, defaultInterval)
 	setDefault(&a.opts.Ledger, "meter")
 	setDefault(&a.opts.MaxTenants, defaultMaxTenants)
+	a.countsMore = a.opts.MessageUnit > 0 || a.opts.MinuteFloor > 0
 	if a.opts.Store != nil {
 		a.ledger = newLedger(a)
 	}

@@ -106,6 +106,10 @@ func (c *usageCounter) countReceivedLocked(messages, n int) (ok bool) {
 	switch {
 	case c == nil:
 		return true
+	case c.countsPlainlyLocked():
+		c.used.MessagesIn += int64(messages)
+		c.used.BytesIn += int64(n)
+		return true
 	case c.quotaErrLocked() != nil: // the message does not count: it is not delivered
 		return c.failOverQuotaLocked()
 	}
@@ -131,10 +135,19 @@ func (c *usageCounter) countWholeSentLocked(n int) {
 	}
 }
 
+// countsPlainlyLocked reports whether a message adds to the messages and bytes and to nothing else. mu must be held.
+func (c *usageCounter) countsPlainlyLocked() bool {
+	a := c.meter.accounting
+	return !a.countsMore && a.quotaCount.Load() == 0 && c.quotaErr == nil && !c.ended.Load()
+}
+
 // addWholeSentLocked is countWholeSentLocked. mu must be held.
 func (c *usageCounter) addWholeSentLocked(n int) {
 	c.used.MessagesOut++
 	c.used.BytesOut += int64(n)
+	if c.countsPlainlyLocked() {
+		return
+	}
 	if unit := c.meter.accounting.opts.MessageUnit; unit > 0 {
 		c.used.MessageUnitsOut += unitsOf(int64(n), unit)
 	}

@@ -20,6 +20,8 @@ type accounting struct {
 	startDay time.Time // 00:00 UTC of the day of NewMeter
 	ledger   *ledger   // nil: none
 
+	countsMore bool // besides messages and bytes, message units or minute bytes are counted
+
 	// Atomics.
 	quotaCount        atomic.Int32  // meters that have a quota
 	leaseGeneration   atomic.Uint32 // leases of an earlier generation are void

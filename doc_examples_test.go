@@ -16,67 +16,62 @@ import (
 // documentedPackages are the packages that programs import.
 var documentedPackages = []string{".", "client/js", "dialh2", "edgewsh2", "edgewstest", "store/bolt", "storetest"}
 
-// shownIn are the types that need no example of their own: what each is good for, is shown in the example of another.
+// shownIn are the types that need no example of their own: the example of another uses them by name.
 var shownIn = map[string]string{
-	"AlarmChange":          "ExampleStore",
-	"AlarmHandler":         "ExampleStorage_SetAlarm",
-	"AutoResponse":         "ExampleNamespace",
-	"Batch":                "ExampleStore",
-	"Bill":                 "ExampleMeter",
-	"CallHandler":          "ExampleCall",
-	"CloseCause":           "ExampleObserver",
-	"CloseHandler":         "ExampleSocket_Close",
-	"Direction":            "ExampleObserver",
-	"DueAlarm":             "ExampleStore",
-	"Entry":                "ExampleStore",
-	"ErrorEvent":           "ExampleCloseEvent",
-	"ErrorHandler":         "ExampleNamespace",
-	"Expectation":          "ExamplePlan_Estimate",
-	"Explanation":          "ExampleNamespace_Explain",
-	"Fact":                 "ExampleRecord",
-	"FeedFrame":            "ExampleFeed",
-	"FeedOptions":          "ExampleFeed",
-	"Fence":                "ExampleStore",
-	"HubOptions":           "ExampleHub_Upgrade_limit",
-	"Kind":                 "ExampleMessage",
-	"Line":                 "ExampleMeter",
-	"ManyGetter":           "ExampleStorage_GetMany",
-	"MessageEvent":         "ExampleSocket_OnMessage",
-	"MessageHandler":       "ExampleNamespace",
-	"MessageObservation":   "ExampleObserver",
-	"MeterOptions":         "ExampleRecord",
-	"NopObserver":          "ExampleObserver",
-	"Object":               "ExampleNamespace",
-	"ObjectEvent":          "ExampleObserver",
-	"ObjectInfo":           "ExampleNamespace_Objects",
-	"ObjectKey":            "ExampleStore",
-	"ObjectObservation":    "ExampleObserver",
-	"ObjectState":          "ExampleNamespace_Objects",
-	"ObjectStore":          "ExampleStore",
-	"OpenEvent":            "ExampleNewWebSocket",
-	"Presence":             "ExampleFeed",
-	"ProtocolError":        "ExampleCloseError",
-	"ProxyOptions":         "ExampleProxy",
-	"Rate":                 "ExamplePlan_anotherVendor",
-	"RateLimit":            "ExampleOptions",
-	"Reason":               "ExampleNamespace_Explain",
-	"ReconnectOptions":     "ExampleReconnect",
-	"RefusalCause":         "ExampleObserver",
-	"RefusalObservation":   "ExampleObserver",
-	"RelayError":           "ExampleRelay",
-	"SocketEvent":          "ExampleObserver",
-	"SocketObservation":    "ExampleObserver",
-	"Span":                 "ExamplePlan_anotherVendor",
-	"SuspendReason":        "ExampleSuspender",
-	"Trigger":              "ExampleObserver",
-	"Usage":                "ExampleMeter",
-	"bolt.Options":         "Example",
-	"bolt.Store":           "Example",
-	"edgewstest.Faults":    "ExampleFaultConn",
-	"edgewstest.Flow":      "ExampleFaultConn",
-	"edgewstest.Frame":     "ExampleServer_DialPeer",
-	"edgewstest.Peer":      "ExampleServer_DialPeer",
-	"edgewstest.Violation": "ExampleServer_DialPeer",
+	"AlarmChange":        "ExampleStore",
+	"AlarmHandler":       "ExampleMessageHandler",
+	"AlarmInfo":          "ExampleNamespace_RunAlarm",
+	"AutoResponse":       "ExampleNamespace",
+	"Batch":              "ExampleStore",
+	"Bill":               "ExampleMeter",
+	"CallHandler":        "ExampleMessageHandler",
+	"CloseCause":         "ExampleSocketObservation",
+	"CloseHandler":       "ExampleMessageHandler",
+	"Direction":          "ExampleObserver",
+	"DueAlarm":           "ExampleStore",
+	"Entry":              "ExampleStore",
+	"ErrorEvent":         "ExampleCloseEvent",
+	"ErrorHandler":       "ExampleMessageHandler",
+	"Expectation":        "ExamplePlan_Estimate",
+	"Explanation":        "ExampleNamespace_Explain",
+	"Fact":               "ExampleRecord",
+	"FeedFrame":          "ExampleFeed",
+	"FeedOptions":        "ExampleFeed",
+	"Fence":              "ExampleStore",
+	"HubOptions":         "ExampleHub_Upgrade_limit",
+	"Kind":               "ExampleMessage",
+	"Line":               "ExampleMeter",
+	"ManyGetter":         "ExampleStore",
+	"MessageEvent":       "ExampleSocket_OnMessage",
+	"MessageObservation": "ExampleObserver",
+	"MeterOptions":       "ExampleRecord",
+	"NopObserver":        "ExampleObserver",
+	"Object":             "ExampleNamespace",
+	"ObjectEvent":        "ExampleObjectObservation",
+	"ObjectInfo":         "ExampleNamespace_Objects",
+	"ObjectKey":          "ExampleStore",
+	"ObjectState":        "ExampleNamespace_Objects",
+	"ObjectStore":        "ExampleStore",
+	"OpenEvent":          "ExampleNewWebSocket",
+	"Presence":           "ExampleFeed",
+	"ProxyOptions":       "ExampleProxy",
+	"Rate":               "ExamplePlan_anotherVendor",
+	"RateLimit":          "ExampleOptions",
+	"Reason":             "ExampleNamespace_Explain",
+	"ReconnectOptions":   "ExampleReconnect",
+	"RefusalCause":       "ExampleRefusalObservation",
+	"RelayError":         "ExampleRelay",
+	"SocketEvent":        "ExampleSocketObservation",
+	"SocketInfo":         "ExampleSocket_Info",
+	"SuspendReason":      "ExampleSuspender",
+	"Trigger":            "ExampleObjectObservation",
+	"Usage":              "ExampleMeter",
+	"bolt.Options":       "Example",
+	"bolt.Store":         "Example",
+	"edgewstest.Faults":  "ExampleFaultConn",
+	"edgewstest.Flow":    "ExampleServer_Conn",
+	"edgewstest.Frame":   "ExampleServer_DialPeer",
+	"edgewstest.Peer":    "ExampleServer_DialPeer",
 }
 
 // TestTypesHaveExamples checks that each exported type has an example on pkg.go.dev: of the type, of a method, or of a function that returns it.
@@ -99,6 +94,7 @@ func TestTypesHaveExamples(t *testing.T) {
 			case excepted:
 				needed[name] = true
 				assert.Contains(t, examples, in, "%s is shown in %s", name, in)
+				assert.Contains(t, identifiers(t, dir, in), typ, "%s must name %s, which is shown in it", in, name)
 			case !has:
 				t.Errorf("%s has no example", name)
 			}
@@ -144,6 +140,67 @@ func examplesOf(t *testing.T, dir string) (names []string) {
 		}
 	}
 	return names
+}
+
+// identifiers returns the names in an example, and in the declarations of its file that it uses: pkg.go.dev shows both.
+func identifiers(t *testing.T, dir, example string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	require.NoError(t, err)
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		if declared := declarations(f); declared[example] != nil {
+			found := make(map[string]bool)
+			collect(example, declared, found)
+			return found
+		}
+	}
+	return nil
+}
+
+// declarations returns what a file declares, by name; methods are under the name of their type.
+func declarations(f *ast.File) map[string][]ast.Node {
+	found := make(map[string][]ast.Node)
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				receiver := d.Recv.List[0].Type
+				if star, ok := receiver.(*ast.StarExpr); ok {
+					receiver = star.X
+				}
+				name = typeName(receiver)
+			}
+			found[name] = append(found[name], d)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					found[spec.Name.Name] = append(found[spec.Name.Name], spec)
+				case *ast.ValueSpec:
+					for _, n := range spec.Names {
+						found[n.Name] = append(found[n.Name], spec)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// collect adds the names in a declaration and in those that it uses.
+func collect(name string, declared map[string][]ast.Node, found map[string]bool) {
+	for _, node := range declared[name] {
+		ast.Inspect(node, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && !found[id.Name] {
+				found[id.Name] = true
+				collect(id.Name, declared, found)
+			}
+			return true
+		})
+	}
 }
 
 // exportedTypes returns the exported types of a package, and under which names examples of each are: its own, and those of the functions that

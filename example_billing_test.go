@@ -127,3 +127,16 @@ func ExamplePlan_Allows() {
 	// <nil>
 	// edgews: quota exceeded: requests: 100001 of 100000 requests, plan "Durable Objects, free, a day"
 }
+
+// The same hour of an open socket, charged in three ways.
+func ExampleSpan() {
+	used := edgews.Usage{Active: 10 * time.Second, Busy: time.Second, Connected: time.Hour}
+	for _, span := range []edgews.Span{edgews.SpanActive, edgews.SpanBusy, edgews.SpanOpen} {
+		plan := edgews.Plan{Name: "by the second", DurationOf: span, Memory: 1000, Duration: edgews.Rate{Price: edgews.Cent, Per: 1}}
+		fmt.Println(span, plan.Bill(used).Total)
+	}
+	// Output:
+	// active $0.10
+	// busy $0.01
+	// open $36.01
+}

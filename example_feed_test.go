@@ -63,7 +63,8 @@ func ExampleFeed() {
 		if f.Seq != nil {
 			cursor = *f.Seq
 		}
-		fmt.Println(f.Type, cursor, f.ID, string(f.Data), len(f.Here))
+		var here []edgews.Presence = f.Here // who is there, in the first frame
+		fmt.Println(f.Type, cursor, f.ID, string(f.Data), len(here))
 	}
 	ann, _, _ := edgews.Dial(ctx, server.URL+"/?who=ann&cursor="+fmt.Sprint(cursor), nil)
 	next(ann)

@@ -3,6 +3,7 @@ package edgews_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -117,10 +118,14 @@ func ExampleRelay() {
 	msg, err := s.Receive(ctx)
 	fmt.Println(msg.Text(), err)
 	s.Close(edgews.StatusNormalClosure, "bye")
-	fmt.Println(<-ended)
+	err = <-ended
+	var end *edgews.RelayError
+	fmt.Println(err)
+	fmt.Println(errors.As(err, &end) && end.Ended != nil)
 	// Output:
 	// hello <nil>
 	// edgews: relay: one side ended: edgews: connection closed: 1000 normal closure "bye"
+	// true
 }
 
 // Respond puts the network in the place of one end of a pair. The code that holds the other end does not notice.
@@ -302,11 +307,11 @@ func ExampleNewWebSocket() {
 		fmt.Println(err)
 		return
 	}
+	s.OnOpen(func(e edgews.OpenEvent) { e.Target.Send("hello") })
 	s.OnMessage(func(e edgews.MessageEvent) {
 		fmt.Println(e.Text())
 		s.Close(edgews.StatusNormalClosure, "")
 	})
-	s.Write(context.Background(), edgews.Text, []byte("hello")) // waits until it is open
 	<-s.Done()
 	fmt.Println(s.Err())
 	// Output:
@@ -349,7 +354,7 @@ func ExampleProxy() {
 	upstream := httptest.NewServer(http.HandlerFunc(echo))
 	defer upstream.Close()
 	mux := http.NewServeMux()
-	mux.Handle("/chat/", http.StripPrefix("/chat", edgews.Proxy(upstream.URL, nil)))
+	mux.Handle("/chat/", http.StripPrefix("/chat", edgews.Proxy(upstream.URL, &edgews.ProxyOptions{IdleTimeout: time.Hour})))
 	front := httptest.NewServer(mux)
 	defer front.Close()
 

@@ -64,8 +64,9 @@ func ExampleNamespace_RunAlarm() {
 	if err != nil {
 		fmt.Println(err)
 	}
+	show := func(a edgews.AlarmInfo) { fmt.Printf("%s in %v\n", a.ID.Name(), time.Until(a.At).Round(time.Hour)) }
 	for _, a := range alarms {
-		fmt.Printf("%s in %v\n", a.ID.Name(), time.Until(a.At).Round(time.Hour))
+		show(a)
 		fmt.Println(reminders.RunAlarm(ctx, a.ID))
 	}
 	// Output:
@@ -91,7 +92,7 @@ func ExampleSocket_Info() {
 	client, server := edgews.NewPair()
 	client.Accept()
 	client.Send("nobody reads this yet")
-	info := client.Info()
+	var info edgews.SocketInfo = client.Info()
 	fmt.Println(info.State, info.Buffered, "bytes wait for", info.Remote)
 	fmt.Println(server.Info().Opened.IsZero(), server.ID() > client.ID())
 	// Output:

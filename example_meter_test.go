@@ -56,8 +56,9 @@ func ExampleMeter() {
 	for name, u := range meter.Tenants() {
 		fmt.Printf("%s: %d in, %d bytes out\n", name, u.MessagesIn, u.BytesOut)
 	}
-	bill := edgews.DurableObjects.Bill(meter.Usage())
-	fmt.Println(bill.Lines[1].Quantity, "requests of", bill.Lines[1].Included)
+	requests := func(b edgews.Bill) edgews.Line { return b.Lines[1] }
+	line := requests(edgews.DurableObjects.Bill(meter.Usage()))
+	fmt.Println(line.Quantity, "requests of", line.Included)
 	// Output:
 	// acme: 2 in, 12 bytes out
 	// initech: 40 in, 240 bytes out
@@ -73,11 +74,17 @@ func ExampleNamespace_Explain() {
 	}, &edgews.NamespaceOptions{Options: edgews.Options{Meter: edgews.NewMeter(nil)}})
 	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 
-	for e := range rooms.Explain(edgews.DurableObjects) {
+	because := func(r edgews.Reason) string {
+		file, _, _ := strings.Cut(r.By, ":") // without the line
+		return "because of " + r.Pin + " in " + file
+	}
+	show := func(e edgews.Explanation) {
 		for _, reason := range e.Reasons {
-			file, _, _ := strings.Cut(reason.By, ":") // without the line
-			fmt.Println(e.State, "because of", reason.Pin, "in", file)
+			fmt.Println(e.State, because(reason))
 		}
+	}
+	for e := range rooms.Explain(edgews.DurableObjects) {
+		show(e)
 	}
 	// Output: active because of WaitUntil in example_meter_test.go
 }

@@ -114,8 +114,15 @@ func ExampleNamespace_Objects() {
 	rooms := edgews.NewNamespace("rooms", NewRoom, nil)
 	rooms.Get(rooms.IDFromName("lobby")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	rooms.Hibernate(context.Background(), rooms.IDFromName("lobby"))
+
+	count := make(map[edgews.ObjectState]int)
+	isPinned := func(o edgews.ObjectInfo) bool { return o.State == edgews.ObjectActive && len(o.Pins) > 0 }
 	for o := range rooms.Objects() {
-		fmt.Println(o.State, "with", o.Sockets, "sockets, kept awake by", o.Pins)
+		count[o.State]++
+		if isPinned(o) {
+			fmt.Println(o.ID.Name(), "is kept awake by", o.Pins)
+		}
 	}
-	// Output: hibernated with 0 sockets, kept awake by []
+	fmt.Println(count)
+	// Output: map[hibernated:1]
 }

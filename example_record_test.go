@@ -13,7 +13,11 @@ import (
 func ExampleRecord() {
 	ctx := context.Background()
 	var sum edgews.Usage
-	meter := edgews.NewMeter(&edgews.MeterOptions{Record: func(r edgews.Record) { sum.MessagesIn += r.Usage.MessagesIn }})
+	facts := make(map[edgews.Fact]int)
+	meter := edgews.NewMeter(&edgews.MeterOptions{Record: func(r edgews.Record) { // one call at a time
+		sum.MessagesIn += r.Usage.MessagesIn
+		facts[r.Fact]++
+	}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Meter: meter}})
 		if err != nil {
@@ -36,6 +40,6 @@ func ExampleRecord() {
 	if err := meter.Flush(ctx); err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(sum.MessagesIn, "messages")
-	// Output: 3 messages
+	fmt.Println(sum.MessagesIn, "messages,", facts[edgews.FactOpened], "socket opened")
+	// Output: 3 messages, 1 socket opened
 }

@@ -150,7 +150,9 @@ func ExampleStore() {
 	var id edgews.ID // of an object; a namespace makes IDs
 	var store edgews.Store = edgews.NewMemoryStore()
 	defer store.Close()
-	object, err := store.Open(ctx, edgews.ObjectKey{Namespace: "rooms", ID: id}, edgews.Fence{Epoch: 1})
+	var object edgews.ObjectStore
+	var err error
+	object, err = store.Open(ctx, edgews.ObjectKey{Namespace: "rooms", ID: id}, edgews.Fence{Epoch: 1})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -168,9 +170,15 @@ func ExampleStore() {
 	for e, err := range object.Scan(ctx, edgews.Range{Prefix: "n"}) {
 		fmt.Printf("%s: %s %v\n", e.Key, e.Value, err)
 	}
-	alarms, err := store.DueAlarms(ctx, "rooms", due, 10)
-	fmt.Println(len(alarms), err)
+	if many, ok := object.(edgews.ManyGetter); ok { // an engine may be able to read several keys at once
+		values, err := many.GetMany(ctx, []string{"name", "topic"})
+		fmt.Println(len(values), "values", err)
+	}
+	var alarms []edgews.DueAlarm
+	alarms, err = store.DueAlarms(ctx, "rooms", due, 10)
+	fmt.Println(len(alarms), "alarm", err)
 	// Output:
 	// name: lobby <nil>
-	// 1 <nil>
+	// 2 values <nil>
+	// 1 alarm <nil>
 }

@@ -219,6 +219,9 @@ func (o *object) wake(e *eventContext, st *State, what string) (Object, error) {
 	o.observeConstructed(what, began, err)
 	o.mu.Lock()
 	aborted := o.state != fresh
+	if err == nil && aborted {
+		o.observeAbortedLocked(what, fresh.droppedBecause)
+	}
 	if err == nil && !aborted {
 		o.value, o.handlers = value, handlersOf(value)
 	}
@@ -278,6 +281,7 @@ func (o *object) dropValueLocked(cause error) {
 		o.observeDroppedLocked(cause)
 	}
 	if o.state != nil {
+		o.state.droppedBecause = cause
 		o.state.dropLocked(cause)
 	}
 	o.value, o.state = nil, nil

@@ -98,6 +98,7 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 	if o.counter != nil {
 		defer o.counter.handlerReturned()
 	}
+	defer o.beginProfile(what).end()
 	began := time.Duration(0) // when the handler began, if there is an Observer
 	if o.isObserved() {
 		defer func() { o.observeHandled(what, began, *failure) }()

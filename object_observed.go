@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -15,6 +16,14 @@ func (sock *objectSocket) observer(own Observer) Observer { return sock.o.ns.obs
 
 // observer returns own, the Observer of the socket's options, or that of the namespace.
 func (p *pinnedSocket) observer(own Observer) Observer { return p.o.ns.observerOr(own) }
+
+// observerIn returns own, or the Observer of the namespace whose object's event ctx belongs to.
+func observerIn(ctx context.Context, own Observer) Observer {
+	if o, ok := ctx.Value(objectContextKey{}).(*object); ok {
+		return o.ns.observerOr(own)
+	}
+	return own
+}
 
 func (n *Namespace) observerOr(own Observer) Observer {
 	if own != nil {
@@ -36,6 +45,7 @@ type observedObject struct {
 	queue   fifo.Queue[ObjectObservation]
 	telling bool          // a goroutine is calling the Observer
 	value   time.Duration // when the value was constructed, since processStart
+	labels  *eventLabels  // of the last event; nil while there is no value
 }
 
 // isObserved reports whether there is an Observer.
@@ -149,14 +159,33 @@ func (o *object) observeDroppedLocked(cause error) {
 	if !o.isObserved() {
 		return
 	}
+	o.observedLocked().labels = nil
 	e := ObjectObservation{Event: EventCrashed, Trigger: TriggerBackground, Err: cause}
 	switch {
-	case errors.Is(cause, errHibernated), errors.Is(cause, errEvicted), errors.Is(cause, ErrShutdown):
+	case isUnloading(cause):
 		e = ObjectObservation{Event: EventHibernated, Duration: sinceStart() - o.observedLocked().value}
 	case o.eventRunning:
 		e.Trigger = triggerOf(o.current.handler)
 	}
 	o.observeSoonLocked(e)
+}
+
+// observeAbortedLocked tells that the value was dropped because of cause before its constructor, called for an event named what, has
+// returned. mu must be held.
+func (o *object) observeAbortedLocked(what string, cause error) {
+	if !o.isObserved() {
+		return
+	}
+	e := ObjectObservation{Event: EventCrashed, Trigger: triggerOf(what), Err: cause}
+	if isUnloading(cause) {
+		e = ObjectObservation{Event: EventHibernated}
+	}
+	o.observeSoonLocked(e)
+}
+
+// isUnloading reports whether a value that is dropped because of cause is not needed, rather than faulty.
+func isUnloading(cause error) bool {
+	return errors.Is(cause, errHibernated) || errors.Is(cause, errEvicted) || errors.Is(cause, ErrShutdown)
 }
 
 // observeCommit tells of a commit of b, which began at that time and has ended with err.

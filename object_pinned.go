@@ -73,11 +73,11 @@ func (p *pinnedSocket) describe(info *SocketInfo) {
 
 func (s *Socket) pinTo(o *object, kind pinKind) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.tellAndUnlock()
 	s.pinToLocked(o, kind)
 }
 
-// pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held.
+// pinToLocked makes s a pinned socket of o, unless an object has it already, or it has ended. mu must be held, and the caller calls tell.
 func (s *Socket) pinToLocked(o *object, kind pinKind) {
 	if s.objectSocket != nil || s.pinned != nil || s.phase >= phaseFinished || o.ns.shutdown.currentPhase() == eventsCutOff {
 		return
@@ -85,6 +85,9 @@ func (s *Socket) pinToLocked(o *object, kind pinKind) {
 	p := &pinnedSocket{o: o, s: s, kind: kind}
 	s.extraLocked().pinned = p
 	if s.isAcceptedLocked() {
+		if s.phase == phaseOpen {
+			s.beginObservingLocked()
+		}
 		p.acceptedLocked()
 		p.queueIfDueLocked()
 	}
@@ -326,6 +329,7 @@ func (p *pinnedSocket) runListenersAndUnlock(what string, listeners func() error
 	defer o.counter.handlerReturned()
 	t.handlerStarted()
 	defer t.handlerReturned()
+	defer o.beginProfile(what).end()
 	if o.isObserved() {
 		began := sinceStart()
 		defer func() { o.observeHandled(what, began, failure) }()
@@ -363,7 +367,7 @@ func (p *pinnedSocket) failAndUnlock(code StatusCode, reason string, err error) 
 		s.failLocked(code, reason, err)
 	case p.endDue || s.phase < phaseFinishing:
 		s.result = &closeResult{CloseError{Code: code, Reason: reason}, err}
-		s.noteFailedLocked()
+		s.noteReplacedLocked()
 		if s.awaitsCloseReplyLocked() {
 			s.closeLinkLocked(closeFrame{code, reason})
 		}

@@ -16,8 +16,12 @@ import (
 // Methods run with no mutex of edgews held: on the goroutine that has caused the event, on one that is calling the Observer for the same socket
 // or object already, or on one of their own, as for pongs, SocketDrained and commits. They should be fast and must not wait, since the socket
 // waits for them. They may call the methods of sockets, except those that receive; what that causes is told after the method has returned. A
-// method that panics is logged, like a listener, and the socket goes on. Arguments are valid during the call, except for the Socket; copy what is kept. An Observer that wants only some events
-// embeds [NopObserver].
+// method that panics is logged, like a listener, and the socket goes on. Arguments are valid during the call, except for the Socket; copy what
+// is kept. An Observer that wants only some events embeds [NopObserver].
+//
+// While an event of an object runs whose namespace has an Observer, its goroutine has the labels namespace, object and handler, which
+// profiles of package runtime/pprof show. Execution traces of package runtime/trace have a region for each event of an object, such as
+// edgews.WebSocketMessage, and for each message that listeners of an observed socket get (edgews.OnMessage).
 type Observer interface {
 	ObserveSocket(SocketObservation)
 	ObserveMessage(MessageObservation)
@@ -38,6 +42,11 @@ type SocketObservation struct {
 	Socket *Socket
 	Event  SocketEvent
 
+	// PassThrough says that the socket stands for a connection whose bytes Proxy, or Respond with a dialed socket, passes on as they are. Of it,
+	// only SocketOpened and SocketClosed are told. Its ID, addresses and Info are those of the connection of the client; all methods that send,
+	// receive or close return ErrUsed. Close frames are not looked at: Code is 1005 and WasClean true if both sides have ended, otherwise 1006.
+	PassThrough bool
+
 	// SocketClosed: what the close event has, why the socket ended, its error if it has failed, and the time since SocketOpened.
 	Code     StatusCode
 	Reason   string
@@ -54,7 +63,7 @@ type SocketObservation struct {
 type SocketEvent uint8
 
 const (
-	SocketOpened  SocketEvent = iota + 1 // the socket is open and accepted: nothing is delivered or sent before
+	SocketOpened  SocketEvent = iota + 1 // the socket is open and accepted, or an object holds it from now on: Info names the object
 	SocketSlow                           // a message has found at least half of SendBuffer waiting; again only after SocketDrained
 	SocketDrained                        // after SocketSlow: nothing waits any more
 	SocketPong                           // a ping, of Ping or keep-alive, has been answered
@@ -72,7 +81,7 @@ type CloseCause uint8
 const (
 	ClosedByPeer       CloseCause = iota + 1 // the peer's Close came first
 	ClosedLocally                            // Close was called first
-	ClosedByShutdown                         // Shutdown of a namespace, hub or server, MaxLifetime, IdleTimeout
+	ClosedByShutdown                         // Shutdown of a namespace, hub or server, MaxLifetime, IdleTimeout, PinTimeout
 	ClosedAsLost                             // the connection ended without a Close, or failed
 	ClosedAsSilent                           // KeepAliveTimeout, or CloseTimeout
 	ClosedAsSlow                             // WriteTimeout, or OverflowClose
@@ -104,7 +113,8 @@ type MessageObservation struct {
 	WireBytes int
 
 	// Latency is how long the handler of a received message took: the listeners, or the object's handler. A message of a receive method is told
-	// of when the next receive begins, or the socket ends, and Latency is the time since the message was taken. It is 0 for sent messages.
+	// of when the next receive begins, or the socket ends, and Latency is the time since the message was taken. It is 0 for sent messages, and
+	// for those that wait for a receive method when the socket ends, which are told of then, since SocketClosed comes last.
 	Latency time.Duration
 
 	Queued  int  // of a sent message: BufferedAmount after it, in bytes
@@ -150,10 +160,10 @@ type ObjectEvent uint8
 
 const (
 	EventConstructed ObjectEvent = iota + 1 // the object's constructor has returned; Err if it has failed
-	EventHandled                            // a handler has returned; messages of sockets are also MessageObservations
-	EventAlarm                              // the Alarm handler has returned
+	EventHandled                            // a handler other than Alarm has returned; messages of sockets are also MessageObservations
+	EventAlarm                              // the Alarm handler has returned; there is no EventHandled for it
 	EventCommitted                          // a commit to the store has ended
-	EventCrashed                            // the value was dropped after a panic, Abort or failed commit
+	EventCrashed                            // the value was dropped after a panic, Abort (also in the constructor) or a failed commit
 	EventHibernated                         // the value was dropped because nothing needed it
 )
 

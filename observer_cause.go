@@ -15,8 +15,10 @@ func (e *closeResult) cause() CloseCause {
 	switch _, violation := errors.AsType[*ProtocolError](e.err); {
 	case e.WasClean:
 		return ClosedByPeer
-	case isAny(ErrShutdown, ErrHubShutdown):
+	case isAny(ErrShutdown, ErrHubShutdown, errEvicted, errHibernated):
 		return ClosedByShutdown
+	case e.Code == StatusInternalError:
+		return ClosedAfterFailure
 	case isAny(ErrNoPong):
 		return ClosedAsSilent
 	case isAny(ErrWriteTimeout):
@@ -25,8 +27,6 @@ func (e *closeResult) cause() CloseCause {
 		return ClosedForLimit
 	case violation:
 		return ClosedForProtocol
-	case e.Code == StatusInternalError:
-		return ClosedAfterFailure
 	}
 	return ClosedAsLost
 }

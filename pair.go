@@ -307,7 +307,7 @@ func (m *memory) deliverMessageAndUnlock() {
 	o := s.observed
 	s.mu.Unlock()
 
-	err := onMessage.dispatch(s, MessageEvent{s, Message{it.kind, it.buf.B}})
+	err := dispatchObserved(onMessage, o, s, MessageEvent{s, Message{it.kind, it.buf.B}})
 	it.buf.Free()
 	if o != nil {
 		s.handled(0)

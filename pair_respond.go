@@ -55,7 +55,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 		as = countAsNothing // the meter of its object has counted what it has sent
 	}
 	w := newWire(server, c)
-	m.handOverLocked(server, w, as)
+	m.handOverLocked(server, w, as, observerIn(ctx, c.opts.Observer))
 	server.link = w
 	if inObject {
 		server.pinToLocked(o, pinAccepted)
@@ -104,7 +104,7 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 	}
 	server.startCounterLocked(c.meter, c.object, true)
 	server.counter.registerLocked() // no wire does
-	m.handOverLocked(server, moved, as)
+	m.handOverLocked(server, moved, as, observerIn(ctx, c.opts.Observer))
 	server.link = moved
 	if inObject {
 		server.pinToLocked(o, pinAccepted)
@@ -120,14 +120,14 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 }
 
 // handOverLocked moves what server has sent from the inbox of m.self, the other end, to w. What is deferred stays with server. as says how
-// it is counted, on w. mu must be held.
-func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
+// it is counted, on w. observer, which may be nil, is told of server from now on, unless another one is already. mu must be held.
+func (m *memory) handOverLocked(server *Socket, w link, as countRule, observer Observer) {
 	if sender := server.link.(*memory); sender.closeTimer != nil {
 		sender.closeTimer.Stop()
 	}
 	fresh := server.observed == nil && server.isAcceptedLocked()
 	if fresh {
-		server.beginObservingLocked()
+		server.beginTellingLocked(observer)
 	}
 	in := m.self.in
 	for in.queue.Len() > 0 {
@@ -138,7 +138,7 @@ func (m *memory) handOverLocked(server *Socket, w link, as countRule) {
 		p := outgoingPiece{kind: it.kind, first: it.first, last: it.last, body: it.buf.B, payload: len(it.buf.B)}
 		server.countHandedOverLocked(p, as)
 		w.queueLocked(p)
-		if fresh {
+		if fresh { // otherwise it has been told of when it was sent
 			server.observeSentLocked(&p)
 		}
 		it.buf.Free()

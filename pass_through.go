@@ -62,7 +62,9 @@ func respondWithDialed(w http.ResponseWriter, r *http.Request, dialed *Socket, o
 		return asked.giveConn(up, c.places)
 	}
 	if same {
-		tunnel.Start(c.conn, conn, c.buffered, early, c.places.releasedBy(loggedTunnel(newTunnelOptions(c.opts, 0), c.opts.Logger, r)))
+		t := c.places.releasedBy(loggedTunnel(newTunnelOptions(c.opts, 0), c.opts.Logger, r))
+		t = observePassThrough(t, observerIn(r.Context(), c.opts.Observer), c.opts, r, c.conn, dialed.Protocol(), dialed.Extensions())
+		tunnel.Start(c.conn, conn, c.buffered, early, t)
 		return nil
 	}
 	c.meter, c.object = nil, nil // it has been counted
@@ -77,14 +79,7 @@ func (all places) releasedBy(t *tunnel.Options) *tunnel.Options {
 	if len(all) == 0 {
 		return t
 	}
-	own := *t
-	own.Ended = func(err error) {
-		all.release()
-		if t.Ended != nil {
-			t.Ended(err)
-		}
-	}
-	return &own
+	return alsoEnded(t, func(error) { all.release() })
 }
 
 // agreedParams returns what a dialed socket and its server have agreed on, or nil without compression.
@@ -161,12 +156,11 @@ func loggedTunnel(t *tunnel.Options, logger *slog.Logger, r *http.Request) *tunn
 	if logger == nil || !logger.Enabled(context.Background(), slog.LevelDebug) {
 		return t
 	}
-	own, group := *t, requestLogAttr(r)
-	own.Ended = func(err error) {
+	group := requestLogAttr(r)
+	return alsoEnded(t, func(err error) {
 		if err == nil {
 			err = errors.New("both sides have ended")
 		}
 		logger.Debug("edgews: a connection that was passed through has ended", "reason", err, group)
-	}
-	return &own
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -223,7 +224,10 @@ func (p *proxy) open(w http.ResponseWriter, r *http.Request, a admission, up *up
 		cfg := wireConfig{conn: up.conn, buffered: up.buffered, client: true, opts: p.opts, url: r.URL.String(), protocol: protocol}
 		return asked.giveConn(cfg, a.places) == nil
 	}
-	tunnel.Start(conn, up.conn, buffered, up.buffered, a.places.releasedBy(loggedTunnel(p.tunnel, p.logger, r)))
+	t := a.places.releasedBy(loggedTunnel(p.tunnel, p.logger, r))
+	head := up.response.Header
+	t = observePassThrough(t, p.opts.Observer, p.opts, r, conn, head.Get(handshake.ProtocolHeader), strings.Join(head.Values(handshake.ExtensionsHeader), ", "))
+	tunnel.Start(conn, up.conn, buffered, up.buffered, t)
 	return true
 }
 

@@ -72,6 +72,9 @@ var notPeers = map[string]string{
 	"deflate.maxWindow":       "of RFC 1951",
 	"fifo.maxKept":            "memory that is kept for reuse",
 	"frame.MaxHeader":         "of RFC 6455",
+	"metrics.maxPacked":       "how values are packed; larger ones are counted in another way",
+	"metrics.maxPart":         "how values are packed; larger ones are counted in another way",
+	"metrics.maxShards":       "how counters are spread",
 	"outbox.bundleLimit":      "how much is written at a time",
 	"outbox.keepLimit":        "memory that is kept for reuse",
 	"park.MaxSpan":            "the range of a clock",
@@ -265,14 +268,14 @@ func typeName(e ast.Expr) string {
 	return ""
 }
 
-// packageConstants returns the constants of the root package and, with the package's name before them, of the internal ones that have
+// packageConstants returns the constants of the root package and, with the package's name before them, of metrics and the internal ones that have
 // numbers as values. Files for all systems count; of a constant with several values, the greatest.
 func packageConstants(t *testing.T) map[string]constant.Value {
 	t.Helper()
 	dirs, err := filepath.Glob("internal/*")
 	require.NoError(t, err)
 	exprs := make(map[string]ast.Expr)
-	for _, dir := range append(dirs, ".") {
+	for _, dir := range append(dirs, "metrics", ".") {
 		prefix := ""
 		if dir != "." {
 			prefix = filepath.Base(dir) + "."

@@ -58,18 +58,21 @@ type drainListener struct {
 
 // fellLocked is called when BufferedAmount has fallen by n. mu must be held.
 func (s *Socket) fellLocked(n int) {
-	if n > 0 && (s.observed != nil || s.waiters != nil && s.waiters.drain != nil) { // short enough to be inlined
+	if s.observed != nil || s.waiters != nil { // short enough to be inlined
 		s.drainedLocked(n)
 	}
 }
 
 // drainedLocked has the listeners called whose low BufferedAmount has reached, by falling n bytes. mu must be held.
 func (s *Socket) drainedLocked(n int) {
-	amount, _ := s.bufferedLocked()
-	s.observeDrainLocked(amount)
-	if s.waiters == nil || s.waiters.drain == nil {
+	if s.observed != nil && s.observed.slow {
+		amount, _ := s.bufferedLocked()
+		s.observeDrainLocked(amount)
+	}
+	if n <= 0 || s.waiters == nil || s.waiters.drain == nil {
 		return
 	}
+	amount, _ := s.bufferedLocked()
 	d := s.waiters.drain
 	for _, l := range d.all {
 		l.due = l.due || amount <= l.low && amount+n > l.low

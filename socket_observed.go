@@ -2,28 +2,69 @@ package edgews
 
 import (
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/internal/fifo"
 )
 
 // observedSocket is what a socket needs to tell an Observer what happens to it. What happens is queued under the socket's mu, in the order of
-// the effects, and told without it: by the goroutine that has caused it, or by one that is telling already. A socket without an Observer has
-// none. Guarded by the socket's mu.
+// the effects, and told without it: by the goroutine that has caused it, or by one that is telling already. A message that finds nothing
+// queued, and no goroutine telling, is told of at once, without the queue: see tellingState. A socket without an Observer has none. Guarded by
+// the socket's mu.
 type observedSocket struct {
 	// Immutable.
 	observer Observer
 	opened   time.Duration // since processStart
+	passed   bool          // the socket stands for a connection that is passed through
 
-	queue   fifo.Queue[socketEntry]
-	telling bool // a goroutine is calling the Observer
-	over    bool // the end has been queued: nothing follows
+	telling tellingState  // atomic
+	inTurn  handledIncome // the message that the only listener of a wire has; owned by the connection's turn
+
+	queue fifo.Queue[socketEntry]
+	over  bool // the end has been queued: nothing follows
 
 	cause    CloseCause    // why the socket ends, as far as it is known; 0: it is not
 	slow     bool          // SocketSlow has been told, and SocketDrained has not since
 	handling handledIncome // the message that is being handled
 	sending  sentBytes     // the pieces of a NextWriter's message that have been sent
 	pingSent time.Duration // when the keep-alive ping was sent that waits for its Pong, since processStart; 0: none does
+}
+
+// tellingState says who may call the Observer. A goroutine that finds it idle may begin to tell one message, with mu or without. From then on
+// everything else is queued behind that message, and the goroutine tells it before it goes on. What is queued is told in the order of the
+// queue, so the order is that in which goroutines have begun to tell, or have queued.
+type tellingState struct{ bits atomic.Uint32 }
+
+const (
+	tellingNow    = 1 << iota // a goroutine is calling the Observer
+	tellingQueued             // the queue is not empty, or a goroutine has not noticed yet that it is
+	tellingOver               // SocketClosed has been told
+)
+
+// beginOne reports whether the caller may tell one message now. It then calls endOne.
+func (t *tellingState) beginOne() bool { return t.bits.CompareAndSwap(0, tellingNow) }
+
+// endOne ends what beginOne has begun. It returns false if something has been queued meanwhile, which the caller must tell.
+func (t *tellingState) endOne() bool { return t.bits.CompareAndSwap(tellingNow, 0) }
+
+// begin reports whether the caller must tell what is queued: no goroutine does.
+func (t *tellingState) begin() bool { return t.bits.Or(tellingNow)&tellingNow == 0 }
+
+func (t *tellingState) isRunning() bool { return t.bits.Load()&tellingNow != 0 }
+
+func (t *tellingState) hasQueued() bool { return t.bits.Load()&tellingQueued != 0 }
+
+// stopTellingLocked notes that the goroutine that has called the Observer does so no more. mu must be held.
+func (o *observedSocket) stopTellingLocked() {
+	switch {
+	case o.queue.Len() > 0:
+		o.telling.bits.Store(tellingQueued)
+	case o.over:
+		o.telling.bits.Store(tellingOver)
+	default:
+		o.telling.bits.Store(0)
+	}
 }
 
 // socketEntry is what is told in one call of the Observer. What it says of the end is in the socket.
@@ -53,14 +94,18 @@ type sentBytes struct{ payload, wire int }
 func (s *Socket) beginObservingLocked() {
 	observer := s.opts.Observer
 	switch {
-	case s.observed != nil:
-		return
 	case s.objectSocket != nil:
 		observer = s.objectSocket.observer(observer)
 	case s.pinned != nil:
 		observer = s.pinned.observer(observer)
 	}
-	if observer == nil {
+	s.beginTellingLocked(observer)
+}
+
+// beginTellingLocked begins to tell observer what happens, unless it is nil or the socket is observed already. mu must be held, and the caller
+// calls tell.
+func (s *Socket) beginTellingLocked(observer Observer) {
+	if observer == nil || s.observed != nil {
 		return
 	}
 	s.extraLocked().observed = &observedSocket{observer: observer, opened: sinceStart()}
@@ -71,6 +116,7 @@ func (s *Socket) beginObservingLocked() {
 func (s *Socket) observeLocked(e socketEntry) {
 	if o := s.observed; !o.over {
 		o.queue.Push(e)
+		o.telling.bits.Or(tellingQueued)
 	}
 }
 
@@ -85,7 +131,7 @@ func (s *Socket) observeSoonLocked(e socketEntry) {
 
 // tellSoonLocked has another goroutine call tell, if that is necessary. mu must be held.
 func (s *Socket) tellSoonLocked() {
-	if o := s.observed; o != nil && !o.telling && o.queue.Len() > 0 {
+	if o := s.observed; o != nil && o.queue.Len() > 0 && !o.telling.isRunning() {
 		go s.tell()
 	}
 }
@@ -98,7 +144,7 @@ func (s *Socket) tell() {
 
 // tellAndUnlock is tell for callers that hold mu. mu must be held; it is released.
 func (s *Socket) tellAndUnlock() {
-	if s.observed != nil { // short enough to be inlined
+	if s.observed != nil {
 		s.tellQueuedAndUnlock()
 		return
 	}
@@ -116,13 +162,41 @@ func (s *Socket) tellLocked() {
 // tellQueuedAndUnlock is tellAndUnlock for an observed socket. mu must be held; it is released.
 func (s *Socket) tellQueuedAndUnlock() {
 	o := s.observed
-	if o.telling || o.queue.Len() == 0 {
+	if !o.telling.hasQueued() || o.queue.Len() == 0 || !o.telling.begin() {
 		s.mu.Unlock()
 		return
 	}
-	o.telling = true
 	s.mu.Unlock()
+	s.tellRest(o)
+}
+
+// tellRest calls the Observer until nothing is queued. The caller has begun to tell. No mutex may be held.
+func (s *Socket) tellRest(o *observedSocket) {
 	for !s.tellAll(o) {
+	}
+}
+
+// tellMessage tells m, for which beginOne has returned true, and what is queued meanwhile. A panic of the Observer is logged. If it calls
+// runtime.Goexit, another goroutine tells what is queued. No mutex may be held.
+func (s *Socket) tellMessage(o *observedSocket, m *MessageObservation) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.messageFailed(o, recover())
+		}
+	}()
+	o.observer.ObserveMessage(*m)
+	returned = true
+	if !o.telling.endOne() {
+		s.tellRest(o)
+	}
+}
+
+// messageFailed is the rest of tellMessage when the Observer has panicked with cause, or called runtime.Goexit.
+func (s *Socket) messageFailed(o *observedSocket, cause any) {
+	s.observerFailed(cause)
+	if cause != nil {
+		s.tellRest(o)
 	}
 }
 
@@ -137,7 +211,7 @@ func (s *Socket) tellAll(o *observedSocket) (done bool) {
 	for {
 		s.mu.Lock()
 		if o.queue.Len() == 0 {
-			o.telling = false
+			o.stopTellingLocked()
 			s.mu.Unlock()
 			return true
 		}
@@ -155,7 +229,7 @@ func (s *Socket) observerFailed(cause any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.observed.telling = false
+	s.observed.stopTellingLocked()
 	s.tellSoonLocked()
 }
 
@@ -168,7 +242,7 @@ func (s *Socket) tellOne(o *observedSocket, e *socketEntry) {
 		})
 		return
 	}
-	told := SocketObservation{Socket: s, Event: e.event, Queued: e.queued, RoundTrip: e.took}
+	told := SocketObservation{Socket: s, Event: e.event, PassThrough: o.passed, Queued: e.queued, RoundTrip: e.took}
 	if e.event == SocketClosed {
 		told.RoundTrip, told.Lifetime = 0, e.took
 		s.mu.Lock()
@@ -183,11 +257,33 @@ func (s *Socket) tellClosed() {
 	s.mu.Lock()
 	if o := s.observed; o != nil && !o.over {
 		now := sinceStart()
+		s.observeUntakenLocked(now)
 		s.observeHandledLocked(now)
 		s.observeLocked(socketEntry{event: SocketClosed, took: now - o.opened})
 		o.over = true
 	}
 	s.tellAndUnlock()
+}
+
+// observeUntakenLocked queues the messages that wait for a receive method when the socket ends. They may still be taken, but SocketClosed is told
+// last. mu must be held, and the caller calls tell.
+func (s *Socket) observeUntakenLocked(now time.Duration) {
+	if s.consumer != toReceivers || s.in == nil {
+		return
+	}
+	h, whole := &s.observed.handling, true
+	for _, it := range s.in.queue.Items() {
+		if it.first {
+			s.observeHandledLocked(now)
+			*h = handledIncome{kind: it.kind, since: now}
+		}
+		h.bytes += len(it.buf.B)
+		h.wire += int(it.wireSize)
+		whole = it.last
+	}
+	if !whole { // the end has cut it off
+		*h = handledIncome{}
+	}
 }
 
 // beginHandlingLocked notes that a handler gets a message now; at is now, since processStart, or 0. mu must be held.
@@ -215,6 +311,37 @@ func (s *Socket) observeHandledLocked(at time.Duration) {
 	}
 	s.observed.handling = handledIncome{}
 	s.observeLocked(socketEntry{direction: Inbound, kind: h.kind, bytes: h.bytes, wire: h.wire, took: at - h.since})
+}
+
+// beginTurnMessage notes that the only listener of a wire gets a message at that time, in the connection's turn.
+func (o *observedSocket) beginTurnMessage(kind Kind, bytes, wire int, at time.Duration) {
+	o.inTurn = handledIncome{kind: kind, bytes: bytes, wire: wire, since: at}
+}
+
+// endTurnMessage tells of the message of beginTurnMessage: the listener has returned at that time, or has panicked. No mutex may be held.
+func (s *Socket) endTurnMessage(o *observedSocket, at time.Duration) {
+	h := &o.inTurn
+	if !o.telling.beginOne() {
+		s.mu.Lock()
+		s.observeLocked(socketEntry{direction: Inbound, kind: h.kind, bytes: h.bytes, wire: h.wire, took: at - h.since})
+		h.kind = 0
+		s.tellQueuedAndUnlock()
+		return
+	}
+	m := MessageObservation{Socket: s, Direction: Inbound, Kind: h.kind, Bytes: h.bytes, WireBytes: h.wire, Latency: at - h.since}
+	h.kind = 0
+	s.tellMessage(o, &m)
+}
+
+// endFailedTurnMessage is endTurnMessage after a listener has panicked, if it had a message. It is called in the connection's turn. No mutex may
+// be held.
+func (s *Socket) endFailedTurnMessage() {
+	s.mu.Lock()
+	o := s.observed
+	s.mu.Unlock()
+	if o != nil && o.inTurn.kind != 0 {
+		s.endTurnMessage(o, sinceStart())
+	}
 }
 
 // handled tells of a message whose handler has returned; at is when, since processStart, or 0. The socket is observed. No mutex may be held.
@@ -309,14 +436,15 @@ func (s *Socket) observeDiscardedLocked(p *deferredPiece) {
 
 // observeQueueLocked notes that a message to send has found size bytes waiting. mu must be held, and the caller calls tell.
 func (s *Socket) observeQueueLocked(size int) {
-	o := s.observed
-	if o == nil || o.slow || size == 0 || size < s.opts.SendBuffer/2 {
-		return
+	if s.observed != nil && s.isSlowLocked(size) && !s.observed.slow {
+		s.observed.slow = true
+		queued, _ := s.bufferedLocked()
+		s.observeLocked(socketEntry{event: SocketSlow, queued: queued})
 	}
-	o.slow = true
-	queued, _ := s.bufferedLocked()
-	s.observeLocked(socketEntry{event: SocketSlow, queued: queued})
 }
+
+// isSlowLocked reports whether size bytes that wait are at least half of SendBuffer. mu must be held.
+func (s *Socket) isSlowLocked(size int) bool { return size > 0 && size >= s.opts.SendBuffer/2 }
 
 // observeDrainLocked notes that BufferedAmount is amount now. mu must be held.
 func (s *Socket) observeDrainLocked(amount int) {
@@ -353,10 +481,11 @@ func (s *Socket) noteCauseLocked(c CloseCause) {
 	}
 }
 
-// noteFailedLocked notes that the last events report the failure of the socket's object, instead of what they would have. mu must be held.
-func (s *Socket) noteFailedLocked() {
+// noteReplacedLocked notes that the last events report s.result, which ended the socket's object, instead of how the socket itself has ended.
+// mu must be held.
+func (s *Socket) noteReplacedLocked() {
 	if o := s.observed; o != nil {
-		o.cause = ClosedAfterFailure
+		o.cause = s.result.cause()
 	}
 }
 

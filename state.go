@@ -21,9 +21,10 @@ type State struct {
 	o *object
 
 	// Guarded by the object's mu.
-	background *backgroundWork                  // nil: none yet
-	feeds      map[string]*Feed                 // that the value has made, by name
-	drainFuncs map[*drainListener]func(*Socket) // of listeners that the value has added to sockets that the object has accepted; nil: none
+	droppedBecause error                            // why the value was dropped; nil: it was not
+	background     *backgroundWork                  // nil: none yet
+	feeds          map[string]*Feed                 // that the value has made, by name
+	drainFuncs     map[*drainListener]func(*Socket) // of listeners that the value has added to sockets that the object has accepted; nil: none
 }
 
 // backgroundWork is the work that a value has started with Do and WaitUntil. It is guarded by the object's mu.

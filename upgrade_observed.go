@@ -2,14 +2,13 @@ package edgews
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
 )
 
-// tellRefusal tells the Observer of o that r was refused with err. If err is nil, it does nothing.
+// tellRefusal tells the Observer of o, or of the namespace whose object refuses r, that r was refused with err. If err is nil, it does nothing.
 func (o *Options) tellRefusal(r *http.Request, err error) {
-	if err == nil || o.Observer == nil {
+	if err == nil {
 		return
 	}
 	told := RefusalObservation{Request: r, Cause: refusalCause(err), Err: err}
@@ -21,23 +20,21 @@ func (o *Options) tellRefusal(r *http.Request, err error) {
 
 // tellTargetRefusal tells the Observer of o that the target of a proxy has refused r with status, or cannot be reached.
 func (o *Options) tellTargetRefusal(r *http.Request, status int, err error) {
-	if o.Observer != nil {
-		o.tellRefused(RefusalObservation{Request: r, Status: status, Cause: RefusedTarget, Err: err})
-	}
+	o.tellRefused(RefusalObservation{Request: r, Status: status, Cause: RefusedTarget, Err: err})
 }
 
-// tellRefused calls the Observer, which there must be.
+// tellRefused calls the Observer, if there is one.
 func (o *Options) tellRefused(told RefusalObservation) {
+	observer := observerIn(told.Request.Context(), o.Observer)
+	if observer == nil {
+		return
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			logger := o.Logger
-			if logger == nil {
-				logger = slog.Default()
-			}
-			logger.Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()))
+			orDefaultLogger(o.Logger).Error("edgews: observer panicked", "panic", cause, "stack", string(debug.Stack()), requestLogAttr(told.Request))
 		}
 	}()
-	o.Observer.ObserveRefusal(told)
+	observer.ObserveRefusal(told)
 }
 
 // refusalCause says why a request was refused with err.

@@ -195,12 +195,15 @@ func (w *wire) deliverLastEvents() {
 func (w *wire) listenerFailed(cause any) {
 	w.conn.Cork(false)
 	if cause == nil {
+		w.s.endFailedTurnMessage()
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
 		w.Flush()
 		w.conn.Wake()
 		return
 	}
-	w.s.panicked(w.s.recovered(cause))
+	err := w.s.recovered(cause)
+	w.s.endFailedTurnMessage()
+	w.s.panicked(err)
 	w.readingPaused = false
 	w.finishReadAfterPanic()
 }

@@ -65,7 +65,7 @@ var errTooFast = fmt.Errorf("%w (see Options.RateLimit)", ErrRateLimited)
 
 // dispatch calls the listeners with a message, tells the Observer unless o is nil, frees b and reports whether to continue reading. mu must not be locked.
 func (w *wire) dispatch(onMessage listenerSnapshot[MessageEvent], c *usageCounter, o *observedSocket, kind Kind, data []byte, b *buf.Buffer) bool {
-	err := onMessage.dispatch(w.s, MessageEvent{w.s, Message{kind, data}})
+	err := dispatchObserved(onMessage, o, w.s, MessageEvent{w.s, Message{kind, data}})
 	returned := c.handlerReturned()
 	b.Free()
 	if o != nil {

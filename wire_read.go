@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/trace"
 	"sync"
 	"time"
 
@@ -229,14 +230,20 @@ func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byt
 		before = sinceStart()
 	}
 	c.handlerStartedAt(before)
-	s.beginHandlingLocked(kind, len(data), size, before)
 	s.mu.Unlock()
-	listener(MessageEvent{s, Message{kind, data}})
+	if o != nil {
+		o.beginTurnMessage(kind, len(data), size, before)
+	}
+	if o == nil || !trace.IsEnabled() {
+		listener(MessageEvent{s, Message{kind, data}})
+	} else {
+		traceMessage(listener, MessageEvent{s, Message{kind, data}})
+	}
 	if returned = c.handlerReturned(); returned == 0 {
 		returned = sinceStart()
 	}
 	if o != nil {
-		s.handled(returned)
+		s.endTurnMessage(o, returned)
 	}
 	return returned, true
 }

@@ -35,16 +35,29 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 
 // sendObservedAndUnlock is the rest of Socket.sendPlain for a socket with an Observer. mu must be held; it is released.
 func (w *wire) sendObservedAndUnlock(kind Kind, p []byte) {
-	s, out := w.s, w.outboxLocked()
-	s.observeQueueLocked(out.Size)
+	s, o, out := w.s, w.s.observed, w.outboxLocked()
+	if s.isSlowLocked(out.Size) {
+		s.observeQueueLocked(out.Size)
+	}
 	s.counter.countWholeSentLocked(len(p))
 	out.AddMessage(opcodeOf(kind), p)
-	s.observeSentLocked(&outgoingPiece{kind: kind, first: true, last: true, body: p, payload: len(p)})
-	if !s.is(corked) {
-		w.transmitAndUnlock()
-		s.mu.Lock()
+	m := MessageObservation{
+		Socket: s, Direction: Outbound, Kind: kind, Bytes: len(p), WireBytes: frame.Size(len(p), false), Queued: out.Payload,
 	}
-	s.tellQueuedAndUnlock()
+	direct := o.telling.beginOne()
+	if !direct {
+		s.observeLocked(socketEntry{direction: Outbound, kind: kind, bytes: m.Bytes, wire: m.WireBytes, queued: m.Queued})
+	}
+	if s.is(corked) {
+		s.mu.Unlock()
+	} else {
+		w.transmitAndUnlock()
+	}
+	if direct {
+		s.tellMessage(o, &m)
+	} else {
+		s.tell()
+	}
 }
 
 // queueLocked puts the frame of p into the outbox. mu must be held.
@@ -412,10 +425,13 @@ func (w *wire) endWriteAndUnlock(spare *any) {
 	w.out.WriteDeadline = 0
 	w.releaseOutboxLocked(spare)
 	w.s.notifyRoomLocked()
-	if w.closeSentLocked() {
+	switch {
+	case w.closeSentLocked():
 		w.closeSentAndUnlock()
-	} else {
-		w.s.tellAndUnlock()
+	case w.s.observed != nil: // tellAndUnlock is too long to be inlined
+		w.s.tellQueuedAndUnlock()
+	default:
+		w.s.mu.Unlock()
 	}
 }
 

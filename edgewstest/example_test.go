@@ -94,13 +94,14 @@ func ExampleRecorder_Messages() {
 func ExampleServer_DialPeer() {
 	aTest(func(t testing.TB) {
 		srv := edgewstest.New(t, http.HandlerFunc(greet))
-		peer := srv.DialPeer("/", nil)
+		var peer *edgewstest.Peer = srv.DialPeer("/", nil)
 		peer.Expect(edgewstest.TextFrame("what is your name?"))
-		peer.Write(
+		name := []edgewstest.Frame{
 			edgewstest.TextFrame("A").More(), // in two fragments, with a ping between them
 			edgewstest.PingFrame("1"),
 			edgewstest.ContinuationFrame("da"),
-		)
+		}
+		peer.Write(name...)
 		peer.Expect(edgewstest.PongFrame("1"), edgewstest.TextFrame("good day, Ada"))
 		peer.Write(edgewstest.InvalidUTF8Frame())
 		peer.ExpectClose(edgews.StatusInvalidFramePayloadData)
@@ -117,7 +118,8 @@ func ExampleServer_Conn() {
 		s.Accept()
 		rec.Want(`text "what is your name?"`)
 		conn := srv.Conn(s)
-		conn.Incoming().Set(edgewstest.Faults{Delay: 50 * time.Millisecond, ReadSize: 1})
+		var incoming *edgewstest.Flow = conn.Incoming()
+		incoming.Set(edgewstest.Faults{Delay: 50 * time.Millisecond, ReadSize: 1})
 		s.Send("Ada")
 		rec.Want(`text "good day, Ada"`)
 		conn.Reset()

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"math"
+	"math/bits"
 	"sync/atomic"
 	"time"
 )
@@ -21,6 +23,49 @@ var (
 	sizeBounds = [...]int64{16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20}
 )
 
+// scale finds the buckets of values that are not negative. Bounds are a factor of two or more apart, so values whose length in bits is the same
+// are in two buckets at most.
+type scale struct {
+	size     int // how many buckets there are
+	byLength [65]struct {
+		bucket uint8
+		bound  int64 // inclusive, of that bucket
+	}
+}
+
+func newScale[T ~int64](bounds []T) scale {
+	s := scale{size: len(bounds) + 1}
+	i := 0
+	for length := range s.byLength {
+		least := int64(1) << length >> 1
+		for i < len(bounds) && int64(bounds[i]) < least {
+			i++
+		}
+		entry := &s.byLength[length]
+		entry.bucket, entry.bound = uint8(i), math.MaxInt64
+		if i < len(bounds) {
+			entry.bound = int64(bounds[i])
+		}
+	}
+	return s
+}
+
+// bucketOf returns the index of the bucket of v.
+func (s *scale) bucketOf(v int64) uint8 {
+	entry := &s.byLength[bits.Len64(uint64(v))]
+	if v > entry.bound {
+		return entry.bucket + 1
+	}
+	return entry.bucket
+}
+
+var (
+	latencyScale  = newScale(latencyBounds[:])
+	latenessScale = newScale(latenessBounds[:])
+	lifetimeScale = newScale(lifetimeBounds[:])
+	sizeScale     = newScale(sizeBounds[:])
+)
+
 // Distribution is the value of a histogram.
 type Distribution struct {
 	Buckets []uint64 // per bucket of Metric.Bounds how many values were in it, not cumulated; one more for those beyond the last bound
@@ -37,41 +82,25 @@ func (d *Distribution) Count() (n uint64) {
 
 // durations is a histogram of durations. It is safe for concurrent use.
 type durations struct {
-	bounds  []time.Duration
+	scale   *scale
 	buckets []atomic.Uint64
 	nanos   atomic.Int64 // has room for 292 years
 }
 
-func newDurations(bounds []time.Duration) durations {
-	return durations{bounds: bounds, buckets: make([]atomic.Uint64, len(bounds)+1)}
+func newDurations(s *scale) durations {
+	return durations{scale: s, buckets: make([]atomic.Uint64, s.size)}
 }
 
 func (h *durations) observe(d time.Duration) {
 	d = max(d, 0) // a clock that is set back makes no negative durations
-	h.buckets[bucketOf(h.bounds, d)].Add(1)
+	h.buckets[h.scale.bucketOf(int64(d))].Add(1)
 	h.nanos.Add(int64(d))
 }
 
 func (h *durations) read() *Distribution {
-	d := &Distribution{Buckets: make([]uint64, len(h.buckets))}
-	d.add(h.buckets)
-	d.Sum = time.Duration(h.nanos.Load()).Seconds()
+	d := &Distribution{Buckets: make([]uint64, len(h.buckets)), Sum: time.Duration(h.nanos.Load()).Seconds()}
+	for i := range h.buckets {
+		d.Buckets[i] = h.buckets[i].Load()
+	}
 	return d
-}
-
-// add adds what buckets have to those of d.
-func (d *Distribution) add(buckets []atomic.Uint64) {
-	for i := range buckets {
-		d.Buckets[i] += buckets[i].Load()
-	}
-}
-
-// bucketOf returns the index of the bucket of v. Most values are small, so it looks from below.
-func bucketOf[T ~int64](bounds []T, v T) int {
-	for i, b := range bounds {
-		if v <= b {
-			return i
-		}
-	}
-	return len(bounds)
 }

@@ -76,7 +76,7 @@ var (
 		Help: "Upgrade requests that were refused, by why they were",
 	}
 	slowSockets = &Metric{
-		Name: "edgews_slow_sockets", OTel: "websocket.connection.slow", Type: UpDownCounter, Unit: "{connection}", Labels: ofSockets,
+		Name: "edgews_slow_sockets", OTel: "websocket.connection.slow.count", Type: UpDownCounter, Unit: "{connection}", Labels: ofSockets,
 		Help: "Sockets that are slow now: half of SendBuffer was waiting when a message was sent, and not everything has left since",
 	}
 	slowSocketBytes = &Metric{
@@ -136,7 +136,7 @@ var (
 		Help: "Sockets that objects have accepted with AcceptWebSocket, by the state of the object",
 	}
 	objectsPinned = &Metric{
-		Name: "edgews_objects_pinned", OTel: "edgews.object.pinned", Type: UpDownCounter, Unit: "{object}", Labels: labels(ofObjects, "pin"),
+		Name: "edgews_objects_pinned", OTel: "edgews.object.pinned.count", Type: UpDownCounter, Unit: "{object}", Labels: labels(ofObjects, "pin"),
 		Help: "Active objects by what keeps them awake; an object counts for each thing that does",
 	}
 	objectPinAge = &Metric{
@@ -205,7 +205,7 @@ var (
 		Help: "Bytes that objects store, times the seconds for which they do",
 	}
 	cost = &Metric{
-		Name: "edgews_cost_dollars_total", OTel: "edgews.cost", Type: Counter, Unit: "{USD}", Labels: []string{"plan"},
+		Name: "edgews_cost_dollars_total", OTel: "edgews.cost.usage", Type: Counter, Unit: "{USD}", Labels: []string{"plan"},
 		Help: "Price of the usage by a plan's unit prices, without its base fee and included amounts",
 	}
 	costHibernating = &Metric{

@@ -68,9 +68,9 @@ func (r *Recorder) objectsLabelledLocked(label string) *objectSeries {
 	if i >= 0 {
 		return r.objectSeries[i]
 	}
-	s := &objectSeries{labels: []string{label}, awake: newDurations(lifetimeBounds[:]), late: newDurations(latenessBounds[:])}
+	s := &objectSeries{labels: []string{label}, awake: newDurations(&lifetimeScale), late: newDurations(&latenessScale)}
 	for event := edgews.EventConstructed; int(event) < len(s.times); event++ {
-		s.times[event] = newDurations(latencyBounds[:])
+		s.times[event] = newDurations(&latencyScale)
 	}
 	r.objectSeries = append(r.objectSeries, s)
 	return s

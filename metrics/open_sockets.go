@@ -31,20 +31,31 @@ func (o *openSockets) add(open *openSocket) {
 	o.place(open.socket).Store(open)
 }
 
-// find returns an open socket, or nil. Most messages are of sockets that were looked up recently, which takes half the time.
+// find returns an open socket, or nil.
 func (o *openSockets) find(s *edgews.Socket) *openSocket {
+	if open := o.findRecent(s); open != nil {
+		return open
+	}
+	return o.findAny(s)
+}
+
+// findRecent is find for a socket that was looked up recently, as those of most messages were; nil: it was not. It takes half the time.
+func (o *openSockets) findRecent(s *edgews.Socket) *openSocket {
 	if s == nil {
 		return nil
 	}
-	place := o.place(s)
-	if open := place.Load(); open != nil && open.socket == s {
+	if open := o.place(s).Load(); open != nil && open.socket == s {
 		return open
 	}
+	return nil
+}
+
+func (o *openSockets) findAny(s *edgews.Socket) *openSocket {
 	open, _ := o.all.Load(s)
 	if open == nil {
 		return nil
 	}
-	place.Store(open.(*openSocket))
+	o.place(s).Store(open.(*openSocket))
 	return open.(*openSocket)
 }
 

@@ -36,7 +36,8 @@ func TestReadmeHasEveryMetric(t *testing.T) {
 	assert.Equal(t, exported, documented)
 }
 
-// Names follow the conventions: those of Prometheus end in the unit, and of counters in _total; those of OpenTelemetry have neither.
+// Names follow the conventions: those of Prometheus end in the unit, and of counters in _total; those of OpenTelemetry have neither, and none is
+// the beginning of another ("Names SHOULD NOT coincide with namespaces", semantic conventions, Naming).
 func TestNames(t *testing.T) {
 	units := map[string]string{"s": "_seconds", "By": "_bytes", "By.s": "_byte_seconds", "{USD}": "_dollars"}
 	seen := make(map[string]bool)
@@ -49,6 +50,9 @@ func TestNames(t *testing.T) {
 			base, total := strings.CutSuffix(m.Name, "_total")
 			assert.Equal(t, m.Type == metrics.Counter, total)
 			assert.NotContains(t, m.OTel, "total")
+			for _, other := range metrics.Metrics() {
+				assert.False(t, strings.HasPrefix(other.OTel, m.OTel+"."), "%s is a namespace of %s", m.OTel, other.OTel)
+			}
 			if unit := units[m.Unit]; unit != "" {
 				assert.True(t, strings.HasSuffix(base, unit), "the name should end in %s", unit)
 			} else {

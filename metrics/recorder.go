@@ -43,8 +43,8 @@ const (
 const other = "other"
 
 // Recorder is an [edgews.Observer] that counts what it is told. Give it to sockets and namespaces as Options.Observer; it learns of the
-// namespaces from what it is told, and remembers them for as long as it lives. A message costs a look-up and a few atomic additions; no lock is
-// taken for it and nothing is allocated. All methods may be called from any goroutine.
+// namespaces from what it is told, and remembers them for as long as it lives. A message costs a look-up and one or two atomic additions; no lock
+// is taken for it and nothing is allocated. All methods may be called from any goroutine.
 //
 // Counts are those since New. The Recorder knows nothing of a socket that was open before the Recorder became its Observer.
 type Recorder struct {
@@ -52,8 +52,8 @@ type Recorder struct {
 	started time.Time
 
 	sockets    openSockets
-	namespaces sync.Map                                // *edgews.Namespace → *objectSeries
-	refused    [edgews.RefusedTarget + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
+	namespaces sync.Map                              // *edgews.Namespace → *objectSeries
+	refused    [edgews.RefusedLost + 1]atomic.Uint64 // by RefusalCause; 0: a cause that is not known here
 
 	mu sync.Mutex // a leaf, never locked for a message
 
@@ -94,9 +94,13 @@ type words struct {
 	known map[string]bool
 }
 
+// maxLabel is the length of a label in bytes, beyond which it is cut: tenants may have names that users choose, and monitoring systems refuse labels
+// of some thousand bytes.
+const maxLabel = 128
+
 // label returns word, or other if there are limit words already. What is not UTF-8 is replaced, because monitoring systems refuse it.
 func (w *words) label(word string) string {
-	word = strings.ToValidUTF8(word, "\uFFFD")
+	word = strings.ToValidUTF8(word[:min(len(word), maxLabel)], "\uFFFD")
 	if word == "" || w.known[word] {
 		return word // "" is the absence of a namespace, which has a label in any case
 	}

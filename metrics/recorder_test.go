@@ -114,6 +114,34 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// Sums are exact, also those of messages and times that are counted in another way because they are large.
+func TestSums(t *testing.T) {
+	r := metrics.New(nil)
+	s := open(t, r)
+	const times = 200
+	sizes := []int{0, 1, 100, 1<<14 - 1, 1 << 14, 1<<14 + 1, 1 << 20, 1 << 30}
+	latencies := []time.Duration{1, time.Microsecond, 1<<24 - 1, 1 << 24, time.Second, 1<<34 - 1, 1 << 34, time.Hour}
+	var bytes, wire int64
+	var took time.Duration
+	for range times {
+		for i := range sizes {
+			r.ObserveMessage(edgews.MessageObservation{
+				Socket: s, Direction: edgews.Inbound, Kind: edgews.Binary, Bytes: sizes[i], WireBytes: sizes[i] + 14, Latency: latencies[i],
+			})
+			bytes, wire, took = bytes+int64(sizes[i]), wire+int64(sizes[i])+14, took+latencies[i]
+		}
+	}
+	n := fmt.Sprint(times * len(sizes))
+	read(t, r).has(t, map[string]string{
+		"edgews_messages_total{,server,in,binary}":    n,
+		"edgews_messages_total{,server,in,text}":      "0",
+		"edgews_messages_total{,server,out,binary}":   "0",
+		"edgews_message_size_bytes{,server,in}":       fmt.Sprintf("%s/%v", n, float64(bytes)),
+		"edgews_message_wire_bytes_total{,server,in}": fmt.Sprint(float64(wire)),
+		"edgews_message_handler_seconds{,server}":     fmt.Sprintf("%s/%v", n, took.Seconds()),
+	})
+}
+
 func TestSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := metrics.New(nil)
@@ -275,29 +303,63 @@ func TestPins(t *testing.T) {
 	})
 }
 
-// What is told concurrently is counted, while it is read.
+// What is told concurrently is counted, while it is read, and no counter goes back.
 func TestConcurrent(t *testing.T) {
+	const sockets, each = 8, 30_000
 	r := metrics.New(nil)
 	var tellers sync.WaitGroup
-	for range 8 {
+	for range sockets {
+		s := open(t, r)
 		tellers.Go(func() {
-			s := open(t, r)
-			for range 1000 {
-				r.ObserveMessage(edgews.MessageObservation{Socket: s, Direction: edgews.Inbound, Kind: edgews.Text, Bytes: 1})
+			for range each {
+				r.ObserveMessage(edgews.MessageObservation{Socket: s, Direction: edgews.Inbound, Kind: edgews.Text, Bytes: 1, WireBytes: 3})
 				r.ObserveObject(edgews.ObjectObservation{Event: edgews.EventHandled, Trigger: edgews.TriggerMessage})
 			}
 			r.ObserveSocket(edgews.SocketObservation{Socket: s, Event: edgews.SocketClosed, Code: 1000, Cause: edgews.ClosedByPeer})
 		})
 	}
-	for range 10 {
-		read(t, r)
+	told := make(chan struct{})
+	go func() {
+		tellers.Wait()
+		close(told)
+	}()
+	last := make(map[string]float64)
+	for done := false; !done; {
+		select {
+		case <-told:
+			done = true
+		default:
+		}
+		neverLess(t, r, last)
 	}
-	tellers.Wait()
 	read(t, r).has(t, map[string]string{
-		"edgews_messages_total{,server,in,text}":         "8000",
+		"edgews_message_size_bytes{,server,in}":          "240000/240000",
+		"edgews_message_wire_bytes_total{,server,in}":    "720000",
+		"edgews_messages_total{,server,in,text}":         "240000",
 		"edgews_sockets_closed_total{,server,peer,1000}": "8",
-		"edgews_object_events_total{,handled,message}":   "8000",
+		"edgews_object_events_total{,handled,message}":   "240000",
 	})
+}
+
+// neverLess checks that no counter says less than the last time, and notes what it says now.
+func neverLess(t *testing.T, r *metrics.Recorder, last map[string]float64) {
+	t.Helper()
+	check := func(key string, now float64) {
+		if now < last[key] {
+			t.Errorf("%s goes back from %v to %v", key, last[key], now)
+		}
+		last[key] = now
+	}
+	for s := range r.Samples() {
+		key := fmt.Sprint(s.Metric.Name, s.Labels)
+		switch s.Metric.Type {
+		case metrics.Histogram:
+			check(key, float64(s.Distribution.Count()))
+			check("sum of "+key, s.Distribution.Sum)
+		case metrics.Counter:
+			check(key, s.Value)
+		}
+	}
 }
 
 func TestObservingAllocatesNothing(t *testing.T) {

@@ -141,8 +141,8 @@ func (s *socketSeries) readMessages(add adder) {
 	for i := range s.shards {
 		shard := &s.shards[i]
 		dropped, auto = dropped+shard.dropped.Load(), auto+shard.auto.Load()
-		handler.add(shard.handler[:])
-		handler.Sum += time.Duration(shard.nanos.Load()).Seconds()
+		low, high := shard.handler.read(handler.Buckets)
+		handler.Sum += time.Duration(low + high<<partBits).Seconds()
 	}
 	add.count(messagesDropped, dropped, s.labels...)
 	add.count(autoResponses, auto, s.labels...)
@@ -156,14 +156,13 @@ func (s *socketSeries) readMessages(add adder) {
 func (s *socketSeries) readTraffic(add adder, direction edgews.Direction) {
 	word := direction.String()
 	sizes := &Distribution{Buckets: make([]uint64, len(sizeBounds)+1)}
-	var wire int64
+	var wire uint64
 	for kind := edgews.Text; kind <= edgews.Binary; kind++ {
 		before := sizes.Count()
 		for i := range s.shards {
-			t := &s.shards[i].traffic[direction][kind]
-			sizes.add(t.sizes[:])
-			sizes.Sum += float64(t.bytes.Load())
-			wire += t.wireBytes.Load()
+			bytes, wireOfShard := s.shards[i].tallyOf(direction, kind).read(sizes.Buckets)
+			sizes.Sum += float64(bytes)
+			wire += wireOfShard
 		}
 		add.count(messages, sizes.Count()-before, s.labels[0], s.labels[1], word, kind.String())
 	}

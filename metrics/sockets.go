@@ -28,21 +28,14 @@ type socketSeries struct {
 // memory.
 type messageShard struct {
 	series  *socketSeries
-	traffic [edgews.Outbound + 1][edgews.Binary + 1]traffic // by Direction and Kind
-	handler [len(latencyBounds) + 1]atomic.Uint64
-	nanos   atomic.Int64 // the sum of handler
+	traffic [4]tally // by Direction and Kind: see tallyOf; the low part is Bytes, the high part WireBytes
+	handler tally    // Latency in nanoseconds; the high part is the bits beyond partBits
 	dropped atomic.Uint64
 	auto    atomic.Uint64
 	_       [128]byte // no cache line belongs to two shards
 }
 
-// traffic counts messages of one direction and kind.
-type traffic struct {
-	sizes            [len(sizeBounds) + 1]atomic.Uint64
-	bytes, wireBytes atomic.Int64
-}
-
-// maxShards bounds the memory of a series, of which each shard takes about 800 bytes.
+// maxShards bounds the memory of a series, of which each shard takes about 2 KB.
 const maxShards = 16
 
 // slowSocket is a socket between SocketSlow and SocketDrained.
@@ -101,7 +94,7 @@ func (r *Recorder) seriesOf(namespace, class string) *socketSeries {
 			return s
 		}
 	}
-	s := &socketSeries{labels: labels, lifetime: newDurations(lifetimeBounds[:]), ping: newDurations(latencyBounds[:])}
+	s := &socketSeries{labels: labels, lifetime: newDurations(&lifetimeScale), ping: newDurations(&latencyScale)}
 	s.shards = make([]messageShard, min(maxShards, runtime.GOMAXPROCS(0)))
 	for i := range s.shards {
 		s.shards[i].series = s
@@ -161,27 +154,47 @@ func (r *Recorder) slowSockets() map[*edgews.Socket]slowSocket {
 
 // ObserveMessage counts a message.
 func (r *Recorder) ObserveMessage(o edgews.MessageObservation) {
-	shard := r.shardOf(o.Socket)
-	if shard == nil {
+	open := r.sockets.findRecent(o.Socket)
+	if open == nil {
+		open = r.sockets.findAny(o.Socket)
+	}
+	if open == nil {
 		return
 	}
+	shard := open.shard
 	if o.Dropped {
 		shard.dropped.Add(1)
 		return
 	}
-	t := &shard.traffic[within(o.Direction, shard.traffic[:])][within(o.Kind, shard.traffic[0][:])]
-	t.sizes[bucketOf(sizeBounds[:], int64(o.Bytes))].Add(1)
-	t.bytes.Add(int64(o.Bytes))
-	t.wireBytes.Add(int64(o.WireBytes))
-	if o.Direction != edgews.Inbound {
-		return
+	t, bucket := shard.tallyOf(o.Direction, o.Kind), sizeScale.bucketOf(int64(o.Bytes))
+	if bytes, wire := uint64(o.Bytes), uint64(o.WireBytes); bytes|wire <= maxPart {
+		t.add(bucket, bytes|wire<<partBits)
+	} else {
+		t.addLarge(bucket, bytes, wire)
 	}
-	if o.Auto {
+	switch {
+	case o.Direction != edgews.Inbound:
+	case o.Auto:
 		shard.auto.Add(1)
-		return
+	default:
+		shard.countHandler(o.Latency)
 	}
-	shard.handler[bucketOf(latencyBounds[:], o.Latency)].Add(1)
-	shard.nanos.Add(int64(max(o.Latency, 0)))
+}
+
+// tallyOf returns where messages are counted.
+func (m *messageShard) tallyOf(d edgews.Direction, k edgews.Kind) *tally {
+	return &m.traffic[(uint8(d-edgews.Inbound)<<1|uint8(k-edgews.Text))&3] // there are two of each
+}
+
+// countHandler counts how long a handler took.
+func (m *messageShard) countHandler(d time.Duration) {
+	nanos := uint64(max(d, 0)) // a clock that is set back makes no negative durations
+	bucket := latencyScale.bucketOf(int64(nanos))
+	if nanos <= maxPacked {
+		m.handler.add(bucket, nanos)
+	} else {
+		m.handler.addLarge(bucket, nanos&partMask, nanos>>partBits)
+	}
 }
 
 // codeLabels are the values of the label code: the codes that have a meaning, and the ranges for libraries and programs.

@@ -74,6 +74,7 @@ func serve(ctx context.Context, l net.Listener, url string, actions bool) error 
 func handler(inspector *inspect.Inspector, rooms *edgews.Namespace) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/edgews/", inspector.Handler())
+	mux.Handle("GET /{$}", http.RedirectHandler("/debug/edgews/", http.StatusSeeOther))
 	mux.HandleFunc("GET /room/{name}", func(w http.ResponseWriter, r *http.Request) {
 		rooms.Get(rooms.IDFromName(r.PathValue("name"))).ServeHTTP(w, r)
 	})

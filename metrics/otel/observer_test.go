@@ -3,10 +3,14 @@ package edgewsotel_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/edgewstest"
@@ -174,6 +178,7 @@ func TestFailedConnectionSpan(t *testing.T) {
 	span := spans.Ended()[0]
 	assert.Empty(t, span.Links())
 	assert.Equal(t, trace.Status{Code: codes.Error, Description: "lost"}, span.Status())
+	assert.Equal(t, "lost", values(span)["error.type"])
 	var events []string
 	for _, e := range span.Events() {
 		events = append(events, e.Name)
@@ -201,6 +206,45 @@ func TestMessageSpans(t *testing.T) {
 		assert.Equal(t, int64(3*i+2), values(span)["websocket.message.size"])
 	}
 	assert.Equal(t, time.Second, ended[0].EndTime().Sub(ended[0].StartTime()))
+}
+
+// Of the messages of a real server, every third has a span, in the trace of its connection. Addresses and ports are apart, as the semantic
+// conventions have them.
+func TestSpansOfAServer(t *testing.T) {
+	o, spans, _ := tracing(3)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Observer: o.Request(r)}})
+		if assert.NoError(t, err) {
+			s.OnMessage(func(e edgews.MessageEvent) { assert.NoError(t, s.SendBytes(e.Data)) })
+			assert.NoError(t, s.Accept())
+		}
+	}))
+	defer server.Close()
+	client, _, err := edgews.Dial(t.Context(), server.URL+"/a/%ff?secret", nil)
+	require.NoError(t, err)
+	for range 9 {
+		require.NoError(t, client.Write(t.Context(), edgews.Text, []byte("hello")))
+		_, err := client.Receive(t.Context())
+		require.NoError(t, err)
+	}
+	require.NoError(t, client.Close(1000, "bye"))
+	<-client.Done()
+	require.Eventually(t, func() bool { return len(spans.Ended()) == 7 }, time.Minute, time.Millisecond, "6 of 18 messages, and the connection")
+	ended := spans.Ended()
+	connection := ended[6]
+	for _, message := range ended[:6] {
+		assert.Equal(t, connection.SpanContext().SpanID(), message.Parent().SpanID())
+		assert.Equal(t, int64(5), values(message)["websocket.message.size"])
+	}
+	local, all := client.LocalAddr().(*net.TCPAddr), values(connection)
+	assert.Equal(t, "127.0.0.1", all["network.peer.address"])
+	assert.Equal(t, int64(local.Port), all["network.peer.port"])
+	assert.Equal(t, "127.0.0.1", all["server.address"])
+	assert.Equal(t, int64(client.RemoteAddr().(*net.TCPAddr).Port), all["server.port"])
+	assert.True(t, utf8.ValidString(all["url.path"].(string)))
+	for key, value := range all {
+		assert.NotContains(t, fmt.Sprint(value), "secret", key)
+	}
 }
 
 // Without a provider, and where the connection is not sampled, messages have no spans.

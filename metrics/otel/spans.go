@@ -2,7 +2,9 @@ package edgewsotel
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,10 +78,21 @@ func describe(info edgews.SocketInfo) []attribute.KeyValue {
 			all = append(all, attribute.String(key, strings.ToValidUTF8(value, "\uFFFD"))) // exporters refuse what is not UTF-8
 		}
 	}
-	if info.Remote != nil {
-		add("network.peer.address", info.Remote.String())
+	addHostPort := func(of, hostPort string) {
+		host, port, err := net.SplitHostPort(hostPort)
+		if err != nil {
+			add(of+".address", hostPort) // a Unix socket, a pair, or a host on its default port
+			return
+		}
+		add(of+".address", host)
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			all = append(all, attribute.Int(of+".port", int(n)))
+		}
 	}
-	add("server.address", info.Host)
+	if info.Remote != nil {
+		addHostPort("network.peer", info.Remote.String())
+	}
+	addHostPort("server", info.Host)
 	add("url.path", info.Path)
 	add("websocket.subprotocol", info.Protocol)
 	add("websocket.extensions", info.Extensions)
@@ -104,6 +117,7 @@ func (o *Observer) endSpan(e edgews.SocketObservation) {
 	if e.Err != nil {
 		span.RecordError(e.Err)
 		span.SetStatus(codes.Error, e.Cause.String())
+		span.SetAttributes(attribute.String("error.type", e.Cause.String()))
 	}
 	span.End()
 }

@@ -3,9 +3,12 @@ package edgewsprometheus_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,11 +29,11 @@ type site struct {
 	meter     *edgews.Meter
 	rooms     *edgews.Namespace
 	url       string
-	socket    *edgews.Socket // of the room /hibernating
-	closed    float64        // sockets of the room /short
+	socket    *edgews.Socket // of the room /echo
+	deaf      *edgews.Socket // of the server, to a client that does not read
 }
 
-// room echoes messages.
+// room echoes messages, except "panic", and stores them. What it stores also sets an alarm.
 type room struct{ st *edgews.State }
 
 func (o room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,11 +49,19 @@ func (o room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.Message) error {
-	if err := o.st.Storage().Put(ctx, "last", m.Data); err != nil {
+	if string(m.Data) == "panic" {
+		panic("as asked")
+	}
+	err := o.st.Storage().Update(ctx, func(tx *edgews.Tx) error {
+		return errors.Join(tx.Put("last", m.Data), tx.SetAlarm(time.Now().Add(time.Hour)))
+	})
+	if err != nil {
 		return err
 	}
 	return s.SendBytes(m.Data)
 }
+
+func (o room) Alarm(context.Context) error { return nil }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
@@ -58,7 +69,7 @@ func newSite(t *testing.T) *site {
 	s.collector = edgewsprometheus.New(&metrics.Options{Meter: s.meter, Plans: []edgews.Plan{edgews.DurableObjects2024}})
 	s.rooms = edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) { return room{st}, nil },
 		&edgews.NamespaceOptions{Options: edgews.Options{
-			Meter: s.meter.Tenant("acme"), Observer: s.collector, WriteTimeout: -1,
+			Meter: s.meter.Tenant("acme"), Observer: s.collector, WriteTimeout: -1, Logger: slog.New(slog.DiscardHandler),
 		}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.rooms.ByName(r.URL.Path).ServeHTTP(w, r) }))
 	s.url = "ws" + strings.TrimPrefix(server.URL, "http")
@@ -66,18 +77,20 @@ func newSite(t *testing.T) *site {
 		assert.NoError(t, s.rooms.Shutdown(context.Background()))
 		server.Close()
 	})
-	s.socket = s.dial(t, "/hibernating")
+	s.socket = s.dial(t, "/echo")
 	require.NoError(t, s.socket.Accept())
 	require.NoError(t, s.dial(t, "/pinned").Accept())
 	s.fillDeaf(t)
 	return s
 }
 
-// socketsOf returns the sockets of a room. It waits for the request that has opened them, of which the client may have the answer already.
-func (s *site) socketsOf(t *testing.T, room string) []*edgews.Socket {
+// socketOf returns the server's socket of a room. It waits for the request that has opened it, of which the client may have the answer already.
+func (s *site) socketOf(t *testing.T, room string) *edgews.Socket {
 	t.Helper()
 	require.NoError(t, s.rooms.ByName(room).Do(t.Context(), func(context.Context, edgews.Object) error { return nil }))
-	return s.rooms.Sockets(s.rooms.IDFromName(room))
+	all := s.rooms.Sockets(s.rooms.IDFromName(room))
+	require.Len(t, all, 1)
+	return all[0]
 }
 
 // fillDeaf opens a socket that does not read, and sends it messages until it is slow.
@@ -88,16 +101,15 @@ func (s *site) fillDeaf(t *testing.T) {
 		client.OnMessage(func(edgews.MessageEvent) {})
 		assert.NoError(t, client.Accept())
 	})
-	deaf := s.socketsOf(t, "/deaf")
-	require.Len(t, deaf, 1)
+	s.deaf = s.socketOf(t, "/deaf")
 	for {
 		for slow := range s.collector.SlowSockets() {
-			assert.Same(t, deaf[0], slow)
+			assert.Same(t, s.deaf, slow)
 			return
 		}
 		noise := make([]byte, 64<<10) // what cannot be compressed fills the buffers of the system soonest
 		rand.Read(noise)
-		require.NoError(t, deaf[0].SendBytes(noise))
+		require.NoError(t, s.deaf.SendBytes(noise))
 	}
 }
 
@@ -109,39 +121,63 @@ func (s *site) dial(t *testing.T, path string) *edgews.Socket {
 	return socket
 }
 
-// traffic makes some of everything.
+// traffic makes some of everything of which the collector is told.
 func (s *site) traffic(t *testing.T) {
 	t.Helper()
 	for i := range 10 {
-		require.NoError(t, s.socket.Send(fmt.Sprint("message ", i)))
-		_, err := s.socket.Receive(t.Context())
-		require.NoError(t, err)
+		s.ask(t, fmt.Sprint("message ", i))
 	}
-	short := s.dial(t, "/short")
-	require.NoError(t, short.Accept())
-	require.NoError(t, short.Close(1000, ""))
-	<-short.Done()
-	s.closed++
-	await(t, "the collector knows of the end of the socket", func() bool { return s.value("edgews_sockets_closed_total") == s.closed })
-	s.tellRareEvents()
+	_, err := s.socketOf(t, "/echo").Ping(t.Context())
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, s.deaf.SendLatest("price", edgews.Text, []byte("7"))) // the second replaces the first
+	}
+	id := s.rooms.IDFromName("/echo")
+	require.NoError(t, s.rooms.Hibernate(t.Context(), id))
+	require.NoError(t, s.rooms.RunAlarm(t.Context(), id))
+	s.refuse(t)
+
+	ended := s.value("edgews_sockets_closed_total")
+	s.close(t)
+	s.crash(t)
+	await(t, "the collector knows of the end of both sockets", func() bool { return s.value("edgews_sockets_closed_total") == ended+2 })
+	await(t, "the collector knows of the crash", func() bool { return s.value("edgews_object_events_total", "crashed") > 0 })
+	await(t, "the collector knows that the object has hibernated", func() bool { return s.value("edgews_object_events_total", "hibernated") > 0 })
 }
 
-// tellRareEvents tells the collector of what a short test cannot wait for.
-func (s *site) tellRareEvents() {
-	for _, o := range []edgews.ObjectObservation{
-		{Event: edgews.EventConstructed, Trigger: edgews.TriggerAlarm, Duration: time.Millisecond},
-		{Event: edgews.EventCommitted, Keys: 1, Bytes: 10, Duration: time.Millisecond},
-		{Event: edgews.EventAlarm, Trigger: edgews.TriggerAlarm, Duration: time.Millisecond, Late: time.Second},
-		{Event: edgews.EventCrashed, Trigger: edgews.TriggerMessage},
-		{Event: edgews.EventHibernated, Duration: time.Minute},
-	} {
-		o.Namespace = s.rooms
-		s.collector.ObserveObject(o)
-	}
-	for _, socket := range s.rooms.Sockets(s.rooms.IDFromName("/hibernating")) {
-		s.collector.ObserveSocket(edgews.SocketObservation{Socket: socket, Event: edgews.SocketPong, RoundTrip: time.Millisecond})
-		s.collector.ObserveMessage(edgews.MessageObservation{Socket: socket, Direction: edgews.Outbound, Kind: edgews.Text, Dropped: true})
-	}
+// ask sends a message and waits for its echo.
+func (s *site) ask(t *testing.T, text string) {
+	t.Helper()
+	require.NoError(t, s.socket.Send(text))
+	_, err := s.socket.Receive(t.Context())
+	require.NoError(t, err)
+}
+
+// refuse has an upgrade refused: a page of another site asks for it.
+func (s *site) refuse(t *testing.T) {
+	t.Helper()
+	_, _, err := edgews.Dial(t.Context(), s.url+"/echo", &edgews.DialOptions{Header: http.Header{"Origin": {"https://evil.example"}}})
+	var refused *edgews.HandshakeError
+	require.ErrorAs(t, err, &refused)
+}
+
+// close opens a socket, and closes it as agreed.
+func (s *site) close(t *testing.T) {
+	t.Helper()
+	socket := s.dial(t, "/short")
+	require.NoError(t, socket.Accept())
+	require.NoError(t, socket.Close(1000, ""))
+	<-socket.Done()
+}
+
+// crash opens a socket, and has its object panic.
+func (s *site) crash(t *testing.T) {
+	t.Helper()
+	socket := s.dial(t, "/crash")
+	require.NoError(t, socket.Accept())
+	require.NoError(t, socket.Send("panic"))
+	require.NoError(t, socket.Close(1000, "")) // the socket survives its object's value
+	<-socket.Done()
 }
 
 func TestCollector(t *testing.T) {
@@ -188,12 +224,41 @@ edgews_alarm_late_seconds_count{namespace=""} 3
 `), "edgews_alarm_late_seconds"))
 }
 
-// value returns the sum of a metric.
-func (s *site) value(name string) (sum float64) {
+// value returns the sum of a metric, of all samples that have a label among words, or of all samples if there are none.
+func (s *site) value(name string, words ...string) (sum float64) {
 	for sample := range s.collector.Samples() {
-		if sample.Metric.Name == name {
+		matches := len(words) == 0 || slices.ContainsFunc(sample.Labels, func(l string) bool { return slices.Contains(words, l) })
+		if sample.Metric.Name == name && matches {
 			sum += sample.Value
 		}
 	}
 	return sum
+}
+
+// What the site does is in the metrics as often as it has happened: an alarm is one event, not also a handled one.
+func TestEventsAreCountedOnce(t *testing.T) {
+	s := newSite(t)
+	s.traffic(t)
+	events := func() map[string]float64 {
+		got := make(map[string]float64)
+		for sample := range s.collector.Samples() {
+			if sample.Metric.Name == "edgews_object_events_total" {
+				got[strings.Join(sample.Labels, " ")] = sample.Value
+			}
+		}
+		return got
+	}
+	await(t, "all commits are told of", func() bool { return events()["rooms committed other"] >= 11 }) // that of the end of the alarm is another
+	got := events()
+	for key, n := range map[string]float64{
+		"rooms alarm alarm": 1, "rooms handled alarm": 0, "rooms constructed alarm": 1, "rooms hibernated other": 1, "rooms crashed message": 1,
+		"rooms handled message": 11, "rooms constructed request": 5, "rooms committed other": 11,
+	} {
+		assert.Equal(t, n, got[key], key)
+	}
+	for name, n := range map[string]float64{
+		"edgews_messages_dropped_total": 1, "edgews_upgrades_refused_total": 1, "edgews_commit_keys_total": 10, "edgews_socket_slowdowns_total": 1,
+	} {
+		assert.Equal(t, n, s.value(name), name)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/store/bolt"
@@ -38,7 +39,7 @@ func Example() {
 	defer os.RemoveAll(folder)
 
 	for range 3 { // processes
-		store, err := bolt.Open(filepath.Join(folder, "objects.db"), nil)
+		store, err := bolt.Open(filepath.Join(folder, "objects.db"), &bolt.Options{LockTimeout: time.Minute})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -5,12 +5,21 @@ import (
 	"sync/atomic"
 
 	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/metrics"
 )
 
 // serveEdgewsObserved is serveEdgews with an Observer and a meter: what it costs to see what a server does.
 func serveEdgewsObserved(l net.Listener, c Config) error {
 	opts := edgewsOptions(c)
 	opts.Observer, opts.Meter = new(countingObserver), edgews.NewMeter(nil)
+	return serveHTTP(l, edgewsHandlerWith(c, opts))
+}
+
+// serveEdgewsMetrics is serveEdgews with a meter and the Observer that counts for Prometheus and OpenTelemetry.
+func serveEdgewsMetrics(l net.Listener, c Config) error {
+	opts := edgewsOptions(c)
+	opts.Meter = edgews.NewMeter(nil)
+	opts.Observer = metrics.New(&metrics.Options{Meter: opts.Meter, Plans: []edgews.Plan{edgews.DurableObjects}})
 	return serveHTTP(l, edgewsHandlerWith(c, opts))
 }
 

@@ -38,6 +38,7 @@ func Peers() []Peer {
 		{Name: Edgews, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgews},
 		{Name: EdgewsServe, Module: "github.com/edgews/edgews", NoTLS: true, Opening: true, Serve: serveEdgewsServe},
 		{Name: "edgews observed", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, Serve: serveEdgewsObserved},
+		{Name: "edgews metrics", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, Serve: serveEdgewsMetrics},
 		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgewsObject},
 		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveGws},
 		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, CanCount: true, CanBlock: true, Serve: serveGobwas},
