@@ -46,8 +46,9 @@ type ClusterConn interface {
 	Bind(s *ClusterSocket)
 
 	// Send queues a message, or a piece of one, behind everything that was queued before. data must be copied, unless prepared is not nil: then it
-	// is prepared's and never changes. Calls with the same prepared send the same message to several sockets.
-	Send(kind Kind, first, last bool, data []byte, prepared *Prepared)
+	// is prepared's and never changes. Calls with the same prepared send the same message to several sockets. It returns true if the message does
+	// not count in BufferedAmount: it is on its way. Otherwise ClusterSocket.Acknowledge says when it is.
+	Send(kind Kind, first, last bool, data []byte, prepared *Prepared) (sent bool)
 
 	// Close queues a Close frame; code 0: an empty one. Nothing is sent behind it.
 	Close(code StatusCode, reason string)

@@ -90,9 +90,12 @@ func (o *object) leave(ctx context.Context) error {
 	o.mu.Lock()
 	o.cluster.leaving = true
 	o.mu.Unlock()
-	_, err := o.runQueued(ctx, "Leave", func() { o.unload(SuspendMove) })
-	o.moved(ErrNotHome)
+	_, err := o.runQueued(ctx, "Leave", func() {
+		defer o.moved(ErrNotHome) // before another event could begin
+		o.unload(SuspendMove)
+	})
 	if err != nil {
+		o.moved(ErrNotHome)
 		return err
 	}
 	return o.waitForStorageRelease(ctx)

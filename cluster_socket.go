@@ -119,10 +119,9 @@ func (c *ClusterSocket) send(out outgoing) error {
 
 // queueLocked gives p to the edge. mu must be held.
 func (c *ClusterSocket) queueLocked(p outgoingPiece) {
-	c.payload += p.payload
-	c.size += cost(p.payload)
-	if !c.cut {
-		c.conn.Send(p.kind, p.first, p.last, p.body, p.prepared)
+	if c.cut || !c.conn.Send(p.kind, p.first, p.last, p.body, p.prepared) {
+		c.payload += p.payload
+		c.size += cost(p.payload)
 	}
 }
 

@@ -133,8 +133,9 @@ func (c *edgeConn) take() []string {
 
 func (c *edgeConn) Key() string                  { return c.key }
 func (c *edgeConn) Bind(s *edgews.ClusterSocket) { c.s = s }
-func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) {
+func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) bool {
 	c.note("%v %t %t %s", kind, first, last, data)
+	return false
 }
 func (c *edgeConn) Close(code edgews.StatusCode, reason string) { c.note("close %d %s", uint16(code), reason) }
 func (c *edgeConn) Ping(id uint64)                              { c.note("ping %d", id) }
@@ -329,7 +330,11 @@ func TestClusterMove(t *testing.T) {
 		ann.s.Deliver(edgews.Text, []byte("block"))
 		bob.s.Deliver(edgews.Text, []byte("x")) // waits in the queue of the object
 		assert.Zero(t, ann.handledNow())
-		go func() { time.Sleep(time.Second); close(block) }()
+		go func() {
+			time.Sleep(time.Second)
+			bob.s.Deliver(edgews.Text, []byte("too late")) // behind the end of the object
+			close(block)
+		}()
 		second := c.move(t)
 		assert.Equal(t, []string{"text true true block 1"}, ann.take(), "no Close: the socket stays open")
 		assert.Equal(t, []string{"text true true x 1"}, bob.take())

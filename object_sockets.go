@@ -283,6 +283,9 @@ func (sock *objectSocket) abort(err error, reason string) {
 		s.mu.Unlock()
 		return
 	}
+	if edge := clusterSocketOf(s); edge != nil && (errors.Is(err, ErrNotHome) || errors.Is(err, ErrFenced)) {
+		edge.cut = true // the socket goes on at its edge, which sends what has not been handled to the next home
+	}
 	s.objectSocket = nil
 	s.consumer = toReceivers
 	for s.in != nil && s.in.queue.Len() > 0 {
@@ -294,9 +297,6 @@ func (sock *objectSocket) abort(err error, reason string) {
 		reason = "internal error"
 	}
 	c := closeFrame{StatusInternalError, clip(reason)}
-	if edge := clusterSocketOf(s); edge != nil && (errors.Is(err, ErrNotHome) || errors.Is(err, ErrFenced)) {
-		edge.cut = true // the socket goes on at its edge
-	}
 	if sock.hasOutputFailed() {
 		s.dropHeldOutputLocked(c)
 	}

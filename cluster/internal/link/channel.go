@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"sync/atomic"
@@ -154,13 +155,33 @@ func (ch *Channel) End(reason []byte) error {
 // at most 1 KiB: what is longer is cut off. What was sent and not consumed is dropped; this end's Receiver is not called any more, except
 // for a call that is under way. Reset of a channel that is over does nothing.
 func (ch *Channel) Reset(code uint16, reason []byte) {
+	ch.link.mu.Lock()
+	defer ch.link.mu.Unlock()
+	ch.resetLocked(code, reason)
+}
+
+// Withdraw is Reset, and returns copies of the messages that were sent and that the peer has not said to have consumed, the oldest first: they
+// are to be sent to another node. The peer may have seen them.
+func (ch *Channel) Withdraw(code uint16, reason []byte) (unconsumed [][]byte) {
 	l := ch.link
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	for f := ch.head; f != nil; f = f.next {
+		if f.kind == typeData {
+			unconsumed = append(unconsumed, bytes.Clone(f.payload))
+		}
+	}
+	ch.resetLocked(code, reason)
+	return unconsumed
+}
+
+// resetLocked is Reset. The link's mu must be held.
+func (ch *Channel) resetLocked(code uint16, reason []byte) {
+	l := ch.link
 	ch.silent.Store(true)
 	l.core.reset(ch, max(code, firstUserCode), reason)
 	l.wakeLocked()
 	l.deliverLaterLocked()
-	l.mu.Unlock()
 }
 
 const firstUserCode = 256

@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/cluster/internal/link"
+)
+
+// JoinOptions configures a Cluster.
+type JoinOptions struct {
+	Options // of the Node. Self.Addr may be empty: it is then the address of Listener. Gained, Losing and Lost are not called
+
+	// Name is the name of the cluster; members of other clusters are refused. Default "edgews".
+	Name string
+
+	// Listener accepts the links of other members. The Cluster closes it.
+	Listener net.Listener
+
+	// Secret, of at least 32 random bytes, is known to the members and to no other program. Without Secret and TLS only loopback addresses
+	// are served and dialed.
+	Secret []byte
+
+	// TLS is the configuration of links in both directions. Without Secret it must check the certificates of both ends.
+	TLS *tls.Config
+
+	// Dial connects to another member; nil: TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// Cluster is this process as a member of a cluster that runs the objects of namespaces: edgews.NamespaceOptions.Cluster. Make the
+// namespaces directly after Join, the same ones on each node: requests to objects of a namespace that a node does not have fail there. Its
+// methods may be called from any goroutine.
+type Cluster struct {
+	*Node
+	opts  JoinOptions
+	links *link.Manager
+	token string // begins the keys of this process's connections
+
+	lastConn atomic.Uint64 // the number of the last connection of a client
+
+	serving sync.WaitGroup // the listener and the goroutines of the Cluster
+	started chan struct{}  // closed when Node is set: hooks may run before
+	done    chan struct{}  // closed when the Cluster ends
+
+	mu    sync.Mutex // no other mutex is locked under it, and no code of edgews or of the program is called
+	hosts map[string]*edgews.ClusterHost
+	homes map[Shard]*homeShard // the shards that this node owns, or is giving away
+	ends  map[Shard]*endSet    // who has announced all of its sockets
+	early map[Shard]*earlySet  // sockets that were announced to this node before it knew that it owns their shard
+	conns map[Shard]map[*homeConn]struct{}
+	edges map[Shard]map[*edgeSocket]struct{} // the sockets of this node's clients, by the shard of their object
+	told  map[Shard]Ownership                // the owners to whom they have been announced
+}
+
+// Join joins a cluster, as Start does. The Cluster is then used as edgews.NamespaceOptions.Cluster.
+func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
+	if o.Listener == nil {
+		return nil, fmt.Errorf("%w: Listener is nil", ErrConfig)
+	}
+	if o.Gained != nil || o.Losing != nil || o.Lost != nil {
+		return nil, fmt.Errorf("%w: the hooks are the Cluster's own", ErrConfig)
+	}
+	if o.Name == "" {
+		o.Name = "edgews"
+	}
+	if o.Self.Addr == "" {
+		o.Self.Addr = o.Listener.Addr().String()
+	}
+	resolved, err := o.Options.resolve()
+	if err != nil {
+		return nil, err
+	}
+	o.Self = resolved.Self // with its ID and incarnation, which the links need before Start
+	c := &Cluster{
+		opts: o, token: randomToken(), started: make(chan struct{}), done: make(chan struct{}),
+		hosts: make(map[string]*edgews.ClusterHost), homes: make(map[Shard]*homeShard), ends: make(map[Shard]*endSet),
+		early: make(map[Shard]*earlySet),
+		conns: make(map[Shard]map[*homeConn]struct{}), edges: make(map[Shard]map[*edgeSocket]struct{}), told: make(map[Shard]Ownership),
+	}
+	c.links, err = link.New(link.Options{
+		Self: peerOf(o.Self), Cluster: o.Name, Secret: o.Secret, TLS: o.TLS, Dial: o.Dial, Logger: o.Logger,
+		Accept: c.accept, Event: c.linkEvent,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.Options.Gained, o.Options.Losing, o.Options.Lost = c.gained, c.losing, c.lost
+	c.opts.Logger = resolved.Logger
+	node, err := Start(ctx, o.Options)
+	if err != nil {
+		c.links.Close()
+		o.Listener.Close()
+		return nil, err
+	}
+	c.Node = node
+	close(c.started)
+	c.serving.Go(func() { // only now: links need the Node. Until then the listener's queue has the connections
+		if err := c.links.Serve(o.Listener); err != nil && !errors.Is(err, link.ErrClosed) {
+			c.opts.Logger.Error("edgews: cluster links are not served any more", "node", o.Self.ID, "error", err)
+		}
+	})
+	c.serving.Go(c.watchOwners)
+	return c, nil
+}
+
+// peerOf returns m as a link sees it.
+func peerOf(m Member) link.Peer {
+	return link.Peer{ID: m.ID, Incarnation: m.Incarnation, Addr: m.Addr, Versions: m.Versions}
+}
+
+// randomToken returns 12 hexadecimal digits.
+func randomToken() string {
+	var b [6]byte
+	rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}
+
+// linkEvent tells the Node which members can be reached.
+func (c *Cluster) linkEvent(e link.Event) {
+	switch {
+	case e.Up:
+		c.ReportConnected(e.Peer.ID, e.Peer.Incarnation)
+	case e.Refused:
+		c.ReportRefused(e.Peer.ID, e.Peer.Incarnation)
+	}
+}
+
+// Attach implements edgews.Cluster.
+func (c *Cluster) Attach(host *edgews.ClusterHost) (detach func(), err error) {
+	name := host.Namespace().Name()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hosts[name] != nil {
+		return nil, fmt.Errorf("the cluster has a namespace %q already on this node", name)
+	}
+	c.hosts[name] = host
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.hosts, name)
+	}, nil
+}
+
+// host returns the namespace of that name, or nil.
+func (c *Cluster) host(name string) *edgews.ClusterHost {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hosts[name]
+}
+
+// allHosts returns all namespaces.
+func (c *Cluster) allHosts() []*edgews.ClusterHost {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]*edgews.ClusterHost, 0, len(c.hosts))
+	for _, h := range c.hosts {
+		all = append(all, h)
+	}
+	return all
+}
+
+// shardOf returns the shard of an object.
+func (c *Cluster) shardOf(key edgews.ObjectKey) Shard { return ShardOf(key, c.Config().Shards) }
+
+// Leave gives the shards of this node to others and leaves the cluster, as Node.Leave does; then it ends the sockets of this node's clients
+// with 1012, and the links. The namespaces are shut down afterwards, by their own Shutdown.
+func (c *Cluster) Leave(ctx context.Context) error {
+	err := c.Node.Leave(ctx)
+	c.end()
+	return err
+}
+
+// Close leaves the cluster without giving anything away.
+func (c *Cluster) Close() error {
+	err := c.Node.Close()
+	c.end()
+	return err
+}
+
+// end ends the sockets of clients and the links.
+func (c *Cluster) end() {
+	c.mu.Lock()
+	select {
+	case <-c.done:
+		c.mu.Unlock()
+		return
+	default:
+	}
+	close(c.done)
+	var edges []*edgeSocket
+	for _, in := range c.edges {
+		for e := range in {
+			edges = append(edges, e)
+		}
+	}
+	c.mu.Unlock()
+	for _, e := range edges {
+		e.giveUp("server is going away")
+	}
+	c.links.Close()
+	c.serving.Wait()
+}

@@ -1,0 +1,402 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/cluster/internal/link"
+)
+
+// edgeSocket is a client's socket on the node that has accepted it, and its connection to the home of its object. When the object gets
+// another home, the socket is announced there, and what the last home has not handled is sent again.
+type edgeSocket struct {
+	c    *Cluster
+	s    *edgews.Socket
+	head socketHead // what is announced; Kept, Epoch and Handled change, guarded by mu
+
+	mu      sync.Mutex
+	ch      *link.Channel // nil: the object has no home that is known
+	receive *edgeChannel  // the receiver of ch
+	unsent  [][]byte      // what must be sent on ch first
+	sent    uint64        // how many messages of the client have been given to ch or unsent
+	auto    map[string]string
+	over    bool          // the socket has ended
+	changed chan struct{} // closed when one of these changes; nil: none waits
+}
+
+func newEdgeSocket(q *edgeRequest, options sentOptions, s *edgews.Socket) *edgeSocket {
+	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
+	e.receive = &edgeChannel{e: e, ch: q.ch}
+	info := s.Info()
+	e.head = socketHead{
+		target: q.head.target, Shard: q.c.shardOf(q.key), ConnKey: q.head.ConnKey, Options: options, Host: info.Host, Path: info.Path,
+		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
+		Opened: time.Now().UnixNano(),
+	}
+	return e
+}
+
+// channel returns the receiver of the present channel.
+func (e *edgeSocket) channel() *edgeChannel {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.receive
+}
+
+// begin accepts the socket.
+func (e *edgeSocket) begin() {
+	e.c.mu.Lock()
+	if e.c.edges[e.head.Shard] == nil {
+		e.c.edges[e.head.Shard] = make(map[*edgeSocket]struct{})
+	}
+	e.c.edges[e.head.Shard][e] = struct{}{}
+	e.c.mu.Unlock()
+	e.s.OnMessage(e.message)
+	e.s.OnClose(e.closed)
+	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
+}
+
+// message sends a message of the client to the home. It blocks while there is no home, or no room: the client has to wait then.
+func (e *edgeSocket) message(m edgews.MessageEvent) {
+	kind := byte(msgBinary)
+	if m.Kind == edgews.Text {
+		kind = msgText
+		if reply, ok := e.autoResponse(m.Data); ok {
+			if e.s.Send(reply) == nil {
+				e.send(numberMessage(msgAnswered, uint64(len(reply)), uint64(time.Now().UnixNano())), false)
+			}
+			return
+		}
+	}
+	e.send(bytesMessage(kind, m.Data), true)
+}
+
+func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	reply, ok := e.auto[string(data)]
+	return reply, ok
+}
+
+// closed tells the home how the connection has ended, or that the client has sent a Close.
+func (e *edgeSocket) closed(end edgews.CloseEvent) {
+	switch {
+	case !end.WasClean:
+		e.send([]byte{msgLost}, false)
+		e.finish()
+	default:
+		code := end.Code
+		if code == edgews.StatusNoStatusRcvd {
+			code = 0
+		}
+		e.send(closeMessage(code, end.Reason), false)
+		if e.s.ReadyState() == edgews.Closed {
+			e.finish()
+		}
+	}
+}
+
+// finish ends the channel: the connection of the client is over.
+func (e *edgeSocket) finish() {
+	e.c.mu.Lock()
+	delete(e.c.edges[e.head.Shard], e)
+	e.c.mu.Unlock()
+	e.mu.Lock()
+	e.over = true
+	ch := e.ch
+	e.changedLocked()
+	e.mu.Unlock()
+	if ch != nil {
+		_ = ch.End(nil)
+	}
+}
+
+// send sends a message to the home, behind everything that was sent before.
+func (e *edgeSocket) send(m []byte, ofClient bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !e.over && (e.ch == nil || len(e.unsent) > 0) {
+		changed := e.awaitLocked()
+		e.mu.Unlock()
+		<-changed
+		e.mu.Lock()
+	}
+	if e.over {
+		return
+	}
+	if ofClient {
+		e.sent++
+	}
+	if _, err := e.ch.TrySend(m); err != nil { // there is no room, or the channel has just failed
+		e.unsent = append(e.unsent, m)
+	}
+}
+
+// awaitLocked returns a channel that is closed when something changes. mu must be held.
+func (e *edgeSocket) awaitLocked() <-chan struct{} {
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed
+}
+
+// changedLocked wakes those who wait for a change. mu must be held.
+func (e *edgeSocket) changedLocked() {
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
+}
+
+// pumpLocked sends what is unsent, as far as there is room. mu must be held.
+func (e *edgeSocket) pumpLocked() {
+	for e.ch != nil && len(e.unsent) > 0 {
+		if _, err := e.ch.TrySend(e.unsent[0]); err != nil {
+			return
+		}
+		e.unsent = e.unsent[1:]
+	}
+	e.changedLocked()
+}
+
+// detachLocked ends the present channel, and keeps what the home has not handled. mu must be held.
+func (e *edgeSocket) detachLocked(unconsumed [][]byte) {
+	e.unsent = append(unconsumed, e.unsent...)
+	e.ch = nil
+	e.receive = &edgeChannel{e: e}
+	e.changedLocked()
+}
+
+// moveTo announces the socket to a new home. A socket that only its last home knows ends instead.
+func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
+	e.awaitDetached(ctx)
+	e.mu.Lock()
+	switch {
+	case e.over || e.head.Epoch >= o.Epoch:
+		e.mu.Unlock()
+		return nil
+	case e.ch != nil:
+		e.detachLocked(e.ch.Withdraw(codeNotHome, nil))
+	}
+	if !e.head.Kept.Accepted {
+		e.mu.Unlock()
+		e.giveUp("object has moved")
+		return nil
+	}
+	e.head.Epoch = o.Epoch
+	waiting := uint64(0)
+	for _, m := range e.unsent {
+		if len(m) > 0 && (m[0] == msgText || m[0] == msgBinary) {
+			waiting++
+		}
+	}
+	e.head.Handled = e.sent - waiting
+	receive := e.receive
+	head := e.head
+	e.mu.Unlock()
+
+	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	receive.ch = ch
+	if receive.consumed > 0 {
+		ch.Consume(receive.consumed)
+	}
+	if e.receive != receive { // it has failed already
+		return nil
+	}
+	e.ch = ch
+	e.pumpLocked()
+	return nil
+}
+
+// awaitDetached waits until the last home has sent the socket on, if that is alive: what it has sent before is still on its way.
+func (e *edgeSocket) awaitDetached(ctx context.Context) {
+	timer := time.NewTimer(detachTimeout)
+	defer timer.Stop()
+	for {
+		e.mu.Lock()
+		if e.over || e.ch == nil || !e.c.isMember(e.ch.Peer()) {
+			e.mu.Unlock()
+			return
+		}
+		changed := e.awaitLocked()
+		e.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// detachTimeout is how long a home that is alive may take to send a socket on.
+const detachTimeout = time.Second
+
+// giveUp ends the client's socket: no home has it.
+func (e *edgeSocket) giveUp(reason string) {
+	_ = e.s.Close(edgews.StatusServiceRestart, reason)
+	e.finish()
+}
+
+// edgeChannel is the receiver of one channel of an edgeSocket.
+type edgeChannel struct {
+	e *edgeSocket
+
+	// Guarded by e.mu.
+	ch       *link.Channel // nil: moveTo has not set it yet
+	consumed uint64        // what consume has been called with before
+}
+
+// edgeBacklog is how many bytes may wait for a client at its edge; then the home has to wait.
+const edgeBacklog = 64 << 10
+
+// Message implements link.Receiver.
+func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
+	e := r.e
+	if len(p) == 0 {
+		return true
+	}
+	content := p[1:]
+	switch p[0] {
+	case msgText:
+		_ = e.s.Send(string(content))
+	case msgBinary:
+		_ = e.s.SendBytes(content)
+	case msgClose:
+		r.close(parseClose(content))
+	case msgPing:
+		go e.ping(number(content, 0))
+	case msgKept:
+		var kept edgews.ClusterKept
+		if json.Unmarshal(content, &kept) == nil {
+			e.mu.Lock()
+			e.head.Kept = kept
+			e.mu.Unlock()
+		}
+	case msgAuto:
+		e.setAuto(content)
+	case msgCut:
+		e.finish()
+	case msgMoved:
+		e.mu.Lock()
+		if e.receive == r && e.ch != nil {
+			e.detachLocked(e.ch.Withdraw(codeNotHome, nil))
+		}
+		e.mu.Unlock()
+		e.c.announceSoon(e.head.Shard)
+	}
+	if e.s.BufferedAmount() <= edgeBacklog {
+		return true
+	}
+	r.consumeWhenDrained(seq)
+	return false
+}
+
+// consumeWhenDrained lets the home go on when the client has taken most of what waits for it.
+func (r *edgeChannel) consumeWhenDrained(seq uint64) {
+	var once sync.Once
+	removed := make(chan func(), 1)
+	removed <- r.e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) {
+		once.Do(func() {
+			r.consume(seq)
+			go func() { (<-removed)() }()
+		})
+	})
+}
+
+// consume says that the client has got everything up to seq.
+func (r *edgeChannel) consume(seq uint64) {
+	r.e.mu.Lock()
+	ch := r.ch
+	if ch == nil { // moveTo is about to set it
+		r.consumed = seq
+	}
+	r.e.mu.Unlock()
+	if ch != nil {
+		ch.Consume(seq)
+	}
+}
+
+// close sends the home's Close to the client.
+func (r *edgeChannel) close(code edgews.StatusCode, reason string) {
+	e := r.e
+	wasClosing := e.s.ReadyState() == edgews.Closing
+	_ = e.s.Close(code, reason)
+	if wasClosing { // it answers the client's: both have sent one
+		e.finish()
+	}
+}
+
+// ping pings the client for the home.
+func (e *edgeSocket) ping(id uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
+	defer cancel()
+	if _, err := e.s.Ping(ctx); err == nil {
+		e.send(numberMessage(msgPing, id), false)
+	}
+}
+
+// pingTimeout is how long a ping of the home may take.
+const pingTimeout = time.Minute
+
+func (e *edgeSocket) setAuto(content []byte) {
+	var pairs []edgews.AutoResponse
+	if json.Unmarshal(content, &pairs) != nil {
+		return
+	}
+	auto := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		auto[p.Request] = p.Response
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !maps.Equal(e.auto, auto) {
+		e.auto = auto
+	}
+}
+
+// Ended implements link.Receiver.
+func (r *edgeChannel) Ended([]byte) {}
+
+// Writable implements link.Receiver.
+func (r *edgeChannel) Writable() {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.receive == r {
+		r.e.pumpLocked()
+	}
+}
+
+// Closed implements link.Receiver: the channel is over.
+func (r *edgeChannel) Closed(err error) {
+	e := r.e
+	e.mu.Lock()
+	if e.receive != r || e.over {
+		e.mu.Unlock()
+		return
+	}
+	var unconsumed [][]byte
+	if e.ch != nil {
+		for _, p := range e.ch.Unconsumed() {
+			unconsumed = append(unconsumed, p)
+		}
+	}
+	e.detachLocked(unconsumed)
+	e.mu.Unlock()
+	if reset, ok := errors.AsType[*link.ResetError](err); ok && reset.Code == codeGone || err == nil || errors.Is(err, link.ErrSessionLost) {
+		e.giveUp("the object has lost the socket")
+		return
+	}
+	e.c.announceSoon(e.head.Shard)
+}

@@ -1,0 +1,4 @@
+package cluster
+
+// Kill ends the links at once, as the death of the process does. The Node goes on, but does not reach its engine any more.
+func (c *Cluster) Kill() { c.links.Close() }

@@ -1,0 +1,311 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/cluster/internal/link"
+)
+
+// homeRequest is a request from an edge, at the home: the receiver of its channel until the request becomes a socket.
+type homeRequest struct {
+	c    *Cluster
+	ch   *link.Channel
+	head *requestHead
+	from link.Peer
+	body *bodyReader
+
+	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex
+	conn   *homeConn // what the request has become; nil: it is a request
+	failed error     // why the channel has ended
+}
+
+// acceptRequest begins to serve a request.
+func (c *Cluster) acceptRequest(from link.Peer, ch *link.Channel, head *requestHead) link.Receiver {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	q := &homeRequest{c: c, ch: ch, head: head, from: from, cancel: cancel}
+	q.body = &bodyReader{ch: ch, wake: make(chan struct{}, 1)}
+	if !head.Body {
+		q.body.end(io.EOF)
+	}
+	go q.serve(ctx)
+	return q
+}
+
+// serve has the object answer.
+func (q *homeRequest) serve(ctx context.Context) {
+	defer q.cancel(nil)
+	w := &homeWriter{q: q, header: make(http.Header)}
+	err := q.run(ctx, w)
+	q.mu.Lock()
+	isSocket := q.conn != nil
+	q.mu.Unlock()
+	switch {
+	case isSocket:
+	case errors.Is(err, edgews.ErrNotHome) && !w.began:
+		q.ch.Reset(codeNotHome, nil)
+	case errors.Is(err, http.ErrAbortHandler):
+		q.ch.Reset(codeFailed, nil)
+	default:
+		w.finish()
+	}
+}
+
+// run calls the object. A panic is http.ErrAbortHandler, as edgews has logged it.
+func (q *homeRequest) run(ctx context.Context, w *homeWriter) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = http.ErrAbortHandler
+		}
+	}()
+	host, id, err := q.c.object(q.head.target)
+	if err != nil {
+		return err
+	}
+	if q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id})) == nil {
+		return edgews.ErrNotHome
+	}
+	r, err := q.head.request()
+	if err != nil {
+		return err
+	}
+	if q.head.Body {
+		r.Body = q.body
+	}
+	return host.ServeHTTP(id, w, r.WithContext(ctx), q.upgrade)
+}
+
+// upgrade makes the channel one for a socket.
+func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failed != nil {
+		return nil, q.failed
+	}
+	conn := newHomeConn(q.c, q.from, q.ch, &socketHead{
+		target: q.head.target, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
+	})
+	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options)}))
+	q.conn = conn
+	return conn, nil
+}
+
+// socket returns the socket that the request has become, or nil.
+func (q *homeRequest) socket() *homeConn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.conn
+}
+
+// Message implements link.Receiver.
+func (q *homeRequest) Message(seq uint64, p []byte) bool {
+	if conn := q.socket(); conn != nil {
+		return conn.Message(seq, p)
+	}
+	q.body.push(seq, p)
+	return false
+}
+
+// Ended implements link.Receiver.
+func (q *homeRequest) Ended(reason []byte) {
+	if conn := q.socket(); conn != nil {
+		conn.Ended(reason)
+		return
+	}
+	q.body.end(io.EOF)
+}
+
+// Writable implements link.Receiver.
+func (q *homeRequest) Writable() {
+	if conn := q.socket(); conn != nil {
+		conn.Writable()
+	}
+}
+
+// Closed implements link.Receiver.
+func (q *homeRequest) Closed(err error) {
+	q.mu.Lock()
+	if q.failed = err; err == nil {
+		q.failed = link.ErrEnded
+	}
+	conn := q.conn
+	q.mu.Unlock()
+	if conn != nil {
+		conn.Closed(err)
+		return
+	}
+	if err != nil {
+		q.body.end(err)
+		q.cancel(err)
+	}
+}
+
+// homeWriter is the ResponseWriter of a request from an edge.
+type homeWriter struct {
+	q      *homeRequest
+	header http.Header
+	began  bool
+	failed error
+}
+
+func (w *homeWriter) Header() http.Header { return w.header }
+
+func (w *homeWriter) WriteHeader(status int) {
+	if w.began || status < 200 {
+		return
+	}
+	w.began = true
+	w.send(message(msgHead, responseHead{status, w.header}))
+}
+
+// maxBodyMessage is how much of a body is sent in one message.
+const maxBodyMessage = 32 << 10
+
+func (w *homeWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	for rest := p; len(rest) > 0 && w.failed == nil; {
+		n := min(len(rest), maxBodyMessage)
+		w.send(bytesMessage(msgBody, rest[:n]))
+		rest = rest[n:]
+	}
+	if w.failed != nil {
+		return 0, w.failed
+	}
+	return len(p), nil
+}
+
+// Flush is http.Flusher: everything is on its way already.
+func (w *homeWriter) Flush() { w.WriteHeader(http.StatusOK) }
+
+func (w *homeWriter) send(m []byte) {
+	if w.failed == nil {
+		_, w.failed = w.q.ch.Send(context.Background(), m) // the channel fails when the edge is dead, or does not wait any more
+	}
+}
+
+// finish ends the response.
+func (w *homeWriter) finish() {
+	w.WriteHeader(http.StatusOK)
+	_ = w.q.ch.End(nil)
+}
+
+// bodyReader is a body that arrives on a channel.
+type bodyReader struct {
+	ch   *link.Channel
+	wake chan struct{}
+
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	last uint64 // the sequence of the last message in buf
+	err  error  // behind buf; nil: more may come
+}
+
+func (b *bodyReader) push(seq uint64, p []byte) {
+	b.mu.Lock()
+	b.buf.Write(p)
+	b.last = seq
+	b.mu.Unlock()
+	notify(b.wake)
+}
+
+func (b *bodyReader) end(err error) {
+	b.mu.Lock()
+	if b.err == nil {
+		b.err = err
+	}
+	b.mu.Unlock()
+	notify(b.wake)
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	for {
+		b.mu.Lock()
+		if b.buf.Len() > 0 {
+			n, _ := b.buf.Read(p)
+			last, empty := b.last, b.buf.Len() == 0
+			b.mu.Unlock()
+			if empty {
+				b.ch.Consume(last)
+			}
+			return n, nil
+		}
+		err := b.err
+		b.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		<-b.wake
+	}
+}
+
+func (b *bodyReader) Close() error { return nil }
+
+// acceptCall begins to serve a call.
+func (c *Cluster) acceptCall(ch *link.Channel, head *callHead) link.Receiver {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	q := &homeCall{c: c, ch: ch, head: head, cancel: cancel}
+	q.ctx = ctx
+	return q
+}
+
+// homeCall is a call, at the home.
+type homeCall struct {
+	c      *Cluster
+	ch     *link.Channel
+	head   *callHead
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Message implements link.Receiver: the request.
+func (q *homeCall) Message(_ uint64, p []byte) bool {
+	go q.serve(bytes.Clone(p))
+	return true
+}
+
+func (q *homeCall) serve(req json.RawMessage) {
+	defer q.cancel(nil)
+	ctx := q.ctx
+	if q.head.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, q.head.Timeout)
+		defer cancel()
+		ctx = limited
+	}
+	answer, err := q.run(ctx, req)
+	m := bytesMessage(msgResult, answer)
+	switch {
+	case errors.Is(err, edgews.ErrNotHome):
+		q.ch.Reset(codeNotHome, nil)
+		return
+	case err != nil:
+		m = message(msgError, errorToSend(err))
+	}
+	if _, err := q.ch.Send(q.ctx, m); err == nil {
+		_ = q.ch.End(nil)
+	}
+}
+
+func (q *homeCall) run(ctx context.Context, req json.RawMessage) (json.RawMessage, error) {
+	host, id, err := q.c.object(q.head.target)
+	if err != nil {
+		return nil, err
+	}
+	if q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id})) == nil {
+		return nil, edgews.ErrNotHome
+	}
+	return host.Call(ctx, id, q.head.Method, req)
+}
+
+func (q *homeCall) Ended([]byte) {}
+func (q *homeCall) Writable()    {}
+
+// Closed implements link.Receiver.
+func (q *homeCall) Closed(err error) { q.cancel(err) }

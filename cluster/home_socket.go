@@ -1,0 +1,413 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/edgews/edgews"
+	"github.com/edgews/edgews/cluster/internal/link"
+)
+
+// homeConn is the home's side of a socket whose connection is at an edge: the edgews.ClusterConn of the socket, and the receiver of its
+// channel. mu may be locked with the mutex of the socket held; methods of the socket are called without it.
+type homeConn struct {
+	c    *Cluster
+	ch   *link.Channel
+	from link.Peer
+	head *socketHead
+
+	mu      sync.Mutex
+	s       *edgews.ClusterSocket // nil until Bind
+	early   []earlyMessage        // what has arrived before
+	out     []outMessage          // what the link has had no room for
+	partial []byte                // the pieces of a message of which the last has not been sent yet
+	in      []inMessage           // what has arrived and is not consumed
+	skip    uint64                // how many messages of the client have been handled by an earlier home
+	live    bool                  // what arrives is delivered at once
+	ended   bool                  // nothing more arrives
+	closed  error                 // why the channel has failed; nil: it has not
+	over    bool                  // nothing is sent any more
+
+	gone chan struct{} // closed when the channel is over
+}
+
+type earlyMessage struct {
+	seq uint64
+	p   []byte
+}
+
+// outMessage is a message that waits for room in the link.
+type outMessage struct {
+	m       []byte
+	pieces  int // that ClusterSocket.Acknowledge counts
+	payload int
+}
+
+// inMessage is a message that has arrived. One that is not of the client is consumed with those before it.
+type inMessage struct {
+	seq      uint64
+	ofClient bool
+}
+
+func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
+	return &homeConn{c: c, ch: ch, from: from, head: head, gone: make(chan struct{})}
+}
+
+// acceptSocket takes a socket that an edge announces to this node, the new home of its object.
+func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHead) link.Receiver {
+	conn := newHomeConn(c, from, ch, head)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.homes[head.Shard]
+	switch {
+	case h == nil || h.Epoch < head.Epoch:
+		conn.waitForShardLocked()
+	case h.Epoch > head.Epoch || h.leaving:
+		ch.Reset(codeNotHome, nil)
+		return nil
+	case h.isReady():
+		ch.Reset(codeGone, []byte("the object has begun without this socket"))
+		return nil
+	default:
+		h.announced = append(h.announced, conn)
+	}
+	return conn
+}
+
+// waitForShardLocked is for a socket that is announced before this node knows that it owns the shard. Cluster.mu must be held.
+func (conn *homeConn) waitForShardLocked() {
+	set := conn.c.early[conn.head.Shard]
+	if set != nil && set.epoch > conn.head.Epoch { // the edge announces the socket again
+		conn.over = true
+		conn.ch.Reset(codeNotHome, nil)
+		return
+	}
+	if set == nil || set.epoch < conn.head.Epoch {
+		set = &earlySet{epoch: conn.head.Epoch}
+		conn.c.early[conn.head.Shard] = set
+	}
+	set.conns = append(set.conns, conn)
+}
+
+// earlySet has the sockets that were announced to this node before it knew that it owns their shard.
+type earlySet struct {
+	epoch uint64
+	conns []*homeConn
+}
+
+// restored describes the socket for ClusterHost.Restore.
+func (conn *homeConn) restored() edgews.ClusterRestored {
+	h := conn.head
+	return edgews.ClusterRestored{
+		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
+		Handled: h.Handled,
+	}
+}
+
+// begin delivers what has arrived, after Restore: handled messages of the client have been handled.
+func (conn *homeConn) begin(handled uint64) {
+	conn.register()
+	conn.mu.Lock()
+	conn.skip = handled - conn.head.Handled
+	conn.mu.Unlock()
+	conn.goLive()
+}
+
+// register has the socket found when its shard moves, or its edge dies.
+func (conn *homeConn) register() {
+	s := conn.shard()
+	conn.c.mu.Lock()
+	defer conn.c.mu.Unlock()
+	if conn.c.conns[s] == nil {
+		conn.c.conns[s] = make(map[*homeConn]struct{})
+	}
+	conn.c.conns[s][conn] = struct{}{}
+}
+
+func (conn *homeConn) shard() Shard {
+	if _, id, err := conn.c.object(conn.head.target); err == nil {
+		return conn.c.shardOf(edgews.ObjectKey{Namespace: conn.head.Namespace, ID: id})
+	}
+	return conn.head.Shard
+}
+
+// forget is the opposite of register.
+func (conn *homeConn) forget() {
+	s := conn.shard()
+	conn.c.mu.Lock()
+	defer conn.c.mu.Unlock()
+	delete(conn.c.conns[s], conn)
+}
+
+// refuse ends a socket that has not begun on this node.
+func (conn *homeConn) refuse(code uint16, err error) {
+	conn.mu.Lock()
+	conn.over = true
+	conn.mu.Unlock()
+	conn.ch.Reset(code, []byte(err.Error()))
+}
+
+// move tells the edge that the object moves: it announces the socket to the next home. What the edge has not been told to be handled, it
+// sends there again.
+func (conn *homeConn) move() {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.over {
+		return
+	}
+	conn.over = true
+	if len(conn.out) == 0 {
+		if _, err := conn.ch.TrySend([]byte{msgMoved}); err == nil {
+			return
+		}
+	}
+	conn.ch.Reset(codeNotHome, nil)
+	close(conn.gone) // Closed is not called
+}
+
+// Key implements edgews.ClusterConn.
+func (conn *homeConn) Key() string { return conn.head.ConnKey }
+
+// Bind implements edgews.ClusterConn.
+func (conn *homeConn) Bind(s *edgews.ClusterSocket) {
+	conn.mu.Lock()
+	conn.s = s
+	conn.mu.Unlock()
+	if conn.head.Epoch == 0 { // otherwise begin follows
+		conn.register()
+		conn.goLive()
+	}
+}
+
+// goLive delivers what has arrived already, and then what arrives.
+func (conn *homeConn) goLive() {
+	for {
+		conn.mu.Lock()
+		if len(conn.early) == 0 {
+			conn.live, conn.early = true, nil
+			ended, closed := conn.ended, conn.closed
+			conn.mu.Unlock()
+			switch {
+			case closed != nil:
+				conn.lose(closed)
+			case ended:
+				conn.Ended(nil)
+			}
+			return
+		}
+		m := conn.early[0]
+		conn.early = conn.early[1:]
+		conn.mu.Unlock()
+		conn.receive(m.seq, m.p)
+	}
+}
+
+// Message implements link.Receiver.
+func (conn *homeConn) Message(seq uint64, p []byte) bool {
+	conn.mu.Lock()
+	if !conn.live {
+		conn.early = append(conn.early, earlyMessage{seq, bytes.Clone(p)})
+		conn.mu.Unlock()
+		return false
+	}
+	conn.mu.Unlock()
+	conn.receive(seq, p)
+	return false
+}
+
+// receive handles a message of the edge.
+func (conn *homeConn) receive(seq uint64, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	kind, content := p[0], p[1:]
+	ofClient := kind == msgText || kind == msgBinary
+	conn.mu.Lock()
+	skipped := ofClient && conn.skip > 0
+	if skipped {
+		conn.skip--
+	}
+	if len(conn.in) == 0 && (!ofClient || skipped) {
+		defer conn.ch.Consume(seq)
+	} else {
+		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped})
+	}
+	s := conn.s
+	conn.mu.Unlock()
+	if skipped {
+		return
+	}
+	switch kind {
+	case msgText:
+		s.Deliver(edgews.Text, content)
+	case msgBinary:
+		s.Deliver(edgews.Binary, content)
+	case msgClose:
+		s.Closed(parseClose(content))
+	case msgLost:
+		var err error
+		if len(content) > 0 {
+			err = &remoteError{text: string(content)}
+		}
+		s.Lost(err)
+	case msgPing:
+		s.Pong(number(content, 0))
+	case msgAnswered:
+		s.AutoResponded(int(number(content, 0)), time.Unix(0, int64(number(content, 1))))
+	}
+}
+
+// Ended implements link.Receiver: the connection of the client has ended.
+func (conn *homeConn) Ended([]byte) {
+	conn.mu.Lock()
+	conn.ended = true
+	live, s := conn.live, conn.s
+	conn.mu.Unlock()
+	if !live {
+		return
+	}
+	s.Lost(nil) // if it has not said how
+	conn.forget()
+	_ = conn.ch.End(nil)
+}
+
+// Closed implements link.Receiver: the channel is over. Without an error the socket has ended before.
+func (conn *homeConn) Closed(err error) {
+	close(conn.gone)
+	conn.mu.Lock()
+	conn.over = true
+	if err != nil {
+		conn.closed = err
+	}
+	live := conn.live
+	conn.mu.Unlock()
+	if err != nil && live {
+		conn.lose(err)
+	}
+}
+
+// lose ends the socket: the edge is dead, or has sent the socket on to another node.
+func (conn *homeConn) lose(err error) {
+	conn.forget()
+	select {
+	case <-conn.c.done: // this node is going; the edges send their sockets on
+		return
+	default:
+	}
+	if reset, ok := errors.AsType[*link.ResetError](err); ok && reset.Code == codeNotHome { // another node is the home
+		return
+	}
+	conn.s.Lost(nil)
+}
+
+// Writable implements link.Receiver.
+func (conn *homeConn) Writable() { conn.pump() }
+
+// pump gives the link what has waited for room.
+func (conn *homeConn) pump() {
+	conn.mu.Lock()
+	pieces, payload := 0, 0
+	for len(conn.out) > 0 {
+		if _, err := conn.ch.TrySend(conn.out[0].m); err == link.ErrWindowFull {
+			break
+		}
+		pieces += conn.out[0].pieces
+		payload += conn.out[0].payload
+		conn.out[0] = outMessage{}
+		conn.out = conn.out[1:]
+	}
+	s := conn.s
+	conn.mu.Unlock()
+	if pieces > 0 && s != nil {
+		s.Acknowledge(pieces, payload)
+	}
+}
+
+// sendLocked gives m to the link, or keeps it until there is room. It reports whether the link has it. mu must be held.
+func (conn *homeConn) sendLocked(m outMessage) (sent bool) {
+	if conn.over {
+		return false
+	}
+	if len(conn.out) == 0 {
+		if _, err := conn.ch.TrySend(m.m); err != link.ErrWindowFull {
+			return true // also if the channel is over: nothing waits
+		}
+	}
+	conn.out = append(conn.out, m)
+	return false
+}
+
+// send is sendLocked for messages that are not the program's.
+func (conn *homeConn) send(m []byte) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	conn.sendLocked(outMessage{m: m})
+}
+
+// Send implements edgews.ClusterConn. The pieces of a message are sent together.
+func (conn *homeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) (sent bool) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if !first || !last {
+		if first {
+			conn.partial = []byte{kindByte(kind)}
+		}
+		conn.partial = append(conn.partial, data...)
+		if !last {
+			return true // it counts with the last piece
+		}
+		m := conn.partial
+		conn.partial = nil
+		return conn.sendLocked(outMessage{m, 1, len(data)})
+	}
+	return conn.sendLocked(outMessage{bytesMessage(kindByte(kind), data), 1, len(data)})
+}
+
+func kindByte(kind edgews.Kind) byte {
+	if kind == edgews.Text {
+		return msgText
+	}
+	return msgBinary
+}
+
+// Close implements edgews.ClusterConn.
+func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
+	conn.send(closeMessage(code, reason))
+}
+
+// Ping implements edgews.ClusterConn.
+func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Describe implements edgews.ClusterConn.
+func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.send(message(msgKept, kept)) }
+
+// AutoRespond implements edgews.ClusterConn.
+func (conn *homeConn) AutoRespond(pairs []edgews.AutoResponse) { conn.send(message(msgAuto, pairs)) }
+
+// Cut implements edgews.ClusterConn.
+func (conn *homeConn) Cut() { conn.send([]byte{msgCut}) }
+
+// Handled implements edgews.ClusterConn.
+func (conn *homeConn) Handled(messages int) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	last := uint64(0)
+	for len(conn.in) > 0 && (messages > 0 || !conn.in[0].ofClient) {
+		if conn.in[0].ofClient {
+			messages--
+		}
+		last = conn.in[0].seq
+		conn.in = conn.in[1:]
+	}
+	if last != 0 {
+		conn.ch.Consume(last)
+	}
+}
+
+// Addrs implements edgews.ClusterConn.
+func (conn *homeConn) Addrs() (local, remote net.Addr) {
+	return textAddr(conn.head.LocalAddr), textAddr(conn.head.RemoteAddr)
+}

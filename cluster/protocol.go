@@ -1,0 +1,270 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/edgews/edgews"
+)
+
+// Nodes open channels to each other (package internal/link). What a channel is for says the first byte of its greeting; JSON follows.
+//
+//	'r'  request     edge → home  requestHead: a request, and the socket that it may become
+//	'c'  call        edge → home  callHead: a call of edgews.Call
+//	's'  socket      edge → home  socketHead: a socket of an object that has a new home
+//	'e'  end         any → home   endHead: all sockets of these shards at this node have been announced to the home
+//
+// On a channel for a request the edge sends the body in messages of bytes, and then its end. The home answers with 'H', responseHead, then
+// 'B' and bytes of the body, and the end; or with 'A', acceptHead, and the channel is one for a socket from then on. On a channel for a
+// socket, messages begin with:
+//
+//	edge → home  't' 'b'  a message of the client, text or binary
+//	             'c'      the client's Close: code, reason
+//	             'l'      the connection is lost; the reason as text
+//	             'p'      the client has answered a ping: its id
+//	             'a'      an auto-response was sent: its size, the time in nanoseconds since 1970
+//	home → edge  't' 'b'  a message to the client
+//	             'c'      a Close: code, reason
+//	             'p'      ping: an id
+//	             'k'      edgews.ClusterKept as JSON
+//	             'o'      the auto-responses as JSON
+//	             'x'      the socket has ended at the home
+//	             'm'      the object moves to another home
+//
+// Integers are big-endian. A node ignores messages that it does not know.
+const (
+	kindRequest = 'r'
+	kindCall    = 'c'
+	kindSocket  = 's'
+	kindEnd     = 'e'
+
+	msgHead     = 'H'
+	msgBody     = 'B'
+	msgAccept   = 'A'
+	msgResult   = 'R'
+	msgError    = 'E'
+	msgText     = 't'
+	msgBinary   = 'b'
+	msgClose    = 'c'
+	msgLost     = 'l'
+	msgPing     = 'p'
+	msgAnswered = 'a'
+	msgKept     = 'k'
+	msgAuto     = 'o'
+	msgCut      = 'x'
+	msgMoved    = 'm'
+)
+
+// The codes with which channels are reset.
+const (
+	codeNotHome   uint16 = 256 + iota // the node is not the home of the object, or is not any more: ask another one
+	codeGone                          // the socket has ended, or cannot go on
+	codeCancelled                     // the caller does not wait any more
+	codeFailed                        // the request has failed without an answer
+)
+
+// target names an object. A node makes its ID from the name, if there is one, so that it knows that too.
+type target struct {
+	Namespace string
+	ID        string
+	Name      string `json:",omitempty"`
+	Named     bool   `json:",omitempty"`
+}
+
+func targetOf(key edgews.ObjectKey) target {
+	name := key.ID.Name()
+	return target{Namespace: key.Namespace, ID: key.ID.String(), Name: name, Named: name != ""}
+}
+
+// requestHead is a request without its body.
+type requestHead struct {
+	target
+	Method, URL, Host string
+	Proto             [2]int
+	RemoteAddr        string
+	LocalAddr         string
+	Header            http.Header
+	ContentLength     int64
+	Body              bool
+	TLS               bool
+	Upgrade           bool
+	ConnKey           string `json:",omitempty"` // of the connection, if it becomes a socket
+}
+
+// request returns the request at the home.
+func (h *requestHead) request() (*http.Request, error) {
+	u, err := url.ParseRequestURI(h.URL)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Request{
+		Method: h.Method, URL: u, Proto: http.StatusText(0), ProtoMajor: h.Proto[0], ProtoMinor: h.Proto[1], Header: h.Header,
+		Host: h.Host, RequestURI: h.URL, RemoteAddr: h.RemoteAddr, ContentLength: h.ContentLength, Body: http.NoBody,
+	}, nil
+}
+
+// responseHead is a response without its body.
+type responseHead struct {
+	Status int
+	Header http.Header
+}
+
+// acceptHead says how the edge upgrades the connection.
+type acceptHead struct {
+	Header   http.Header
+	Protocol string
+	Options  sentOptions
+}
+
+// sentOptions are the options of a socket that can be sent to its edge.
+type sentOptions struct {
+	MaxMessageSize   int64
+	SendBuffer       int
+	KeepAlive        time.Duration
+	KeepAliveTimeout time.Duration
+	CloseTimeout     time.Duration
+	WriteTimeout     time.Duration
+	RateMessages     int
+	RateBytes        int
+	Compression      sentCompression
+}
+
+type sentCompression struct {
+	Disable, NoContextTakeover bool
+	WindowBits, Threshold      int
+	Level                      int
+}
+
+// callHead is a call. The request is the first message.
+type callHead struct {
+	target
+	Method  string
+	Timeout time.Duration // 0: none
+}
+
+// sentError is the error of a call.
+type sentError struct {
+	Kind    string // the name of an error of edgews; "": none
+	Code    string // of an edgews.CallError
+	Message string
+}
+
+// errorKinds are the errors that callers can tell apart also between nodes.
+var errorKinds = map[string]error{
+	"overloaded": edgews.ErrOverloaded, "shutdown": edgews.ErrShutdown, "reentrant": edgews.ErrReentrant, "quota": edgews.ErrQuota,
+	"invalid_id": edgews.ErrInvalidID, "unknown_method": edgews.ErrUnknownMethod, "aborted": edgews.ErrAborted, "fenced": edgews.ErrFenced,
+	"not_home": edgews.ErrNotHome,
+}
+
+func errorToSend(err error) sentError {
+	e := sentError{Message: err.Error()}
+	if called, ok := errors.AsType[*edgews.CallError](err); ok {
+		e.Code, e.Message = called.Code, called.Message
+		return e
+	}
+	for kind, target := range errorKinds {
+		if errors.Is(err, target) {
+			e.Kind = kind
+		}
+	}
+	return e
+}
+
+func (e sentError) err() error {
+	if e.Code != "" {
+		return &edgews.CallError{Code: e.Code, Message: e.Message}
+	}
+	return &remoteError{e.Message, errorKinds[e.Kind]}
+}
+
+// remoteError is an error of another node.
+type remoteError struct {
+	text string
+	is   error // nil: none that is known here
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.is }
+
+// socketHead announces a socket to the new home of its object.
+type socketHead struct {
+	target
+	Shard                 Shard
+	Epoch                 uint64
+	ConnKey               string
+	Kept                  edgews.ClusterKept
+	Options               sentOptions
+	Host, Path            string
+	Protocol, Extensions  string
+	RemoteAddr, LocalAddr string
+	Handled               uint64
+	Opened                int64 // when the client was accepted, in nanoseconds since 1970
+}
+
+// endHead says that all sockets of shards have been announced to their new home.
+type endHead struct {
+	Shard Shard
+	Epoch uint64
+}
+
+// greeting returns the greeting of a channel.
+func greeting(kind byte, head any) []byte {
+	data, err := json.Marshal(head)
+	if err != nil {
+		panic(err) // the types above can be encoded
+	}
+	return append([]byte{kind}, data...)
+}
+
+// message returns a message with JSON.
+func message(kind byte, content any) []byte { return greeting(kind, content) }
+
+// bytesMessage returns a message with bytes.
+func bytesMessage(kind byte, p []byte) []byte {
+	m := make([]byte, 1+len(p))
+	m[0] = kind
+	copy(m[1:], p)
+	return m
+}
+
+// closeMessage returns a Close.
+func closeMessage(code edgews.StatusCode, reason string) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte{msgClose}, uint16(code)), reason...)
+}
+
+func parseClose(p []byte) (edgews.StatusCode, string) {
+	if len(p) < 2 {
+		return 0, ""
+	}
+	return edgews.StatusCode(binary.BigEndian.Uint16(p)), string(p[2:])
+}
+
+// numberMessage returns a message with numbers.
+func numberMessage(kind byte, numbers ...uint64) []byte {
+	m := []byte{kind}
+	for _, n := range numbers {
+		m = binary.BigEndian.AppendUint64(m, n)
+	}
+	return m
+}
+
+// number returns the n-th number of a message, or 0.
+func number(p []byte, n int) uint64 {
+	if len(p) < 8*(n+1) {
+		return 0
+	}
+	return binary.BigEndian.Uint64(p[8*n:])
+}
+
+// textAddr is an address that another node has told.
+type textAddr string
+
+func (a textAddr) Network() string { return "tcp" }
+func (a textAddr) String() string  { return string(a) }
+
+var _ net.Addr = textAddr("")
