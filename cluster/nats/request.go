@@ -1,0 +1,190 @@
+package edgewsnats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Error codes of JetStream.
+const (
+	codeUnavailable = 503 // the class of an error: no leader, no resources
+
+	codeWrongSeq        = 10071 // the last message of the subject is another one than expected
+	codeSeqInProcess    = 10164 // another message to the subject is under way, or was a moment ago: nothing is known about its number
+	codeIncompleteBatch = 10176 // a message of the batch has been lost, perhaps because too many batches were under way
+	codeTooManyBatches  = 10210
+	codeNoMessage       = 10037
+)
+
+// apiError is an error that JetStream has answered with: what was asked for has not happened.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("edgews: NATS: %s (%d)", e.Description, e.ErrCode)
+}
+
+func isCode(err error, codes ...int) bool {
+	var e *apiError
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, code := range codes {
+		if e.ErrCode == code || e.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// isRefusal reports whether err says for certain that nothing has happened.
+func isRefusal(err error) bool {
+	var e *apiError
+	return errors.As(err, &e)
+}
+
+// retryPause is between two attempts.
+const retryPause = 5 * time.Millisecond
+
+// pause waits for a moment, or returns the error of ctx.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(retryPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// message is a message of a stream.
+type message struct {
+	Subject string `json:"subject"`
+	Seq     uint64 `json:"seq"`
+	Data    []byte `json:"data"`
+}
+
+// get returns a message of a stream from its leader, and nil if there is none. It tries until ctx ends.
+func (e *Engine) get(ctx context.Context, stream string, which any) (*message, error) {
+	var answer struct {
+		Error   *apiError `json:"error"`
+		Message *message  `json:"message"`
+	}
+	body, err := json.Marshal(which)
+	if err != nil {
+		return nil, err
+	}
+	err = e.ask(ctx, "$JS.API.STREAM.MSG.GET."+stream, body, &answer, func() *apiError { return answer.Error })
+	if isCode(err, codeNoMessage) {
+		return nil, nil
+	}
+	return answer.Message, err
+}
+
+func (e *Engine) getLast(ctx context.Context, stream, subject string) (*message, error) {
+	return e.get(ctx, stream, map[string]any{"last_by_subj": subject})
+}
+
+func (e *Engine) getSeq(ctx context.Context, stream string, seq uint64) (*message, error) {
+	return e.get(ctx, stream, map[string]any{"seq": seq})
+}
+
+// getNext returns the first message with that subject after a number.
+func (e *Engine) getNext(ctx context.Context, stream, subject string, after uint64) (*message, error) {
+	return e.get(ctx, stream, map[string]any{"seq": after + 1, "next_by_subj": subject})
+}
+
+// subjects returns the subjects of a stream that match a filter and have a message. It tries until ctx ends.
+func (e *Engine) subjects(ctx context.Context, stream, filter string) (subjects []string, err error) {
+	for {
+		var answer struct {
+			Error *apiError `json:"error"`
+			Total int       `json:"total"`
+			State struct {
+				Subjects map[string]uint64 `json:"subjects"`
+			} `json:"state"`
+		}
+		body, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": len(subjects)})
+		if err != nil {
+			return nil, err
+		}
+		if err := e.ask(ctx, "$JS.API.STREAM.INFO."+stream, body, &answer, func() *apiError { return answer.Error }); err != nil {
+			return nil, err
+		}
+		for subject := range answer.State.Subjects {
+			subjects = append(subjects, subject)
+		}
+		if len(answer.State.Subjects) == 0 || len(subjects) >= answer.Total {
+			return subjects, nil
+		}
+	}
+}
+
+// ask makes a request that does no harm when it is repeated, until there is an answer. failed returns the error in the answer.
+func (e *Engine) ask(ctx context.Context, subject string, body []byte, answer any, failed func() *apiError) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		m, err := e.nc.RequestWithContext(attempt, subject, body)
+		cancel()
+		if err == nil {
+			if err := json.Unmarshal(m.Data, answer); err != nil {
+				return fmt.Errorf("edgews: NATS: answer of %s: %w", subject, err)
+			}
+			f := failed()
+			if f == nil {
+				return nil
+			}
+			if f.Code != codeUnavailable {
+				return f
+			}
+		}
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// ack is the answer to a message that has been stored.
+type ack struct {
+	Error *apiError `json:"error"`
+	Seq   uint64    `json:"seq"`
+}
+
+// request sends a message to a stream once. If the error is no refusal, the outcome is unknown.
+func (e *Engine) request(ctx context.Context, m *nats.Msg) (seq uint64, err error) {
+	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	answer, err := e.nc.RequestMsgWithContext(attempt, m)
+	if err != nil {
+		return 0, err
+	}
+	var a ack
+	if err := json.Unmarshal(answer.Data, &a); err != nil {
+		return 0, fmt.Errorf("edgews: NATS: answer to a message: %w", err)
+	}
+	if a.Error != nil {
+		return 0, a.Error
+	}
+	return a.Seq, nil
+}
+
+// newMessage returns a message that is stored only if the last one of its subject has the number expected; 0: there is none.
+func newMessage(subject string, body []byte, expected uint64) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = body
+	m.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strconv.FormatUint(expected, 10)}
+	return m
+}

@@ -1,0 +1,93 @@
+package edgewsnats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/edgews/edgews/cluster"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Watch reads the stream of records, in whose order everything has been acknowledged. It publishes a message of its own after it has begun to
+// read: what was acknowledged before is before this message, wherever it reads from, also from a server that is behind.
+func (e *Engine) Watch(ctx context.Context, fn func(cluster.Change)) error {
+	inner, leave, err := e.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return e.ended(ctx, e.watch(inner, fn))
+}
+
+func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
+	l := layout{e.o.Name}
+	attempt, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	consumer, err := e.js.OrderedConsumer(attempt, l.recordsStream(), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{l.recordsSubjects()},
+	})
+	if err != nil {
+		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
+	}
+	defer messages.Stop()
+	begun, err := e.publishSync(ctx, l.syncSubject())
+	if err != nil {
+		return err
+	}
+	for synced := false; ; {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("edgews: watching the records in NATS: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := show(m, fn); err != nil {
+			return err
+		}
+		if !synced && meta.Sequence.Stream >= begun {
+			synced = true
+			fn(cluster.Change{Synced: true})
+		}
+	}
+}
+
+// show calls fn with what a message of the stream of records says.
+func show(m jetstream.Msg, fn func(cluster.Change)) error {
+	if len(m.Data()) == 0 {
+		return nil // of publishSync
+	}
+	r, err := parseRecord(m.Data())
+	switch {
+	case err != nil:
+		return err
+	case r.Member != nil:
+		fn(cluster.Change{Member: r.Member, Gone: r.Gone})
+	case r.Owner != nil:
+		fn(cluster.Change{Ownership: r.Owner})
+	}
+	return nil
+}
+
+// publishSync stores an empty message, and returns its number.
+func (e *Engine) publishSync(ctx context.Context, subject string) (uint64, error) {
+	for {
+		seq, err := e.request(ctx, nats.NewMsg(subject))
+		switch {
+		case err == nil:
+			return seq, nil
+		case isRefusal(err) && !isCode(err, codeUnavailable), errors.Is(err, nats.ErrConnectionClosed):
+			return 0, err
+		}
+		if err := pause(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
