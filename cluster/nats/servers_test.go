@@ -3,6 +3,7 @@ package edgewsnats_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -65,6 +66,7 @@ type natsServer struct {
 	config string
 	url    string
 	cmd    *exec.Cmd
+	alive  io.Closer // the process ends when this is closed, as when the test ends
 }
 
 // startServers starts n servers in one cluster, which call fsync before each acknowledgement. The folder has their files.
@@ -111,9 +113,11 @@ func (s *natsServer) start() error {
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), serverEnv+"="+s.config)
 	s.cmd.Stdout, s.cmd.Stderr = os.Stdout, os.Stderr
-	if _, err := s.cmd.StdinPipe(); err != nil {
+	alive, err := s.cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
+	s.alive = alive
 	return s.cmd.Start()
 }
 
@@ -140,7 +144,9 @@ func awaitJetStream(servers []*natsServer, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
-		err := tryStream(ctx, servers[0].url, n)
+		attempt, stop := context.WithTimeout(ctx, 2*time.Second) // a request that comes before there is a leader has no answer
+		err := tryStream(attempt, servers[0].url, n)
+		stop()
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
