@@ -69,7 +69,7 @@ func (e *Engine) dueAlarms(
 	slices.SortFunc(found, func(a, b indexedAlarm) int {
 		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.ID.String(), b.ID.String()))
 	})
-	due, err := e.verified(inner, namespace, found, limit)
+	due, err := e.verified(inner, namespace, found, until, limit)
 	return due, e.ended(ctx, err)
 }
 
@@ -109,49 +109,52 @@ func parseAlarm(stream, subject string) (indexedAlarm, error) {
 	return a, nil
 }
 
-// verified returns the first of the alarms that the objects have. It has the others removed from the index.
-func (e *Engine) verified(ctx context.Context, namespace string, found []indexedAlarm, limit int) (due []edgews.DueAlarm, err error) {
+// verified returns the first of the alarms that the objects have. It has those that are out of date removed from the index.
+func (e *Engine) verified(
+	ctx context.Context, namespace string, found []indexedAlarm, until time.Time, limit int,
+) (due []edgews.DueAlarm, err error) {
+	seen := make(map[edgews.ID]bool)
 	for len(found) > 0 && len(due) < limit {
 		some := found[:min(len(found), limit-len(due), loadsAtOnce)]
 		found = found[len(some):]
-		is := make([]bool, len(some))
+		times := make([]time.Time, len(some))
 		err := atOnce(len(some), func(i int) (err error) {
-			is[i], err = e.verify(ctx, namespace, some[i])
+			times[i], err = e.verify(ctx, namespace, some[i])
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 		for i, a := range some {
-			if is[i] {
-				due = append(due, a.DueAlarm)
+			if !times[i].IsZero() && !times[i].After(until) && !seen[a.ID] {
+				seen[a.ID] = true
+				due = append(due, edgews.DueAlarm{ID: a.ID, Time: times[i]})
 			}
 		}
 	}
+	slices.SortStableFunc(due, func(a, b edgews.DueAlarm) int { return a.Time.Compare(b.Time) }) // some may have been moved meanwhile
 	return due, nil
 }
 
-// verify reports whether the object has the alarm. An entry is written together with the head, so a head that is later than the entry and has
-// another alarm shows that the entry is out of date.
-func (e *Engine) verify(ctx context.Context, namespace string, a indexedAlarm) (bool, error) {
+// verify returns the alarm that the object has now, and the zero time if it has none. It may be another one than that in the index: it has
+// been moved since the index was read, or the entry is out of date. An entry is written together with the head, so a head that is later than
+// the entry and has another alarm shows that the entry is out of date.
+func (e *Engine) verify(ctx context.Context, namespace string, a indexedAlarm) (time.Time, error) {
 	key := edgews.ObjectKey{Namespace: namespace, ID: a.ID}
 	at, err := e.placeOf(key)
 	if err != nil {
-		return false, err
+		return time.Time{}, err
 	}
 	entry, err := e.getLast(ctx, a.stream, a.subject)
-	if err != nil || entry == nil {
-		return false, err
+	if err != nil {
+		return time.Time{}, err
 	}
 	h, seq, err := (&object{e: e, key: key, at: at}).readHead(ctx)
 	if err != nil {
-		return false, err
+		return time.Time{}, err
 	}
-	if h.alarm.Equal(a.Time) && !h.alarm.IsZero() {
-		return true, nil
-	}
-	if seq > entry.Seq {
+	if entry != nil && seq > entry.Seq && !sameTime(h.alarm, a.Time) {
 		e.remove(a.stream, entry.Seq)
 	}
-	return false, nil
+	return h.alarm, nil
 }

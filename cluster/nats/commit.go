@@ -38,11 +38,15 @@ func (o *object) Commit(ctx context.Context, b edgews.Batch) error {
 	if err := o.enter(ctx); err != nil {
 		return err
 	}
+	if !o.e.beginCommit() {
+		return ErrClosed
+	}
+	defer o.e.commits.Done()
 	select {
 	case o.turn <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-o.e.closed.Done():
+	case <-o.e.closing.Done():
 		return ErrClosed
 	}
 	defer func() { <-o.turn }()
@@ -145,11 +149,13 @@ func (o *object) committed(h head, seq uint64, next contents, size int, isSnapsh
 // stored: the batch that is missing cannot be stored after that.
 func (o *object) write(ctx context.Context, batch []*nats.Msg, n nonce) (uint64, error) {
 	for unknown := false; ; {
-		if !unknown && ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		if unknown {
+		switch {
+		case unknown:
 			ctx = context.WithoutCancel(ctx)
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case o.e.closing.Err() != nil:
+			return 0, ErrClosed
 		}
 		seq, err := o.publish(ctx, batch)
 		if err == nil {
@@ -159,7 +165,7 @@ func (o *object) write(ctx context.Context, batch []*nats.Msg, n nonce) (uint64,
 		case isCode(err, codeWrongSeq):
 			seq, err := o.find(n)
 			if err != nil || seq != 0 {
-				return seq, o.e.ended(context.Background(), err)
+				return seq, err
 			}
 		case isCode(err, codeSeqInProcess, codeIncompleteBatch, codeTooManyBatches, codeUnavailable):
 		case !isRefusal(err):

@@ -92,12 +92,15 @@ type Engine struct {
 	o       Options
 	nc      *nats.Conn
 	js      jetstream.JetStream
-	closed  context.Context // ends with Close
+	closing context.Context // ends when Close begins
+	refuse  context.CancelFunc
+	closed  context.Context // ends when no commit is under way any more
 	close   context.CancelFunc
 	chores  chan chore
 	workers sync.WaitGroup
 
 	mu      sync.Mutex
+	commits sync.WaitGroup  // that are under way; nothing is added after Close has begun
 	config  cluster.Config  // zero before Setup
 	batches []chan struct{} // for each stream of objects, a place for each batch that is under way; nil before Setup
 }
@@ -111,6 +114,7 @@ func Connect(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{o: o, chores: make(chan chore, choresWaiting)}
 	e.closed, e.close = context.WithCancel(context.Background())
+	e.closing, e.refuse = context.WithCancel(e.closed)
 	var err error
 	if e.nc, err = connect(o); err != nil {
 		e.close()
@@ -184,12 +188,42 @@ func isToken(s string) bool {
 	return true
 }
 
-// Close ends the connection. Calls that are under way, and later ones, return ErrClosed. A second Close does nothing.
+// closeTimeout is how long Close waits for commits. It is longer than an election of a leader.
+const closeTimeout = 15 * time.Second
+
+// Close ends the connection. It waits for commits whose outcome is not known yet, for 15 s at most, and all other calls that are under way
+// return ErrClosed. A second Close does nothing.
 func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.refuse()
+	e.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		e.commits.Wait()
+		close(ended)
+	}()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ended:
+	case <-timeout.C:
+	}
 	e.close()
+	<-ended
 	e.workers.Wait()
 	e.nc.Close()
 	return nil
+}
+
+// beginCommit reports whether a commit may begin. If so, its end must call e.commits.Done.
+func (e *Engine) beginCommit() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Err() != nil {
+		return false
+	}
+	e.commits.Add(1)
+	return true
 }
 
 // enter returns why a call cannot begin, and otherwise a context that also ends with the engine. The caller calls leave.
@@ -197,11 +231,11 @@ func (e *Engine) enter(ctx context.Context) (inner context.Context, leave func()
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	if e.closed.Err() != nil {
+	if e.closing.Err() != nil {
 		return nil, nil, ErrClosed
 	}
 	inner, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(e.closed, cancel)
+	stop := context.AfterFunc(e.closing, cancel)
 	return inner, func() { stop(); cancel() }, nil
 }
 
@@ -210,7 +244,7 @@ func (e *Engine) ended(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case e.closed.Err() != nil:
+	case e.closing.Err() != nil:
 		return ErrClosed
 	case ctx.Err() != nil:
 		return ctx.Err()

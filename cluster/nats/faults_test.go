@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -228,7 +229,7 @@ func TestStoreIsDurable(t *testing.T) {
 	}
 	storetest.RunDurable(t, func(t *testing.T, dir string) edgews.Store {
 		name := fmt.Sprintf("durable-%x", crc32.ChecksumIEEE([]byte(dir)))
-		e := connect(t, edgewsnats.Options{URLs: strings.Split(os.Getenv(urlsEnv), ","), Name: name, Streams: 2})
+		e := connect(t, edgewsnats.Options{URLs: strings.Split(os.Getenv(urlsEnv), ","), Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler)})
 		_, err := e.Setup(context.Background(), config)
 		require.NoError(t, err)
 		return e

@@ -138,7 +138,7 @@ func (o *object) enter(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case o.e.closed.Err() != nil:
+	case o.e.closing.Err() != nil:
 		return ErrClosed
 	}
 	return nil
