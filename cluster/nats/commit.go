@@ -61,7 +61,8 @@ func (o *object) commit(ctx context.Context, b edgews.Batch) error {
 	next := o.contents.after(b)
 	changes, isSnapshot := o.changes(b, next)
 	h := head{
-		epoch: o.epoch, nonce: newNonce(), before: o.head.before, alarm: o.head.alarm, alarmSeq: o.head.alarmSeq, isCommit: true, changes: changes,
+		epoch: o.epoch, nonce: newNonce(), writer: o.e.id, before: o.head.before,
+		alarm: o.head.alarm, alarmSeq: o.head.alarmSeq, isCommit: true, changes: changes,
 	}
 	if !isSnapshot {
 		h.segments = o.head.all(o.seq)
@@ -190,9 +191,6 @@ func (o *object) find(n nonce) (uint64, error) {
 		return 0, nil
 	case h.nonce == n:
 		return seq, nil
-	case h.epoch <= o.epoch:
-		o.failed = fmt.Errorf("edgews: %s has been written by another process with epoch %d", o.at.subject, h.epoch)
-		return 0, o.failed
 	}
 	// Another owner: the head that it has found may be ours.
 	m, err := o.e.getNext(o.e.closed, o.at.stream, o.at.headSubject, o.seq)
@@ -207,8 +205,11 @@ func (o *object) find(n nonce) (uint64, error) {
 		return m.Seq, nil
 	case h.before == n: // it has been removed since; the number is only good for the next commit, which is fenced
 		return o.seq + 1, nil
+	case h.epoch > o.epoch:
+		return 0, edgews.ErrFenced
 	}
-	return 0, edgews.ErrFenced
+	o.failed = fmt.Errorf("edgews: %s has been opened by another process with the same epoch %d", o.at.subject, h.epoch)
+	return 0, o.failed
 }
 
 // errNotSent: the batch has not been sent completely.

@@ -90,6 +90,7 @@ const (
 // Engine is a cluster.Engine. Its methods may be called concurrently.
 type Engine struct {
 	o       Options
+	id      nonce // of this Engine, chosen at random
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	closing context.Context // ends when Close begins
@@ -112,7 +113,7 @@ func Connect(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.resolve(); err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, chores: make(chan chore, choresWaiting)}
+	e := &Engine{o: o, id: newNonce(), chores: make(chan chore, choresWaiting)}
 	e.closed, e.close = context.WithCancel(context.Background())
 	e.closing, e.refuse = context.WithCancel(e.closed)
 	var err error

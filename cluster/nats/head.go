@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// head is what the head message of an object says. Each commit, and each Open with a newer epoch, replaces it by a compare-and-swap with the
+// head is what the head message of an object says. Each commit, and each Open by another owner, replaces it by a compare-and-swap with the
 // number of the one before. The contents of the object are the changes of its segments and of the head itself, in this order.
 type head struct {
 	epoch  uint64
 	nonce  nonce // of the call that has written it: shows whether a call whose answer was lost has happened
-	before nonce // of the last head that was written under the epoch before
+	writer nonce // of the Engine that has written it
+	before nonce // of the last head before the Open of this epoch, or of this Engine
 
 	alarm    time.Time // zero: none
 	alarmSeq uint64    // the number of the message in the index of alarms
@@ -68,7 +69,7 @@ func (h *head) append(b []byte) []byte {
 	}
 	b = append(b, headVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, h.epoch)
-	b = append(append(b, h.nonce[:]...), h.before[:]...)
+	b = append(append(append(b, h.nonce[:]...), h.writer[:]...), h.before[:]...)
 	if !h.alarm.IsZero() {
 		b = binary.AppendUvarint(appendTime(b, h.alarm), h.alarmSeq)
 	}
@@ -95,6 +96,7 @@ func parseHead(b []byte, seq uint64) (h head, err error) {
 		h.epoch = binary.BigEndian.Uint64(raw)
 	}
 	copy(h.nonce[:], r.take(uint64(len(h.nonce))))
+	copy(h.writer[:], r.take(uint64(len(h.writer))))
 	copy(h.before[:], r.take(uint64(len(h.before))))
 	if flags&flagAlarm != 0 {
 		if raw := r.take(timeLen); raw != nil {

@@ -51,7 +51,7 @@ type object struct {
 	contents contents // written with turn and mu
 }
 
-// Open loads the object. It writes only if the epoch is new.
+// Open loads the object. It writes only if the epoch is new, or if another Engine has written last.
 func (e *Engine) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence) (edgews.ObjectStore, error) {
 	inner, leave, err := e.enter(ctx)
 	if err != nil {
@@ -101,7 +101,8 @@ func (o *object) readHead(ctx context.Context) (head, uint64, error) {
 	return h, m.Seq, nil
 }
 
-// fence sees to it that the head has the epoch of o.
+// fence sees to it that the head has the epoch of o and was written by this Engine. So a commit that another process has sent under the same
+// epoch before it was killed, and that is still on its way, is not stored any more.
 func (o *object) fence(ctx context.Context) error {
 	for {
 		h, seq, err := o.readHead(ctx)
@@ -111,13 +112,14 @@ func (o *object) fence(ctx context.Context) error {
 		switch {
 		case h.epoch > o.epoch:
 			return edgews.ErrFenced
-		case h.epoch == o.epoch:
+		case h.epoch == o.epoch && h.writer == o.e.id:
 			o.head, o.seq = h, seq
 			return nil
 		}
 		// If the outcome of this is unknown, the next head shows it.
 		next := head{
-			epoch: o.epoch, nonce: newNonce(), before: h.nonce, alarm: h.alarm, alarmSeq: h.alarmSeq, segments: h.all(seq),
+			epoch: o.epoch, nonce: newNonce(), writer: o.e.id, before: h.nonce,
+			alarm: h.alarm, alarmSeq: h.alarmSeq, segments: h.all(seq),
 		}
 		seq, err = o.e.request(ctx, newMessage(o.at.headSubject, next.append(nil), seq))
 		if err == nil {
