@@ -101,17 +101,18 @@ func parseHead(b []byte, seq uint64) (h head, err error) {
 	if flags&flagAlarm != 0 {
 		if raw := r.take(timeLen); raw != nil {
 			h.alarm = parseTime(raw)
+			r.bad = r.bad || h.alarm.IsZero()
 		}
 		h.alarmSeq = r.uvarint()
 	}
 	last := uint64(0)
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		last += r.uvarint()
-		h.segments = append(h.segments, segment{seq: last, parts: int(r.uvarint())})
+		h.segments = append(h.segments, segment{seq: last, parts: r.parts(last)})
 	}
-	h.parts = int(r.uvarint())
+	h.parts = r.parts(seq)
 	h.changes = r.b
-	if r.bad || h.parts < 0 || uint64(h.parts) >= seq {
+	if r.bad {
 		return head{}, ErrDamaged
 	}
 	if h.setsNow {
@@ -159,6 +160,16 @@ func (r *reader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// parts takes the number of the messages before the one with the number seq.
+func (r *reader) parts(seq uint64) int {
+	n := r.uvarint()
+	if n > maxParts || n >= seq {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	return int(n)
 }
 
 // timeLen is the length of a time: seconds since 1970 with the sign bit flipped, then nanoseconds. Times sort as their bytes do.
