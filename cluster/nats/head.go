@@ -31,7 +31,6 @@ type head struct {
 type segment struct {
 	seq   uint64 // of its head
 	parts int
-	size  int // of its changes; it is not stored
 }
 
 type nonce [16]byte
