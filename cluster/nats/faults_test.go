@@ -150,7 +150,7 @@ func TestServersAreKilled(t *testing.T) {
 		}
 	})
 	require.NoError(t, err)
-	o := edgewsnats.Options{URLs: urls(servers), Streams: 2}
+	o := edgewsnats.Options{URLs: urls(servers), Streams: 2, Logger: slog.New(slog.DiscardHandler)}
 	a := connect(t, o)
 	defer a.Close()
 	_, err = a.Setup(t.Context(), config)

@@ -136,7 +136,7 @@ func (e *Engine) setUp(ctx context.Context, c cluster.Config) (cluster.Config, e
 	return r.Config.Config, nil
 }
 
-// layoutOf returns what Setup has found, or an error if it has not been called.
+// setup returns what Setup has found, or an error if it has not been called.
 func (e *Engine) setup() (c cluster.Config, batches []chan struct{}, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
