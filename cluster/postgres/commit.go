@@ -176,16 +176,21 @@ func (o *object) attempt(ctx context.Context, c *commit) (again bool, err error)
 	// A connection that says nothing must not use up all of the time: the next attempt may reach the server.
 	short, cancel := context.WithTimeout(ctx, o.e.opts.CommitTimeout/attempts)
 	defer cancel()
+	conn, err := o.e.pool.Acquire(short)
+	if err != nil {
+		return true, err
+	}
+	defer conn.Release()
 	var applied int
 	args := append([]any{o.row, unsigned(o.epoch), o.version, c.nonce}, c.args...)
-	err = o.e.pool.QueryRow(short, o.e.sql.in(commitStatement), args...).Scan(&applied)
+	err = conn.QueryRow(short, o.e.sql.in(commitStatement), args...).Scan(&applied)
 	switch {
 	case err == nil && applied == 1:
 		o.version++
 		o.nonce = c.nonce
 		return false, nil
 	case err == nil:
-		return o.resolve(short, c)
+		return o.resolve(short, conn, c)
 	case isTransient(err):
 		return true, err
 	case !hasNoEffect(err):
@@ -217,8 +222,8 @@ func isTransient(err error) bool {
 }
 
 // resolve finds out what became of a commit when the head has not, or no longer, the expected version. No attempt can succeed any more.
-func (o *object) resolve(ctx context.Context, c *commit) (again bool, err error) {
-	epoch, version, nonce, err := o.head(ctx)
+func (o *object) resolve(ctx context.Context, conn querier, c *commit) (again bool, err error) {
+	epoch, version, nonce, err := o.head(ctx, conn)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return false, o.refuse(errGoneBack("the object has no record"))
@@ -247,9 +252,9 @@ func (o *object) resolve(ctx context.Context, c *commit) (again bool, err error)
 }
 
 // head reads the head of the object.
-func (o *object) head(ctx context.Context) (epoch uint64, version int64, nonce []byte, err error) {
+func (o *object) head(ctx context.Context, conn querier) (epoch uint64, version int64, nonce []byte, err error) {
 	digits := make([]string, 1)
-	err = o.e.pool.QueryRow(ctx, o.e.sql.in(`SELECT epoch::text, version, nonce FROM @.objects WHERE object = $1`), o.row).
+	err = conn.QueryRow(ctx, o.e.sql.in(`SELECT epoch::text, version, nonce FROM @.objects WHERE object = $1`), o.row).
 		Scan(&digits[0], &version, &nonce)
 	if err == nil {
 		err = parseUnsigned(digits, &epoch)

@@ -91,7 +91,7 @@ func (e *Engine) migrate(ctx context.Context) error {
 	return nil
 }
 
-// querier is a pool or a transaction.
+// querier is a pool, a connection or a transaction.
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/edgews/edgews"
@@ -50,8 +51,10 @@ type object struct {
 
 	// Guarded by busy.
 	version int64
-	nonce   []byte             // of the last commit
-	scans   map[*scan]struct{} // loops that have not read everything
+	nonce   []byte // of the last commit
+
+	mu    sync.Mutex
+	scans map[*scan]struct{} // loops that have not read everything
 
 	refusal atomic.Pointer[error] // why no call succeeds any more
 }
@@ -135,8 +138,7 @@ func (o *object) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	}
 	var key, value []byte
 	_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error {
-		values[string(key)] = value
-		value = nil // the next one gets memory of its own
+		values[string(key)] = value // each row has memory of its own
 		return nil
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 
@@ -100,28 +101,38 @@ func (s *scan) next(ctx context.Context) (entries []edgews.Entry, done bool, err
 			return nil, false, err
 		}
 		defer leave()
-		s.o.scans[s] = struct{}{}
+		s.remember()
 		if err := s.readPortion(inner); err != nil {
 			return nil, false, s.o.e.explain(ctx, "Scan", err)
 		}
 	}
 	if s.done {
-		delete(s.o.scans, s)
+		s.forget()
 	}
 	entries, s.read = s.read, nil
 	return entries, s.done, s.err
 }
 
-// forget ends a loop, if necessary by another goroutine: the mutex may be held for as long as a commit takes.
+// remember has commits read the rest of the loop first.
+func (s *scan) remember() {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	s.o.scans[s] = struct{}{}
+}
+
+// forget is called when the loop has ended, or needs nothing of the database any more. A commit may be reading for it.
 func (s *scan) forget() {
-	s.o.busy <- struct{}{}
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
 	delete(s.o.scans, s)
-	s.o.unlock()
 }
 
 // completeScans has all running loops read the rest, since a commit is about to change it.
 func (o *object) completeScans(ctx context.Context) error {
-	if len(o.scans) == 0 {
+	o.mu.Lock()
+	running := slices.Collect(maps.Keys(o.scans))
+	o.mu.Unlock()
+	if len(running) == 0 {
 		return nil
 	}
 	ctx, leave, err := o.e.enter(ctx)
@@ -129,13 +140,13 @@ func (o *object) completeScans(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	for s := range o.scans {
+	for _, s := range running {
 		for !s.done {
 			if err := s.readPortion(ctx); err != nil {
 				return err
 			}
 		}
-		delete(o.scans, s)
+		s.forget()
 	}
 	return nil
 }
@@ -158,21 +169,21 @@ func (s *scan) readPortion(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var epoch uint64
-	var nonce []byte
-	looked, heads := 0, 0
-	var entries []edgews.Entry
 	var digits string
-	var key, value []byte
+	var nonce, key, value []byte // each row gets memory of its own
+	var entries []edgews.Entry
+	heads, looked := 0, 0
 	_, err = pgx.ForEachRow(rows, []any{&digits, &nonce, &key, &value, &looked}, func() error {
 		heads++
 		if key != nil {
-			entries = append(entries, edgews.Entry{Key: string(key), Value: slices.Clip(value)})
+			entries = append(entries, edgews.Entry{Key: string(key), Value: value})
 		}
-		nonceOfRow := bytes.Clone(nonce)
-		key, value, nonce = nil, nil, nonceOfRow
-		return parseUnsigned([]string{digits}, &epoch)
+		return nil
 	})
+	var epoch uint64
+	if err == nil && heads > 0 {
+		err = parseUnsigned([]string{digits}, &epoch)
+	}
 	if err != nil {
 		return err
 	}

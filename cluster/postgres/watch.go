@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/edgews/edgews/cluster"
@@ -94,36 +93,38 @@ func (w *watch) awaitNext(ctx context.Context) error {
 
 // poll shows what has changed.
 func (w *watch) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	rows, err := w.conn.Query(ctx, w.e.sql.in(pollStatement), w.snapshot)
+	rows, err := w.query(ctx)
 	if err != nil {
 		return err
 	}
-	polled, err := pgx.CollectRows(rows, scanPolled) // all are read before the first is shown: fn may be slow
-	if err != nil {
-		return err
-	}
-	if len(polled) == 0 {
-		return errOtherServer // there is a row even if there is no change
-	}
-	present := polled[0]
+	present := rows[0]
 	if w.snapshot != nil && present.started != w.started {
 		return errOtherServer
 	}
 	w.snapshot, w.started = &present.snapshot, present.started
-	for _, p := range polled {
-		if ctx := ctx.Err(); errors.Is(ctx, context.Canceled) {
-			return ctx
+	for _, row := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if p.seq != nil {
-			w.show(p.change)
+		if row.seq != nil {
+			w.show(row.change)
 		}
 	}
 	if len(w.members) != present.members {
 		return errMissed
 	}
 	return nil
+}
+
+// query returns all rows, of which there is at least one: fn may be slow, and the server should not wait for it.
+func (w *watch) query(ctx context.Context) ([]polled, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	rows, err := w.conn.Query(ctx, w.e.sql.in(pollStatement), w.snapshot)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanPolled)
 }
 
 func (w *watch) show(c cluster.Change) {
@@ -168,8 +169,5 @@ func scanPolled(row pgx.CollectableRow) (p polled, err error) {
 		EdgeOnly: *edgeOnly, Leaving: *leaving,
 	}
 	p.change.Member, p.change.Gone = m, *gone
-	if err := parseUnsigned(digits, &m.Incarnation, &m.Beat); err != nil {
-		return p, fmt.Errorf("member %s: %w", m.ID, err)
-	}
-	return p, nil
+	return p, parseUnsigned(digits, &m.Incarnation, &m.Beat)
 }
