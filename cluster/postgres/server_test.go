@@ -28,26 +28,47 @@ const serverVariable = "EDGEWS_POSTGRES_TEST_SERVER"
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if server.stop != nil {
-		server.stop()
+	if shared.server != nil {
+		shared.server.remove()
 	}
 	os.Exit(code)
 }
 
-// server is started by the first test that needs it.
-var server struct {
-	once sync.Once
-	conn string // connection string
-	err  error
-	stop func()
+// shared is the server of most tests, started by the first that needs it.
+var shared struct {
+	once   sync.Once
+	server *server
+	err    error
 }
 
-// database returns the connection string of an empty database server. Without PostgreSQL the test is skipped, or fails in CI.
+// database returns the connection string of the shared server.
 func database(t testing.TB) string {
 	t.Helper()
 	if conn := os.Getenv(serverVariable); conn != "" {
 		return conn
 	}
+	bin := programsOrSkip(t)
+	shared.once.Do(func() { shared.server, shared.err = newServer(bin) })
+	if shared.err != nil {
+		t.Fatalf("the PostgreSQL server does not start: %v", shared.err)
+	}
+	return shared.server.conn()
+}
+
+// ownServer returns a server that only this test uses.
+func ownServer(t testing.TB) *server {
+	t.Helper()
+	s, err := newServer(programsOrSkip(t))
+	if err != nil {
+		t.Fatalf("the PostgreSQL server does not start: %v", err)
+	}
+	t.Cleanup(s.remove)
+	return s
+}
+
+// programsOrSkip returns the folder of PostgreSQL's programs. Without PostgreSQL the test is skipped, or fails in CI.
+func programsOrSkip(t testing.TB) string {
+	t.Helper()
 	bin := serverPrograms()
 	switch {
 	case bin == "" && os.Getenv("CI") == "true":
@@ -55,11 +76,7 @@ func database(t testing.TB) string {
 	case bin == "":
 		t.Skip("PostgreSQL is not installed")
 	}
-	server.once.Do(func() { server.conn, server.stop, server.err = startServer(bin) })
-	if server.err != nil {
-		t.Fatalf("the PostgreSQL server does not start: %v", server.err)
-	}
-	return server.conn
+	return bin
 }
 
 // serverPrograms returns the folder of PostgreSQL's programs, or "". Debian has one for each version, not in PATH.
@@ -78,44 +95,77 @@ func serverPrograms() string {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }))
 }
 
-func startServer(bin string) (conn string, stop func(), err error) {
+// server is a PostgreSQL server with a folder of its own.
+type server struct {
+	bin, dir string
+	attr     *syscall.SysProcAttr
+	cmd      *exec.Cmd
+	ended    chan error // has an element when the process has ended
+}
+
+func newServer(bin string) (*server, error) {
 	dir, err := os.MkdirTemp("", "edgews-pg-") // not t.TempDir: the path of a socket is limited to about 100 bytes
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	attr, err := unprivileged(dir)
-	if err != nil {
-		return "", nil, err
+	s := &server{bin: bin, dir: dir}
+	if s.attr, err = unprivileged(dir); err != nil {
+		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "edgews", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.SysProcAttr, initdb.Dir = attr, dir
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", s.data(), "-U", "edgews", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.SysProcAttr, initdb.Dir = s.attr, dir
 	if output, err := initdb.CombinedOutput(); err != nil {
-		return "", nil, fmt.Errorf("initdb: %w: %s", err, output)
+		return nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) data() string { return filepath.Join(s.dir, "data") }
+
+// conn returns the connection string.
+func (s *server) conn() string { return connTo(s.dir) }
+
+// connTo returns the connection string for the socket in a folder.
+func connTo(dir string) string {
+	return "postgres:///postgres?user=edgews&host=" + url.QueryEscape(dir)
+}
+
+// start starts the server and waits until it answers.
+func (s *server) start() error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=500")
-	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = attr, dir, log, log
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=500")
+	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = s.attr, s.dir, log, log
 	if err := cmd.Start(); err != nil {
-		return "", nil, err
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGINT) // a fast shutdown
-		<-ended
-		_ = os.RemoveAll(dir)
-	}
-	conn = "postgres:///postgres?user=edgews&host=" + url.QueryEscape(dir)
-	if err := awaitServer(conn, ended); err != nil {
+	s.cmd, s.ended = cmd, ended
+	if err := awaitServer(s.conn(), ended); err != nil {
 		output, _ := os.ReadFile(log.Name())
-		return "", nil, fmt.Errorf("%w: %s", err, output)
+		return fmt.Errorf("%w: %s", err, output)
 	}
-	return conn, stop, nil
+	return nil
+}
+
+// crash has all processes of the server end at once, without a checkpoint.
+func (s *server) crash() {
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	<-s.ended
+}
+
+// remove stops the server and removes its folder.
+func (s *server) remove() {
+	_ = s.cmd.Process.Signal(syscall.SIGINT) // a fast shutdown
+	<-s.ended
+	_ = os.RemoveAll(s.dir)
 }
 
 // unprivileged returns the attributes of processes that may not run as root, and gives them dir.
