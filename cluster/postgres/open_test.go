@@ -4,19 +4,19 @@ package postgres_test
 
 import (
 	"context"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/edgews/edgews/cluster/postgres"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // with returns a connection string with a setting of the session.
-func with(conn, setting string) string { return conn + "&options=" + url.QueryEscape("-c "+setting) }
+func with(conn, setting string) string { return conn + "&" + setting }
 
 func TestOpenRefusesSettingsThatLoseCommits(t *testing.T) {
 	conn := database(t)
@@ -92,8 +92,10 @@ func TestOpenNeedsNoRightToCreateTablesThatExist(t *testing.T) {
 		require.NoError(t, err)
 	}
 	t.Cleanup(func() {
-		c := query(t, conn)
-		_, err := c.Exec(context.Background(), `DROP OWNED BY edgews_user; DROP ROLE edgews_user`)
+		c, err := pgx.Connect(context.Background(), conn)
+		require.NoError(t, err)
+		defer c.Close(context.Background())
+		_, err = c.Exec(context.Background(), `DROP OWNED BY edgews_user; DROP ROLE edgews_user`)
 		assert.NoError(t, err)
 	})
 	user := strings.Replace(conn, "user=edgews", "user=edgews_user", 1)
