@@ -6,7 +6,7 @@
 //		return err
 //	}
 //	defer engine.Close() // after the node has left the cluster
-//	c, err := cluster.Join(ctx, cluster.JoinOptions{Engine: engine, …})
+//	c, err := cluster.Join(ctx, cluster.JoinOptions{Options: cluster.Options{Engine: engine, …}, …})
 //
 // A commit that has returned nil is on the disk of the server, and on that of its synchronous standbys if it has any. A failover to
 // another standby may lose it; see the README.
