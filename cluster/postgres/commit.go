@@ -229,9 +229,12 @@ func (o *object) resolve(ctx context.Context, conn querier, c *commit) (again bo
 		return false, o.refuse(errGoneBack("the object has no record"))
 	case err != nil:
 		return true, err
-	case bytes.Equal(nonce, c.nonce):
+	case bytes.Equal(nonce, c.nonce): // an attempt has succeeded
+		if err := o.confirm(ctx, conn); err != nil {
+			return true, err // with the version of before, so that nothing applies twice
+		}
 		o.version, o.nonce = version, nonce
-		return false, nil // an attempt has succeeded
+		return false, nil
 	case epoch < o.epoch, epoch == o.epoch && version <= o.version:
 		return false, o.refuse(errGoneBack("the object's record is older than it was"))
 	}
@@ -249,6 +252,14 @@ func (o *object) resolve(ctx context.Context, conn querier, c *commit) (again bo
 	// The object has been opened again with this epoch, or something was committed through another ObjectStore; this has not happened.
 	o.version, o.nonce, c.doubt = version, nonce, false
 	return true, nil
+}
+
+// confirm returns when a commit that is visible is also on the synchronous standbys, if there are any. It may not be: a statement that has
+// been cancelled while it waited for them, as pgx does when a connection breaks, has been committed on the primary all the same. What is
+// written after it waits for everything before.
+func (o *object) confirm(ctx context.Context, conn querier) error {
+	var row int64
+	return conn.QueryRow(ctx, o.e.sql.in(`UPDATE @.objects SET nonce = nonce WHERE object = $1 RETURNING object`), o.row).Scan(&row)
 }
 
 // head reads the head of the object.
