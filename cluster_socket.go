@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -85,6 +86,9 @@ func (c *ClusterSocket) Lost(err error) {
 	c.cut = true
 	s.loseLocked(err)
 }
+
+// Context returns Socket.Context: it is done after the close event.
+func (c *ClusterSocket) Context() context.Context { return c.self.Context() }
 
 // Acknowledge says that the edge has taken messages, or pieces of them, with so many bytes of payload in all: they do not count in
 // BufferedAmount any more.

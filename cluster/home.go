@@ -62,6 +62,7 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	c.mu.Lock()
 	still := c.homes[o.Shard] == h
 	if still {
+		c.active[o.Shard].Store(h)
 		close(h.ready)
 	}
 	c.mu.Unlock()
@@ -246,6 +247,7 @@ func (c *Cluster) leaveShard(ctx context.Context, o Ownership) {
 	c.mu.Lock()
 	if c.homes[o.Shard] == h {
 		delete(c.homes, o.Shard)
+		c.active[o.Shard].Store(nil)
 	}
 	announced := h.announced
 	h.announced = nil
@@ -278,11 +280,12 @@ func (c *Cluster) awaitMoved(ctx context.Context, conns map[*homeConn]struct{}) 
 }
 
 // readyHome returns the home of a shard if this node owns it and may run events, and waits for that if it is about to. It returns nil if this
-// node is not the home.
-func (c *Cluster) readyHome(ctx context.Context, s Shard) *homeShard {
+// node is not the home. While the home is not ready, it returns nil also if the node that asks does not know that owner yet: that node must
+// announce its sockets first.
+func (c *Cluster) readyHome(ctx context.Context, s Shard, asked uint64) *homeShard {
 	c.mu.Lock()
 	h := c.homes[s]
-	refused := h == nil || h.leaving
+	refused := h == nil || h.leaving || h.Epoch != asked && !h.isReady()
 	c.mu.Unlock()
 	if refused {
 		return nil
@@ -299,10 +302,8 @@ func (c *Cluster) readyHome(ctx context.Context, s Shard) *homeShard {
 
 // IsHome implements edgews.Cluster.
 func (c *Cluster) IsHome(key edgews.ObjectKey) bool {
-	c.mu.Lock()
-	h := c.homes[c.shardOf(key)]
-	c.mu.Unlock()
-	return h != nil && h.isReady() && (!c.Fenced() || c.opts.UnsafeWithoutSelfFencing)
+	h := c.active[c.shardOf(key)].Load()
+	return h != nil && (!c.Fenced() || c.opts.UnsafeWithoutSelfFencing)
 }
 
 // epochOf returns the epoch with which this node owns the shard of an object, also while the sockets are being restored.
