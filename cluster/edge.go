@@ -147,6 +147,9 @@ func (q *edgeRequest) answer() error {
 			_, err = q.w.Write(p[1:])
 		case p[0] == msgFlush:
 			_ = http.NewResponseController(q.w).Flush()
+		case p[0] == msgAbort:
+			q.ch.Reset(codeCancelled, nil)
+			panic(http.ErrAbortHandler) // as net/http
 		case p[0] == msgAccept:
 			q.ch.Consume(seq)
 			return q.upgrade(p[1:])

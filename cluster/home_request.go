@@ -54,6 +54,10 @@ func (q *homeRequest) serve(ctx context.Context) {
 	case isSocket:
 	case errors.Is(err, edgews.ErrNotHome) && !w.began:
 		q.ch.Reset(codeNotHome, nil)
+	case errors.Is(err, http.ErrAbortHandler) && w.began:
+		w.sendBuffer()
+		w.send([]byte{msgAbort}) // behind what the handler has flushed
+		_ = q.ch.End(nil)
 	case errors.Is(err, http.ErrAbortHandler):
 		q.ch.Reset(codeFailed, nil)
 	default:

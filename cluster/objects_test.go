@@ -45,6 +45,24 @@ func startSites(t *testing.T, ids ...string) []*site {
 }
 
 func startSite(t *testing.T, m *memory.Memory, id string) *site {
+	return startSiteOf(t, m, id, newTally, nil)
+}
+
+// startSitesOf starts members whose rooms are objects of another kind.
+func startSitesOf(t *testing.T, construct newObject, change func(*edgews.NamespaceOptions), ids ...string) []*site {
+	t.Helper()
+	m := memory.New()
+	t.Cleanup(func() { m.Close() })
+	var sites []*site
+	for _, id := range ids {
+		sites = append(sites, startSiteOf(t, m, id, construct, change))
+	}
+	return sites
+}
+
+type newObject = func(context.Context, *edgews.State) (edgews.Object, error)
+
+func startSiteOf(t *testing.T, m *memory.Memory, id string, construct newObject, change func(*edgews.NamespaceOptions)) *site {
 	t.Helper()
 	s := &site{engine: m.Connect()}
 	links, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,9 +75,11 @@ func startSite(t *testing.T, m *memory.Memory, id string) *site {
 		Listener: links,
 	})
 	require.NoError(t, err)
-	s.rooms = edgews.NewNamespace("rooms", newTally, &edgews.NamespaceOptions{
-		Cluster: s, Options: edgews.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
-	})
+	o := &edgews.NamespaceOptions{Cluster: s, Options: edgews.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}
+	if change != nil {
+		change(o)
+	}
+	s.rooms = edgews.NewNamespace("rooms", construct, o)
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	mux := http.NewServeMux()

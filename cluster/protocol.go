@@ -22,7 +22,7 @@ import (
 //	'e'  end         any → home   endHead: all sockets of these shards at this node have been announced to the home
 //
 // On a channel for a request the edge sends the body in messages of bytes, and then its end; an empty message says that the body is broken
-// off. The home answers with 'H', responseHead, then 'B' and bytes of the body, 'F' to flush, and the end; or with 'A', acceptHead, and the
+// off. The home answers with 'H', responseHead, then 'B' and bytes of the body, 'F' to flush, 'X' if the handler has failed, and the end; or with 'A', acceptHead, and the
 // channel is one for a socket from then on. On a channel for a socket, messages begin with:
 //
 //	edge → home  't' 'b'  a message of the client, text or binary
@@ -49,6 +49,7 @@ const (
 	msgHead       = 'H'
 	msgBody       = 'B'
 	msgFlush      = 'F'
+	msgAbort      = 'X'
 	msgAccept     = 'A'
 	msgResult     = 'R'
 	msgError      = 'E'
