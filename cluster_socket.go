@@ -87,8 +87,18 @@ func (c *ClusterSocket) Lost(err error) {
 	s.loseLocked(err)
 }
 
-// Context returns Socket.Context: it is done after the close event.
-func (c *ClusterSocket) Context() context.Context { return c.self.Context() }
+// AfterClose has fn called once, by a goroutine of its own, when the close event of the socket has been handled. For a socket that does not
+// survive its home, because no object has accepted it, that is at once.
+func (c *ClusterSocket) AfterClose(fn func()) {
+	c.self.mu.Lock()
+	survives := c.self.consumer == toObject
+	c.self.mu.Unlock()
+	if !survives {
+		go fn()
+		return
+	}
+	context.AfterFunc(c.self.Context(), fn)
+}
 
 // Acknowledge says that the edge has taken messages, or pieces of them, with so many bytes of payload in all: they do not count in
 // BufferedAmount any more.

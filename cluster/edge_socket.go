@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, Epoch and Handled change, guarded by mu
+	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
@@ -80,7 +79,11 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 		kind = msgText
 		if reply, ok := e.autoResponse(m.Data); ok {
 			if e.s.Send(reply) == nil {
-				e.send(numberMessage(msgAnswered, uint64(len(reply)), uint64(time.Now().UnixNano())), false)
+				now := time.Now().UnixNano()
+				e.mu.Lock()
+				e.head.AutoRespondedAt = now
+				e.mu.Unlock()
+				e.send(numberMessage(msgAnswered, uint64(len(reply)), uint64(now)), false)
 			}
 			return
 		}
@@ -415,9 +418,7 @@ func (e *edgeSocket) setAuto(content []byte) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !maps.Equal(e.auto, auto) {
-		e.auto = auto
-	}
+	e.auto, e.head.AutoResponses = auto, pairs
 }
 
 // Ended implements link.Receiver.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"sync"
@@ -30,6 +29,7 @@ type homeConn struct {
 	ended  bool                  // nothing more arrives
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
+	told   bool                  // the socket knows how the connection has ended
 	last   uint64                // the sequence of the last message that has arrived
 
 	goneOnce sync.Once
@@ -104,9 +104,13 @@ type earlySet struct {
 // restored describes the socket for ClusterHost.Restore.
 func (conn *homeConn) restored() edgews.ClusterRestored {
 	h := conn.head
+	var at time.Time
+	if h.AutoRespondedAt != 0 {
+		at = time.Unix(0, h.AutoRespondedAt)
+	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled,
+		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -231,6 +235,7 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	}
 	isEnd := kind == msgClose || kind == msgLost
 	conn.last = seq
+	conn.told = conn.told || isEnd
 	if len(conn.in) == 0 && (!ofClient || skipped) && !isEnd {
 		defer conn.ch.Consume(seq)
 	} else {
@@ -265,14 +270,16 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 func (conn *homeConn) Ended([]byte) {
 	conn.mu.Lock()
 	conn.ended = true
-	live, s := conn.live, conn.s
+	live, s, isTold := conn.live, conn.s, conn.told
 	conn.mu.Unlock()
 	if !live {
 		return
 	}
-	s.Lost(nil) // if it has not said how
+	if !isTold {
+		s.Lost(nil)
+	}
 	_ = conn.ch.End(nil)
-	context.AfterFunc(s.Context(), conn.consumeAll)
+	s.AfterClose(conn.consumeAll)
 }
 
 // consumeAll ends the channel, after the close event of the socket: what nobody has handled would keep it. If the object is moving, the event

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -254,14 +255,14 @@ func TestCloses(t *testing.T) {
 		p.wantClosed(t, "busy", 4003, "as asked", true)
 	})
 	t.Run("lost", func(t *testing.T) {
-		var conn net.Conn
-		dialer := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			var err error
-			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
-			return conn, err
-		}}}
-		s := p.dial(t, "user=lost", &edgews.DialOptions{HTTPClient: dialer})
-		assert.Equal(t, "said x", ask(t, s, "x"))
+		conn, err := net.Dial("tcp", p.edge.url[5:])
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "GET /parlor?user=lost HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.Equal(t, 101, resp.StatusCode)
 		require.NoError(t, conn.Close())
 		p.wantClosed(t, "lost", 1006, lostReason, false)
 	})

@@ -208,6 +208,8 @@ type socketHead struct {
 	Epoch                 uint64
 	ConnKey               string
 	Kept                  edgews.ClusterKept
+	AutoResponses         []edgews.AutoResponse `json:",omitempty"`
+	AutoRespondedAt       int64                 `json:",omitempty"` // in nanoseconds since 1970; 0: never
 	Options               sentOptions
 	Host, Path            string
 	Protocol, Extensions  string
