@@ -111,11 +111,26 @@ func (e *edgeSocket) closed(end edgews.CloseEvent) {
 			code = 0
 		}
 		e.send(closeMessage(code, end.Reason), false)
-		if e.s.ReadyState() == edgews.Closed {
-			e.finish()
-		}
+		e.awaitAnswer()
 	}
 }
+
+// awaitAnswer finishes the socket if its connection ends before the home has answered the client's Close: there is no second close event.
+func (e *edgeSocket) awaitAnswer() {
+	e.mu.Lock()
+	over := e.over
+	e.mu.Unlock()
+	switch {
+	case over:
+	case e.s.ReadyState() == edgews.Closed:
+		e.finish()
+	default:
+		time.AfterFunc(answerCheck, e.awaitAnswer)
+	}
+}
+
+// answerCheck is how often is looked at a connection whose client has sent a Close that the home has not answered.
+const answerCheck = time.Second
 
 // finish ends the channel: the connection of the client is over. The homes of the object are told until one has dealt with that.
 func (e *edgeSocket) finish() {

@@ -273,7 +273,7 @@ func TestCloses(t *testing.T) {
 		p.wantClosed(t, "listeners", 4004, "", true)
 	})
 	t.Run("unaccepted", func(t *testing.T) {
-		s := p.dial(t, "style=unaccepted", nil)
+		s := p.dial(t, "style=unaccepted", &edgews.DialOptions{Options: edgews.Options{CloseTimeout: 100 * time.Millisecond}})
 		require.NoError(t, s.Send("x"))
 		require.NoError(t, s.Close(1000, ""))
 		<-s.Done()
