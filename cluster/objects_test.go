@@ -64,16 +64,24 @@ type newObject = func(context.Context, *edgews.State) (edgews.Object, error)
 
 func startSiteOf(t *testing.T, m *memory.Memory, id string, construct newObject, change func(*edgews.NamespaceOptions)) *site {
 	t.Helper()
+	return startSiteWith(t, m, id, construct, change, nil)
+}
+
+func startSiteWith(
+	t *testing.T, m *memory.Memory, id string, construct newObject, change func(*edgews.NamespaceOptions), changeNode func(*cluster.Options),
+) *site {
+	t.Helper()
 	s := &site{engine: m.Connect()}
 	links, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s.Cluster, err = cluster.Join(t.Context(), cluster.JoinOptions{
-		Options: cluster.Options{
-			Engine: s.engine, Self: cluster.Member{ID: id}, Config: cluster.Config{Shards: shards}, TTL: 4 * time.Second,
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		},
-		Listener: links,
-	})
+	node := cluster.Options{
+		Engine: s.engine, Self: cluster.Member{ID: id}, Config: cluster.Config{Shards: shards}, TTL: 4 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if changeNode != nil {
+		changeNode(&node)
+	}
+	s.Cluster, err = cluster.Join(t.Context(), cluster.JoinOptions{Options: node, Listener: links})
 	require.NoError(t, err)
 	o := &edgews.NamespaceOptions{Cluster: s, Options: edgews.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}
 	if change != nil {
