@@ -223,6 +223,13 @@ func (s *soak) begin() {
 	}
 }
 
+// awaitEntries waits until n more entries are acknowledged.
+func (s *soak) awaitEntries(n int64) {
+	s.t.Helper()
+	want := s.acked.Load() + n
+	require.Eventually(s.t, func() bool { return s.acked.Load() >= want }, time.Minute, 5*time.Millisecond)
+}
+
 // end ends the load, and compares the storage with what was acknowledged.
 func (s *soak) end() []string {
 	close(s.stop)
@@ -285,7 +292,7 @@ func TestSoak(t *testing.T) {
 	for n := 0; time.Now().Before(until); n++ {
 		guest := s.start(fmt.Sprint("guest", n), nil)
 		s.load.Go(func() { s.talk(guest, "room0", fmt.Sprint("guest", n), false, true) })
-		time.Sleep(time.Duration(300+rand.IntN(500)) * time.Millisecond)
+		s.awaitEntries(100 + rand.Int64N(1000))
 		switch n % 3 {
 		case 0:
 			assert.NoError(t, guest.Leave(context.Background()))
@@ -294,7 +301,8 @@ func TestSoak(t *testing.T) {
 			guest.kill()
 		case 2:
 			guest.engine.Partition(true)
-			time.Sleep(6 * time.Second)
+			require.Eventually(t, func() bool { return guest.Stats().Fenced > 0 }, 30*time.Second, 10*time.Millisecond)
+			s.awaitEntries(100)
 			guest.engine.Partition(false)
 		}
 	}
