@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/internal/handshake"
@@ -21,7 +23,7 @@ func (h *ClusterHost) Namespace() *Namespace { return h.n }
 
 // ServeHTTP has an object of this node answer r, as Stub.ServeHTTP does on a single node. If the object opens a socket, upgrade is called instead
 // of an upgrade of w's connection. It must not block: the edge upgrades the connection later. The error says why no handler has answered r, or
-// what has ended the handler; with ErrNotHome nothing has been written to w.
+// what has ended the handler; with ErrNotHome no handler has begun.
 func (h *ClusterHost) ServeHTTP(id ID, w http.ResponseWriter, r *http.Request, upgrade func(ClusterUpgrade) (ClusterConn, error)) error {
 	if IsUpgrade(r) {
 		r = connectRequest(r.Context(), r) // without compression, which is the edge's
@@ -29,9 +31,18 @@ func (h *ClusterHost) ServeHTTP(id ID, w http.ResponseWriter, r *http.Request, u
 	return (&Stub{h.n, id, h.n.checkID(id)}).serveHere(&clusterWriter{ResponseWriter: w, upgrade: upgrade}, r)
 }
 
-// Call has an object of this node answer a call of the function Call.
+// Call has an object of this node answer a call of the function Call. With ErrNotHome the object has not begun to.
 func (h *ClusterHost) Call(ctx context.Context, id ID, method string, req json.RawMessage) (json.RawMessage, error) {
 	return (&Stub{h.n, id, h.n.checkID(id)}).callHere(ctx, method, req)
+}
+
+// withoutNotHome returns err, but not as ErrNotHome if a handler has begun: another node would run the handler a second time. The error may be
+// the handler's own, or the object may have moved meanwhile.
+func withoutNotHome(err error, begun *atomic.Bool) error {
+	if begun.Load() && errors.Is(err, ErrNotHome) {
+		return fmt.Errorf("%w: %v", ErrAborted, err)
+	}
+	return err
 }
 
 // AlarmsChanged says that the alarms that DueAlarms of the Store returns may be others than before: this node has become the home of objects.

@@ -3,6 +3,7 @@ package edgews
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ClusterRestored is a socket of an object that has a new home.
@@ -13,6 +14,9 @@ type ClusterRestored struct {
 	Host                 string  // of the request that was upgraded
 	Path                 string
 	Protocol, Extensions string
+
+	AutoResponses   []AutoResponse // those that the edge has been told last
+	AutoRespondedAt time.Time      // when the edge has sent one last; zero: never
 
 	Handled uint64 // how many messages of the connection earlier homes have said to have handled
 }
@@ -60,6 +64,12 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 		s.extraLocked().attached = &attachment{attachmentForm(r.Kept.AttachmentForm), r.Kept.Attachment}
 	}
 	sock := &objectSocket{o: o, s: s}
+	if !r.AutoRespondedAt.IsZero() {
+		sock.lastAutoResponse = r.AutoRespondedAt.UnixNano()
+	}
+	if len(r.AutoResponses) > 0 { // as after hibernation: the object need not set them again
+		o.autoResponses.CompareAndSwap(nil, newAutoResponses(r.AutoResponses))
+	}
 	s.extraLocked().objectSocket = sock
 	s.consumer = toObject
 	s.facts |= manualClose

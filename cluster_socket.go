@@ -1,6 +1,7 @@
 package edgews
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -84,6 +85,19 @@ func (c *ClusterSocket) Lost(err error) {
 	defer s.tellAndUnlock()
 	c.cut = true
 	s.loseLocked(err)
+}
+
+// AfterClose has fn called once, by a goroutine of its own, when the close event of the socket has been handled. For a socket that does not
+// survive its home, because no object has accepted it, that is at once.
+func (c *ClusterSocket) AfterClose(fn func()) {
+	c.self.mu.Lock()
+	survives := c.self.consumer == toObject
+	c.self.mu.Unlock()
+	if !survives {
+		go fn()
+		return
+	}
+	context.AfterFunc(c.self.Context(), fn)
 }
 
 // Acknowledge says that the edge has taken messages, or pieces of them, with so many bytes of payload in all: they do not count in

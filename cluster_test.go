@@ -47,7 +47,10 @@ func newTwoNodes(t *testing.T, construct func(context.Context, *edgews.State) (e
 	return c
 }
 
-func (n *testNode) Attach(host *edgews.ClusterHost) (func(), error) { n.host = host; return func() {}, nil }
+func (n *testNode) Attach(host *edgews.ClusterHost) (func(), error) {
+	n.host = host
+	return func() {}, nil
+}
 
 func (n *testNode) IsHome(edgews.ObjectKey) bool {
 	n.c.mu.Lock()
@@ -137,12 +140,14 @@ func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edge
 	c.note("%v %t %t %s", kind, first, last, data)
 	return false
 }
-func (c *edgeConn) Close(code edgews.StatusCode, reason string) { c.note("close %d %s", uint16(code), reason) }
-func (c *edgeConn) Ping(id uint64)                              { c.note("ping %d", id) }
-func (c *edgeConn) Cut()                                        { c.note("cut") }
-func (c *edgeConn) Describe(kept edgews.ClusterKept)            { c.mu.Lock(); defer c.mu.Unlock(); c.kept = kept }
-func (c *edgeConn) AutoRespond(p []edgews.AutoResponse)         { c.mu.Lock(); defer c.mu.Unlock(); c.auto = p }
-func (c *edgeConn) Handled(n int)                               { c.mu.Lock(); defer c.mu.Unlock(); c.handled += n }
+func (c *edgeConn) Close(code edgews.StatusCode, reason string) {
+	c.note("close %d %s", uint16(code), reason)
+}
+func (c *edgeConn) Ping(id uint64)                      { c.note("ping %d", id) }
+func (c *edgeConn) Cut()                                { c.note("cut") }
+func (c *edgeConn) Describe(kept edgews.ClusterKept)    { c.mu.Lock(); defer c.mu.Unlock(); c.kept = kept }
+func (c *edgeConn) AutoRespond(p []edgews.AutoResponse) { c.mu.Lock(); defer c.mu.Unlock(); c.auto = p }
+func (c *edgeConn) Handled(n int)                       { c.mu.Lock(); defer c.mu.Unlock(); c.handled += n }
 func (c *edgeConn) Addrs() (local, remote net.Addr) {
 	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
 }

@@ -50,9 +50,9 @@ type object struct {
 	stateSince      time.Time              // when the object got into its present ObjectState
 	feeds           map[string]*feedRoster // by name
 	cluster         clusterObject
-	lastEvent       time.Time              // when the last event ended; only with a PinTimeout
-	idleTimerAt     time.Time              // when idleTimerFired is due; zero: it is not
-	quiet           signal                 // nothing is left to do, and nothing keeps the object
+	lastEvent       time.Time // when the last event ended; only with a PinTimeout
+	idleTimerAt     time.Time // when idleTimerFired is due; zero: it is not
+	quiet           signal    // nothing is left to do, and nothing keeps the object
 }
 
 // queuedEvent is an entry of an object's queue: a socket, of which the next message or the end is to be delivered, a call, or the end of the

@@ -35,13 +35,12 @@ type autoResponses struct {
 //
 // Deviation: Workers have one pair for each object, and answer when the events before the request have begun.
 func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
-	set := &autoResponses{slices.Clone(pairs), make(map[string]*Prepared, len(pairs))}
 	for _, p := range pairs {
 		if err := p.check(); err != nil {
 			return err
 		}
-		set.replies[p.Request] = Prepare(Text, []byte(p.Response))
 	}
+	set := newAutoResponses(pairs)
 	if len(pairs) == 0 {
 		set = nil
 	}
@@ -57,6 +56,14 @@ func (st *State) SetAutoResponse(pairs ...AutoResponse) error {
 		sock.s.mu.Unlock()
 	}
 	return nil
+}
+
+func newAutoResponses(pairs []AutoResponse) *autoResponses {
+	set := &autoResponses{slices.Clone(pairs), make(map[string]*Prepared, len(pairs))}
+	for _, p := range pairs {
+		set.replies[p.Request] = Prepare(Text, []byte(p.Response))
+	}
+	return set
 }
 
 // setAutoResponses sets the auto-responses, and returns the sockets for which they apply at once.

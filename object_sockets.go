@@ -137,6 +137,9 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	reply := s.autoResponseLocked(it.kind, it.buf.B) // not nil for a message that came before AcceptWebSocket or SetAutoResponse
 	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.B)), s.link
 	s.in.lentBuffer = it.buf
+	if edge := clusterSocketOf(s); edge != nil && !sock.o.ns.isHome(sock.o.id) {
+		edge.cut = true // the handler will not run: the edge sends the message to the next home
+	}
 	switch {
 	case reply != nil:
 		s.observeAnsweredLocked(it.kind, len(it.buf.B), int(it.wireSize))

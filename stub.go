@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/edgews/edgews/internal/handshake"
 )
@@ -86,12 +87,15 @@ func (s *Stub) serveHere(w http.ResponseWriter, r *http.Request) error {
 		defer keeper.Return()
 		r = kept
 	}
+	var begun atomic.Bool
 	err = s.n.do(r.Context(), s.id, "ServeHTTP", func(e *eventContext, value Object) error {
+		begun.Store(true)
 		e.o.beginRequest()
 		defer e.o.endRequest()
 		value.ServeHTTP(rw, r.WithContext(e))
 		return nil
 	})
+	err = withoutNotHome(err, &begun)
 	if reachedObject(r.Context(), err) && !rw.switched {
 		s.n.objectFor(s.id).bookFact(FactRequest, Usage{HTTPRequests: 1})
 		rw.pass.release()

@@ -75,7 +75,9 @@ func (s *Stub) call(ctx context.Context, method string, req json.RawMessage) (js
 // callHere is call on the object's home.
 func (s *Stub) callHere(ctx context.Context, method string, req json.RawMessage) (json.RawMessage, error) {
 	var answer json.RawMessage // not read if ctx ends before the event does
+	var begun atomic.Bool
 	err := s.runEvent(ctx, call{what: "Call(" + method + ")", leaves: true}, func(e *eventContext, value Object) error {
+		begun.Store(true)
 		callee, ok := value.(CallHandler)
 		if !ok {
 			return fmt.Errorf("%w: call of %q: %T, of %s, has no method Call and is no CallHandler", ErrUnknownMethod, clip(method), value, e.o.display())
@@ -90,7 +92,7 @@ func (s *Stub) callHere(ctx context.Context, method string, req json.RawMessage)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, withoutNotHome(err, &begun)
 	}
 	return answer, nil
 }

@@ -26,6 +26,7 @@ func (c *Cluster) watchOwners() {
 		case <-changed:
 		case o := <-failed:
 			c.forgetTold(o)
+			_ = c.awaitRetry(context.Background()) // the next attempt may fail at once, too
 		case <-c.done:
 			for _, a := range last {
 				a.cancel()
@@ -107,7 +108,11 @@ func (c *Cluster) announceSoon(s Shard) { c.changed.send() }
 
 // announce announces the sockets of a shard to its owner, and then says that these were all.
 func (c *Cluster) announce(ctx context.Context, o Ownership, m Member) error {
+	soon, cancel := context.WithTimeout(ctx, detachTimeout)
+	defer cancel()
+	c.awaitUpgrades(soon, o)
 	for _, e := range c.socketsOf(o.Shard) {
+		e.awaitDetached(soon)
 		if err := e.moveTo(ctx, o, m); err != nil {
 			return err
 		}
@@ -118,6 +123,45 @@ func (c *Cluster) announce(ctx context.Context, o Ownership, m Member) error {
 		return err
 	}
 	return ch.End(nil)
+}
+
+// beginUpgrade notes that q may become a socket; ended says that it has, or does not any more.
+func (c *Cluster) beginUpgrade(q *edgeRequest) (ended func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.upgrades[q.shard] == nil {
+		c.upgrades[q.shard] = make(map[*edgeRequest]chan struct{})
+	}
+	done := make(chan struct{})
+	c.upgrades[q.shard][q] = done
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(done)
+		delete(c.upgrades[q.shard], q)
+		if len(c.upgrades[q.shard]) == 0 {
+			delete(c.upgrades, q.shard)
+		}
+	}
+}
+
+// awaitUpgrades waits until the requests that earlier owners have got are sockets, or have ended, so that none is missing at the next home.
+func (c *Cluster) awaitUpgrades(ctx context.Context, o Ownership) {
+	var waiting []chan struct{}
+	c.mu.Lock()
+	for q, done := range c.upgrades[o.Shard] {
+		if q.epoch < o.Epoch {
+			waiting = append(waiting, done)
+		}
+	}
+	c.mu.Unlock()
+	for _, done := range waiting {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // socketsOf returns the sockets of clients whose objects are in a shard.

@@ -45,7 +45,9 @@ type Cluster struct {
 	links *link.Manager
 	token string // begins the keys of this process's connections
 
-	lastConn atomic.Uint64 // the number of the last connection of a client
+	shards   int
+	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
+	lastConn atomic.Uint64               // the number of the last connection of a client
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before
@@ -59,6 +61,8 @@ type Cluster struct {
 	conns map[Shard]map[*homeConn]struct{}
 	edges map[Shard]map[*edgeSocket]struct{} // the sockets of this node's clients, by the shard of their object
 	told  map[Shard]Ownership                // the owners to whom they have been announced
+	// upgrades are the requests that may become sockets, by the shard of their object.
+	upgrades map[Shard]map[*edgeRequest]chan struct{} // closed when the request is a socket, or has ended otherwise
 }
 
 // Join joins a cluster, as Start does. The Cluster is then used as edgews.NamespaceOptions.Cluster.
@@ -85,9 +89,11 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 		hosts: make(map[string]*edgews.ClusterHost), homes: make(map[Shard]*homeShard), ends: make(map[Shard]*endSet),
 		early: make(map[Shard]*earlySet),
 		conns: make(map[Shard]map[*homeConn]struct{}), edges: make(map[Shard]map[*edgeSocket]struct{}), told: make(map[Shard]Ownership),
+		upgrades: make(map[Shard]map[*edgeRequest]chan struct{}),
 	}
 	c.links, err = link.New(link.Options{
 		Self: peerOf(o.Self), Cluster: o.Name, Secret: o.Secret, TLS: o.TLS, Dial: o.Dial, Logger: o.Logger,
+		MaxMessage: maxClientMessage + 64, LinkWindow: 2 * maxClientMessage,
 		Accept: c.accept, Event: c.linkEvent,
 	})
 	if err != nil {
@@ -95,7 +101,14 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	}
 	o.Options.Gained, o.Options.Losing, o.Options.Lost = c.gained, c.losing, c.lost
 	c.opts.Logger = resolved.Logger
-	node, err := Start(ctx, o.Options)
+	config, err := setup(ctx, resolved) // the hooks need the number of shards, and may run before Start returns
+	if err == nil {
+		c.shards, c.active = config.Shards, make([]atomic.Pointer[homeShard], config.Shards)
+	}
+	var node *Node
+	if err == nil {
+		node, err = Start(ctx, o.Options)
+	}
 	if err != nil {
 		c.links.Close()
 		o.Listener.Close()
@@ -169,7 +182,7 @@ func (c *Cluster) allHosts() []*edgews.ClusterHost {
 }
 
 // shardOf returns the shard of an object.
-func (c *Cluster) shardOf(key edgews.ObjectKey) Shard { return ShardOf(key, c.Config().Shards) }
+func (c *Cluster) shardOf(key edgews.ObjectKey) Shard { return ShardOf(key, c.shards) }
 
 // Leave gives the shards of this node to others and leaves the cluster, as Node.Leave does; then it ends the sockets of this node's clients
 // with 1012, and the links. The namespaces are shut down afterwards, by their own Shutdown.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -19,30 +18,49 @@ import (
 // ServeHTTP implements edgews.Cluster. A request waits while its object has no home, until its context ends.
 func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http.Request) {
 	head := c.requestHeadOf(key, r)
+	var body *edgeBody
+	if head.Body {
+		body = newEdgeBody(r.Body)
+		defer body.stop(w)
+	}
+	shard := c.shardOf(key)
 	for {
-		_, m, err := c.home(r.Context(), c.shardOf(key))
+		o, m, err := c.home(r.Context(), shard)
 		if err == nil {
-			q := &edgeRequest{c: c, key: key, head: head, w: w, r: r, arrived: make(chan struct{}, 1)}
+			head.Epoch = o.Epoch
+			q := &edgeRequest{c: c, shard: shard, epoch: o.Epoch, head: head, w: w, r: r, body: body, arrived: make(chan struct{}, 1)}
 			err = q.serve(m)
 		}
-		switch {
-		case err == nil:
-			return
-		case errors.Is(err, errRetry):
-			err = c.awaitRetry(r.Context())
+		if errors.Is(err, errRetry) {
+			if err = c.awaitRetry(r.Context()); err == nil {
+				continue
+			}
 		}
 		if err != nil {
-			if r.Context().Err() == nil {
-				w.Header().Set("Retry-After", "1")
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			}
-			return
+			answerFailure(w, err)
 		}
+		return
 	}
 }
 
-// errRetry: the node that was asked is not the object's home, and nothing has been read of the request.
+// errRetry: the node that was asked is not the object's home, or is dead, and nothing has been done that a second request would do again.
 var errRetry = errors.New("edgews: not the home of the object")
+
+// answerFailure answers a request that no home has answered.
+func answerFailure(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, link.ErrTooLarge):
+		http.Error(w, "the header of the request is too large for the cluster", http.StatusRequestHeaderFieldsTooLarge)
+	case errors.Is(err, errHomeLost):
+		http.Error(w, err.Error(), http.StatusBadGateway)
+	default:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, errNoHome.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+// errHomeLost is for requests and calls that the home may have begun to handle before it was lost.
+var errHomeLost = errors.New("edgews: the home of the object was lost before it answered")
 
 func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) *requestHead {
 	head := &requestHead{
@@ -62,12 +80,15 @@ func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) *requestH
 
 // edgeRequest is a request on the node that has got it: the receiver of its channel until it becomes a socket.
 type edgeRequest struct {
-	c    *Cluster
-	key  edgews.ObjectKey
-	head *requestHead
-	w    http.ResponseWriter
-	r    *http.Request
-	ch   *link.Channel
+	c     *Cluster
+	shard Shard
+	epoch uint64 // with which the member owns the shard that is asked
+	head  *requestHead
+	w     http.ResponseWriter
+	r     *http.Request
+	body  *edgeBody // nil: there is none
+	ch    *link.Channel
+	began bool // the answer has begun
 
 	arrived chan struct{} // has one element if there is something new
 
@@ -80,6 +101,9 @@ type edgeRequest struct {
 
 // serve asks the member. It returns errRetry if another one has to be asked.
 func (q *edgeRequest) serve(m Member) error {
+	if q.head.Upgrade {
+		defer q.c.beginUpgrade(q)()
+	}
 	ch, err := q.c.open(q.r.Context(), m, greeting(kindRequest, q.head), q)
 	if err != nil {
 		return err
@@ -87,70 +111,85 @@ func (q *edgeRequest) serve(m Member) error {
 	q.ch = ch
 	stop := context.AfterFunc(q.r.Context(), func() { notify(q.arrived) })
 	defer stop()
-	sent := make(chan struct{})
-	if q.head.Body {
+	if q.body != nil {
+		ctx, cancel := context.WithCancel(q.r.Context())
+		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
-			q.sendBody()
+			q.body.sendTo(ctx, ch)
 		}()
-		defer func() { <-sent }() // net/http does not allow reads of the body after the handler
+		defer func() {
+			cancel()
+			<-sent
+		}()
 	}
 	return q.answer()
 }
 
-// sendBody sends the body of the request.
-func (q *edgeRequest) sendBody() {
-	buf := make([]byte, maxBodyMessage)
-	for {
-		n, err := q.r.Body.Read(buf)
-		if n > 0 {
-			if _, err := q.ch.Send(q.r.Context(), buf[:n]); err != nil {
-				return
-			}
-		}
-		switch {
-		case err == io.EOF:
-			_ = q.ch.End(nil)
-			return
-		case err != nil:
-			q.ch.Reset(codeCancelled, nil)
-			return
-		}
-	}
-}
-
 // answer passes the answer on.
 func (q *edgeRequest) answer() error {
-	began := false
 	for {
 		seq, p, ended, err := q.next()
 		switch {
 		case q.r.Context().Err() != nil:
 			q.ch.Reset(codeCancelled, nil)
-			return nil
-		case err != nil && began:
-			panic(http.ErrAbortHandler) // as net/http's ReverseProxy does
-		case isNotHome(err) && !q.head.Body, errors.Is(err, link.ErrReplaced), errors.Is(err, link.ErrRemoved) && q.head.Upgrade:
-			return errRetry
+			err = errors.Join(errNoHome, context.Cause(q.r.Context()))
+			fallthrough
 		case err != nil:
-			q.w.WriteHeader(http.StatusBadGateway)
-			return nil
+			return q.fail(err)
 		case ended:
 			_ = q.ch.End(nil)
 			return nil
 		case len(p) == 0:
 		case p[0] == msgHead:
-			began = true
 			q.writeHead(p[1:])
 		case p[0] == msgBody:
-			_, _ = q.w.Write(p[1:])
+			_, err = q.w.Write(p[1:])
+		case p[0] == msgFlush:
 			_ = http.NewResponseController(q.w).Flush()
+		case p[0] == msgAbort:
+			q.ch.Reset(codeCancelled, nil)
+			panic(http.ErrAbortHandler) // as net/http
 		case p[0] == msgAccept:
 			q.ch.Consume(seq)
 			return q.upgrade(p[1:])
 		}
+		if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) { // the client is gone, or the body is not the announced one
+			q.ch.Reset(codeCancelled, nil)
+			return q.fail(err)
+		}
 		q.ch.Consume(seq)
 	}
+}
+
+// fail ends a request whose channel is over. As in net/http, the connection is cut if the answer has begun, or if the handler has panicked.
+func (q *edgeRequest) fail(err error) error {
+	reset, _ := errors.AsType[*link.ResetError](err)
+	switch {
+	case q.began, reset != nil && reset.Code == codeFailed:
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, errNoHome):
+		return err
+	case q.mayRetry(err):
+		return errRetry
+	}
+	return errHomeLost
+}
+
+// mayRetry reports whether another home may be asked: no handler has begun, or the request may be handled twice (RFC 9110 section 9.2.2).
+func (q *edgeRequest) mayRetry(err error) bool {
+	if q.body != nil && !q.body.isComplete() {
+		return false
+	}
+	if isNotHome(err) {
+		return true
+	}
+	lost := errors.Is(err, link.ErrReplaced) || errors.Is(err, link.ErrRemoved) || errors.Is(err, link.ErrSessionLost)
+	return lost && (q.ch.Version() == 0 || q.head.Upgrade || q.body == nil && isIdempotent(q.head.Method))
+}
+
+func isIdempotent(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
 }
 
 // next waits for the next message, the end or the failure of the channel.
@@ -176,6 +215,7 @@ func (q *edgeRequest) next() (seq uint64, p []byte, ended bool, err error) {
 }
 
 func (q *edgeRequest) writeHead(content []byte) {
+	q.began = true
 	var head responseHead
 	if json.Unmarshal(content, &head) != nil {
 		q.w.WriteHeader(http.StatusBadGateway)
@@ -197,7 +237,10 @@ func (q *edgeRequest) upgrade(content []byte) error {
 		return nil
 	}
 	opts := &edgews.UpgradeOptions{Options: accept.Options.options(), Header: accept.Header, InsecureSkipOriginCheck: true} // the object has checked
-	opts.Options.SendBuffer = max(opts.Options.SendBuffer, minEdgeBuffer)
+	opts.Options.SendBuffer = edgeBuffer
+	if size := opts.Options.MaxMessageSize; size <= 0 || size > maxClientMessage {
+		opts.Options.MaxMessageSize = maxClientMessage
+	}
 	opts.Options.Logger = q.c.opts.Logger
 	if accept.Protocol != "" {
 		opts.Protocols = []string{accept.Protocol}
@@ -207,14 +250,17 @@ func (q *edgeRequest) upgrade(content []byte) error {
 		q.ch.Reset(codeGone, nil)
 		return nil
 	}
-	e := newEdgeSocket(q, accept.Options, s)
+	e := newEdgeSocket(q, accept, s)
 	q.become(e)
 	e.begin()
 	return nil
 }
 
-// minEdgeBuffer is the least that the queue of a client takes at its edge: the home's SendBuffer bounds what waits there.
-const minEdgeBuffer = 256 << 10
+// edgeBuffer does not bound what waits for a client at its edge: edgeBacklog, the window of the channel and one message do.
+const edgeBuffer = 1 << 30
+
+// maxClientMessage is the largest message of a client, in bytes: it is one message of a link.
+const maxClientMessage = 32 << 20
 
 // become gives what arrives to e from now on, and what has arrived already.
 func (q *edgeRequest) become(e *edgeSocket) {
@@ -299,37 +345,51 @@ func (q *edgeRequest) Closed(err error) {
 // Call implements edgews.Cluster. A call waits while its object has no home, until ctx ends.
 func (c *Cluster) Call(ctx context.Context, key edgews.ObjectKey, method string, req json.RawMessage) (json.RawMessage, error) {
 	head := callHead{target: targetOf(key), Method: method}
-	if deadline, ok := ctx.Deadline(); ok {
-		head.Timeout = time.Until(deadline)
-	}
 	for {
-		_, m, err := c.home(ctx, c.shardOf(key))
+		o, m, err := c.home(ctx, c.shardOf(key))
 		if err != nil {
 			return nil, err
 		}
-		q := &edgeCall{done: make(chan struct{})}
-		ch, err := c.open(ctx, m, greeting(kindCall, head), q)
-		if err == nil {
-			_, err = ch.Send(ctx, req)
+		head.Epoch = o.Epoch
+		if deadline, ok := ctx.Deadline(); ok {
+			head.Timeout = max(time.Until(deadline), 1)
 		}
-		if err != nil {
+		answer, err := c.callHome(ctx, m, &head, req)
+		if !errors.Is(err, errRetry) {
+			return answer, err
+		}
+		if err := c.awaitRetry(ctx); err != nil {
 			return nil, err
 		}
-		select {
-		case <-q.done:
-		case <-ctx.Done():
-			ch.Reset(codeCancelled, nil)
-			return nil, ctx.Err()
-		}
-		_ = ch.End(nil)
-		if isNotHome(q.err) {
-			if err := c.awaitRetry(ctx); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		return q.answer, q.err
 	}
+}
+
+// callHome makes a call of a member. It returns errRetry if another one has to be asked.
+func (c *Cluster) callHome(ctx context.Context, m Member, head *callHead, req json.RawMessage) (json.RawMessage, error) {
+	q := &edgeCall{done: make(chan struct{})}
+	ch, err := c.open(ctx, m, greeting(kindCall, head), q)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = ch.Send(ctx, req); err != nil && !errors.Is(err, link.ErrEnded) { // if it has ended, q.done says why
+		ch.Reset(codeCancelled, nil)
+		return nil, err
+	}
+	select {
+	case <-q.done:
+	case <-ctx.Done():
+		ch.Reset(codeCancelled, nil)
+		return nil, ctx.Err()
+	}
+	_ = ch.End(nil)
+	lost := errors.Is(q.err, link.ErrReplaced) || errors.Is(q.err, link.ErrRemoved) || errors.Is(q.err, link.ErrSessionLost)
+	switch {
+	case isNotHome(q.err), lost && ch.Version() == 0: // nothing has been sent
+		return nil, errRetry
+	case lost:
+		return nil, fmt.Errorf("%w: %w", errHomeLost, q.err)
+	}
+	return q.answer, q.err
 }
 
 // edgeCall is the receiver of the channel of a call.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, Epoch and Handled change, guarded by mu
+	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
@@ -29,15 +28,16 @@ type edgeSocket struct {
 	changed chan struct{} // closed when one of these changes; nil: none waits
 }
 
-func newEdgeSocket(q *edgeRequest, options sentOptions, s *edgews.Socket) *edgeSocket {
+func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
 	info := s.Info()
 	e.head = socketHead{
-		target: q.head.target, Shard: q.c.shardOf(q.key), ConnKey: q.head.ConnKey, Options: options, Host: info.Host, Path: info.Path,
+		target: q.head.target, Shard: q.shard, Epoch: accept.Epoch, ConnKey: q.head.ConnKey, Options: accept.Options, Host: info.Host, Path: info.Path,
 		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 		Opened: time.Now().UnixNano(),
 	}
+	s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
 	return e
 }
 
@@ -48,17 +48,28 @@ func (e *edgeSocket) channel() *edgeChannel {
 	return e.receive
 }
 
-// begin accepts the socket.
+// begin accepts the socket. If its object has moved meanwhile, the socket is announced to the next home.
 func (e *edgeSocket) begin() {
+	shard := e.head.Shard
 	e.c.mu.Lock()
-	if e.c.edges[e.head.Shard] == nil {
-		e.c.edges[e.head.Shard] = make(map[*edgeSocket]struct{})
+	if e.c.edges[shard] == nil {
+		e.c.edges[shard] = make(map[*edgeSocket]struct{})
 	}
-	e.c.edges[e.head.Shard][e] = struct{}{}
+	e.c.edges[shard][e] = struct{}{}
+	e.mu.Lock()
+	epoch := e.head.Epoch
+	e.mu.Unlock()
+	isLate := e.c.told[shard].Epoch > epoch
+	if isLate {
+		delete(e.c.told, shard)
+	}
 	e.c.mu.Unlock()
 	e.s.OnMessage(e.message)
 	e.s.OnClose(e.closed)
 	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
+	if isLate {
+		e.c.changed.send()
+	}
 }
 
 // message sends a message of the client to the home. It blocks while there is no home, or no room: the client has to wait then.
@@ -68,7 +79,11 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 		kind = msgText
 		if reply, ok := e.autoResponse(m.Data); ok {
 			if e.s.Send(reply) == nil {
-				e.send(numberMessage(msgAnswered, uint64(len(reply)), uint64(time.Now().UnixNano())), false)
+				now := time.Now().UnixNano()
+				e.mu.Lock()
+				e.head.AutoRespondedAt = now
+				e.mu.Unlock()
+				e.send(numberMessage(msgAnswered, uint64(len(reply)), uint64(now)), false)
 			}
 			return
 		}
@@ -85,6 +100,7 @@ func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 
 // closed tells the home how the connection has ended, or that the client has sent a Close.
 func (e *edgeSocket) closed(end edgews.CloseEvent) {
+	defer func() { e.channel().drained() }() // what has been dropped makes no OnDrain
 	switch {
 	case !end.WasClean:
 		e.send([]byte{msgLost}, false)
@@ -95,24 +111,44 @@ func (e *edgeSocket) closed(end edgews.CloseEvent) {
 			code = 0
 		}
 		e.send(closeMessage(code, end.Reason), false)
-		if e.s.ReadyState() == edgews.Closed {
-			e.finish()
-		}
+		e.awaitAnswer()
 	}
 }
 
-// finish ends the channel: the connection of the client is over.
-func (e *edgeSocket) finish() {
-	e.c.mu.Lock()
-	delete(e.c.edges[e.head.Shard], e)
-	e.c.mu.Unlock()
+// awaitAnswer finishes the socket if its connection ends before the home has answered the client's Close: there is no second close event.
+func (e *edgeSocket) awaitAnswer() {
 	e.mu.Lock()
-	e.over = true
-	ch := e.ch
-	e.changedLocked()
+	over := e.over
 	e.mu.Unlock()
-	if ch != nil {
-		_ = ch.End(nil)
+	switch {
+	case over:
+	case e.s.ReadyState() == edgews.Closed:
+		e.finish()
+	default:
+		time.AfterFunc(answerCheck, e.awaitAnswer)
+	}
+}
+
+// answerCheck is how often is looked at a connection whose client has sent a Close that the home has not answered.
+const answerCheck = time.Second
+
+// finish ends the channel: the connection of the client is over. The homes of the object are told until one has dealt with that.
+func (e *edgeSocket) finish() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	e.pumpLocked()
+	e.changedLocked()
+}
+
+// forget has the socket not announced any more.
+func (e *edgeSocket) forget() {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	in := e.c.edges[e.head.Shard]
+	delete(in, e)
+	if len(in) == 0 {
+		delete(e.c.edges, e.head.Shard)
 	}
 }
 
@@ -161,6 +197,9 @@ func (e *edgeSocket) pumpLocked() {
 		}
 		e.unsent = e.unsent[1:]
 	}
+	if e.ch != nil && e.over {
+		_ = e.ch.End(nil)
+	}
 	e.changedLocked()
 }
 
@@ -172,16 +211,20 @@ func (e *edgeSocket) detachLocked(unconsumed [][]byte) {
 	e.changedLocked()
 }
 
-// moveTo announces the socket to a new home. A socket that only its last home knows ends instead.
+// moveTo announces the socket to a new home, after awaitDetached. A socket that only its last home knows ends instead.
 func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
-	e.awaitDetached(ctx)
 	e.mu.Lock()
-	switch {
-	case e.over || e.head.Epoch >= o.Epoch:
+	if e.head.Epoch >= o.Epoch {
 		e.mu.Unlock()
 		return nil
-	case e.ch != nil:
+	}
+	if e.ch != nil {
 		e.detachLocked(e.ch.Withdraw(codeNotHome, nil))
+	}
+	if e.over && len(e.unsent) == 0 { // the last home has dealt with its end, or has caused it
+		e.mu.Unlock()
+		e.forget()
+		return nil
 	}
 	if !e.head.Kept.Accepted {
 		e.mu.Unlock()
@@ -201,7 +244,14 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
-	if err != nil {
+	switch {
+	case errors.Is(err, link.ErrTooLarge): // the others must not wait for it
+		e.giveUp("socket cannot be moved")
+		return nil
+	case err != nil:
+		e.mu.Lock()
+		e.head.Epoch = 0 // it has not been announced
+		e.mu.Unlock()
 		return err
 	}
 	e.mu.Lock()
@@ -218,44 +268,49 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 	return nil
 }
 
-// awaitDetached waits until the last home has sent the socket on, if that is alive: what it has sent before is still on its way.
+// awaitDetached waits until the last home has sent the socket on, if that is alive: what it has sent before is still on its way. It waits no
+// longer than until ctx ends.
 func (e *edgeSocket) awaitDetached(ctx context.Context) {
-	timer := time.NewTimer(detachTimeout)
-	defer timer.Stop()
 	for {
+		changed := e.c.Changed()
 		e.mu.Lock()
-		if e.over || e.ch == nil || !e.c.isMember(e.ch.Peer()) {
+		if e.ch == nil || !e.c.isMember(e.ch.Peer()) {
 			e.mu.Unlock()
 			return
 		}
-		changed := e.awaitLocked()
+		detached := e.awaitLocked()
 		e.mu.Unlock()
 		select {
-		case <-changed:
-		case <-timer.C:
-			return
+		case <-detached:
+		case <-changed: // the last home may have died
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// detachTimeout is how long a home that is alive may take to send a socket on.
+// detachTimeout is how long a home that is alive may take to send the sockets of a shard on.
 const detachTimeout = time.Second
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
 	_ = e.s.Close(edgews.StatusServiceRestart, reason)
+	e.mu.Lock()
+	e.unsent = nil
+	e.mu.Unlock()
 	e.finish()
+	e.forget()
 }
 
 // edgeChannel is the receiver of one channel of an edgeSocket.
 type edgeChannel struct {
-	e *edgeSocket
+	e    *edgeSocket
+	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
 	consumed uint64        // what consume has been called with before
+	waiting  uint64        // the sequence up to which is consumed when the client has taken more; 0: nothing waits
 }
 
 // edgeBacklog is how many bytes may wait for a client at its edge; then the home has to wait.
@@ -269,10 +324,12 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	}
 	content := p[1:]
 	switch p[0] {
+	case msgTextPart, msgBinaryPart:
+		r.part = append(r.part, content...)
 	case msgText:
-		_ = e.s.Send(string(content))
+		_ = e.s.Send(string(r.whole(content)))
 	case msgBinary:
-		_ = e.s.SendBytes(content)
+		_ = e.s.SendBytes(r.whole(content))
 	case msgClose:
 		r.close(parseClose(content))
 	case msgPing:
@@ -287,6 +344,7 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgAuto:
 		e.setAuto(content)
 	case msgCut:
+		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
 	case msgMoved:
 		e.mu.Lock()
@@ -296,23 +354,37 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		e.mu.Unlock()
 		e.c.announceSoon(e.head.Shard)
 	}
-	if e.s.BufferedAmount() <= edgeBacklog {
+	if e.s.BufferedAmount() <= edgeBacklog || e.s.ReadyState() == edgews.Closed {
 		return true
 	}
-	r.consumeWhenDrained(seq)
+	e.mu.Lock()
+	r.waiting = seq
+	e.mu.Unlock()
+	if e.s.BufferedAmount() <= edgeBacklog/2 || e.s.ReadyState() == edgews.Closed { // OnDrain may have come before
+		r.drained()
+	}
 	return false
 }
 
-// consumeWhenDrained lets the home go on when the client has taken most of what waits for it.
-func (r *edgeChannel) consumeWhenDrained(seq uint64) {
-	var once sync.Once
-	removed := make(chan func(), 1)
-	removed <- r.e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) {
-		once.Do(func() {
-			r.consume(seq)
-			go func() { (<-removed)() }()
-		})
-	})
+// whole returns the message whose last part is content.
+func (r *edgeChannel) whole(content []byte) []byte {
+	if r.part == nil {
+		return content
+	}
+	all := append(r.part, content...)
+	r.part = nil
+	return all
+}
+
+// drained lets the home go on: the client has taken most of what waits for it, or is gone.
+func (r *edgeChannel) drained() {
+	r.e.mu.Lock()
+	seq := r.waiting
+	r.waiting = 0
+	r.e.mu.Unlock()
+	if seq != 0 {
+		r.consume(seq)
+	}
 }
 
 // consume says that the client has got everything up to seq.
@@ -361,9 +433,7 @@ func (e *edgeSocket) setAuto(content []byte) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !maps.Equal(e.auto, auto) {
-		e.auto = auto
-	}
+	e.auto, e.head.AutoResponses = auto, pairs
 }
 
 // Ended implements link.Receiver.
@@ -382,8 +452,13 @@ func (r *edgeChannel) Writable() {
 func (r *edgeChannel) Closed(err error) {
 	e := r.e
 	e.mu.Lock()
-	if e.receive != r || e.over {
+	if e.receive != r {
 		e.mu.Unlock()
+		return
+	}
+	if err == nil && e.over { // the home has dealt with the end
+		e.mu.Unlock()
+		e.forget()
 		return
 	}
 	var unconsumed [][]byte
@@ -394,7 +469,7 @@ func (r *edgeChannel) Closed(err error) {
 	}
 	e.detachLocked(unconsumed)
 	e.mu.Unlock()
-	if reset, ok := errors.AsType[*link.ResetError](err); ok && reset.Code == codeGone || err == nil || errors.Is(err, link.ErrSessionLost) {
+	if isMove := isNotHome(err) || errors.Is(err, link.ErrRemoved) || errors.Is(err, link.ErrReplaced); !isMove {
 		e.giveUp("the object has lost the socket")
 		return
 	}

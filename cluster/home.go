@@ -58,13 +58,17 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	if !c.awaitAnnouncements(ctx, h) {
 		return
 	}
-	c.restore(ctx, h)
+	restored := c.restore(ctx, h)
 	c.mu.Lock()
 	still := c.homes[o.Shard] == h
 	if still {
+		c.active[o.Shard].Store(h)
 		close(h.ready)
 	}
 	c.mu.Unlock()
+	for _, begin := range restored { // only now: events of an object whose home this node is not fail
+		begin()
+	}
 	if still {
 		for _, host := range c.allHosts() {
 			host.AlarmsChanged()
@@ -134,8 +138,8 @@ func (c *Cluster) noteEnd(from link.Peer, e endHead) {
 	c.changed.send()
 }
 
-// restore gives the objects of h the sockets that have been announced.
-func (c *Cluster) restore(ctx context.Context, h *homeShard) {
+// restore gives the objects of h the sockets that have been announced. It returns what has their messages delivered.
+func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 	c.mu.Lock()
 	announced := h.announced
 	h.announced = nil
@@ -145,25 +149,32 @@ func (c *Cluster) restore(ctx context.Context, h *homeShard) {
 		byObject[conn.head.target] = append(byObject[conn.head.target], conn)
 	}
 	var wg sync.WaitGroup
+	var mu sync.Mutex
 	room := make(chan struct{}, restoresAtOnce)
 	for t, conns := range byObject {
 		room <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-room }()
-			c.restoreObject(ctx, t, conns)
+			handled := c.restoreObject(ctx, t, conns)
+			mu.Lock()
+			defer mu.Unlock()
+			for i, n := range handled {
+				begin = append(begin, func() { conns[i].begin(n) })
+			}
 		})
 	}
 	wg.Wait()
+	return begin
 }
 
 // restoresAtOnce is how many objects get their sockets back at a time: the engine is asked for each.
 const restoresAtOnce = 32
 
-// restoreObject gives an object its sockets. If it cannot, the sockets end.
-func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn) {
+// restoreObject gives an object its sockets, and returns how many messages of each have been handled. If it cannot, the sockets end.
+func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn) (handled []uint64) {
 	host, id, err := c.object(t)
 	if err == nil {
-		err = c.tryRestore(ctx, host, id, conns)
+		handled, err = c.tryRestore(ctx, host, id, conns)
 	}
 	if err != nil {
 		c.opts.Logger.Error("edgews: sockets of an object are lost", "namespace", t.Namespace, "object", t.ID, "sockets", len(conns), "error", err)
@@ -171,23 +182,18 @@ func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn
 			conn.refuse(codeGone, err)
 		}
 	}
+	return handled
 }
 
-func (c *Cluster) tryRestore(ctx context.Context, host *edgews.ClusterHost, id edgews.ID, conns []*homeConn) error {
+func (c *Cluster) tryRestore(ctx context.Context, host *edgews.ClusterHost, id edgews.ID, conns []*homeConn) ([]uint64, error) {
 	list := make([]edgews.ClusterRestored, len(conns))
 	for i, conn := range conns {
 		list[i] = conn.restored()
 	}
 	for attempt := 0; ; attempt++ {
 		handled, err := host.Restore(ctx, id, list)
-		if err == nil {
-			for i, conn := range conns {
-				conn.begin(handled[i])
-			}
-			return nil
-		}
-		if attempt == restoreAttempts || ctx.Err() != nil {
-			return err
+		if err == nil || attempt == restoreAttempts || ctx.Err() != nil {
+			return handled, err
 		}
 		select {
 		case <-time.After(time.Second): // the engine has failed
@@ -246,6 +252,7 @@ func (c *Cluster) leaveShard(ctx context.Context, o Ownership) {
 	c.mu.Lock()
 	if c.homes[o.Shard] == h {
 		delete(c.homes, o.Shard)
+		c.active[o.Shard].Store(nil)
 	}
 	announced := h.announced
 	h.announced = nil
@@ -278,11 +285,12 @@ func (c *Cluster) awaitMoved(ctx context.Context, conns map[*homeConn]struct{}) 
 }
 
 // readyHome returns the home of a shard if this node owns it and may run events, and waits for that if it is about to. It returns nil if this
-// node is not the home.
-func (c *Cluster) readyHome(ctx context.Context, s Shard) *homeShard {
+// node is not the home. While the home is not ready, it returns nil also if the node that asks does not know that owner yet: that node must
+// announce its sockets first.
+func (c *Cluster) readyHome(ctx context.Context, s Shard, asked uint64) *homeShard {
 	c.mu.Lock()
 	h := c.homes[s]
-	refused := h == nil || h.leaving
+	refused := h == nil || h.leaving || h.Epoch != asked && !h.isReady()
 	c.mu.Unlock()
 	if refused {
 		return nil
@@ -299,10 +307,8 @@ func (c *Cluster) readyHome(ctx context.Context, s Shard) *homeShard {
 
 // IsHome implements edgews.Cluster.
 func (c *Cluster) IsHome(key edgews.ObjectKey) bool {
-	c.mu.Lock()
-	h := c.homes[c.shardOf(key)]
-	c.mu.Unlock()
-	return h != nil && h.isReady() && (!c.Fenced() || c.opts.UnsafeWithoutSelfFencing)
+	h := c.active[c.shardOf(key)].Load()
+	return h != nil && (!c.Fenced() || c.opts.UnsafeWithoutSelfFencing)
 }
 
 // epochOf returns the epoch with which this node owns the shard of an object, also while the sockets are being restored.

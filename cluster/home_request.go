@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -20,6 +21,7 @@ type homeRequest struct {
 	head *requestHead
 	from link.Peer
 	body *bodyReader
+	h    *homeShard // set before the object gets the request
 
 	cancel context.CancelCauseFunc
 
@@ -33,7 +35,7 @@ func (c *Cluster) acceptRequest(from link.Peer, ch *link.Channel, head *requestH
 	ctx, cancel := context.WithCancelCause(context.Background())
 	q := &homeRequest{c: c, ch: ch, head: head, from: from, cancel: cancel}
 	q.body = &bodyReader{ch: ch, wake: make(chan struct{}, 1)}
-	if !head.Body {
+	if !head.Body || head.Upgrade {
 		q.body.end(io.EOF)
 	}
 	go q.serve(ctx)
@@ -52,10 +54,17 @@ func (q *homeRequest) serve(ctx context.Context) {
 	case isSocket:
 	case errors.Is(err, edgews.ErrNotHome) && !w.began:
 		q.ch.Reset(codeNotHome, nil)
+	case errors.Is(err, http.ErrAbortHandler) && w.began:
+		w.sendBuffer()
+		w.send([]byte{msgAbort}) // behind what the handler has flushed
+		_ = q.ch.End(nil)
 	case errors.Is(err, http.ErrAbortHandler):
 		q.ch.Reset(codeFailed, nil)
 	default:
 		w.finish()
+	}
+	if !isSocket {
+		q.body.discard()
 	}
 }
 
@@ -70,7 +79,8 @@ func (q *homeRequest) run(ctx context.Context, w *homeWriter) (err error) {
 	if err != nil {
 		return err
 	}
-	if q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id})) == nil {
+	q.h = q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id}), q.head.Epoch)
+	if q.h == nil {
 		return edgews.ErrNotHome
 	}
 	r, err := q.head.request()
@@ -91,9 +101,9 @@ func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, erro
 		return nil, q.failed
 	}
 	conn := newHomeConn(q.c, q.from, q.ch, &socketHead{
-		target: q.head.target, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
+		target: q.head.target, Shard: q.h.Shard, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 	})
-	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options)}))
+	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
 	q.conn = conn
 	return conn, nil
 }
@@ -110,8 +120,11 @@ func (q *homeRequest) Message(seq uint64, p []byte) bool {
 	if conn := q.socket(); conn != nil {
 		return conn.Message(seq, p)
 	}
-	q.body.push(seq, p)
-	return false
+	if len(p) == 0 {
+		q.body.end(io.ErrUnexpectedEOF)
+		return true
+	}
+	return q.body.push(seq, p)
 }
 
 // Ended implements link.Receiver.
@@ -148,17 +161,21 @@ func (q *homeRequest) Closed(err error) {
 	}
 }
 
-// homeWriter is the ResponseWriter of a request from an edge.
+// homeWriter is the ResponseWriter of a request from an edge. Like net/http it collects small writes until Flush.
 type homeWriter struct {
 	q      *homeRequest
 	header http.Header
 	began  bool
+	buf    []byte // a message of the body that is not sent yet; nil: there is none
 	failed error
 }
 
 func (w *homeWriter) Header() http.Header { return w.header }
 
 func (w *homeWriter) WriteHeader(status int) {
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // as net/http
+	}
 	if w.began || status < 200 {
 		return
 	}
@@ -166,15 +183,25 @@ func (w *homeWriter) WriteHeader(status int) {
 	w.send(message(msgHead, responseHead{status, w.header}))
 }
 
-// maxBodyMessage is how much of a body is sent in one message.
-const maxBodyMessage = 32 << 10
+const (
+	// maxBodyMessage is how much of a body is sent in one message.
+	maxBodyMessage = 32 << 10
+	// bodyBuffer is how much of a response is collected before it is sent without Flush.
+	bodyBuffer = 4 << 10
+)
 
 func (w *homeWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	for rest := p; len(rest) > 0 && w.failed == nil; {
-		n := min(len(rest), maxBodyMessage)
-		w.send(bytesMessage(msgBody, rest[:n]))
+		n := min(len(rest), maxBodyMessage-max(len(w.buf)-1, 0))
+		if len(w.buf) == 0 {
+			w.buf = append(w.buf, msgBody)
+		}
+		w.buf = append(w.buf, rest[:n]...)
 		rest = rest[n:]
+		if len(w.buf) > bodyBuffer {
+			w.sendBuffer()
+		}
 	}
 	if w.failed != nil {
 		return 0, w.failed
@@ -182,18 +209,33 @@ func (w *homeWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush is http.Flusher: everything is on its way already.
-func (w *homeWriter) Flush() { w.WriteHeader(http.StatusOK) }
+func (w *homeWriter) sendBuffer() {
+	if len(w.buf) > 0 {
+		w.send(w.buf)
+		w.buf = w.buf[:0] // Send has copied it
+	}
+}
+
+// Flush is http.Flusher.
+func (w *homeWriter) Flush() {
+	w.WriteHeader(http.StatusOK)
+	w.sendBuffer()
+	w.send([]byte{msgFlush})
+}
 
 func (w *homeWriter) send(m []byte) {
 	if w.failed == nil {
 		_, w.failed = w.q.ch.Send(context.Background(), m) // the channel fails when the edge is dead, or does not wait any more
+		if errors.Is(w.failed, link.ErrTooLarge) {         // the header
+			w.q.ch.Reset(codeFailed, nil)
+		}
 	}
 }
 
 // finish ends the response.
 func (w *homeWriter) finish() {
 	w.WriteHeader(http.StatusOK)
+	w.sendBuffer()
 	_ = w.q.ch.End(nil)
 }
 
@@ -206,14 +248,33 @@ type bodyReader struct {
 	buf  bytes.Buffer
 	last uint64 // the sequence of the last message in buf
 	err  error  // behind buf; nil: more may come
+	over bool   // nobody reads any more
 }
 
-func (b *bodyReader) push(seq uint64, p []byte) {
+// push adds a message. It returns true if nobody wants it.
+func (b *bodyReader) push(seq uint64, p []byte) (consumed bool) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return true
+	}
 	b.buf.Write(p)
 	b.last = seq
-	b.mu.Unlock()
 	notify(b.wake)
+	return false
+}
+
+// discard ends the body: the handler has returned. What nobody has read would keep the channel.
+func (b *bodyReader) discard() {
+	b.end(http.ErrBodyReadAfterClose)
+	b.mu.Lock()
+	b.over = true
+	b.buf = bytes.Buffer{}
+	last := b.last
+	b.mu.Unlock()
+	if last != 0 {
+		b.ch.Consume(last)
+	}
 }
 
 func (b *bodyReader) end(err error) {
@@ -288,9 +349,15 @@ func (q *homeCall) serve(req json.RawMessage) {
 	case err != nil:
 		m = message(msgError, errorToSend(err))
 	}
-	if _, err := q.ch.Send(q.ctx, m); err == nil {
-		_ = q.ch.End(nil)
+	_, err = q.ch.Send(q.ctx, m)
+	if errors.Is(err, link.ErrTooLarge) {
+		_, err = q.ch.Send(q.ctx, message(msgError, sentError{Message: "edgews: the answer is too large: " + err.Error()}))
 	}
+	if err != nil {
+		q.ch.Reset(codeFailed, nil)
+		return
+	}
+	_ = q.ch.End(nil)
 }
 
 func (q *homeCall) run(ctx context.Context, req json.RawMessage) (json.RawMessage, error) {
@@ -298,12 +365,13 @@ func (q *homeCall) run(ctx context.Context, req json.RawMessage) (json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	if q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id})) == nil {
+	if q.c.readyHome(ctx, q.c.shardOf(edgews.ObjectKey{Namespace: q.head.Namespace, ID: id}), q.head.Epoch) == nil {
 		return nil, edgews.ErrNotHome
 	}
 	return host.Call(ctx, id, q.head.Method, req)
 }
 
+// Ended implements link.Receiver.
 func (q *homeCall) Ended([]byte) {}
 func (q *homeCall) Writable()    {}
 

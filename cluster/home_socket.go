@@ -19,19 +19,21 @@ type homeConn struct {
 	from link.Peer
 	head *socketHead
 
-	mu      sync.Mutex
-	s       *edgews.ClusterSocket // nil until Bind
-	early   []earlyMessage        // what has arrived before
-	out     []outMessage          // what the link has had no room for
-	partial []byte                // the pieces of a message of which the last has not been sent yet
-	in      []inMessage           // what has arrived and is not consumed
-	skip    uint64                // how many messages of the client have been handled by an earlier home
-	live    bool                  // what arrives is delivered at once
-	ended   bool                  // nothing more arrives
-	closed  error                 // why the channel has failed; nil: it has not
-	over    bool                  // nothing is sent any more
+	mu     sync.Mutex
+	s      *edgews.ClusterSocket // nil until Bind
+	early  []earlyMessage        // what has arrived before
+	out    []outMessage          // what the link has had no room for
+	in     []inMessage           // what has arrived and is not consumed
+	skip   uint64                // how many messages of the client have been handled by an earlier home
+	live   bool                  // what arrives is delivered at once
+	ended  bool                  // nothing more arrives
+	closed error                 // why the channel has failed; nil: it has not
+	over   bool                  // nothing is sent any more
+	told   bool                  // the socket knows how the connection has ended
+	last   uint64                // the sequence of the last message that has arrived
 
-	gone chan struct{} // closed when the channel is over
+	goneOnce sync.Once
+	gone     chan struct{} // closed when the channel is over
 }
 
 type earlyMessage struct {
@@ -50,6 +52,7 @@ type outMessage struct {
 type inMessage struct {
 	seq      uint64
 	ofClient bool
+	isEnd    bool // how the connection has ended: consumed when the object has been told, so that the next home is told otherwise
 }
 
 func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
@@ -101,9 +104,13 @@ type earlySet struct {
 // restored describes the socket for ClusterHost.Restore.
 func (conn *homeConn) restored() edgews.ClusterRestored {
 	h := conn.head
+	var at time.Time
+	if h.AutoRespondedAt != 0 {
+		at = time.Unix(0, h.AutoRespondedAt)
+	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled,
+		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -118,28 +125,24 @@ func (conn *homeConn) begin(handled uint64) {
 
 // register has the socket found when its shard moves, or its edge dies.
 func (conn *homeConn) register() {
-	s := conn.shard()
 	conn.c.mu.Lock()
 	defer conn.c.mu.Unlock()
+	s := conn.head.Shard
 	if conn.c.conns[s] == nil {
 		conn.c.conns[s] = make(map[*homeConn]struct{})
 	}
 	conn.c.conns[s][conn] = struct{}{}
 }
 
-func (conn *homeConn) shard() Shard {
-	if _, id, err := conn.c.object(conn.head.target); err == nil {
-		return conn.c.shardOf(edgews.ObjectKey{Namespace: conn.head.Namespace, ID: id})
-	}
-	return conn.head.Shard
-}
-
 // forget is the opposite of register.
 func (conn *homeConn) forget() {
-	s := conn.shard()
 	conn.c.mu.Lock()
 	defer conn.c.mu.Unlock()
-	delete(conn.c.conns[s], conn)
+	in := conn.c.conns[conn.head.Shard]
+	delete(in, conn)
+	if len(in) == 0 {
+		delete(conn.c.conns, conn.head.Shard)
+	}
 }
 
 // refuse ends a socket that has not begun on this node.
@@ -165,7 +168,7 @@ func (conn *homeConn) move() {
 		}
 	}
 	conn.ch.Reset(codeNotHome, nil)
-	close(conn.gone) // Closed is not called
+	conn.goneOnce.Do(func() { close(conn.gone) }) // Closed may not be called
 }
 
 // Key implements edgews.ClusterConn.
@@ -230,10 +233,13 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	if skipped {
 		conn.skip--
 	}
-	if len(conn.in) == 0 && (!ofClient || skipped) {
+	isEnd := kind == msgClose || kind == msgLost
+	conn.last = seq
+	conn.told = conn.told || isEnd
+	if len(conn.in) == 0 && (!ofClient || skipped) && !isEnd {
 		defer conn.ch.Consume(seq)
 	} else {
-		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped})
+		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped, isEnd})
 	}
 	s := conn.s
 	conn.mu.Unlock()
@@ -264,19 +270,39 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 func (conn *homeConn) Ended([]byte) {
 	conn.mu.Lock()
 	conn.ended = true
-	live, s := conn.live, conn.s
+	live, s, isTold := conn.live, conn.s, conn.told
 	conn.mu.Unlock()
 	if !live {
 		return
 	}
-	s.Lost(nil) // if it has not said how
-	conn.forget()
+	if !isTold {
+		s.Lost(nil)
+	}
 	_ = conn.ch.End(nil)
+	s.AfterClose(conn.consumeAll)
+}
+
+// consumeAll ends the channel, after the close event of the socket: what nobody has handled would keep it. If the object is moving, the event
+// may not have been delivered; then the next home gets it.
+func (conn *homeConn) consumeAll() {
+	conn.c.mu.Lock()
+	h := conn.c.homes[conn.head.Shard]
+	moving := h == nil || h.leaving
+	conn.c.mu.Unlock()
+	if moving {
+		return
+	}
+	conn.forget()
+	conn.mu.Lock()
+	conn.in = nil
+	last := conn.last
+	conn.mu.Unlock()
+	conn.ch.Consume(last)
 }
 
 // Closed implements link.Receiver: the channel is over. Without an error the socket has ended before.
 func (conn *homeConn) Closed(err error) {
-	close(conn.gone)
+	conn.goneOnce.Do(func() { close(conn.gone) })
 	conn.mu.Lock()
 	conn.over = true
 	if err != nil {
@@ -347,30 +373,37 @@ func (conn *homeConn) send(m []byte) {
 	conn.sendLocked(outMessage{m: m})
 }
 
-// Send implements edgews.ClusterConn. The pieces of a message are sent together.
-func (conn *homeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) (sent bool) {
+// Send implements edgews.ClusterConn. A large message is sent in parts, so that it does not hold up other sockets of the link.
+func (conn *homeConn) Send(kind edgews.Kind, _, last bool, data []byte, _ *edgews.Prepared) (sent bool) {
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
-	if !first || !last {
-		if first {
-			conn.partial = []byte{kindByte(kind)}
-		}
-		conn.partial = append(conn.partial, data...)
-		if !last {
-			return true // it counts with the last piece
-		}
-		m := conn.partial
-		conn.partial = nil
-		return conn.sendLocked(outMessage{m, 1, len(data)})
+	rest := data
+	for len(rest) > maxPart {
+		conn.sendLocked(outMessage{m: bytesMessage(partByte(kind), rest[:maxPart])})
+		rest = rest[maxPart:]
 	}
-	return conn.sendLocked(outMessage{bytesMessage(kindByte(kind), data), 1, len(data)})
+	b := kindByte(kind)
+	if !last {
+		b = partByte(kind)
+	}
+	return conn.sendLocked(outMessage{bytesMessage(b, rest), 1, len(data)})
 }
+
+// maxPart is how much of a message to a client is sent in one message of the link, in bytes.
+const maxPart = 32 << 10
 
 func kindByte(kind edgews.Kind) byte {
 	if kind == edgews.Text {
 		return msgText
 	}
 	return msgBinary
+}
+
+func partByte(kind edgews.Kind) byte {
+	if kind == edgews.Text {
+		return msgTextPart
+	}
+	return msgBinaryPart
 }
 
 // Close implements edgews.ClusterConn.
@@ -382,10 +415,25 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
 
 // Describe implements edgews.ClusterConn.
-func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.send(message(msgKept, kept)) }
+func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }
 
 // AutoRespond implements edgews.ClusterConn.
-func (conn *homeConn) AutoRespond(pairs []edgews.AutoResponse) { conn.send(message(msgAuto, pairs)) }
+func (conn *homeConn) AutoRespond(pairs []edgews.AutoResponse) {
+	conn.sendLatest(message(msgAuto, pairs))
+}
+
+// sendLatest is send for a message that replaces an earlier one of its kind which still waits: what waits is bounded.
+func (conn *homeConn) sendLatest(m []byte) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	for i := range conn.out {
+		if conn.out[i].m[0] == m[0] {
+			conn.out[i].m = m
+			return
+		}
+	}
+	conn.sendLocked(outMessage{m: m})
+}
 
 // Cut implements edgews.ClusterConn.
 func (conn *homeConn) Cut() { conn.send([]byte{msgCut}) }
@@ -395,7 +443,7 @@ func (conn *homeConn) Handled(messages int) {
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
 	last := uint64(0)
-	for len(conn.in) > 0 && (messages > 0 || !conn.in[0].ofClient) {
+	for len(conn.in) > 0 && (messages > 0 || !conn.in[0].ofClient) && !conn.in[0].isEnd {
 		if conn.in[0].ofClient {
 			messages--
 		}

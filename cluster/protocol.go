@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,16 +21,17 @@ import (
 //	's'  socket      edge → home  socketHead: a socket of an object that has a new home
 //	'e'  end         any → home   endHead: all sockets of these shards at this node have been announced to the home
 //
-// On a channel for a request the edge sends the body in messages of bytes, and then its end. The home answers with 'H', responseHead, then
-// 'B' and bytes of the body, and the end; or with 'A', acceptHead, and the channel is one for a socket from then on. On a channel for a
-// socket, messages begin with:
+// On a channel for a request the edge sends the body in messages of bytes, and then its end; an empty message says that the body is broken
+// off. The home answers with 'H', responseHead, then 'B' and bytes of the body, 'F' to flush, 'X' if the handler has failed, and the end; or with 'A', acceptHead, and the
+// channel is one for a socket from then on. On a channel for a socket, messages begin with:
 //
 //	edge → home  't' 'b'  a message of the client, text or binary
 //	             'c'      the client's Close: code, reason
 //	             'l'      the connection is lost; the reason as text
 //	             'p'      the client has answered a ping: its id
 //	             'a'      an auto-response was sent: its size, the time in nanoseconds since 1970
-//	home → edge  't' 'b'  a message to the client
+//	home → edge  't' 'b'  a message to the client, or the last part of one
+//	             'T' 'B'  a part of a message, which others follow
 //	             'c'      a Close: code, reason
 //	             'p'      ping: an id
 //	             'k'      edgews.ClusterKept as JSON
@@ -43,21 +46,25 @@ const (
 	kindSocket  = 's'
 	kindEnd     = 'e'
 
-	msgHead     = 'H'
-	msgBody     = 'B'
-	msgAccept   = 'A'
-	msgResult   = 'R'
-	msgError    = 'E'
-	msgText     = 't'
-	msgBinary   = 'b'
-	msgClose    = 'c'
-	msgLost     = 'l'
-	msgPing     = 'p'
-	msgAnswered = 'a'
-	msgKept     = 'k'
-	msgAuto     = 'o'
-	msgCut      = 'x'
-	msgMoved    = 'm'
+	msgHead       = 'H'
+	msgBody       = 'B'
+	msgFlush      = 'F'
+	msgAbort      = 'X'
+	msgAccept     = 'A'
+	msgResult     = 'R'
+	msgError      = 'E'
+	msgText       = 't'
+	msgBinary     = 'b'
+	msgTextPart   = 'T'
+	msgBinaryPart = 'B' // on a channel for a socket; msgBody on one for a request
+	msgClose      = 'c'
+	msgLost       = 'l'
+	msgPing       = 'p'
+	msgAnswered   = 'a'
+	msgKept       = 'k'
+	msgAuto       = 'o'
+	msgCut        = 'x'
+	msgMoved      = 'm'
 )
 
 // The codes with which channels are reset.
@@ -94,6 +101,7 @@ type requestHead struct {
 	TLS               bool
 	Upgrade           bool
 	ConnKey           string `json:",omitempty"` // of the connection, if it becomes a socket
+	Epoch             uint64 // with which the home owns the shard, as far as the edge knows
 }
 
 // request returns the request at the home.
@@ -103,7 +111,7 @@ func (h *requestHead) request() (*http.Request, error) {
 		return nil, err
 	}
 	return &http.Request{
-		Method: h.Method, URL: u, Proto: http.StatusText(0), ProtoMajor: h.Proto[0], ProtoMinor: h.Proto[1], Header: h.Header,
+		Method: h.Method, URL: u, Proto: fmt.Sprintf("HTTP/%d.%d", h.Proto[0], h.Proto[1]), ProtoMajor: h.Proto[0], ProtoMinor: h.Proto[1], Header: h.Header,
 		Host: h.Host, RequestURI: h.URL, RemoteAddr: h.RemoteAddr, ContentLength: h.ContentLength, Body: http.NoBody,
 	}, nil
 }
@@ -119,6 +127,7 @@ type acceptHead struct {
 	Header   http.Header
 	Protocol string
 	Options  sentOptions
+	Epoch    uint64 // with which the home owns the shard
 }
 
 // sentOptions are the options of a socket that can be sent to its edge.
@@ -145,6 +154,7 @@ type callHead struct {
 	target
 	Method  string
 	Timeout time.Duration // 0: none
+	Epoch   uint64        // as requestHead.Epoch
 }
 
 // sentError is the error of a call.
@@ -158,7 +168,7 @@ type sentError struct {
 var errorKinds = map[string]error{
 	"overloaded": edgews.ErrOverloaded, "shutdown": edgews.ErrShutdown, "reentrant": edgews.ErrReentrant, "quota": edgews.ErrQuota,
 	"invalid_id": edgews.ErrInvalidID, "unknown_method": edgews.ErrUnknownMethod, "aborted": edgews.ErrAborted, "fenced": edgews.ErrFenced,
-	"not_home": edgews.ErrNotHome,
+	"not_home": edgews.ErrNotHome, "deadline": context.DeadlineExceeded, "canceled": context.Canceled,
 }
 
 func errorToSend(err error) sentError {
@@ -198,6 +208,8 @@ type socketHead struct {
 	Epoch                 uint64
 	ConnKey               string
 	Kept                  edgews.ClusterKept
+	AutoResponses         []edgews.AutoResponse `json:",omitempty"`
+	AutoRespondedAt       int64                 `json:",omitempty"` // in nanoseconds since 1970; 0: never
 	Options               sentOptions
 	Host, Path            string
 	Protocol, Extensions  string

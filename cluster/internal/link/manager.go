@@ -225,3 +225,16 @@ func (m *Manager) hello(session string, resume bool) hello {
 func wrongPeer(want Peer, w welcome) error {
 	return fmt.Errorf("%w: %q, incarnation %d, answers for %q, incarnation %d", ErrReplaced, w.ID, w.Incarnation, want.ID, want.Incarnation)
 }
+
+// Channels returns how many channels there are on all links, also those of which the peer does not know yet that they are over.
+func (m *Manager) Channels() (n int) {
+	m.mu.Lock()
+	links := m.allLocked()
+	m.mu.Unlock()
+	for _, l := range links {
+		l.mu.Lock()
+		n += len(l.core.channels)
+		l.mu.Unlock()
+	}
+	return n
+}
