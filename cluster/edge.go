@@ -309,6 +309,17 @@ func (q *edgeRequest) Message(seq uint64, p []byte) bool {
 	return false
 }
 
+// SharedMessage implements link.SharedReceiver.
+func (q *edgeRequest) SharedMessage(seq uint64, m *link.Shared) bool {
+	q.mu.Lock()
+	e := q.socket
+	q.mu.Unlock()
+	if e != nil {
+		return e.channel().SharedMessage(seq, m)
+	}
+	return q.Message(seq, m.Payload)
+}
+
 // Ended implements link.Receiver.
 func (q *edgeRequest) Ended(reason []byte) {
 	if r := q.became(); r != nil {

@@ -354,6 +354,34 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		e.mu.Unlock()
 		e.c.announceSoon(e.head.Shard)
 	}
+	return r.taken(seq)
+}
+
+// SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
+func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
+	kind := byte(0)
+	if len(m.Payload) > 0 {
+		kind = m.Payload[0]
+	}
+	if r.part != nil || kind != msgText && kind != msgBinary {
+		return r.Message(seq, m.Payload)
+	}
+	prepared, ok := m.Value.(*edgews.Prepared)
+	if !ok {
+		of := edgews.Text
+		if kind == msgBinary {
+			of = edgews.Binary
+		}
+		prepared = edgews.Prepare(of, m.Payload[1:])
+		m.Value = prepared
+	}
+	_ = r.e.s.SendPrepared(prepared)
+	return r.taken(seq)
+}
+
+// taken reports whether the home may send more: the client has taken enough of what it was sent.
+func (r *edgeChannel) taken(seq uint64) bool {
+	e := r.e
 	if e.s.BufferedAmount() <= edgeBacklog || e.s.ReadyState() == edgews.Closed {
 		return true
 	}
