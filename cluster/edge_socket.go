@@ -25,6 +25,7 @@ type edgeSocket struct {
 	sent    uint64        // how many messages of the client have been given to ch or unsent
 	auto    map[string]string
 	over    bool          // the socket has ended
+	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
 }
 
@@ -37,7 +38,6 @@ func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSoc
 		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 		Opened: time.Now().UnixNano(),
 	}
-	s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
 	return e
 }
 
@@ -387,7 +387,12 @@ func (r *edgeChannel) taken(seq uint64) bool {
 	}
 	e.mu.Lock()
 	r.waiting = seq
+	isWatched := e.watched
+	e.watched = true
 	e.mu.Unlock()
+	if !isWatched { // a listener costs memory, and most clients are never slow
+		e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
+	}
 	if e.s.BufferedAmount() <= edgeBacklog/2 || e.s.ReadyState() == edgews.Closed { // OnDrain may have come before
 		r.drained()
 	}

@@ -152,6 +152,17 @@ func (ch *Channel) Send(ctx context.Context, p []byte) (seq uint64, err error) {
 	}
 }
 
+// SetReceiver has r get what arrives from now on, in place of the receiver before, which the link does not refer to any more. It waits for a
+// call of a receiver of the link that is under way: the methods of receivers must not call it, nor goroutines that have a lock which those
+// take. If the channel is over already, r gets nothing.
+func (ch *Channel) SetReceiver(r Receiver) {
+	ch.link.turn <- struct{}{}
+	defer func() { <-ch.link.turn }()
+	if ch.receiver != nil {
+		ch.receiver = r
+	}
+}
+
 // Consume says that all messages of the peer up to seq are dealt with: the peer forgets them and may send others in their place. Until
 // then they count in the window. A sequence that has not been received, or was consumed before, changes nothing.
 func (ch *Channel) Consume(seq uint64) {
