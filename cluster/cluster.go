@@ -59,6 +59,7 @@ type Cluster struct {
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
+	shared   [sharedGroups]sharedMessages
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before
