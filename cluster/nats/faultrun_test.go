@@ -1,0 +1,65 @@
+package edgewsnats_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/cluster"
+	"github.com/edgews/edgews/cluster/internal/faultrun"
+	edgewsnats "github.com/edgews/edgews/cluster/nats"
+)
+
+// connectNode connects a process of a fault run. The place is the name of a cluster, a space, and the addresses of the servers with commas in
+// between.
+func connectNode(ctx context.Context, place string) (cluster.Engine, error) {
+	name, addrs, _ := strings.Cut(place, " ")
+	var urls []string
+	for addr := range strings.SplitSeq(addrs, ",") {
+		urls = append(urls, "nats://"+addr)
+	}
+	return edgewsnats.Connect(ctx, edgewsnats.Options{
+		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler), NATS: []nats.Option{nats.IgnoreDiscoveredServers()},
+	})
+}
+
+// faultEngine is the engine of fault runs on three servers.
+func faultEngine(servers func(t *testing.T) []string) faultrun.Engine {
+	return faultrun.Engine{
+		Connect: connectNode, TTL: 2 * time.Second,
+		Servers: func(t *testing.T) (addrs []net.Addr, place func([]net.Addr) string) {
+			all := servers(t)
+			name := options(t, all).Name
+			for _, s := range all {
+				u, err := url.Parse(s)
+				require.NoError(t, err)
+				addr, err := net.ResolveTCPAddr("tcp", u.Host)
+				require.NoError(t, err)
+				addrs = append(addrs, addr)
+			}
+			return addrs, func(through []net.Addr) string {
+				var texts []string
+				for _, a := range through {
+					texts = append(texts, a.String())
+				}
+				return fmt.Sprint(name, " ", strings.Join(texts, ","))
+			}
+		},
+	}
+}
+
+// Nodes are killed, stopped and cut off.
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts processes")
+	}
+	faultrun.Test(t, faultEngine(sharedURLs))
+}
