@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func connectNode(ctx context.Context, place string) (cluster.Engine, error) {
 		urls = append(urls, "nats://"+addr)
 	}
 	return edgewsnats.Connect(ctx, edgewsnats.Options{
-		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler), NATS: []nats.Option{nats.IgnoreDiscoveredServers()},
+		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler), NATS: []nats.Option{nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})},
 	})
 }
 
@@ -62,4 +63,43 @@ func TestFaults(t *testing.T) {
 		t.Skip("it starts processes")
 	}
 	faultrun.Test(t, faultEngine(sharedURLs))
+}
+
+// Servers are killed and stopped, one of three at a time, and once together with a node. The lease of the nodes is longer than an election.
+func TestFaultsOfServers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("elections take seconds")
+	}
+	servers, err := startServers(t.TempDir(), 3, "")
+	t.Cleanup(func() {
+		for _, s := range servers {
+			s.kill()
+		}
+	})
+	require.NoError(t, err)
+	e := faultEngine(func(*testing.T) []string { return urls(servers) })
+	e.TTL = 15 * time.Second
+	table := new(faultrun.Table)
+	r := faultrun.NewRun(t, e, faultrun.Options{})
+	a, b, c := r.StartThree(nil)
+	r.Begin(b, c)
+	r.Fault()
+	servers[0].kill()
+	table.Add("one NATS server is killed", r.AwaitPast())
+	require.NoError(t, servers[0].start())
+	require.NoError(t, awaitJetStream(servers, 3))
+
+	r.Fault()
+	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGSTOP))
+	table.Add("one NATS server is stopped", r.AwaitPast())
+	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGCONT))
+	require.NoError(t, awaitJetStream(servers, 3))
+
+	servers[2].kill()
+	r.Kill(a)
+	table.Add("kill -9 of the home and of one NATS server", r.AwaitPast())
+	require.NoError(t, servers[2].start())
+	require.NoError(t, awaitJetStream(servers, 3))
+	table.Log(t)
+	r.End()
 }

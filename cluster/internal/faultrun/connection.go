@@ -132,6 +132,7 @@ func (c *connection) note(text string) {
 	if err := c.checkKept(r, n); err != nil {
 		c.l.violated("%s: %s: %v", c.room, r.Entry, err)
 	}
+	c.l.noteNumber(c.room, r)
 	c.l.lost.Add(int64(n - c.acked))
 	c.l.acked.Add(1)
 	c.numbers[n], c.acked = r.Number, n+1
@@ -175,9 +176,9 @@ func (c *connection) write() bool {
 	return true
 }
 
-// awaitReply waits until the last entry is acknowledged. It returns false if the connection is lost.
-func (c *connection) awaitReply() bool {
-	ctx, cancel := endTimeout()
+// awaitReply waits until the last entry is acknowledged. It returns false if it is not in time, or the connection is lost.
+func (c *connection) awaitReply(within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for {
 		c.mu.Lock()
@@ -192,7 +193,6 @@ func (c *connection) awaitReply() bool {
 		select {
 		case <-c.news:
 		case <-ctx.Done():
-			c.failed("no reply to "+c.entry(len(c.sent)-1), ctx.Err())
 			return false
 		}
 	}
@@ -207,17 +207,17 @@ func (c *connection) last() {
 	defer tick.Stop()
 	for {
 		c.mu.Lock()
-		waiting, broken := len(c.sent)-c.acked, c.broken
+		waiting := len(c.sent) - c.acked
 		c.mu.Unlock()
-		if broken || waiting < entriesAhead && !c.write() {
+		if c.isBroken() || waiting < entriesAhead && !c.write() {
 			c.reading.Wait()
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-c.l.stop:
-			if c.write() {
-				c.awaitReply()
+			if c.write() && !c.awaitReply(answerTimeout) && !c.isBroken() && !c.mayBreak() {
+				c.l.violated("%s: %s at node %s: no reply to its last entry", c.room, c.name, c.at.ID)
 			}
 			c.close()
 			return
@@ -245,6 +245,12 @@ func (c *connection) close() {
 	}
 }
 
+func (c *connection) isBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken
+}
+
 func (c *connection) replies() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,4 +272,11 @@ func (c *connection) worstSince(t time.Time) (worst time.Duration) {
 		}
 	}
 	return worst
+}
+
+// unanswered returns how many entries have been sent and not acknowledged.
+func (c *connection) unanswered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sent) - c.acked
 }

@@ -20,7 +20,8 @@ type load struct {
 	mu          sync.Mutex
 	violations  []string
 	connections []*connection
-	fault       time.Time // when the present fault began
+	numbers     map[string]string // the entries that were acknowledged, by room and number
+	fault       time.Time         // when the present fault began
 }
 
 const (
@@ -33,16 +34,33 @@ const (
 	// shortEntries is after how many entries a socket that does not last is closed.
 	shortEntries = 3
 
+	// shortTimeout is how long such a socket waits for a reply.
+	shortTimeout = time.Second
+
 	// answerTimeout is how long a socket may wait for a connection, or for its last reply, when there is no fault any more.
 	answerTimeout = 60 * time.Second
 )
 
-func newLoad(r *Run) *load { return &load{r: r, stop: make(chan struct{})} }
+func newLoad(r *Run) *load {
+	return &load{r: r, stop: make(chan struct{}), numbers: make(map[string]string)}
+}
 
 func (l *load) violated(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.violations = append(l.violations, fmt.Sprintf(format, args...))
+}
+
+// noteNumber notes an acknowledged number: no other entry may have it.
+func (l *load) noteNumber(room string, r reply) {
+	key := fmt.Sprint(room, " ", r.Number)
+	l.mu.Lock()
+	other := l.numbers[key]
+	l.numbers[key] = r.Entry
+	l.mu.Unlock()
+	if other != "" {
+		l.violated("%s: %s and %s were both acknowledged with number %d", room, other, r.Entry, r.Number)
+	}
 }
 
 func (l *load) found() []string {
@@ -77,6 +95,11 @@ func (r *Run) Begin(stay ...*Process) {
 		}
 	}
 	r.awaitReplies(lasting)
+}
+
+// ComeAndGo begins load at a node that will not be killed: connections to one room that end after a few entries.
+func (r *Run) ComeAndGo(at *Process, room string) {
+	r.load.talking.Go(func() { r.load.comeAndGo(at, room, at.ID+"-more") })
 }
 
 // Guests begins load at a node that may be killed: one socket for each room. It waits until every one has had a reply.
@@ -154,8 +177,8 @@ func (l *load) comeAndGo(at *Process, room, name string) {
 			return
 		}
 		for range shortEntries {
-			if !c.write() || !c.awaitReply() {
-				break
+			if !c.write() || !c.awaitReply(shortTimeout) {
+				break // the reply may be lost
 			}
 		}
 		c.close()
@@ -171,4 +194,35 @@ func (l *load) end() {
 // endTimeout returns a context for what must succeed when there is no fault any more.
 func endTimeout() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), answerTimeout)
+}
+
+// awaitAcked waits until so many more entries are acknowledged.
+func (r *Run) awaitAcked(n int64) {
+	r.t.Helper()
+	want := r.load.acked.Load() + n
+	r.eventually("entries are acknowledged", func() bool { return r.load.acked.Load() >= want })
+}
+
+// acked returns how many entries of a room have been acknowledged.
+func (r *Run) acked(room string) (n int) {
+	for _, c := range r.load.all() {
+		if c.room == room {
+			n += c.replies()
+		}
+	}
+	return n
+}
+
+// awaitSent waits until entries of a room have been sent that are not acknowledged.
+func (r *Run) awaitSent(room string) {
+	r.t.Helper()
+	sent := func() (n int) {
+		for _, c := range r.load.all() {
+			if c.room == room {
+				n += c.unanswered()
+			}
+		}
+		return n
+	}
+	r.eventually("entries are sent", func() bool { return sent() >= 5 })
 }

@@ -10,10 +10,9 @@ import (
 
 // nodeState is what a node tells of itself.
 type nodeState struct {
-	Owned int // shards
-	Stats cluster.Stats
-	Home  bool   // the node is the home of the room that was asked for
-	Owner string // of its shard, as far as the node knows; "": none that is alive
+	Owned   int   // shards
+	Refused int64 // commits that the fence of the storage has refused
+	Home    bool  // the node is the home of the room that was asked for
 }
 
 // handler serves the rooms, and what controls the node: under a path of two parts, so that no room has it.
@@ -24,8 +23,9 @@ func (n *node) handler() http.Handler {
 		_ = json.NewEncoder(w).Encode(n.state(r.FormValue("room")))
 	})
 	mux.HandleFunc("/control/arm", func(_ http.ResponseWriter, r *http.Request) {
-		key := n.key(r.FormValue("room"))
-		n.holds.arm(Phase(r.FormValue("phase")), key.ID, n.shardOf(key))
+		room := r.FormValue("room")
+		key := n.key(room)
+		n.holds.arm(Phase(r.FormValue("phase")), room == anyRoom, key.ID, n.shardOf(key))
 	})
 	mux.HandleFunc("/control/release", func(_ http.ResponseWriter, r *http.Request) { n.holds.release(Phase(r.FormValue("phase"))) })
 	mux.HandleFunc("/control/reached", func(w http.ResponseWriter, r *http.Request) {
@@ -52,18 +52,14 @@ func (n *node) shardOf(key edgews.ObjectKey) cluster.Shard {
 }
 
 func (n *node) state(room string) nodeState {
-	s := nodeState{Stats: n.cluster.Stats()}
+	s := nodeState{Refused: n.engine.refused.Load()}
 	for shard := range cluster.Shard(n.config.Shards) {
 		if _, ok := n.cluster.Owns(shard); ok {
 			s.Owned++
 		}
 	}
 	if room != "" {
-		key := n.key(room)
-		s.Home = n.cluster.IsHome(key)
-		if _, m, ok := n.cluster.Owner(n.shardOf(key)); ok {
-			s.Owner = m.ID
-		}
+		s.Home = n.cluster.IsHome(n.key(room))
 	}
 	return s
 }

@@ -17,7 +17,8 @@ type nodeEngine struct {
 	self          string // ID of the node
 	ignoresFences bool   // the mutation: what the fence refuses is stored nevertheless
 
-	blind    atomic.Bool // renewals and claims do not arrive
+	blind    atomic.Bool  // renewals and claims do not arrive
+	refused  atomic.Int64 // commits that the fence has refused
 	mu       sync.Mutex
 	heldBack chan struct{} // closed when watches go on; nil: they are not held back
 }
@@ -112,6 +113,9 @@ type nodeStore struct {
 func (s *nodeStore) Commit(ctx context.Context, b edgews.Batch) error {
 	s.e.holds.at(CommitBegins, s.key.ID)
 	err := s.ObjectStore.Commit(ctx, b)
+	if errors.Is(err, edgews.ErrFenced) {
+		s.e.refused.Add(1)
+	}
 	for s.e.ignoresFences && errors.Is(err, edgews.ErrFenced) { // another zombie may open it again before the commit
 		err = s.commitAnyway(ctx, b)
 	}

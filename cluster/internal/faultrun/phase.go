@@ -32,6 +32,7 @@ type holds struct {
 
 // hold keeps the goroutines that reach one phase.
 type hold struct {
+	any      bool // of all objects and shards
 	id       edgews.ID
 	shard    cluster.Shard
 	reached  chan struct{} // closed when a goroutine has reached it
@@ -39,14 +40,17 @@ type hold struct {
 	released chan struct{}
 }
 
-// arm has goroutines wait at a phase, for one object or its shard.
-func (h *holds) arm(p Phase, id edgews.ID, shard cluster.Shard) {
+// anyRoom stands for all rooms.
+const anyRoom = ""
+
+// arm has goroutines wait at a phase, for one object or its shard, or for all.
+func (h *holds) arm(p Phase, all bool, id edgews.ID, shard cluster.Shard) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.armed == nil {
 		h.armed = make(map[Phase]*hold)
 	}
-	h.armed[p] = &hold{id: id, shard: shard, reached: make(chan struct{}), released: make(chan struct{})}
+	h.armed[p] = &hold{any: all, id: id, shard: shard, reached: make(chan struct{}), released: make(chan struct{})}
 }
 
 func (h *holds) of(p Phase) *hold {
@@ -68,14 +72,14 @@ func (h *holds) release(p Phase) {
 
 // at waits if the phase of the object is held.
 func (h *holds) at(p Phase, id edgews.ID) {
-	if held := h.of(p); held != nil && held.id == id {
+	if held := h.of(p); held != nil && (held.any || held.id == id) {
 		held.wait()
 	}
 }
 
 // atShard waits if the phase of the shard is held.
 func (h *holds) atShard(p Phase, s cluster.Shard) {
-	if held := h.of(p); held != nil && held.shard == s {
+	if held := h.of(p); held != nil && (held.any || held.shard == s) {
 		held.wait()
 	}
 }

@@ -40,6 +40,7 @@ type Run struct {
 	mu     sync.Mutex
 	nodes  map[string]*Process
 	routes map[[2]string]*Route // from a node to an address
+	kills  int
 	began  time.Time
 }
 
@@ -211,14 +212,13 @@ func (r *Run) RoomOf(p *Process) string {
 	return ""
 }
 
-// Kill kills a node with SIGKILL. The homes of the objects of its sockets must then tell of their end, unless the node was the home itself. They
-// need not if they are killed too, which the caller says.
-func (r *Run) Kill(p *Process, killedBefore ...*Process) {
+// Kill kills a node with SIGKILL. The homes of the objects of its sockets must then tell of their end, unless the node was the home itself.
+func (r *Run) Kill(p *Process) {
 	r.t.Helper()
 	tells := make(map[string]bool)
 	for _, room := range rooms {
 		for _, n := range r.running() {
-			if s, err := n.state(room); err == nil && s.Home && n != p && len(killedBefore) == 0 {
+			if s, err := n.state(room); err == nil && s.Home && n != p {
 				tells[room] = true
 			}
 		}
@@ -226,6 +226,9 @@ func (r *Run) Kill(p *Process, killedBefore ...*Process) {
 	p.mu.Lock()
 	p.killed, p.tells = true, tells
 	p.mu.Unlock()
+	r.mu.Lock()
+	r.kills++
+	r.mu.Unlock()
 	r.Fault()
 	p.kill()
 }
