@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/edgews/edgews/cluster"
@@ -87,19 +88,44 @@ func TestFaultsOfServers(t *testing.T) {
 	servers[0].kill()
 	table.Add("one NATS server is killed", r.AwaitPast())
 	require.NoError(t, servers[0].start())
-	require.NoError(t, awaitJetStream(servers, 3))
+	awaitCurrent(t, servers)
 
 	r.Fault()
 	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGSTOP))
 	table.Add("one NATS server is stopped", r.AwaitPast())
 	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGCONT))
-	require.NoError(t, awaitJetStream(servers, 3))
+	awaitCurrent(t, servers)
 
 	servers[2].kill()
 	r.Kill(a)
 	table.Add("kill -9 of the home and of one NATS server", r.AwaitPast())
 	require.NoError(t, servers[2].start())
-	require.NoError(t, awaitJetStream(servers, 3))
+	awaitCurrent(t, servers)
 	table.Log(t)
 	r.End()
+}
+
+// awaitCurrent waits until every copy of every stream has everything: until then a server that has come back does not stand in for another one.
+func awaitCurrent(t *testing.T, servers []*natsServer) {
+	t.Helper()
+	require.NoError(t, awaitJetStream(servers, len(servers)))
+	nc, err := nats.Connect(servers[0].url)
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		list := js.ListStreams(t.Context())
+		for s := range list.Info() {
+			if s.Cluster == nil || s.Cluster.Leader == "" || len(s.Cluster.Replicas) != len(servers)-1 {
+				return false
+			}
+			for _, copy := range s.Cluster.Replicas {
+				if copy.Offline || !copy.Current {
+					return false
+				}
+			}
+		}
+		return list.Err() == nil
+	}, time.Minute, 100*time.Millisecond)
 }

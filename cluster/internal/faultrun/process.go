@@ -40,6 +40,12 @@ func startProcess(t *testing.T, c nodeConfig) *Process {
 	p := &Process{ID: c.ID, t: t, cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), nodeEnv+"="+string(text))
 	p.cmd.Stderr = os.Stderr
+	if c.Log != "" {
+		if f, err := os.Create(c.Log + ".stderr"); err == nil {
+			defer f.Close()
+			p.cmd.Stderr = f
+		}
+	}
 	p.alive, err = p.cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := p.cmd.StdoutPipe()

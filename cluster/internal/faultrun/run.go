@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/edgews/edgews"
@@ -50,6 +52,9 @@ type Options struct {
 	WithoutStorageFence bool          // of all nodes
 	Sockets             int           // that last for the whole run; 0: 40
 }
+
+// logsEnv has a folder for the logs of the nodes, and for what their goroutines do when they do not do what is waited for. "": none.
+const logsEnv = "EDGEWS_FAULTRUN_LOGS"
 
 const (
 	runShards      = 16
@@ -110,7 +115,7 @@ func (r *Run) Start(id string, change func(*nodeConfig)) *Process {
 		ID: id, TTL: r.options.TTL, Shards: runShards, WithoutStorageFence: r.options.WithoutStorageFence,
 		Relay: r.listen("tcp", func(l net.Listener) { relay(l, func(addr string) *Route { return r.route(id, addr) }) }).String(),
 	}
-	if dir := os.Getenv("EDGEWS_FAULTRUN_LOGS"); dir != "" {
+	if dir := os.Getenv(logsEnv); dir != "" {
 		c.Log = filepath.Join(dir, filepath.Base(r.t.Name())+"-"+id)
 	}
 	var addrs []net.Addr
@@ -250,7 +255,16 @@ const eventuallyTimeout = 90 * time.Second
 
 func (r *Run) eventually(what string, holds func() bool) {
 	r.t.Helper()
-	require.Eventually(r.t, holds, eventuallyTimeout, 10*time.Millisecond, what)
+	if assert.Eventually(r.t, holds, eventuallyTimeout, 10*time.Millisecond, what) {
+		return
+	}
+	if os.Getenv(logsEnv) != "" { // the nodes print what their goroutines do
+		for _, p := range r.running() {
+			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+			<-p.ended
+		}
+	}
+	r.t.FailNow()
 }
 
 // stored are the entries that the engine keeps of one object.
