@@ -102,18 +102,22 @@ func (o *logObject) WebSocketMessage(ctx context.Context, s *edgews.Socket, m ed
 
 // enter stores an entry under the next number.
 func (o *logObject) enter(ctx context.Context, entry string) error {
-	o.last++
-	return o.st.Storage().Update(ctx, func(tx *edgews.Tx) error {
+	number := o.last + 1
+	err := o.st.Storage().Update(ctx, func(tx *edgews.Tx) error {
 		times, err := tx.Get(entryPart + entry)
 		if err != nil && !errors.Is(err, edgews.ErrKeyNotFound) {
 			return err
 		}
 		return errors.Join(
 			tx.Put(entryPart+entry, append(times, '+')),
-			tx.Put(fmt.Sprint(numberPart, o.last), []byte(entry)),
-			tx.Put(lastKey, fmt.Append(nil, o.last)),
+			tx.Put(fmt.Sprint(numberPart, number), []byte(entry)),
+			tx.Put(lastKey, fmt.Append(nil, number)),
 		)
 	})
+	if err == nil {
+		o.last = number
+	}
+	return err
 }
 
 func (o *logObject) WebSocketClose(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {

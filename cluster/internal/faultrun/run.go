@@ -28,6 +28,9 @@ type Engine struct {
 	Servers func(t *testing.T) (servers []net.Addr, place func(addrs []net.Addr) string)
 
 	TTL time.Duration // of the nodes
+
+	// ReadsFail says that an object cannot read its open storage when the engine cannot be reached: its contents are not in memory.
+	ReadsFail bool
 }
 
 // Run is a cluster of processes under load.
@@ -43,6 +46,7 @@ type Run struct {
 	nodes  map[string]*Process
 	routes map[[2]string]*Route // from a node to an address
 	kills  int
+	fails  bool // the engine fails calls of handlers
 	began  time.Time
 }
 
@@ -236,6 +240,20 @@ func (r *Run) Kill(p *Process) {
 	r.mu.Unlock()
 	r.Fault()
 	p.kill()
+}
+
+// HandlersFail says that the engine will fail calls of handlers: they return the error, and the message or the close event is over without having
+// changed anything.
+func (r *Run) HandlersFail() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fails = true
+}
+
+func (r *Run) handlersFail() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fails
 }
 
 // running returns the nodes that have not ended.
