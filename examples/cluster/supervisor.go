@@ -59,7 +59,8 @@ type nodeState struct {
 // event is something that has happened.
 type event struct {
 	N    int    `json:"n"`
-	At   int64  `json:"at"` // Unix time in milliseconds
+	At   int64  `json:"at"`            // Unix time in milliseconds
+	App  string `json:"app,omitempty"` // empty: it concerns both
 	Text string `json:"text"`
 }
 
@@ -195,7 +196,7 @@ func (s *supervisor) start(id string) error {
 	}
 	n.process, n.State, n.PID = p, starting, p.cmd.Process.Pid
 	close(began)
-	s.noteLocked("%s starts as process %d", id, n.PID)
+	s.noteLocked("", "%s starts as process %d", id, n.PID)
 	go s.watch(n, p)
 	return nil
 }
@@ -209,14 +210,14 @@ func (s *supervisor) heard(n *nodeState, p *process, r nodeReport) {
 	}
 	if n.State == starting {
 		n.State = alive
-		s.noteLocked("%s is in the cluster and serves %s", n.ID, r.Public)
+		s.noteLocked("", "%s is in the cluster and serves %s", n.ID, r.Public)
 	}
 	n.Public, n.Link, n.Shards = r.Public, r.Link, r.Shards
 	for app, h := range r.Homes {
 		if before := s.homes[app]; h.Epoch > before.Epoch {
 			s.homes[app] = h
 			if before.Node != "" && before.Node != h.Node { // a node that is given an object claims it once more
-				s.noteLocked("the lobby of %s has moved from %s to %s: epoch %d", app, before.Node, h.Node, h.Epoch)
+				s.noteLocked(app, "the room has moved from %s to %s: epoch %d", before.Node, h.Node, h.Epoch)
 			}
 		}
 	}
@@ -234,11 +235,11 @@ func (s *supervisor) watch(n *nodeState, p *process) {
 	switch n.State {
 	case leaving:
 		n.State = left
-		s.noteLocked("%s has left", n.ID)
+		s.noteLocked("", "%s has left", n.ID)
 	case killed:
 	default:
 		n.State = failed
-		s.noteLocked("%s has ended: %v", n.ID, p.cmd.ProcessState)
+		s.noteLocked("", "%s has ended: %v", n.ID, p.cmd.ProcessState)
 	}
 	n.PID, n.Shards = 0, 0
 	s.tellLocked()
@@ -255,7 +256,7 @@ func (s *supervisor) kill(id string) error {
 	p := n.process
 	p.kill()
 	n.State = killed
-	s.noteLocked("%s is killed: process %d", id, n.PID)
+	s.noteLocked("", "%s is killed: process %d", id, n.PID)
 	s.mu.Unlock()
 	<-p.ended
 	return nil
@@ -270,7 +271,7 @@ func (s *supervisor) leave(id string) error {
 		return errState
 	}
 	n.State = leaving
-	s.noteLocked("%s leaves, and gives away its %d shards", id, n.Shards)
+	s.noteLocked("", "%s leaves, and gives away its %d shards", id, n.Shards)
 	n.process.order("leave")
 	return nil
 }
@@ -284,13 +285,13 @@ func (s *supervisor) nodeLocked(id string) *nodeState {
 	return nil
 }
 
-// noteLocked notes an event.
-func (s *supervisor) noteLocked(format string, args ...any) {
+// noteLocked notes an event, which concerns the lobby of an app, or all.
+func (s *supervisor) noteLocked(app, format string, args ...any) {
 	n := 1
 	if len(s.events) > 0 {
 		n += s.events[len(s.events)-1].N
 	}
-	s.events = append(s.events, event{n, time.Now().UnixMilli(), fmt.Sprintf(format, args...)})
+	s.events = append(s.events, event{n, time.Now().UnixMilli(), app, fmt.Sprintf(format, args...)})
 	s.events = s.events[max(0, len(s.events)-maxEvents):]
 	s.tellLocked()
 }
