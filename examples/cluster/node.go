@@ -17,6 +17,7 @@ import (
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/cluster"
 	edgewsnats "github.com/edgews/edgews/cluster/nats"
+	"github.com/edgews/edgews/examples/chat/chatrooms"
 )
 
 const (
@@ -122,8 +123,13 @@ func listen(before, otherwise string) (net.Listener, error) {
 // run serves until leave is closed, and leaves.
 func (n *node) run(link string, leave <-chan struct{}) error {
 	rooms := newRooms(n.cluster, n.where)
-	n.lobbies = map[string]edgews.ObjectKey{"room": {Namespace: lobbies, ID: rooms.IDFromName("lobby")}}
-	server := &http.Server{Handler: n.handler(rooms), ReadHeaderTimeout: 10 * time.Second}
+	users := chatrooms.NewUsers(edgews.NamespaceOptions{Cluster: n.cluster})
+	chats := chatrooms.NewRooms(users, edgews.NamespaceOptions{Cluster: n.cluster})
+	n.lobbies = map[string]edgews.ObjectKey{
+		"room": {Namespace: rooms.Name(), ID: rooms.IDFromName("lobby")},
+		"chat": {Namespace: chats.Name(), ID: chats.IDFromName("lobby")},
+	}
+	server := &http.Server{Handler: n.handler(rooms, chats), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := server.Serve(n.public); !errors.Is(err, http.ErrServerClosed) {
 			log.Print(err)
@@ -136,11 +142,13 @@ func (n *node) run(link string, leave <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
 	server.Close() // it does not close the sockets. The cluster does, when other nodes have the objects
-	return errors.Join(n.cluster.Leave(ctx), rooms.Shutdown(ctx))
+	return errors.Join(n.cluster.Leave(ctx), rooms.Shutdown(ctx), chats.Shutdown(ctx), users.Shutdown(ctx))
 }
 
-func (n *node) handler(rooms *edgews.Namespace) http.Handler {
+// handler serves the sockets of the room, and the chat with its page.
+func (n *node) handler(rooms, chats *edgews.Namespace) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", chatrooms.Handler(chats))
 	mux.HandleFunc("GET /socket", func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set(edgeHeader, n.id)
 		rooms.ByName("lobby").ServeHTTP(w, r)

@@ -23,7 +23,8 @@ func TestPage(t *testing.T) {
 	say := func(text string) {
 		t.Helper()
 		browser.Act(t, tab, browser.SetValue("#text", text), browser.Click("#composer button"))
-		browser.Holds(t, tab, "showing what was said", fmt.Sprintf(`[...document.querySelectorAll(".said:not(.pending)")].at(-1)?.textContent.includes(%q)`, text))
+		last := `[...document.querySelectorAll(".said:not(.pending)")].at(-1)`
+		browser.Holds(t, tab, "showing what was said", fmt.Sprintf(`%s?.textContent.includes(%q)`, last, text))
 	}
 	say("before the kill")
 	browser.Holds(t, tab, "counting", `Number($("count").textContent) > 10`)
@@ -41,7 +42,8 @@ func TestPage(t *testing.T) {
 	browser.Act(t, tab, browser.Click("#node-"+edge+" .kill"))
 	browser.Holds(t, tab, "connected to another node", fmt.Sprintf(`opened && connections === 2 && edge !== %q`, edge))
 	say("after the end of the edge")
-	browser.Holds(t, tab, "showing each message once", `[...document.querySelectorAll(".said")].map(e => e.lastChild.textContent).join() === "before the kill,after the kill,after the end of the edge"`)
+	browser.Holds(t, tab, "showing each message once",
+		`[...document.querySelectorAll(".said")].map(e => e.lastChild.textContent).join() === "before the kill,after the kill,after the end of the edge"`)
 
 	browser.Act(t, tab, chromedp.EmulateViewport(400, 800))
 	browser.Holds(t, tab, "of the width of the screen", `document.documentElement.scrollWidth <= 400`)
