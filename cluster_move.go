@@ -19,6 +19,8 @@ type ClusterRestored struct {
 	AutoRespondedAt time.Time      // when the edge has sent one last; zero: never
 
 	Handled uint64 // how many messages of the connection earlier homes have said to have handled
+
+	Positions ClusterPositions // what earlier homes have said with ClusterConn.Position
 }
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
@@ -39,6 +41,9 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
 		o.restore(&list[i], n, marked)
+	}
+	if err := o.feedsAreRestored(ctx, list); err != nil {
+		return nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,8 +81,10 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	o.mu.Lock()
 	o.registry.add(sock, r.Kept.Tags)
 	o.mu.Unlock()
+	c.feeds = r.Kept.Feeds
 	s.acceptLocked(0)
 	s.tellAndUnlock()
+	o.restoreFeeds(sock, r)
 	r.Conn.Bind(c)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head socketHead // what is announced; Kept, Positions, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
@@ -241,6 +242,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 	e.head.Handled = e.sent - waiting
 	receive := e.receive
 	head := e.head
+	head.Positions = slices.Clone(head.Positions)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -309,6 +311,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
+	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
+	position *edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -330,7 +334,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgTextPart, msgBinaryPart:
 		r.part = append(r.part, content...)
 	case msgText:
-		_ = e.s.Send(string(r.whole(content)))
+		if text := string(r.whole(content)); r.notePosition() {
+			_ = e.s.Send(text)
+		}
 	case msgBinary:
 		_ = e.s.SendBytes(r.whole(content))
 	case msgClose:
@@ -342,8 +348,12 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		if json.Unmarshal(content, &kept) == nil {
 			e.mu.Lock()
 			e.head.Kept = kept
+			e.head.Positions.Keep(kept.Feeds)
 			e.mu.Unlock()
 		}
+	case msgPosition:
+		r.position = new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, r.position)
 	case msgAuto:
 		e.setAuto(content)
 	case msgCut:
@@ -410,6 +420,23 @@ func (r *edgeChannel) whole(content []byte) []byte {
 	all := append(r.part, content...)
 	r.part = nil
 	return all
+}
+
+// notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
+// socket has been detached from the home, and the next home sends what was not noted.
+func (r *edgeChannel) notePosition() bool {
+	p := r.position
+	r.position = nil
+	if p == nil {
+		return true
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.receive != r {
+		return false
+	}
+	r.e.head.Positions.Note(*p)
+	return true
 }
 
 // drained lets the home go on: the client has taken most of what waits for it, or is gone.

@@ -123,7 +123,7 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
+		Handled: h.Handled, Positions: h.Positions, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -450,6 +450,9 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 
 // Ping implements edgews.ClusterConn.
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Position implements edgews.ClusterConn.
+func (conn *homeConn) Position(p edgews.ClusterPosition) { conn.send(message(msgPosition, p)) }
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }
