@@ -41,9 +41,10 @@ type JoinOptions struct {
 // methods may be called from any goroutine.
 type Cluster struct {
 	*Node
-	opts  JoinOptions
-	links *link.Manager
-	token string // begins the keys of this process's connections
+	opts   JoinOptions
+	links  *link.Manager
+	token  string // begins the keys of this process's connections
+	counts counts
 
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
