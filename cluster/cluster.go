@@ -52,9 +52,10 @@ const minAnnounceWithin = 2 * detachTimeout
 // methods may be called from any goroutine.
 type Cluster struct {
 	*Node
-	opts  JoinOptions
-	links *link.Manager
-	token string // begins the keys of this process's connections
+	opts   JoinOptions
+	links  *link.Manager
+	token  string // begins the keys of this process's connections
+	counts counts
 
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu

@@ -44,6 +44,7 @@ type endSet struct {
 // gained is the hook of the Node: this node owns a shard.
 func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	h := &homeShard{Ownership: o, ready: make(chan struct{}), over: make(chan struct{})}
+	began := c.clock.now()
 	var stale []*homeConn
 	c.mu.Lock()
 	c.homes[o.Shard] = h
@@ -68,6 +69,7 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	if still {
 		c.active[o.Shard].Store(h)
 		close(h.ready)
+		c.counts.readyLocked(c.clock.now() - began)
 	}
 	c.mu.Unlock()
 	for _, begin := range restored { // only now: events of an object whose home this node is not fail
