@@ -1,0 +1,6 @@
+//go:build race
+
+package cluster_test
+
+// underRace: the race detector makes connections slow and large.
+const underRace = true
