@@ -49,6 +49,8 @@ type Cluster struct {
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
 	shared   [sharedGroups]sharedMessages
+	// edgeShared is what sockets of this node's clients have in common, by their shard.
+	edgeShared [edgeGroups]edgeShared
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -16,14 +15,13 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head edgeHead
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
 	receive *edgeChannel  // the receiver of ch
 	unsent  [][]byte      // what must be sent on ch first
 	sent    uint64        // how many messages of the client have been given to ch or unsent
-	auto    map[string]string
 	over    bool          // the socket has ended
 	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
@@ -32,11 +30,9 @@ type edgeSocket struct {
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
-	info := s.Info()
-	e.head = socketHead{
-		target: q.head.target, Shard: q.shard, Epoch: accept.Epoch, ConnKey: q.head.ConnKey, Options: accept.Options, Host: info.Host, Path: info.Path,
-		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
-		Opened: time.Now().UnixNano(),
+	e.head = edgeHead{
+		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
+		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
 	}
 	return e
 }
@@ -94,7 +90,10 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	reply, ok := e.auto[string(data)]
+	if e.head.auto == nil {
+		return "", false
+	}
+	reply, ok := e.head.auto.response[string(data)]
 	return reply, ok
 }
 
@@ -226,7 +225,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 		e.forget()
 		return nil
 	}
-	if !e.head.Kept.Accepted {
+	if !e.head.accepted {
 		e.mu.Unlock()
 		e.giveUp("object has moved")
 		return nil
@@ -238,9 +237,8 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 			waiting++
 		}
 	}
-	e.head.Handled = e.sent - waiting
 	receive := e.receive
-	head := e.head
+	head := e.head.announcement(e, e.sent-waiting)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -335,14 +333,15 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgPing:
 		go e.ping(number(content, 0))
 	case msgKept:
-		var kept edgews.ClusterKept
-		if json.Unmarshal(content, &kept) == nil {
+		e.mu.Lock()
+		e.head.keep(content)
+		e.mu.Unlock()
+	case msgAuto:
+		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
 			e.mu.Lock()
-			e.head.Kept = kept
+			e.head.auto = auto
 			e.mu.Unlock()
 		}
-	case msgAuto:
-		e.setAuto(content)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -454,20 +453,6 @@ func (e *edgeSocket) ping(id uint64) {
 
 // pingTimeout is how long a ping of the home may take.
 const pingTimeout = time.Minute
-
-func (e *edgeSocket) setAuto(content []byte) {
-	var pairs []edgews.AutoResponse
-	if json.Unmarshal(content, &pairs) != nil {
-		return
-	}
-	auto := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		auto[p.Request] = p.Response
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.auto, e.head.AutoResponses = auto, pairs
-}
 
 // Ended implements link.Receiver.
 func (r *edgeChannel) Ended([]byte) {}
