@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ type edgeHead struct {
 	conn            uint64 // the number in the key of the connection
 	Epoch           uint64 // with which its home owns the shard; 0: it has not been announced to the next one
 	AutoRespondedAt int64
+	Positions       edgews.ClusterPositions
 	opened          int64
 	Shard           Shard
 	accepted        bool // kept says that State.AcceptWebSocket was called: the socket survives its home
@@ -81,7 +83,7 @@ func (h *edgeHead) announcement(e *edgeSocket, handled uint64) socketHead {
 	a := socketHead{
 		target: targetOf(h.of.key), Shard: h.Shard, Epoch: h.Epoch, ConnKey: e.c.connKey(h.conn), Options: h.of.options, Host: info.Host,
 		Path: info.Path, Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: h.remoteAddr, LocalAddr: h.of.localAddr, Handled: handled,
-		AutoRespondedAt: h.AutoRespondedAt, Opened: h.opened,
+		AutoRespondedAt: h.AutoRespondedAt, Opened: h.opened, Positions: slices.Clone(h.Positions),
 	}
 	if h.auto != nil {
 		a.AutoResponses = h.auto.list
@@ -97,5 +99,6 @@ func (h *edgeHead) keep(content []byte) {
 	var kept edgews.ClusterKept
 	if json.Unmarshal(content, &kept) == nil {
 		h.kept, h.accepted = string(content), kept.Accepted
+		h.Positions.Keep(kept.Feeds)
 	}
 }

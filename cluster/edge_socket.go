@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -287,8 +288,11 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 	}
 }
 
-// detachTimeout is how long a home that is alive may take to send the sockets of a shard on.
-const detachTimeout = time.Second
+// detachTimeout is how long a home that is alive may take to send the sockets of a shard on, and how long it waits for the edges to have got
+// that. It passes only if the two cannot reach each other, or if a handler opens a socket although its context has ended: a home that leaves
+// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
+// far longer than a loaded machine takes; 1 s was not.
+const detachTimeout = 5 * time.Second
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
@@ -304,6 +308,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
+	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
+	position *edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -325,7 +331,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgTextPart, msgBinaryPart:
 		r.part = append(r.part, content...)
 	case msgText:
-		_ = e.s.Send(string(r.whole(content)))
+		if text := string(r.whole(content)); r.notePosition() {
+			_ = e.s.Send(text)
+		}
 	case msgBinary:
 		_ = e.s.SendBytes(r.whole(content))
 	case msgClose:
@@ -342,6 +350,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			e.head.auto = auto
 			e.mu.Unlock()
 		}
+	case msgPosition:
+		r.position = new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, r.position)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -358,24 +369,41 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 
 // SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
 func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
-	kind := byte(0)
-	if len(m.Payload) > 0 {
-		kind = m.Payload[0]
+	if m.Value == nil {
+		m.Value = sharedValueOf(m.Payload)
 	}
-	if r.part != nil || kind != msgText && kind != msgBinary {
+	switch v := m.Value.(type) {
+	case *edgews.ClusterPosition:
+		r.position = v
+	case *edgews.Prepared:
+		if r.part != nil {
+			return r.Message(seq, m.Payload)
+		}
+		if r.notePosition() {
+			_ = r.e.s.SendPrepared(v)
+		}
+	default:
 		return r.Message(seq, m.Payload)
 	}
-	prepared, ok := m.Value.(*edgews.Prepared)
-	if !ok {
-		of := edgews.Text
-		if kind == msgBinary {
-			of = edgews.Binary
-		}
-		prepared = edgews.Prepare(of, m.Payload[1:])
-		m.Value = prepared
-	}
-	_ = r.e.s.SendPrepared(prepared)
 	return r.taken(seq)
+}
+
+// sharedValueOf returns what a message of the home means to each of its sockets, or p if that is to be found out for each of them.
+func sharedValueOf(p []byte) any {
+	if len(p) == 0 {
+		return p
+	}
+	switch content := p[1:]; p[0] {
+	case msgText:
+		return edgews.Prepare(edgews.Text, content)
+	case msgBinary:
+		return edgews.Prepare(edgews.Binary, content)
+	case msgPosition:
+		position := new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, position)
+		return position
+	}
+	return p
 }
 
 // taken reports whether the home may send more: the client has taken enough of what it was sent.
@@ -406,6 +434,23 @@ func (r *edgeChannel) whole(content []byte) []byte {
 	all := append(r.part, content...)
 	r.part = nil
 	return all
+}
+
+// notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
+// socket has been detached from the home, and the next home sends what was not noted.
+func (r *edgeChannel) notePosition() bool {
+	p := r.position
+	r.position = nil
+	if p == nil {
+		return true
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.receive != r {
+		return false
+	}
+	r.e.head.Positions.Note(*p)
+	return true
 }
 
 // drained lets the home go on: the client has taken most of what waits for it, or is gone.

@@ -168,21 +168,6 @@ func startFan(t *testing.T) *fan {
 	return f
 }
 
-// settledHomeOf is homeOf when the members that have joined own what they should.
-func settledHomeOf(t *testing.T, sites []*site, room string) (home *site, others []*site) {
-	t.Helper()
-	var ids []string
-	for _, s := range sites {
-		ids = append(ids, s.Self().ID)
-	}
-	should := cluster.Winner(ids, cluster.ShardOf(edgews.ObjectKey{Namespace: "rooms", ID: sites[0].rooms.IDFromName(room)}, shards))
-	require.Eventually(t, func() bool {
-		home, others = homeOf(t, sites, room)
-		return home.Self().ID == should
-	}, 30*time.Second, time.Millisecond)
-	return home, others
-}
-
 func (f *fan) start(m *memory.Memory, id string) *site {
 	t := f.t
 	t.Helper()

@@ -84,10 +84,11 @@ func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHea
 		ch.Reset(codeNotHome, nil)
 		return nil
 	case h.isReady():
-		ch.Reset(codeGone, []byte("the object has begun without this socket"))
+		ch.Reset(codeGone, []byte("the object has begun without this socket")) // its marks are deleted: messages could be handled twice
 		return nil
 	default:
 		h.announced = append(h.announced, conn)
+		h.heard = c.clock.now()
 	}
 	return conn
 }
@@ -122,7 +123,7 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
+		Handled: h.Handled, Positions: h.Positions, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -449,6 +450,14 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 
 // Ping implements edgews.ClusterConn.
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Position implements edgews.ClusterConn.
+func (conn *homeConn) Position(p edgews.ClusterPosition) {
+	m := conn.c.shared[conn.head.Shard%sharedGroups].positionOf(p)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	conn.sendLocked(outMessage{m: m, of: oneOfMany})
+}
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }
