@@ -62,6 +62,8 @@ type Cluster struct {
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
 	shared   [sharedGroups]sharedMessages
+	// edgeShared is what sockets of this node's clients have in common, by their shard.
+	edgeShared [edgeGroups]edgeShared
 
 	draining atomic.Bool // Leave has left the cluster: the links stay a little longer
 

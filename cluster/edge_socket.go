@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,14 +16,13 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, Positions, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head edgeHead
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
 	receive *edgeChannel  // the receiver of ch
 	unsent  [][]byte      // what must be sent on ch first
 	sent    uint64        // how many messages of the client have been given to ch or unsent
-	auto    map[string]string
 	over    bool          // the socket has ended
 	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
@@ -33,11 +31,9 @@ type edgeSocket struct {
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
-	info := s.Info()
-	e.head = socketHead{
-		target: q.head.target, Shard: q.shard, Epoch: accept.Epoch, ConnKey: q.head.ConnKey, Options: accept.Options, Host: info.Host, Path: info.Path,
-		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
-		Opened: time.Now().UnixNano(),
+	e.head = edgeHead{
+		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
+		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
 	}
 	return e
 }
@@ -104,7 +100,10 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	reply, ok := e.auto[string(data)]
+	if e.head.auto == nil {
+		return "", false
+	}
+	reply, ok := e.head.auto.response[string(data)]
 	return reply, ok
 }
 
@@ -237,7 +236,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 		e.forget()
 		return nil
 	}
-	if !e.head.Kept.Accepted {
+	if !e.head.accepted {
 		e.mu.Unlock()
 		e.giveUp("object has moved")
 		return nil
@@ -249,10 +248,8 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 			waiting++
 		}
 	}
-	e.head.Handled = e.sent - waiting
 	receive := e.receive
-	head := e.head
-	head.Positions = slices.Clone(head.Positions)
+	head := e.head.announcement(e, e.sent-waiting)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -405,18 +402,18 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgPing:
 		go e.ping(number(content, 0))
 	case msgKept:
-		var kept edgews.ClusterKept
-		if json.Unmarshal(content, &kept) == nil {
+		e.mu.Lock()
+		e.head.keep(content)
+		e.mu.Unlock()
+	case msgAuto:
+		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
 			e.mu.Lock()
-			e.head.Kept = kept
-			e.head.Positions.Keep(kept.Feeds)
+			e.head.auto = auto
 			e.mu.Unlock()
 		}
 	case msgPosition:
 		r.position = new(edgews.ClusterPosition)
 		_ = json.Unmarshal(content, r.position)
-	case msgAuto:
-		e.setAuto(content)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -433,24 +430,41 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 
 // SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
 func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
-	kind := byte(0)
-	if len(m.Payload) > 0 {
-		kind = m.Payload[0]
+	if m.Value == nil {
+		m.Value = sharedValueOf(m.Payload)
 	}
-	if r.part != nil || kind != msgText && kind != msgBinary {
+	switch v := m.Value.(type) {
+	case *edgews.ClusterPosition:
+		r.position = v
+	case *edgews.Prepared:
+		if r.part != nil {
+			return r.Message(seq, m.Payload)
+		}
+		if r.notePosition() {
+			_ = r.e.s.SendPrepared(v)
+		}
+	default:
 		return r.Message(seq, m.Payload)
 	}
-	prepared, ok := m.Value.(*edgews.Prepared)
-	if !ok {
-		of := edgews.Text
-		if kind == msgBinary {
-			of = edgews.Binary
-		}
-		prepared = edgews.Prepare(of, m.Payload[1:])
-		m.Value = prepared
-	}
-	_ = r.e.s.SendPrepared(prepared)
 	return r.taken(seq)
+}
+
+// sharedValueOf returns what a message of the home means to each of its sockets, or p if that is to be found out for each of them.
+func sharedValueOf(p []byte) any {
+	if len(p) == 0 {
+		return p
+	}
+	switch content := p[1:]; p[0] {
+	case msgText:
+		return edgews.Prepare(edgews.Text, content)
+	case msgBinary:
+		return edgews.Prepare(edgews.Binary, content)
+	case msgPosition:
+		position := new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, position)
+		return position
+	}
+	return p
 }
 
 // taken reports whether the home may send more: the client has taken enough of what it was sent.
@@ -545,20 +559,6 @@ func (e *edgeSocket) ping(id uint64) {
 
 // pingTimeout is how long a ping of the home may take.
 const pingTimeout = time.Minute
-
-func (e *edgeSocket) setAuto(content []byte) {
-	var pairs []edgews.AutoResponse
-	if json.Unmarshal(content, &pairs) != nil {
-		return
-	}
-	auto := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		auto[p.Request] = p.Response
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.auto, e.head.AutoResponses = auto, pairs
-}
 
 // Ended implements link.Receiver.
 func (r *edgeChannel) Ended([]byte) {}
