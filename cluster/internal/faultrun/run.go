@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +27,9 @@ type Engine struct {
 	Servers func(t *testing.T) (servers []net.Addr, place func(addrs []net.Addr) string)
 
 	TTL time.Duration // of the nodes
+
+	// InProcess says that nodes are started in the process of the test: the engine is in its memory.
+	InProcess bool
 
 	// ReadsFail says that an object cannot read its open storage when the engine cannot be reached: its contents are not in memory.
 	ReadsFail bool
@@ -130,7 +132,12 @@ func (r *Run) Start(id string, change func(*nodeConfig)) *Process {
 	if change != nil {
 		change(&c)
 	}
-	p := startProcess(r.t, c)
+	var p *Process
+	if r.engine.InProcess {
+		p = startLocal(r.t, c, r.engine.Connect)
+	} else {
+		p = startProcess(r.t, c)
+	}
 	r.mu.Lock()
 	r.nodes[id] = p
 	r.mu.Unlock()
@@ -276,9 +283,9 @@ func (r *Run) eventually(what string, holds func() bool) {
 	if assert.Eventually(r.t, holds, eventuallyTimeout, 10*time.Millisecond, what) {
 		return
 	}
-	if os.Getenv(logsEnv) != "" { // the nodes print what their goroutines do
+	if os.Getenv(logsEnv) != "" && !r.engine.InProcess { // the nodes print what their goroutines do
 		for _, p := range r.running() {
-			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+			_ = quit(p.cmd.Process)
 			<-p.ended
 		}
 	}

@@ -6,7 +6,9 @@ import "testing"
 func Test(t *testing.T, e Engine) {
 	table := new(Table)
 	t.Run("kill", func(t *testing.T) { testKill(t, e, table) })
-	t.Run("stop", func(t *testing.T) { testStop(t, e, table) })
+	if CanStop {
+		t.Run("stop", func(t *testing.T) { testStop(t, e, table) })
+	}
 	t.Run("cut", func(t *testing.T) { testPartition(t, e, table) })
 	table.Log(t)
 }
