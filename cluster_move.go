@@ -114,12 +114,69 @@ func (o *object) leave(ctx context.Context) error {
 // movedReason is what the peers of sockets are told that cannot survive the move.
 const movedReason = "object has moved"
 
+// Abandon ends the objects of this node for which abandoned returns true, because another node may be their home already: their values are
+// dropped without Suspend, events that wait fail with ErrNotHome, and the context of the event that runs ends, with ErrNotHome as its cause.
+// Nothing is waited for. Sockets are treated as by Leave. Call it also after Leave, when IsHome returns false: an event that came at the
+// last moment may have made an object again.
+func (h *ClusterHost) Abandon(abandoned func(ID) bool) {
+	for _, o := range h.n.allObjects() {
+		if abandoned(o.id) {
+			o.moved(ErrNotHome)
+		}
+	}
+}
+
 // moved drops what is left of an object that has another home. Its sockets go on at their edges.
 func (o *object) moved(cause error) {
+	o.mu.Lock()
+	o.cluster.moved = true
+	running := o.cluster.event
+	o.mu.Unlock()
 	o.reset(cause, movedReason)
+	if running != nil {
+		running.cancel(cause)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.forgotten {
 		o.forgetLocked()
 	}
+	o.refuseCallsLocked()
+}
+
+// beginHere notes the event that is about to run. It returns false if it must not: the object has another home, or is about to have one.
+func (o *object) beginHere(e *eventContext) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cluster.moved {
+		return false
+	}
+	o.cluster.event = e
+	return true
+}
+
+// endHere notes that the event is over.
+func (o *object) endHere(e *eventContext) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cluster.event == e {
+		o.cluster.event = nil
+	}
+}
+
+// refuseCallsLocked has the calls in the queue fail as those of an object that has been forgotten: an event that does not end must not hold
+// them up. mu must be held.
+func (o *object) refuseCallsLocked() {
+	o.queue.DeleteFunc(func(e queuedEvent) bool {
+		if e.call == nil {
+			return false
+		}
+		if !e.call.abandoned {
+			e.call.begun, e.call.refused, e.call.run = true, true, nil
+			o.waitingCalls--
+			close(e.call.done)
+		}
+		return true
+	})
+	o.abandonedCalls = 0
 }

@@ -72,10 +72,11 @@ func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHea
 		ch.Reset(codeNotHome, nil)
 		return nil
 	case h.isReady():
-		ch.Reset(codeGone, []byte("the object has begun without this socket"))
+		ch.Reset(codeGone, []byte("the object has begun without this socket")) // its marks are deleted: messages could be handled twice
 		return nil
 	default:
 		h.announced = append(h.announced, conn)
+		h.heard = c.clock.now()
 	}
 	return conn
 }
