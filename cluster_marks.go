@@ -3,13 +3,15 @@ package edgews
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 )
 
 // The messages of a socket whose connection is at an edge have numbers, and the edge sends those again that no home has acknowledged. So that
 // no message changes the storage twice, the first commit of the event that handles a message also stores its number: the mark of the
-// connection. A new home does not take messages up to that number again.
+// connection. A new home does not take messages up to that number again. The close event has no number: its first commit adds to the mark that it
+// has begun, and a new home does not take the connection at all.
 
 // markPrefix is what the keys of marks begin with in an object's storage; the key of the connection follows.
 const markPrefix = "\x00seen\x00"
@@ -21,13 +23,13 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	if o.ns.opts.Cluster == nil {
 		return b, nil
 	}
-	c, number := o.handledMessage(ctx)
+	c, mark := o.handledByEvent(ctx)
 	ended := o.endedMarks()
 	if c == nil && len(ended) == 0 {
 		return b, nil
 	}
 	if c != nil {
-		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, binary.AppendUvarint(nil, number)})
+		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, mark})
 	}
 	for _, key := range ended {
 		b.Deletes = append(slices.Clip(b.Deletes), markPrefix+key)
@@ -44,19 +46,39 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	}
 }
 
-// handledMessage returns the socket whose message is being handled by the event of ctx, and the number of the message; nil: there is none.
-func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number uint64) {
+// handledByEvent returns the socket whose message or end is being handled by the event of ctx, and its mark; nil: there is none.
+func (o *object) handledByEvent(ctx context.Context) (c *ClusterSocket, mark []byte) {
 	s := o.handling.Load()
 	if e := eventOf(ctx); s == nil || e == nil || e.o != o {
-		return nil, 0
+		return nil, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c = clusterSocketOf(s)
-	if c == nil || !c.handling {
-		return nil, 0
+	switch {
+	case c == nil:
+		return nil, nil
+	case c.ending:
+		return c, append(binary.AppendUvarint(nil, c.arrived), markOfEnd)
+	case c.handling:
+		return c, binary.AppendUvarint(nil, c.taken)
 	}
-	return c, c.taken
+	return nil, nil
+}
+
+// markOfEnd follows the number in the mark of a connection whose close event has changed the storage.
+const markOfEnd = 1
+
+// ClusterEnded is what ClusterHost.Restore returns in place of a number for a connection whose close event an earlier home has handled.
+const ClusterEnded = math.MaxUint64
+
+// parseMark returns how many messages of a connection have been handled, or ClusterEnded.
+func parseMark(mark []byte) uint64 {
+	number, n := binary.Uvarint(mark)
+	if n > 0 && len(mark) > n {
+		return ClusterEnded
+	}
+	return number
 }
 
 // clusterObject is what an object of a cluster keeps besides its sockets. Guarded by the object's mu.
@@ -74,20 +96,44 @@ func (o *object) endedMarks() []string {
 	return slices.Clone(o.cluster.ended)
 }
 
-// forgetMarkOf has the mark of s deleted with the next commit, if there is one: the socket has ended.
+// forgetMarkOf has the mark of s deleted, if there is one: the socket has ended. It is kept until the edge knows, since the next home would take
+// the connection otherwise.
 func (o *object) forgetMarkOf(s *Socket) {
 	s.mu.Lock()
 	c := clusterSocketOf(s)
-	marked := c != nil && c.marked
+	if c == nil || !c.marked {
+		s.mu.Unlock()
+		return
+	}
+	isKnown := c.known
+	c.finished = o
 	s.mu.Unlock()
-	if marked {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.cluster.ended = append(o.cluster.ended, c.key)
+	if isKnown {
+		o.deleteMark(c.key)
 	}
 }
 
-// readMarks returns the marks in the object's storage, by the keys of their connections.
+// Known says that the edge will not announce the socket to another home: it knows that the end of the socket has been handled, or is dead.
+func (c *ClusterSocket) Known() {
+	c.self.mu.Lock()
+	c.known = true
+	o := c.finished
+	c.self.mu.Unlock()
+	if o != nil {
+		o.deleteMark(c.key)
+	}
+}
+
+// deleteMark has a mark deleted with the next commit.
+func (o *object) deleteMark(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !slices.Contains(o.cluster.ended, key) {
+		o.cluster.ended = append(o.cluster.ended, key)
+	}
+}
+
+// readMarks returns what parseMark says of the marks in the object's storage, by the keys of their connections.
 func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
 	l, err := o.acquireStorage(ctx, nil)
 	if err != nil {
@@ -103,8 +149,7 @@ func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
 		if err != nil {
 			return nil, l.stopIfFenced(err)
 		}
-		number, _ := binary.Uvarint(e.Value)
-		marks[strings.TrimPrefix(e.Key, markPrefix)] = number
+		marks[strings.TrimPrefix(e.Key, markPrefix)] = parseMark(e.Value)
 	}
 	return marks, nil
 }

@@ -22,8 +22,9 @@ type ClusterRestored struct {
 }
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
-// calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. list is in the order
-// in which the sockets were accepted, as far as that is known.
+// calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. For a connection whose
+// close event has been handled it returns ClusterEnded, and does not call Bind. list is in the order in which the sockets were accepted, as far
+// as that is known.
 func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored) (handled []uint64, err error) {
 	if err := h.n.checkID(id); err != nil {
 		return nil, err
@@ -38,7 +39,9 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		_, marked := marks[list[i].Conn.Key()]
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
-		o.restore(&list[i], n, marked)
+		if n != ClusterEnded {
+			o.restore(&list[i], n, marked)
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -23,6 +23,10 @@ type ClusterSocket struct {
 	handling bool   // an object has that message, and its handler has not returned
 	cut      bool   // the edge gets nothing more: it knows that the socket has ended, or the object has moved
 	marked   bool   // the object's storage has a mark of the socket
+	ending   bool   // the close event is being handled, or has been
+	known    bool   // see Known
+
+	finished *object // whose storage has the mark of the socket, which has ended; nil: it has not
 
 	closeTimer *time.Timer // bounds the wait for the client's Close; nil: this side has not sent Close first
 
@@ -98,6 +102,13 @@ func (c *ClusterSocket) AfterClose(fn func()) {
 		return
 	}
 	context.AfterFunc(c.self.Context(), fn)
+}
+
+// noteEnding says that the last events begin.
+func (c *ClusterSocket) noteEnding() {
+	c.self.mu.Lock()
+	defer c.self.mu.Unlock()
+	c.ending = true
 }
 
 // Acknowledge says that the edge has taken messages, or pieces of them, with so many bytes of payload in all: they do not count in

@@ -195,6 +195,9 @@ func (sock *objectSocket) resumeLargeMessageAndUnlock() {
 func (sock *objectSocket) deliverEnd(fate *closeResult) {
 	s := sock.s
 	defer sock.finish()
+	if c := clusterSocketOf(s); c != nil {
+		c.noteEnding()
+	}
 	if fate.err != nil {
 		s.warn("edgews: socket failed", fate.err)
 		if sock.o.mayHandle(handlesErrors) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,8 +25,9 @@ type edgeSocket struct {
 	unsent  [][]byte      // what must be sent on ch first
 	sent    uint64        // how many messages of the client have been given to ch or unsent
 	auto    map[string]string
-	over    bool          // the socket has ended
-	changed chan struct{} // closed when one of these changes; nil: none waits
+	over    bool              // the socket has ended
+	code    edgews.StatusCode // of the client's Close; 0: it has sent none, or one without a code
+	changed chan struct{}     // closed when one of these changes; nil: none waits
 }
 
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
@@ -119,6 +121,9 @@ func (e *edgeSocket) closed(end edgews.CloseEvent) {
 		if code == edgews.StatusNoStatusRcvd {
 			code = 0
 		}
+		e.mu.Lock()
+		e.code = code
+		e.mu.Unlock()
 		e.send(closeMessage(code, end.Reason), false)
 		e.awaitAnswer()
 	}
@@ -356,12 +361,13 @@ func (e *edgeSocket) dismiss() {
 	_ = e.s.Close(edgews.StatusServiceRestart, leavingReason)
 }
 
-// giveUp ends the client's socket: no home has it.
+// giveUp ends the client's socket: no home has it. If the client has sent a Close, that is answered.
 func (e *edgeSocket) giveUp(reason string) {
-	_ = e.s.Close(edgews.StatusServiceRestart, reason)
 	e.mu.Lock()
+	code := cmp.Or(e.code, edgews.StatusServiceRestart)
 	e.unsent = nil
 	e.mu.Unlock()
+	_ = e.s.Close(code, reason)
 	e.finish()
 	e.forget()
 }

@@ -311,8 +311,12 @@ func (conn *homeConn) Closed(err error) {
 	}
 	live := conn.live
 	conn.mu.Unlock()
-	if err != nil && live {
+	switch {
+	case !live:
+	case err != nil:
 		conn.lose(err)
+	default:
+		conn.s.Known()
 	}
 }
 
@@ -328,6 +332,7 @@ func (conn *homeConn) lose(err error) {
 		return
 	}
 	conn.s.Lost(nil)
+	conn.s.Known()
 }
 
 // Writable implements link.Receiver.

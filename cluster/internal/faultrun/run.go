@@ -47,8 +47,7 @@ type Run struct {
 	mu     sync.Mutex
 	nodes  map[string]*Process
 	routes map[[2]string]*Route // from a node to an address
-	kills  int
-	fails  bool // the engine fails calls of handlers
+	fails  bool                 // the engine fails calls of handlers
 	began  time.Time
 }
 
@@ -242,9 +241,6 @@ func (r *Run) Kill(p *Process) {
 	p.mu.Lock()
 	p.killed, p.tells = true, tells
 	p.mu.Unlock()
-	r.mu.Lock()
-	r.kills++
-	r.mu.Unlock()
 	r.Fault()
 	p.kill()
 }
