@@ -26,8 +26,8 @@ func (r *Run) Check() []string {
 	if !r.options.WithoutStorageFence && !r.handlersFail() { // then they may not be stored
 		r.awaitClosed()
 	}
-	for _, room := range rooms {
-		r.checkRoom(room, r.stored(room))
+	for room, stored := range r.stored() {
+		r.checkRoom(room, stored)
 	}
 	found := r.load.found()
 	r.t.Logf("%d entries acknowledged, %d replies lost, %d violations, %v", r.load.acked.Load(), r.load.lost.Load(), len(found), time.Since(r.began).Round(time.Millisecond))

@@ -288,8 +288,8 @@ func (r *Run) eventually(what string, holds func() bool) {
 	r.t.FailNow()
 }
 
-// stored are the entries that the engine keeps of one object.
-func (r *Run) stored(room string) map[string]string {
+// stored returns the entries that the engine keeps of each room.
+func (r *Run) stored() map[string]map[string]string {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -298,14 +298,16 @@ func (r *Run) stored(room string) map[string]string {
 	defer e.Close()
 	_, err = e.Setup(ctx, cluster.Config{Shards: runShards, Generation: 1})
 	require.NoError(r.t, err)
-	key := edgews.ObjectKey{Namespace: namespace, ID: idFromName(room)}
-	s, err := e.Open(ctx, key, farFence)
-	require.NoError(r.t, err)
-	defer s.Release()
-	all := make(map[string]string)
-	for entry, err := range s.Scan(ctx, edgews.Range{}) {
+	all := make(map[string]map[string]string)
+	for _, room := range rooms {
+		s, err := e.Open(ctx, edgews.ObjectKey{Namespace: namespace, ID: idFromName(room)}, farFence)
 		require.NoError(r.t, err)
-		all[entry.Key] = string(entry.Value)
+		all[room] = make(map[string]string)
+		for entry, err := range s.Scan(ctx, edgews.Range{}) {
+			require.NoError(r.t, err)
+			all[room][entry.Key] = string(entry.Value)
+		}
+		s.Release()
 	}
 	return all
 }
