@@ -10,13 +10,14 @@ import (
 
 // The messages of a socket whose connection is at an edge have numbers, and the edge sends those again that no home has acknowledged. So that
 // no message changes the storage twice, the first commit of the event that handles a message also stores its number: the mark of the
-// connection. A new home does not take messages up to that number again. The same holds for the close event, whose mark is endMark.
+// connection. A new home does not take messages up to that number again. The same holds for the close event, whose mark is ClusterEnded.
 
 // markPrefix is what the keys of marks begin with in an object's storage; the key of the connection follows.
 const markPrefix = "\x00seen\x00"
 
-// endMark is the mark of a connection whose close event has been handled.
-const endMark = math.MaxUint64
+// ClusterEnded is what ClusterHost.Restore returns in place of a number for a connection whose close event an earlier home has handled. It is
+// the mark of such a connection, too.
+const ClusterEnded = math.MaxUint64
 
 // markLocked adds to b the mark of the message that the event of ctx handles, and deletes the marks of connections that have ended. It returns
 // what to call when b is stored, or nil. The write lock must be held.
@@ -58,7 +59,7 @@ func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number u
 	switch {
 	case c == nil:
 	case c.ending:
-		return c, endMark
+		return c, ClusterEnded
 	case c.handling:
 		return c, c.taken
 	}

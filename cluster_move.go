@@ -24,9 +24,9 @@ type ClusterRestored struct {
 }
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
-// calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. list is in the order
-// in which the sockets were accepted, as far as that is known. For a socket whose close event has been handled it returns math.MaxUint64: the
-// object does not get this socket, and its edge has only to be told that it has ended.
+// calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. For a connection whose
+// close event has been handled it returns ClusterEnded, and does not call Bind. list is in the order in which the sockets were accepted, as far
+// as that is known.
 func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored) (handled []uint64, err error) {
 	if err := h.n.checkID(id); err != nil {
 		return nil, err
@@ -41,11 +41,9 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		_, marked := marks[list[i].Conn.Key()]
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
-		if n == endMark {
-			o.restoreEnded(&list[i])
-			continue
+		if n != ClusterEnded {
+			o.restore(&list[i], n, marked)
 		}
-		o.restore(&list[i], n, marked)
 	}
 	if err := o.feedsAreRestored(ctx, list); err != nil {
 		return nil, err
@@ -90,14 +88,6 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	s.acceptLocked(0)
 	s.tellAndUnlock()
 	o.restoreFeeds(sock, r)
-	r.Conn.Bind(c)
-}
-
-// restoreEnded binds a connection whose socket has had its last event.
-func (o *object) restoreEnded(r *ClusterRestored) {
-	opts := r.Options
-	c := newClusterSocket(opts.resolve(), identity{}).link.(*ClusterSocket)
-	c.conn, c.key, c.marked, c.finishedIn = r.Conn, r.Conn.Key(), true, o
 	r.Conn.Bind(c)
 }
 

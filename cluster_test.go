@@ -275,10 +275,13 @@ func (c *counting) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edg
 	return s.Send(fmt.Sprintf("%s %d", text, count))
 }
 
-func (c *counting) WebSocketClose(_ context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
+func (c *counting) WebSocketClose(ctx context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
 	var name string
 	_ = s.Attachment(&name)
 	*c.events = append(*c.events, fmt.Sprintf("%s %d %s %t", name, uint16(e.Code), e.Reason, e.WasClean))
+	if e.Reason == "store" {
+		return c.st.Storage().Put(ctx, "left", []byte(name))
+	}
 	return nil
 }
 
@@ -439,6 +442,31 @@ func TestClusterFailover(t *testing.T) {
 	})
 }
 
+// TestClusterEndIsNotRepeated: a home dies after its object has stored something in the close events of connections, and before their edge
+// knows. The next home does not take these connections.
+func TestClusterEndIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, events, _ := newCounting(t)
+		first := c.at()
+		id := first.ns.IDFromName("lobby")
+		ann, bob := first.dial(t, id, "ann"), first.dial(t, id, "bob")
+		ann.s.Deliver(edgews.Text, []byte("x"))
+		ann.s.Closed(1000, "store")
+		bob.s.Closed(1000, "does not store")
+		synctest.Wait()
+		require.Len(t, *events, 2)
+		second := c.fail()
+		handled, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{ann.restored(), bob.restored()})
+		require.NoError(t, err)
+		assert.Equal(t, []uint64{edgews.ClusterEnded, 0}, handled)
+		assert.Len(t, second.ns.Sockets(id), 1)
+		bob.s.Closed(1000, "again")
+		synctest.Wait()
+		assert.ElementsMatch(t, []string{"ann 1000 store true", "bob 1000 does not store true", "bob 1000 again true"}, *events)
+		assert.Contains(t, c.keys(t, id), "\x00seen\x00ann", "a third home must not take it either")
+	})
+}
+
 // TestClusterMarksAreDeleted: the number of the last message goes when its connection does.
 func TestClusterMarksAreDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -499,10 +527,16 @@ func TestClusterCloseIsHandledOnce(t *testing.T) {
 					assert.Equal(t, []uint64{1, 1}, handled)
 					assert.Len(t, second.ns.Sockets(id), 2)
 				}
-				ann.s.Closed(1001, "")
-				synctest.Wait()
-				assert.Equal(t, map[bool]int{true: 1, false: 2}[stores], closes.n)
-				ann.s.Forgotten()
+				if !stores {
+					ann.s.Closed(1001, "")
+					synctest.Wait()
+					assert.Equal(t, 2, closes.n)
+					ann.s.Forgotten()
+				} else { // the edge knows now, and does not announce it again
+					require.NoError(t, second.host.Leave(context.Background(), func(edgews.ID) bool { return true }))
+					_, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{bob.restored()})
+					require.NoError(t, err)
+				}
 				bob.s.Deliver(edgews.Text, []byte("x"))
 				synctest.Wait()
 				assert.NotContains(t, c.keys(t, id), "\x00seen\x00ann")

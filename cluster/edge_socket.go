@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,13 +20,14 @@ type edgeSocket struct {
 	head edgeHead
 
 	mu      sync.Mutex
-	ch      *link.Channel // nil: the object has no home that is known
-	receive *edgeChannel  // the receiver of ch
-	unsent  [][]byte      // what must be sent on ch first
-	sent    uint64        // how many messages of the client have been given to ch or unsent
-	over    bool          // the socket has ended
-	watched bool          // there is a listener for when the client has taken what waits for it
-	changed chan struct{} // closed when one of these changes; nil: none waits
+	ch      *link.Channel     // nil: the object has no home that is known
+	receive *edgeChannel      // the receiver of ch
+	unsent  [][]byte          // what must be sent on ch first
+	sent    uint64            // how many messages of the client have been given to ch or unsent
+	over    bool              // the socket has ended
+	watched bool              // there is a listener for when the client has taken what waits for it
+	code    edgews.StatusCode // of the client's Close; 0: it has sent none, or one without a code
+	changed chan struct{}     // closed when one of these changes; nil: none waits
 }
 
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
@@ -119,6 +121,9 @@ func (e *edgeSocket) closed(end edgews.CloseEvent) {
 		if code == edgews.StatusNoStatusRcvd {
 			code = 0
 		}
+		e.mu.Lock()
+		e.code = code
+		e.mu.Unlock()
 		e.send(closeMessage(code, end.Reason), false)
 		e.awaitAnswer()
 	}
@@ -355,12 +360,13 @@ func (e *edgeSocket) dismiss() {
 	_ = e.s.Close(edgews.StatusServiceRestart, leavingReason)
 }
 
-// giveUp ends the client's socket: no home has it.
+// giveUp ends the client's socket: no home has it. If the client has sent a Close, that is answered.
 func (e *edgeSocket) giveUp(reason string) {
-	_ = e.s.Close(edgews.StatusServiceRestart, reason)
 	e.mu.Lock()
+	code := cmp.Or(e.code, edgews.StatusServiceRestart)
 	e.unsent = nil
 	e.mu.Unlock()
+	_ = e.s.Close(code, reason)
 	e.finish()
 	e.forget()
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -189,6 +190,10 @@ func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 			mu.Lock()
 			defer mu.Unlock()
 			for i, n := range handled {
+				if n == edgews.ClusterEnded {
+					conns[i].refuse(codeGone, errEnded)
+					continue
+				}
 				begin = append(begin, func() { conns[i].begin(n) })
 			}
 		})
@@ -196,6 +201,9 @@ func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 	wg.Wait()
 	return begin
 }
+
+// errEnded: the close event of the socket has been handled, but its edge has not learned that before the last home died.
+var errEnded = errors.New("edgews: the object has closed the socket")
 
 // restoresAtOnce is how many objects get their sockets back at a time: the engine is asked for each.
 const restoresAtOnce = 32

@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"errors"
-	"math"
 	"net"
 	"sync"
 	"time"
@@ -33,7 +32,6 @@ type homeConn struct {
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
 	told   bool                  // the socket knows how the connection has ended
-	done   bool                  // the object has handled the close event on an earlier home
 	last   uint64                // the sequence of the last message that has arrived
 
 	isGone bool          // the channel is over
@@ -164,21 +162,14 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 }
 
-// begin delivers what has arrived, after Restore: handled messages of the client have been handled, or the whole connection has.
+// begin delivers what has arrived, after Restore: handled messages of the client have been handled.
 func (conn *homeConn) begin(handled uint64) {
 	conn.register()
 	conn.mu.Lock()
 	conn.skip = handled - conn.head.Handled
-	conn.done = handled == math.MaxUint64
 	conn.announced = nil
 	conn.mu.Unlock()
 	conn.goLive()
-	conn.mu.Lock()
-	mustCut := conn.done && !conn.told
-	conn.mu.Unlock()
-	if mustCut { // the last home has ended the socket, and the edge does not know
-		conn.Cut()
-	}
 }
 
 // register has the socket found when its shard moves, or its edge dies.
@@ -302,13 +293,10 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	} else {
 		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped, isEnd})
 	}
-	s, done := conn.s, conn.done
+	s := conn.s
 	conn.mu.Unlock()
 	if skipped {
 		return
-	}
-	if done && kind == msgClose {
-		conn.Close(parseClose(content)) // the answer of the last home may be lost
 	}
 	switch kind {
 	case msgText:

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,8 +67,8 @@ func TestFaults(t *testing.T) {
 
 // Servers are killed and stopped, one of three at a time, and once together with a node. The lease of the nodes is longer than an election.
 func TestFaultsOfServers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("elections take seconds")
+	if testing.Short() || !faultrun.CanStop {
+		t.Skip("elections take seconds, and servers are stopped")
 	}
 	servers, err := startServers(t.TempDir(), 3, "")
 	t.Cleanup(func() {
@@ -91,9 +90,9 @@ func TestFaultsOfServers(t *testing.T) {
 	awaitCurrent(t, servers)
 
 	r.Fault()
-	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGSTOP))
+	require.NoError(t, faultrun.Stop(servers[1].cmd.Process))
 	table.Add("one NATS server is stopped", r.AwaitPast())
-	require.NoError(t, servers[1].cmd.Process.Signal(syscall.SIGCONT))
+	require.NoError(t, faultrun.Continue(servers[1].cmd.Process))
 	awaitCurrent(t, servers)
 
 	servers[2].kill()

@@ -26,8 +26,8 @@ func (r *Run) Check() []string {
 	if !r.options.WithoutStorageFence && !r.handlersFail() { // then they may not be stored
 		r.awaitClosed()
 	}
-	for _, room := range rooms {
-		r.checkRoom(room, r.stored(room))
+	for room, stored := range r.stored() {
+		r.checkRoom(room, stored)
 	}
 	found := r.load.found()
 	r.t.Logf("%d entries acknowledged, %d replies lost, %d violations, %v", r.load.acked.Load(), r.load.lost.Load(), len(found), time.Since(r.began).Round(time.Millisecond))
@@ -70,14 +70,6 @@ func (p *Process) closedIn(room string) (closed map[string]string, err error) {
 		return nil, fmt.Errorf("status %d", resp.StatusCode)
 	}
 	return closed, json.NewDecoder(resp.Body).Decode(&closed)
-}
-
-// closesRepeat reports whether an object may have got a close event twice. A home that dies after it has stored what WebSocketClose has changed,
-// and before the edge knows, leaves the event to the next home, which does not know either: there is no mark for it, as there is for messages.
-func (r *Run) closesRepeat() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.kills > 0
 }
 
 // mustHaveClosed reports whether the object must have had a close event of the connection: it was closed, or its node was killed but not the
@@ -151,9 +143,6 @@ func (c *connection) checkCloses(codes []string) {
 	want := "1006"
 	if c.closed && !c.broken {
 		want = "1000"
-	}
-	if c.l.r.closesRepeat() {
-		codes = slices.Compact(codes)
 	}
 	switch {
 	case len(codes) == 1 && (codes[0] == want || c.mayBreak() && !c.at.wasKilled()): // the node may have broken it, or its home have given it up

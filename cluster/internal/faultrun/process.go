@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,11 +24,26 @@ type Process struct {
 	addrs nodeAddrs
 	cmd   *exec.Cmd
 	alive io.Closer // the process ends when this is closed, as when the test ends
+	local *node     // in place of a process; nil: it is one
 	ended chan struct{}
 
 	mu     sync.Mutex
 	killed bool
 	tells  map[string]bool // rooms whose homes were other nodes when this one was killed
+}
+
+// startLocal starts a node in this process. It can be killed, as far as a process can kill a part of itself, but not stopped.
+func startLocal(t *testing.T, c nodeConfig, connect Connect) *Process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	engine, err := connect(ctx, c.Place)
+	require.NoError(t, err)
+	n, err := startNode(ctx, c, engine)
+	require.NoError(t, err)
+	p := &Process{ID: c.ID, t: t, addrs: n.addrs, local: n, ended: make(chan struct{})}
+	t.Cleanup(p.kill)
+	return p
 }
 
 // startProcess starts the test's binary as a node. The node ends with the test.
@@ -63,16 +77,32 @@ func startProcess(t *testing.T, c nodeConfig) *Process {
 
 // kill ends the process at once, and returns when it has ended.
 func (p *Process) kill() {
-	_ = p.cmd.Process.Signal(syscall.SIGCONT)
-	_ = p.cmd.Process.Kill()
+	if p.local != nil {
+		p.killLocal()
+		return
+	}
+	_ = p.cmd.Process.Kill() // also if it is stopped
 	<-p.ended
 }
 
+func (p *Process) killLocal() {
+	if p.isDead() {
+		return
+	}
+	close(p.ended)
+	p.local.server.Close()
+	p.local.cluster.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = p.local.rooms.Shutdown(ctx)
+	p.local.engine.Close()
+}
+
 // Stop has the process run no more until Continue: it does not notice.
-func (p *Process) Stop() { assert.NoError(p.t, p.cmd.Process.Signal(syscall.SIGSTOP)) }
+func (p *Process) Stop() { assert.NoError(p.t, Stop(p.cmd.Process)) }
 
 // Continue is the opposite of Stop.
-func (p *Process) Continue() { assert.NoError(p.t, p.cmd.Process.Signal(syscall.SIGCONT)) }
+func (p *Process) Continue() { assert.NoError(p.t, Continue(p.cmd.Process)) }
 
 // Hold has the node wait at a phase, for a room or its shard.
 func (p *Process) Hold(phase Phase, room string) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +28,9 @@ type Engine struct {
 
 	TTL time.Duration // of the nodes
 
+	// InProcess says that nodes are started in the process of the test: the engine is in its memory.
+	InProcess bool
+
 	// ReadsFail says that an object cannot read its open storage when the engine cannot be reached: its contents are not in memory.
 	ReadsFail bool
 }
@@ -45,8 +47,7 @@ type Run struct {
 	mu     sync.Mutex
 	nodes  map[string]*Process
 	routes map[[2]string]*Route // from a node to an address
-	kills  int
-	fails  bool // the engine fails calls of handlers
+	fails  bool                 // the engine fails calls of handlers
 	began  time.Time
 }
 
@@ -130,7 +131,12 @@ func (r *Run) Start(id string, change func(*nodeConfig)) *Process {
 	if change != nil {
 		change(&c)
 	}
-	p := startProcess(r.t, c)
+	var p *Process
+	if r.engine.InProcess {
+		p = startLocal(r.t, c, r.engine.Connect)
+	} else {
+		p = startProcess(r.t, c)
+	}
 	r.mu.Lock()
 	r.nodes[id] = p
 	r.mu.Unlock()
@@ -235,9 +241,6 @@ func (r *Run) Kill(p *Process) {
 	p.mu.Lock()
 	p.killed, p.tells = true, tells
 	p.mu.Unlock()
-	r.mu.Lock()
-	r.kills++
-	r.mu.Unlock()
 	r.Fault()
 	p.kill()
 }
@@ -276,17 +279,17 @@ func (r *Run) eventually(what string, holds func() bool) {
 	if assert.Eventually(r.t, holds, eventuallyTimeout, 10*time.Millisecond, what) {
 		return
 	}
-	if os.Getenv(logsEnv) != "" { // the nodes print what their goroutines do
+	if os.Getenv(logsEnv) != "" && !r.engine.InProcess { // the nodes print what their goroutines do
 		for _, p := range r.running() {
-			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+			_ = quit(p.cmd.Process)
 			<-p.ended
 		}
 	}
 	r.t.FailNow()
 }
 
-// stored are the entries that the engine keeps of one object.
-func (r *Run) stored(room string) map[string]string {
+// stored returns the entries that the engine keeps of each room.
+func (r *Run) stored() map[string]map[string]string {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -295,14 +298,16 @@ func (r *Run) stored(room string) map[string]string {
 	defer e.Close()
 	_, err = e.Setup(ctx, cluster.Config{Shards: runShards, Generation: 1})
 	require.NoError(r.t, err)
-	key := edgews.ObjectKey{Namespace: namespace, ID: idFromName(room)}
-	s, err := e.Open(ctx, key, farFence)
-	require.NoError(r.t, err)
-	defer s.Release()
-	all := make(map[string]string)
-	for entry, err := range s.Scan(ctx, edgews.Range{}) {
+	all := make(map[string]map[string]string)
+	for _, room := range rooms {
+		s, err := e.Open(ctx, edgews.ObjectKey{Namespace: namespace, ID: idFromName(room)}, farFence)
 		require.NoError(r.t, err)
-		all[entry.Key] = string(entry.Value)
+		all[room] = make(map[string]string)
+		for entry, err := range s.Scan(ctx, edgews.Range{}) {
+			require.NoError(r.t, err)
+			all[room][entry.Key] = string(entry.Value)
+		}
+		s.Release()
 	}
 	return all
 }

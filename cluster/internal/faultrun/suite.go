@@ -2,11 +2,16 @@ package faultrun
 
 import "testing"
 
-// Test runs all faults that need no access to the servers of the engine.
+// Test runs all faults that need no access to the servers of the engine. With EDGEWS_HAMMER, a duration, it mixes them for so long afterwards.
 func Test(t *testing.T, e Engine) {
 	table := new(Table)
 	t.Run("kill", func(t *testing.T) { testKill(t, e, table) })
-	t.Run("stop", func(t *testing.T) { testStop(t, e, table) })
+	if CanStop {
+		t.Run("stop", func(t *testing.T) { testStop(t, e, table) })
+	}
 	t.Run("cut", func(t *testing.T) { testPartition(t, e, table) })
 	table.Log(t)
+	if hammerFor() > 0 {
+		t.Run("mixed", func(t *testing.T) { testMixed(t, e) })
+	}
 }
