@@ -68,7 +68,7 @@ func (c *Cluster) beginAnnouncing(before *announcing, o Ownership, m Member, fai
 }
 
 // removeLinks ends the links with those of the members before that are gone, and returns the present ones. The sockets whose edge or home is
-// gone learn of it. A member that has left is still answering requests for a moment, see drain.
+// gone learn of it. A member that leaves answers requests for a moment after it has gone, see drain.
 func (c *Cluster) removeLinks(before []Member) []Member {
 	now := c.Members()
 	if c.draining.Load() {

@@ -65,7 +65,8 @@ type Cluster struct {
 	// edgeShared is what sockets of this node's clients have in common, by their shard.
 	edgeShared [edgeGroups]edgeShared
 
-	draining atomic.Bool // Leave has left the cluster: the links stay a little longer
+	draining  atomic.Bool // Leave has left the cluster: the links stay a little longer
+	forgotten broadcast   // after each socket that has left edges
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before
@@ -79,8 +80,6 @@ type Cluster struct {
 	conns map[Shard]map[*homeConn]struct{}
 	edges map[Shard]map[*edgeSocket]struct{} // the sockets of this node's clients, by the shard of their object
 	told  map[Shard]Ownership                // the owners to whom they have been announced
-
-	forgotten broadcast // after each socket that has left edges
 	// upgrades are the requests that may become sockets, by the shard of their object.
 	upgrades map[Shard]map[*edgeRequest]chan struct{} // closed when the request is a socket, or has ended otherwise
 }
@@ -216,7 +215,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		c.endSockets(ctx)
 		c.draining.Store(true)
 	})
-	c.drain()
+	c.drain(ctx)
 	c.end()
 	return err
 }
@@ -250,7 +249,7 @@ func (c *Cluster) endSockets(ctx context.Context) {
 
 // drain waits until the requests and calls have been answered, or refused, that members have sent to this node before they learnt that it is
 // not the home of their objects any more. Otherwise they would have to take it that an object may have handled them.
-func (c *Cluster) drain() {
+func (c *Cluster) drain(ctx context.Context) {
 	over := time.NewTimer(drainTimeout)
 	defer over.Stop()
 	look := time.NewTicker(drainTimeout / 100)
@@ -259,6 +258,8 @@ func (c *Cluster) drain() {
 		select {
 		case <-look.C:
 		case <-over.C:
+			return
+		case <-ctx.Done():
 			return
 		}
 	}

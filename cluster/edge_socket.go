@@ -305,8 +305,8 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 
 // detachTimeout is how long a home that is alive may take to send the sockets of a shard on, and how long it waits for the edges to have got
 // that. It passes only if the two cannot reach each other, or if a handler opens a socket although its context has ended: a home that leaves
-// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
-// far longer than a loaded machine takes; 1 s was not.
+// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can reach each
+// other, what the last home has sent is dropped: replies are lost. So it is far longer than a loaded machine takes; 1 s was not.
 const detachTimeout = 5 * time.Second
 
 // awaitHome waits until the socket is announced to the home of its object, if that is another node.
