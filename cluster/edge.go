@@ -31,7 +31,7 @@ func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http
 			err = q.serve(m)
 		}
 		if errors.Is(err, errRetry) {
-			if err = c.awaitRetry(r.Context()); err == nil {
+			if err = c.retry(r.Context()); err == nil {
 				continue
 			}
 		}
@@ -374,7 +374,7 @@ func (c *Cluster) Call(ctx context.Context, key edgews.ObjectKey, method string,
 		if !errors.Is(err, errRetry) {
 			return answer, err
 		}
-		if err := c.awaitRetry(ctx); err != nil {
+		if err := c.retry(ctx); err != nil {
 			return nil, err
 		}
 	}

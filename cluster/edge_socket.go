@@ -60,11 +60,20 @@ func (e *edgeSocket) begin() {
 	if isLate {
 		delete(e.c.told, shard)
 	}
+	ended := false
+	select {
+	case <-e.c.done:
+		ended = true
+	default:
+	}
 	e.c.mu.Unlock()
 	e.s.OnMessage(e.message)
 	e.s.OnClose(e.closed)
 	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
-	if isLate {
+	switch {
+	case ended:
+		e.giveUp(leavingReason)
+	case isLate:
 		e.c.changed.send()
 	}
 }
@@ -143,6 +152,7 @@ func (e *edgeSocket) finish() {
 
 // forget has the socket not announced any more.
 func (e *edgeSocket) forget() {
+	defer e.c.forgotten.send()
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
 	in := e.c.edges[e.head.Shard]
@@ -293,6 +303,57 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 // changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
 // far longer than a loaded machine takes; 1 s was not.
 const detachTimeout = 5 * time.Second
+
+// awaitHome waits until the socket is announced to the home of its object, if that is another node.
+func (e *edgeSocket) awaitHome(ctx context.Context) {
+	for {
+		changed := e.c.Changed()
+		_, m, ok := e.c.Owner(e.head.Shard)
+		e.mu.Lock()
+		if e.ch != nil || e.over || !ok || m.ID == e.c.Self().ID {
+			e.mu.Unlock()
+			return
+		}
+		announced := e.awaitLocked()
+		e.mu.Unlock()
+		select {
+		case <-announced:
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitForgotten waits until the socket has ended and the home has dealt with that. It returns false if ctx ends before.
+func (e *edgeSocket) awaitForgotten(ctx context.Context) bool {
+	for {
+		next := e.c.forgotten.next()
+		e.c.mu.Lock()
+		_, known := e.c.edges[e.head.Shard][e]
+		e.c.mu.Unlock()
+		if !known {
+			return true
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// dismiss ends the client's socket because this node leaves. The home learns of it as of every other end, if there is one.
+func (e *edgeSocket) dismiss() {
+	e.mu.Lock()
+	homeless := e.ch == nil
+	e.mu.Unlock()
+	if homeless { // nobody would take what the client has sent
+		e.giveUp(leavingReason)
+		return
+	}
+	_ = e.s.Close(edgews.StatusServiceRestart, leavingReason)
+}
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {

@@ -59,6 +59,10 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	for _, conn := range stale {
 		conn.refuse(codeNotHome, edgews.ErrNotHome)
 	}
+	if !c.awaitStart(ctx) {
+		return
+	}
+	began := c.clock.now()
 	if !c.awaitAnnouncements(ctx, h) {
 		return
 	}
@@ -68,6 +72,7 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	if still {
 		c.active[o.Shard].Store(h)
 		close(h.ready)
+		c.counts.readyLocked(c.clock.now() - began)
 	}
 	c.mu.Unlock()
 	for _, begin := range restored { // only now: events of an object whose home this node is not fail
@@ -83,9 +88,6 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 // awaitAnnouncements waits until all live members have announced their sockets, or until nothing has been heard of those that are missing for
 // JoinOptions.AnnounceWithin. It returns false if the shard is lost before.
 func (c *Cluster) awaitAnnouncements(ctx context.Context, h *homeShard) bool {
-	if !c.awaitStart(ctx) {
-		return false
-	}
 	c.heardOf(h)
 	timer := time.NewTimer(c.opts.AnnounceWithin)
 	defer timer.Stop()

@@ -16,6 +16,7 @@ func (l *peerLink) read(c *connection) error {
 		if err != nil {
 			return err
 		}
+		l.traffic.bytesIn.Add(int64(n))
 		c.decoder.advance(n)
 	}
 }
@@ -47,6 +48,10 @@ func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 		if more, err = c.decoder.next(&f); err != nil || !more {
 			return false, err
 		}
+		l.traffic.framesIn++
+		if f.kind == typePong {
+			l.pongLocked()
+		}
 		if err = l.core.receive(&f); err != nil {
 			return false, err
 		}
@@ -55,6 +60,13 @@ func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// pongLocked measures the round trip of a ping.
+func (l *peerLink) pongLocked() {
+	if t := &l.traffic; t.pinged != 0 {
+		t.roundTrip, t.pinged = time.Duration(l.core.now-t.pinged), 0
+	}
 }
 
 // deliver calls the receivers for the events that are due. The caller has the turn.
