@@ -131,7 +131,7 @@ func TestMemoryOfARemoteSocket(t *testing.T) {
 		require.NoError(t, err)
 		return
 	}
-	const warm, n, mostAtBoth = 500, 2000, 3600 // the first sockets fill pools and buffers
+	const warm, n, mostAtBoth = 500, 2000, 2600 // the first sockets fill pools and buffers
 	f := startFan(t)
 	addr, opened := plainSite(t)
 	opened.Add(warm + n)
