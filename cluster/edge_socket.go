@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -309,13 +310,13 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 // other, what the last home has sent is dropped: replies are lost. So it is far longer than a loaded machine takes; 1 s was not.
 const detachTimeout = 5 * time.Second
 
-// awaitHome waits until the socket is announced to the home of its object, if that is another node.
+// awaitHome waits until the socket is announced to the home of its object. While another node is there that may become the home, this node's view
+// of the owner says nothing: it may not have seen yet to whom it has given the shard.
 func (e *edgeSocket) awaitHome(ctx context.Context) {
 	for {
 		changed := e.c.Changed()
-		_, m, ok := e.c.Owner(e.head.Shard)
 		e.mu.Lock()
-		if e.ch != nil || e.over || !ok || m.ID == e.c.Self().ID {
+		if e.ch != nil || e.over || !e.c.mayOthersOwn() {
 			e.mu.Unlock()
 			return
 		}
@@ -328,6 +329,12 @@ func (e *edgeSocket) awaitHome(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// mayOthersOwn reports whether there is another member that can be the home of objects.
+func (c *Cluster) mayOthersOwn() bool {
+	self := c.Self().ID
+	return slices.ContainsFunc(c.Members(), func(m Member) bool { return m.ID != self && !m.EdgeOnly && !m.Leaving })
 }
 
 // awaitForgotten waits until the socket has ended and the home has dealt with that. It returns false if ctx ends before.

@@ -148,24 +148,35 @@ func (o *crier) note(s *edgews.Socket, text string) {
 
 // fan is a cluster of three nodes with an object at one of them, whose links are counted.
 type fan struct {
-	t      *testing.T
-	sites  []*site
-	home   *site
-	edges  []*site
-	log    *sentLog
-	fromTo sync.Map // the bytes that a node has got over its links: by its ID and the address of the peer, *atomic.Int64
+	t     testing.TB
+	sites []*site
+	home  *site
+	edges []*site
+	log   *sentLog
+
+	construct newObject
+	fromTo    sync.Map // the bytes that a node has got over its links: by its ID and the address of the peer, *atomic.Int64
 }
 
-func startFan(t *testing.T) *fan {
+func startFan(t testing.TB) *fan {
 	t.Helper()
-	f := &fan{t: t, log: &sentLog{of: make(map[string][]string)}}
+	log := &sentLog{of: make(map[string][]string)}
+	f := &fan{t: t, log: log}
+	f.construct = func(_ context.Context, st *edgews.State) (edgews.Object, error) { return &crier{st, log}, nil }
+	f.startSites()
+	return f
+}
+
+// startSites starts the nodes, and waits until the object does not move any more.
+func (f *fan) startSites() {
+	t := f.t
+	t.Helper()
 	m := memory.New()
 	t.Cleanup(func() { m.Close() })
 	for _, id := range []string{"a", "b", "c"} {
 		f.sites = append(f.sites, f.start(m, id))
 	}
 	f.home, f.edges = settledHomeOf(t, f.sites, "crier")
-	return f
 }
 
 func (f *fan) start(m *memory.Memory, id string) *site {
@@ -182,8 +193,7 @@ func (f *fan) start(m *memory.Memory, id string) *site {
 		Listener: links, Dial: func(ctx context.Context, addr string) (net.Conn, error) { return f.dialLink(ctx, id, addr) },
 	})
 	require.NoError(t, err)
-	construct := func(_ context.Context, st *edgews.State) (edgews.Object, error) { return &crier{st, f.log}, nil }
-	s.rooms = edgews.NewNamespace("rooms", construct, &edgews.NamespaceOptions{Cluster: s, Options: edgews.Options{Logger: quiet}})
+	s.rooms = edgews.NewNamespace("rooms", f.construct, &edgews.NamespaceOptions{Cluster: s, Options: edgews.Options{Logger: quiet}})
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.server = &http.Server{Handler: s.rooms.ByName("crier")}

@@ -394,11 +394,11 @@ func (c *Cluster) accept(from link.Peer, ch *link.Channel, greeting []byte) link
 	kind, content := greeting[0], greeting[1:]
 	switch kind {
 	case kindRequest:
-		return accepted(content, func(h *requestHead) link.Receiver { return c.acceptRequest(from, ch, h) })
+		return accepted(content, func(h *requestHead) link.Receiver { return c.acceptRequest(ch, h) })
 	case kindCall:
 		return accepted(content, func(h *callHead) link.Receiver { return c.acceptCall(ch, h) })
 	case kindSocket:
-		return accepted(content, func(h *socketHead) link.Receiver { return c.acceptSocket(from, ch, h) })
+		return accepted(content, func(h *socketHead) link.Receiver { return c.acceptSocket(ch, h) })
 	case kindEnd:
 		return accepted(content, func(h *endHead) link.Receiver {
 			c.noteEnd(from, *h)

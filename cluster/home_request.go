@@ -19,7 +19,6 @@ type homeRequest struct {
 	c    *Cluster
 	ch   *link.Channel
 	head *requestHead
-	from link.Peer
 	body *bodyReader
 	h    *homeShard // set before the object gets the request
 
@@ -31,9 +30,9 @@ type homeRequest struct {
 }
 
 // acceptRequest begins to serve a request.
-func (c *Cluster) acceptRequest(from link.Peer, ch *link.Channel, head *requestHead) link.Receiver {
+func (c *Cluster) acceptRequest(ch *link.Channel, head *requestHead) link.Receiver {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	q := &homeRequest{c: c, ch: ch, head: head, from: from, cancel: cancel}
+	q := &homeRequest{c: c, ch: ch, head: head, cancel: cancel}
 	q.body = &bodyReader{ch: ch, wake: make(chan struct{}, 1)}
 	if !head.Body || head.Upgrade {
 		q.body.end(io.EOF)
@@ -101,7 +100,7 @@ func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, erro
 	if q.failed != nil {
 		return nil, q.failed
 	}
-	conn := newHomeConn(q.c, q.from, q.ch, &socketHead{
+	conn := newHomeConn(q.c, q.ch, &socketHead{
 		target: q.head.target, Shard: q.h.Shard, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 	})
 	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))

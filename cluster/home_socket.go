@@ -16,7 +16,6 @@ import (
 type homeConn struct {
 	c    *Cluster
 	ch   *link.Channel
-	from link.Peer
 	head homeHead
 	// announced is how the edge has announced the socket, until the object has it; nil: the object has opened it on this node.
 	announced *socketHead
@@ -78,8 +77,8 @@ type inMessage struct {
 	isEnd    bool // how the connection has ended: consumed when the object has been told, so that the next home is told otherwise
 }
 
-func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
-	return &homeConn{c: c, ch: ch, from: from, head: homeHead{
+func newHomeConn(c *Cluster, ch *link.Channel, head *socketHead) *homeConn {
+	return &homeConn{c: c, ch: ch, head: homeHead{
 		Shard: head.Shard, Epoch: head.Epoch, Handled: head.Handled, ConnKey: head.ConnKey, RemoteAddr: head.RemoteAddr, LocalAddr: head.LocalAddr,
 	}}
 }
@@ -106,8 +105,8 @@ func (conn *homeConn) whenGone() <-chan struct{} {
 }
 
 // acceptSocket takes a socket that an edge announces to this node, the new home of its object.
-func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHead) link.Receiver {
-	conn := newHomeConn(c, from, ch, head)
+func (c *Cluster) acceptSocket(ch *link.Channel, head *socketHead) link.Receiver {
+	conn := newHomeConn(c, ch, head)
 	conn.announced = head
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -101,7 +101,7 @@ func (c *Cluster) describeSockets(info *edgews.ClusterInfo) {
 				edges[info.Shards[s].Owner] += n
 			}
 			for conn := range c.conns[Shard(s)] {
-				homes[conn.from.ID]++
+				homes[conn.ch.Peer().ID]++
 			}
 		}
 		c.mu.Unlock()

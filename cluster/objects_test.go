@@ -224,7 +224,7 @@ func next(t *testing.T, c *edgews.Socket) string {
 }
 
 // homeOf returns the site that is the home of a room, and the others.
-func homeOf(t *testing.T, sites []*site, room string) (home *site, others []*site) {
+func homeOf(t testing.TB, sites []*site, room string) (home *site, others []*site) {
 	t.Helper()
 	key := edgews.ObjectKey{Namespace: "rooms", ID: sites[0].rooms.IDFromName(room)}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -245,7 +245,7 @@ func homeOf(t *testing.T, sites []*site, room string) (home *site, others []*sit
 }
 
 // settledHomeOf is homeOf when the room does not move any more, because its home is where it should be.
-func settledHomeOf(t *testing.T, sites []*site, room string) (home *site, others []*site) {
+func settledHomeOf(t testing.TB, sites []*site, room string) (home *site, others []*site) {
 	t.Helper()
 	var ids []string
 	for _, s := range sites {
