@@ -44,7 +44,6 @@ type endSet struct {
 // gained is the hook of the Node: this node owns a shard.
 func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	h := &homeShard{Ownership: o, ready: make(chan struct{}), over: make(chan struct{})}
-	began := c.clock.now()
 	var stale []*homeConn
 	c.mu.Lock()
 	c.homes[o.Shard] = h
@@ -60,6 +59,10 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	for _, conn := range stale {
 		conn.refuse(codeNotHome, edgews.ErrNotHome)
 	}
+	if !c.awaitStart(ctx) {
+		return
+	}
+	began := c.clock.now()
 	if !c.awaitAnnouncements(ctx, h) {
 		return
 	}
@@ -85,9 +88,6 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 // awaitAnnouncements waits until all live members have announced their sockets, or until nothing has been heard of those that are missing for
 // JoinOptions.AnnounceWithin. It returns false if the shard is lost before.
 func (c *Cluster) awaitAnnouncements(ctx context.Context, h *homeShard) bool {
-	if !c.awaitStart(ctx) {
-		return false
-	}
 	c.heardOf(h)
 	timer := time.NewTimer(c.opts.AnnounceWithin)
 	defer timer.Stop()
@@ -175,7 +175,8 @@ func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 	c.mu.Unlock()
 	byObject := make(map[target][]*homeConn)
 	for _, conn := range announced {
-		byObject[conn.head.target] = append(byObject[conn.head.target], conn)
+		t := conn.announced.target
+		byObject[t] = append(byObject[t], conn)
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -329,7 +330,7 @@ func (c *Cluster) awaitMoved(ctx context.Context, conns map[*homeConn]struct{}) 
 	defer timer.Stop()
 	for conn := range conns {
 		select {
-		case <-conn.gone:
+		case <-conn.whenGone():
 		case <-timer.C:
 			return
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -17,7 +18,9 @@ type homeConn struct {
 	c    *Cluster
 	ch   *link.Channel
 	from link.Peer
-	head *socketHead
+	head homeHead
+	// announced is how the edge has announced the socket, until the object has it; nil: the object has opened it on this node.
+	announced *socketHead
 
 	mu     sync.Mutex
 	s      *edgews.ClusterSocket // nil until Bind
@@ -30,10 +33,20 @@ type homeConn struct {
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
 	told   bool                  // the socket knows how the connection has ended
+	done   bool                  // the object has handled the close event on an earlier home
 	last   uint64                // the sequence of the last message that has arrived
 
-	goneOnce sync.Once
-	gone     chan struct{} // closed when the channel is over
+	isGone bool          // the channel is over
+	gone   chan struct{} // closed then; nil: nobody waits for that
+}
+
+// homeHead is what a home keeps of a socket.
+type homeHead struct {
+	Shard                 Shard
+	Epoch                 uint64 // with which it was announced; 0: it was not
+	Handled               uint64 // as socketHead.Handled
+	ConnKey               string
+	RemoteAddr, LocalAddr string
 }
 
 type earlyMessage struct {
@@ -68,12 +81,36 @@ type inMessage struct {
 }
 
 func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
-	return &homeConn{c: c, ch: ch, from: from, head: head, gone: make(chan struct{})}
+	return &homeConn{c: c, ch: ch, from: from, head: homeHead{
+		Shard: head.Shard, Epoch: head.Epoch, Handled: head.Handled, ConnKey: head.ConnKey, RemoteAddr: head.RemoteAddr, LocalAddr: head.LocalAddr,
+	}}
+}
+
+// goneLocked says that the channel is over. mu must be held.
+func (conn *homeConn) goneLocked() {
+	if !conn.isGone && conn.gone != nil {
+		close(conn.gone)
+	}
+	conn.isGone = true
+}
+
+// whenGone returns a channel that is closed when the channel to the edge is over.
+func (conn *homeConn) whenGone() <-chan struct{} {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.gone == nil {
+		conn.gone = make(chan struct{})
+		if conn.isGone {
+			close(conn.gone)
+		}
+	}
+	return conn.gone
 }
 
 // acceptSocket takes a socket that an edge announces to this node, the new home of its object.
 func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHead) link.Receiver {
 	conn := newHomeConn(c, from, ch, head)
+	conn.announced = head
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.homes[head.Shard]
@@ -116,7 +153,7 @@ type earlySet struct {
 
 // restored describes the socket for ClusterHost.Restore.
 func (conn *homeConn) restored() edgews.ClusterRestored {
-	h := conn.head
+	h := conn.announced
 	var at time.Time
 	if h.AutoRespondedAt != 0 {
 		at = time.Unix(0, h.AutoRespondedAt)
@@ -127,13 +164,21 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 }
 
-// begin delivers what has arrived, after Restore: handled messages of the client have been handled.
+// begin delivers what has arrived, after Restore: handled messages of the client have been handled, or the whole connection has.
 func (conn *homeConn) begin(handled uint64) {
 	conn.register()
 	conn.mu.Lock()
 	conn.skip = handled - conn.head.Handled
+	conn.done = handled == math.MaxUint64
+	conn.announced = nil
 	conn.mu.Unlock()
 	conn.goLive()
+	conn.mu.Lock()
+	mustCut := conn.done && !conn.told
+	conn.mu.Unlock()
+	if mustCut { // the last home has ended the socket, and the edge does not know
+		conn.Cut()
+	}
 }
 
 // register has the socket found when its shard moves, or its edge dies.
@@ -184,7 +229,7 @@ func (conn *homeConn) move() {
 // moveFailedLocked sends the socket on without the message that it moves: the channel takes none any more. mu must be held.
 func (conn *homeConn) moveFailedLocked() {
 	conn.ch.Reset(codeNotHome, nil)
-	conn.goneOnce.Do(func() { close(conn.gone) }) // Closed may not be called
+	conn.goneLocked() // Closed may not be called
 }
 
 // Key implements edgews.ClusterConn.
@@ -257,10 +302,13 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	} else {
 		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped, isEnd})
 	}
-	s := conn.s
+	s, done := conn.s, conn.done
 	conn.mu.Unlock()
 	if skipped {
 		return
+	}
+	if done && kind == msgClose {
+		conn.Close(parseClose(content)) // the answer of the last home may be lost
 	}
 	switch kind {
 	case msgText:
@@ -318,16 +366,20 @@ func (conn *homeConn) consumeAll() {
 
 // Closed implements link.Receiver: the channel is over. Without an error the socket has ended before.
 func (conn *homeConn) Closed(err error) {
-	conn.goneOnce.Do(func() { close(conn.gone) })
 	conn.mu.Lock()
+	conn.goneLocked()
 	conn.over = true
 	if err != nil {
 		conn.closed = err
 	}
-	live := conn.live
+	live, s := conn.live, conn.s
 	conn.mu.Unlock()
-	if err != nil && live {
+	switch {
+	case !live:
+	case err != nil:
 		conn.lose(err)
+	default:
+		s.Forgotten()
 	}
 }
 
@@ -343,6 +395,7 @@ func (conn *homeConn) lose(err error) {
 		return
 	}
 	conn.s.Lost(nil)
+	conn.s.Forgotten()
 }
 
 // Writable implements link.Receiver.
@@ -452,7 +505,12 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
 
 // Position implements edgews.ClusterConn.
-func (conn *homeConn) Position(p edgews.ClusterPosition) { conn.send(message(msgPosition, p)) }
+func (conn *homeConn) Position(p edgews.ClusterPosition) {
+	m := conn.c.shared[conn.head.Shard%sharedGroups].positionOf(p)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	conn.sendLocked(outMessage{m: m, of: oneOfMany})
+}
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }
