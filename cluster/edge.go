@@ -254,6 +254,7 @@ func (q *edgeRequest) upgrade(content []byte) error {
 		return nil
 	}
 	e := newEdgeSocket(q, accept, s)
+	e.accept() // before what the home has sent already is taken: a socket that is not accepted sends nothing
 	q.become(e)
 	e.begin()
 	return nil

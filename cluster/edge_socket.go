@@ -26,6 +26,7 @@ type edgeSocket struct {
 	unsent  [][]byte          // what must be sent on ch first
 	sent    uint64            // how many messages of the client have been given to ch or unsent
 	over    bool              // the socket has ended
+	begun   bool              // what the home has sent with its answer has been taken; until then, what comes from the client waits
 	watched bool              // there is a listener for when the client has taken what waits for it
 	code    edgews.StatusCode // of the client's Close; 0: it has sent none, or one without a code
 	changed chan struct{}     // closed when one of these changes; nil: none waits
@@ -48,7 +49,14 @@ func (e *edgeSocket) channel() *edgeChannel {
 	return e.receive
 }
 
-// begin accepts the socket. If its object has moved meanwhile, the socket is announced to the next home.
+// accept accepts the socket. What comes from the client waits for begin: the home may have sent which messages this edge answers itself.
+func (e *edgeSocket) accept() {
+	e.s.OnMessage(e.message)
+	e.s.OnClose(e.closed)
+	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
+}
+
+// begin lets what comes from the client go to the home. If the object has moved meanwhile, the socket is announced to the next home.
 func (e *edgeSocket) begin() {
 	shard := e.head.Shard
 	e.c.mu.Lock()
@@ -70,9 +78,10 @@ func (e *edgeSocket) begin() {
 	default:
 	}
 	e.c.mu.Unlock()
-	e.s.OnMessage(e.message)
-	e.s.OnClose(e.closed)
-	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
+	e.mu.Lock()
+	e.begun = true
+	e.changedLocked()
+	e.mu.Unlock()
 	switch {
 	case ended:
 		e.giveUp(leavingReason)
@@ -81,8 +90,21 @@ func (e *edgeSocket) begin() {
 	}
 }
 
+// awaitBegun waits for begin, which comes at once.
+func (e *edgeSocket) awaitBegun() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !e.begun {
+		changed := e.awaitLocked()
+		e.mu.Unlock()
+		<-changed
+		e.mu.Lock()
+	}
+}
+
 // message sends a message of the client to the home. It blocks while there is no home, or no room: the client has to wait then.
 func (e *edgeSocket) message(m edgews.MessageEvent) {
+	e.awaitBegun()
 	kind := byte(msgBinary)
 	if m.Kind == edgews.Text {
 		kind = msgText
@@ -112,6 +134,7 @@ func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 
 // closed tells the home how the connection has ended, or that the client has sent a Close.
 func (e *edgeSocket) closed(end edgews.CloseEvent) {
+	e.awaitBegun()
 	defer func() { e.channel().drained() }() // what has been dropped makes no OnDrain
 	switch {
 	case !end.WasClean:

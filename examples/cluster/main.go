@@ -3,7 +3,7 @@
 //	go run ./examples/cluster
 //
 // Then open the URL that it prints. The page connects to one node, the edge of your socket. The room itself is an object, whose home may be
-// another node: the page shows both. It sends a tick five times a second, which the room counts in its storage.
+// another node: the page shows both. The page sends a tick ten times a second, and the room counts the ticks in its storage.
 //
 //   - Kill the room's home: the process is dead at once, as with kill -9. Another node becomes the home, with the next epoch, goes on with
 //     what is stored, and answers over the same socket. The page shows how long the answer took.

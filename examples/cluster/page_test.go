@@ -58,5 +58,6 @@ func TestPage(t *testing.T) {
 	browser.Act(t, tab, browser.Click("#node-"+home+" .leave"))
 	browser.Holds(t, tab, "told that it has left", fmt.Sprintf(`node(%q).state === "left"`, home))
 	say("after the home has left")
-	browser.Screenshot(t, tab, "cluster-left.png")
+	browser.Evaluate(t, tab, `document.documentElement.style.colorScheme = "dark"`)
+	browser.Screenshot(t, tab, "cluster-dark.png")
 }

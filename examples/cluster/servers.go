@@ -67,6 +67,9 @@ func beServers(in *bufio.Reader) error {
 	if err == nil {
 		err = awaitLeader(servers, ended)
 	}
+	if errors.Is(err, errEnded) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -123,6 +126,9 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
+// errEnded: the servers are not needed any more.
+var errEnded = errors.New("the supervisor has ended")
+
 // awaitLeader waits until the servers form a cluster.
 func awaitLeader(servers []*server.Server, ended <-chan struct{}) error {
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -132,7 +138,7 @@ func awaitLeader(servers []*server.Server, ended <-chan struct{}) error {
 		select {
 		case <-poll.C:
 		case <-ended:
-			return errors.New("the supervisor has ended")
+			return errEnded
 		case <-limit:
 			return fmt.Errorf("the NATS servers have no leader after %v", serversStartLimit)
 		}

@@ -184,6 +184,7 @@ func (s *supervisor) start(id string) error {
 	}
 	var p *process
 	began := make(chan struct{}) // closed when p is set
+	defer close(began)
 	p, err := startProcess(config, func(line []byte) {
 		<-began
 		var r nodeReport
@@ -195,7 +196,6 @@ func (s *supervisor) start(id string) error {
 		return err
 	}
 	n.process, n.State, n.PID = p, starting, p.cmd.Process.Pid
-	close(began)
 	s.noteLocked("", "%s starts as process %d", id, n.PID)
 	go s.watch(n, p)
 	return nil
