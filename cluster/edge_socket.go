@@ -26,6 +26,7 @@ type edgeSocket struct {
 	sent    uint64        // how many messages of the client have been given to ch or unsent
 	auto    map[string]string
 	over    bool          // the socket has ended
+	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
 }
 
@@ -38,7 +39,6 @@ func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSoc
 		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 		Opened: time.Now().UnixNano(),
 	}
-	s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
 	return e
 }
 
@@ -293,8 +293,11 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 	}
 }
 
-// detachTimeout is how long a home that is alive may take to send the sockets of a shard on.
-const detachTimeout = time.Second
+// detachTimeout is how long a home that is alive may take to send the sockets of a shard on, and how long it waits for the edges to have got
+// that. It passes only if the two cannot reach each other, or if a handler opens a socket although its context has ended: a home that leaves
+// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
+// far longer than a loaded machine takes; 1 s was not.
+const detachTimeout = 5 * time.Second
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
@@ -372,12 +375,45 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		e.mu.Unlock()
 		e.c.announceSoon(e.head.Shard)
 	}
+	return r.taken(seq)
+}
+
+// SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
+func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
+	kind := byte(0)
+	if len(m.Payload) > 0 {
+		kind = m.Payload[0]
+	}
+	if r.part != nil || kind != msgText && kind != msgBinary {
+		return r.Message(seq, m.Payload)
+	}
+	prepared, ok := m.Value.(*edgews.Prepared)
+	if !ok {
+		of := edgews.Text
+		if kind == msgBinary {
+			of = edgews.Binary
+		}
+		prepared = edgews.Prepare(of, m.Payload[1:])
+		m.Value = prepared
+	}
+	_ = r.e.s.SendPrepared(prepared)
+	return r.taken(seq)
+}
+
+// taken reports whether the home may send more: the client has taken enough of what it was sent.
+func (r *edgeChannel) taken(seq uint64) bool {
+	e := r.e
 	if e.s.BufferedAmount() <= edgeBacklog || e.s.ReadyState() == edgews.Closed {
 		return true
 	}
 	e.mu.Lock()
 	r.waiting = seq
+	isWatched := e.watched
+	e.watched = true
 	e.mu.Unlock()
+	if !isWatched { // a listener costs memory, and most clients are never slow
+		e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
+	}
 	if e.s.BufferedAmount() <= edgeBacklog/2 || e.s.ReadyState() == edgews.Closed { // OnDrain may have come before
 		r.drained()
 	}
