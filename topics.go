@@ -80,7 +80,7 @@ func checkTopic(topic string) error {
 //
 // Publish waits while the queue of 1 MiB to another node is full, for at most 5 s or until ctx ends; then no socket gets m, and the error is
 // that of ctx. A node that is behind for 5 s, or that cannot be reached, does not get what is published until it has caught up; that is
-// no error. A message has at most 32 MiB (link.ErrTooLarge of the module cluster).
+// no error. A message has at most 32 MiB (cluster.ErrPublicationTooLarge).
 //
 // Deviation: Workers have no topics. There a program calls each object that has subscribers: one billed request for each, which also wakes
 // the object. Messages that are sent on WebSockets are free, there as in the price lists here.
