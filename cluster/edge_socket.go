@@ -396,7 +396,9 @@ func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) 
 		prepared = edgews.Prepare(of, m.Payload[1:])
 		m.Value = prepared
 	}
-	_ = r.e.s.SendPrepared(prepared)
+	if r.notePosition() {
+		_ = r.e.s.SendPrepared(prepared)
+	}
 	return r.taken(seq)
 }
 
