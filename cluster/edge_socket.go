@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,14 +16,13 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, Positions, Topics, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head edgeHead
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
 	receive *edgeChannel  // the receiver of ch
 	unsent  [][]byte      // what must be sent on ch first
 	sent    uint64        // how many messages of the client have been given to ch or unsent
-	auto    map[string]string
 	over    bool          // the socket has ended
 	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
@@ -33,11 +31,9 @@ type edgeSocket struct {
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
-	info := s.Info()
-	e.head = socketHead{
-		target: q.head.target, Shard: q.shard, Epoch: accept.Epoch, ConnKey: q.head.ConnKey, Options: accept.Options, Host: info.Host, Path: info.Path,
-		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
-		Opened: time.Now().UnixNano(),
+	e.head = edgeHead{
+		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
+		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
 	}
 	return e
 }
@@ -64,11 +60,20 @@ func (e *edgeSocket) begin() {
 	if isLate {
 		delete(e.c.told, shard)
 	}
+	ended := false
+	select {
+	case <-e.c.done:
+		ended = true
+	default:
+	}
 	e.c.mu.Unlock()
 	e.s.OnMessage(e.message)
 	e.s.OnClose(e.closed)
 	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
-	if isLate {
+	switch {
+	case ended:
+		e.giveUp(leavingReason)
+	case isLate:
 		e.c.changed.send()
 	}
 }
@@ -95,7 +100,10 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	reply, ok := e.auto[string(data)]
+	if e.head.auto == nil {
+		return "", false
+	}
+	reply, ok := e.head.auto.response[string(data)]
 	return reply, ok
 }
 
@@ -146,6 +154,7 @@ func (e *edgeSocket) finish() {
 
 // forget has the socket not announced any more.
 func (e *edgeSocket) forget() {
+	defer e.c.forgotten.send()
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
 	in := e.c.edges[e.head.Shard]
@@ -229,7 +238,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 		e.forget()
 		return nil
 	}
-	if !e.head.Kept.Accepted {
+	if !e.head.accepted {
 		e.mu.Unlock()
 		e.giveUp("object has moved")
 		return nil
@@ -241,10 +250,8 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 			waiting++
 		}
 	}
-	e.head.Handled = e.sent - waiting
 	receive := e.receive
-	head := e.head
-	head.Positions, head.Topics = slices.Clone(head.Positions), slices.Clone(head.Topics)
+	head := e.head.announcement(e, e.sent-waiting)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -299,6 +306,57 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 // far longer than a loaded machine takes; 1 s was not.
 const detachTimeout = 5 * time.Second
 
+// awaitHome waits until the socket is announced to the home of its object, if that is another node.
+func (e *edgeSocket) awaitHome(ctx context.Context) {
+	for {
+		changed := e.c.Changed()
+		_, m, ok := e.c.Owner(e.head.Shard)
+		e.mu.Lock()
+		if e.ch != nil || e.over || !ok || m.ID == e.c.Self().ID {
+			e.mu.Unlock()
+			return
+		}
+		announced := e.awaitLocked()
+		e.mu.Unlock()
+		select {
+		case <-announced:
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitForgotten waits until the socket has ended and the home has dealt with that. It returns false if ctx ends before.
+func (e *edgeSocket) awaitForgotten(ctx context.Context) bool {
+	for {
+		next := e.c.forgotten.next()
+		e.c.mu.Lock()
+		_, known := e.c.edges[e.head.Shard][e]
+		e.c.mu.Unlock()
+		if !known {
+			return true
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// dismiss ends the client's socket because this node leaves. The home learns of it as of every other end, if there is one.
+func (e *edgeSocket) dismiss() {
+	e.mu.Lock()
+	homeless := e.ch == nil
+	e.mu.Unlock()
+	if homeless { // nobody would take what the client has sent
+		e.giveUp(leavingReason)
+		return
+	}
+	_ = e.s.Close(edgews.StatusServiceRestart, leavingReason)
+}
+
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
 	_ = e.s.Close(edgews.StatusServiceRestart, reason)
@@ -348,22 +406,22 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgPing:
 		go e.ping(number(content, 0))
 	case msgKept:
-		var kept edgews.ClusterKept
-		if json.Unmarshal(content, &kept) == nil {
+		e.mu.Lock()
+		e.head.keep(content)
+		e.mu.Unlock()
+	case msgAuto:
+		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
 			e.mu.Lock()
-			e.head.Kept = kept
-			e.head.Positions.Keep(kept.Feeds)
+			e.head.auto = auto
 			e.mu.Unlock()
 		}
 	case msgPosition:
-		var p edgews.ClusterPosition
-		if json.Unmarshal(content, &p) == nil {
-			r.positions = append(r.positions, p)
+		var at edgews.ClusterPosition
+		if json.Unmarshal(content, &at) == nil {
+			r.positions = append(r.positions, at)
 		}
 	case msgSubscribe, msgUnsubscribe:
 		e.subscribe(string(content), p[0] == msgSubscribe)
-	case msgAuto:
-		e.setAuto(content)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -380,26 +438,41 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 
 // SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
 func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
-	kind := byte(0)
-	if len(m.Payload) > 0 {
-		kind = m.Payload[0]
+	if m.Value == nil {
+		m.Value = sharedValueOf(m.Payload)
 	}
-	if r.part != nil || kind != msgText && kind != msgBinary {
+	switch v := m.Value.(type) {
+	case *edgews.ClusterPosition:
+		r.positions = append(r.positions, *v)
+	case *edgews.Prepared:
+		if r.part != nil {
+			return r.Message(seq, m.Payload)
+		}
+		if r.notePosition() {
+			_ = r.e.s.SendPrepared(v)
+		}
+	default:
 		return r.Message(seq, m.Payload)
 	}
-	prepared, ok := m.Value.(*edgews.Prepared)
-	if !ok {
-		of := edgews.Text
-		if kind == msgBinary {
-			of = edgews.Binary
-		}
-		prepared = edgews.Prepare(of, m.Payload[1:])
-		m.Value = prepared
-	}
-	if r.notePosition() {
-		_ = r.e.s.SendPrepared(prepared)
-	}
 	return r.taken(seq)
+}
+
+// sharedValueOf returns what a message of the home means to each of its sockets, or p if that is to be found out for each of them.
+func sharedValueOf(p []byte) any {
+	if len(p) == 0 {
+		return p
+	}
+	switch content := p[1:]; p[0] {
+	case msgText:
+		return edgews.Prepare(edgews.Text, content)
+	case msgBinary:
+		return edgews.Prepare(edgews.Binary, content)
+	case msgPosition:
+		position := new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, position)
+		return position
+	}
+	return p
 }
 
 // taken reports whether the home may send more: the client has taken enough of what it was sent.
@@ -495,20 +568,6 @@ func (e *edgeSocket) ping(id uint64) {
 
 // pingTimeout is how long a ping of the home may take.
 const pingTimeout = time.Minute
-
-func (e *edgeSocket) setAuto(content []byte) {
-	var pairs []edgews.AutoResponse
-	if json.Unmarshal(content, &pairs) != nil {
-		return
-	}
-	auto := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		auto[p.Request] = p.Response
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.auto, e.head.AutoResponses = auto, pairs
-}
 
 // Ended implements link.Receiver.
 func (r *edgeChannel) Ended([]byte) {}

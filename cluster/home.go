@@ -175,7 +175,8 @@ func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 	c.mu.Unlock()
 	byObject := make(map[target][]*homeConn)
 	for _, conn := range announced {
-		byObject[conn.head.target] = append(byObject[conn.head.target], conn)
+		t := conn.announced.target
+		byObject[t] = append(byObject[t], conn)
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -329,7 +330,7 @@ func (c *Cluster) awaitMoved(ctx context.Context, conns map[*homeConn]struct{}) 
 	defer timer.Stop()
 	for conn := range conns {
 		select {
-		case <-conn.gone:
+		case <-conn.whenGone():
 		case <-timer.C:
 			return
 		case <-ctx.Done():

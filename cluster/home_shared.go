@@ -15,6 +15,8 @@ type sharedMessages struct {
 	prepared [preparedKept]sharedMessage // those that were sent last
 	next     int                         // the one in prepared that is replaced next
 	last     []byte                      // the last message that was not prepared, as it was sent; nil: it was too large
+	position edgews.ClusterPosition      // the last one
+	told     []byte                      // the message of position; nil: there was none
 }
 
 const (
@@ -104,4 +106,14 @@ func (s *sharedMessages) repeated(kind byte, data []byte) (m []byte, isRepeated 
 	}
 	s.last = bytesMessage(kind, data)
 	return s.last, false
+}
+
+// positionOf returns the message of a position: the members of a feed mostly are where the others are.
+func (s *sharedMessages) positionOf(p edgews.ClusterPosition) (m []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told == nil || s.position != p {
+		s.position, s.told = p, message(msgPosition, p)
+	}
+	return s.told
 }

@@ -19,7 +19,9 @@ type homeConn struct {
 	c    *Cluster
 	ch   *link.Channel
 	from link.Peer
-	head *socketHead
+	head homeHead
+	// announced is how the edge has announced the socket, until the object has it; nil: the object has opened it on this node.
+	announced *socketHead
 
 	mu     sync.Mutex
 	s      *edgews.ClusterSocket // nil until Bind
@@ -35,8 +37,17 @@ type homeConn struct {
 	done   bool                  // the object has handled the close event on an earlier home
 	last   uint64                // the sequence of the last message that has arrived
 
-	goneOnce sync.Once
-	gone     chan struct{} // closed when the channel is over
+	isGone bool          // the channel is over
+	gone   chan struct{} // closed then; nil: nobody waits for that
+}
+
+// homeHead is what a home keeps of a socket.
+type homeHead struct {
+	Shard                 Shard
+	Epoch                 uint64 // with which it was announced; 0: it was not
+	Handled               uint64 // as socketHead.Handled
+	ConnKey               string
+	RemoteAddr, LocalAddr string
 }
 
 type earlyMessage struct {
@@ -71,12 +82,36 @@ type inMessage struct {
 }
 
 func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
-	return &homeConn{c: c, ch: ch, from: from, head: head, gone: make(chan struct{})}
+	return &homeConn{c: c, ch: ch, from: from, head: homeHead{
+		Shard: head.Shard, Epoch: head.Epoch, Handled: head.Handled, ConnKey: head.ConnKey, RemoteAddr: head.RemoteAddr, LocalAddr: head.LocalAddr,
+	}}
+}
+
+// goneLocked says that the channel is over. mu must be held.
+func (conn *homeConn) goneLocked() {
+	if !conn.isGone && conn.gone != nil {
+		close(conn.gone)
+	}
+	conn.isGone = true
+}
+
+// whenGone returns a channel that is closed when the channel to the edge is over.
+func (conn *homeConn) whenGone() <-chan struct{} {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.gone == nil {
+		conn.gone = make(chan struct{})
+		if conn.isGone {
+			close(conn.gone)
+		}
+	}
+	return conn.gone
 }
 
 // acceptSocket takes a socket that an edge announces to this node, the new home of its object.
 func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHead) link.Receiver {
 	conn := newHomeConn(c, from, ch, head)
+	conn.announced = head
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.homes[head.Shard]
@@ -119,7 +154,7 @@ type earlySet struct {
 
 // restored describes the socket for ClusterHost.Restore.
 func (conn *homeConn) restored() edgews.ClusterRestored {
-	h := conn.head
+	h := conn.announced
 	var at time.Time
 	if h.AutoRespondedAt != 0 {
 		at = time.Unix(0, h.AutoRespondedAt)
@@ -136,6 +171,7 @@ func (conn *homeConn) begin(handled uint64) {
 	conn.mu.Lock()
 	conn.skip = handled - conn.head.Handled
 	conn.done = handled == math.MaxUint64
+	conn.announced = nil
 	conn.mu.Unlock()
 	conn.goLive()
 	conn.mu.Lock()
@@ -194,7 +230,7 @@ func (conn *homeConn) move() {
 // moveFailedLocked sends the socket on without the message that it moves: the channel takes none any more. mu must be held.
 func (conn *homeConn) moveFailedLocked() {
 	conn.ch.Reset(codeNotHome, nil)
-	conn.goneOnce.Do(func() { close(conn.gone) }) // Closed may not be called
+	conn.goneLocked() // Closed may not be called
 }
 
 // Key implements edgews.ClusterConn.
@@ -333,8 +369,8 @@ func (conn *homeConn) consumeAll() {
 
 // Closed implements link.Receiver: the channel is over. Without an error the socket has ended before.
 func (conn *homeConn) Closed(err error) {
-	conn.goneOnce.Do(func() { close(conn.gone) })
 	conn.mu.Lock()
+	conn.goneLocked()
 	conn.over = true
 	if err != nil {
 		conn.closed = err
@@ -489,7 +525,12 @@ func (conn *homeConn) Subscribe(topic string, subscribed bool) {
 }
 
 // Position implements edgews.ClusterConn.
-func (conn *homeConn) Position(p edgews.ClusterPosition) { conn.send(message(msgPosition, p)) }
+func (conn *homeConn) Position(p edgews.ClusterPosition) {
+	m := conn.c.shared[conn.head.Shard%sharedGroups].positionOf(p)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	conn.sendLocked(outMessage{m: m, of: oneOfMany})
+}
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }

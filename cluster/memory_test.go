@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -113,18 +114,30 @@ func plainSite(t *testing.T) (addr string, opened *sync.WaitGroup) {
 	return web.Addr().String(), opened
 }
 
+// memoryChild is set in the environment of the process that measures.
+const memoryChild = "EDGEWS_TEST_MEMORY"
+
 // TestMemoryOfARemoteSocket measures what a socket whose object lives on another node costs while it is idle, more than a socket without an
 // object does.
 func TestMemoryOfARemoteSocket(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector needs memory of its own")
 	}
-	const n, mostAtBoth = 2000, 3600
+	if os.Getenv(memoryChild) == "" { // in a process of its own: what other tests leave to the collector would be counted
+		child := exec.Command(os.Args[0], "-test.run=^TestMemoryOfARemoteSocket$", "-test.v")
+		child.Env = append(os.Environ(), memoryChild+"=1")
+		out, err := child.CombinedOutput()
+		t.Logf("%s", out)
+		require.NoError(t, err)
+		return
+	}
+	const warm, n, mostAtBoth = 500, 2000, 3600 // the first sockets fill pools and buffers
 	f := startFan(t)
 	addr, opened := plainSite(t)
-	opened.Add(10 + n)
-	upgradeRaw(t, addr, 10)
-	upgradeRaw(t, f.edges[0].url[5:], 10)
+	opened.Add(warm + n)
+	upgradeRaw(t, addr, warm)
+	upgradeRaw(t, f.edges[0].url[5:], warm)
+	require.Equal(t, warm, f.call("many", order{}))
 
 	before := liveHeap()
 	plainConns := upgradeRaw(t, addr, n)
@@ -136,7 +149,7 @@ func TestMemoryOfARemoteSocket(t *testing.T) {
 	}
 	before = liveHeap()
 	remoteConns := upgradeRaw(t, f.edges[0].url[5:], n)
-	require.Equal(t, n+10, f.call("many", order{}))
+	require.Equal(t, n+warm, f.call("many", order{}))
 	remote := liveHeap() - before
 	each := float64(remote-plain) / n
 	t.Logf("a plain socket: %d bytes; a remote one: %d bytes, at the edge and at home together; the difference: %.0f bytes", plain/n, remote/n, each)

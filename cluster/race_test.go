@@ -2,4 +2,5 @@
 
 package cluster_test
 
+// raceEnabled: the race detector makes connections slow and large.
 const raceEnabled = true

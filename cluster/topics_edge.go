@@ -14,15 +14,15 @@ type topicTally struct{ messages, bytes int }
 func (e *edgeSocket) subscribe(topic string, subscribed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := slices.Index(e.head.Topics, topic)
+	i := slices.Index(e.head.topics, topic)
 	switch {
 	case e.over || subscribed == (i >= 0):
 	case subscribed:
-		e.head.Topics = append(e.head.Topics, topic)
-		e.c.topics.add(topicKey{e.head.Namespace, topic}, e)
+		e.head.topics = append(e.head.topics, topic)
+		e.c.topics.add(topicKey{e.head.of.key.Namespace, topic}, e)
 	default:
-		e.head.Topics = slices.Delete(slices.Clone(e.head.Topics), i, i+1)
-		e.c.topics.remove(topicKey{e.head.Namespace, topic}, e)
+		e.head.topics = slices.Delete(slices.Clone(e.head.topics), i, i+1)
+		e.c.topics.remove(topicKey{e.head.of.key.Namespace, topic}, e)
 	}
 }
 
@@ -49,19 +49,19 @@ func (t *topics) remove(key topicKey, e *edgeSocket) {
 
 // leaveTopicsLocked ends the subscriptions of a connection that is over. mu must be held.
 func (e *edgeSocket) leaveTopicsLocked() {
-	for _, topic := range e.head.Topics {
-		e.c.topics.remove(topicKey{e.head.Namespace, topic}, e)
+	for _, topic := range e.head.topics {
+		e.c.topics.remove(topicKey{e.head.of.key.Namespace, topic}, e)
 	}
 }
 
 // publish sends a message of n bytes to the client, and reports whether it is on its way. Options.SendBuffer and Overflow apply as at the home.
 func (e *edgeSocket) publish(m *edgews.Prepared, n int) bool {
-	limit := e.head.Options.SendBuffer // immutable
+	limit := e.head.of.options.SendBuffer // immutable
 	if limit == 0 {
 		limit = defaultSendBuffer
 	}
 	if waiting := e.s.BufferedAmount(); waiting > 0 && waiting+n > limit {
-		if e.head.Options.Overflow == edgews.OverflowClose {
+		if e.head.of.options.Overflow == edgews.OverflowClose {
 			_ = e.s.Close(edgews.StatusTryAgainLater, "receiver is too slow")
 		}
 		return false

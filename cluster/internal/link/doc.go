@@ -15,6 +15,8 @@
 // connection of the end that opened it. When an accepted connection breaks, the accepting end dials back, for the same reason: to learn
 // whether the process is dead.
 //
+// A node that opens channels to itself has a connection with itself, in memory and not encrypted. Everything else on this page applies to it, too.
+//
 // A link is what lies between two ends while connections come and go: the dialling end names it by a session, which is new for each pair
 // of processes. A member that has restarted has another incarnation and is another peer.
 //
