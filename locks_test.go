@@ -33,7 +33,9 @@ func TestLockNames(t *testing.T) {
 	internal, err := filepath.Glob("internal/*")
 	require.NoError(t, err)
 	found := make(map[string][]string) // the violations of each function
-	for _, dir := range append([]string{"."}, internal...) {
+	more, err := filepath.Glob("cluster/internal/*")
+	require.NoError(t, err)
+	for _, dir := range slices.Concat([]string{".", "cluster"}, internal, more) {
 		for _, f := range sources(t, dir) {
 			for _, v := range lockViolations(f) {
 				fn := v.function

@@ -20,6 +20,7 @@ type edgeHead struct {
 	Epoch           uint64 // with which its home owns the shard; 0: it has not been announced to the next one
 	AutoRespondedAt int64
 	Positions       edgews.ClusterPositions
+	topics          []string // to which the connection is subscribed, oldest first
 	opened          int64
 	Shard           Shard
 	accepted        bool // kept says that State.AcceptWebSocket was called: the socket survives its home
@@ -83,7 +84,7 @@ func (h *edgeHead) announcement(e *edgeSocket, handled uint64) socketHead {
 	a := socketHead{
 		target: targetOf(h.of.key), Shard: h.Shard, Epoch: h.Epoch, ConnKey: e.c.connKey(h.conn), Options: h.of.options, Host: info.Host,
 		Path: info.Path, Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: h.remoteAddr, LocalAddr: h.of.localAddr, Handled: handled,
-		AutoRespondedAt: h.AutoRespondedAt, Opened: h.opened, Positions: slices.Clone(h.Positions),
+		AutoRespondedAt: h.AutoRespondedAt, Opened: h.opened, Positions: slices.Clone(h.Positions), Topics: slices.Clone(h.topics),
 	}
 	if h.auto != nil {
 		a.AutoResponses = h.auto.list

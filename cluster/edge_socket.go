@@ -136,6 +136,7 @@ func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 func (e *edgeSocket) closed(end edgews.CloseEvent) {
 	e.awaitBegun()
 	defer func() { e.channel().drained() }() // what has been dropped makes no OnDrain
+	e.reportTopics()
 	switch {
 	case !end.WasClean:
 		e.send([]byte{msgLost}, false)
@@ -175,6 +176,7 @@ func (e *edgeSocket) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
+	e.leaveTopicsLocked()
 	e.pumpLocked()
 	e.changedLocked()
 }
@@ -405,8 +407,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
-	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
-	position *edgews.ClusterPosition
+	// positions say how far the client is with the next message. Owned by the link's goroutine.
+	positions []edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -432,7 +434,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			_ = e.s.Send(text)
 		}
 	case msgBinary:
-		_ = e.s.SendBytes(r.whole(content))
+		if data := r.whole(content); r.notePosition() {
+			_ = e.s.SendBytes(data)
+		}
 	case msgClose:
 		r.close(parseClose(content))
 	case msgPing:
@@ -448,8 +452,12 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			e.mu.Unlock()
 		}
 	case msgPosition:
-		r.position = new(edgews.ClusterPosition)
-		_ = json.Unmarshal(content, r.position)
+		var at edgews.ClusterPosition
+		if json.Unmarshal(content, &at) == nil {
+			r.positions = append(r.positions, at)
+		}
+	case msgSubscribe, msgUnsubscribe:
+		e.subscribe(string(content), p[0] == msgSubscribe)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -471,7 +479,7 @@ func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) 
 	}
 	switch v := m.Value.(type) {
 	case *edgews.ClusterPosition:
-		r.position = v
+		r.positions = append(r.positions, *v)
 	case *edgews.Prepared:
 		if r.part != nil {
 			return r.Message(seq, m.Payload)
@@ -536,9 +544,7 @@ func (r *edgeChannel) whole(content []byte) []byte {
 // notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
 // socket has been detached from the home, and the next home sends what was not noted.
 func (r *edgeChannel) notePosition() bool {
-	p := r.position
-	r.position = nil
-	if p == nil {
+	if r.positions == nil {
 		return true
 	}
 	r.e.mu.Lock()
@@ -546,7 +552,10 @@ func (r *edgeChannel) notePosition() bool {
 	if r.e.receive != r {
 		return false
 	}
-	r.e.head.Positions.Note(*p)
+	for _, p := range r.positions {
+		r.e.head.Positions.Note(p)
+	}
+	r.positions = nil
 	return true
 }
 

@@ -117,7 +117,7 @@ func testFeeds(t *testing.T, end func(*site)) {
 	for i, r := range readers {
 		<-r.done
 		for n, seq := range r.seqs {
-			require.Equal(t, uint64(n+1), seq, "client %d", i)
+			require.Equal(t, uint64(n+1), seq, "client %d, message %d of %d, after %v", i, n, len(r.seqs), r.log)
 		}
 		assert.Len(t, r.ids, messages, "client %d", i)
 		var want []string
