@@ -21,9 +21,6 @@ type clusters struct {
 	names words
 }
 
-// maxClusters bounds the names of clusters that have a label of their own: a process is a member of one, as a rule.
-const maxClusters = 10
-
 // clusterSeries is what is kept of a cluster from one reading to the next.
 type clusterSeries struct {
 	members map[string]bool          // IDs that have a label of their own

@@ -21,7 +21,8 @@ type Options struct {
 	// gets; default 20; negative: none. All others share the label "other".
 	MaxTenants int
 
-	// MaxNamespaces bounds the names of namespaces that have a label of their own; default 50. All others share the label "other".
+	// MaxNamespaces bounds the names of namespaces, and those of clusters, that have a label of their own; default 50. All others share the label
+	// "other".
 	MaxNamespaces int
 
 	// Cluster is the cluster whose state is exported; the same as NamespaceOptions.Cluster. Nil: the clusters of the namespaces, once the Recorder
@@ -86,7 +87,7 @@ func New(opts *Options) *Recorder {
 	r.classNames.limit = orDefault(r.opts.MaxClasses, defaultMaxClasses)
 	r.money = newMoney(&r.opts)
 	r.clusters.given, r.clusters.most = r.opts.Cluster, orDefault(r.opts.MaxMembers, defaultMaxMembers)
-	r.clusters.names.limit = maxClusters
+	r.clusters.names.limit = r.namespaceNames.limit // there are no more clusters than namespaces
 	return r
 }
 
