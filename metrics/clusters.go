@@ -42,17 +42,20 @@ type linkCounts struct{ connections, framesIn, framesOut, bytesIn, bytesOut int6
 
 // less returns how much each counter has grown since before. A link that has begun anew has grown by all that it has.
 func (c linkCounts) less(before linkCounts) linkCounts {
-	if c.connections < before.connections || c.framesIn < before.framesIn || c.framesOut < before.framesOut || c.bytesIn < before.bytesIn || c.bytesOut < before.bytesOut {
+	d := linkCounts{
+		connections: c.connections - before.connections, framesIn: c.framesIn - before.framesIn, framesOut: c.framesOut - before.framesOut,
+		bytesIn: c.bytesIn - before.bytesIn, bytesOut: c.bytesOut - before.bytesOut,
+	}
+	if min(d.connections, d.framesIn, d.framesOut, d.bytesIn, d.bytesOut) < 0 {
 		return c
 	}
-	return linkCounts{
-		c.connections - before.connections, c.framesIn - before.framesIn, c.framesOut - before.framesOut, c.bytesIn - before.bytesIn, c.bytesOut - before.bytesOut,
-	}
+	return d
 }
 
 func (c linkCounts) plus(more linkCounts) linkCounts {
 	return linkCounts{
-		c.connections + more.connections, c.framesIn + more.framesIn, c.framesOut + more.framesOut, c.bytesIn + more.bytesIn, c.bytesOut + more.bytesOut,
+		connections: c.connections + more.connections, framesIn: c.framesIn + more.framesIn, framesOut: c.framesOut + more.framesOut,
+		bytesIn: c.bytesIn + more.bytesIn, bytesOut: c.bytesOut + more.bytesOut,
 	}
 }
 
