@@ -24,7 +24,13 @@ type ClusterSocket struct {
 	cut      bool   // the edge gets nothing more: it knows that the socket has ended, or the object has moved
 	marked   bool   // the object's storage has a mark of the socket
 
+	ending     bool    // an object has the last event of the socket
+	finishedIn *object // the object that has had it; nil: none has. Nothing is delivered any more
+	forgotten  bool    // the edge does not announce the connection to another home
+
 	closeTimer *time.Timer // bounds the wait for the client's Close; nil: this side has not sent Close first
+
+	feeds []ClusterFeed // that the socket has joined; replaced when they change. Guarded by self's mu
 
 	key string // identifies the connection in the cluster; immutable
 }
@@ -56,7 +62,7 @@ func (c *ClusterSocket) Deliver(kind Kind, data []byte) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
-	if s.phase >= phaseFinishing || s.hasEndedLocked() || s.in.closing != nil {
+	if c.finishedIn != nil || s.phase >= phaseFinishing || s.hasEndedLocked() || s.in.closing != nil {
 		return
 	}
 	s.noteMessageLocked()
@@ -71,7 +77,7 @@ func (c *ClusterSocket) Closed(code StatusCode, reason string) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
-	if s.phase >= phaseFinishing || s.in.closing != nil {
+	if c.finishedIn != nil || s.phase >= phaseFinishing || s.in.closing != nil {
 		return
 	}
 	s.in.closing = &closeFrame{code, reason}
@@ -84,7 +90,9 @@ func (c *ClusterSocket) Lost(err error) {
 	s.mu.Lock()
 	defer s.tellAndUnlock()
 	c.cut = true
-	s.loseLocked(err)
+	if c.finishedIn == nil {
+		s.loseLocked(err)
+	}
 }
 
 // AfterClose has fn called once, by a goroutine of its own, when the close event of the socket has been handled. For a socket that does not
@@ -133,6 +141,9 @@ func (c *ClusterSocket) send(out outgoing) error {
 
 // queueLocked gives p to the edge. mu must be held.
 func (c *ClusterSocket) queueLocked(p outgoingPiece) {
+	if p.prepared != nil && p.prepared.position != nil && p.last && !c.cut {
+		c.conn.Position(*p.prepared.position)
+	}
 	if c.cut || !c.conn.Send(p.kind, p.first, p.last, p.body, p.prepared) {
 		c.payload += p.payload
 		c.size += cost(p.payload)
@@ -211,7 +222,7 @@ func (c *ClusterSocket) describeLocked() {
 	if c.cut || c.self.consumer != toObject {
 		return
 	}
-	kept := ClusterKept{Accepted: true, Tags: c.self.objectSocket.tagsOf(), AttachmentForm: noAttachmentForm}
+	kept := ClusterKept{Accepted: true, Tags: c.self.objectSocket.tagsOf(), AttachmentForm: noAttachmentForm, Feeds: c.feeds}
 	if a := c.self.attached; a != nil {
 		kept.Attachment, kept.AttachmentForm = a.data, uint8(a.form)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -116,6 +117,11 @@ type edgeConn struct {
 	auto    []edgews.AutoResponse
 	handled int
 	s       *edgews.ClusterSocket
+
+	positions edgews.ClusterPositions
+	next      *edgews.ClusterPosition // of the message that is sent next
+	deaf      bool                    // messages to the client are lost
+	moved     bool                    // a laterConn has taken its place
 }
 
 func (c *edgeConn) note(format string, args ...any) {
@@ -137,15 +143,51 @@ func (c *edgeConn) take() []string {
 func (c *edgeConn) Key() string                  { return c.key }
 func (c *edgeConn) Bind(s *edgews.ClusterSocket) { c.s = s }
 func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) bool {
-	c.note("%v %t %t %s", kind, first, last, data)
+	return c.isMoved() || c.send(kind, first, last, data)
+}
+
+func (c *edgeConn) send(kind edgews.Kind, first, last bool, data []byte) bool {
+	c.mu.Lock()
+	isLost := c.deaf
+	if c.next != nil && !isLost {
+		c.positions.Note(*c.next)
+	}
+	c.next = nil
+	c.mu.Unlock()
+	if !isLost {
+		c.note("%v %t %t %s", kind, first, last, data)
+	}
 	return false
 }
 func (c *edgeConn) Close(code edgews.StatusCode, reason string) {
 	c.note("close %d %s", uint16(code), reason)
 }
-func (c *edgeConn) Ping(id uint64)                      { c.note("ping %d", id) }
-func (c *edgeConn) Cut()                                { c.note("cut") }
-func (c *edgeConn) Describe(kept edgews.ClusterKept)    { c.mu.Lock(); defer c.mu.Unlock(); c.kept = kept }
+func (c *edgeConn) Ping(id uint64) { c.note("ping %d", id) }
+func (c *edgeConn) Cut()           { c.note("cut") }
+func (c *edgeConn) Position(p edgews.ClusterPosition) {
+	if !c.isMoved() {
+		c.position(p)
+	}
+}
+
+func (c *edgeConn) position(p edgews.ClusterPosition) { c.mu.Lock(); defer c.mu.Unlock(); c.next = &p }
+
+func (c *edgeConn) Describe(kept edgews.ClusterKept) {
+	if !c.isMoved() {
+		c.describe(kept)
+	}
+}
+
+func (c *edgeConn) describe(kept edgews.ClusterKept) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept = kept
+	c.positions.Keep(kept.Feeds)
+}
+
+// isMoved reports whether a later home has the connection, as a laterConn.
+func (c *edgeConn) isMoved() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.moved }
+
 func (c *edgeConn) AutoRespond(p []edgews.AutoResponse) { c.mu.Lock(); defer c.mu.Unlock(); c.auto = p }
 func (c *edgeConn) Handled(n int)                       { c.mu.Lock(); defer c.mu.Unlock(); c.handled += n }
 func (c *edgeConn) Addrs() (local, remote net.Addr) {
@@ -180,7 +222,7 @@ func (n *testNode) dial(t *testing.T, id edgews.ID, key string) *edgeConn {
 
 // restored is conn as another home gets it.
 func (c *edgeConn) restored() edgews.ClusterRestored {
-	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled)}
+	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions}
 }
 
 // counting is an object that stores how often it got a message, answers with that, and says how sockets end.
@@ -413,6 +455,10 @@ func TestClusterMarksAreDeleted(t *testing.T) {
 		synctest.Wait()
 		bob.s.Deliver(edgews.Text, []byte("x"))
 		synctest.Wait()
+		assert.Contains(t, c.keys(t, id), "\x00seen\x00ann", "another home may still get it")
+		ann.s.Forgotten()
+		bob.s.Deliver(edgews.Text, []byte("x"))
+		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00bob", "x"}, c.keys(t, id))
 		second := c.move(t)
 		_, err := second.host.Restore(context.Background(), id, nil) // bob has gone meanwhile
@@ -422,6 +468,76 @@ func TestClusterMarksAreDeleted(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00carl", "x"}, c.keys(t, id))
 	})
+}
+
+// TestClusterCloseIsHandledOnce: a close event that has been stored is not repeated by the next home, although its edge has not heard of it.
+// One that has not been stored is.
+func TestClusterCloseIsHandledOnce(t *testing.T) {
+	for _, stores := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stores=%v", stores), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				closes := &closeCounter{stores: stores}
+				c := newTwoNodes(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+					return &closeCountingRoom{closes, st}, nil
+				})
+				id := c.at().ns.IDFromName("lobby")
+				ann, bob := c.at().dial(t, id, "ann"), c.at().dial(t, id, "bob")
+				ann.s.Deliver(edgews.Text, []byte("x"))
+				ann.s.Closed(1001, "")
+				synctest.Wait()
+				assert.Equal(t, 1, closes.n)
+				bob.s.Deliver(edgews.Text, []byte("x")) // another commit
+				synctest.Wait()
+
+				second := c.fail()
+				handled, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{ann.restored(), bob.restored()})
+				require.NoError(t, err)
+				if stores {
+					assert.Equal(t, []uint64{math.MaxUint64, 1}, handled)
+					assert.Len(t, second.ns.Sockets(id), 1)
+				} else {
+					assert.Equal(t, []uint64{1, 1}, handled)
+					assert.Len(t, second.ns.Sockets(id), 2)
+				}
+				ann.s.Closed(1001, "")
+				synctest.Wait()
+				assert.Equal(t, map[bool]int{true: 1, false: 2}[stores], closes.n)
+				ann.s.Forgotten()
+				bob.s.Deliver(edgews.Text, []byte("x"))
+				synctest.Wait()
+				assert.NotContains(t, c.keys(t, id), "\x00seen\x00ann")
+			})
+		})
+	}
+}
+
+type closeCounter struct {
+	stores bool
+	n      int
+}
+
+// closeCountingRoom counts its close events, and stores that it does.
+type closeCountingRoom struct {
+	*closeCounter
+	st *edgews.State
+}
+
+func (r *closeCountingRoom) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if s, err := edgews.Upgrade(w, req, nil); err == nil {
+		_ = r.st.AcceptWebSocket(s)
+	}
+}
+
+func (r *closeCountingRoom) WebSocketMessage(ctx context.Context, _ *edgews.Socket, m edgews.Message) error {
+	return r.st.Storage().Put(ctx, "last", m.Data)
+}
+
+func (r *closeCountingRoom) WebSocketClose(ctx context.Context, _ *edgews.Socket, _ edgews.CloseEvent) error {
+	r.n++
+	if !r.stores {
+		return nil
+	}
+	return r.st.Storage().Put(ctx, "closed", []byte("yes"))
 }
 
 // keys returns all keys of an object's storage.
@@ -502,3 +618,6 @@ func TestClusterKept(t *testing.T) {
 		assert.True(t, at.Equal(got))
 	})
 }
+
+// loses says whether what is sent to the client is lost from now on.
+func (c *edgeConn) loses(on bool) { c.mu.Lock(); defer c.mu.Unlock(); c.deaf = on }

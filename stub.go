@@ -54,7 +54,9 @@ func (s *Stub) serve(w http.ResponseWriter, r *http.Request) error {
 		return ErrShutdown
 	}
 	if c := s.n.opts.Cluster; c != nil && s.err == nil {
-		c.ServeHTTP(ObjectKey{s.n.name, s.id}, w, r)
+		kept, returned := keepStream(r)
+		defer returned()
+		c.ServeHTTP(ObjectKey{s.n.name, s.id}, w, kept)
 		return nil
 	}
 	return s.serveHere(w, r)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/edgews/edgews/cluster/internal/link"
 )
@@ -67,11 +68,18 @@ func (c *Cluster) beginAnnouncing(before *announcing, o Ownership, m Member, fai
 }
 
 // removeLinks ends the links with those of the members before that are gone, and returns the present ones. The sockets whose edge or home is
-// gone learn of it.
+// gone learn of it. A member that has left is still answering requests for a moment, see drain.
 func (c *Cluster) removeLinks(before []Member) []Member {
 	now := c.Members()
+	if c.draining.Load() {
+		return now
+	}
 	for _, m := range before {
-		if !slices.ContainsFunc(now, m.is) {
+		switch {
+		case slices.ContainsFunc(now, m.is):
+		case m.Leaving:
+			time.AfterFunc(2*drainTimeout, func() { c.links.Remove(m.ID, m.Incarnation) })
+		default:
 			c.links.Remove(m.ID, m.Incarnation)
 		}
 	}

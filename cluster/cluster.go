@@ -1,15 +1,18 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/cluster/internal/link"
@@ -34,7 +37,16 @@ type JoinOptions struct {
 
 	// Dial connects to another member; nil: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	// AnnounceWithin is for members that are alive by the engine's records, but that this node cannot reach. When this node becomes the home of
+	// objects, it waits for all live members to announce the sockets that they have for them. If it hears nothing for this time of those that
+	// are missing, it logs a warning and begins without them: the clients of these sockets get 1012 as soon as their edge can be reached again,
+	// and the objects get no event of them. Default Options.TTL, but at least 10 s: longer than an edge waits for the last home.
+	AnnounceWithin time.Duration
 }
+
+// minAnnounceWithin is the least default of JoinOptions.AnnounceWithin. An edge waits for detachTimeout before it announces.
+const minAnnounceWithin = 2 * detachTimeout
 
 // Cluster is this process as a member of a cluster that runs the objects of namespaces: edgews.NamespaceOptions.Cluster. Make the
 // namespaces directly after Join, the same ones on each node: requests to objects of a namespace that a node does not have fail there. Its
@@ -49,6 +61,11 @@ type Cluster struct {
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
+	shared   [sharedGroups]sharedMessages
+	// edgeShared is what sockets of this node's clients have in common, by their shard.
+	edgeShared [edgeGroups]edgeShared
+
+	draining atomic.Bool // Leave has left the cluster: the links stay a little longer
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before
@@ -62,6 +79,8 @@ type Cluster struct {
 	conns map[Shard]map[*homeConn]struct{}
 	edges map[Shard]map[*edgeSocket]struct{} // the sockets of this node's clients, by the shard of their object
 	told  map[Shard]Ownership                // the owners to whom they have been announced
+
+	forgotten broadcast // after each socket that has left edges
 	// upgrades are the requests that may become sockets, by the shard of their object.
 	upgrades map[Shard]map[*edgeRequest]chan struct{} // closed when the request is a socket, or has ended otherwise
 }
@@ -84,6 +103,10 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.AnnounceWithin < 0 {
+		return nil, fmt.Errorf("%w: AnnounceWithin is %v", ErrConfig, o.AnnounceWithin)
+	}
+	o.AnnounceWithin = cmp.Or(o.AnnounceWithin, max(resolved.TTL, minAnnounceWithin))
 	o.Self = resolved.Self // with its ID and incarnation, which the links need before Start
 	c := &Cluster{
 		opts: o, token: randomToken(), started: make(chan struct{}), done: make(chan struct{}),
@@ -185,19 +208,81 @@ func (c *Cluster) allHosts() []*edgews.ClusterHost {
 // shardOf returns the shard of an object.
 func (c *Cluster) shardOf(key edgews.ObjectKey) Shard { return ShardOf(key, c.shards) }
 
-// Leave gives the shards of this node to others and leaves the cluster, as Node.Leave does; then it ends the sockets of this node's clients
-// with 1012, and the links. The namespaces are shut down afterwards, by their own Shutdown.
+// Leave gives the shards of this node to others, ends the sockets of this node's clients with 1012, waits until the clients have answered, and
+// leaves the cluster. What clients have sent before is handled. When ctx ends, Leave goes on without waiting, see Node.Leave. The namespaces are
+// shut down afterwards, by their own Shutdown. The server should not accept clients any more when Leave is called, or soon after.
 func (c *Cluster) Leave(ctx context.Context) error {
-	err := c.Node.Leave(ctx)
+	err := c.leaveAfter(ctx, func() {
+		c.endSockets(ctx)
+		c.draining.Store(true)
+	})
+	c.drain()
 	c.end()
 	return err
 }
 
-// Close leaves the cluster without giving anything away.
+// Close leaves the cluster without giving anything away, and ends the sockets of this node's clients with 1012, but does not wait for them.
 func (c *Cluster) Close() error {
 	err := c.Node.Close()
 	c.end()
 	return err
+}
+
+// endSockets ends the sockets of this node's clients, and waits until the clients have answered, and until their homes have dealt with what
+// the clients have sent and with how the connections have ended: what the links have not sent is dropped afterwards.
+func (c *Cluster) endSockets(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	for s := range Shard(c.shards) {
+		c.awaitUpgrades(ctx, Ownership{Shard: s, Epoch: math.MaxUint64})
+	}
+	all := c.allEdges()
+	for _, e := range all {
+		e.awaitHome(ctx)
+		e.dismiss()
+	}
+	for _, e := range all {
+		if !e.awaitForgotten(ctx) {
+			return
+		}
+	}
+}
+
+// drain waits until the requests and calls have been answered, or refused, that members have sent to this node before they learnt that it is
+// not the home of their objects any more. Otherwise they would have to take it that an object may have handled them.
+func (c *Cluster) drain() {
+	over := time.NewTimer(drainTimeout)
+	defer over.Stop()
+	look := time.NewTicker(drainTimeout / 100)
+	defer look.Stop()
+	for c.links.Channels() > 0 {
+		select {
+		case <-look.C:
+		case <-over.C:
+			return
+		}
+	}
+}
+
+// drainTimeout bounds drain. The others keep their links with a member that has left for twice as long.
+const drainTimeout = time.Second
+
+// endTimeout bounds endSockets also if the context of Leave does not: a little more than clients have by default to answer a Close.
+const endTimeout = 6 * time.Second
+
+// leavingReason is what clients are told whose node leaves.
+const leavingReason = "server is going away"
+
+// allEdges returns the sockets of this node's clients.
+func (c *Cluster) allEdges() (all []*edgeSocket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, in := range c.edges {
+		for e := range in {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // end ends the sockets of clients and the links.
@@ -209,16 +294,10 @@ func (c *Cluster) end() {
 		return
 	default:
 	}
-	close(c.done)
-	var edges []*edgeSocket
-	for _, in := range c.edges {
-		for e := range in {
-			edges = append(edges, e)
-		}
-	}
+	close(c.done) // from now on edgeSocket.begin ends sockets itself
 	c.mu.Unlock()
-	for _, e := range edges {
-		e.giveUp("server is going away")
+	for _, e := range c.allEdges() {
+		e.giveUp(leavingReason)
 	}
 	c.links.Close()
 	c.serving.Wait()

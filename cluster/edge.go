@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 // ServeHTTP implements edgews.Cluster. A request waits while its object has no home, until its context ends.
 func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http.Request) {
-	head := c.requestHeadOf(key, r)
+	head, conn := c.requestHeadOf(key, r)
 	var body *edgeBody
 	if head.Body {
 		body = newEdgeBody(r.Body)
@@ -28,7 +27,7 @@ func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http
 		o, m, err := c.home(r.Context(), shard)
 		if err == nil {
 			head.Epoch = o.Epoch
-			q := &edgeRequest{c: c, shard: shard, epoch: o.Epoch, head: head, w: w, r: r, body: body, arrived: make(chan struct{}, 1)}
+			q := &edgeRequest{c: c, key: key, conn: conn, shard: shard, epoch: o.Epoch, head: head, w: w, r: r, body: body, arrived: make(chan struct{}, 1)}
 			err = q.serve(m)
 		}
 		if errors.Is(err, errRetry) {
@@ -62,8 +61,9 @@ func answerFailure(w http.ResponseWriter, err error) {
 // errHomeLost is for requests and calls that the home may have begun to handle before it was lost.
 var errHomeLost = errors.New("edgews: the home of the object was lost before it answered")
 
-func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) *requestHead {
-	head := &requestHead{
+// requestHeadOf returns what the home is told of a request, and the number of its connection if it may become a socket.
+func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) (head *requestHead, conn uint64) {
+	head = &requestHead{
 		target: targetOf(key), Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Proto: [2]int{r.ProtoMajor, r.ProtoMinor},
 		RemoteAddr: r.RemoteAddr, Header: r.Header, ContentLength: r.ContentLength, Body: r.Body != nil && r.Body != http.NoBody, TLS: r.TLS != nil,
 		Upgrade: edgews.IsUpgrade(r),
@@ -73,14 +73,17 @@ func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) *requestH
 	}
 	if head.Upgrade {
 		head.Body = false
-		head.ConnKey = c.token + strconv.FormatUint(c.lastConn.Add(1), 36)
+		conn = c.lastConn.Add(1)
+		head.ConnKey = c.connKey(conn)
 	}
-	return head
+	return head, conn
 }
 
 // edgeRequest is a request on the node that has got it: the receiver of its channel until it becomes a socket.
 type edgeRequest struct {
 	c     *Cluster
+	key   edgews.ObjectKey
+	conn  uint64 // the number of the connection
 	shard Shard
 	epoch uint64 // with which the member owns the shard that is asked
 	head  *requestHead
@@ -264,6 +267,7 @@ const maxClientMessage = 32 << 20
 
 // become gives what arrives to e from now on, and what has arrived already.
 func (q *edgeRequest) become(e *edgeSocket) {
+	first := e.channel()
 	for {
 		q.mu.Lock()
 		if len(q.queue) == 0 {
@@ -275,6 +279,7 @@ func (q *edgeRequest) become(e *edgeSocket) {
 			} else if ended {
 				e.channel().Ended(nil)
 			}
+			q.ch.SetReceiver(first) // the request is not needed any more
 			return
 		}
 		m := q.queue[0]
@@ -307,6 +312,17 @@ func (q *edgeRequest) Message(seq uint64, p []byte) bool {
 	q.mu.Unlock()
 	notify(q.arrived)
 	return false
+}
+
+// SharedMessage implements link.SharedReceiver.
+func (q *edgeRequest) SharedMessage(seq uint64, m *link.Shared) bool {
+	q.mu.Lock()
+	e := q.socket
+	q.mu.Unlock()
+	if e != nil {
+		return e.channel().SharedMessage(seq, m)
+	}
+	return q.Message(seq, m.Payload)
 }
 
 // Ended implements link.Receiver.

@@ -16,28 +16,25 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head edgeHead
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
 	receive *edgeChannel  // the receiver of ch
 	unsent  [][]byte      // what must be sent on ch first
 	sent    uint64        // how many messages of the client have been given to ch or unsent
-	auto    map[string]string
 	over    bool          // the socket has ended
+	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
 }
 
 func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
-	info := s.Info()
-	e.head = socketHead{
-		target: q.head.target, Shard: q.shard, Epoch: accept.Epoch, ConnKey: q.head.ConnKey, Options: accept.Options, Host: info.Host, Path: info.Path,
-		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
-		Opened: time.Now().UnixNano(),
+	e.head = edgeHead{
+		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
+		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
 	}
-	s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
 	return e
 }
 
@@ -63,11 +60,20 @@ func (e *edgeSocket) begin() {
 	if isLate {
 		delete(e.c.told, shard)
 	}
+	ended := false
+	select {
+	case <-e.c.done:
+		ended = true
+	default:
+	}
 	e.c.mu.Unlock()
 	e.s.OnMessage(e.message)
 	e.s.OnClose(e.closed)
 	_ = e.s.AcceptHalfOpen() // the home answers the client's Close
-	if isLate {
+	switch {
+	case ended:
+		e.giveUp(leavingReason)
+	case isLate:
 		e.c.changed.send()
 	}
 }
@@ -94,7 +100,10 @@ func (e *edgeSocket) message(m edgews.MessageEvent) {
 func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	reply, ok := e.auto[string(data)]
+	if e.head.auto == nil {
+		return "", false
+	}
+	reply, ok := e.head.auto.response[string(data)]
 	return reply, ok
 }
 
@@ -143,6 +152,7 @@ func (e *edgeSocket) finish() {
 
 // forget has the socket not announced any more.
 func (e *edgeSocket) forget() {
+	defer e.c.forgotten.send()
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
 	in := e.c.edges[e.head.Shard]
@@ -226,7 +236,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 		e.forget()
 		return nil
 	}
-	if !e.head.Kept.Accepted {
+	if !e.head.accepted {
 		e.mu.Unlock()
 		e.giveUp("object has moved")
 		return nil
@@ -238,9 +248,8 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 			waiting++
 		}
 	}
-	e.head.Handled = e.sent - waiting
 	receive := e.receive
-	head := e.head
+	head := e.head.announcement(e, e.sent-waiting)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -289,8 +298,62 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 	}
 }
 
-// detachTimeout is how long a home that is alive may take to send the sockets of a shard on.
-const detachTimeout = time.Second
+// detachTimeout is how long a home that is alive may take to send the sockets of a shard on, and how long it waits for the edges to have got
+// that. It passes only if the two cannot reach each other, or if a handler opens a socket although its context has ended: a home that leaves
+// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
+// far longer than a loaded machine takes; 1 s was not.
+const detachTimeout = 5 * time.Second
+
+// awaitHome waits until the socket is announced to the home of its object, if that is another node.
+func (e *edgeSocket) awaitHome(ctx context.Context) {
+	for {
+		changed := e.c.Changed()
+		_, m, ok := e.c.Owner(e.head.Shard)
+		e.mu.Lock()
+		if e.ch != nil || e.over || !ok || m.ID == e.c.Self().ID {
+			e.mu.Unlock()
+			return
+		}
+		announced := e.awaitLocked()
+		e.mu.Unlock()
+		select {
+		case <-announced:
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitForgotten waits until the socket has ended and the home has dealt with that. It returns false if ctx ends before.
+func (e *edgeSocket) awaitForgotten(ctx context.Context) bool {
+	for {
+		next := e.c.forgotten.next()
+		e.c.mu.Lock()
+		_, known := e.c.edges[e.head.Shard][e]
+		e.c.mu.Unlock()
+		if !known {
+			return true
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// dismiss ends the client's socket because this node leaves. The home learns of it as of every other end, if there is one.
+func (e *edgeSocket) dismiss() {
+	e.mu.Lock()
+	homeless := e.ch == nil
+	e.mu.Unlock()
+	if homeless { // nobody would take what the client has sent
+		e.giveUp(leavingReason)
+		return
+	}
+	_ = e.s.Close(edgews.StatusServiceRestart, leavingReason)
+}
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
@@ -306,6 +369,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
+	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
+	position *edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -327,7 +392,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgTextPart, msgBinaryPart:
 		r.part = append(r.part, content...)
 	case msgText:
-		_ = e.s.Send(string(r.whole(content)))
+		if text := string(r.whole(content)); r.notePosition() {
+			_ = e.s.Send(text)
+		}
 	case msgBinary:
 		_ = e.s.SendBytes(r.whole(content))
 	case msgClose:
@@ -335,14 +402,18 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgPing:
 		go e.ping(number(content, 0))
 	case msgKept:
-		var kept edgews.ClusterKept
-		if json.Unmarshal(content, &kept) == nil {
+		e.mu.Lock()
+		e.head.keep(content)
+		e.mu.Unlock()
+	case msgAuto:
+		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
 			e.mu.Lock()
-			e.head.Kept = kept
+			e.head.auto = auto
 			e.mu.Unlock()
 		}
-	case msgAuto:
-		e.setAuto(content)
+	case msgPosition:
+		r.position = new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, r.position)
 	case msgCut:
 		_ = e.s.Close(edgews.StatusInternalError, "") // if there was no Close before
 		e.finish()
@@ -354,12 +425,62 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		e.mu.Unlock()
 		e.c.announceSoon(e.head.Shard)
 	}
+	return r.taken(seq)
+}
+
+// SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
+func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
+	if m.Value == nil {
+		m.Value = sharedValueOf(m.Payload)
+	}
+	switch v := m.Value.(type) {
+	case *edgews.ClusterPosition:
+		r.position = v
+	case *edgews.Prepared:
+		if r.part != nil {
+			return r.Message(seq, m.Payload)
+		}
+		if r.notePosition() {
+			_ = r.e.s.SendPrepared(v)
+		}
+	default:
+		return r.Message(seq, m.Payload)
+	}
+	return r.taken(seq)
+}
+
+// sharedValueOf returns what a message of the home means to each of its sockets, or p if that is to be found out for each of them.
+func sharedValueOf(p []byte) any {
+	if len(p) == 0 {
+		return p
+	}
+	switch content := p[1:]; p[0] {
+	case msgText:
+		return edgews.Prepare(edgews.Text, content)
+	case msgBinary:
+		return edgews.Prepare(edgews.Binary, content)
+	case msgPosition:
+		position := new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, position)
+		return position
+	}
+	return p
+}
+
+// taken reports whether the home may send more: the client has taken enough of what it was sent.
+func (r *edgeChannel) taken(seq uint64) bool {
+	e := r.e
 	if e.s.BufferedAmount() <= edgeBacklog || e.s.ReadyState() == edgews.Closed {
 		return true
 	}
 	e.mu.Lock()
 	r.waiting = seq
+	isWatched := e.watched
+	e.watched = true
 	e.mu.Unlock()
+	if !isWatched { // a listener costs memory, and most clients are never slow
+		e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
+	}
 	if e.s.BufferedAmount() <= edgeBacklog/2 || e.s.ReadyState() == edgews.Closed { // OnDrain may have come before
 		r.drained()
 	}
@@ -374,6 +495,23 @@ func (r *edgeChannel) whole(content []byte) []byte {
 	all := append(r.part, content...)
 	r.part = nil
 	return all
+}
+
+// notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
+// socket has been detached from the home, and the next home sends what was not noted.
+func (r *edgeChannel) notePosition() bool {
+	p := r.position
+	r.position = nil
+	if p == nil {
+		return true
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.receive != r {
+		return false
+	}
+	r.e.head.Positions.Note(*p)
+	return true
 }
 
 // drained lets the home go on: the client has taken most of what waits for it, or is gone.
@@ -421,20 +559,6 @@ func (e *edgeSocket) ping(id uint64) {
 
 // pingTimeout is how long a ping of the home may take.
 const pingTimeout = time.Minute
-
-func (e *edgeSocket) setAuto(content []byte) {
-	var pairs []edgews.AutoResponse
-	if json.Unmarshal(content, &pairs) != nil {
-		return
-	}
-	auto := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		auto[p.Request] = p.Response
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.auto, e.head.AutoResponses = auto, pairs
-}
 
 // Ended implements link.Receiver.
 func (r *edgeChannel) Ended([]byte) {}

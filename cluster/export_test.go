@@ -23,3 +23,6 @@ func RememberEvents(n int) []edgews.ClusterEvent {
 	}
 	return p.events
 }
+
+// Winner returns the ID of the member that should own a shard.
+func Winner(ids []string, s Shard) string { return newPlacement(ids).winner(s) }

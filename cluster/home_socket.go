@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -17,7 +18,9 @@ type homeConn struct {
 	c    *Cluster
 	ch   *link.Channel
 	from link.Peer
-	head *socketHead
+	head homeHead
+	// announced is how the edge has announced the socket, until the object has it; nil: the object has opened it on this node.
+	announced *socketHead
 
 	mu     sync.Mutex
 	s      *edgews.ClusterSocket // nil until Bind
@@ -30,10 +33,20 @@ type homeConn struct {
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
 	told   bool                  // the socket knows how the connection has ended
+	done   bool                  // the object has handled the close event on an earlier home
 	last   uint64                // the sequence of the last message that has arrived
 
-	goneOnce sync.Once
-	gone     chan struct{} // closed when the channel is over
+	isGone bool          // the channel is over
+	gone   chan struct{} // closed then; nil: nobody waits for that
+}
+
+// homeHead is what a home keeps of a socket.
+type homeHead struct {
+	Shard                 Shard
+	Epoch                 uint64 // with which it was announced; 0: it was not
+	Handled               uint64 // as socketHead.Handled
+	ConnKey               string
+	RemoteAddr, LocalAddr string
 }
 
 type earlyMessage struct {
@@ -44,8 +57,20 @@ type earlyMessage struct {
 // outMessage is a message that waits for room in the link.
 type outMessage struct {
 	m       []byte
-	pieces  int // that ClusterSocket.Acknowledge counts
+	of      *messageParts // the link may send m to other sockets, too: it never changes. nil: it is for this one
+	pieces  int           // that ClusterSocket.Acknowledge counts
 	payload int
+}
+
+// oneOfMany is outMessage.of of a message in one part.
+var oneOfMany = new(messageParts)
+
+// sendTo gives the message to the link.
+func (m *outMessage) sendTo(ch *link.Channel) (uint64, error) {
+	if m.of != nil {
+		return ch.TrySendShared(m.m)
+	}
+	return ch.TrySend(m.m)
 }
 
 // inMessage is a message that has arrived. One that is not of the client is consumed with those before it.
@@ -56,12 +81,36 @@ type inMessage struct {
 }
 
 func newHomeConn(c *Cluster, from link.Peer, ch *link.Channel, head *socketHead) *homeConn {
-	return &homeConn{c: c, ch: ch, from: from, head: head, gone: make(chan struct{})}
+	return &homeConn{c: c, ch: ch, from: from, head: homeHead{
+		Shard: head.Shard, Epoch: head.Epoch, Handled: head.Handled, ConnKey: head.ConnKey, RemoteAddr: head.RemoteAddr, LocalAddr: head.LocalAddr,
+	}}
+}
+
+// goneLocked says that the channel is over. mu must be held.
+func (conn *homeConn) goneLocked() {
+	if !conn.isGone && conn.gone != nil {
+		close(conn.gone)
+	}
+	conn.isGone = true
+}
+
+// whenGone returns a channel that is closed when the channel to the edge is over.
+func (conn *homeConn) whenGone() <-chan struct{} {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.gone == nil {
+		conn.gone = make(chan struct{})
+		if conn.isGone {
+			close(conn.gone)
+		}
+	}
+	return conn.gone
 }
 
 // acceptSocket takes a socket that an edge announces to this node, the new home of its object.
 func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHead) link.Receiver {
 	conn := newHomeConn(c, from, ch, head)
+	conn.announced = head
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.homes[head.Shard]
@@ -72,10 +121,11 @@ func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHea
 		ch.Reset(codeNotHome, nil)
 		return nil
 	case h.isReady():
-		ch.Reset(codeGone, []byte("the object has begun without this socket"))
+		ch.Reset(codeGone, []byte("the object has begun without this socket")) // its marks are deleted: messages could be handled twice
 		return nil
 	default:
 		h.announced = append(h.announced, conn)
+		h.heard = c.clock.now()
 	}
 	return conn
 }
@@ -103,24 +153,32 @@ type earlySet struct {
 
 // restored describes the socket for ClusterHost.Restore.
 func (conn *homeConn) restored() edgews.ClusterRestored {
-	h := conn.head
+	h := conn.announced
 	var at time.Time
 	if h.AutoRespondedAt != 0 {
 		at = time.Unix(0, h.AutoRespondedAt)
 	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
+		Handled: h.Handled, Positions: h.Positions, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
-// begin delivers what has arrived, after Restore: handled messages of the client have been handled.
+// begin delivers what has arrived, after Restore: handled messages of the client have been handled, or the whole connection has.
 func (conn *homeConn) begin(handled uint64) {
 	conn.register()
 	conn.mu.Lock()
 	conn.skip = handled - conn.head.Handled
+	conn.done = handled == math.MaxUint64
+	conn.announced = nil
 	conn.mu.Unlock()
 	conn.goLive()
+	conn.mu.Lock()
+	mustCut := conn.done && !conn.told
+	conn.mu.Unlock()
+	if mustCut { // the last home has ended the socket, and the edge does not know
+		conn.Cut()
+	}
 }
 
 // register has the socket found when its shard moves, or its edge dies.
@@ -153,22 +211,25 @@ func (conn *homeConn) refuse(code uint16, err error) {
 	conn.ch.Reset(code, []byte(err.Error()))
 }
 
-// move tells the edge that the object moves: it announces the socket to the next home. What the edge has not been told to be handled, it
-// sends there again.
+// move tells the edge that the object moves, behind what waits to be sent: it announces the socket to the next home. What the edge has not been
+// told to be handled, it sends there again.
 func (conn *homeConn) move() {
 	conn.mu.Lock()
-	defer conn.mu.Unlock()
-	if conn.over {
-		return
+	isOver := conn.over
+	if !isOver {
+		conn.over = true
+		conn.out = append(conn.out, outMessage{m: []byte{msgMoved}})
 	}
-	conn.over = true
-	if len(conn.out) == 0 {
-		if _, err := conn.ch.TrySend([]byte{msgMoved}); err == nil {
-			return
-		}
+	conn.mu.Unlock()
+	if !isOver {
+		conn.pump()
 	}
+}
+
+// moveFailedLocked sends the socket on without the message that it moves: the channel takes none any more. mu must be held.
+func (conn *homeConn) moveFailedLocked() {
 	conn.ch.Reset(codeNotHome, nil)
-	conn.goneOnce.Do(func() { close(conn.gone) }) // Closed may not be called
+	conn.goneLocked() // Closed may not be called
 }
 
 // Key implements edgews.ClusterConn.
@@ -241,10 +302,13 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	} else {
 		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped, isEnd})
 	}
-	s := conn.s
+	s, done := conn.s, conn.done
 	conn.mu.Unlock()
 	if skipped {
 		return
+	}
+	if done && kind == msgClose {
+		conn.Close(parseClose(content)) // the answer of the last home may be lost
 	}
 	switch kind {
 	case msgText:
@@ -302,16 +366,20 @@ func (conn *homeConn) consumeAll() {
 
 // Closed implements link.Receiver: the channel is over. Without an error the socket has ended before.
 func (conn *homeConn) Closed(err error) {
-	conn.goneOnce.Do(func() { close(conn.gone) })
 	conn.mu.Lock()
+	conn.goneLocked()
 	conn.over = true
 	if err != nil {
 		conn.closed = err
 	}
-	live := conn.live
+	live, s := conn.live, conn.s
 	conn.mu.Unlock()
-	if err != nil && live {
+	switch {
+	case !live:
+	case err != nil:
 		conn.lose(err)
+	default:
+		s.Forgotten()
 	}
 }
 
@@ -327,6 +395,7 @@ func (conn *homeConn) lose(err error) {
 		return
 	}
 	conn.s.Lost(nil)
+	conn.s.Forgotten()
 }
 
 // Writable implements link.Receiver.
@@ -337,8 +406,12 @@ func (conn *homeConn) pump() {
 	conn.mu.Lock()
 	pieces, payload := 0, 0
 	for len(conn.out) > 0 {
-		if _, err := conn.ch.TrySend(conn.out[0].m); err == link.ErrWindowFull {
+		_, err := conn.out[0].sendTo(conn.ch)
+		if err == link.ErrWindowFull {
 			break
+		}
+		if err != nil && conn.out[0].m[0] == msgMoved {
+			conn.moveFailedLocked()
 		}
 		pieces += conn.out[0].pieces
 		payload += conn.out[0].payload
@@ -358,7 +431,7 @@ func (conn *homeConn) sendLocked(m outMessage) (sent bool) {
 		return false
 	}
 	if len(conn.out) == 0 {
-		if _, err := conn.ch.TrySend(m.m); err != link.ErrWindowFull {
+		if _, err := m.sendTo(conn.ch); err != link.ErrWindowFull {
 			return true // also if the channel is over: nothing waits
 		}
 	}
@@ -374,9 +447,26 @@ func (conn *homeConn) send(m []byte) {
 }
 
 // Send implements edgews.ClusterConn. A large message is sent in parts, so that it does not hold up other sockets of the link.
-func (conn *homeConn) Send(kind edgews.Kind, _, last bool, data []byte, _ *edgews.Prepared) (sent bool) {
+func (conn *homeConn) Send(kind edgews.Kind, first, last bool, data []byte, prepared *edgews.Prepared) (sent bool) {
+	shared := &conn.c.shared[conn.head.Shard%sharedGroups]
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
+	if prepared != nil {
+		parts := shared.partsOf(prepared, kind, data)
+		for _, part := range parts.list[:len(parts.list)-1] {
+			conn.sendLocked(outMessage{m: part, of: parts})
+		}
+		return conn.sendLocked(outMessage{m: parts.list[len(parts.list)-1], of: parts, pieces: 1, payload: len(data)})
+	}
+	if first && last {
+		if m, isRepeated := shared.repeated(kindByte(kind), data); m != nil {
+			out := outMessage{m: m, pieces: 1, payload: len(data)}
+			if isRepeated {
+				out.of = oneOfMany
+			}
+			return conn.sendLocked(out)
+		}
+	}
 	rest := data
 	for len(rest) > maxPart {
 		conn.sendLocked(outMessage{m: bytesMessage(partByte(kind), rest[:maxPart])})
@@ -386,7 +476,7 @@ func (conn *homeConn) Send(kind edgews.Kind, _, last bool, data []byte, _ *edgew
 	if !last {
 		b = partByte(kind)
 	}
-	return conn.sendLocked(outMessage{bytesMessage(b, rest), 1, len(data)})
+	return conn.sendLocked(outMessage{m: bytesMessage(b, rest), pieces: 1, payload: len(data)})
 }
 
 // maxPart is how much of a message to a client is sent in one message of the link, in bytes.
@@ -413,6 +503,14 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 
 // Ping implements edgews.ClusterConn.
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Position implements edgews.ClusterConn.
+func (conn *homeConn) Position(p edgews.ClusterPosition) {
+	m := conn.c.shared[conn.head.Shard%sharedGroups].positionOf(p)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	conn.sendLocked(outMessage{m: m, of: oneOfMany})
+}
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }

@@ -9,7 +9,10 @@ import (
 // Leave gives all shards to other members, and then leaves the cluster. If there is no other member that may own them, Losing is called and the shards
 // have no owner. If ctx ends before, the remaining shards are lost as in Close, and Leave returns the context's error. Close ends it early
 // too. Afterwards the node is closed.
-func (n *Node) Leave(ctx context.Context) error {
+func (n *Node) Leave(ctx context.Context) error { return n.leaveAfter(ctx, func() {}) }
+
+// leaveAfter is Leave, and calls last when all shards have been given away, or ctx has ended, while the node is still a member.
+func (n *Node) leaveAfter(ctx context.Context, last func()) error {
 	n.mu.Lock()
 	closing := n.closing
 	n.leaving = true
@@ -19,6 +22,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	}
 	notify(n.renewal) // first the others learn it, so that they do not give the shards back
 	err := n.awaitSettled(ctx, n.nothingOwnedLocked)
+	last()
 	return errors.Join(err, n.stop(ctx))
 }
 

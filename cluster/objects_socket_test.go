@@ -145,7 +145,7 @@ func startParlors(t *testing.T) *parlors {
 	p.sites = startSitesOf(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return &parlor{st, p.log, p.stop}, nil
 	}, nil, "a", "b", "c")
-	home, others := homeOf(t, p.sites, "parlor")
+	home, others := settledHomeOf(t, p.sites, "parlor")
 	p.home, p.edge = home, others[0]
 	return p
 }

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	inPackage = regexp.MustCompile(`\b(edgews|edgewstest|storetest|inspect|metrics)\.([A-Z]\w*)`)
+	inPackage = regexp.MustCompile(`\b(edgews|edgewstest|storetest|inspect|metrics|cluster|memory|enginetest|edgewsnats|postgres)\.([A-Z]\w*)`)
 	inType    = regexp.MustCompile(`(?:^|[^.\w])([A-Z]\w*)\.([A-Z]\w*)`) // not behind the name of a package
 )
 
@@ -62,7 +62,11 @@ func unknownNames(page string, names map[string]bool) (unknown []string) {
 func exported(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
-	for pkg, folder := range map[string]string{"edgews": "..", "edgewstest": "../edgewstest", "storetest": "../storetest", "inspect": "../inspect", "metrics": "../metrics"} {
+	for pkg, folder := range map[string]string{
+		"edgews": "..", "edgewstest": "../edgewstest", "storetest": "../storetest", "inspect": "../inspect", "metrics": "../metrics",
+		"cluster": "../cluster", "memory": "../cluster/memory", "enginetest": "../cluster/enginetest", "edgewsnats": "../cluster/nats",
+		"postgres": "../cluster/postgres",
+	} {
 		files, err := filepath.Glob(folder + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {

@@ -168,6 +168,8 @@ func (o *object) write(ctx context.Context, batch []*nats.Msg, n nonce) (uint64,
 			if err != nil || seq != 0 {
 				return seq, err
 			}
+		case isFull(err) && !unknown:
+			return 0, err
 		case isCode(err, codeSeqInProcess, codeIncompleteBatch, codeTooManyBatches, codeUnavailable):
 		case !isRefusal(err):
 			unknown = unknown || !errors.Is(err, errNotSent)

@@ -126,7 +126,7 @@ func (o *object) fence(ctx context.Context) error {
 			o.head, o.seq = next, seq
 			return nil
 		}
-		if isRefusal(err) && !isCode(err, codeWrongSeq, codeSeqInProcess, codeUnavailable) {
+		if isFull(err) || isRefusal(err) && !isCode(err, codeWrongSeq, codeSeqInProcess, codeUnavailable) {
 			return err
 		}
 		if err := pause(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +15,9 @@ import (
 // Error codes of JetStream.
 const (
 	codeUnavailable = 503 // the class of an error: no leader, no resources
+
+	codeNoResources = 10023 // of the class above: the servers have no room
+	codeStoreFailed = 10077 // of the class above: a stream has no room, or something else
 
 	codeWrongSeq        = 10071 // the last message of the subject is another one than expected
 	codeSeqInProcess    = 10164 // another message to the subject is under way, or was a moment ago: nothing is known about its number
@@ -50,6 +54,15 @@ func isCode(err error, codes ...int) bool {
 func isRefusal(err error) bool {
 	var e *apiError
 	return errors.As(err, &e)
+}
+
+// isFull reports whether err says that there is no room: nothing has happened, and a repetition helps only after an operator has made room.
+func isFull(err error) bool {
+	var e *apiError
+	if !errors.As(err, &e) {
+		return false
+	}
+	return e.ErrCode == codeNoResources || e.ErrCode == codeStoreFailed && strings.HasPrefix(e.Description, "maximum ")
 }
 
 // retryPause is between two attempts.

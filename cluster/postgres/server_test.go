@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/edgews/edgews/cluster/internal/faultrun"
 )
 
 // The tests start a server of their own, in a temporary folder. PostgreSQL refuses to run as root, so root starts it as another user.
@@ -27,6 +29,9 @@ import (
 const serverVariable = "EDGEWS_POSTGRES_TEST_SERVER"
 
 func TestMain(m *testing.M) {
+	if faultrun.Main(connectNode) {
+		return
+	}
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.remove()
@@ -100,19 +105,26 @@ type server struct {
 	bin, dir string
 	attr     *syscall.SysProcAttr
 	cmd      *exec.Cmd
+	limit    int        // bytes that a file of the server may have; 0: any number
 	ended    chan error // has an element when the process has ended
 }
 
-func newServer(bin string) (*server, error) {
+func newServer(bin string) (*server, error) { return newLimitedServer(bin, 0) }
+
+// newLimitedServer starts a server whose files may have so many bytes: to it the disk is full then. 0 means any number.
+func newLimitedServer(bin string, limit int) (*server, error) {
 	dir, err := os.MkdirTemp("", "edgews-pg-") // not t.TempDir: the path of a socket is limited to about 100 bytes
 	if err != nil {
 		return nil, err
 	}
-	s := &server{bin: bin, dir: dir}
+	s := &server{bin: bin, dir: dir, limit: limit}
 	if s.attr, err = unprivileged(dir); err != nil {
 		return nil, err
 	}
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", s.data(), "-U", "edgews", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	if limit > 0 {
+		initdb.Args = append(initdb.Args, "--wal-segsize=1") // MiB: the files of the log are below the limit
+	}
 	initdb.SysProcAttr, initdb.Dir = s.attr, dir
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, output)
@@ -140,7 +152,11 @@ func (s *server) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=500")
+	args := []string{filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=500"}
+	if s.limit > 0 { // dash counts in blocks of 512 bytes; bash does too, as sh
+		args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, s.limit/512)}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = s.attr, s.dir, log, log
 	if err := cmd.Start(); err != nil {
 		return err

@@ -55,6 +55,9 @@ func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 		if err = l.core.receive(&f); err != nil {
 			return false, err
 		}
+		if len(l.core.events) >= batchFrames { // a frame may be for many channels
+			break
+		}
 	}
 	return true, nil
 }
@@ -109,7 +112,11 @@ func (l *peerLink) call(e *event) {
 	}
 	switch e.kind {
 	case eventMessage:
-		e.consumed = ch.receiver.Message(e.seq, e.payload)
+		if r, ok := ch.receiver.(SharedReceiver); ok && e.shared != nil {
+			e.consumed = r.SharedMessage(e.seq, e.shared)
+		} else {
+			e.consumed = ch.receiver.Message(e.seq, e.payload)
+		}
 	case eventEnded:
 		ch.receiver.Ended(e.payload)
 	case eventWritable:

@@ -46,7 +46,7 @@ func (m *Manager) keep(l *peerLink) {
 
 // dial connects once and runs the link until the connection breaks. connected says that the handshake succeeded.
 func (m *Manager) dial(l *peerLink) (connected bool, err error) {
-	c, err := m.options.Dial(m.ctx, l.peer.Addr)
+	c, err := m.dialPeer(l.peer)
 	if err != nil {
 		return false, err
 	}
