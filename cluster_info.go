@@ -121,7 +121,7 @@ type ClusterLinkInfo struct {
 	Connections       int64     // that have begun: more than 1 means that the link has been lost and found again
 	FramesIn          int64
 	FramesOut         int64
-	BytesIn, BytesOut int64         // on all connections, after TLS
+	BytesIn, BytesOut int64         // of frames, on all connections, before TLS
 	Unacknowledged    int           // bytes that were sent and that the other end has not consumed, beyond 4 KiB of each channel
 	Channels          int           // open sockets, requests and calls
 	RoundTrip         time.Duration // of the last ping, which an idle link sends; 0: not known
@@ -140,7 +140,7 @@ type ClusterMovesInfo struct {
 	Claiming   int // claims under way at the moment, until the objects of the shard may begin
 	HandingOff int // shards that are being given away at the moment
 
-	HandoverTime     time.Duration // that giving shards away took, from when their objects were stopped until the record named the next owner; the sum
+	HandoverTime     time.Duration // that giving shards away took, from when their objects were stopped until the next owner was named; the sum
 	LastHandoverTime time.Duration // that of the last one
 	ReadyTime        time.Duration // that passed from when shards were gained until their objects could begin; the sum
 	Ready            int64         // shards that ReadyTime is about

@@ -125,9 +125,13 @@ func (n *Node) describe(info *edgews.ClusterInfo) {
 		at[info.Members[i].ID] = i
 	}
 	info.Shards = make([]edgews.ClusterShardInfo, len(n.shards))
+	l := n.lease.Load() // looked at once, since each look at the clock takes longer than the rest
+	if l != nil && !l.valid() {
+		l = nil
+	}
 	for s := range n.shards {
 		shard := &info.Shards[s]
-		*shard = n.shardInfoLocked(Shard(s))
+		*shard = n.shardInfoLocked(Shard(s), l)
 		if i, ok := at[shard.Owner]; ok && shard.State != edgews.ClusterShardUnowned {
 			info.Members[i].Shards++
 		}
@@ -179,22 +183,23 @@ func memberInfo(m Member) edgews.ClusterMemberInfo {
 	}
 }
 
-// shardInfoLocked describes a shard. One that this node owns is waiting: it does not know what is ready.
-func (n *Node) shardInfoLocked(s Shard) edgews.ClusterShardInfo {
+// shardInfoLocked describes a shard; l is the lease if it is valid. A shard that this node owns is waiting: it does not know what is ready.
+func (n *Node) shardInfoLocked(s Shard, l *lease) edgews.ClusterShardInfo {
 	sh := &n.shards[s]
 	i := edgews.ClusterShardInfo{Owner: sh.record.Owner, Epoch: sh.record.Epoch}
-	p := n.peers[sh.record.Owner]
-	switch {
-	case n.held[s].Load().valid():
-		i.State = edgews.ClusterShardWaiting
-	case sh.busy && sh.told.Epoch != 0 && sh.told.Epoch == sh.record.Epoch && !n.Fenced():
-		i.State = edgews.ClusterShardLeaving
-	case n.self.owns(sh.record):
-		if !n.Fenced() {
-			i.State = edgews.ClusterShardWaiting // its claim is under way
+	if !n.self.owns(sh.record) {
+		if p := n.peers[sh.record.Owner]; p != nil && p.member.owns(sh.record) {
+			i.State = edgews.ClusterShardRemote
 		}
-	case p != nil && p.member.owns(sh.record):
-		i.State = edgews.ClusterShardRemote
+		return i
+	}
+	h := n.held[s].Load()
+	switch {
+	case l == nil:
+	case h == nil && sh.busy && sh.told.Epoch == sh.record.Epoch:
+		i.State = edgews.ClusterShardLeaving
+	default:
+		i.State = edgews.ClusterShardWaiting // also while its claim is under way
 	}
 	return i
 }

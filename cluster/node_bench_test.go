@@ -109,3 +109,12 @@ func BenchmarkHandovers(b *testing.B) {
 	}
 	b.ReportMetric(float64(handovers.Load())/b.Elapsed().Seconds(), "handovers/s")
 }
+
+// BenchmarkInfo describes a cluster of 1024 shards, as inspectors and metrics ask for it.
+func BenchmarkInfo(b *testing.B) {
+	n := loneNode(b, cluster.Config{})
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Describe()
+	}
+}

@@ -53,7 +53,9 @@ func (i *Inspector) sampleClusters(time.Time) *clusterSample {
 		v.Namespaces = c.namespaces
 		s.clusters = append(s.clusters, v)
 	}
-	slices.SortStableFunc(s.clusters, func(a, b ClusterView) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node)) })
+	slices.SortStableFunc(s.clusters, func(a, b ClusterView) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node))
+	})
 	return s
 }
 
@@ -119,8 +121,8 @@ func linkOf(l *edgews.ClusterLinkInfo) ClusterLink {
 func movesOf(m *edgews.ClusterMovesInfo) ClusterMoves {
 	return ClusterMoves{
 		Claims: m.Claims, Conflicts: m.Conflicts, Gained: m.Gained, Given: m.Given, Lost: m.Lost, Removed: m.Removed, Claiming: m.Claiming,
-		HandingOff: m.HandingOff, Handover: millis(mean(m.HandoverTime, m.Given-int64(m.HandingOff))), LastHandover: millis(m.LastHandoverTime), Ready: m.Ready,
-		ReadyTime: millis(mean(m.ReadyTime, m.Ready)), LastReady: millis(m.LastReadyTime),
+		HandingOff: m.HandingOff, Handover: millis(mean(m.HandoverTime, m.Given-int64(m.HandingOff))), LastHandover: millis(m.LastHandoverTime),
+		Ready: m.Ready, ReadyTime: millis(mean(m.ReadyTime, m.Ready)), LastReady: millis(m.LastReadyTime),
 	}
 }
 

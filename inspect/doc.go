@@ -9,6 +9,9 @@
 // Sockets that no object has are shown if they have the Observer too, in UpgradeOptions, DialOptions or HubOptions. So are upgrades that Upgrade
 // refuses in an object: the Observer of the namespace is told only of those that the namespace refuses.
 //
+// In a cluster each node has an inspector of its own: it shows the objects that live on this node, with their sockets, wherever their clients are connected,
+// and the cluster as this node sees it, if a namespace's Cluster is an edgews.ClusterInformer. What lives on other nodes is shown by theirs.
+//
 // # Who may look
 //
 // Without Options.Authorize only the machine itself may, with all its users: the peer's address and the request's Host must be loopback, and a

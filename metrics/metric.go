@@ -231,14 +231,14 @@ var (
 )
 
 // table has every metric, in the order of Recorder.Samples.
-var table = []*Metric{
+var table = append([]*Metric{
 	socketsOpen, socketsOpened, socketsClosed, socketLifetime, socketsRefused, slowSockets, slowSocketBytes, slowSocketAge, slowdowns, pingRoundTrip,
 	messages, messageSize, wireBytes, handlerTime, autoResponses, messagesDropped,
 	objects, objectSockets, objectsPinned, objectPinAge, objectEvents, objectFailures, objectEventTime, objectAwakeTime, alarmLateness,
 	committedKeys, committedBytes,
 	usedConnections, usedRequests, usedMessages, usedBytes, usedTime, usedRows, usedStorage, cost, costHibernating, bill,
 	tenantCost, tenantMessages, tenantTime,
-}
+}, clusterTable...)
 
 // seconds returns durations in seconds.
 func seconds(bounds []time.Duration) []float64 {

@@ -21,8 +21,17 @@ type Options struct {
 	// gets; default 20; negative: none. All others share the label "other".
 	MaxTenants int
 
-	// MaxNamespaces bounds the names of namespaces that have a label of their own; default 50. All others share the label "other".
+	// MaxNamespaces bounds the names of namespaces, and those of clusters, that have a label of their own; default 50. All others share the label
+	// "other".
 	MaxNamespaces int
+
+	// Cluster is the cluster whose state is exported; the same as NamespaceOptions.Cluster. Nil: the clusters of the namespaces, once the Recorder
+	// knows these: it learns of them with the first event of an object. So set it on nodes that run no objects.
+	Cluster edgews.Cluster
+
+	// MaxMembers bounds the members of a cluster that have a label of their own at a time; default 50; negative: none. All others share the
+	// label "other".
+	MaxMembers int
 
 	// Class says of what kind a socket is, for the label class, such as "phone" or "bot": the more it tells, the easier it is to find out
 	// which kind of socket is slow. It is called once for each socket, when that is opened. Default: "client" for a socket from Dial, "server"
@@ -37,6 +46,7 @@ const (
 	defaultMaxTenants    = 20
 	defaultMaxNamespaces = 50
 	defaultMaxClasses    = 10
+	defaultMaxMembers    = 50
 )
 
 // other is the value of a label for what is beyond a bound.
@@ -63,7 +73,8 @@ type Recorder struct {
 	objectSeries               []*objectSeries
 	slow                       map[*edgews.Socket]slowSocket
 
-	money *money // has a mutex of its own
+	money    *money   // has a mutex of its own
+	clusters clusters // has a mutex of its own
 }
 
 // New returns a Recorder that has counted nothing. It panics if a plan has no name, or two have the same.
@@ -75,6 +86,8 @@ func New(opts *Options) *Recorder {
 	r.namespaceNames.limit = orDefault(r.opts.MaxNamespaces, defaultMaxNamespaces)
 	r.classNames.limit = orDefault(r.opts.MaxClasses, defaultMaxClasses)
 	r.money = newMoney(&r.opts)
+	r.clusters.given, r.clusters.most = r.opts.Cluster, orDefault(r.opts.MaxMembers, defaultMaxMembers)
+	r.clusters.names.limit = r.namespaceNames.limit // there are no more clusters than namespaces
 	return r
 }
 
@@ -86,6 +99,11 @@ func orDefault(n, def int) int {
 		return def
 	}
 	return n
+}
+
+// validLabel returns word as the value of a label.
+func validLabel(word string) string {
+	return strings.ToValidUTF8(word[:min(len(word), maxLabel)], "\uFFFD")
 }
 
 // words are the values of a label, of which there are few.
@@ -100,7 +118,7 @@ const maxLabel = 128
 
 // label returns word, or other if there are limit words already. What is not UTF-8 is replaced, because monitoring systems refuse it.
 func (w *words) label(word string) string {
-	word = strings.ToValidUTF8(word[:min(len(word), maxLabel)], "\uFFFD")
+	word = validLabel(word)
 	if word == "" || w.known[word] {
 		return word // "" is the absence of a namespace, which has a label in any case
 	}

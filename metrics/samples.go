@@ -73,6 +73,7 @@ func (r *Recorder) read(add adder) {
 		readObjects(add, now, o.series.labels[0], o.namespaces)
 	}
 	r.money.readMeter(add)
+	r.clusters.read(add, objects)
 }
 
 func (r *Recorder) addRefused(add adder, cause int) {

@@ -53,11 +53,21 @@ func collect(t *testing.T, o *edgewsotel.Observer) map[string]metricdata.Metrics
 	return byName
 }
 
+// toldCluster is a cluster of two nodes that tells of itself.
+type toldCluster struct{ edgews.Cluster }
+
+func (toldCluster) Info() edgews.ClusterInfo {
+	return edgews.ClusterInfo{
+		Name: "shop", Node: "a", Lease: edgews.ClusterLeaseInfo{Valid: true, Left: time.Second}, Members: []edgews.ClusterMemberInfo{{ID: "a", TTL: time.Second}},
+		Shards: make([]edgews.ClusterShardInfo, 4), Links: []edgews.ClusterLinkInfo{{Member: "b", Connected: true, Connections: 1}},
+	}
+}
+
 // Every metric of the table is exported with its name, unit and type, and no other is.
 func TestMetrics(t *testing.T) {
 	meter := edgews.NewMeter(nil)
 	meter.Tenant("acme")
-	o := edgewsotel.New(&edgewsotel.Options{Options: metrics.Options{Meter: meter, Plans: []edgews.Plan{edgews.DurableObjects}}})
+	o := edgewsotel.New(&edgewsotel.Options{Options: metrics.Options{Cluster: toldCluster{}, Meter: meter, Plans: []edgews.Plan{edgews.DurableObjects}}})
 	s := opened(o)
 	o.ObserveSocket(edgews.SocketObservation{Socket: s, Event: edgews.SocketClosed, Code: 1000, Cause: edgews.ClosedByPeer})
 	o.ObserveObject(edgews.ObjectObservation{Event: edgews.EventHandled, Trigger: edgews.TriggerMessage})

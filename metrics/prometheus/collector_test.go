@@ -63,10 +63,20 @@ func (o room) WebSocketMessage(ctx context.Context, s *edgews.Socket, m edgews.M
 
 func (o room) Alarm(context.Context) error { return nil }
 
+// toldCluster is a cluster of two nodes that tells of itself.
+type toldCluster struct{ edgews.Cluster }
+
+func (toldCluster) Info() edgews.ClusterInfo {
+	return edgews.ClusterInfo{
+		Name: "shop", Node: "a", Lease: edgews.ClusterLeaseInfo{Valid: true, Left: time.Second}, Members: []edgews.ClusterMemberInfo{{ID: "a", TTL: time.Second}},
+		Shards: make([]edgews.ClusterShardInfo, 4), Links: []edgews.ClusterLinkInfo{{Member: "b", Connected: true, Connections: 1}},
+	}
+}
+
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{meter: edgews.NewMeter(nil)}
-	s.collector = edgewsprometheus.New(&metrics.Options{Meter: s.meter, Plans: []edgews.Plan{edgews.DurableObjects2024}})
+	s.collector = edgewsprometheus.New(&metrics.Options{Cluster: toldCluster{}, Meter: s.meter, Plans: []edgews.Plan{edgews.DurableObjects2024}})
 	s.rooms = edgews.NewNamespace("rooms", func(_ context.Context, st *edgews.State) (edgews.Object, error) { return room{st}, nil },
 		&edgews.NamespaceOptions{Options: edgews.Options{
 			Meter: s.meter.Tenant("acme"), Observer: s.collector, WriteTimeout: -1, Logger: slog.New(slog.DiscardHandler),
