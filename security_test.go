@@ -61,6 +61,10 @@ var notPeers = map[string]string{
 	"flushTimeout":            "of a ledger's Store",
 	"quotaLedgerTimeout":      "of a ledger's Store",
 	"buf.maxPooled":           "memory that is kept for reuse",
+	"cluster.maxBodyMessage":  "how much is sent at a time",
+	"cluster.maxGeneration":   "bounds an option",
+	"cluster.maxPart":         "how much is sent at a time",
+	"cluster.maxShards":       "bounds an option",
 	"deflate.MaxWindowBits":   "of RFC 7692",
 	"deflate.maxBlock":        "a detail of the compressor",
 	"deflate.maxDistanceBits": "of RFC 1951",
@@ -72,6 +76,8 @@ var notPeers = map[string]string{
 	"deflate.maxWindow":       "of RFC 1951",
 	"fifo.maxKept":            "memory that is kept for reuse",
 	"frame.MaxHeader":         "of RFC 6455",
+	"link.maxLimit":           "bounds an option",
+	"link.maxSpare":           "memory that is kept for reuse",
 	"metrics.maxPacked":       "how values are packed; larger ones are counted in another way",
 	"metrics.maxPart":         "how values are packed; larger ones are counted in another way",
 	"metrics.maxShards":       "how counters are spread",
@@ -268,14 +274,14 @@ func typeName(e ast.Expr) string {
 	return ""
 }
 
-// packageConstants returns the constants of the root package and, with the package's name before them, of metrics and the internal ones that have
-// numbers as values. Files for all systems count; of a constant with several values, the greatest.
+// packageConstants returns the constants of the root package and, with the package's name before them, of metrics, cluster, its links and the internal
+// ones that have numbers as values. Files for all systems count; of a constant with several values, the greatest.
 func packageConstants(t *testing.T) map[string]constant.Value {
 	t.Helper()
 	dirs, err := filepath.Glob("internal/*")
 	require.NoError(t, err)
 	exprs := make(map[string]ast.Expr)
-	for _, dir := range append(dirs, "metrics", ".") {
+	for _, dir := range append(dirs, "metrics", "cluster", "cluster/internal/link", ".") {
 		prefix := ""
 		if dir != "." {
 			prefix = filepath.Base(dir) + "."
