@@ -56,7 +56,11 @@ type ClusterConn interface {
 	// Ping queues a ping. The edge answers with ClusterSocket.Pong when the client has answered it.
 	Ping(id uint64)
 
-	// Describe says what survives the home: the socket's tags and attachment, which the edge keeps, and passes to ClusterHost.Restore.
+	// Position says how far the client is, in a feed that it follows, when it has got the message that is sent next. The edge notes it together with
+	// that message, in ClusterRestored.Positions: no other home sends what the client has got.
+	Position(p ClusterPosition)
+
+	// Describe says what survives the home: the socket's tags, attachment and feeds, which the edge keeps, and passes to ClusterHost.Restore.
 	Describe(kept ClusterKept)
 
 	// AutoRespond says which messages the edge answers without the home, in place of what was set before. pairs never changes; calls with the same
@@ -78,7 +82,8 @@ type ClusterKept struct {
 	Accepted       bool // by State.AcceptWebSocket: it survives its home. Other sockets end with it
 	Tags           []string
 	Attachment     []byte
-	AttachmentForm uint8 // how Attachment is encoded; 0xFF: there is none
+	AttachmentForm uint8         // how Attachment is encoded; 0xFF: there is none
+	Feeds          []ClusterFeed `json:",omitempty"` // that the socket has joined
 }
 
 // noAttachmentForm is ClusterKept.AttachmentForm without an attachment.

@@ -45,8 +45,12 @@ func withoutNotHome(err error, begun *atomic.Bool) error {
 	return err
 }
 
-// AlarmsChanged says that the alarms that DueAlarms of the Store returns may be others than before: this node has become the home of objects.
-func (h *ClusterHost) AlarmsChanged() { h.n.alarms.schedule(time.Now()) }
+// AlarmsChanged says that this node has become the home of objects: the alarms that DueAlarms of the Store returns may be others than before,
+// and restored members of feeds get what the last home has not sent them.
+func (h *ClusterHost) AlarmsChanged() {
+	h.n.alarms.schedule(time.Now())
+	h.n.replayRestored()
+}
 
 // attach makes n known to its cluster. It panics if the cluster refuses n.
 func (n *Namespace) attach() {

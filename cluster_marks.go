@@ -61,8 +61,10 @@ func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number u
 
 // clusterObject is what an object of a cluster keeps besides its sockets. Guarded by the object's mu.
 type clusterObject struct {
-	leaving bool     // it is moving to another node: nothing new begins
-	ended   []string // keys of connections that have ended and whose marks the next commit deletes
+	leaving bool          // it is moving to another node: nothing new begins
+	moved   bool          // another node may be its home: what was queued here fails
+	event   *eventContext // of the event that runs, or ran last; nil: none does
+	ended   []string      // keys of connections that have ended and whose marks the next commit deletes
 }
 
 // endedMarks returns the keys of connections whose marks are to be deleted.

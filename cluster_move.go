@@ -19,6 +19,8 @@ type ClusterRestored struct {
 	AutoRespondedAt time.Time      // when the edge has sent one last; zero: never
 
 	Handled uint64 // how many messages of the connection earlier homes have said to have handled
+
+	Positions ClusterPositions // what earlier homes have said with ClusterConn.Position
 }
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
@@ -39,6 +41,9 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
 		o.restore(&list[i], n, marked)
+	}
+	if err := o.feedsAreRestored(ctx, list); err != nil {
+		return nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,8 +81,10 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	o.mu.Lock()
 	o.registry.add(sock, r.Kept.Tags)
 	o.mu.Unlock()
+	c.feeds = r.Kept.Feeds
 	s.acceptLocked(0)
 	s.tellAndUnlock()
+	o.restoreFeeds(sock, r)
 	r.Conn.Bind(c)
 }
 
@@ -114,12 +121,69 @@ func (o *object) leave(ctx context.Context) error {
 // movedReason is what the peers of sockets are told that cannot survive the move.
 const movedReason = "object has moved"
 
+// Abandon ends the objects of this node for which abandoned returns true, because another node may be their home already: their values are
+// dropped without Suspend, events that wait fail with ErrNotHome, and the context of the event that runs ends, with ErrNotHome as its cause.
+// Nothing is waited for. Sockets are treated as by Leave. Call it also after Leave, when IsHome returns false: an event that came at the
+// last moment may have made an object again.
+func (h *ClusterHost) Abandon(abandoned func(ID) bool) {
+	for _, o := range h.n.allObjects() {
+		if abandoned(o.id) {
+			o.moved(ErrNotHome)
+		}
+	}
+}
+
 // moved drops what is left of an object that has another home. Its sockets go on at their edges.
 func (o *object) moved(cause error) {
+	o.mu.Lock()
+	o.cluster.moved = true
+	running := o.cluster.event
+	o.mu.Unlock()
 	o.reset(cause, movedReason)
+	if running != nil {
+		running.cancel(cause)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.forgotten {
 		o.forgetLocked()
 	}
+	o.refuseCallsLocked()
+}
+
+// beginHere notes the event that is about to run. It returns false if it must not: the object has another home, or is about to have one.
+func (o *object) beginHere(e *eventContext) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cluster.moved {
+		return false
+	}
+	o.cluster.event = e
+	return true
+}
+
+// endHere notes that the event is over.
+func (o *object) endHere(e *eventContext) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cluster.event == e {
+		o.cluster.event = nil
+	}
+}
+
+// refuseCallsLocked has the calls in the queue fail as those of an object that has been forgotten: an event that does not end must not hold
+// them up. mu must be held.
+func (o *object) refuseCallsLocked() {
+	o.queue.DeleteFunc(func(e queuedEvent) bool {
+		if e.call == nil {
+			return false
+		}
+		if !e.call.abandoned {
+			e.call.begun, e.call.refused, e.call.run = true, true, nil
+			o.waitingCalls--
+			close(e.call.done)
+		}
+		return true
+	})
+	o.abandonedCalls = 0
 }

@@ -26,6 +26,8 @@ type ClusterSocket struct {
 
 	closeTimer *time.Timer // bounds the wait for the client's Close; nil: this side has not sent Close first
 
+	feeds []ClusterFeed // that the socket has joined; replaced when they change. Guarded by self's mu
+
 	key string // identifies the connection in the cluster; immutable
 }
 
@@ -133,6 +135,9 @@ func (c *ClusterSocket) send(out outgoing) error {
 
 // queueLocked gives p to the edge. mu must be held.
 func (c *ClusterSocket) queueLocked(p outgoingPiece) {
+	if p.prepared != nil && p.prepared.position != nil && p.last && !c.cut {
+		c.conn.Position(*p.prepared.position)
+	}
 	if c.cut || !c.conn.Send(p.kind, p.first, p.last, p.body, p.prepared) {
 		c.payload += p.payload
 		c.size += cost(p.payload)
@@ -211,7 +216,7 @@ func (c *ClusterSocket) describeLocked() {
 	if c.cut || c.self.consumer != toObject {
 		return
 	}
-	kept := ClusterKept{Accepted: true, Tags: c.self.objectSocket.tagsOf(), AttachmentForm: noAttachmentForm}
+	kept := ClusterKept{Accepted: true, Tags: c.self.objectSocket.tagsOf(), AttachmentForm: noAttachmentForm, Feeds: c.feeds}
 	if a := c.self.attached; a != nil {
 		kept.Attachment, kept.AttachmentForm = a.data, uint8(a.form)
 	}

@@ -116,6 +116,11 @@ type edgeConn struct {
 	auto    []edgews.AutoResponse
 	handled int
 	s       *edgews.ClusterSocket
+
+	positions edgews.ClusterPositions
+	next      *edgews.ClusterPosition // of the message that is sent next
+	deaf      bool                    // messages to the client are lost
+	moved     bool                    // a laterConn has taken its place
 }
 
 func (c *edgeConn) note(format string, args ...any) {
@@ -137,15 +142,51 @@ func (c *edgeConn) take() []string {
 func (c *edgeConn) Key() string                  { return c.key }
 func (c *edgeConn) Bind(s *edgews.ClusterSocket) { c.s = s }
 func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edgews.Prepared) bool {
-	c.note("%v %t %t %s", kind, first, last, data)
+	return c.isMoved() || c.send(kind, first, last, data)
+}
+
+func (c *edgeConn) send(kind edgews.Kind, first, last bool, data []byte) bool {
+	c.mu.Lock()
+	isLost := c.deaf
+	if c.next != nil && !isLost {
+		c.positions.Note(*c.next)
+	}
+	c.next = nil
+	c.mu.Unlock()
+	if !isLost {
+		c.note("%v %t %t %s", kind, first, last, data)
+	}
 	return false
 }
 func (c *edgeConn) Close(code edgews.StatusCode, reason string) {
 	c.note("close %d %s", uint16(code), reason)
 }
-func (c *edgeConn) Ping(id uint64)                      { c.note("ping %d", id) }
-func (c *edgeConn) Cut()                                { c.note("cut") }
-func (c *edgeConn) Describe(kept edgews.ClusterKept)    { c.mu.Lock(); defer c.mu.Unlock(); c.kept = kept }
+func (c *edgeConn) Ping(id uint64) { c.note("ping %d", id) }
+func (c *edgeConn) Cut()           { c.note("cut") }
+func (c *edgeConn) Position(p edgews.ClusterPosition) {
+	if !c.isMoved() {
+		c.position(p)
+	}
+}
+
+func (c *edgeConn) position(p edgews.ClusterPosition) { c.mu.Lock(); defer c.mu.Unlock(); c.next = &p }
+
+func (c *edgeConn) Describe(kept edgews.ClusterKept) {
+	if !c.isMoved() {
+		c.describe(kept)
+	}
+}
+
+func (c *edgeConn) describe(kept edgews.ClusterKept) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept = kept
+	c.positions.Keep(kept.Feeds)
+}
+
+// isMoved reports whether a later home has the connection, as a laterConn.
+func (c *edgeConn) isMoved() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.moved }
+
 func (c *edgeConn) AutoRespond(p []edgews.AutoResponse) { c.mu.Lock(); defer c.mu.Unlock(); c.auto = p }
 func (c *edgeConn) Handled(n int)                       { c.mu.Lock(); defer c.mu.Unlock(); c.handled += n }
 func (c *edgeConn) Addrs() (local, remote net.Addr) {
@@ -180,7 +221,7 @@ func (n *testNode) dial(t *testing.T, id edgews.ID, key string) *edgeConn {
 
 // restored is conn as another home gets it.
 func (c *edgeConn) restored() edgews.ClusterRestored {
-	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled)}
+	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions}
 }
 
 // counting is an object that stores how often it got a message, answers with that, and says how sockets end.
@@ -502,3 +543,6 @@ func TestClusterKept(t *testing.T) {
 		assert.True(t, at.Equal(got))
 	})
 }
+
+// loses says whether what is sent to the client is lost from now on.
+func (c *edgeConn) loses(on bool) { c.mu.Lock(); defer c.mu.Unlock(); c.deaf = on }

@@ -25,6 +25,10 @@ import (
 // object wakes. After the end of the process clients connect and join again. When the value has been dropped, Publish, Join and
 // Replay return ErrAborted, Here returns nil, and Leave does nothing.
 //
+// In a cluster (NamespaceOptions.Cluster) the members also stay when the object gets another home, because it moves or because its home has
+// died: they get what was published and not sent to them yet, and nothing twice. Nobody has left or joined because of that. Only clients
+// whose connection was at the node that has died are gone; the others then get a new list of those who are there.
+//
 // # Wire format
 //
 // Frames are text messages with a JSON object; [FeedFrame] has their fields. The field type, on which a [Mux] routes, is one of these:
@@ -80,7 +84,8 @@ type FeedOptions struct {
 	MaxAge time.Duration
 
 	// LeaveAfter is how long someone whose last socket has ended is still there: one who joins again within that time has neither left nor
-	// joined for the others. The default is 5 s; negative means that leaving is announced at once; at most a minute.
+	// joined for the others. The default is 5 s; negative means that leaving is announced at once; at most a minute. When an object of a cluster
+	// gets another home meanwhile, that one is gone at once.
 	LeaveAfter time.Duration
 
 	// HidePresence has the members not be told who is there: no lists, and no feed.joined and feed.left. Here knows. It is for feeds with
@@ -127,7 +132,7 @@ func NewFeed(ctx context.Context, st *State, opts *FeedOptions) (*Feed, error) {
 	if err := f.opts.resolve(); err != nil {
 		return nil, err
 	}
-	f.prefix = "feed/" + f.opts.Name + "/"
+	f.prefix = feedPrefix(f.opts.Name)
 	tail, err := f.readTail(ctx)
 	if err != nil {
 		return nil, err
@@ -138,6 +143,9 @@ func NewFeed(ctx context.Context, st *State, opts *FeedOptions) (*Feed, error) {
 	f.roster.resume(tail.seq, &f.opts)
 	return f, nil
 }
+
+// feedPrefix is what the keys of a feed of that name begin with.
+func feedPrefix(name string) string { return "feed/" + name + "/" }
 
 // resolve checks the options and sets the defaults.
 func (o *FeedOptions) resolve() error {

@@ -29,6 +29,7 @@ func checkWho(who string) error {
 // Joining again with the same socket begins anew behind after, and with another who, that one takes the place of the first. When the socket
 // ends it leaves by itself. The attachment and the tags of s stay the program's. After an error s is no member, or as it was before; an error
 // of the storage may come after the first frames, so close the socket, and the client connects again. ErrClosed: it is closing already.
+// In a cluster a socket joins at most 16 feeds at a time (ErrTooManyFeeds).
 func (f *Feed) Join(ctx context.Context, s *Socket, who string, after uint64) error {
 	if err := checkWho(who); err != nil {
 		return err
@@ -85,12 +86,16 @@ func (r *feedRoster) dropLocked(m *feedMember) {
 func (r *feedRoster) begin(sock *objectSocket, from uint64, gone bool, attached func(*feedMember)) (*feedMember, error) {
 	r.lockSends()
 	defer r.unlockSends()
+	if err := r.mayFollow(sock); err != nil {
+		return nil, err
+	}
 	m, err := r.attach(sock)
 	if err != nil {
 		return nil, err
 	}
 	m.live, m.cursorDue, m.gone, m.restart = false, true, gone, from
 	attached(m)
+	r.keepAtEdge(m)
 	return m, nil
 }
 

@@ -82,6 +82,7 @@ func (r *feedRoster) arrives(m *feedMember, who string) {
 	}
 	p := &presence{since: time.UnixMilli(time.Now().UnixMilli()).UTC(), sockets: 1}
 	r.present[who] = p
+	r.countHere(who, true)
 	r.announce(m, &FeedFrame{Type: frameJoined, Feed: r.name, Who: who, Since: p.since})
 }
 
@@ -113,6 +114,7 @@ func (r *feedRoster) leaves(who string, after time.Duration) {
 // hasLeft removes who and tells the members. The send lock must be held.
 func (r *feedRoster) hasLeft(who string) {
 	delete(r.present, who)
+	r.countHere(who, false)
 	r.announce(nil, &FeedFrame{Type: frameLeft, Feed: r.name, Who: who})
 }
 
@@ -122,7 +124,7 @@ func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
 	if r.hidden {
 		return
 	}
-	m := outgoingPrepared(Prepare(Text, frame.encode()))
+	m := outgoingPrepared(r.positioned(Prepare(Text, frame.encode()), ClusterPosition{Here: r.toldHereID()}))
 	for _, to := range r.members {
 		switch {
 		case to == but || to.once:
@@ -135,7 +137,7 @@ func (r *feedRoster) announce(but *feedMember, frame *FeedFrame) {
 // sendHere sends m the whole list. The send lock must be held.
 func (m *feedMember) sendHere() bool {
 	frame := &FeedFrame{Type: frameHere, Feed: m.r.name, Here: m.r.toldHere()}
-	if !m.sendLive(outgoingText(frame.encode())) {
+	if !m.sendLive(m.r.outgoing(frame.encode(), ClusterPosition{Here: m.r.toldHereID()})) {
 		return false
 	}
 	m.hereDue = false

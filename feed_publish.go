@@ -88,7 +88,7 @@ func (f *Feed) store(tx *Tx, p *publication) error {
 		return err
 	}
 	p.seq = rec.seq
-	p.prepared = Prepare(Text, f.appendMessage(nil, rec, p.data))
+	p.prepared = f.roster.positioned(Prepare(Text, f.appendMessage(nil, rec, p.data)), ClusterPosition{HasSeq: true, Seq: p.seq})
 	f.roster.expect(p)
 	return nil
 }

@@ -42,7 +42,8 @@ func (m *feedMember) beginReplay() bool {
 
 // sendCursor sends the first frame. The send lock must be held.
 func (m *feedMember) sendCursor() bool {
-	frame := outgoingText(m.r.cursorFrame(m.restart, m.gone, m.r.toldHere()))
+	at := ClusterPosition{Joined: m.r.joinedOf(m), HasSeq: true, Seq: m.restart, Here: m.r.toldHereID()}
+	frame := m.r.outgoing(m.r.cursorFrame(m.restart, m.gone, m.r.toldHere()), at)
 	if !m.sendLive(frame) {
 		return false
 	}
@@ -110,7 +111,7 @@ func (p *replayPortion) send(rec *feedRecord) error {
 			return err
 		}
 	}
-	if err := p.queue(p.f.appendMessage(nil, rec, rec.body)); err != nil {
+	if err := p.queue(p.f.appendMessage(nil, rec, rec.body), rec.seq); err != nil {
 		return err
 	}
 	p.m.sent = rec.seq
@@ -122,21 +123,22 @@ func (p *replayPortion) send(rec *feedRecord) error {
 
 // skipTo tells the client that the messages up to seq are gone.
 func (p *replayPortion) skipTo(seq uint64) error {
-	if err := p.queue(p.m.r.cursorFrame(seq, true, nil)); err != nil {
+	if err := p.queue(p.m.r.cursorFrame(seq, true, nil), seq); err != nil {
 		return err
 	}
 	p.m.sent = seq
 	return nil
 }
 
-// queue sends a frame, unless the socket has left the feed: it may have joined again, and get another replay.
-func (p *replayPortion) queue(frame []byte) error {
+// queue sends a frame, after which the client has everything up to seq, unless the socket has left the feed: it may have joined again, and get
+// another replay.
+func (p *replayPortion) queue(frame []byte, seq uint64) error {
 	p.m.r.lockSends()
 	defer p.m.r.unlockSends()
 	if p.m.left {
 		return ErrNotJoined
 	}
-	err := p.m.sock.s.sendIfHalfEmpty(outgoingText(frame))
+	err := p.m.sock.s.sendIfHalfEmpty(p.m.r.outgoing(frame, ClusterPosition{HasSeq: true, Seq: seq}))
 	if err != nil {
 		p.need = len(frame)
 		return err

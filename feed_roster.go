@@ -25,7 +25,8 @@ type feedRoster struct {
 	members    orderedset.Set[*feedMember]
 	present    map[string]*presence
 	leaveAfter time.Duration
-	hidden     bool // members are not told who is there
+	hidden     bool   // members are not told who is there
+	hereSum    uint64 // in a cluster: of the digests of those in present
 
 	mu sync.Mutex // a leaf
 
@@ -284,6 +285,7 @@ func (r *feedRoster) detach(m *feedMember) {
 	}
 	r.o.mu.Unlock()
 	m.left, m.live = true, false
+	r.forgetAtEdge(m)
 	r.members = r.members.Without(m)
 }
 

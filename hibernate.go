@@ -196,8 +196,9 @@ type Namespace struct {
 	alarms     alarmScheduler
 	topics     topicTable
 
-	mu      sync.Mutex // a leaf, also under an object's mu
-	objects map[ID]*object
+	mu       sync.Mutex // a leaf, also under an object's mu
+	objects  map[ID]*object
+	dueFeeds []ID // restored objects whose feeds have something to send
 }
 
 // NewNamespace returns a namespace. It calls construct to make an object's value when an event comes and no value is in memory. The context

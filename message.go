@@ -56,6 +56,8 @@ type Prepared struct {
 
 	mu         sync.Mutex
 	compressed map[compressionSettings][]byte // payloads; each is made when it is first needed; guarded by mu
+
+	position *ClusterPosition // of a feed: how far a client is that has got the message. Immutable; nil: the message does not say it
 }
 
 // Prepare encodes a message for SendPrepared. data is copied. The message is compressed at most once for each [Compression.Level] and

@@ -314,6 +314,8 @@ func (o *object) resetValueOf(st *State, err error, reason string) bool {
 	for _, sock := range accepted {
 		o.ns.topics.leave(sock)
 		sock.abort(err, reason)
+	}
+	for _, sock := range accepted { // only now: no socket is told that the others have left
 		sock.leaveFeeds()
 	}
 	for _, p := range pinned {

@@ -26,6 +26,7 @@ type call struct {
 	run          func()
 	begun        bool            // the object has taken it from the queue
 	abandoned    bool            // no goroutine waits for it any more
+	refused      bool            // it has not run and never will: the object has another home. Set before done is closed
 	valueDropped <-chan struct{} // closed when the value of st has been dropped; nil without st
 	queuedDuring uint32          // object.eventsBegun if an event was running when the call was queued; 0: none was
 }
@@ -78,7 +79,7 @@ func (o *object) runCall(ctx context.Context, c *call) error {
 	for {
 		select {
 		case <-c.done:
-			return nil
+			return o.refusal(c)
 		case <-stalled:
 			o.warnOfStall(c)
 			continue
@@ -95,8 +96,16 @@ func (o *object) runCall(ctx context.Context, c *call) error {
 			return err
 		}
 		<-c.done
+		return o.refusal(c)
+	}
+}
+
+// refusal returns the error of a call that is done: nil if it has run.
+func (o *object) refusal(c *call) error {
+	if !c.refused {
 		return nil
 	}
+	return o.abandonedError(c, errForgotten)
 }
 
 // isDone reports whether c has run.

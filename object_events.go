@@ -94,7 +94,7 @@ func (o *object) runEvent(ctx context.Context, what string, failure *error, fn f
 func (o *object) runEventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
 	e := &eventContext{Context: ctx, o: o}
 	defer e.end()
-	if !o.ns.isHome(o.id) {
+	if o.ns.opts.Cluster != nil && !(o.ns.isHome(o.id) && o.beginHere(e)) {
 		*failure = ErrNotHome
 		return
 	}
@@ -171,6 +171,7 @@ type eventContext struct {
 	context.Context
 	o     *object
 	over  atomic.Bool
+	lost  atomic.Bool              // the object has got another home
 	early atomic.Pointer[earlyEnd] // nil until the handler calls Done
 }
 
@@ -186,7 +187,7 @@ func (e *eventContext) Done() <-chan struct{} {
 	if c := e.early.Load(); c != nil {
 		return c.Done()
 	}
-	if e.Context == e.o.ns.eventsContext || e.over.Load() {
+	if e.Context == e.o.ns.eventsContext && e.o.ns.opts.Cluster == nil || e.over.Load() {
 		return e.Context.Done()
 	}
 	c := new(earlyEnd)
@@ -195,7 +196,18 @@ func (e *eventContext) Done() <-chan struct{} {
 	if !e.early.CompareAndSwap(nil, c) || e.over.Load() { // another goroutine was faster, or the event has ended meanwhile
 		c.end()
 	}
+	if e.lost.Load() {
+		e.early.Load().cancel(ErrNotHome)
+	}
 	return e.early.Load().Done()
+}
+
+// cancel ends the context early, unless the event is over.
+func (e *eventContext) cancel(cause error) {
+	e.lost.Store(true)
+	if c := e.early.Load(); c != nil {
+		c.cancel(cause)
+	}
 }
 
 // Err is nil until Done is closed, or would be.
@@ -206,12 +218,18 @@ func (e *eventContext) Err() error {
 	if err := e.Context.Err(); err != nil || e.over.Load() {
 		return err
 	}
+	if e.lost.Load() {
+		return context.Canceled
+	}
 	return e.o.ns.eventsContext.Err()
 }
 
 // end is called when the event is over.
 func (e *eventContext) end() {
 	e.over.Store(true)
+	if e.o.ns.opts.Cluster != nil {
+		e.o.endHere(e)
+	}
 	if c := e.early.Load(); c != nil {
 		c.end()
 	}

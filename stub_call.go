@@ -83,7 +83,10 @@ func (s *Stub) callHere(ctx context.Context, method string, req json.RawMessage)
 			return fmt.Errorf("%w: call of %q: %T, of %s, has no method Call and is no CallHandler", ErrUnknownMethod, clip(method), value, e.o.display())
 		}
 		result, err := callee.Call(e, method, req)
-		if err != nil {
+		switch {
+		case err != nil && e.lost.Load() && errors.Is(err, context.Canceled): // not the caller's context
+			return fmt.Errorf("%w: the object has got another home while it answered: %v", ErrAborted, err)
+		case err != nil:
 			return err
 		}
 		if answer, err = json.Marshal(result); err != nil {

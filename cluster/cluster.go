@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/cluster/internal/link"
@@ -34,20 +36,31 @@ type JoinOptions struct {
 
 	// Dial connects to another member; nil: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	// AnnounceWithin is for members that are alive by the engine's records, but that this node cannot reach. When this node becomes the home of
+	// objects, it waits for all live members to announce the sockets that they have for them. If it hears nothing for this time of those that
+	// are missing, it logs a warning and begins without them: the clients of these sockets get 1012 as soon as their edge can be reached again,
+	// and the objects get no event of them. Default Options.TTL, but at least 10 s: longer than an edge waits for the last home.
+	AnnounceWithin time.Duration
 }
+
+// minAnnounceWithin is the least default of JoinOptions.AnnounceWithin. An edge waits for detachTimeout before it announces.
+const minAnnounceWithin = 2 * detachTimeout
 
 // Cluster is this process as a member of a cluster that runs the objects of namespaces: edgews.NamespaceOptions.Cluster. Make the
 // namespaces directly after Join, the same ones on each node: requests to objects of a namespace that a node does not have fail there. Its
 // methods may be called from any goroutine.
 type Cluster struct {
 	*Node
-	opts  JoinOptions
-	links *link.Manager
-	token string // begins the keys of this process's connections
+	opts   JoinOptions
+	links  *link.Manager
+	token  string // begins the keys of this process's connections
+	counts counts
 
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
+	shared   [sharedGroups]sharedMessages
 
 	serving sync.WaitGroup // the listener and the goroutines of the Cluster
 	started chan struct{}  // closed when Node is set: hooks may run before
@@ -83,6 +96,10 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.AnnounceWithin < 0 {
+		return nil, fmt.Errorf("%w: AnnounceWithin is %v", ErrConfig, o.AnnounceWithin)
+	}
+	o.AnnounceWithin = cmp.Or(o.AnnounceWithin, max(resolved.TTL, minAnnounceWithin))
 	o.Self = resolved.Self // with its ID and incarnation, which the links need before Start
 	c := &Cluster{
 		opts: o, token: randomToken(), started: make(chan struct{}), done: make(chan struct{}),

@@ -32,7 +32,7 @@ func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http
 			err = q.serve(m)
 		}
 		if errors.Is(err, errRetry) {
-			if err = c.awaitRetry(r.Context()); err == nil {
+			if err = c.retry(r.Context()); err == nil {
 				continue
 			}
 		}
@@ -264,6 +264,7 @@ const maxClientMessage = 32 << 20
 
 // become gives what arrives to e from now on, and what has arrived already.
 func (q *edgeRequest) become(e *edgeSocket) {
+	first := e.channel()
 	for {
 		q.mu.Lock()
 		if len(q.queue) == 0 {
@@ -275,6 +276,7 @@ func (q *edgeRequest) become(e *edgeSocket) {
 			} else if ended {
 				e.channel().Ended(nil)
 			}
+			q.ch.SetReceiver(first) // the request is not needed any more
 			return
 		}
 		m := q.queue[0]
@@ -307,6 +309,17 @@ func (q *edgeRequest) Message(seq uint64, p []byte) bool {
 	q.mu.Unlock()
 	notify(q.arrived)
 	return false
+}
+
+// SharedMessage implements link.SharedReceiver.
+func (q *edgeRequest) SharedMessage(seq uint64, m *link.Shared) bool {
+	q.mu.Lock()
+	e := q.socket
+	q.mu.Unlock()
+	if e != nil {
+		return e.channel().SharedMessage(seq, m)
+	}
+	return q.Message(seq, m.Payload)
 }
 
 // Ended implements link.Receiver.
@@ -358,7 +371,7 @@ func (c *Cluster) Call(ctx context.Context, key edgews.ObjectKey, method string,
 		if !errors.Is(err, errRetry) {
 			return answer, err
 		}
-		if err := c.awaitRetry(ctx); err != nil {
+		if err := c.retry(ctx); err != nil {
 			return nil, err
 		}
 	}

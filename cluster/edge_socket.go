@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head socketHead // what is announced; Kept, Positions, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
@@ -25,6 +26,7 @@ type edgeSocket struct {
 	sent    uint64        // how many messages of the client have been given to ch or unsent
 	auto    map[string]string
 	over    bool          // the socket has ended
+	watched bool          // there is a listener for when the client has taken what waits for it
 	changed chan struct{} // closed when one of these changes; nil: none waits
 }
 
@@ -37,7 +39,6 @@ func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSoc
 		Protocol: info.Protocol, Extensions: info.Extensions, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 		Opened: time.Now().UnixNano(),
 	}
-	s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
 	return e
 }
 
@@ -241,6 +242,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 	e.head.Handled = e.sent - waiting
 	receive := e.receive
 	head := e.head
+	head.Positions = slices.Clone(head.Positions)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -289,8 +291,11 @@ func (e *edgeSocket) awaitDetached(ctx context.Context) {
 	}
 }
 
-// detachTimeout is how long a home that is alive may take to send the sockets of a shard on.
-const detachTimeout = time.Second
+// detachTimeout is how long a home that is alive may take to send the sockets of a shard on, and how long it waits for the edges to have got
+// that. It passes only if the two cannot reach each other, or if a handler opens a socket although its context has ended: a home that leaves
+// changes the record of the owner afterwards, and a home that is lost does not wait for its handlers. If it passes although they can, what the last home has sent is dropped: replies are lost. So it is
+// far longer than a loaded machine takes; 1 s was not.
+const detachTimeout = 5 * time.Second
 
 // giveUp ends the client's socket: no home has it.
 func (e *edgeSocket) giveUp(reason string) {
@@ -306,6 +311,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
+	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
+	position *edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -327,7 +334,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 	case msgTextPart, msgBinaryPart:
 		r.part = append(r.part, content...)
 	case msgText:
-		_ = e.s.Send(string(r.whole(content)))
+		if text := string(r.whole(content)); r.notePosition() {
+			_ = e.s.Send(text)
+		}
 	case msgBinary:
 		_ = e.s.SendBytes(r.whole(content))
 	case msgClose:
@@ -339,8 +348,12 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		if json.Unmarshal(content, &kept) == nil {
 			e.mu.Lock()
 			e.head.Kept = kept
+			e.head.Positions.Keep(kept.Feeds)
 			e.mu.Unlock()
 		}
+	case msgPosition:
+		r.position = new(edgews.ClusterPosition)
+		_ = json.Unmarshal(content, r.position)
 	case msgAuto:
 		e.setAuto(content)
 	case msgCut:
@@ -354,12 +367,45 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		e.mu.Unlock()
 		e.c.announceSoon(e.head.Shard)
 	}
+	return r.taken(seq)
+}
+
+// SharedMessage implements link.SharedReceiver: a message for many clients is encoded once for all of them.
+func (r *edgeChannel) SharedMessage(seq uint64, m *link.Shared) (consumed bool) {
+	kind := byte(0)
+	if len(m.Payload) > 0 {
+		kind = m.Payload[0]
+	}
+	if r.part != nil || kind != msgText && kind != msgBinary {
+		return r.Message(seq, m.Payload)
+	}
+	prepared, ok := m.Value.(*edgews.Prepared)
+	if !ok {
+		of := edgews.Text
+		if kind == msgBinary {
+			of = edgews.Binary
+		}
+		prepared = edgews.Prepare(of, m.Payload[1:])
+		m.Value = prepared
+	}
+	_ = r.e.s.SendPrepared(prepared)
+	return r.taken(seq)
+}
+
+// taken reports whether the home may send more: the client has taken enough of what it was sent.
+func (r *edgeChannel) taken(seq uint64) bool {
+	e := r.e
 	if e.s.BufferedAmount() <= edgeBacklog || e.s.ReadyState() == edgews.Closed {
 		return true
 	}
 	e.mu.Lock()
 	r.waiting = seq
+	isWatched := e.watched
+	e.watched = true
 	e.mu.Unlock()
+	if !isWatched { // a listener costs memory, and most clients are never slow
+		e.s.OnDrain(edgeBacklog/2, func(*edgews.Socket) { e.channel().drained() })
+	}
 	if e.s.BufferedAmount() <= edgeBacklog/2 || e.s.ReadyState() == edgews.Closed { // OnDrain may have come before
 		r.drained()
 	}
@@ -374,6 +420,23 @@ func (r *edgeChannel) whole(content []byte) []byte {
 	all := append(r.part, content...)
 	r.part = nil
 	return all
+}
+
+// notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
+// socket has been detached from the home, and the next home sends what was not noted.
+func (r *edgeChannel) notePosition() bool {
+	p := r.position
+	r.position = nil
+	if p == nil {
+		return true
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.receive != r {
+		return false
+	}
+	r.e.head.Positions.Note(*p)
+	return true
 }
 
 // drained lets the home go on: the client has taken most of what waits for it, or is gone.

@@ -11,14 +11,18 @@ import (
 )
 
 // homeShard is a shard that this node owns. Its objects begin when all live members have announced the sockets that they have for them, so
-// that State.WebSockets is complete from the first event on.
+// that State.WebSockets is complete from the first event on. A member that is alive but cannot be reached does not hold the objects up for
+// ever, see JoinOptions.AnnounceWithin: its sockets end then, without an event, as those of an edge that died together with the last home do.
+// So State.WebSockets is complete in this case too: the objects never hear of these sockets again.
 type homeShard struct {
 	Ownership
 	ready   chan struct{} // closed when the objects may have events
-	leaving bool          // it is being given away; guarded by Cluster.mu
+	over    chan struct{} // closed when leaving becomes true
+	leaving bool          // it is being given away, or is lost; guarded by Cluster.mu
 
 	// Guarded by Cluster.mu.
-	announced []*homeConn // sockets that wait for ready
+	announced []*homeConn   // sockets that wait for ready
+	heard     time.Duration // when a member has announced a socket, or that these were all, by the Node's clock
 }
 
 // isReady reports whether the objects may have events.
@@ -39,7 +43,8 @@ type endSet struct {
 
 // gained is the hook of the Node: this node owns a shard.
 func (c *Cluster) gained(ctx context.Context, o Ownership) {
-	h := &homeShard{Ownership: o, ready: make(chan struct{})}
+	h := &homeShard{Ownership: o, ready: make(chan struct{}), over: make(chan struct{})}
+	began := c.clock.now()
 	var stale []*homeConn
 	c.mu.Lock()
 	c.homes[o.Shard] = h
@@ -64,6 +69,7 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	if still {
 		c.active[o.Shard].Store(h)
 		close(h.ready)
+		c.counts.readyLocked(c.clock.now() - began)
 	}
 	c.mu.Unlock()
 	for _, begin := range restored { // only now: events of an object whose home this node is not fail
@@ -76,24 +82,44 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	}
 }
 
-// awaitAnnouncements waits until all live members have announced their sockets. It returns false if the shard is lost before.
+// awaitAnnouncements waits until all live members have announced their sockets, or until nothing has been heard of those that are missing for
+// JoinOptions.AnnounceWithin. It returns false if the shard is lost before.
 func (c *Cluster) awaitAnnouncements(ctx context.Context, h *homeShard) bool {
 	if !c.awaitStart(ctx) {
 		return false
 	}
+	c.heardOf(h)
+	timer := time.NewTimer(c.opts.AnnounceWithin)
+	defer timer.Stop()
 	for {
 		changed := c.Changed()
-		if c.allAnnounced(h) {
+		missing, heard := c.unannounced(h)
+		if len(missing) == 0 {
 			return true
 		}
 		select {
 		case <-changed:
+		case <-timer.C:
+			left := c.clock.timer(heard + c.opts.AnnounceWithin)
+			if left == 0 {
+				c.opts.Logger.Warn("edgews: objects begin without the sockets of members that cannot be reached; these sockets will end",
+					"node", c.Self().ID, "shard", h.Shard, "members", missing, "waited", c.opts.AnnounceWithin)
+				return true
+			}
+			timer.Reset(left)
 		case <-ctx.Done():
 			return false
 		case <-c.done:
 			return false
 		}
 	}
+}
+
+// heardOf notes that a member has announced something to h.
+func (c *Cluster) heardOf(h *homeShard) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.heard = c.clock.now()
 }
 
 // awaitStart waits until Start has returned: hooks may run before.
@@ -106,21 +132,21 @@ func (c *Cluster) awaitStart(ctx context.Context) bool {
 	}
 }
 
-// allAnnounced reports whether all live members have announced their sockets to h.
-func (c *Cluster) allAnnounced(h *homeShard) bool {
+// unannounced returns the IDs of the live members that have not announced all of their sockets to h, and when a member has announced any.
+func (c *Cluster) unannounced(h *homeShard) (missing []string, heard time.Duration) {
 	members := c.Members()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	set := c.ends[h.Shard]
-	if set == nil || set.epoch != h.Epoch {
-		return false
+	var from map[string]uint64
+	if set := c.ends[h.Shard]; set != nil && set.epoch == h.Epoch {
+		from = set.from
 	}
 	for _, m := range members {
-		if set.from[m.ID] != m.Incarnation {
-			return false
+		if from[m.ID] != m.Incarnation {
+			missing = append(missing, m.ID)
 		}
 	}
-	return true
+	return missing, h.heard
 }
 
 // noteEnd notes that a member has announced all of its sockets.
@@ -133,6 +159,9 @@ func (c *Cluster) noteEnd(from link.Peer, e endHead) {
 	}
 	if set.epoch == e.Epoch {
 		set.from[from.ID] = from.Incarnation
+	}
+	if h := c.homes[e.Shard]; h != nil {
+		h.heard = c.clock.now()
 	}
 	c.mu.Unlock()
 	c.changed.send()
@@ -219,45 +248,70 @@ func (c *Cluster) object(t target) (*edgews.ClusterHost, edgews.ID, error) {
 	return host, id, err
 }
 
-// losing is the hook of the Node: the shard is given to another node when it has returned.
-func (c *Cluster) losing(ctx context.Context, o Ownership) { c.leaveShard(ctx, o) }
-
-// lost is the hook of the Node: another node may own the shard already.
-func (c *Cluster) lost(o Ownership) {
-	ctx, cancel := context.WithTimeout(context.Background(), lostTimeout)
-	defer cancel()
-	c.leaveShard(ctx, o)
-}
-
-// lostTimeout is how long the objects of a shard that has been lost get to end. Nothing that they write is stored any more.
-const lostTimeout = time.Second
-
-// leaveShard ends the objects of a shard on this node, and sends their sockets on to the next home.
-func (c *Cluster) leaveShard(ctx context.Context, o Ownership) {
-	c.mu.Lock()
-	h := c.homes[o.Shard]
-	if h == nil || h.Epoch != o.Epoch {
-		c.mu.Unlock()
+// losing is the hook of the Node: the shard is given to another node when it has returned. The events that run or wait end before.
+func (c *Cluster) losing(ctx context.Context, o Ownership) {
+	h := c.beginLeaving(o)
+	if h == nil {
 		return
 	}
-	h.leaving = true
-	c.mu.Unlock()
 	for _, host := range c.allHosts() {
-		name := host.Namespace().Name()
-		err := host.Leave(ctx, func(id edgews.ID) bool { return c.shardOf(edgews.ObjectKey{Namespace: name, ID: id}) == o.Shard })
+		err := host.Leave(ctx, c.inShard(host, o.Shard))
 		if err != nil && ctx.Err() == nil {
-			c.opts.Logger.Warn("edgews: objects have not ended before their shard is given away", "namespace", name, "shard", o.Shard, "error", err)
+			c.opts.Logger.Warn("edgews: objects have not ended before their shard is given away",
+				"namespace", host.Namespace().Name(), "shard", o.Shard, "error", err)
 		}
 	}
-	c.mu.Lock()
-	if c.homes[o.Shard] == h {
-		delete(c.homes, o.Shard)
-		c.active[o.Shard].Store(nil)
+	c.endLeaving(ctx, h)
+}
+
+// lost is the hook of the Node: another node may own the shard already. Nothing that its objects write is stored any more, so they are not
+// waited for: a handler may be waiting for an engine that this node cannot reach.
+func (c *Cluster) lost(o Ownership) {
+	h := c.beginLeaving(o)
+	if h == nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lostTimeout)
+	defer cancel()
+	c.endLeaving(ctx, h)
+}
+
+// lostTimeout is how long this node waits for the edges to send the sockets of a shard on that it has lost.
+const lostTimeout = time.Second
+
+// inShard returns what says which objects of a namespace are in a shard.
+func (c *Cluster) inShard(host *edgews.ClusterHost, s Shard) func(edgews.ID) bool {
+	name := host.Namespace().Name()
+	return func(id edgews.ID) bool { return c.shardOf(edgews.ObjectKey{Namespace: name, ID: id}) == s }
+}
+
+// beginLeaving has this node refuse what is new for the objects of a shard. It returns nil if the shard is not this node's.
+func (c *Cluster) beginLeaving(o Ownership) *homeShard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.homes[o.Shard]
+	if h == nil || h.Epoch != o.Epoch || h.leaving {
+		return nil
+	}
+	h.leaving = true
+	close(h.over)
+	return h
+}
+
+// endLeaving makes this node stop being the home of a shard, ends what is left of its objects, and sends their sockets on to the next home.
+func (c *Cluster) endLeaving(ctx context.Context, h *homeShard) {
+	c.mu.Lock()
+	delete(c.homes, h.Shard)
+	c.active[h.Shard].Store(nil)
 	announced := h.announced
 	h.announced = nil
-	conns := c.conns[o.Shard]
-	delete(c.conns, o.Shard)
+	c.mu.Unlock()
+	for _, host := range c.allHosts() { // also those that an event at the last moment has made
+		host.Abandon(c.inShard(host, h.Shard))
+	}
+	c.mu.Lock()
+	conns := c.conns[h.Shard]
+	delete(c.conns, h.Shard)
 	c.mu.Unlock()
 	for _, conn := range announced {
 		conn.refuse(codeNotHome, edgews.ErrNotHome)
@@ -298,6 +352,7 @@ func (c *Cluster) readyHome(ctx context.Context, s Shard, asked uint64) *homeSha
 	select {
 	case <-h.ready:
 		return h
+	case <-h.over: // also if the lease has ended, and another one has begun
 	case <-ctx.Done():
 	case <-c.done:
 	case <-c.LeaseEnded():

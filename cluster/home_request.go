@@ -52,6 +52,7 @@ func (q *homeRequest) serve(ctx context.Context) {
 	q.mu.Unlock()
 	switch {
 	case isSocket:
+		q.ch.SetReceiver(q.conn) // the request is not needed any more
 	case errors.Is(err, edgews.ErrNotHome) && !w.began:
 		q.ch.Reset(codeNotHome, nil)
 	case errors.Is(err, http.ErrAbortHandler) && w.began:

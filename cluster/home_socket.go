@@ -44,8 +44,20 @@ type earlyMessage struct {
 // outMessage is a message that waits for room in the link.
 type outMessage struct {
 	m       []byte
-	pieces  int // that ClusterSocket.Acknowledge counts
+	of      *messageParts // the link may send m to other sockets, too: it never changes. nil: it is for this one
+	pieces  int           // that ClusterSocket.Acknowledge counts
 	payload int
+}
+
+// oneOfMany is outMessage.of of a message in one part.
+var oneOfMany = new(messageParts)
+
+// sendTo gives the message to the link.
+func (m *outMessage) sendTo(ch *link.Channel) (uint64, error) {
+	if m.of != nil {
+		return ch.TrySendShared(m.m)
+	}
+	return ch.TrySend(m.m)
 }
 
 // inMessage is a message that has arrived. One that is not of the client is consumed with those before it.
@@ -72,10 +84,11 @@ func (c *Cluster) acceptSocket(from link.Peer, ch *link.Channel, head *socketHea
 		ch.Reset(codeNotHome, nil)
 		return nil
 	case h.isReady():
-		ch.Reset(codeGone, []byte("the object has begun without this socket"))
+		ch.Reset(codeGone, []byte("the object has begun without this socket")) // its marks are deleted: messages could be handled twice
 		return nil
 	default:
 		h.announced = append(h.announced, conn)
+		h.heard = c.clock.now()
 	}
 	return conn
 }
@@ -110,7 +123,7 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
+		Handled: h.Handled, Positions: h.Positions, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -153,20 +166,23 @@ func (conn *homeConn) refuse(code uint16, err error) {
 	conn.ch.Reset(code, []byte(err.Error()))
 }
 
-// move tells the edge that the object moves: it announces the socket to the next home. What the edge has not been told to be handled, it
-// sends there again.
+// move tells the edge that the object moves, behind what waits to be sent: it announces the socket to the next home. What the edge has not been
+// told to be handled, it sends there again.
 func (conn *homeConn) move() {
 	conn.mu.Lock()
-	defer conn.mu.Unlock()
-	if conn.over {
-		return
+	isOver := conn.over
+	if !isOver {
+		conn.over = true
+		conn.out = append(conn.out, outMessage{m: []byte{msgMoved}})
 	}
-	conn.over = true
-	if len(conn.out) == 0 {
-		if _, err := conn.ch.TrySend([]byte{msgMoved}); err == nil {
-			return
-		}
+	conn.mu.Unlock()
+	if !isOver {
+		conn.pump()
 	}
+}
+
+// moveFailedLocked sends the socket on without the message that it moves: the channel takes none any more. mu must be held.
+func (conn *homeConn) moveFailedLocked() {
 	conn.ch.Reset(codeNotHome, nil)
 	conn.goneOnce.Do(func() { close(conn.gone) }) // Closed may not be called
 }
@@ -337,8 +353,12 @@ func (conn *homeConn) pump() {
 	conn.mu.Lock()
 	pieces, payload := 0, 0
 	for len(conn.out) > 0 {
-		if _, err := conn.ch.TrySend(conn.out[0].m); err == link.ErrWindowFull {
+		_, err := conn.out[0].sendTo(conn.ch)
+		if err == link.ErrWindowFull {
 			break
+		}
+		if err != nil && conn.out[0].m[0] == msgMoved {
+			conn.moveFailedLocked()
 		}
 		pieces += conn.out[0].pieces
 		payload += conn.out[0].payload
@@ -358,7 +378,7 @@ func (conn *homeConn) sendLocked(m outMessage) (sent bool) {
 		return false
 	}
 	if len(conn.out) == 0 {
-		if _, err := conn.ch.TrySend(m.m); err != link.ErrWindowFull {
+		if _, err := m.sendTo(conn.ch); err != link.ErrWindowFull {
 			return true // also if the channel is over: nothing waits
 		}
 	}
@@ -374,9 +394,26 @@ func (conn *homeConn) send(m []byte) {
 }
 
 // Send implements edgews.ClusterConn. A large message is sent in parts, so that it does not hold up other sockets of the link.
-func (conn *homeConn) Send(kind edgews.Kind, _, last bool, data []byte, _ *edgews.Prepared) (sent bool) {
+func (conn *homeConn) Send(kind edgews.Kind, first, last bool, data []byte, prepared *edgews.Prepared) (sent bool) {
+	shared := &conn.c.shared[conn.head.Shard%sharedGroups]
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
+	if prepared != nil {
+		parts := shared.partsOf(prepared, kind, data)
+		for _, part := range parts.list[:len(parts.list)-1] {
+			conn.sendLocked(outMessage{m: part, of: parts})
+		}
+		return conn.sendLocked(outMessage{m: parts.list[len(parts.list)-1], of: parts, pieces: 1, payload: len(data)})
+	}
+	if first && last {
+		if m, isRepeated := shared.repeated(kindByte(kind), data); m != nil {
+			out := outMessage{m: m, pieces: 1, payload: len(data)}
+			if isRepeated {
+				out.of = oneOfMany
+			}
+			return conn.sendLocked(out)
+		}
+	}
 	rest := data
 	for len(rest) > maxPart {
 		conn.sendLocked(outMessage{m: bytesMessage(partByte(kind), rest[:maxPart])})
@@ -386,7 +423,7 @@ func (conn *homeConn) Send(kind edgews.Kind, _, last bool, data []byte, _ *edgew
 	if !last {
 		b = partByte(kind)
 	}
-	return conn.sendLocked(outMessage{bytesMessage(b, rest), 1, len(data)})
+	return conn.sendLocked(outMessage{m: bytesMessage(b, rest), pieces: 1, payload: len(data)})
 }
 
 // maxPart is how much of a message to a client is sent in one message of the link, in bytes.
@@ -413,6 +450,9 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 
 // Ping implements edgews.ClusterConn.
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Position implements edgews.ClusterConn.
+func (conn *homeConn) Position(p edgews.ClusterPosition) { conn.send(message(msgPosition, p)) }
 
 // Describe implements edgews.ClusterConn.
 func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }

@@ -56,6 +56,7 @@ type nodeState struct {
 	claims    int      // that are under way
 	handovers int      // that are under way
 	stats     Stats
+	past      past
 }
 
 // Start joins a cluster. It returns when this process is a member, or with an error when ctx ends before. It does not wait for shards.
@@ -230,6 +231,9 @@ func (n *Node) ReportRefused(member string, incarnation uint64) {
 	if p == nil || p.member.Incarnation != incarnation || p.member.is(n.self) {
 		return
 	}
+	if n.refused[member] != incarnation {
+		n.past.member("member refused", member, "")
+	}
 	n.refused[member] = incarnation
 	p.reported = true
 	n.winners = nil
@@ -244,6 +248,7 @@ func (n *Node) ReportConnected(member string, incarnation uint64) {
 		return
 	}
 	delete(n.refused, member)
+	n.past.member("member connected", member, "")
 	if p := n.peers[member]; p != nil {
 		p.reported = false
 	}

@@ -82,6 +82,9 @@ func (n *Node) stop(ctx context.Context) error {
 	n.awaitSettled(context.Background(), n.nothingToldLocked)
 	n.cancel()
 	n.running.Wait()
+	n.mu.Lock()
+	n.endWaveLocked()
+	n.mu.Unlock()
 	n.view.Store(&memberView{})
 	n.changed.send()
 	if !first || n.beat == 0 { // it has never tried to join

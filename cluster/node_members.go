@@ -81,6 +81,7 @@ func (n *Node) seeAll(changes []Change) {
 	}
 	for id, p := range n.peers {
 		if !shown[id] && !p.member.is(n.self) { // a renewal tells whether the node itself is still there
+			n.past.member("member left", id, "")
 			n.dropPeerLocked(id)
 		}
 	}
@@ -112,10 +113,14 @@ func (n *Node) seeMemberLocked(m Member) {
 	switch {
 	case p == nil || !p.member.is(m):
 		n.peers[m.ID] = &peer{member: m, seen: n.clock.now()}
+		n.noteJoinedLocked(m)
 	case m.Beat <= p.member.Beat: // shown again
 		return
 	default:
 		was := p.member
+		if m.Leaving && !was.Leaving && !m.is(n.self) {
+			n.past.member("member leaving", m.ID, "")
+		}
 		was.Beat = m.Beat
 		p.member, p.seen = m, n.clock.now()
 		if was == m {
@@ -134,6 +139,9 @@ func (n *Node) seeGoneLocked(m Member) {
 		}
 	}
 	if n.peers[m.ID] != nil {
+		if !m.is(n.self) {
+			n.past.member("member left", m.ID, "")
+		}
 		n.dropPeerLocked(m.ID)
 	}
 }
@@ -190,6 +198,7 @@ func (n *Node) remove(p *peer, reported bool) {
 	case err == nil && n.peers[m.ID] == p && p.member.Beat == m.Beat:
 		n.stats.Removed++
 		n.opts.Logger.Info("edgews: cluster member is dead", "node", n.self.ID, "member", m.ID, "incarnation", m.Incarnation, "refused", reported)
+		n.noteRemovedLocked(m.ID, reported)
 		n.dropPeerLocked(m.ID)
 	case err != nil:
 		p.retry = n.clock.now() + n.opts.RenewEvery

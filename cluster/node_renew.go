@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/edgews/edgews"
 )
 
 // enter makes the node a member for the first time.
@@ -146,6 +148,7 @@ func (n *Node) renew(ctx context.Context, call func(context.Context, Member) err
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.past.renewed(err)
 	l := n.lease.Load()
 	switch {
 	case err == nil:
@@ -179,6 +182,7 @@ func (n *Node) renewedLocked(beat uint64, sent time.Duration) {
 		notify(n.renewal)
 	default:
 		n.stats.Leases++
+		n.past.add(edgews.ClusterEvent{Kind: "lease begun"})
 		n.lease.Store(newLease(n.clock, until, beat, n.opts.UnsafeWithoutSelfFencing))
 		n.opts.Logger.Info("edgews: joined the cluster", "node", n.self.ID, "incarnation", n.self.Incarnation, "beat", beat)
 		n.poke()
@@ -201,6 +205,7 @@ func (n *Node) endLeaseLocked(l *lease, why string) {
 		return
 	}
 	n.minBeat = n.beat + 1
+	n.past.add(edgews.ClusterEvent{Kind: "lease ended", Reason: why})
 	if !n.closing {
 		n.stats.Fenced++
 		n.opts.Logger.Warn("edgews: cluster node is fenced: it has lost its lease", "node", n.self.ID, "reason", why)

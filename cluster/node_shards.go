@@ -52,10 +52,12 @@ func (n *Node) reconcile() (next time.Duration) {
 			next = min(next, n.removeDeadLocked(p, now))
 		}
 	}
+	changing := false
 	for s := range n.shards {
 		n.actLocked(Shard(s), l)
+		changing = changing || n.shards[s].busy
 	}
-	return next
+	return min(next, n.tellWaveLocked(now, changing))
 }
 
 // actLocked begins what is to be done about a shard.
@@ -108,12 +110,14 @@ func (n *Node) claimLocked(s Shard, l *lease) {
 	prev := sh.record
 	sh.busy = true
 	n.claims++
+	n.past.claims++
 	n.running.Go(func() {
 		got, err := n.change(l, prev, n.self)
 		n.mu.Lock()
 		gained := err == nil && sh.record.Epoch == got.Epoch && l.valid() && !n.closing
 		if gained {
 			n.stats.Gained++
+			n.past.wave.changed(&n.past.wave.gained, n.clock.now())
 			sh.told = got
 			n.held[s].Store(&holding{got.Epoch, l})
 			n.changed.send()
@@ -138,6 +142,7 @@ func (n *Node) handOverLocked(s Shard, l *lease, to string) {
 	told, prev := sh.told, sh.record
 	sh.busy = true
 	n.handovers++
+	began := n.clock.now()
 	if told.Epoch != 0 {
 		n.stats.Given++
 	}
@@ -151,6 +156,9 @@ func (n *Node) handOverLocked(s Shard, l *lease, to string) {
 		}
 		n.mu.Lock()
 		sh.told = Ownership{}
+		if told.Epoch != 0 {
+			n.past.handedOver(began, n.clock.now())
+		}
 		n.handovers--
 		n.doneAndUnlock(sh)
 	})
@@ -161,6 +169,7 @@ func (n *Node) loseLocked(s Shard) {
 	sh := &n.shards[s]
 	told := sh.told
 	n.stats.Lost++
+	n.past.wave.changed(&n.past.wave.lost, n.clock.now())
 	sh.busy = true
 	n.held[s].Store(nil)
 	n.changed.send()
@@ -194,12 +203,12 @@ func (n *Node) change(l *lease, prev Ownership, to Member) (Ownership, error) {
 			return got, nil
 		case conflict:
 			n.learn(got)
+			n.countConflict()
 			return got, err
 		case l.ctx.Err() != nil:
 			return got, err
 		}
-		n.opts.Logger.Warn("edgews: owner of a cluster's shard cannot be changed; trying again",
-			"node", n.self.ID, "shard", prev.Shard, "to", to.ID, "error", err)
+		n.tellUnchanged(prev, to, err)
 		if !n.pause(l.ctx) {
 			return got, err
 		}

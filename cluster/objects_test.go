@@ -71,6 +71,17 @@ func startSiteWith(
 	t *testing.T, m *memory.Memory, id string, construct newObject, change func(*edgews.NamespaceOptions), changeNode func(*cluster.Options),
 ) *site {
 	t.Helper()
+	return startSiteJoining(t, m, id, construct, change, func(o *cluster.JoinOptions) {
+		if changeNode != nil {
+			changeNode(&o.Options)
+		}
+	})
+}
+
+func startSiteJoining(
+	t *testing.T, m *memory.Memory, id string, construct newObject, change func(*edgews.NamespaceOptions), changeJoin func(*cluster.JoinOptions),
+) *site {
+	t.Helper()
 	s := &site{engine: m.Connect()}
 	links, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -78,10 +89,9 @@ func startSiteWith(
 		Engine: s.engine, Self: cluster.Member{ID: id}, Config: cluster.Config{Shards: shards}, TTL: 4 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
-	if changeNode != nil {
-		changeNode(&node)
-	}
-	s.Cluster, err = cluster.Join(t.Context(), cluster.JoinOptions{Options: node, Listener: links})
+	join := cluster.JoinOptions{Options: node, Listener: links}
+	changeJoin(&join)
+	s.Cluster, err = cluster.Join(t.Context(), join)
 	require.NoError(t, err)
 	o := &edgews.NamespaceOptions{Cluster: s, Options: edgews.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}
 	if change != nil {
@@ -232,6 +242,22 @@ func homeOf(t *testing.T, sites []*site, room string) (home *site, others []*sit
 	}
 	require.FailNow(t, "the room has no home")
 	return nil, nil
+}
+
+// settledHomeOf is homeOf when the room does not move any more, because its home is where it should be.
+func settledHomeOf(t *testing.T, sites []*site, room string) (home *site, others []*site) {
+	t.Helper()
+	var ids []string
+	for _, s := range sites {
+		ids = append(ids, s.Self().ID)
+	}
+	key := edgews.ObjectKey{Namespace: "rooms", ID: sites[0].rooms.IDFromName(room)}
+	want := cluster.Winner(ids, cluster.ShardOf(key, shards))
+	require.Eventually(t, func() bool {
+		home, others = homeOf(t, sites, room)
+		return home.Self().ID == want
+	}, 30*time.Second, 5*time.Millisecond)
+	return home, others
 }
 
 // TestObjectsHaveOneHome reaches one object through each of three nodes.

@@ -34,6 +34,7 @@ import (
 //	             'T' 'B'  a part of a message, which others follow
 //	             'c'      a Close: code, reason
 //	             'p'      ping: an id
+//	             'f'      edgews.ClusterPosition as JSON: of the next message to the client, which is noted together with that
 //	             'k'      edgews.ClusterKept as JSON
 //	             'o'      the auto-responses as JSON
 //	             'x'      the socket has ended at the home
@@ -61,6 +62,7 @@ const (
 	msgLost       = 'l'
 	msgPing       = 'p'
 	msgAnswered   = 'a'
+	msgPosition   = 'f'
 	msgKept       = 'k'
 	msgAuto       = 'o'
 	msgCut        = 'x'
@@ -208,8 +210,9 @@ type socketHead struct {
 	Epoch                 uint64
 	ConnKey               string
 	Kept                  edgews.ClusterKept
-	AutoResponses         []edgews.AutoResponse `json:",omitempty"`
-	AutoRespondedAt       int64                 `json:",omitempty"` // in nanoseconds since 1970; 0: never
+	Positions             edgews.ClusterPositions `json:",omitempty"`
+	AutoResponses         []edgews.AutoResponse   `json:",omitempty"`
+	AutoRespondedAt       int64                   `json:",omitempty"` // in nanoseconds since 1970; 0: never
 	Options               sentOptions
 	Host, Path            string
 	Protocol, Extensions  string

@@ -16,10 +16,15 @@ const retryPause = 50 * time.Millisecond
 
 // home waits until the shard has an owner that is alive, and returns it.
 func (c *Cluster) home(ctx context.Context, s Shard) (Ownership, Member, error) {
+	waits := false
 	for {
 		changed := c.Changed()
 		if o, m, ok := c.Owner(s); ok {
 			return o, m, nil
+		}
+		if !waits {
+			waits = true
+			defer c.counts.wait()()
 		}
 		select {
 		case <-changed:
@@ -31,7 +36,14 @@ func (c *Cluster) home(ctx context.Context, s Shard) (Ownership, Member, error) 
 	}
 }
 
-// awaitRetry waits before a request is sent again.
+// retry waits before a request is sent again to the home of its object.
+func (c *Cluster) retry(ctx context.Context) error {
+	c.counts.retries.Add(1)
+	defer c.counts.wait()()
+	return c.awaitRetry(ctx)
+}
+
+// awaitRetry waits before something is tried again.
 func (c *Cluster) awaitRetry(ctx context.Context) error {
 	changed := c.Changed()
 	timer := time.NewTimer(retryPause)

@@ -45,6 +45,7 @@ func (i *Inspector) registerCalls() {
 	handle(i, CallAlarms, i.listAlarms)
 	handle(i, CallBill, withoutContext(i.bill))
 	handle(i, CallLog, func(_ context.Context, q LogQuery) (LogList, error) { return i.log.list(q), nil })
+	handle(i, CallCluster, func(context.Context, struct{}) (ClusterReport, error) { return i.cluster(), nil })
 	handle(i, CallWatch, watchCall)
 	handle(i, CallUnwatch, unwatchCall)
 }
@@ -102,6 +103,7 @@ func (i *Inspector) overview() Overview {
 		CloseCodes: i.codes.list(),
 		Causes:     nameCounts(c.causes[:], func(k int) string { return edgews.CloseCause(k).String() }),
 		Refusals:   nameCounts(c.refusals[:], func(k int) string { return edgews.RefusalCause(k).String() }),
+		Clusters:   len(i.clusters()),
 		LastLog:    i.log.lastSeq(), Sampling: sampling, Memory: i.memory(len(sockets.sockets)),
 	}
 }

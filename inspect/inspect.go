@@ -58,10 +58,11 @@ type Inspector struct {
 	clock   atomic.Int64 // the time of the last tick, in Unix milliseconds
 	history history
 
-	socketSamples paced[socketSample]
-	objectCounts  paced[objectCounts]
-	objectSamples paced[objectSample]
-	billSamples   paced[billSample]
+	socketSamples  paced[socketSample]
+	objectCounts   paced[objectCounts]
+	objectSamples  paced[objectSample]
+	billSamples    paced[billSample]
+	clusterSamples paced[clusterSample]
 
 	namespacesMu sync.Mutex
 	namespaces   atomic.Pointer[[]*edgews.Namespace] // in order of names; replaced under namespacesMu, never changed
@@ -82,6 +83,7 @@ func New(opts *Options) *Inspector {
 	i.namespaces.Store(new([]*edgews.Namespace))
 	i.socketSamples.take, i.objectCounts.take, i.objectSamples.take, i.billSamples.take = i.sampleSockets, i.countObjects, i.sampleObjects, i.sampleBill
 	i.socketSamples.activity, i.objectCounts.activity, i.objectSamples.activity = i.counters.totals, i.counters.totals, i.counters.totals
+	i.clusterSamples.take = i.sampleClusters
 	i.socketSamples.hasRates = true
 	i.hub = edgews.NewHub(&edgews.HubOptions{Options: edgews.Options{
 		MaxMessageSize: maxRequest, SendBuffer: pageSendBuffer, Logger: i.opts.Logger,

@@ -83,16 +83,17 @@ type Overview struct {
 	Objects    ObjectCounts     `json:"objects"`
 	Namespaces []NamespaceCount `json:"namespaces"`
 	Messages   MessageCounts    `json:"messages"`
-	Rates      MessageRates     `json:"rates"`       // over the last second or so
-	Latency    Quantiles        `json:"latency"`     // of handlers of received messages
-	Recent     Quantiles        `json:"recent"`      // the same, of the last minute
-	RoundTrip  Quantiles        `json:"round_trip"`  // of pings
-	Commit     Quantiles        `json:"commit"`      // durations of commits
-	AlarmLate  Quantiles        `json:"alarm_late"`  // how late alarms have fired
-	CloseCodes []CodeCount      `json:"close_codes"` // the most frequent first
-	Causes     []NameCount      `json:"causes"`      // why sockets ended, of edgews.CloseCause; the most frequent first
-	Refusals   []NameCount      `json:"refusals"`    // of edgews.RefusalCause; the most frequent first
-	LastLog    uint64           `json:"last_log"`    // LogEntry.Seq of the last entry, 0 if there is none
+	Rates      MessageRates     `json:"rates"`              // over the last second or so
+	Latency    Quantiles        `json:"latency"`            // of handlers of received messages
+	Recent     Quantiles        `json:"recent"`             // the same, of the last minute
+	RoundTrip  Quantiles        `json:"round_trip"`         // of pings
+	Commit     Quantiles        `json:"commit"`             // durations of commits
+	AlarmLate  Quantiles        `json:"alarm_late"`         // how late alarms have fired
+	CloseCodes []CodeCount      `json:"close_codes"`        // the most frequent first
+	Causes     []NameCount      `json:"causes"`             // why sockets ended, of edgews.CloseCause; the most frequent first
+	Refusals   []NameCount      `json:"refusals"`           // of edgews.RefusalCause; the most frequent first
+	Clusters   int              `json:"clusters,omitempty"` // of the namespaces: CallCluster tells of them
+	LastLog    uint64           `json:"last_log"`           // LogEntry.Seq of the last entry, 0 if there is none
 	Sampling   Sampling         `json:"sampling"`
 	Memory     Memory           `json:"memory"`
 }

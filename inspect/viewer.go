@@ -130,7 +130,7 @@ func watchCall(ctx context.Context, req WatchRequest) (Done, error) {
 
 func isWatchable(call string) bool {
 	switch call {
-	case CallHello, CallOverview, CallHistory, CallSockets, CallSocket, CallObjects, CallObject, CallStorage, CallValue, CallAlarms, CallBill, CallLog:
+	case CallHello, CallOverview, CallHistory, CallSockets, CallSocket, CallObjects, CallObject, CallStorage, CallValue, CallAlarms, CallBill, CallLog, CallCluster:
 		return true
 	}
 	return false

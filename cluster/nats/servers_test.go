@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/edgews/edgews/cluster"
+	"github.com/edgews/edgews/cluster/internal/faultrun"
 	edgewsnats "github.com/edgews/edgews/cluster/nats"
 )
 
@@ -30,6 +31,9 @@ const serverEnv = "EDGEWS_TEST_NATS_SERVER"
 func TestMain(m *testing.M) {
 	if path := os.Getenv(serverEnv); path != "" {
 		beServer(path)
+		return
+	}
+	if faultrun.Main(connectNode) {
 		return
 	}
 	code := m.Run()

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/edgews/edgews/cluster/internal/faultrun"
 )
 
 // The tests start a server of their own, in a temporary folder. PostgreSQL refuses to run as root, so root starts it as another user.
@@ -27,6 +29,9 @@ import (
 const serverVariable = "EDGEWS_POSTGRES_TEST_SERVER"
 
 func TestMain(m *testing.M) {
+	if faultrun.Main(connectNode) {
+		return
+	}
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.remove()

@@ -28,6 +28,7 @@ TABLE is one of
   sockets   open sockets
   objects   objects in memory, and what keeps them awake
   alarms    alarms that are set, the next first
+  cluster   nodes, shards, links between nodes, and recent changes, as the server sees them
   bill      what the usage costs, by price list and tenant
   log       protocol errors, crashes, refused upgrades and slow sockets, the newest last
 
@@ -61,11 +62,12 @@ const (
 	tableSockets  = "sockets"
 	tableObjects  = "objects"
 	tableAlarms   = "alarms"
+	tableCluster  = "cluster"
 	tableBill     = "bill"
 	tableLog      = "log"
 )
 
-var inspectTables = []string{tableOverview, tableSockets, tableObjects, tableAlarms, tableBill, tableLog}
+var inspectTables = []string{tableOverview, tableSockets, tableObjects, tableAlarms, tableCluster, tableBill, tableLog}
 
 // tableFlags says which tables a flag of inspect is for. Flags that are not here are for all.
 var tableFlags = map[string][]string{

@@ -66,6 +66,8 @@ func (i *inspection) read(ctx context.Context, rows int) (*reading, error) {
 		return i.readObjects(ctx, rows)
 	case tableAlarms:
 		return i.readAlarms(ctx, rows)
+	case tableCluster:
+		return i.readCluster(ctx)
 	case tableBill:
 		return i.readBill(ctx, rows)
 	case tableLog:

@@ -330,6 +330,12 @@ func hostileInspector(t *testing.T) string {
 	answer(inspect.CallObjects, inspect.ObjectList{Objects: []inspect.ObjectRow{{Namespace: text, Name: text, State: text, Why: []string{text}, Cost: text}}})
 	answer(inspect.CallAlarms, inspect.AlarmList{More: true, Alarms: []inspect.AlarmRow{{Namespace: text, Object: text, At: 1 << 62}}})
 	answer(inspect.CallBill, inspect.BillReport{Plans: []inspect.PlanCost{{Plan: text}}, Bill: edgews.Bill{Plan: text, Lines: []edgews.Line{{Item: text, Unit: text}}}, Tenants: []inspect.TenantCost{{Tenant: text}}})
+	answer(inspect.CallCluster, inspect.ClusterReport{Now: 1 << 62, Clusters: []inspect.ClusterView{{
+		Name: text, Node: text, Namespaces: []string{text}, Lease: inspect.ClusterLease{Error: text, ErrorAt: 1 << 62, Left: math.MaxFloat64},
+		Shards:  inspect.ClusterShards{Waiting: []inspect.ClusterWait{{Missing: []string{text}}}},
+		Members: []inspect.ClusterNode{{ID: text, State: text, Addr: text, Incarnation: text, BeatAge: math.MaxFloat64}}, Links: []inspect.ClusterLink{{Member: text, Error: text, Since: 1 << 62}},
+		Events: []inspect.ClusterNews{{Kind: text, Member: text, Reason: text, At: -1 << 62}},
+	}}})
 	answer(inspect.CallLog, inspect.LogList{Entries: []inspect.LogEntry{{Text: text, Kind: text, Path: text, At: 1 << 62}}})
 	return serveSockets(t, func(s *edgews.Socket, _ *http.Request) {
 		s.OnMessage(func(e edgews.MessageEvent) { _ = mux.Dispatch(t.Context(), s, e.Message) })

@@ -25,6 +25,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/edgewstest"
+	"github.com/edgews/edgews/examples/chat/chatrooms"
 	"github.com/edgews/edgews/examples/internal/browser"
 )
 
@@ -37,8 +38,8 @@ type server struct {
 // inBubble runs a test in virtual time with a server whose store is in memory.
 func inBubble(t *testing.T, test func(t *testing.T, srv server, rooms *edgews.Namespace)) {
 	synctest.Test(t, func(t *testing.T) {
-		users := edgews.NewNamespace("users", newUser, nil)
-		rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
+		users := chatrooms.NewUsers(edgews.NamespaceOptions{})
+		rooms := chatrooms.NewRooms(users, edgews.NamespaceOptions{})
 		srv := edgewstest.New(t, handler(rooms, http.NotFoundHandler()))
 		t.Cleanup(func() {
 			if err := errors.Join(rooms.Shutdown(context.Background()), users.Shutdown(context.Background())); err != nil {
@@ -62,7 +63,7 @@ type heard struct {
 }
 
 // said returns what is in a message of the feed.
-func (h heard) said() (m said) {
+func (h heard) said() (m chatrooms.Said) {
 	json.Unmarshal(h.Data, &m)
 	return m
 }
@@ -114,7 +115,7 @@ func (g guest) hearsSaid(seq uint64, name, text string) {
 	g.t.Helper()
 	got := g.hears("feed.message")
 	equal(g.t, seq, *got.Seq)
-	equal(g.t, said{name, text}, got.said())
+	equal(g.t, chatrooms.Said{Name: name, Text: text}, got.said())
 }
 
 func (g guest) leaves() {
@@ -158,7 +159,7 @@ func TestTalk(t *testing.T) {
 		for _, g := range []guest{ann, bob} {
 			got := g.hears("feed.message")
 			equal(t, "a1", got.ID)
-			equal(t, said{"Ann Lee", "hello"}, got.said())
+			equal(t, chatrooms.Said{Name: "Ann Lee", Text: "hello"}, got.said())
 		}
 		equal(t, 1, *ann.hears("stored").Seq)
 		ann.says("a1", "hello") // again, as after a lost connection
@@ -245,7 +246,7 @@ func TestTooFast(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
 		ann, _ := srv.enter(t, lobby, "Ann", 0)
 		elsewhere, _ := srv.enter(t, srv.privateRoom(t), "Ann", 0)
-		for n := range burst {
+		for n := range chatrooms.Burst {
 			g := []guest{ann, elsewhere}[n%2]
 			g.says(fmt.Sprint(n), "spam")
 			g.hears("feed.message")
@@ -255,9 +256,9 @@ func TestTooFast(t *testing.T) {
 			g.says("more", "spam")
 			answer := g.hears("slow")
 			equal(t, "more", answer.ID)
-			equal(t, interval.Milliseconds(), answer.Wait)
+			equal(t, chatrooms.Interval.Milliseconds(), answer.Wait)
 		}
-		time.Sleep(interval)
+		time.Sleep(chatrooms.Interval)
 		ann.says("more", "spam")
 		ann.hears("feed.message")
 		ann.hears("stored")
@@ -270,7 +271,7 @@ func TestTooFast(t *testing.T) {
 		bob.hears("stored")
 
 		time.Sleep(time.Minute) // the object of the user hibernates
-		for n := range burst {
+		for n := range chatrooms.Burst {
 			elsewhere.says(fmt.Sprint("later ", n), "spam")
 			elsewhere.hears("feed.message")
 			elsewhere.hears("stored")
@@ -282,7 +283,7 @@ func TestTooFast(t *testing.T) {
 
 func TestUserCalls(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
-		users := edgews.NewNamespace("users", newUser, nil)
+		users := chatrooms.NewUsers(edgews.NamespaceOptions{})
 		defer users.Shutdown(context.Background())
 		ann := users.Get(users.IDFromName("Ann"))
 		if _, err := edgews.Call[any, any](t.Context(), ann, "sing", nil); !errors.Is(err, edgews.ErrUnknownMethod) {
@@ -297,8 +298,8 @@ func TestUserCalls(t *testing.T) {
 // A room that cannot ask for the limit of a user, or cannot store, closes the socket, so that the page repeats the message.
 func TestOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		users := edgews.NewNamespace("users", newUser, nil)
-		rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
+		users := chatrooms.NewUsers(edgews.NamespaceOptions{})
+		rooms := chatrooms.NewRooms(users, edgews.NamespaceOptions{})
 		defer rooms.Shutdown(context.Background())
 		srv := edgewstest.New(t, handler(rooms, http.NotFoundHandler()))
 		ann, _ := server{srv.URL, srv.Client()}.enter(t, lobby, "Ann", 0)
@@ -310,7 +311,7 @@ func TestOutOfOrder(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv server, rooms *edgews.Namespace) {
-		for _, name := range []string{"", "   ", strings.Repeat("é", maxName+1), "\xff"} {
+		for _, name := range []string{"", "   ", strings.Repeat("é", chatrooms.MaxName+1), "\xff"} {
 			opts := &edgews.DialOptions{HTTPClient: srv.client}
 			_, resp, err := edgews.Dial(t.Context(), srv.url+lobby+"/socket?name="+url.QueryEscape(name), opts)
 			if err == nil || resp.StatusCode != http.StatusBadRequest {
@@ -318,7 +319,7 @@ func TestRefused(t *testing.T) {
 			}
 		}
 		messages := []string{"", "{", `{"id":"x"}`, `{"text":"x"}`, `{"id":"` + strings.Repeat("x", 65) + `","text":"x"}`,
-			`{"id":"x","text":"` + strings.Repeat("x", maxText+1) + `"}`}
+			`{"id":"x","text":"` + strings.Repeat("x", chatrooms.MaxText+1) + `"}`}
 		for _, message := range messages {
 			ann, _ := srv.enter(t, lobby, "Ann", 0)
 			if err := ann.s.Write(t.Context(), edgews.Text, []byte(message)); err != nil {
@@ -520,18 +521,18 @@ func TestNarrowPage(t *testing.T) {
 	browser.Act(t, tab, chromedp.EmulateViewport(360, 640))
 	visit(t, tab, p.server(), "Ann")
 	shows(t, tab, "#here", "Bob")
-	for n := range burst + 3 {
+	for n := range chatrooms.Burst + 3 {
 		say(t, tab, fmt.Sprintf("message %d%s", n, strings.Repeat("\nand more", 4)))
 	}
-	shows(t, other, "#log", fmt.Sprintf("message %d", burst+2))
+	shows(t, other, "#log", fmt.Sprintf("message %d", chatrooms.Burst+2))
 	log := browser.Text(t, other, "#log")
-	for n := range burst + 2 {
+	for n := range chatrooms.Burst + 2 {
 		if strings.Index(log, fmt.Sprintf("message %d", n)) > strings.Index(log, fmt.Sprintf("message %d", n+1)) {
 			t.Errorf("message %d comes after the next:\n%s", n, log)
 		}
 	}
 
-	for _, name := range []string{strings.Repeat("Maximilian ", 3)[:maxName], "Cecilia", "Dora", "Emil"} {
+	for _, name := range []string{strings.Repeat("Maximilian ", 3)[:chatrooms.MaxName], "Cecilia", "Dora", "Emil"} {
 		p.server().enter(t, lobby, name, 0)
 	}
 	shows(t, tab, "#here", "Emil")
@@ -606,8 +607,8 @@ func bubbles(t *testing.T, tab context.Context) []string {
 // TestGone has a page with an old cursor connect: it shows what is kept, and once.
 func TestGone(t *testing.T) {
 	tab := browser.Start(t)
-	users := edgews.NewNamespace("users", newUser, nil)
-	rooms := newRooms(edgews.NewMemoryStore(), users, edgews.Options{})
+	users := chatrooms.NewUsers(edgews.NamespaceOptions{})
+	rooms := chatrooms.NewRooms(users, edgews.NamespaceOptions{})
 	srv := httptest.NewServer(handler(rooms, http.NotFoundHandler()))
 	t.Cleanup(func() {
 		srv.Close()
@@ -617,7 +618,7 @@ func TestGone(t *testing.T) {
 	publish := func(from, to int) {
 		err := rooms.Get(rooms.IDFromName("lobby")).Do(t.Context(), func(ctx context.Context, o edgews.Object) error {
 			for n := from; n <= to; n++ {
-				if _, err := o.(*room).feed.Publish(ctx, "", said{"Bob", fmt.Sprint("message ", n)}); err != nil {
+				if _, err := o.(*chatrooms.Room).Feed.Publish(ctx, "", chatrooms.Said{Name: "Bob", Text: fmt.Sprint("message ", n)}); err != nil {
 					return err
 				}
 			}

@@ -5,17 +5,19 @@ import {Live} from "./live.js";
 import {href, read} from "./route.js";
 import {Alarms} from "./view_alarms.js";
 import {Bill} from "./view_bill.js";
+import {Cluster} from "./view_cluster.js";
 import {Log} from "./view_log.js";
 import {Objects} from "./view_objects.js";
 import {Overview} from "./view_overview.js";
 import {Sockets} from "./view_sockets.js";
 
-// A view has an element, update(params) for the parameters of the fragment, and leave().
+// A view has an element, update(params) for the parameters of the fragment, and leave(). One with "if" is in the list of views if that is true.
 const views = {
 	overview: {title: "Overview", make: Overview},
 	sockets: {title: "Sockets", make: Sockets, number: o => o.sockets.open},
 	objects: {title: "Objects", make: Objects, number: o => o.objects.awake + o.objects.hibernated},
 	alarms: {title: "Alarms", make: Alarms},
+	cluster: {title: "Cluster", make: Cluster, if: o => o.clusters > 0},
 	bill: {title: "Bill", make: Bill},
 	log: {title: "Log", make: Log},
 };
@@ -31,9 +33,9 @@ function say(text) {
 
 // --- the views ---
 
-const links = Object.fromEntries(Object.entries(views).map(([name, {title}]) => {
+const links = Object.fromEntries(Object.entries(views).map(([name, {title, if: wanted}]) => {
 	const number = h("span", {className: "count"});
-	const link = h("a", {href: href(name)}, icon(name), h("span", {}, title), number);
+	const link = h("a", {href: href(name), hidden: wanted !== undefined}, icon(name), h("span", {}, title), number);
 	$("views").append(link);
 	return [name, {link, number}];
 }));
@@ -64,7 +66,7 @@ function title() {
 addEventListener("hashchange", show);
 $("skip").addEventListener("click", () => $("main").focus());
 $("views").addEventListener("keydown", e => {
-	const all = [...$("views").children], at = all.indexOf(document.activeElement);
+	const all = [...$("views").children].filter(link => !link.hidden), at = all.indexOf(document.activeElement);
 	const to = {ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1}[e.key];
 	if (to === undefined || !all[to]) return;
 	all[to].focus();
@@ -118,7 +120,8 @@ $("pause").addEventListener("click", () => {
 live.watch("overview", "overview", {}, (overview, error) => {
 	if (error) return;
 	app.overview = overview;
-	for (const [name, {number}] of Object.entries(views)) {
+	for (const [name, {number, if: wanted}] of Object.entries(views)) {
+		if (wanted) links[name].link.hidden = !wanted(overview);
 		if (number) setText(links[name].number, count(number(overview)));
 	}
 	setAttribute($("server"), "title", live.hello ? `Inspected for ${age(live.now - live.hello.started)}` : "");

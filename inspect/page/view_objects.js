@@ -50,6 +50,9 @@ const columns = [
 
 let now = Date.now; // the server's time
 
+// here says that objects of a cluster that live on other nodes are not shown.
+const here = ({overview}) => overview?.clusters ? " on this node" : "";
+
 export class Objects {
 	constructor(app) {
 		this.app = app;
@@ -69,7 +72,7 @@ export class Objects {
 	}
 
 	#take({total, selected, offset, objects}) {
-		setText(this.note, selected === total ? `${count(total)} in memory` : `${count(selected)} of ${count(total)}`);
+		setText(this.note, selected === total ? `${count(total)} in memory${here(this.app)}` : `${count(selected)} of ${count(total)}${here(this.app)}`);
 		const names = this.app.overview?.namespaces?.map(({name}) => name) ?? this.app.live.hello.namespaces ?? [];
 		this.namespace.options([["", "All namespaces"], ...names.map(name => [name, name])]);
 		return {total: selected, offset, rows: objects};

@@ -23,6 +23,13 @@ type Receiver interface {
 	Closed(err error)
 }
 
+// SharedReceiver is a Receiver that takes messages that were sent on several channels in a way of its own.
+type SharedReceiver interface {
+	Receiver
+	// SharedMessage is called in place of Message for a message of TrySendShared. Receivers of other channels get the same m.
+	SharedMessage(seq uint64, m *Shared) (consumed bool)
+}
+
 // Channel is one of many streams of messages, in both directions, on the link to a peer. Its methods are safe for concurrent use.
 type Channel struct {
 	link     *peerLink
@@ -85,6 +92,9 @@ type outFrame struct {
 	kind    frameType
 }
 
+// isMessage reports whether the frame has a message of the program.
+func (f *outFrame) isMessage() bool { return f.kind == typeData || f.kind == typeShared }
+
 // ID returns the number of the channel. It is unique among the channels that the dialling end of the link opens in one session.
 func (ch *Channel) ID() uint64 { return ch.id }
 
@@ -94,9 +104,22 @@ func (ch *Channel) Peer() Peer { return ch.link.peer }
 // TrySend queues a message for the peer and returns its sequence: the first one as given to Open, or 1, and one more for each message.
 // It does not block and does not keep p. When the window is full it returns ErrWindowFull, and Receiver.Writable is called later.
 func (ch *Channel) TrySend(p []byte) (seq uint64, err error) {
+	return ch.trySend(typeData, p)
+}
+
+// TrySendShared is TrySend for a message that is sent on several channels of the link. It keeps p, which must never change. Calls with the same
+// memory send the same message: it goes over the connection once, as long as few others are sent in between.
+func (ch *Channel) TrySendShared(p []byte) (seq uint64, err error) {
+	if len(p) == 0 || len(p) > maxShared {
+		return ch.trySend(typeData, p)
+	}
+	return ch.trySend(typeShared, p)
+}
+
+func (ch *Channel) trySend(kind frameType, p []byte) (seq uint64, err error) {
 	l := ch.link
 	l.mu.Lock()
-	seq, err = l.core.send(ch, typeData, p)
+	seq, err = l.core.send(ch, kind, p)
 	if err == ErrWindowFull {
 		ch.flags.set(flagWritableWanted)
 	}
@@ -126,6 +149,17 @@ func (ch *Channel) Send(ctx context.Context, p []byte) (seq uint64, err error) {
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
+	}
+}
+
+// SetReceiver has r get what arrives from now on, in place of the receiver before, which the link does not refer to any more. It waits for a
+// call of a receiver of the link that is under way: the methods of receivers must not call it, nor goroutines that have a lock which those
+// take. If the channel is over already, r gets nothing.
+func (ch *Channel) SetReceiver(r Receiver) {
+	ch.link.turn <- struct{}{}
+	defer func() { <-ch.link.turn }()
+	if ch.receiver != nil {
+		ch.receiver = r
 	}
 }
 
@@ -167,7 +201,7 @@ func (ch *Channel) Withdraw(code uint16, reason []byte) (unconsumed [][]byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for f := ch.head; f != nil; f = f.next {
-		if f.kind == typeData {
+		if f.isMessage() {
 			unconsumed = append(unconsumed, bytes.Clone(f.payload))
 		}
 	}
@@ -196,7 +230,7 @@ func (ch *Channel) Unconsumed() iter.Seq2[uint64, []byte] {
 		f := ch.head
 		l.mu.Unlock()
 		for over && f != nil {
-			if f.kind == typeData && !yield(f.seq, f.payload) {
+			if f.isMessage() && !yield(f.seq, f.payload) {
 				return
 			}
 			f = f.next

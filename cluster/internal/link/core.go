@@ -64,6 +64,7 @@ type core struct {
 	gone               []uint64
 	unsupported        []frameType
 
+	shares     shares // of the present connection
 	events     []event
 	latest     *Channel // the one that receive has looked up last, or nil
 	spare      *outFrame
@@ -76,7 +77,8 @@ type event struct {
 	consumed bool // what Message returned
 	ch       *Channel
 	seq      uint64
-	payload  []byte // of the connection's buffer
+	payload  []byte  // of the connection's buffer, or of shared
+	shared   *Shared // the message, if it was sent on several channels
 	err      error
 }
 
@@ -122,7 +124,7 @@ func (c *core) open(ch *Channel, greeting []byte, first uint64) error {
 	return nil
 }
 
-// send queues a message and returns its sequence. It copies p.
+// send queues a message and returns its sequence. It copies p, unless kind is typeShared.
 func (c *core) send(ch *Channel, kind frameType, p []byte) (uint64, error) {
 	if ch.flags.has(flagLocalEnded | flagResetting | flagOver | flagFinished) {
 		return 0, ErrEnded
@@ -158,13 +160,18 @@ func (c *core) fits(ch *Channel, cost int) (ok, link bool) {
 	return true, false
 }
 
-// queue appends a frame with a copy of payload.
+// queue appends a frame with a copy of payload, or with payload itself if that is shared.
 func (c *core) queue(ch *Channel, kind frameType, payload []byte, cost int) {
 	f := c.takeSpare()
-	if cap(f.payload) < len(payload) || cap(f.payload) > 2*len(payload)+spareSlack {
-		f.payload = make([]byte, 0, len(payload))
+	switch {
+	case kind == typeShared:
+		f.payload = payload
+	case cap(f.payload) < len(payload) || cap(f.payload) > 2*len(payload)+spareSlack:
+		f.payload = append(make([]byte, 0, len(payload)), payload...)
+	default:
+		f.payload = append(f.payload[:0], payload...)
 	}
-	f.seq, f.kind, f.payload, f.cost = ch.next, kind, append(f.payload[:0], payload...), int32(cost)
+	f.seq, f.kind, f.cost = ch.next, kind, int32(cost)
 	ch.next++
 	if ch.tail == nil {
 		ch.head = f
@@ -192,6 +199,9 @@ func (c *core) takeSpare() *outFrame {
 
 // putSpare keeps a frame that is not used any more.
 func (c *core) putSpare(f *outFrame) {
+	if f.kind == typeShared {
+		f.payload = nil
+	}
 	if size := messageCost + cap(f.payload); c.spareBytes+size <= maxSpare {
 		*f = outFrame{next: c.spare, payload: f.payload[:0]}
 		c.spare = f
@@ -203,6 +213,7 @@ func (c *core) putSpare(f *outFrame) {
 func (c *core) dropSpare() {
 	if c.waitHead == nil {
 		c.spare, c.spareBytes = nil, 0
+		c.shares.forgetSent()
 	}
 }
 
@@ -399,6 +410,7 @@ func (c *core) grantCredit() {
 func (c *core) connected(peer limits, version uint8) {
 	c.peer, c.version, c.creditFreed = peer.within(c.own), version, true
 	c.pong, c.ping, c.gone, c.unsupported = false, false, nil, nil
+	c.shares = shares{}
 	for _, ch := range c.inOrder() {
 		ch.flags.clear(flagNacked)
 		switch {
@@ -420,4 +432,5 @@ func (c *core) goBack(ch *Channel) {
 		f = f.next
 	}
 	ch.unsent = f
+	c.shares.forgetSent()
 }

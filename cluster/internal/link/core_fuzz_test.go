@@ -14,6 +14,8 @@ func FuzzCore(f *testing.F) {
 		16, 0, 1, 0, 0, 0, 8, 17, 0, 1, 1, 0, 0, 10, 17, 0, 1, 9, 0, 0, 10, 20, 0, 1, 9, 0, 0, 0, 18, 0, 1, 2, 0, 0, 1, 23, 0, 1, 0, 0, 0, 0,
 	})
 	f.Add(false, []byte{22, 0, 1, 0, 0, 0, 0, 24, 0, 9, 0, 0, 0, 0, 200, 0, 1, 0, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 21, 0, 1, 0, 0, 0, 0})
+	f.Add(true, []byte{28, 0, 1, 1, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4, 2, 0, 2, 0, 1, 2, 28, 1, 1, 2, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	f.Add(true, []byte{19, 0, 1, 0, 1, 0, 1, 2, 0, 0, 2, 0, 1, 0, 0})
 	f.Fuzz(func(t *testing.T, dialer bool, script []byte) {
 		s := newSimulation(t, 1, small)
 		c := s.ends[1].core
@@ -34,6 +36,7 @@ func FuzzCore(f *testing.F) {
 				version: 1 + step[1]/128, kind: frameType(step[0]), code: uint16(step[1]), channel: uint64(step[2]),
 				seq: uint32(int8(step[3])), received: uint32(int8(step[4])), consumed: uint32(int8(step[5])), payload: make([]byte, int(step[6])*8),
 			}
+			copy(fr.payload, script) // lists of channels and shared messages
 			c.now += simSecond / 3
 			c.tick()
 			if c.receive(&fr) != nil {

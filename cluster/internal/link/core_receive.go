@@ -21,17 +21,22 @@ func (c *core) receive(f *frame) error {
 		return nil // a version that sends optional frames looks at "unsupported"; this one sends none
 	case typeReopen:
 		return c.receiveReopen(f)
+	case typeShared:
+		return c.receiveShared(f)
 	case typeOpen, typeData, typeEnd, typeAck, typeAsk, typeNack, typeReset, typeGone:
 	default:
 		c.refuseType(f.kind)
 		return nil
 	}
-	ch := c.latest // many frames in a row are of one channel
-	if ch == nil || ch.id != f.channel {
-		if ch = c.channels[f.channel]; ch == nil {
-			return c.receiveUnknown(f)
+	if f.kind == typeAck && len(f.payload) > 0 {
+		if err := c.receiveAckOf(f); err != nil {
+			return err
 		}
-		c.latest = ch
+		return c.receiveAcks(f)
+	}
+	ch := c.find(f.channel)
+	if ch == nil {
+		return c.receiveUnknown(f)
 	}
 	switch f.kind {
 	case typeReset:
@@ -54,7 +59,7 @@ func (c *core) receive(f *frame) error {
 		ch.flags.set(flagAckDue)
 		c.setReady(ch)
 	case typeData, typeEnd:
-		return c.receiveMessage(ch, f)
+		return c.receiveMessage(ch, f, nil)
 	case typeAsk:
 		ch.flags.set(flagAckDue)
 		if after(widen(ch.inReceived, f.seq), ch.inReceived) {
@@ -66,6 +71,18 @@ func (c *core) receive(f *frame) error {
 		c.setReady(ch)
 	}
 	return nil
+}
+
+// find returns the channel with that number, or nil.
+func (c *core) find(id uint64) *Channel {
+	if c.latest == nil || c.latest.id != id { // many frames in a row are of one channel
+		ch := c.channels[id]
+		if ch == nil {
+			return nil
+		}
+		c.latest = ch
+	}
+	return c.latest
 }
 
 // refuseType answers a frame that this version does not know. Answers are not answered, so that two ends cannot go on for ever.
@@ -215,8 +232,8 @@ func (c *core) acknowledge(ch *Channel, seq uint64) {
 	c.charge(ch, -freed)
 }
 
-// receiveMessage takes a message, or the end after the last one.
-func (c *core) receiveMessage(ch *Channel, f *frame) error {
+// receiveMessage takes a message, or the end after the last one. m is the message, if it was sent on several channels.
+func (c *core) receiveMessage(ch *Channel, f *frame, m *Shared) error {
 	seq := widen(ch.inReceived, f.seq)
 	if !after(seq, ch.inReceived) { // once more: its acknowledgement was lost
 		ch.flags.set(flagAckDue)
@@ -258,6 +275,6 @@ func (c *core) receiveMessage(ch *Channel, f *frame) error {
 	ch.flags.set(flagAckDue)
 	ch.flags.clear(flagNacked)
 	c.setReady(ch)
-	c.events = append(c.events, event{kind: eventMessage, ch: ch, seq: seq, payload: f.payload})
+	c.events = append(c.events, event{kind: eventMessage, ch: ch, seq: seq, payload: f.payload, shared: m})
 	return nil
 }

@@ -4,13 +4,7 @@ package link
 func (c *core) pull(b []byte, size int) []byte {
 	b = c.pullReplies(b)
 	for len(b) < size && c.readyHead != nil {
-		ch := c.readyHead
-		c.readyHead = ch.nextReady
-		if c.readyHead == nil {
-			c.readyTail = nil
-		}
-		ch.nextReady = nil
-		ch.flags.clear(flagReady)
+		ch := c.popReady()
 		if !ch.flags.has(flagOver) {
 			b = c.pullChannel(b, ch)
 		}
@@ -59,23 +53,40 @@ func (c *core) pullChannel(b []byte, ch *Channel) []byte {
 	start := len(b)
 	for ch.unsent != nil && len(b)-start < quantum {
 		out := ch.unsent
+		ch.flags.clear(flagAckDue)
+		if out.kind == typeShared {
+			b = c.pullShared(b, ch, f)
+			continue
+		}
 		f.kind, f.seq, f.payload = out.kind, uint32(out.seq), out.payload
 		b = appendFrame(b, &f)
-		if after(out.seq, ch.sentMax) {
-			ch.sentMax = out.seq
-		}
-		ch.unsent = out.next
-		ch.flags.clear(flagAckDue)
+		c.advance(ch)
 	}
-	if ch.unsent != nil {
-		c.setReady(ch)
-	} else if ch.flags.has(flagAskDue | flagAckDue) {
-		f.kind, f.seq, f.payload = typeAck, 0, nil
-		if ch.flags.has(flagAskDue) {
-			f.kind, f.seq = typeAsk, uint32(ch.sentMax)
-		}
+	switch {
+	case ch.unsent != nil: // its turn comes again
+	case ch.flags.has(flagAskDue):
+		f.kind, f.seq, f.payload = typeAsk, uint32(ch.sentMax), nil
 		b = appendFrame(b, &f)
 		ch.flags.clear(flagAckDue | flagAskDue)
+	case ch.flags.has(flagAckDue):
+		b = c.pullAcks(b, ch, f)
+	}
+	c.settlePulled(ch)
+	return b
+}
+
+// advance notes that the first unsent message of the channel is sent.
+func (c *core) advance(ch *Channel) {
+	if after(ch.unsent.seq, ch.sentMax) {
+		ch.sentMax = ch.unsent.seq
+	}
+	ch.unsent = ch.unsent.next
+}
+
+// settlePulled puts a channel of which something was pulled into the lists where it belongs.
+func (c *core) settlePulled(ch *Channel) {
+	if ch.unsent != nil || ch.flags.has(flagAckDue|flagAskDue) {
+		c.setReady(ch)
 	}
 	switch {
 	case ch.flags.has(flagFinished) && !ch.flags.has(flagAckDue):
@@ -83,7 +94,18 @@ func (c *core) pullChannel(b []byte, ch *Channel) []byte {
 	case ch.head != nil:
 		c.setWaiting(ch)
 	}
-	return b
+}
+
+// popReady removes the first channel that has something to send from their list. There is one.
+func (c *core) popReady() *Channel {
+	ch := c.readyHead
+	c.readyHead = ch.nextReady
+	if c.readyHead == nil {
+		c.readyTail = nil
+	}
+	ch.nextReady = nil
+	ch.flags.clear(flagReady)
+	return ch
 }
 
 func (c *core) pullReset(b []byte, ch *Channel) []byte {

@@ -95,7 +95,33 @@ func (s *simulation) send(from int, ch *simChannel) {
 	for i := range p {
 		p[i] = byte(len(d.sent) + i)
 	}
-	seq, err := s.ends[from].core.send(ch.channel[from], typeData, p)
+	s.sendMessage(from, ch, typeData, p)
+}
+
+// broadcast sends one message on some channels, and others in between.
+func (s *simulation) broadcast(from int) {
+	p := make([]byte, 1+s.rnd.IntN(300))
+	for i := range p {
+		p[i] = byte(s.rnd.Uint32())
+	}
+	for _, ch := range s.channels {
+		if ch.channel[from] == nil || s.rnd.IntN(5) == 0 {
+			continue
+		}
+		if s.rnd.IntN(10) == 0 {
+			s.send(from, ch)
+		}
+		if s.rnd.IntN(10) == 0 {
+			s.transmit(from)
+		}
+		s.sendMessage(from, ch, typeShared, p)
+	}
+}
+
+// sendMessage sends p, of the kind.
+func (s *simulation) sendMessage(from int, ch *simChannel, kind frameType, p []byte) {
+	d := &ch.dir[from]
+	seq, err := s.ends[from].core.send(ch.channel[from], kind, p)
 	if ch.reset { // the other end learns of it some time
 		return
 	}
@@ -304,6 +330,8 @@ func (s *simulation) act() {
 		}
 	case 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20:
 		s.consume(end, ch, false)
+	case 21, 22, 23, 24:
+		s.broadcast(end)
 	default:
 		s.send(end, ch)
 	}

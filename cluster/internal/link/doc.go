@@ -72,7 +72,7 @@
 //	16    open         64 bits: the sequence before the first message, which is also the sequence of this frame; then the greeting
 //	17    data         a message
 //	18    end          a reason. The sequence after the last message; nothing follows in this direction
-//	19    ack          empty: carries received and consumed only. All types from 16 to 21 carry them
+//	19    ack          empty, or a list of further acks: see below. Carries received and consumed, as all types from 16 to 21 do, and 28
 //	20    ask          empty. The sequence is that of the last frame sent: answer with an ack, or a nack if it has not arrived
 //	21    nack         empty. There is a gap after received: send again from there
 //	22    reset        a reason. The channel is over, in both directions. Sent again until the answer, which is gone, arrives
@@ -81,6 +81,7 @@
 //	25    unsupported  empty. The code is a type that this end does not know, or that had another version
 //	26    ping         empty. Answered with pong
 //	27    pong         empty
+//	28    shared       a message for several channels: see below
 //
 // The receiver of a data or an end:
 //
@@ -102,12 +103,36 @@
 // An end that gets a frame of a type or a version that it does not know answers with unsupported and goes on. A later version may so
 // send frames that an earlier one does without.
 //
+// # Messages for many channels
+//
+// A message that is sent on several channels one after the other goes over the connection once. To a receiver, a shared frame is the same as a
+// data frame for each of its channels: all that this page says of those applies to each of them by itself. The channel, sequence,
+// received and consumed of the header are those of the first channel. The payload:
+//
+//	bytes    field
+//	0 – 3    number of the message; each direction of a connection begins anew with 1
+//	4 – 7    length of the list that follows, in bytes
+//	8 –      list: for each further channel two signed integers, by how much its channel and the low 32 bits of its sequence are larger than
+//	         those of the channel before it in the list
+//	then     code 0: the message, of at most 33 KiB; code 1: nothing, the message is the one that was sent with that number
+//
+// Signed integers are zigzag-encoded and, as unsigned ones, written in 7 bits per byte, the lowest first, as in Protocol Buffers. The receiver
+// keeps four messages: a message replaces the one whose number has the same remainder by 4. If it does not have the message with that number,
+// because a frame was lost, it behaves as if one message before were missing: it sends a nack. After a nack or a reopen the sender gives
+// the next messages new numbers.
+//
+// So a sender need not wait until it knows all the channels for which a message is: those that follow later cost a frame without the message.
+// A shared frame has only channels that have nothing else to send before the message. The order within each channel stays as it is.
+//
+// An ack may have acknowledgements of further channels: for each a signed integer, by how much its channel is larger than the one before, a
+// signed integer, by how much the low 32 bits of its received are, and an unsigned integer, received less consumed.
+//
 // # Windows
 //
 // A message costs its length and 64 bytes. What is sent in one direction of a channel and not consumed may cost as much as the window of
 // a channel; a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the
 // window of a link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, and two
-// buffers for what is being read and written, of at most two of the largest messages each; and a channel always has 4 KiB, however many
+// buffers for what is being read and written, of at most two of the largest messages each, and four shared messages in each direction; and a channel always has 4 KiB, however many
 // others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count at the sender until they are
 // acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page loses the session.
 //

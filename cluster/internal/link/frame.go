@@ -28,6 +28,7 @@ const (
 	typeUnsupported frameType = 25
 	typePing        frameType = 26
 	typePong        frameType = 27
+	typeShared      frameType = 28
 )
 
 // headerLen is the length of a frame's header, in bytes.

@@ -414,7 +414,9 @@ func TestTooManyChannels(t *testing.T) {
 		n := newNetwork()
 		a := startNode(t, n, "a", 1, nil)
 		b := startNode(t, n, "b", 1, func(o *link.Options) { o.MaxChannels = 3 })
+		hidden := n.hide(b.self.Addr)
 		all := []*recorder{a.open(b, ""), a.open(b, ""), a.open(b, ""), a.open(b, "")} // the limit is not known yet
+		n.show(hidden)
 		for range 3 {
 			<-b.opened
 		}

@@ -2,7 +2,10 @@ package link
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
+	"sync/atomic"
+	"time"
 )
 
 // Info describes a link.
@@ -12,6 +15,43 @@ type Info struct {
 	Connected  bool
 	Channels   int
 	Unconsumed int // bytes that were sent and that the peer has not consumed, beyond the reserve of each channel
+
+	Since             time.Time // when the connection began, or the last one ended; zero: there was none
+	Connections       int64     // that have begun
+	FramesIn          int64
+	FramesOut         int64
+	BytesIn, BytesOut int64         // of all connections
+	RoundTrip         time.Duration // of the last ping, which an idle link sends; 0: not known
+	Err               error         // why the last attempt to connect has failed, or the last connection has ended
+}
+
+// traffic is what a link counts over all its connections. Guarded by peerLink.mu, except for bytesIn.
+type traffic struct {
+	since               time.Time
+	connections         int64
+	framesIn, framesOut int64
+	bytesOut            int64
+	pinged              int64 // when a ping was sent that has no answer yet, as core.now; 0: none
+	roundTrip           time.Duration
+	err                 error
+
+	bytesIn atomic.Int64
+}
+
+// failed notes why there is no connection any more, or none yet.
+func (l *peerLink) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.traffic.err = err
+}
+
+// countFrames returns how many frames b has, which are whole.
+func countFrames(b []byte) (n int64) {
+	for len(b) >= headerLen {
+		b = b[headerLen+int(binary.BigEndian.Uint32(b)):]
+		n++
+	}
+	return n
 }
 
 // Links returns what there is to know about the links, ordered by the peers' IDs.
@@ -42,5 +82,10 @@ func cmpBool(a, b bool) int {
 func (l *peerLink) info() Info {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Info{Peer: l.peer, Dialed: l.dialer, Connected: l.conn != nil, Channels: len(l.core.channels), Unconsumed: l.core.outUsed}
+	t := &l.traffic
+	return Info{
+		Peer: l.peer, Dialed: l.dialer, Connected: l.conn != nil, Channels: len(l.core.channels), Unconsumed: l.core.outUsed,
+		Since: t.since, Connections: t.connections, FramesIn: t.framesIn, FramesOut: t.framesOut, BytesIn: t.bytesIn.Load(), BytesOut: t.bytesOut,
+		RoundTrip: t.roundTrip, Err: t.err,
+	}
 }

@@ -29,6 +29,7 @@ type peerLink struct {
 	writerIdle bool        // the writer waits for wake
 	later      bool        // a goroutine will deliver the events
 	over       error       // set when the link is over
+	traffic    traffic
 }
 
 // connection is a network connection of a link after its handshake.
@@ -105,6 +106,8 @@ func (l *peerLink) attach(c *connection) error {
 	l.conn, l.used, l.writerIdle = c, true, false
 	l.core.now = l.manager.now()
 	c.lastRead = l.core.now
+	l.traffic.since, l.traffic.pinged = time.Now(), 0
+	l.traffic.connections++
 	l.core.connected(c.peer, c.version)
 	l.mu.Unlock()
 	if old != nil {
@@ -121,7 +124,7 @@ func (l *peerLink) detach(c *connection) {
 	defer l.mu.Unlock()
 	if l.conn == c {
 		l.conn, l.writerIdle = nil, false
-		l.detachedAt = l.manager.now()
+		l.detachedAt, l.traffic.since = l.manager.now(), time.Now()
 	}
 }
 

@@ -16,6 +16,7 @@ func (l *peerLink) read(c *connection) error {
 		if err != nil {
 			return err
 		}
+		l.traffic.bytesIn.Add(int64(n))
 		c.decoder.advance(n)
 	}
 }
@@ -47,11 +48,25 @@ func (l *peerLink) takeInBatch(c *connection) (more bool, err error) {
 		if more, err = c.decoder.next(&f); err != nil || !more {
 			return false, err
 		}
+		l.traffic.framesIn++
+		if f.kind == typePong {
+			l.pongLocked()
+		}
 		if err = l.core.receive(&f); err != nil {
 			return false, err
 		}
+		if len(l.core.events) >= batchFrames { // a frame may be for many channels
+			break
+		}
 	}
 	return true, nil
+}
+
+// pongLocked measures the round trip of a ping.
+func (l *peerLink) pongLocked() {
+	if t := &l.traffic; t.pinged != 0 {
+		t.roundTrip, t.pinged = time.Duration(l.core.now-t.pinged), 0
+	}
 }
 
 // deliver calls the receivers for the events that are due. The caller has the turn.
@@ -97,7 +112,11 @@ func (l *peerLink) call(e *event) {
 	}
 	switch e.kind {
 	case eventMessage:
-		e.consumed = ch.receiver.Message(e.seq, e.payload)
+		if r, ok := ch.receiver.(SharedReceiver); ok && e.shared != nil {
+			e.consumed = r.SharedMessage(e.seq, e.shared)
+		} else {
+			e.consumed = ch.receiver.Message(e.seq, e.payload)
+		}
 	case eventEnded:
 		ch.receiver.Ended(e.payload)
 	case eventWritable:

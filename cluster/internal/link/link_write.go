@@ -24,9 +24,12 @@ func (l *peerLink) write(c *connection) {
 			nextPing = now + every
 			if l.core.ping = c.lastRead <= now-every; l.core.ping {
 				l.core.dropSpare()
+				l.traffic.pinged = now
 			}
 		}
 		buf = l.core.pull(buf[:0], writeSize)
+		l.traffic.bytesOut += int64(len(buf))
+		l.traffic.framesOut += countFrames(buf)
 		l.deliverLaterLocked()
 		l.writerIdle = len(buf) == 0
 		next := nextPing

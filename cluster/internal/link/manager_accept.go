@@ -106,6 +106,7 @@ func (m *Manager) accept(c net.Conn) {
 	release()
 	err = m.run(l, c, h, w.Version, said.Limits)
 	m.logProtocol(peer, err)
+	l.failed(err)
 	switch {
 	case errors.Is(err, ErrProtocol):
 		m.forget(l)

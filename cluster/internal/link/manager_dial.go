@@ -22,6 +22,7 @@ func (m *Manager) keep(l *peerLink) {
 		start := time.Now()
 		connected, err := m.dial(l)
 		m.logProtocol(l.peer, err)
+		l.failed(err)
 		switch {
 		case errors.Is(err, ErrReplaced):
 			m.refused(l.peer, err)

@@ -34,6 +34,7 @@ type process struct {
 	addr    string
 	actions bool
 	objects int
+	cluster func() inspect.ClusterReport // nil: there is none
 
 	mu      sync.Mutex // guards the rest
 	sockets int
@@ -206,6 +207,7 @@ func (p *process) calls() map[string]call {
 		inspect.CallAlarms:    of(func(inspect.AlarmsQuery) (any, error) { return p.alarms(), nil }),
 		inspect.CallBill:      of(func(q inspect.BillQuery) (any, error) { return bill(q), nil }),
 		inspect.CallLog:       of(func(q inspect.LogQuery) (any, error) { return logList(q), nil }),
+		inspect.CallCluster:   of(func(struct{}) (any, error) { return p.clusters(), nil }),
 		inspect.CallClose:     p.action("close"),
 		inspect.CallSend:      p.action("send"),
 		inspect.CallHibernate: p.action("hibernate"),
@@ -255,7 +257,8 @@ func (p *process) overview() inspect.Overview {
 	open, n := p.sockets, p.objects
 	p.mu.Unlock()
 	return inspect.Overview{
-		Now: now(), Since: now() - 3_723_000,
+		Clusters: len(p.clusters().Clusters),
+		Now:      now(), Since: now() - 3_723_000,
 		Sockets:    inspect.SocketCounts{Open: open, Parked: open * 9 / 10, Slow: 3, Opened: int64(open) + 1240, Closed: 1240},
 		Objects:    inspect.ObjectCounts{Awake: n / 5, Active: n / 50, Idle: n/5 - n/50, Hibernated: n - n/5, Crashed: 1, Failed: 4},
 		Namespaces: []inspect.NamespaceCount{{Name: "rooms", Active: n / 60, Idle: n / 8, Hibernated: n / 2}, {Name: "users", Active: 2, Idle: n / 20, Hibernated: n / 3}},

@@ -1,4 +1,4 @@
-package main
+package chatrooms
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// A user may send burst messages at once, in all rooms together, and one more after each interval.
-const burst, interval = 5, time.Second
+// A user may send Burst messages at once, in all rooms together, and one more after each Interval.
+const Burst, Interval = 5, time.Second
 
 // user is the object of a user, whom the rooms ask before they take a message. Nothing is stored: the object hibernates ten seconds after
 // the last message, when the user may send a full burst again.
@@ -31,9 +31,9 @@ func (u *user) Call(_ context.Context, method string, _ json.RawMessage) (any, e
 	if u.free.Before(now) {
 		u.free = now
 	}
-	if wait := u.free.Sub(now) - (burst-1)*interval; wait > 0 {
+	if wait := u.free.Sub(now) - (Burst-1)*Interval; wait > 0 {
 		return wait, nil
 	}
-	u.free = u.free.Add(interval)
+	u.free = u.free.Add(Interval)
 	return time.Duration(0), nil
 }

@@ -1,4 +1,4 @@
-package main
+package chatrooms
 
 import (
 	"context"
@@ -15,18 +15,19 @@ import (
 	"github.com/edgews/edgews"
 )
 
-const maxName, maxText = 32, 2000 // in characters
+// MaxName and MaxText bound the names of users and what they say, in characters.
+const MaxName, MaxText = 32, 2000
 
-// room is the object of a chat room. Its feed keeps the last 1000 messages in storage, numbers them, and knows who is there. The room
+// Room is the object of a chat room. Its feed keeps the last 1000 messages in storage, numbers them, and knows who is there. The room
 // hibernates ten seconds after the last message. Then only its sockets are in memory, each with a name as attachment.
-type room struct {
+type Room struct {
+	Feed  *edgews.Feed
 	st    *edgews.State
-	feed  *edgews.Feed
 	users *edgews.Namespace
 }
 
-// said is a message in the feed.
-type said struct {
+// Said is a message in the feed.
+type Said struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
 }
@@ -48,15 +49,15 @@ func newRoom(ctx context.Context, st *edgews.State, users *edgews.Namespace) (ed
 		return nil, err
 	}
 	// The page uses it to check the connection. It does not wake the room.
-	return &room{st, feed, users}, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
+	return &Room{feed, st, users}, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
 }
 
 // ServeHTTP accepts a user: /room/lobby/socket?name=Ann&cursor=17, where 17 is the number of the last message that the page has. The feed
 // sends those that follow.
-func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	name := strings.Join(strings.Fields(req.FormValue("name")), " ")
-	if n := utf8.RuneCountInString(name); n == 0 || n > maxName || !utf8.ValidString(name) {
-		http.Error(w, fmt.Sprintf("a name has 1 to %d characters", maxName), http.StatusBadRequest)
+	if n := utf8.RuneCountInString(name); n == 0 || n > MaxName || !utf8.ValidString(name) {
+		http.Error(w, fmt.Sprintf("a name has 1 to %d characters", MaxName), http.StatusBadRequest)
 		return
 	}
 	cursor, _ := strconv.ParseUint(req.FormValue("cursor"), 10, 64) // 0 if the page has none: it gets all that is kept
@@ -64,7 +65,7 @@ func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // answered already
 	}
-	if err = errors.Join(r.st.AcceptWebSocket(s), s.SetAttachment(name), r.feed.Join(req.Context(), s, name, cursor)); err != nil {
+	if err = errors.Join(r.st.AcceptWebSocket(s), s.SetAttachment(name), r.Feed.Join(req.Context(), s, name, cursor)); err != nil {
 		log.Print("chat: ", tryAgain(s, err))
 	}
 }
@@ -77,10 +78,10 @@ func tryAgain(s *edgews.Socket, err error) error {
 }
 
 // WebSocketMessage publishes a message. The feed sends it to all users when it is on disk, and knows it when it is repeated.
-func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgews.Message) error {
+func (r *Room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgews.Message) error {
 	var d draft
 	err := json.Unmarshal(msg.Data, &d)
-	if n := utf8.RuneCountInString(d.Text); err != nil || d.ID == "" || len(d.ID) > 64 || n == 0 || n > maxText {
+	if n := utf8.RuneCountInString(d.Text); err != nil || d.ID == "" || len(d.ID) > 64 || n == 0 || n > MaxText {
 		return s.Close(edgews.StatusUnsupportedData, "not what this page sends")
 	}
 	a, err := r.publish(ctx, s, d)
@@ -92,7 +93,7 @@ func (r *room) WebSocketMessage(ctx context.Context, s *edgews.Socket, msg edgew
 }
 
 // publish publishes a draft, unless its user is too fast.
-func (r *room) publish(ctx context.Context, s *edgews.Socket, d draft) (answer, error) {
+func (r *Room) publish(ctx context.Context, s *edgews.Socket, d draft) (answer, error) {
 	var name string
 	if err := s.Attachment(&name); err != nil {
 		return answer{}, err
@@ -101,14 +102,14 @@ func (r *room) publish(ctx context.Context, s *edgews.Socket, d draft) (answer, 
 	if err != nil || wait > 0 {
 		return answer{Type: "slow", ID: d.ID, Wait: max(1, wait.Milliseconds())}, err
 	}
-	seq, err := r.feed.Publish(ctx, d.ID, said{name, d.Text})
+	seq, err := r.Feed.Publish(ctx, d.ID, Said{name, d.Text})
 	return answer{Type: "stored", ID: d.ID, Seq: seq}, err
 }
 
 // WebSocketClose has the others know at once that a user has left on purpose. Whoever only lost the connection has five seconds to return.
-func (r *room) WebSocketClose(_ context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
+func (r *Room) WebSocketClose(_ context.Context, s *edgews.Socket, e edgews.CloseEvent) error {
 	if e.Code == edgews.StatusNormalClosure {
-		return r.feed.Leave(s)
+		return r.Feed.Leave(s)
 	}
 	return nil
 }

@@ -1,0 +1,133 @@
+package edgews_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews"
+)
+
+// stuck is an object whose first handler does not return before its context ends, as one does whose engine does not answer.
+type stuck struct {
+	counting
+	ended chan error // gets the cause
+}
+
+func (o *stuck) WebSocketMessage(ctx context.Context, _ *edgews.Socket, _ edgews.Message) error {
+	<-ctx.Done()
+	o.ended <- context.Cause(ctx)
+	return ctx.Err()
+}
+
+func (o *stuck) Call(ctx context.Context, method string, _ json.RawMessage) (any, error) {
+	return method, ctx.Err()
+}
+
+// TestClusterAbandon: a handler does not return while its object gets another home. What waits for it fails at once, so that the edges ask the
+// next home, and the handler is told by its context.
+func TestClusterAbandon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		c := newTwoNodes(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+			return &stuck{counting{st: st, events: new([]string)}, ended}, nil
+		})
+		first := c.at()
+		id := first.ns.IDFromName("lobby")
+		ann := first.dial(t, id, "ann")
+		ann.take()
+		ann.s.Deliver(edgews.Text, []byte("x"))
+		answers := make(chan error)
+		go func() {
+			w := httptest.NewRecorder()
+			answers <- first.host.ServeHTTP(id, w, httptest.NewRequest(http.MethodGet, "/", nil), nil)
+			assert.Zero(t, w.Body.Len(), "nothing is answered: the edge asks the next home")
+		}()
+		go func() {
+			_, err := first.host.Call(context.Background(), id, "echo", nil)
+			answers <- err
+		}()
+		synctest.Wait()
+
+		c.fail()
+		first.host.Abandon(func(edgews.ID) bool { return true })
+		for range 2 {
+			assert.ErrorIs(t, <-answers, edgews.ErrNotHome)
+		}
+		assert.ErrorIs(t, <-ended, edgews.ErrNotHome)
+		assert.Empty(t, ann.take(), "the socket goes on at its edge")
+		assert.Zero(t, ann.handledNow(), "the next home gets the message")
+
+		c.mu.Lock()
+		c.home = first.i
+		c.mu.Unlock()
+		answer, err := first.host.Call(context.Background(), id, "echo", nil)
+		require.NoError(t, err)
+		assert.Equal(t, `"echo"`, string(answer))
+	})
+}
+
+// TestClusterAbandonedCall: a call whose handler has begun is not made again, and the caller is not told that its own context has ended.
+func TestClusterAbandonedCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTwoNodes(t, func(context.Context, *edgews.State) (edgews.Object, error) { return waitingCall{}, nil })
+		first := c.at()
+		answer := make(chan error)
+		go func() {
+			_, err := first.host.Call(context.Background(), first.ns.IDFromName("lobby"), "wait", nil)
+			answer <- err
+		}()
+		synctest.Wait()
+		c.fail()
+		first.host.Abandon(func(edgews.ID) bool { return true })
+		err := <-answer
+		assert.ErrorIs(t, err, edgews.ErrAborted)
+		assert.NotErrorIs(t, err, context.Canceled)
+		assert.NotErrorIs(t, err, edgews.ErrNotHome)
+	})
+}
+
+// waitingCall is an object whose calls return when their context ends.
+type waitingCall struct{}
+
+func (waitingCall) ServeHTTP(http.ResponseWriter, *http.Request) {}
+func (waitingCall) Call(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestClusterAbandonWhileLeaving: a node that gives its objects away stops being their home while a handler still runs.
+func TestClusterAbandonWhileLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		c := newTwoNodes(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+			return &stuck{counting{st: st, events: new([]string)}, ended}, nil
+		})
+		first := c.at()
+		id := first.ns.IDFromName("lobby")
+		ann := first.dial(t, id, "ann")
+		ann.take()
+		ann.s.Deliver(edgews.Text, []byte("x"))
+		answer := make(chan error)
+		go func() {
+			_, err := first.host.Call(context.Background(), id, "echo", nil)
+			answer <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		left := make(chan error)
+		go func() { left <- first.host.Leave(ctx, func(edgews.ID) bool { return true }) }()
+		synctest.Wait()
+		c.fail()
+		cancel()
+		assert.ErrorIs(t, <-left, context.Canceled)
+		assert.ErrorIs(t, <-answer, edgews.ErrNotHome)
+		assert.ErrorIs(t, <-ended, edgews.ErrNotHome)
+	})
+}
