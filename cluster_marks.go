@@ -3,16 +3,20 @@ package edgews
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 )
 
 // The messages of a socket whose connection is at an edge have numbers, and the edge sends those again that no home has acknowledged. So that
 // no message changes the storage twice, the first commit of the event that handles a message also stores its number: the mark of the
-// connection. A new home does not take messages up to that number again.
+// connection. A new home does not take messages up to that number again. The same holds for the close event, whose mark is endMark.
 
 // markPrefix is what the keys of marks begin with in an object's storage; the key of the connection follows.
 const markPrefix = "\x00seen\x00"
+
+// endMark is the mark of a connection whose close event has been handled.
+const endMark = math.MaxUint64
 
 // markLocked adds to b the mark of the message that the event of ctx handles, and deletes the marks of connections that have ended. It returns
 // what to call when b is stored, or nil. The write lock must be held.
@@ -34,9 +38,7 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	}
 	return b, func() {
 		if c != nil {
-			c.self.mu.Lock()
-			c.marked = true
-			c.self.mu.Unlock()
+			c.noteMarked()
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -44,7 +46,7 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	}
 }
 
-// handledMessage returns the socket whose message is being handled by the event of ctx, and the number of the message; nil: there is none.
+// handledMessage returns the socket whose message or close event is being handled by the event of ctx, and its mark; nil: there is none.
 func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number uint64) {
 	s := o.handling.Load()
 	if e := eventOf(ctx); s == nil || e == nil || e.o != o {
@@ -53,10 +55,14 @@ func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c = clusterSocketOf(s)
-	if c == nil || !c.handling {
-		return nil, 0
+	switch {
+	case c == nil:
+	case c.ending:
+		return c, endMark
+	case c.handling:
+		return c, c.taken
 	}
-	return c, c.taken
+	return nil, 0
 }
 
 // clusterObject is what an object of a cluster keeps besides its sockets. Guarded by the object's mu.
@@ -74,13 +80,49 @@ func (o *object) endedMarks() []string {
 	return slices.Clone(o.cluster.ended)
 }
 
-// forgetMarkOf has the mark of s deleted with the next commit, if there is one: the socket has ended.
-func (o *object) forgetMarkOf(s *Socket) {
-	s.mu.Lock()
-	c := clusterSocketOf(s)
-	marked := c != nil && c.marked
-	s.mu.Unlock()
-	if marked {
+// beginEnd is called before the event that is the last one of s.
+func (s *Socket) beginEnd() {
+	if c := clusterSocketOf(s); c != nil {
+		s.mu.Lock()
+		c.ending = true
+		s.mu.Unlock()
+	}
+}
+
+// finishedHere notes that s has had its last event.
+func (o *object) finishedHere(s *Socket) {
+	if c := clusterSocketOf(s); c != nil {
+		s.mu.Lock()
+		c.finishedIn = o
+		c.forgetMarkAndUnlock()
+	}
+}
+
+// Forgotten says that the edge does not announce the connection to another home any more: it has been told that all has been handled, or it is
+// lost. What the storage keeps of the connection can go.
+func (c *ClusterSocket) Forgotten() {
+	c.self.mu.Lock()
+	c.forgotten = true
+	c.forgetMarkAndUnlock()
+}
+
+// noteMarked notes that a mark of the connection has been stored.
+func (c *ClusterSocket) noteMarked() {
+	c.self.mu.Lock()
+	c.marked = true
+	c.forgetMarkAndUnlock()
+}
+
+// forgetMarkAndUnlock has the mark of the connection deleted with the next commit, if there is one that is of no use any more: the socket has
+// had its last event, and no other home gets the connection. The socket's mu must be held; it is released.
+func (c *ClusterSocket) forgetMarkAndUnlock() {
+	o := c.finishedIn
+	isDue := o != nil && c.marked && c.forgotten
+	if isDue {
+		c.marked = false
+	}
+	c.self.mu.Unlock()
+	if isDue {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.cluster.ended = append(o.cluster.ended, c.key)

@@ -25,7 +25,8 @@ type ClusterRestored struct {
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
 // calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. list is in the order
-// in which the sockets were accepted, as far as that is known.
+// in which the sockets were accepted, as far as that is known. For a socket whose close event has been handled it returns math.MaxUint64: the
+// object does not get this socket, and its edge has only to be told that it has ended.
 func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored) (handled []uint64, err error) {
 	if err := h.n.checkID(id); err != nil {
 		return nil, err
@@ -40,6 +41,10 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		_, marked := marks[list[i].Conn.Key()]
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
+		if n == endMark {
+			o.restoreEnded(&list[i])
+			continue
+		}
 		o.restore(&list[i], n, marked)
 	}
 	if err := o.feedsAreRestored(ctx, list); err != nil {
@@ -85,6 +90,14 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	s.acceptLocked(0)
 	s.tellAndUnlock()
 	o.restoreFeeds(sock, r)
+	r.Conn.Bind(c)
+}
+
+// restoreEnded binds a connection whose socket has had its last event.
+func (o *object) restoreEnded(r *ClusterRestored) {
+	opts := r.Options
+	c := newClusterSocket(opts.resolve(), identity{}).link.(*ClusterSocket)
+	c.conn, c.key, c.marked, c.finishedIn = r.Conn, r.Conn.Key(), true, o
 	r.Conn.Bind(c)
 }
 

@@ -24,6 +24,10 @@ type ClusterSocket struct {
 	cut      bool   // the edge gets nothing more: it knows that the socket has ended, or the object has moved
 	marked   bool   // the object's storage has a mark of the socket
 
+	ending     bool    // an object has the last event of the socket
+	finishedIn *object // the object that has had it; nil: none has. Nothing is delivered any more
+	forgotten  bool    // the edge does not announce the connection to another home
+
 	closeTimer *time.Timer // bounds the wait for the client's Close; nil: this side has not sent Close first
 
 	feeds []ClusterFeed // that the socket has joined; replaced when they change. Guarded by self's mu
@@ -58,7 +62,7 @@ func (c *ClusterSocket) Deliver(kind Kind, data []byte) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
-	if s.phase >= phaseFinishing || s.hasEndedLocked() || s.in.closing != nil {
+	if c.finishedIn != nil || s.phase >= phaseFinishing || s.hasEndedLocked() || s.in.closing != nil {
 		return
 	}
 	s.noteMessageLocked()
@@ -73,7 +77,7 @@ func (c *ClusterSocket) Closed(code StatusCode, reason string) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
-	if s.phase >= phaseFinishing || s.in.closing != nil {
+	if c.finishedIn != nil || s.phase >= phaseFinishing || s.in.closing != nil {
 		return
 	}
 	s.in.closing = &closeFrame{code, reason}
@@ -86,7 +90,9 @@ func (c *ClusterSocket) Lost(err error) {
 	s.mu.Lock()
 	defer s.tellAndUnlock()
 	c.cut = true
-	s.loseLocked(err)
+	if c.finishedIn == nil {
+		s.loseLocked(err)
+	}
 }
 
 // AfterClose has fn called once, by a goroutine of its own, when the close event of the socket has been handled. For a socket that does not

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -454,6 +455,10 @@ func TestClusterMarksAreDeleted(t *testing.T) {
 		synctest.Wait()
 		bob.s.Deliver(edgews.Text, []byte("x"))
 		synctest.Wait()
+		assert.Contains(t, c.keys(t, id), "\x00seen\x00ann", "another home may still get it")
+		ann.s.Forgotten()
+		bob.s.Deliver(edgews.Text, []byte("x"))
+		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00bob", "x"}, c.keys(t, id))
 		second := c.move(t)
 		_, err := second.host.Restore(context.Background(), id, nil) // bob has gone meanwhile
@@ -463,6 +468,76 @@ func TestClusterMarksAreDeleted(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00carl", "x"}, c.keys(t, id))
 	})
+}
+
+// TestClusterCloseIsHandledOnce: a close event that has been stored is not repeated by the next home, although its edge has not heard of it.
+// One that has not been stored is.
+func TestClusterCloseIsHandledOnce(t *testing.T) {
+	for _, stores := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stores=%v", stores), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				closes := &closeCounter{stores: stores}
+				c := newTwoNodes(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+					return &closeCountingRoom{closes, st}, nil
+				})
+				id := c.at().ns.IDFromName("lobby")
+				ann, bob := c.at().dial(t, id, "ann"), c.at().dial(t, id, "bob")
+				ann.s.Deliver(edgews.Text, []byte("x"))
+				ann.s.Closed(1001, "")
+				synctest.Wait()
+				assert.Equal(t, 1, closes.n)
+				bob.s.Deliver(edgews.Text, []byte("x")) // another commit
+				synctest.Wait()
+
+				second := c.fail()
+				handled, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{ann.restored(), bob.restored()})
+				require.NoError(t, err)
+				if stores {
+					assert.Equal(t, []uint64{math.MaxUint64, 1}, handled)
+					assert.Len(t, second.ns.Sockets(id), 1)
+				} else {
+					assert.Equal(t, []uint64{1, 1}, handled)
+					assert.Len(t, second.ns.Sockets(id), 2)
+				}
+				ann.s.Closed(1001, "")
+				synctest.Wait()
+				assert.Equal(t, map[bool]int{true: 1, false: 2}[stores], closes.n)
+				ann.s.Forgotten()
+				bob.s.Deliver(edgews.Text, []byte("x"))
+				synctest.Wait()
+				assert.NotContains(t, c.keys(t, id), "\x00seen\x00ann")
+			})
+		})
+	}
+}
+
+type closeCounter struct {
+	stores bool
+	n      int
+}
+
+// closeCountingRoom counts its close events, and stores that it does.
+type closeCountingRoom struct {
+	*closeCounter
+	st *edgews.State
+}
+
+func (r *closeCountingRoom) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if s, err := edgews.Upgrade(w, req, nil); err == nil {
+		_ = r.st.AcceptWebSocket(s)
+	}
+}
+
+func (r *closeCountingRoom) WebSocketMessage(ctx context.Context, _ *edgews.Socket, m edgews.Message) error {
+	return r.st.Storage().Put(ctx, "last", m.Data)
+}
+
+func (r *closeCountingRoom) WebSocketClose(ctx context.Context, _ *edgews.Socket, _ edgews.CloseEvent) error {
+	r.n++
+	if !r.stores {
+		return nil
+	}
+	return r.st.Storage().Put(ctx, "closed", []byte("yes"))
 }
 
 // keys returns all keys of an object's storage.

@@ -198,6 +198,9 @@ func (sock *objectSocket) deliverEnd(fate *closeResult) {
 	if fate.err != nil {
 		s.warn("edgews: socket failed", fate.err)
 		if sock.o.mayHandle(handlesErrors) {
+			if !sock.o.mayHandle(handlesCloses) {
+				s.beginEnd()
+			}
 			sock.runHandler("WebSocketError", func(ctx context.Context, value Object) error {
 				if h, ok := value.(ErrorHandler); ok {
 					return h.WebSocketError(ctx, s, fate.err)
@@ -209,6 +212,7 @@ func (sock *objectSocket) deliverEnd(fate *closeResult) {
 	if !sock.o.mayHandle(handlesCloses) {
 		return
 	}
+	s.beginEnd()
 	sock.runHandler("WebSocketClose", func(ctx context.Context, value Object) error {
 		if h, ok := value.(CloseHandler); ok {
 			return h.WebSocketClose(ctx, s, CloseEvent{s, fate.Code, fate.Reason, fate.WasClean})
@@ -246,7 +250,7 @@ func (sock *objectSocket) finish() {
 	s.mu.Unlock()
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
-	o.forgetMarkOf(s)
+	o.finishedHere(s)
 	o.mu.Lock()
 	if !sock.removed {
 		o.registry.remove(sock)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type homeConn struct {
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
 	told   bool                  // the socket knows how the connection has ended
+	done   bool                  // the object has handled the close event on an earlier home
 	last   uint64                // the sequence of the last message that has arrived
 
 	goneOnce sync.Once
@@ -127,13 +129,20 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 }
 
-// begin delivers what has arrived, after Restore: handled messages of the client have been handled.
+// begin delivers what has arrived, after Restore: handled messages of the client have been handled, or the whole connection has.
 func (conn *homeConn) begin(handled uint64) {
 	conn.register()
 	conn.mu.Lock()
 	conn.skip = handled - conn.head.Handled
+	conn.done = handled == math.MaxUint64
 	conn.mu.Unlock()
 	conn.goLive()
+	conn.mu.Lock()
+	mustCut := conn.done && !conn.told
+	conn.mu.Unlock()
+	if mustCut { // the last home has ended the socket, and the edge does not know
+		conn.Cut()
+	}
 }
 
 // register has the socket found when its shard moves, or its edge dies.
@@ -257,10 +266,13 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 	} else {
 		conn.in = append(conn.in, inMessage{seq, ofClient && !skipped, isEnd})
 	}
-	s := conn.s
+	s, done := conn.s, conn.done
 	conn.mu.Unlock()
 	if skipped {
 		return
+	}
+	if done && kind == msgClose {
+		conn.Close(parseClose(content)) // the answer of the last home may be lost
 	}
 	switch kind {
 	case msgText:
@@ -324,10 +336,14 @@ func (conn *homeConn) Closed(err error) {
 	if err != nil {
 		conn.closed = err
 	}
-	live := conn.live
+	live, s := conn.live, conn.s
 	conn.mu.Unlock()
-	if err != nil && live {
+	switch {
+	case !live:
+	case err != nil:
 		conn.lose(err)
+	default:
+		s.Forgotten()
 	}
 }
 
@@ -343,6 +359,7 @@ func (conn *homeConn) lose(err error) {
 		return
 	}
 	conn.s.Lost(nil)
+	conn.s.Forgotten()
 }
 
 // Writable implements link.Receiver.
