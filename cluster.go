@@ -28,6 +28,15 @@ type Cluster interface {
 	// Call has the object answer a call of the function Call, wherever its home is: ClusterHost.Call there.
 	Call(ctx context.Context, key ObjectKey, method string, req json.RawMessage) (json.RawMessage, error)
 
+	// Publish sends a message to the subscribers of a topic at all nodes, with one message for each node that has any: to the connections that
+	// ClusterConn.Subscribe has subscribed, and with ClusterHost.Deliver. Each gets it at most once, and what one goroutine publishes in its
+	// order. It waits for room until ctx ends, but not for ever for a node that is stuck. With an error no socket gets the message.
+	Publish(ctx context.Context, p ClusterPublication) error
+
+	// Subscribed says that objects of this node have a subscriber of a topic that is not at an edge, or that they have none any more:
+	// ClusterHost.Deliver is for those. It is called with mutexes of this package held: it must not block, and must not call this package.
+	Subscribed(namespace, topic string, subscribed bool)
+
 	// Store returns the storage of the objects whose home is this node, for NamespaceOptions.Store. It fences by ownership, and DueAlarms returns
 	// the alarms of those objects only.
 	Store() Store
@@ -56,12 +65,17 @@ type ClusterConn interface {
 	// Ping queues a ping. The edge answers with ClusterSocket.Pong when the client has answered it.
 	Ping(id uint64)
 
-	// Position says how far the client is, in a feed that it follows, when it has got the message that is sent next. The edge notes it together with
-	// that message, in ClusterRestored.Positions: no other home sends what the client has got.
+	// Position says how far the client is, in a feed that it follows, when it has got the message that is sent next. The edge notes it, and others that
+	// it was told since the last message, together with that message, in ClusterRestored.Positions: no other home sends what the client has got.
 	Position(p ClusterPosition)
 
 	// Describe says what survives the home: the socket's tags, attachment and feeds, which the edge keeps, and passes to ClusterHost.Restore.
 	Describe(kept ClusterKept)
+
+	// Subscribe subscribes the connection at the edge to a topic of the namespace, or ends that. The edge keeps it for ClusterRestored.Topics, and
+	// forgets it with the connection. For one topic, subscribed is true and false by turns. It is called with other mutexes of this package
+	// held, and not always with that of the socket.
+	Subscribe(topic string, subscribed bool)
 
 	// AutoRespond says which messages the edge answers without the home, in place of what was set before. pairs never changes; calls with the same
 	// slice are for sockets of one object. The edge tells of them with ClusterSocket.AutoResponded.
@@ -94,4 +108,12 @@ type ClusterUpgrade struct {
 	Header   http.Header // further headers of the response
 	Protocol string      // the subprotocol; "": none
 	Options  Options     // those of Upgrade or Respond. What cannot be sent to another node does not apply there
+}
+
+// ClusterPublication is a message that is published to a topic of a namespace.
+type ClusterPublication struct {
+	Namespace, Topic string
+	Message          *Prepared // for sockets of this node
+	Kind             Kind      // of Message, for other nodes
+	Data             []byte    // of Message. It never changes
 }

@@ -144,11 +144,59 @@ func (r *feedRoster) keepAtEdge(m *feedMember) {
 	if !r.isClustered() {
 		return
 	}
+	f := r.kept(m)
+	r.changeAtEdge(m, func(feeds []ClusterFeed) []ClusterFeed { return append(feeds, f) })
+}
+
+// kept returns what the edge of m keeps of a Join or Replay that begins now. The send lock must be held.
+func (r *feedRoster) kept(m *feedMember) ClusterFeed {
 	f := ClusterFeed{Name: r.name, Who: m.who, Joined: rand.Uint64() | 1, After: m.restart, Gone: m.gone, Replay: m.once}
 	if p := r.present[m.who]; p != nil {
 		f.Since = p.since.UnixMilli()
 	}
+	return f
+}
+
+// connectedToEdge is called when a socket, which an object may have accepted, has got its connection, which is at an edge.
+func (s *Socket) connectedToEdge() {
+	sock := objectSocketOf(s)
+	if sock == nil {
+		return
+	}
+	var members []*feedMember
+	sock.o.mu.Lock()
+	if !sock.removed && !sock.atEdge {
+		sock.o.ns.topics.moveToEdge(sock)
+		for m := sock.feeds; m != nil; m = m.next {
+			members = append(members, m)
+		}
+	}
+	sock.o.mu.Unlock()
+	for _, m := range members {
+		m.r.moveToEdge(m)
+	}
+}
+
+// moveToEdge has the edge of m keep that m has joined before it had its connection.
+func (r *feedRoster) moveToEdge(m *feedMember) {
+	r.lockSends()
+	defer r.unlockSends()
+	if m.left {
+		return
+	}
+	f := r.kept(m)
+	if !m.cursorDue {
+		f.After, f.Gone = m.sent, false
+	}
 	r.changeAtEdge(m, func(feeds []ClusterFeed) []ClusterFeed { return append(feeds, f) })
+	if m.cursorDue {
+		return
+	}
+	m.sock.s.mu.Lock()
+	defer m.sock.s.mu.Unlock()
+	if c := clusterSocketOf(m.sock.s); c != nil && !c.cut { // with the next message, whatever it is
+		c.conn.Position(ClusterPosition{Feed: r.name, Joined: f.Joined, HasSeq: true, Seq: m.sent, Here: r.toldHereID()})
+	}
 }
 
 // forgetAtEdge is the opposite of keepAtEdge. The send lock must be held.

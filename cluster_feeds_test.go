@@ -58,6 +58,13 @@ func newFeedNodes(t *testing.T, names ...string) *feedNodes {
 }
 
 func (o *feedObject) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("name") == "pair" {
+		client, server := edgews.NewPair()
+		_ = o.st.AcceptWebSocket(server)
+		_ = o.feeds[0].Join(r.Context(), server, "pair", 0)
+		_ = edgews.Respond(w, r, client, nil)
+		return
+	}
 	s, err := edgews.Upgrade(w, r, nil)
 	if err != nil || o.st.AcceptWebSocket(s) != nil {
 		return

@@ -52,6 +52,10 @@ func (h *ClusterHost) AlarmsChanged() {
 	h.n.replayRestored()
 }
 
+// Deliver sends what is published to a topic to the sockets that have subscribed on this node and whose connections are not at edges: see
+// Cluster.Subscribed.
+func (h *ClusterHost) Deliver(topic string, m *Prepared) { h.n.topics.deliver(topic, m) }
+
 // attach makes n known to its cluster. It panics if the cluster refuses n.
 func (n *Namespace) attach() {
 	detach, err := n.opts.Cluster.Attach(&ClusterHost{n})

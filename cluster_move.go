@@ -21,6 +21,7 @@ type ClusterRestored struct {
 	Handled uint64 // how many messages of the connection earlier homes have said to have handled
 
 	Positions ClusterPositions // what earlier homes have said with ClusterConn.Position
+	Topics    []string         // to which the connection is subscribed, in the order in which it was: ClusterConn.Subscribe
 }
 
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
@@ -73,7 +74,7 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	if r.Kept.AttachmentForm != noAttachmentForm {
 		s.extraLocked().attached = &attachment{attachmentForm(r.Kept.AttachmentForm), r.Kept.Attachment}
 	}
-	sock := &objectSocket{o: o, s: s}
+	sock := &objectSocket{o: o, s: s, atEdge: true}
 	if !r.AutoRespondedAt.IsZero() {
 		sock.lastAutoResponse = r.AutoRespondedAt.UnixNano()
 	}
@@ -89,6 +90,7 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	c.feeds = r.Kept.Feeds
 	s.acceptLocked(0)
 	s.tellAndUnlock()
+	o.ns.topics.restore(sock, r.Topics)
 	o.restoreFeeds(sock, r)
 	r.Conn.Bind(c)
 }

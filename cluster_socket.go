@@ -217,6 +217,22 @@ func (c *ClusterSocket) AutoResponded(n int, at time.Time) {
 	s.objectSocket.lastAutoResponse = at.UnixNano()
 }
 
+// Published says that the edge has sent so many messages that were published to topics, with so many bytes in all, which are counted as messages
+// of the object.
+func (c *ClusterSocket) Published(messages, bytes int) {
+	s := c.self
+	s.mu.Lock()
+	defer s.tellAndUnlock()
+	if s.objectSocket == nil || messages <= 0 {
+		return
+	}
+	each := bytes / messages // units of messages are counted as if all were as long
+	for range messages - 1 {
+		s.counter.countWholeSentLocked(each)
+	}
+	s.counter.countWholeSentLocked(bytes - (messages-1)*each)
+}
+
 // describeLocked tells the edge what it has to keep for the next home. mu must be held.
 func (c *ClusterSocket) describeLocked() {
 	if c.cut || c.self.consumer != toObject {

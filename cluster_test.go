@@ -27,6 +27,8 @@ type twoNodes struct {
 	nodes [2]*testNode
 	mu    sync.Mutex
 	home  int // the index of the node that is every object's home
+
+	published []string // namespace, topic and data; guarded by mu
 }
 
 // testNode is a Cluster.
@@ -35,6 +37,9 @@ type testNode struct {
 	i    int
 	host *edgews.ClusterHost
 	ns   *edgews.Namespace
+
+	mu         sync.Mutex
+	subscribed map[string]bool
 }
 
 func newTwoNodes(t *testing.T, construct func(context.Context, *edgews.State) (edgews.Object, error)) *twoNodes {
@@ -69,6 +74,31 @@ func (n *testNode) Call(ctx context.Context, key edgews.ObjectKey, method string
 	home := n.c.at()
 	id, _ := home.ns.ParseID(key.ID.String())
 	return home.host.Call(ctx, id, method, req)
+}
+
+// Publish delivers at both nodes, also to connections at edges.
+func (n *testNode) Publish(_ context.Context, p edgews.ClusterPublication) error {
+	for _, node := range n.c.nodes {
+		node.mu.Lock()
+		wanted := node.subscribed[p.Topic]
+		node.mu.Unlock()
+		if wanted {
+			node.host.Deliver(p.Topic, p.Message)
+		}
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.c.published = append(n.c.published, p.Namespace+" "+p.Topic+" "+string(p.Data))
+	return nil
+}
+
+func (n *testNode) Subscribed(_, topic string, subscribed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.subscribed == nil {
+		n.subscribed = make(map[string]bool)
+	}
+	n.subscribed[topic] = subscribed
 }
 
 func (n *testNode) Store() edgews.Store { return fencedStore{n.c.store, n} }
@@ -119,9 +149,10 @@ type edgeConn struct {
 	s       *edgews.ClusterSocket
 
 	positions edgews.ClusterPositions
-	next      *edgews.ClusterPosition // of the message that is sent next
-	deaf      bool                    // messages to the client are lost
-	moved     bool                    // a laterConn has taken its place
+	next      []edgews.ClusterPosition // of the message that is sent next
+	deaf      bool                     // messages to the client are lost
+	topics    []string
+	moved     bool // a laterConn has taken its place
 }
 
 func (c *edgeConn) note(format string, args ...any) {
@@ -149,8 +180,10 @@ func (c *edgeConn) Send(kind edgews.Kind, first, last bool, data []byte, _ *edge
 func (c *edgeConn) send(kind edgews.Kind, first, last bool, data []byte) bool {
 	c.mu.Lock()
 	isLost := c.deaf
-	if c.next != nil && !isLost {
-		c.positions.Note(*c.next)
+	for _, p := range c.next {
+		if !isLost {
+			c.positions.Note(p)
+		}
 	}
 	c.next = nil
 	c.mu.Unlock()
@@ -170,7 +203,11 @@ func (c *edgeConn) Position(p edgews.ClusterPosition) {
 	}
 }
 
-func (c *edgeConn) position(p edgews.ClusterPosition) { c.mu.Lock(); defer c.mu.Unlock(); c.next = &p }
+func (c *edgeConn) position(p edgews.ClusterPosition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = append(c.next, p)
+}
 
 func (c *edgeConn) Describe(kept edgews.ClusterKept) {
 	if !c.isMoved() {
@@ -183,6 +220,14 @@ func (c *edgeConn) describe(kept edgews.ClusterKept) {
 	defer c.mu.Unlock()
 	c.kept = kept
 	c.positions.Keep(kept.Feeds)
+}
+
+func (c *edgeConn) Subscribe(topic string, subscribed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.topics = slices.DeleteFunc(c.topics, func(t string) bool { return t == topic }); subscribed {
+		c.topics = append(c.topics, topic)
+	}
 }
 
 // isMoved reports whether a later home has the connection, as a laterConn.
@@ -222,7 +267,7 @@ func (n *testNode) dial(t *testing.T, id edgews.ID, key string) *edgeConn {
 
 // restored is conn as another home gets it.
 func (c *edgeConn) restored() edgews.ClusterRestored {
-	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions}
+	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions, Topics: slices.Clone(c.topics)}
 }
 
 // counting is an object that stores how often it got a message, answers with that, and says how sockets end.

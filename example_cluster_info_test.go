@@ -18,9 +18,11 @@ func (soloCluster) Attach(*edgews.ClusterHost) (func(), error)                  
 func (soloCluster) IsHome(edgews.ObjectKey) bool                                   { return true }
 func (soloCluster) ServeHTTP(edgews.ObjectKey, http.ResponseWriter, *http.Request) {}
 func (soloCluster) Store() edgews.Store                                            { return edgews.NewMemoryStore() }
+func (soloCluster) Subscribed(string, string, bool)                                {}
 func (soloCluster) Call(context.Context, edgews.ObjectKey, string, json.RawMessage) (json.RawMessage, error) {
 	return nil, errors.New("there is nobody to call")
 }
+func (soloCluster) Publish(context.Context, edgews.ClusterPublication) error { return nil }
 
 func (soloCluster) Info() edgews.ClusterInfo {
 	return edgews.ClusterInfo{

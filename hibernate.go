@@ -233,6 +233,7 @@ func NewNamespace(name string, construct func(context.Context, *State) (Object, 
 	n.releaseContext, n.cancelRelease = context.WithCancelCause(context.Background())
 	n.idleTimers.Fire = func(at time.Time, o *object) { o.idleTimerFired(at) }
 	n.alarms.n = n
+	n.topics.cluster, n.topics.namespace = n.opts.Cluster, name
 	if l := n.opts.limits(); !l.unlimited() {
 		n.roster = newRoster(l, n.opts.ShutdownCode)
 	}

@@ -26,6 +26,7 @@ type objectSocket struct {
 	tags    []string
 	queued  bool        // it is in o.queue
 	removed bool        // it is not in o.registry any more
+	atEdge  bool        // the link of s is, and stays, a ClusterSocket. Changed with topicTable.mu too
 	feeds   *feedMember // the first of the feeds that it has joined; nil: none
 
 	topics *subscription // the last of those that it has; nil: none. Changed with o.mu and topicTable.mu, and by leave after removed is set
@@ -71,6 +72,9 @@ func (sock *objectSocket) enqueueLocked() {
 }
 
 func (sock *objectSocket) dequeuedLocked() { sock.queued = false }
+
+// edge returns what connects the socket with its edge. atEdge must be set.
+func (sock *objectSocket) edge() ClusterConn { return sock.s.link.(*ClusterSocket).conn }
 
 // isAttachedLocked reports whether the object still has the socket: it has not been reset. The socket's mu must be held.
 func (sock *objectSocket) isAttachedLocked() bool { return sock.s.objectSocket == sock }

@@ -64,6 +64,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 	s.mu.Unlock()
 	if edge, ok := w.(*ClusterSocket); ok {
 		edge.conn.Bind(edge)
+		server.connectedToEdge()
 	}
 	w.transmit()
 	server.tell()

@@ -132,7 +132,7 @@ func (st *State) AcceptWebSocket(s *Socket, tags ...string) error {
 	case s.isAcceptedLocked():
 		return fmt.Errorf("%w: cannot call AcceptWebSocket if the WebSocket was already accepted", ErrAccepted)
 	}
-	sock := &objectSocket{o: st.o, s: s}
+	sock := &objectSocket{o: st.o, s: s, atEdge: clusterSocketOf(s) != nil}
 	if err := st.register(sock, tags); err != nil {
 		return err
 	}

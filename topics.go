@@ -8,19 +8,24 @@ import (
 	"unicode/utf8"
 )
 
-// This file is the first to read about topics: what a program calls. topics_table.go knows who has subscribed, and sends; in a cluster, each
-// node will have such a table for its own sockets, and Publish will send one message to each node that has subscribers.
+// This file is the first to read about topics: what a program calls. topics_table.go knows who has subscribed, and sends. In a cluster a socket
+// whose connection is at an edge is subscribed there, and stays so when its object moves: Cluster.Publish sends one message to each node that
+// has subscribers.
 
 const (
 	maxTopicSize = 256  // in bytes, as of a tag
 	maxTopics    = 1024 // of a socket, so that a client that chooses its topics cannot fill the memory
+
+	// maxEdgeTopics bounds the names of the topics of a socket whose connection is at an edge, in bytes: the edge sends them to the next home in
+	// one message.
+	maxEdgeTopics = 16 << 10
 )
 
 var (
 	// ErrTopicName: a topic is UTF-8 of 1 to 256 bytes; the message says what is wrong.
 	ErrTopicName = errors.New("edgews: invalid topic")
 
-	// ErrTooManyTopics: a socket subscribes to at most 1024 topics.
+	// ErrTooManyTopics: a socket subscribes to at most 1024 topics; in a cluster the names of a socket's topics have at most 16 KiB together.
 	ErrTooManyTopics = errors.New("edgews: socket has too many topics")
 )
 
@@ -65,6 +70,18 @@ func checkTopic(topic string) error {
 // Each socket counts m as a message that it has sent (Usage.MessagesOut), for the object that has accepted it. There is no request, and no
 // object is active because of it.
 //
+// # In a cluster
+//
+// With NamespaceOptions.Cluster, m reaches the subscribers at all nodes: one message is sent to each node at which a subscriber's connection
+// is. A socket gets m at most once, also while its object moves or its home dies, and the messages of one goroutine in their order. They are
+// not in order with what is sent on the socket otherwise, do not wait for the commits of the socket's object, and do not count in
+// BufferedAmount: they go to the client directly, and what exceeds Options.SendBuffer there is dropped, or the client is closed with 1013 if
+// Overflow is OverflowClose. Observers are not told of them.
+//
+// Publish waits while the queue of 1 MiB to another node is full, for at most 5 s or until ctx ends; then no socket gets m, and the error is
+// that of ctx. A node that is behind for 5 s, or that cannot be reached, does not get what is published until it has caught up; that is
+// no error. A message has at most 32 MiB (link.ErrTooLarge of the module cluster).
+//
 // Deviation: Workers have no topics. There a program calls each object that has subscribers: one billed request for each, which also wakes
 // the object. Messages that are sent on WebSockets are free, there as in the price lists here.
 func (n *Namespace) Publish(ctx context.Context, topic string, m *Prepared) error {
@@ -79,6 +96,9 @@ func (n *Namespace) Publish(ctx context.Context, topic string, m *Prepared) erro
 	}
 	if n.shutdown.currentPhase() == eventsCutOff {
 		return ErrShutdown
+	}
+	if c := n.opts.Cluster; c != nil {
+		return c.Publish(ctx, ClusterPublication{Namespace: n.name, Topic: topic, Message: m, Kind: m.kind, Data: m.data})
 	}
 	n.topics.deliver(topic, m)
 	return nil
@@ -112,6 +132,10 @@ func awaitCommit(ctx context.Context) error {
 // A topic is UTF-8 of 1 to 256 bytes (ErrTopicName), and belongs to the namespace: the topics of two namespaces have nothing in common. A
 // socket has at most 1024 topics (ErrTooManyTopics). The error is ErrNotOwned if the object has not accepted one of the sockets, or the
 // last event of one is over. With an error no socket is subscribed that was not before.
+//
+// In a cluster a subscription is kept at the node to which the client is connected, and survives moves of the object and the death of its home. It
+// begins when that node and those that publish have learned of it, shortly after Subscribe has returned, and ends as late.
+// A socket's topics there have at most 16 KiB together (ErrTooManyTopics).
 //
 // A subscription needs about 35 bytes, and a topic about 150 more; sockets without subscriptions need nothing.
 func (st *State) Subscribe(topic string, sockets ...*Socket) error {
@@ -163,7 +187,7 @@ func (st *State) Topics(s *Socket) ([]string, error) {
 }
 
 // Topics returns an iterator over the topics that have subscribers when the loop begins, and how many, in no order. The loop may do anything.
-// It is for monitoring; what it returns may have changed already.
+// It is for monitoring; what it returns may have changed already. In a cluster they are those of the objects whose home this node is.
 func (n *Namespace) Topics() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		for topic, subscribers := range n.topics.all() {
@@ -174,5 +198,6 @@ func (n *Namespace) Topics() iter.Seq2[string, int] {
 	}
 }
 
-// Subscribers returns how many sockets have subscribed to a topic. Sockets that are closing count until they have ended.
+// Subscribers returns how many sockets have subscribed to a topic. Sockets that are closing count until they have ended. In a cluster they are
+// those of the objects whose home this node is.
 func (n *Namespace) Subscribers(topic string) int { return n.topics.subscribers(topic) }

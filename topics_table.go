@@ -10,9 +10,13 @@ import (
 )
 
 // topicTable is the subscriptions of the sockets of a namespace, in this process. Objects change it; deliver sends what is published, by an
-// object of this process or, in a cluster, of another node: it needs a topic and a message, and no object.
+// object of this process or, in a cluster, of another node: it needs a topic and a message, and no object. Sockets whose connections are at
+// edges are subscribed there; here they only count.
 type topicTable struct {
-	mu sync.Mutex // a leaf, also under an object's mu
+	mu sync.Mutex // under an object's mu; of a cluster's methods, those that may be called with it held say so
+
+	cluster   Cluster // nil: there is none. Immutable, as is namespace
+	namespace string
 
 	// Guarded by mu.
 	topics map[string]*topic // none is without subscribers
@@ -22,6 +26,7 @@ type topicTable struct {
 type topic struct {
 	name        string
 	subscribers orderedmap.Map[*Socket, struct{}]
+	atEdges     int // how many others there are, whose connections are at edges
 }
 
 // subscription is an element of the list of the topics of a socket.
@@ -53,24 +58,92 @@ func (t *topicTable) subscribe(name string, sockets []*objectSocket) error {
 	defer t.mu.Unlock()
 	of := t.topics[name]
 	for _, sock := range sockets {
-		if n := sock.topicCountLocked(); n >= maxTopics && (of == nil || of.subscribers.Get(sock.s) == nil) {
-			return fmt.Errorf("%w: it has %d topics, and the limit is %d", ErrTooManyTopics, n, maxTopics)
+		if err := t.mayAddLocked(sock, of, name); err != nil {
+			return err
 		}
 	}
 	if of == nil {
 		of = t.addTopicLocked(name)
 	}
 	for _, sock := range sockets {
-		if of.subscribers.Get(sock.s) == nil {
-			of.subscribers.Put(sock.s, struct{}{})
-			sock.topics = &subscription{of, sock.topics}
+		if !of.hasLocked(sock) {
+			t.addLocked(of, sock)
+			if sock.atEdge {
+				sock.edge().Subscribe(of.name, true)
+			}
 		}
 	}
 	return nil
 }
 
-// addTopicLocked adds a topic, which must get a subscriber. In a cluster, this is where the other nodes are told that this one wants what is
-// published to it. mu must be held.
+// mayAddLocked returns ErrTooManyTopics if sock cannot subscribe to name, of which is the topic if it has subscribers. mu must be held.
+func (t *topicTable) mayAddLocked(sock *objectSocket, of *topic, name string) error {
+	n, size := sock.topicCountLocked()
+	switch {
+	case n >= maxTopics && !of.hasLocked(sock):
+		return fmt.Errorf("%w: it has %d topics, and the limit is %d", ErrTooManyTopics, n, maxTopics)
+	case sock.atEdge && size+len(name) > maxEdgeTopics && !of.hasLocked(sock):
+		return fmt.Errorf("%w: their names have %d bytes, and the limit in a cluster is %d", ErrTooManyTopics, size+len(name), maxEdgeTopics)
+	}
+	return nil
+}
+
+// hasLocked reports whether sock has subscribed; to nil it has not. The mu of the table must be held.
+func (of *topic) hasLocked(sock *objectSocket) bool {
+	if of == nil || !sock.atEdge {
+		return of != nil && of.subscribers.Get(sock.s) != nil
+	}
+	for sub := sock.topics; sub != nil; sub = sub.next {
+		if sub.topic == of {
+			return true
+		}
+	}
+	return false
+}
+
+// addLocked subscribes sock, which is no subscriber. mu must be held.
+func (t *topicTable) addLocked(of *topic, sock *objectSocket) {
+	sock.topics = &subscription{of, sock.topics}
+	if sock.atEdge {
+		of.atEdges++
+		return
+	}
+	of.subscribers.Put(sock.s, struct{}{})
+	if t.cluster != nil && of.subscribers.Len() == 1 {
+		t.cluster.Subscribed(t.namespace, of.name, true)
+	}
+}
+
+// moveToEdge has the subscriptions of a socket kept at its edge: its link has become a ClusterSocket. The mu of its object must be held.
+func (t *topicTable) moveToEdge(sock *objectSocket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sock.atEdge = true
+	for _, name := range sock.topicsLocked() {
+		of := t.topics[name]
+		of.subscribers.Delete(sock.s)
+		of.atEdges++
+		if of.subscribers.Len() == 0 {
+			t.cluster.Subscribed(t.namespace, name, false)
+		}
+		sock.edge().Subscribe(name, true)
+	}
+}
+
+// restore subscribes a socket whose edge has kept its subscriptions.
+func (t *topicTable) restore(sock *objectSocket, names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range names {
+		of := t.topics[name]
+		if of == nil {
+			of = t.addTopicLocked(name)
+		}
+		t.addLocked(of, sock)
+	}
+}
+
+// addTopicLocked adds a topic, which must get a subscriber. mu must be held.
 func (t *topicTable) addTopicLocked(name string) *topic {
 	if t.topics == nil {
 		t.topics = make(map[string]*topic)
@@ -89,20 +162,31 @@ func (t *topicTable) unsubscribe(name string, sockets []*objectSocket) error {
 		return nil
 	}
 	for _, sock := range sockets {
-		if t.dropLocked(of, sock.s) {
+		if t.dropLocked(of, sock) {
 			sock.unlistTopicLocked(of)
+			if sock.atEdge {
+				sock.edge().Subscribe(of.name, false)
+			}
 		}
 	}
 	return nil
 }
 
-// dropLocked takes s out of the subscribers of a topic, and forgets the topic if it was the last one. It reports whether s was one of them. mu
+// dropLocked takes sock out of the subscribers of a topic, and forgets the topic if it was the last one. It reports whether it was one of them. mu
 // must be held.
-func (t *topicTable) dropLocked(of *topic, s *Socket) bool {
-	if !of.subscribers.Delete(s) {
+func (t *topicTable) dropLocked(of *topic, sock *objectSocket) bool {
+	switch {
+	case !of.hasLocked(sock):
 		return false
+	case sock.atEdge:
+		of.atEdges--
+	default:
+		of.subscribers.Delete(sock.s)
+		if t.cluster != nil && of.subscribers.Len() == 0 {
+			t.cluster.Subscribed(t.namespace, of.name, false)
+		}
 	}
-	if of.subscribers.Len() == 0 {
+	if of.count() == 0 {
 		delete(t.topics, of.name)
 		if len(t.topics) == 0 {
 			t.topics = nil // a map does not give back the memory to which it has grown
@@ -116,7 +200,7 @@ func (t *topicTable) leave(sock *objectSocket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for sub := sock.topics; sub != nil; sub = sub.next {
-		t.dropLocked(sub.topic, sock.s)
+		t.dropLocked(sub.topic, sock)
 	}
 	sock.topics = nil
 }
@@ -127,7 +211,7 @@ func (t *topicTable) all() map[string]int {
 	defer t.mu.Unlock()
 	all := make(map[string]int, len(t.topics))
 	for name, of := range t.topics {
-		all[name] = of.subscribers.Len()
+		all[name] = of.count()
 	}
 	return all
 }
@@ -137,17 +221,21 @@ func (t *topicTable) subscribers(name string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if of := t.topics[name]; of != nil {
-		return of.subscribers.Len()
+		return of.count()
 	}
 	return 0
 }
 
-// topicCountLocked returns how many topics the socket has. The mu of the table must be held.
-func (sock *objectSocket) topicCountLocked() (n int) {
+// count returns how many subscribers there are. The mu of the table must be held.
+func (of *topic) count() int { return of.subscribers.Len() + of.atEdges }
+
+// topicCountLocked returns how many topics the socket has, and how many bytes their names have. The mu of the table must be held.
+func (sock *objectSocket) topicCountLocked() (n, size int) {
 	for sub := sock.topics; sub != nil; sub = sub.next {
 		n++
+		size += len(sub.topic.name)
 	}
-	return n
+	return n, size
 }
 
 // unlistTopicLocked takes a topic out of the socket's list. The mu of the table must be held.

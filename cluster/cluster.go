@@ -57,6 +57,8 @@ type Cluster struct {
 	token  string // begins the keys of this process's connections
 	counts counts
 
+	topics *topics
+
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
@@ -108,6 +110,7 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 		conns: make(map[Shard]map[*homeConn]struct{}), edges: make(map[Shard]map[*edgeSocket]struct{}), told: make(map[Shard]Ownership),
 		upgrades: make(map[Shard]map[*edgeRequest]chan struct{}),
 	}
+	c.topics = newTopics(c)
 	c.links, err = link.New(link.Options{
 		Self: peerOf(o.Self), Cluster: o.Name, Secret: o.Secret, TLS: o.TLS, Dial: o.Dial, Logger: o.Logger,
 		MaxMessage: maxClientMessage + 64, LinkWindow: 2 * maxClientMessage,
@@ -139,6 +142,7 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 		}
 	})
 	c.serving.Go(c.watchOwners)
+	c.serving.Go(c.topics.watch)
 	return c, nil
 }
 

@@ -237,7 +237,7 @@ func (q *edgeRequest) upgrade(content []byte) error {
 		return nil
 	}
 	opts := &edgews.UpgradeOptions{Options: accept.Options.options(), Header: accept.Header, InsecureSkipOriginCheck: true} // the object has checked
-	opts.Options.SendBuffer = edgeBuffer
+	opts.Options.SendBuffer, opts.Options.Overflow = edgeBuffer, edgews.OverflowError                                       // those of the object are the home's
 	if size := opts.Options.MaxMessageSize; size <= 0 || size > maxClientMessage {
 		opts.Options.MaxMessageSize = maxClientMessage
 	}

@@ -17,7 +17,7 @@ import (
 type edgeSocket struct {
 	c    *Cluster
 	s    *edgews.Socket
-	head socketHead // what is announced; Kept, Positions, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
+	head socketHead // what is announced; Kept, Positions, Topics, AutoResponses, AutoRespondedAt, Epoch and Handled change, guarded by mu
 
 	mu      sync.Mutex
 	ch      *link.Channel // nil: the object has no home that is known
@@ -102,6 +102,7 @@ func (e *edgeSocket) autoResponse(data []byte) (string, bool) {
 // closed tells the home how the connection has ended, or that the client has sent a Close.
 func (e *edgeSocket) closed(end edgews.CloseEvent) {
 	defer func() { e.channel().drained() }() // what has been dropped makes no OnDrain
+	e.reportTopics()
 	switch {
 	case !end.WasClean:
 		e.send([]byte{msgLost}, false)
@@ -138,6 +139,7 @@ func (e *edgeSocket) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
+	e.leaveTopicsLocked()
 	e.pumpLocked()
 	e.changedLocked()
 }
@@ -242,7 +244,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 	e.head.Handled = e.sent - waiting
 	receive := e.receive
 	head := e.head
-	head.Positions = slices.Clone(head.Positions)
+	head.Positions, head.Topics = slices.Clone(head.Positions), slices.Clone(head.Topics)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -311,8 +313,8 @@ func (e *edgeSocket) giveUp(reason string) {
 type edgeChannel struct {
 	e    *edgeSocket
 	part []byte // of a message whose last part has not arrived; owned by the link's goroutine
-	// position is how far the client is with the next message; nil: unchanged. Owned by the link's goroutine.
-	position *edgews.ClusterPosition
+	// positions say how far the client is with the next message. Owned by the link's goroutine.
+	positions []edgews.ClusterPosition
 
 	// Guarded by e.mu.
 	ch       *link.Channel // nil: moveTo has not set it yet
@@ -338,7 +340,9 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			_ = e.s.Send(text)
 		}
 	case msgBinary:
-		_ = e.s.SendBytes(r.whole(content))
+		if data := r.whole(content); r.notePosition() {
+			_ = e.s.SendBytes(data)
+		}
 	case msgClose:
 		r.close(parseClose(content))
 	case msgPing:
@@ -352,8 +356,12 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			e.mu.Unlock()
 		}
 	case msgPosition:
-		r.position = new(edgews.ClusterPosition)
-		_ = json.Unmarshal(content, r.position)
+		var p edgews.ClusterPosition
+		if json.Unmarshal(content, &p) == nil {
+			r.positions = append(r.positions, p)
+		}
+	case msgSubscribe, msgUnsubscribe:
+		e.subscribe(string(content), p[0] == msgSubscribe)
 	case msgAuto:
 		e.setAuto(content)
 	case msgCut:
@@ -425,9 +433,7 @@ func (r *edgeChannel) whole(content []byte) []byte {
 // notePosition notes how far the client is when it has got the message that has arrived. It returns false if the message is not to be sent: the
 // socket has been detached from the home, and the next home sends what was not noted.
 func (r *edgeChannel) notePosition() bool {
-	p := r.position
-	r.position = nil
-	if p == nil {
+	if r.positions == nil {
 		return true
 	}
 	r.e.mu.Lock()
@@ -435,7 +441,10 @@ func (r *edgeChannel) notePosition() bool {
 	if r.e.receive != r {
 		return false
 	}
-	r.e.head.Positions.Note(*p)
+	for _, p := range r.positions {
+		r.e.head.Positions.Note(p)
+	}
+	r.positions = nil
 	return true
 }
 

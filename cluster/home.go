@@ -390,6 +390,8 @@ func (c *Cluster) accept(from link.Peer, ch *link.Channel, greeting []byte) link
 		return accepted(content, func(h *callHead) link.Receiver { return c.acceptCall(ch, h) })
 	case kindSocket:
 		return accepted(content, func(h *socketHead) link.Receiver { return c.acceptSocket(from, ch, h) })
+	case kindTopics:
+		return c.acceptTopics(from, ch)
 	case kindEnd:
 		return accepted(content, func(h *endHead) link.Receiver {
 			c.noteEnd(from, *h)

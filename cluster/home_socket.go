@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,7 +126,7 @@ func (conn *homeConn) restored() edgews.ClusterRestored {
 	}
 	return edgews.ClusterRestored{
 		Conn: conn, Kept: h.Kept, Options: h.Options.options(), Host: h.Host, Path: h.Path, Protocol: h.Protocol, Extensions: h.Extensions,
-		Handled: h.Handled, Positions: h.Positions, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
+		Handled: h.Handled, Positions: h.Positions, Topics: h.Topics, AutoResponses: h.AutoResponses, AutoRespondedAt: at,
 	}
 }
 
@@ -289,6 +290,8 @@ func (conn *homeConn) receive(seq uint64, p []byte) {
 		s.Lost(err)
 	case msgPing:
 		s.Pong(number(content, 0))
+	case msgCounted:
+		s.Published(int(number(content, 0)), int(number(content, 1)))
 	case msgAnswered:
 		s.AutoResponded(int(number(content, 0)), time.Unix(0, int64(number(content, 1))))
 	}
@@ -467,6 +470,23 @@ func (conn *homeConn) Close(code edgews.StatusCode, reason string) {
 
 // Ping implements edgews.ClusterConn.
 func (conn *homeConn) Ping(id uint64) { conn.send(numberMessage(msgPing, id)) }
+
+// Subscribe implements edgews.ClusterConn. What waits is bounded: of one topic nothing waits, or the last change.
+func (conn *homeConn) Subscribe(topic string, subscribed bool) {
+	m, opposite := bytesMessage(msgUnsubscribe, []byte(topic)), byte(msgSubscribe)
+	if subscribed {
+		m[0], opposite = msgSubscribe, msgUnsubscribe
+	}
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	for i := range conn.out {
+		if waiting := conn.out[i].m; waiting[0] == opposite && string(waiting[1:]) == topic { // the edge need not know of either
+			conn.out = slices.Delete(conn.out, i, i+1)
+			return
+		}
+	}
+	conn.sendLocked(outMessage{m: m})
+}
 
 // Position implements edgews.ClusterConn.
 func (conn *homeConn) Position(p edgews.ClusterPosition) { conn.send(message(msgPosition, p)) }

@@ -7,6 +7,7 @@ func sentOptionsOf(o edgews.Options) sentOptions {
 	s := sentOptions{
 		MaxMessageSize: o.MaxMessageSize, SendBuffer: o.SendBuffer, KeepAlive: o.KeepAlive, KeepAliveTimeout: o.KeepAliveTimeout,
 		CloseTimeout: o.CloseTimeout, WriteTimeout: o.WriteTimeout, RateMessages: o.RateLimit.Messages, RateBytes: o.RateLimit.Bytes,
+		Overflow: o.Overflow,
 	}
 	if c := o.Compression; c != nil {
 		s.Compression = sentCompression{c.Disable, c.NoContextTakeover, c.WindowBits, c.Threshold, c.Level}
@@ -19,7 +20,7 @@ func (s sentOptions) options() edgews.Options {
 	c := s.Compression
 	return edgews.Options{
 		MaxMessageSize: s.MaxMessageSize, SendBuffer: s.SendBuffer, KeepAlive: s.KeepAlive, KeepAliveTimeout: s.KeepAliveTimeout,
-		CloseTimeout: s.CloseTimeout, WriteTimeout: s.WriteTimeout,
+		CloseTimeout: s.CloseTimeout, WriteTimeout: s.WriteTimeout, Overflow: s.Overflow,
 		RateLimit: edgews.RateLimit{Messages: s.RateMessages, Bytes: s.RateBytes},
 		Compression: &edgews.Compression{
 			Disable: c.Disable, NoContextTakeover: c.NoContextTakeover, WindowBits: c.WindowBits, Threshold: c.Threshold, Level: c.Level,

@@ -19,6 +19,7 @@ import (
 //	'r'  request     edge → home  requestHead: a request, and the socket that it may become
 //	'c'  call        edge → home  callHead: a call of edgews.Call
 //	's'  socket      edge → home  socketHead: a socket of an object that has a new home
+//	't'  topics      any → any    {}: which topics the sender wants, and what is published that the receiver wants
 //	'e'  end         any → home   endHead: all sockets of these shards at this node have been announced to the home
 //
 // On a channel for a request the edge sends the body in messages of bytes, and then its end; an empty message says that the body is broken
@@ -29,16 +30,24 @@ import (
 //	             'c'      the client's Close: code, reason
 //	             'l'      the connection is lost; the reason as text
 //	             'p'      the client has answered a ping: its id
+//	             'd'      the client has got messages of topics: how many, how many bytes in all
 //	             'a'      an auto-response was sent: its size, the time in nanoseconds since 1970
 //	home → edge  't' 'b'  a message to the client, or the last part of one
 //	             'T' 'B'  a part of a message, which others follow
 //	             'c'      a Close: code, reason
 //	             'p'      ping: an id
 //	             'f'      edgews.ClusterPosition as JSON: of the next message to the client, which is noted together with that
+//	             'u' 'U'  subscribe the connection to a topic, end that: the topic
 //	             'k'      edgews.ClusterKept as JSON
 //	             'o'      the auto-responses as JSON
 //	             'x'      the socket has ended at the home
 //	             'm'      the object moves to another home
+//
+// On a channel for topics, messages begin with:
+//
+//	'w'  which topics the sender wants: for each a hash of 64 bits, and a byte, 1 if it wants it and 0 if it does not any more
+//	'P'  a part of a message that is published, which others follow
+//	'p'  the last part of one: 't' or 'b' for text or binary, the namespace and the topic, each behind its length in 16 bits, and the rest
 //
 // Integers are big-endian. A node ignores messages that it does not know.
 const (
@@ -46,6 +55,7 @@ const (
 	kindCall    = 'c'
 	kindSocket  = 's'
 	kindEnd     = 'e'
+	kindTopics  = 't'
 
 	msgHead       = 'H'
 	msgBody       = 'B'
@@ -63,10 +73,17 @@ const (
 	msgPing       = 'p'
 	msgAnswered   = 'a'
 	msgPosition   = 'f'
+	msgSubscribe  = 'u'
+	msgCounted    = 'd'
 	msgKept       = 'k'
 	msgAuto       = 'o'
 	msgCut        = 'x'
 	msgMoved      = 'm'
+
+	msgUnsubscribe   = 'U'
+	msgWanted        = 'w'
+	msgPublished     = 'p'
+	msgPublishedPart = 'P'
 )
 
 // The codes with which channels are reset.
@@ -143,6 +160,7 @@ type sentOptions struct {
 	RateMessages     int
 	RateBytes        int
 	Compression      sentCompression
+	Overflow         edgews.Overflow `json:",omitempty"`
 }
 
 type sentCompression struct {
@@ -211,6 +229,7 @@ type socketHead struct {
 	ConnKey               string
 	Kept                  edgews.ClusterKept
 	Positions             edgews.ClusterPositions `json:",omitempty"`
+	Topics                []string                `json:",omitempty"`
 	AutoResponses         []edgews.AutoResponse   `json:",omitempty"`
 	AutoRespondedAt       int64                   `json:",omitempty"` // in nanoseconds since 1970; 0: never
 	Options               sentOptions
