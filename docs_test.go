@@ -101,7 +101,7 @@ func declaredNames(t *testing.T) map[string]bool {
 	known := make(map[string]bool)
 	dirs, err := filepath.Glob("internal/*")
 	require.NoError(t, err)
-	for _, dir := range append(dirs, ".", "store/bolt") {
+	for _, dir := range append(dirs, ".", "store/bolt", "cluster", "cluster/internal/link") {
 		prefix := ""
 		if dir != "." {
 			prefix = filepath.Base(dir) + "."

@@ -220,6 +220,16 @@ func TestLayers(t *testing.T) {
 			return standard(path) || path == module || path == module+"/client/js"
 		}},
 		{"metrics: the public API", "metrics", func(path string) bool { return standard(path) || path == module }},
+		{"cluster/internal/link: the standard library", "cluster/internal/link", standard},
+		{"cluster: the public API, and its links", "cluster", func(path string) bool {
+			return standard(path) || path == module || path == module+"/cluster/internal/link"
+		}},
+		{"cluster/memory: the public API", "cluster/memory", func(path string) bool {
+			return standard(path) || path == module || path == module+"/cluster"
+		}},
+		{"cluster/enginetest: what those who write an engine have anyway", "cluster/enginetest", func(path string) bool {
+			return standard(path) || slices.Contains([]string{module, module + "/cluster", module + "/storetest"}, path)
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

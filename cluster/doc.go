@@ -1,5 +1,9 @@
-// Package cluster says which machines run which objects of edgews: which machines there are, which of them owns which objects, and how that
-// changes without an object ever being written by two owners.
+// Package cluster runs objects of edgews on several machines: it says which machines there are and which of them owns which objects, changes
+// that without an object ever being written by two owners, and carries what clients and objects send between the machines.
+//
+// [Join] makes a process a member of a cluster, and a [Cluster] is what namespaces need: edgews.NamespaceOptions.Cluster. Each object has one
+// home, the member that runs it. A client's connection stays at the member that has accepted it, its edge. When an object gets another
+// home, its edges announce its sockets there, with tags, attachments and auto-responses, and send again what has not been handled.
 //
 // A [Node] is one process. It joins the members of a cluster through an [Engine], which stores what all members share: a record of each
 // member, a record of the owner of each [Shard], and the storage of the objects. The objects of a cluster are divided into a fixed number

@@ -23,7 +23,7 @@ type edgeBody struct {
 	sent    int           // how many chunks have been sent to the present home
 	size    int           // of the chunks that are kept, in bytes
 	end     error         // what follows the chunks; nil: more may come
-	stopped bool          // nobody wants more
+	stopped bool          // no home wants more
 	changed chan struct{} // closed when one of these changes
 }
 
@@ -68,7 +68,7 @@ func (b *edgeBody) read(r io.Reader) {
 	}
 }
 
-// awaitDemand waits until a home wants more. It returns false if nobody does.
+// awaitDemand waits until a home wants more. It returns false if none does any more.
 func (b *edgeBody) awaitDemand() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -248,10 +248,10 @@ type bodyReader struct {
 	buf  bytes.Buffer
 	last uint64 // the sequence of the last message in buf
 	err  error  // behind buf; nil: more may come
-	over bool   // nobody reads any more
+	over bool   // the handler has returned
 }
 
-// push adds a message. It returns true if nobody wants it.
+// push adds a message. It returns true if the handler has returned.
 func (b *bodyReader) push(seq uint64, p []byte) (consumed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -264,7 +264,7 @@ func (b *bodyReader) push(seq uint64, p []byte) (consumed bool) {
 	return false
 }
 
-// discard ends the body: the handler has returned. What nobody has read would keep the channel.
+// discard ends the body: the handler has returned. What has not been read would keep the channel.
 func (b *bodyReader) discard() {
 	b.end(http.ErrBodyReadAfterClose)
 	b.mu.Lock()

@@ -18,14 +18,14 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// greeter is an object that sends something in the request that opens the socket.
-type greeter struct{ st *edgews.State }
+// welcomer is an object that sends something in the request that opens the socket.
+type welcomer struct{ st *edgews.State }
 
-func newGreeter(_ context.Context, st *edgews.State) (edgews.Object, error) {
-	return &greeter{st}, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
+func newWelcomer(_ context.Context, st *edgews.State) (edgews.Object, error) {
+	return &welcomer{st}, st.SetAutoResponse(edgews.AutoResponse{Request: "ping", Response: "pong"})
 }
 
-func (o *greeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *welcomer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, err := edgews.Upgrade(w, r, nil)
 	if err != nil {
 		return
@@ -40,13 +40,13 @@ func (o *greeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // WebSocketMessage is called for what the edge does not answer.
-func (o *greeter) WebSocketMessage(_ context.Context, s *edgews.Socket, m edgews.Message) error {
+func (o *welcomer) WebSocketMessage(_ context.Context, s *edgews.Socket, m edgews.Message) error {
 	return s.Send("not answered by the edge: " + m.Text())
 }
 
 // What an object sends in the request that opens the socket arrives, on the home itself and on another node.
 func TestWelcome(t *testing.T) {
-	sites := startSitesOf(t, newGreeter, nil, "a", "b")
+	sites := startSitesOf(t, newWelcomer, nil, "a", "b")
 	for _, s := range sites {
 		for n := range 50 {
 			c := s.dial(t, fmt.Sprint("room", n), "ann")
@@ -69,7 +69,7 @@ func TestWelcome(t *testing.T) {
 // What a client sends together with its request is answered as what it sends later: by the edge, if the object has said so before it has
 // accepted the socket. The answer may come before what the object sends afterwards.
 func TestMessageWithTheRequest(t *testing.T) {
-	s := startSitesOf(t, newGreeter, nil, "a")[0]
+	s := startSitesOf(t, newWelcomer, nil, "a")[0]
 	for n := range 50 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "ws://"))
 		require.NoError(t, err)

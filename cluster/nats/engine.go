@@ -5,7 +5,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	c, err := cluster.Join(ctx, cluster.Options{Engine: engine, ...})
+//	c, err := cluster.Join(ctx, cluster.JoinOptions{Options: cluster.Options{Engine: engine, ...}, ...})
 //
 // It needs three NATS servers of version 2.15 or later, as processes of their own. The README says how they must be configured, and what
 // survives which failure.

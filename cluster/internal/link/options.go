@@ -71,20 +71,33 @@ type Options struct {
 	Logger *slog.Logger                                             // failed handshakes, protocol errors; default: none
 }
 
+// The defaults of Options.
+const (
+	defaultChannelWindow    = 64 << 10
+	defaultLinkWindow       = 32 << 20
+	defaultMaxMessage       = 16 << 20
+	defaultMaxChannels      = 131072
+	defaultAckTimeout       = time.Second
+	defaultHeartbeatEvery   = 2 * time.Second
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultResumeWithin     = 2 * time.Minute
+	defaultMaxBackoff       = 2 * time.Second
+)
+
 // minSecret is the least length of a secret, in bytes: one that can be guessed proves nothing.
 const minSecret = 32
 
 // resolve fills in the defaults and checks the options.
 func (o *Options) resolve() error {
-	o.ChannelWindow = cmp.Or(o.ChannelWindow, 64<<10)
-	o.LinkWindow = cmp.Or(o.LinkWindow, 32<<20)
-	o.MaxMessage = cmp.Or(o.MaxMessage, 16<<20)
-	o.MaxChannels = cmp.Or(o.MaxChannels, 131072)
-	o.AckTimeout = cmp.Or(o.AckTimeout, time.Second)
-	o.HeartbeatEvery = cmp.Or(o.HeartbeatEvery, 2*time.Second)
-	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 10*time.Second)
-	o.ResumeWithin = cmp.Or(o.ResumeWithin, 2*time.Minute)
-	o.MaxBackoff = cmp.Or(o.MaxBackoff, 2*time.Second)
+	o.ChannelWindow = cmp.Or(o.ChannelWindow, defaultChannelWindow)
+	o.LinkWindow = cmp.Or(o.LinkWindow, defaultLinkWindow)
+	o.MaxMessage = cmp.Or(o.MaxMessage, defaultMaxMessage)
+	o.MaxChannels = cmp.Or(o.MaxChannels, defaultMaxChannels)
+	o.AckTimeout = cmp.Or(o.AckTimeout, defaultAckTimeout)
+	o.HeartbeatEvery = cmp.Or(o.HeartbeatEvery, defaultHeartbeatEvery)
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, defaultHandshakeTimeout)
+	o.ResumeWithin = cmp.Or(o.ResumeWithin, defaultResumeWithin)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, defaultMaxBackoff)
 	if o.Self.Versions == [2]uint16{} {
 		o.Self.Versions = [2]uint16{Version, Version}
 	}

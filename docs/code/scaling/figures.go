@@ -37,7 +37,7 @@ func (f *figures) table() []figure {
 		{"claims", &f.claims, 15_300, "/s", "1,024 records in 67 ms, same servers: prototype, 2026-11-21"},
 		{"frames", &f.frames, 1_100_000, "/s", "of one core; 2.2 M/s on 2 cores for both ends, 200 B, TLS: go test -bench OneWay/secret ./cluster/internal/link"},
 		{"socket-bytes", &f.socketBytes, 260, "B", "an idle connection at its edge, without TLS: go run ./bench, row Idle"},
-		{"remote-bytes", &f.remoteBytes, 3500, "B", "what a socket adds at its edge and takes at its home, each; 7.0 KB for both, 8,000 sockets, 2026-11-28"},
+		{"remote-bytes", &f.remoteBytes, 1700, "B", "what a socket adds at its edge and takes at its home, each; 3.3 KB for both: go test -run TestMemoryOfARemoteSocket -v ./cluster"},
 		{"move-time", &f.moveTime, 82e-6, "s", "CPU of edge and home together for a socket that moves: Leave of 4,000 sockets, 2 cores, 2026-11-28"},
 		{"connect-time", &f.connectTime, 52e-6, "s", "CPU of a handshake: go run ./bench -readme, row connect and echo"},
 		{"channel-window", &f.channelWindow, 4 << 10, "B", "of a channel, beyond what the link's window counts: reserve in cluster/internal/link"},
