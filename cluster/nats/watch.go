@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/edgews/edgews/cluster"
 	"github.com/nats-io/nats.go"
@@ -21,21 +22,29 @@ func (e *Engine) Watch(ctx context.Context, fn func(cluster.Change)) error {
 	return e.ended(ctx, e.watch(inner, fn))
 }
 
+// watchHeartbeat is how often the server of the consumer says that it is alive. Without two of them, Watch ends: with NATS's default of 15 s a
+// dead server would go unnoticed for longer than the default TTL.
+const watchHeartbeat = time.Second
+
 func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 	l := layout{e.o.Name}
 	attempt, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
 	consumer, err := e.js.OrderedConsumer(attempt, l.recordsStream(), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{l.recordsSubjects()},
+		// Without a limit, a consumer whose server has died may be created again and again without success, and nobody learns of it. The
+		// caller watches again, with another consumer.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 	}
-	messages, err := consumer.Messages()
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(watchHeartbeat))
 	if err != nil {
 		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 	}
 	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Stop)() // Next does not look at its context while it creates the consumer again
 	begun, err := e.publishSync(ctx, l.syncSubject())
 	if err != nil {
 		return err
