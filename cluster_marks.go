@@ -23,14 +23,15 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	if o.ns.opts.Cluster == nil {
 		return b, nil
 	}
-	c, mark := o.handledByEvent(ctx)
-	ended := o.endedMarks()
-	if c == nil && len(ended) == 0 {
+	c, value := o.handledByEvent(ctx)
+	ended, missed := o.changedMarks()
+	if c == nil && len(ended) == 0 && len(missed) == 0 {
 		return b, nil
 	}
 	if c != nil {
-		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, mark})
+		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, value})
 	}
+	b.Puts = append(slices.Clip(b.Puts), missed...)
 	for _, key := range ended {
 		b.Deletes = append(slices.Clip(b.Deletes), markPrefix+key)
 	}
@@ -43,11 +44,12 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.cluster.ended = o.cluster.ended[len(ended):]
+		o.cluster.missed = o.cluster.missed[len(missed):]
 	}
 }
 
 // handledByEvent returns the socket whose message or end is being handled by the event of ctx, and its mark; nil: there is none.
-func (o *object) handledByEvent(ctx context.Context) (c *ClusterSocket, mark []byte) {
+func (o *object) handledByEvent(ctx context.Context) (c *ClusterSocket, value []byte) {
 	s := o.handling.Load()
 	if e := eventOf(ctx); s == nil || e == nil || e.o != o {
 		return nil, nil
@@ -66,19 +68,41 @@ func (o *object) handledByEvent(ctx context.Context) (c *ClusterSocket, mark []b
 	return nil, nil
 }
 
-// markOfEnd follows the number in the mark of a connection whose close event has changed the storage.
+// mark is what an object's storage has of a connection.
+type mark struct {
+	number uint64 // how many messages have been handled
+	flag   byte   // markOfEnd; otherwise how many homes have begun without the connection, plus one; 0: none
+}
+
+// markOfEnd is the flag of a connection whose close event has changed the storage.
 const markOfEnd = 1
+
+// maxMissed is how many homes may begin without a connection before its mark is deleted. An edge that cannot be reached is not waited for; when it
+// comes back, it announces its connections to the next home, which must not take again what has been handled.
+const maxMissed = 16
 
 // ClusterEnded is what ClusterHost.Restore returns in place of a number for a connection whose close event an earlier home has handled.
 const ClusterEnded = math.MaxUint64
 
-// parseMark returns how many messages of a connection have been handled, or ClusterEnded.
-func parseMark(mark []byte) uint64 {
-	number, n := binary.Uvarint(mark)
-	if n > 0 && len(mark) > n {
-		return ClusterEnded
+func parseMark(value []byte) (m mark) {
+	number, n := binary.Uvarint(value)
+	m.number = number
+	if n > 0 && len(value) > n {
+		m.flag = value[n]
 	}
-	return number
+	return m
+}
+
+// missed returns the mark when one more home has begun without its connection, and false if it is to be deleted.
+func (m mark) missed() (value []byte, keep bool) {
+	switch {
+	case m.flag == markOfEnd:
+		return nil, false
+	case m.flag == 0:
+		m.flag = markOfEnd
+	}
+	m.flag++
+	return append(binary.AppendUvarint(nil, m.number), m.flag), m.flag <= maxMissed+1
 }
 
 // clusterObject is what an object of a cluster keeps besides its sockets. Guarded by the object's mu.
@@ -87,13 +111,14 @@ type clusterObject struct {
 	moved   bool          // another node may be its home: what was queued here fails
 	event   *eventContext // of the event that runs, or ran last; nil: none does
 	ended   []string      // keys of connections that have ended and whose marks the next commit deletes
+	missed  []Entry       // marks of connections that were not announced, as the next commit stores them
 }
 
-// endedMarks returns the keys of connections whose marks are to be deleted.
-func (o *object) endedMarks() []string {
+// changedMarks returns the keys of connections whose marks are to be deleted, and marks to be stored.
+func (o *object) changedMarks() (ended []string, missed []Entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.cluster.ended)
+	return slices.Clone(o.cluster.ended), slices.Clone(o.cluster.missed)
 }
 
 // forgetMarkOf has the mark of s deleted, if there is one: the socket has ended. It is kept until the edge knows, since the next home would take
@@ -133,8 +158,8 @@ func (o *object) deleteMark(key string) {
 	}
 }
 
-// readMarks returns what parseMark says of the marks in the object's storage, by the keys of their connections.
-func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
+// readMarks returns the marks in the object's storage, by the keys of their connections.
+func (o *object) readMarks(ctx context.Context) (map[string]mark, error) {
 	l, err := o.acquireStorage(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -144,7 +169,7 @@ func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks := make(map[string]uint64)
+	marks := make(map[string]mark)
 	for e, err := range store.Scan(ctx, Range{Prefix: markPrefix}) {
 		if err != nil {
 			return nil, l.stopIfFenced(err)
