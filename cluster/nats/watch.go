@@ -27,6 +27,8 @@ func (e *Engine) Watch(ctx context.Context, fn func(cluster.Change)) error {
 const watchHeartbeat = time.Second
 
 func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	l := layout{e.o.Name}
 	attempt, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
@@ -43,14 +45,15 @@ func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 	if err != nil {
 		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)() // Next does not look at its context while it creates the consumer again
+	defer func() { go messages.Stop() }() // it waits while the consumer is created again
 	begun, err := e.publishSync(ctx, l.syncSubject())
 	if err != nil {
 		return err
 	}
+	arrived := make(chan arrival)
+	go receive(ctx, messages, arrived) // ends with ctx, after the request that is under way
 	for synced := false; ; {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := next(ctx, arrived)
 		if err != nil {
 			return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 		}
@@ -65,6 +68,36 @@ func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 			synced = true
 			fn(cluster.Change{Synced: true})
 		}
+	}
+}
+
+// arrival is what Next of a consumer has returned.
+type arrival struct {
+	m   jetstream.Msg
+	err error
+}
+
+// receive passes on what arrives. It is no part of watch, because Next does not look at a context while it creates the consumer again.
+func receive(ctx context.Context, messages jetstream.MessagesContext, arrived chan<- arrival) {
+	for {
+		m, err := messages.Next()
+		select {
+		case arrived <- arrival{m, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func next(ctx context.Context, arrived <-chan arrival) (jetstream.Msg, error) {
+	select {
+	case a := <-arrived:
+		return a.m, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
