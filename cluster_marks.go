@@ -10,13 +10,12 @@ import (
 
 // The messages of a socket whose connection is at an edge have numbers, and the edge sends those again that no home has acknowledged. So that
 // no message changes the storage twice, the first commit of the event that handles a message also stores its number: the mark of the
-// connection. A new home does not take messages up to that number again. The same holds for the close event, whose mark is ClusterEnded.
+// connection. A new home does not take messages up to that number again. The same holds for the close event, whose mark says that it has been handled.
 
 // markPrefix is what the keys of marks begin with in an object's storage; the key of the connection follows.
 const markPrefix = "\x00seen\x00"
 
-// ClusterEnded is what ClusterHost.Restore returns in place of a number for a connection whose close event an earlier home has handled. It is
-// the mark of such a connection, too.
+// ClusterEnded is what ClusterHost.Restore returns in place of a number for a connection whose close event an earlier home has handled.
 const ClusterEnded = math.MaxUint64
 
 // markLocked adds to b the mark of the message that the event of ctx handles, and deletes the marks of connections that have ended. It returns
@@ -26,14 +25,15 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 	if o.ns.opts.Cluster == nil {
 		return b, nil
 	}
-	c, number := o.handledMessage(ctx)
-	ended := o.endedMarks()
-	if c == nil && len(ended) == 0 {
+	c, handled := o.handledByEvent(ctx)
+	ended, missed := o.changedMarks()
+	if c == nil && len(ended) == 0 && len(missed) == 0 {
 		return b, nil
 	}
 	if c != nil {
-		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, binary.AppendUvarint(nil, number)})
+		b.Puts = append(slices.Clip(b.Puts), Entry{markPrefix + c.key, handled.encode()})
 	}
+	b.Puts = append(slices.Clip(b.Puts), missed...)
 	for _, key := range ended {
 		b.Deletes = append(slices.Clip(b.Deletes), markPrefix+key)
 	}
@@ -44,26 +44,66 @@ func (l *storageLease) markLocked(ctx context.Context, b Batch) (marked Batch, s
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.cluster.ended = o.cluster.ended[len(ended):]
+		o.cluster.missed = o.cluster.missed[len(missed):]
 	}
 }
 
-// handledMessage returns the socket whose message or close event is being handled by the event of ctx, and its mark; nil: there is none.
-func (o *object) handledMessage(ctx context.Context) (c *ClusterSocket, number uint64) {
+// handledByEvent returns the socket whose message or close event is being handled by the event of ctx, and its mark; nil: there is none.
+func (o *object) handledByEvent(ctx context.Context) (*ClusterSocket, mark) {
 	s := o.handling.Load()
 	if e := eventOf(ctx); s == nil || e == nil || e.o != o {
-		return nil, 0
+		return nil, mark{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c = clusterSocketOf(s)
+	c := clusterSocketOf(s)
 	switch {
 	case c == nil:
 	case c.ending:
-		return c, ClusterEnded
+		return c, mark{c.arrived, markOfEnd}
 	case c.handling:
-		return c, c.taken
+		return c, mark{c.taken, 0}
 	}
-	return nil, 0
+	return nil, mark{}
+}
+
+// mark is what an object's storage has of a connection.
+type mark struct {
+	number uint64 // how many messages have been handled
+	flag   byte   // markOfEnd; otherwise how many homes have begun without the connection, plus one; 0: none
+}
+
+// markOfEnd is the flag of a connection whose close event has changed the storage.
+const markOfEnd = 1
+
+// maxMissed is how many homes may begin without a connection before its mark is deleted. An edge that cannot be reached is not waited for; when it
+// comes back, it announces its connections to the next home, which must not take again what has been handled.
+const maxMissed = 16
+
+func (m mark) encode() []byte {
+	value := binary.AppendUvarint(nil, m.number)
+	if m.flag != 0 {
+		value = append(value, m.flag)
+	}
+	return value
+}
+
+func parseMark(value []byte) (m mark) {
+	number, n := binary.Uvarint(value)
+	m.number = number
+	if n > 0 && len(value) > n {
+		m.flag = value[n]
+	}
+	return m
+}
+
+// missed returns the mark when one more home has begun without its connection, and false if it is to be deleted.
+func (m mark) missed() (next mark, keep bool) {
+	if m.flag == markOfEnd {
+		return m, false
+	}
+	m.flag = max(m.flag, markOfEnd) + 1
+	return m, m.flag <= maxMissed+1
 }
 
 // clusterObject is what an object of a cluster keeps besides its sockets. Guarded by the object's mu.
@@ -72,13 +112,14 @@ type clusterObject struct {
 	moved   bool          // another node may be its home: what was queued here fails
 	event   *eventContext // of the event that runs, or ran last; nil: none does
 	ended   []string      // keys of connections that have ended and whose marks the next commit deletes
+	missed  []Entry       // marks of connections that were not announced, as the next commit stores them
 }
 
-// endedMarks returns the keys of connections whose marks are to be deleted.
-func (o *object) endedMarks() []string {
+// changedMarks returns the keys of connections whose marks are to be deleted, and marks to be stored.
+func (o *object) changedMarks() (ended []string, missed []Entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.cluster.ended)
+	return slices.Clone(o.cluster.ended), slices.Clone(o.cluster.missed)
 }
 
 // beginEnd is called before the event that is the last one of s.
@@ -131,7 +172,7 @@ func (c *ClusterSocket) forgetMarkAndUnlock() {
 }
 
 // readMarks returns the marks in the object's storage, by the keys of their connections.
-func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
+func (o *object) readMarks(ctx context.Context) (map[string]mark, error) {
 	l, err := o.acquireStorage(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -141,13 +182,12 @@ func (o *object) readMarks(ctx context.Context) (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks := make(map[string]uint64)
+	marks := make(map[string]mark)
 	for e, err := range store.Scan(ctx, Range{Prefix: markPrefix}) {
 		if err != nil {
 			return nil, l.stopIfFenced(err)
 		}
-		number, _ := binary.Uvarint(e.Value)
-		marks[strings.TrimPrefix(e.Key, markPrefix)] = number
+		marks[strings.TrimPrefix(e.Key, markPrefix)] = parseMark(e.Value)
 	}
 	return marks, nil
 }

@@ -38,8 +38,11 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 		return nil, err
 	}
 	for i := range list {
-		n := max(list[i].Handled, marks[list[i].Conn.Key()])
-		_, marked := marks[list[i].Conn.Key()]
+		m, marked := marks[list[i].Conn.Key()]
+		n := max(list[i].Handled, m.number)
+		if m.flag == markOfEnd {
+			n = ClusterEnded
+		}
 		delete(marks, list[i].Conn.Key())
 		handled = append(handled, n)
 		if n != ClusterEnded {
@@ -51,8 +54,12 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key := range marks {
-		o.cluster.ended = append(o.cluster.ended, key)
+	for key, m := range marks {
+		if next, keep := m.missed(); keep {
+			o.cluster.missed = append(o.cluster.missed, Entry{markPrefix + key, next.encode()})
+		} else {
+			o.cluster.ended = append(o.cluster.ended, key)
+		}
 	}
 	return handled, nil
 }

@@ -534,9 +534,26 @@ func TestClusterMarksAreDeleted(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00bob", "x"}, c.keys(t, id))
 		second := c.move(t)
-		_, err := second.host.Restore(context.Background(), id, nil) // bob has gone meanwhile
+		_, err := second.host.Restore(context.Background(), id, nil) // the edge of bob cannot be reached
 		require.NoError(t, err)
 		carl := second.dial(t, id, "carl")
+		carl.s.Deliver(edgews.Text, []byte("x"))
+		synctest.Wait()
+		assert.Equal(t, []string{"\x00name", "\x00seen\x00bob", "\x00seen\x00carl", "x"}, c.keys(t, id), "the edge may come back")
+		again := bob.restored()
+		again.Handled = 0 // it has not heard of what was handled
+		handled, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{carl.restored(), again})
+		require.NoError(t, err)
+		assert.Equal(t, []uint64{1, 3}, handled)
+		for range 15 {
+			_, err := second.host.Restore(context.Background(), id, []edgews.ClusterRestored{carl.restored()})
+			require.NoError(t, err)
+			carl.s.Deliver(edgews.Text, []byte("x"))
+			synctest.Wait()
+		}
+		assert.Contains(t, c.keys(t, id), "\x00seen\x00bob")
+		_, err = second.host.Restore(context.Background(), id, []edgews.ClusterRestored{carl.restored()})
+		require.NoError(t, err)
 		carl.s.Deliver(edgews.Text, []byte("x"))
 		synctest.Wait()
 		assert.Equal(t, []string{"\x00name", "\x00seen\x00carl", "x"}, c.keys(t, id))

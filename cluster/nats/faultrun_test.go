@@ -89,16 +89,16 @@ func TestFaultsOfServers(t *testing.T) {
 	require.NoError(t, servers[0].start())
 	awaitCurrent(t, servers)
 
-	r.Fault()
-	require.NoError(t, faultrun.Stop(servers[1].cmd.Process))
-	table.Add("one NATS server is stopped", r.AwaitPast())
-	require.NoError(t, faultrun.Continue(servers[1].cmd.Process))
-	awaitCurrent(t, servers)
-
 	servers[2].kill()
 	r.Kill(a)
 	table.Add("kill -9 of the home and of one NATS server", r.AwaitPast())
 	require.NoError(t, servers[2].start())
+	awaitCurrent(t, servers)
+
+	r.Fault()
+	require.NoError(t, faultrun.Stop(servers[1].cmd.Process))
+	table.Add("one NATS server is stopped", r.AwaitPast())
+	require.NoError(t, faultrun.Continue(servers[1].cmd.Process))
 	awaitCurrent(t, servers)
 	table.Log(t)
 	r.End()

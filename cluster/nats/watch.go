@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/edgews/edgews/cluster"
 	"github.com/nats-io/nats.go"
@@ -21,27 +22,38 @@ func (e *Engine) Watch(ctx context.Context, fn func(cluster.Change)) error {
 	return e.ended(ctx, e.watch(inner, fn))
 }
 
+// watchHeartbeat is how often the server of the consumer says that it is alive. Without two of them, Watch ends: with NATS's default of 15 s a
+// dead server would go unnoticed for longer than the default TTL.
+const watchHeartbeat = time.Second
+
 func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	l := layout{e.o.Name}
 	attempt, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
 	consumer, err := e.js.OrderedConsumer(attempt, l.recordsStream(), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{l.recordsSubjects()},
+		// Without a limit, a consumer whose server has died may be created again and again without success, and nobody learns of it. The
+		// caller watches again, with another consumer.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 	}
-	messages, err := consumer.Messages()
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(watchHeartbeat))
 	if err != nil {
 		return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 	}
-	defer messages.Stop()
+	defer func() { go messages.Stop() }() // it waits while the consumer is created again
 	begun, err := e.publishSync(ctx, l.syncSubject())
 	if err != nil {
 		return err
 	}
+	arrived := make(chan arrival)
+	go receive(ctx, messages, arrived) // ends with ctx, after the request that is under way
 	for synced := false; ; {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := next(ctx, arrived)
 		if err != nil {
 			return fmt.Errorf("edgews: watching the records in NATS: %w", err)
 		}
@@ -56,6 +68,36 @@ func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 			synced = true
 			fn(cluster.Change{Synced: true})
 		}
+	}
+}
+
+// arrival is what Next of a consumer has returned.
+type arrival struct {
+	m   jetstream.Msg
+	err error
+}
+
+// receive passes on what arrives. It is no part of watch, because Next does not look at a context while it creates the consumer again.
+func receive(ctx context.Context, messages jetstream.MessagesContext, arrived chan<- arrival) {
+	for {
+		m, err := messages.Next()
+		select {
+		case arrived <- arrival{m, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func next(ctx context.Context, arrived <-chan arrival) (jetstream.Msg, error) {
+	select {
+	case a := <-arrived:
+		return a.m, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
