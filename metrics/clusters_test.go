@@ -23,6 +23,8 @@ func (*toldCluster) Attach(*edgews.ClusterHost) (func(), error)                 
 func (*toldCluster) IsHome(edgews.ObjectKey) bool                                   { return true }
 func (*toldCluster) ServeHTTP(edgews.ObjectKey, http.ResponseWriter, *http.Request) {}
 func (*toldCluster) Store() edgews.Store                                            { return edgews.NewMemoryStore() }
+func (*toldCluster) Publish(context.Context, edgews.ClusterPublication) error       { return nil }
+func (*toldCluster) Subscribed(string, string, bool)                                {}
 func (*toldCluster) Call(context.Context, edgews.ObjectKey, string, json.RawMessage) (json.RawMessage, error) {
 	return nil, errors.New("there is nobody to call")
 }
