@@ -89,7 +89,7 @@ var wallClockUses = map[string]string{
 	"edge_socket.go newEdgeSocket time.Now":      "socketHead.Opened",
 	"edge_socket.go edgeSocket.message time.Now": "when an auto-response was sent",
 	"home_socket.go homeConn.restored time.Unix": "the same",
-	"home_socket.go homeConn.receive time.Unix":  "the same",
+	"home_receive.go homeConn.receive time.Unix": "the same",
 	"node_events.go past.add time.Now":           "ClusterEvent.At",
 	"node_events.go past.renewed time.Now":       "when the last renewal failed",
 }
