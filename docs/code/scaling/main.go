@@ -22,7 +22,7 @@ func main() {
 	var f figures
 	f.register(flag.CommandLine)
 	flag.Parse()
-	if f.nodes < 2 || f.sockets < 1 || f.objects < 1 || f.shards < 1 || f.cores < 1 {
+	if f.nodes < 2 || f.sockets < 1 || f.objects < 1 || f.shards < 1 || f.topics < 0 || f.cores < 1 {
 		fmt.Fprintln(os.Stderr, "scaling: at least 2 nodes and one of everything else are needed")
 		os.Exit(2)
 	}
@@ -37,6 +37,7 @@ func (f *figures) print(out io.Writer) {
 	f.printEngine(w)
 	f.printCommits(w)
 	f.printLinks(w)
+	f.printTopics(w)
 	f.printShards(w)
 	f.printMemory(w)
 	f.printDeath(w)
@@ -97,8 +98,8 @@ func (f *figures) framesOfNode(rate float64) float64 { return 4 * rate / float64
 func (f *figures) printLinks(w io.Writer) {
 	n := float64(f.nodes)
 	fmt.Fprintln(w, "\nLINKS")
-	fmt.Fprintf(w, "connections, all\t%s\tone per ordered pair of nodes, and one of each node to itself\n", number(n*n))
-	fmt.Fprintf(w, "connections of a node\t%s\t\n", number(2*n-1))
+	fmt.Fprintf(w, "connections, all\t%s\tone per ordered pair of nodes; that of a node with itself is in its memory\n", number(n*(n-1)))
+	fmt.Fprintf(w, "connections of a node\t%s\t\n", number(2*n-2))
 	fmt.Fprintf(w, "channels of a link\t%s\tone per socket; %s of the limit\n", number(f.channels()), percent(f.channels()/float64(f.maxChannel)))
 	fmt.Fprintf(w, "windows of a node, if all are full\t%s\tboth directions of all links\n", with(f.windows(), "B"))
 	fmt.Fprintf(w, "windows of one link, if it is full\t%s\tone home is stuck\n", with(f.windows()/(2*n), "B"))
@@ -110,6 +111,18 @@ func (f *figures) channels() float64 { return float64(f.sockets) / float64(f.nod
 // windows returns the bytes that wait in the links of a node at most.
 func (f *figures) windows() float64 {
 	return 2 * float64(f.nodes) * (float64(f.linkWindow) + 2*f.channels()*float64(f.channelWindow))
+}
+
+// topicHash is how many bytes a node tells another one of a topic.
+const topicHash = 8
+
+func (f *figures) printTopics(w io.Writer) {
+	others := float64(f.nodes - 1)
+	told := float64(f.topics) * others
+	fmt.Fprintln(w, "\nTOPICS")
+	fmt.Fprintf(w, "of others, known to a node\t%s\t%s for each topic that another node wants\n", with(told*f.topicBytes, "B"), with(f.topicBytes, "B"))
+	fmt.Fprintf(w, "told to a node that joins\t%s\t%d bytes for each\n", with(told*topicHash, "B"), topicHash)
+	fmt.Fprintf(w, "messages for one Publish\t%s\tat most: one to each node with subscribers\n", number(others))
 }
 
 func (f *figures) printShards(w io.Writer) {
@@ -124,14 +137,14 @@ func (f *figures) printMemory(w io.Writer) {
 	each := float64(f.sockets) / float64(f.nodes)
 	fmt.Fprintln(w, "\nMEMORY OF A NODE, IDLE")
 	fmt.Fprintf(w, "connections\t%s\t%s sockets\n", with(each*f.socketBytes, "B"), number(each))
-	fmt.Fprintf(w, "as edge\t%s\t\n", with(each*f.remoteBytes, "B"))
-	fmt.Fprintf(w, "as home\t%s\tof as many sockets\n", with(each*f.remoteBytes, "B"))
+	fmt.Fprintf(w, "as edge\t%s\t\n", with(each*f.edgeBytes, "B"))
+	fmt.Fprintf(w, "as home\t%s\tof as many sockets\n", with(each*f.homeBytes, "B"))
 	fmt.Fprintf(w, "all\t%s\twithout TLS, objects and what the program keeps\n", with(f.memory(), "B"))
 }
 
 // memory returns the bytes of a node's sockets.
 func (f *figures) memory() float64 {
-	return float64(f.sockets) / float64(f.nodes) * (f.socketBytes + 2*f.remoteBytes)
+	return float64(f.sockets) / float64(f.nodes) * (f.socketBytes + f.edgeBytes + f.homeBytes)
 }
 
 // death is what happens after a node has died: seconds.
