@@ -64,7 +64,6 @@ var notPeers = map[string]string{
 	"cluster.maxBodyMessage":  "how much is sent at a time",
 	"cluster.maxEvents":       "what is shown of the past",
 	"cluster.maxGeneration":   "bounds an option",
-	"cluster.maxKeptShared":   "memory that is kept for reuse",
 	"cluster.maxPart":         "how much is sent at a time",
 	"cluster.maxShards":       "bounds an option",
 	"deflate.MaxWindowBits":   "of RFC 7692",
