@@ -12,6 +12,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -238,6 +239,35 @@ func TestLayers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestImporters checks who imports packages that are not for everybody.
+func TestImporters(t *testing.T) {
+	may := map[string]func(file string) bool{
+		module + "/examples/chat/chatrooms": func(file string) bool {
+			return slices.Contains([]string{"examples/chat", "examples/cluster"}, filepath.ToSlash(filepath.Dir(file)))
+		},
+		module + "/cluster/internal/faultrun": func(file string) bool { return strings.HasSuffix(file, "_test.go") },
+	}
+	imported := make(map[string]bool)
+	require.NoError(t, filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			of, _ := strconv.Unquote(spec.Path.Value)
+			if isAllowed := may[of]; isAllowed != nil {
+				imported[of] = true
+				assert.True(t, isAllowed(name), "%s imports %s", name, of)
+			}
+		}
+		return nil
+	}))
+	assert.Len(t, imported, len(may), "another name is checked than that of the package")
 }
 
 func TestInternalPackagesDoNotImportTheRoot(t *testing.T) {
