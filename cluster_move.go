@@ -95,7 +95,11 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	c.feeds = r.Kept.Feeds
 	s.acceptLocked(0)
 	s.tellAndUnlock()
-	o.ns.topics.restore(sock, r.Topics)
+	o.mu.Lock()
+	if !sock.removed { // by Abandon, which has ended the subscriptions
+		o.ns.topics.restore(sock, r.Topics)
+	}
+	o.mu.Unlock()
 	o.restoreFeeds(sock, r)
 	r.Conn.Bind(c)
 }
