@@ -3,6 +3,7 @@ package edgews_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -130,4 +131,59 @@ func TestClusterAbandonWhileLeaving(t *testing.T) {
 		assert.ErrorIs(t, <-answer, edgews.ErrNotHome)
 		assert.ErrorIs(t, <-ended, edgews.ErrNotHome)
 	})
+}
+
+// slowClose is an object whose close event lasts until the value is dropped.
+type slowClose struct {
+	st      *edgews.State
+	begun   chan struct{}
+	dropped <-chan struct{}
+}
+
+func (o *slowClose) WebSocketClose(context.Context, *edgews.Socket, edgews.CloseEvent) error {
+	close(o.begun)
+	<-o.dropped
+	return nil
+}
+
+// ServeHTTP makes the channel that is closed when the socket has ended.
+func (o *slowClose) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s, err := edgews.Upgrade(w, r, nil); err == nil {
+		_ = o.st.AcceptWebSocket(s)
+		s.Done()
+	}
+}
+
+// TestClusterAbandonDuringClose: an object gets another home while the close event of a socket returns. Both end the socket, once.
+func TestClusterAbandonDuringClose(t *testing.T) {
+	for range 20 {
+		testAbandonDuringClose(t)
+	}
+}
+
+func testAbandonDuringClose(t *testing.T) {
+	const sockets = 60 // so that the event returns before the last one is reset
+	var value *slowClose
+	c := newTwoNodes(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
+		dropped := make(chan struct{})
+		value = &slowClose{st: st, begun: make(chan struct{}), dropped: dropped}
+		st.WaitUntil(func(ctx context.Context) {
+			<-ctx.Done()
+			close(dropped)
+		})
+		return value, nil
+	})
+	first := c.at()
+	id := first.ns.IDFromName("lobby")
+	var last *edgeConn
+	for i := range sockets {
+		last = first.dial(t, id, fmt.Sprint(i))
+	}
+	last.s.Lost(nil)
+	<-value.begun
+	c.fail()
+	first.host.Abandon(func(edgews.ID) bool { return true })
+	ended := make(chan struct{})
+	last.s.AfterClose(func() { close(ended) })
+	<-ended
 }

@@ -297,10 +297,29 @@ func (r *feedRoster) restorePresence(who string, since time.Time) {
 	r.countHere(who, true)
 }
 
-// feedsAreRestored is called when all sockets have been restored. It notes which members have not got all that is stored, or know another list
-// of those who are there: someone's socket was lost together with the home. If there are any, the object gets an event when this node has
-// become its home: AlarmsChanged.
-func (o *object) feedsAreRestored(ctx context.Context, list []ClusterRestored) error {
+// lastMessages returns the number of the last stored message of each feed that the sockets have joined. It is called before the first socket is
+// restored: when it fails, Restore is called again with all of them.
+func (o *object) lastMessages(ctx context.Context, list []ClusterRestored) (map[string]uint64, error) {
+	last := make(map[string]uint64)
+	for i := range list {
+		for _, f := range list[i].Kept.Feeds {
+			if _, known := last[f.Name]; known {
+				continue
+			}
+			n, err := o.lastStored(ctx, f.Name)
+			if err != nil {
+				return nil, err
+			}
+			last[f.Name] = n
+		}
+	}
+	return last, nil
+}
+
+// feedsAreRestored is called when all sockets have been restored, with what lastMessages has returned. It notes which members have not got all
+// that is stored, or know another list of those who are there: someone's socket was lost together with the home. If there are any, the object
+// gets an event when this node has become its home: AlarmsChanged.
+func (o *object) feedsAreRestored(list []ClusterRestored, last map[string]uint64) {
 	o.mu.Lock()
 	rosters := make([]*feedRoster, 0, len(o.feeds))
 	for _, r := range o.feeds {
@@ -313,18 +332,13 @@ func (o *object) feedsAreRestored(ctx context.Context, list []ClusterRestored) e
 	}
 	isDue := false
 	for _, r := range rosters {
-		last, err := o.lastStored(ctx, r.name)
-		if err != nil {
-			return err
-		}
-		isDue = r.findDue(last, known) || isDue
+		isDue = r.findDue(last[r.name], known) || isDue
 	}
 	if isDue {
 		o.ns.mu.Lock()
 		defer o.ns.mu.Unlock()
 		o.ns.dueFeeds = append(o.ns.dueFeeds, o.id)
 	}
-	return nil
 }
 
 // findDue notes which members have something due, and reports whether there are any.

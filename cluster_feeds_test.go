@@ -3,12 +3,15 @@ package edgews_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -415,4 +418,40 @@ func clusterFeedRun(t *testing.T, seed uint64) {
 			assert.Equal(t, here, c.here, at)
 		}
 	}
+}
+
+// failingScan is storage in which the last message of a feed cannot be found while failing is set.
+type failingScan struct {
+	edgews.ObjectStore
+	failing *atomic.Bool
+}
+
+var errScan = errors.New("the engine does not answer")
+
+func (s failingScan) Scan(ctx context.Context, r edgews.Range) iter.Seq2[edgews.Entry, error] {
+	if s.failing.Load() && r.KeysOnly {
+		return func(yield func(edgews.Entry, error) bool) { yield(edgews.Entry{}, errScan) }
+	}
+	return s.ObjectStore.Scan(ctx, r)
+}
+
+// TestClusterFeedRestoredAgain: the new home cannot read a feed at first. It is given the sockets again then, and has each once.
+func TestClusterFeedRestoredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFeedNodes(t, "")
+		var failing atomic.Bool
+		n.wrap = func(s edgews.ObjectStore) edgews.ObjectStore { return failingScan{s, &failing} }
+		ann := n.at().dial(t, n.id, "ann")
+		ann.says("join 0")
+		second := n.move(t)
+		list := []edgews.ClusterRestored{ann.restored()}
+		failing.Store(true)
+		_, err := second.host.Restore(t.Context(), n.id, list)
+		require.ErrorIs(t, err, errScan)
+		failing.Store(false)
+		_, err = second.host.Restore(t.Context(), n.id, list)
+		require.NoError(t, err)
+		ann.says("say 0 hello")
+		assert.Len(t, n.value.st.WebSockets(), 1)
+	})
 }

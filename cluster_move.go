@@ -27,13 +27,17 @@ type ClusterRestored struct {
 // Restore gives an object of this node the sockets that it had on its last home, before its first event: the edges keep them. For each it
 // calls Bind, and returns how many messages of the connection have been handled; Deliver goes on with the one behind. For a connection whose
 // close event has been handled it returns ClusterEnded, and does not call Bind. list is in the order in which the sockets were accepted, as far
-// as that is known.
+// as that is known. After an error the object has got none of them, and Restore may be called again.
 func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored) (handled []uint64, err error) {
 	if err := h.n.checkID(id); err != nil {
 		return nil, err
 	}
 	o := h.n.objectFor(id)
 	marks, err := o.readMarks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := o.lastMessages(ctx, list)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +53,7 @@ func (h *ClusterHost) Restore(ctx context.Context, id ID, list []ClusterRestored
 			o.restore(&list[i], n, marked)
 		}
 	}
-	if err := o.feedsAreRestored(ctx, list); err != nil {
-		return nil, err
-	}
+	o.feedsAreRestored(list, last)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for key, m := range marks {
@@ -95,7 +97,11 @@ func (o *object) restore(r *ClusterRestored, handled uint64, marked bool) {
 	c.feeds = r.Kept.Feeds
 	s.acceptLocked(0)
 	s.tellAndUnlock()
-	o.ns.topics.restore(sock, r.Topics)
+	o.mu.Lock()
+	if !sock.removed { // by Abandon, which has ended the subscriptions
+		o.ns.topics.restore(sock, r.Topics)
+	}
+	o.mu.Unlock()
 	o.restoreFeeds(sock, r)
 	r.Conn.Bind(c)
 }

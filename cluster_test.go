@@ -28,7 +28,8 @@ type twoNodes struct {
 	mu    sync.Mutex
 	home  int // the index of the node that is every object's home
 
-	published []string // namespace, topic and data; guarded by mu
+	published []string                                    // namespace, topic and data; guarded by mu
+	wrap      func(edgews.ObjectStore) edgews.ObjectStore // of what a node opens; nil: none
 }
 
 // testNode is a Cluster.
@@ -131,7 +132,11 @@ type fencedStore struct {
 }
 
 func (s fencedStore) Open(ctx context.Context, key edgews.ObjectKey, _ edgews.Fence) (edgews.ObjectStore, error) {
-	return s.Store.Open(ctx, key, edgews.Fence{Epoch: uint64(s.n.i) + 1})
+	o, err := s.Store.Open(ctx, key, edgews.Fence{Epoch: uint64(s.n.i) + 1})
+	if wrap := s.n.c.wrap; wrap != nil && err == nil {
+		o = wrap(o)
+	}
+	return o, err
 }
 
 func (s fencedStore) Close() error { return nil }

@@ -241,7 +241,8 @@ func (o *object) socketAttr() slog.Attr {
 	return slog.Attr{}
 }
 
-// finish removes the socket from the object after its last event, and finishes it.
+// finish removes the socket from the object after its last event, and finishes it. If the object has been reset meanwhile, reset ends what the
+// socket has joined and subscribed to: when no other socket can be told.
 func (sock *objectSocket) finish() {
 	s, o := sock.s, sock.o
 	s.mu.Lock()
@@ -255,11 +256,12 @@ func (sock *objectSocket) finish() {
 	l.transmit()
 	s.debug("edgews: socket closed", "code", uint16(fate.Code), "reason", fate.Reason, "clean", fate.WasClean)
 	o.finishedHere(s)
+	inFeeds, subscribed := false, false
 	o.mu.Lock()
 	if !sock.removed {
 		o.registry.remove(sock)
+		inFeeds, subscribed = sock.feeds != nil, sock.topics != nil
 	}
-	inFeeds, subscribed := sock.feeds != nil, sock.topics != nil
 	o.mu.Unlock()
 	if subscribed {
 		o.ns.topics.leave(sock)

@@ -178,7 +178,8 @@ func (s *Socket) finish() {
 	}
 }
 
-// finished is called after the close event. It closes Done and ends Context.
+// finished is called after the close event. It closes Done and ends Context. A second call does nothing: the object may be reset while the
+// last event of the socket returns, and then both call it.
 func (s *Socket) finished() {
 	s.tellClosed()
 	if endContext := s.markFinished(); endContext != nil { // without mu: it also ends contexts of the program
@@ -190,6 +191,9 @@ func (s *Socket) finished() {
 func (s *Socket) markFinished() (endContext context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.phase == phaseFinished {
+		return nil
+	}
 	s.phase = phaseFinished
 	s.leaveRostersLocked()
 	if s.is(sentClose | lost) { // it is not half open

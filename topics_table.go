@@ -130,7 +130,7 @@ func (t *topicTable) moveToEdge(sock *objectSocket) {
 	}
 }
 
-// restore subscribes a socket whose edge has kept its subscriptions.
+// restore subscribes a socket whose edge has kept its subscriptions. The mu of its object must be held.
 func (t *topicTable) restore(sock *objectSocket, names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -51,6 +51,9 @@ func inLab(t *testing.T, run func(t *testing.T, l *lab)) {
 			for _, n := range l.nodes {
 				n.engine.SetPlan(nil)
 				n.engine.Partition(false)
+				n.engine.HoldWatch(true) // or it would claim the shards of those that are closed before it: the test's hooks do not expect that
+			}
+			for _, n := range l.nodes {
 				n.Close()
 			}
 			assert.NoError(t, l.m.Close())

@@ -208,13 +208,20 @@ var errEnded = errors.New("edgews: the object has closed the socket")
 // restoresAtOnce is how many objects get their sockets back at a time: the engine is asked for each.
 const restoresAtOnce = 32
 
-// restoreObject gives an object its sockets, and returns how many messages of each have been handled. If it cannot, the sockets end.
+// restoreObject gives an object its sockets, and returns how many messages of each have been handled. If it cannot, the sockets end, unless the
+// lease has ended meanwhile: then the edges announce them to the next home.
 func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn) (handled []uint64) {
 	host, id, err := c.object(t)
 	if err == nil {
 		handled, err = c.tryRestore(ctx, host, id, conns)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		for _, conn := range conns {
+			conn.refuse(codeNotHome, edgews.ErrNotHome)
+		}
+	default:
 		c.opts.Logger.Error("edgews: sockets of an object are lost", "namespace", t.Namespace, "object", t.ID, "sockets", len(conns), "error", err)
 		for _, conn := range conns {
 			conn.refuse(codeGone, err)

@@ -185,3 +185,26 @@ func TestStuckEngine(t *testing.T) {
 	wg.Wait()
 	assert.Contains(t, next(t, c), "u x 2 of ", "the message that the handler had is handled by the next home, once")
 }
+
+// TestLeaseEndsDuringRestore: the next home of an object cannot read its storage, and loses the shard before it has taken over the sockets. They go on
+// at the home after it.
+func TestLeaseEndsDuringRestore(t *testing.T) {
+	sites := startSites(t, "a", "b", "c")
+	home, others := settledHomeOf(t, sites, "lobby")
+	second, third := others[0], others[1]
+	shard := cluster.ShardOf(edgews.ObjectKey{Namespace: "rooms", ID: home.rooms.IDFromName("lobby")}, shards)
+	if cluster.Winner([]string{second.Self().ID, third.Self().ID}, shard) != second.Self().ID {
+		second, third = third, second
+	}
+	c := third.dial(t, "lobby", "u")
+	assert.Equal(t, "u x 1 of 1", ask(t, c, "x"))
+	second.engine.SetPlan(func(method string) (none memory.Fault) {
+		if method == "Open" || method == "Scan" {
+			second.engine.Partition(true)
+		}
+		return none
+	})
+	require.NoError(t, home.Leave(t.Context()))
+	assert.Equal(t, "u x 2 of 1", ask(t, c, "x"))
+	assert.True(t, third.IsHome(edgews.ObjectKey{Namespace: "rooms", ID: third.rooms.IDFromName("lobby")}))
+}
