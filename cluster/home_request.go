@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/edgews/edgews"
@@ -85,6 +86,7 @@ func (q *homeRequest) run(ctx context.Context, w *homeWriter) (err error) {
 	}
 	r, err := q.head.request()
 	if err != nil {
+		http.Error(w, "the URL cannot be sent between the nodes of the cluster", http.StatusBadRequest)
 		return err
 	}
 	if q.head.Body {
@@ -103,7 +105,7 @@ func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, erro
 	conn := newHomeConn(q.c, q.ch, &socketHead{
 		target: q.head.target, Shard: q.h.Shard, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 	})
-	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
+	conn.send(message(msgAccept, acceptHead{sentHeader(u.Header), u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
 	q.conn = conn
 	return conn, nil
 }
@@ -180,7 +182,7 @@ func (w *homeWriter) WriteHeader(status int) {
 		return
 	}
 	w.began = true
-	w.send(message(msgHead, responseHead{status, w.header}))
+	w.send(message(msgHead, responseHead{status, sentHeader(w.header)}))
 }
 
 const (
@@ -236,7 +238,28 @@ func (w *homeWriter) send(m []byte) {
 func (w *homeWriter) finish() {
 	w.WriteHeader(http.StatusOK)
 	w.sendBuffer()
+	if trailer := trailerOf(w.header); len(trailer) > 0 {
+		w.send(message(msgTrailer, sentHeader(trailer)))
+	}
 	_ = w.q.ch.End(nil)
+}
+
+// trailerOf returns what a handler has set in its header to be sent behind the body, by both ways that net/http has.
+func trailerOf(h http.Header) http.Header {
+	trailer := make(http.Header)
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			trailer[name] = values
+		}
+	}
+	for _, names := range h["Trailer"] {
+		for name := range strings.SplitSeq(names, ",") {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); h[name] != nil {
+				trailer[name] = h[name]
+			}
+		}
+	}
+	return trailer
 }
 
 // bodyReader is a body that arrives on a channel.
