@@ -227,17 +227,24 @@ func (q *edgeRequest) next() (seq uint64, p []byte, ended bool, err error) {
 }
 
 func (q *edgeRequest) writeHead(content []byte) {
-	q.began = true
 	var head responseHead
 	if json.Unmarshal(content, &head) != nil {
+		q.began = true
 		q.body.closeUnlessRead(q.w, q.r)
 		q.w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	h := q.w.Header()
-	for name, values := range head.Header {
-		h[name] = values
+	if head.Status < 200 { // the answer comes later, with a header of its own
+		before := maps.Clone(h)
+		maps.Copy(h, head.Header)
+		q.w.WriteHeader(head.Status)
+		clear(h)
+		maps.Copy(h, before)
+		return
 	}
+	q.began = true
+	maps.Copy(h, head.Header)
 	q.body.closeUnlessRead(q.w, q.r)
 	q.w.WriteHeader(head.Status)
 }

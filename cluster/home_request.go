@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -168,6 +169,7 @@ type homeWriter struct {
 	q      *homeRequest
 	header http.Header
 	began  bool
+	left   int64  // how much of an announced body has not been written yet; negative: none was announced
 	buf    []byte // a message of the body that is not sent yet; nil: there is none
 	failed error
 }
@@ -178,10 +180,13 @@ func (w *homeWriter) WriteHeader(status int) {
 	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // as net/http
 	}
-	if w.began || status < 200 {
+	switch {
+	case w.began || status == http.StatusSwitchingProtocols:
 		return
+	case status >= 200:
+		w.began = true
+		w.left = announcedLength(w.header)
 	}
-	w.began = true
 	w.send(message(msgHead, responseHead{status, sentHeader(w.header)}))
 }
 
@@ -194,6 +199,12 @@ const (
 
 func (w *homeWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
+	if w.left >= 0 {
+		if int64(len(p)) > w.left {
+			return 0, http.ErrContentLength // as net/http
+		}
+		w.left -= int64(len(p))
+	}
 	for rest := p; len(rest) > 0 && w.failed == nil; {
 		n := min(len(rest), maxBodyMessage-max(len(w.buf)-1, 0))
 		if len(w.buf) == 0 {
@@ -216,6 +227,14 @@ func (w *homeWriter) sendBuffer() {
 		w.send(w.buf)
 		w.buf = w.buf[:0] // Send has copied it
 	}
+}
+
+// announcedLength returns the length of the body that a handler has announced, or -1.
+func announcedLength(h http.Header) int64 {
+	if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+		return n
+	}
+	return -1
 }
 
 // Flush is http.Flusher.

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -42,9 +45,14 @@ func (o *odd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "hints":
 		w.Header().Set("Link", "</style.css>")
 		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
 		fmt.Fprint(w, "hinted")
 	case "header":
 		w.Header().Set("X-Answer", r.Header.Get("X-Sent"))
+	case "too long":
+		w.Header().Set("Content-Length", "5")
+		_, err := w.Write([]byte("too long"))
+		fmt.Fprint(w, errors.Is(err, http.ErrContentLength), "!")
 	case "echo":
 		_, _ = io.Copy(w, r.Body)
 	case "large":
@@ -125,12 +133,30 @@ func TestTrailers(t *testing.T) {
 	assert.Equal(t, "o", resp.Trailer.Get("X-Other"))
 }
 
-// TestEarlyHints: what comes before the answer does not become the answer.
+// TestEarlyHints: what comes before the answer arrives before it, and does not become a part of it.
 func TestEarlyHints(t *testing.T) {
 	_, edge := startOdd(t)
-	resp := doOdd(t, edge, "hints", nil)
+	var hints []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, fmt.Sprint(code, h.Get("Link")))
+		return nil
+	}})
+	r, err := http.NewRequestWithContext(ctx, "GET", "http"+edge.url[2:]+"/desk", nil)
+	require.NoError(t, err)
+	r.Header.Set("Do", "hints")
+	resp, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	assert.Equal(t, []string{"103</style.css>"}, hints)
 	assert.Equal(t, 200, resp.StatusCode)
+	assert.Empty(t, resp.Header.Get("Link"))
 	assert.Equal(t, "hinted", read(t, resp.Body))
+}
+
+// TestAnswerLongerThanAnnounced: the handler gets the error of net/http, and may still write what it has announced.
+func TestAnswerLongerThanAnnounced(t *testing.T) {
+	_, edge := startOdd(t)
+	assert.Equal(t, "true!", read(t, doOdd(t, edge, "too long", nil).Body))
 }
 
 // TestLargeAnswerBeforeTheBody: a client that waits for the answer before it sends the rest of its body gets a large answer, too.
