@@ -3,6 +3,7 @@ package edgews
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,14 @@ func (h *ClusterHost) ServeHTTP(id ID, w http.ResponseWriter, r *http.Request, u
 	if IsUpgrade(r) {
 		r = connectRequest(r.Context(), r) // without compression, which is the edge's
 	}
-	return (&Stub{h.n, id, h.n.checkID(id)}).serveHere(&clusterWriter{ResponseWriter: w, upgrade: upgrade}, r)
+	cw := &clusterWriter{ResponseWriter: w, upgrade: upgrade}
+	err := (&Stub{h.n, id, h.n.checkID(id)}).serveHere(cw, r)
+	if cw.taken != nil && cw.taken.response == nil { // by the program itself: it cannot have answered
+		h.n.logger().Error("edgews: handler has taken over a connection that is on another node", "namespace", h.n.name, "object", id.String(),
+			"error", cmp.Or(err, errEdgeConn))
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+	}
+	return err
 }
 
 // Call has an object of this node answer a call of the function Call. With ErrNotHome the object has not begun to.
@@ -75,6 +83,7 @@ func (n *Namespace) isHome(id ID) bool {
 type clusterWriter struct {
 	http.ResponseWriter
 	upgrade func(ClusterUpgrade) (ClusterConn, error)
+	taken   *edgeConn // what Hijack has returned
 }
 
 // Flush is http.Flusher.
@@ -82,7 +91,8 @@ func (w *clusterWriter) Flush() { _ = http.NewResponseController(w.ResponseWrite
 
 // Hijack is http.Hijacker. The connection that it returns is only for Upgrade and Respond.
 func (w *clusterWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return &edgeConn{w: w}, nil, nil
+	w.taken = &edgeConn{w: w}
+	return w.taken, bufio.NewReadWriter(bufio.NewReaderSize(w.taken, 0), bufio.NewWriterSize(w.taken, 1)), nil
 }
 
 // edgeConn stands for the connection of a clusterWriter, which is at an edge.

@@ -107,6 +107,9 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if o.AnnounceWithin < 0 {
 		return nil, fmt.Errorf("%w: AnnounceWithin is %v", ErrConfig, o.AnnounceWithin)
 	}
+	if err := o.checkAddr(); err != nil {
+		return nil, err
+	}
 	o.AnnounceWithin = cmp.Or(o.AnnounceWithin, max(resolved.TTL, minAnnounceWithin))
 	o.Self = resolved.Self // with its ID and incarnation, which the links need before Start
 	c := &Cluster{
@@ -118,12 +121,16 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	}
 	c.topics = newTopics(c)
 	c.links, err = link.New(link.Options{
-		Self: peerOf(o.Self), Cluster: o.Name, Secret: o.Secret, TLS: o.TLS, Dial: o.Dial, Logger: o.Logger,
+		Self: peerOf(o.Self), Cluster: o.Name, Secret: o.Secret, TLS: o.TLS, Dial: o.Dial, Logger: resolved.Logger,
 		MaxMessage: maxClientMessage + 64, LinkWindow: 2 * maxClientMessage,
 		Accept: c.accept, Event: c.linkEvent,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := c.links.CheckListener(o.Listener); err != nil { // before others give shards to a member that they cannot reach
+		c.links.Close()
+		return nil, fmt.Errorf("%w: Listener: %w", ErrConfig, err)
 	}
 	o.Options.Gained, o.Options.Losing, o.Options.Lost = c.gained, c.losing, c.lost
 	c.opts.Logger = resolved.Logger
@@ -150,6 +157,21 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	c.serving.Go(c.watchOwners)
 	c.serving.Go(c.topics.watch)
 	return c, nil
+}
+
+// checkAddr refuses a Self.Addr to which other members cannot connect.
+func (o *JoinOptions) checkAddr() error {
+	if o.Dial != nil {
+		return nil // it knows what the address means
+	}
+	host, port, err := net.SplitHostPort(o.Self.Addr)
+	if err != nil {
+		return fmt.Errorf("%w: Self.Addr is not host:port: %w", ErrConfig, err)
+	}
+	if ip := net.ParseIP(host); host == "" || port == "0" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%w: other members cannot connect to %s: set Self.Addr to the host and port at which they reach Listener", ErrConfig, o.Self.Addr)
+	}
+	return nil
 }
 
 // peerOf returns m as a link sees it.

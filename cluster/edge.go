@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -19,8 +20,10 @@ func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http
 	head, conn := c.requestHeadOf(key, r)
 	var body *edgeBody
 	if head.Body {
+		// Otherwise net/http would itself read, and drop, what is left of the body when the answer begins.
+		_ = http.NewResponseController(w).EnableFullDuplex()
 		body = newEdgeBody(r.Body)
-		defer body.stop(w)
+		defer body.stop(w, r)
 	}
 	shard := c.shardOf(key)
 	for {
@@ -36,6 +39,7 @@ func (c *Cluster) ServeHTTP(key edgews.ObjectKey, w http.ResponseWriter, r *http
 			}
 		}
 		if err != nil {
+			body.closeUnlessRead(w, r)
 			answerFailure(w, err)
 		}
 		return
@@ -64,12 +68,15 @@ var errHomeLost = errors.New("edgews: the home of the object was lost before it 
 // requestHeadOf returns what the home is told of a request, and the number of its connection if it may become a socket.
 func (c *Cluster) requestHeadOf(key edgews.ObjectKey, r *http.Request) (head *requestHead, conn uint64) {
 	head = &requestHead{
-		target: targetOf(key), Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Proto: [2]int{r.ProtoMajor, r.ProtoMinor},
-		RemoteAddr: r.RemoteAddr, Header: r.Header, ContentLength: r.ContentLength, Body: r.Body != nil && r.Body != http.NoBody, TLS: r.TLS != nil,
-		Upgrade: edgews.IsUpgrade(r),
+		target: targetOf(key), Method: r.Method, URL: urlToSend(r.URL), Host: r.Host, Proto: [2]int{r.ProtoMajor, r.ProtoMinor},
+		RemoteAddr: r.RemoteAddr, Header: sentHeader(r.Header), ContentLength: r.ContentLength, Body: r.Body != nil && r.Body != http.NoBody,
+		TLS: r.TLS != nil, Upgrade: edgews.IsUpgrade(r),
 	}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(fmt.Stringer); ok {
 		head.LocalAddr = local.String()
+	}
+	if r.RequestURI != head.URL {
+		head.RequestURI = r.RequestURI
 	}
 	if head.Upgrade {
 		head.Body = false
@@ -148,6 +155,8 @@ func (q *edgeRequest) answer() error {
 			q.writeHead(p[1:])
 		case p[0] == msgBody:
 			_, err = q.w.Write(p[1:])
+		case p[0] == msgTrailer:
+			q.writeTrailer(p[1:])
 		case p[0] == msgFlush:
 			_ = http.NewResponseController(q.w).Flush()
 		case p[0] == msgAbort:
@@ -218,17 +227,34 @@ func (q *edgeRequest) next() (seq uint64, p []byte, ended bool, err error) {
 }
 
 func (q *edgeRequest) writeHead(content []byte) {
-	q.began = true
 	var head responseHead
 	if json.Unmarshal(content, &head) != nil {
+		q.began = true
+		q.body.closeUnlessRead(q.w, q.r)
 		q.w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	h := q.w.Header()
-	for name, values := range head.Header {
-		h[name] = values
+	if head.Status < 200 { // the answer comes later, with a header of its own
+		before := maps.Clone(h)
+		maps.Copy(h, head.Header)
+		q.w.WriteHeader(head.Status)
+		clear(h)
+		maps.Copy(h, before)
+		return
 	}
+	q.began = true
+	maps.Copy(h, head.Header)
+	q.body.closeUnlessRead(q.w, q.r)
 	q.w.WriteHeader(head.Status)
+}
+
+// writeTrailer has net/http send what follows the body.
+func (q *edgeRequest) writeTrailer(content []byte) {
+	var trailer sentHeader
+	if json.Unmarshal(content, &trailer) == nil {
+		maps.Copy(q.w.Header(), trailer)
+	}
 }
 
 // upgrade makes the client's connection a socket, as the object has answered.
@@ -239,8 +265,9 @@ func (q *edgeRequest) upgrade(content []byte) error {
 		q.w.WriteHeader(http.StatusBadGateway)
 		return nil
 	}
-	opts := &edgews.UpgradeOptions{Options: accept.Options.options(), Header: accept.Header, InsecureSkipOriginCheck: true} // the object has checked
-	opts.Options.SendBuffer, opts.Options.Overflow = edgeBuffer, edgews.OverflowError                                       // those of the object are the home's
+	opts := &edgews.UpgradeOptions{Options: accept.Options.options(), Header: http.Header(accept.Header)}
+	opts.InsecureSkipOriginCheck = true                                               // the object has checked
+	opts.Options.SendBuffer, opts.Options.Overflow = edgeBuffer, edgews.OverflowError // those of the object are the home's
 	if size := opts.Options.MaxMessageSize; size <= 0 || size > maxClientMessage {
 		opts.Options.MaxMessageSize = maxClientMessage
 	}

@@ -144,9 +144,23 @@ func (b *edgeBody) sendTo(ctx context.Context, ch *link.Channel) {
 	}
 }
 
+// closeUnlessRead has net/http close the connection behind the answer if the body may not have been read to its end: with full duplex net/http
+// would take the rest for the next request. It is called before the header of the answer is written. A nil body has nothing to read.
+func (b *edgeBody) closeUnlessRead(w http.ResponseWriter, r *http.Request) {
+	if b == nil || r.ProtoMajor != 1 { // the streams of HTTP/2 end by themselves, and "close" would end all of them
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.end != io.EOF {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 // stop ends the reading of the body, before the handler returns: net/http does not allow it afterwards. A client that has not sent all of it
 // is not waited for, and the connection is not used again.
-func (b *edgeBody) stop(w http.ResponseWriter) {
+func (b *edgeBody) stop(w http.ResponseWriter, r *http.Request) {
+	b.closeUnlessRead(w, r) // if the answer has not begun
 	b.mu.Lock()
 	b.stopped = true
 	over := b.end != nil

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/edgews/edgews"
@@ -85,6 +87,7 @@ func (q *homeRequest) run(ctx context.Context, w *homeWriter) (err error) {
 	}
 	r, err := q.head.request()
 	if err != nil {
+		http.Error(w, "the URL cannot be sent between the nodes of the cluster", http.StatusBadRequest)
 		return err
 	}
 	if q.head.Body {
@@ -103,7 +106,7 @@ func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, erro
 	conn := newHomeConn(q.c, q.ch, &socketHead{
 		target: q.head.target, Shard: q.h.Shard, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 	})
-	conn.send(message(msgAccept, acceptHead{u.Header, u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
+	conn.send(message(msgAccept, acceptHead{sentHeader(u.Header), u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
 	q.conn = conn
 	return conn, nil
 }
@@ -166,6 +169,7 @@ type homeWriter struct {
 	q      *homeRequest
 	header http.Header
 	began  bool
+	left   int64  // how much of an announced body has not been written yet; negative: none was announced
 	buf    []byte // a message of the body that is not sent yet; nil: there is none
 	failed error
 }
@@ -176,11 +180,14 @@ func (w *homeWriter) WriteHeader(status int) {
 	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // as net/http
 	}
-	if w.began || status < 200 {
+	switch {
+	case w.began || status == http.StatusSwitchingProtocols:
 		return
+	case status >= 200:
+		w.began = true
+		w.left = announcedLength(w.header)
 	}
-	w.began = true
-	w.send(message(msgHead, responseHead{status, w.header}))
+	w.send(message(msgHead, responseHead{status, sentHeader(w.header)}))
 }
 
 const (
@@ -192,6 +199,12 @@ const (
 
 func (w *homeWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
+	if w.left >= 0 {
+		if int64(len(p)) > w.left {
+			return 0, http.ErrContentLength // as net/http
+		}
+		w.left -= int64(len(p))
+	}
 	for rest := p; len(rest) > 0 && w.failed == nil; {
 		n := min(len(rest), maxBodyMessage-max(len(w.buf)-1, 0))
 		if len(w.buf) == 0 {
@@ -216,6 +229,14 @@ func (w *homeWriter) sendBuffer() {
 	}
 }
 
+// announcedLength returns the length of the body that a handler has announced, or -1.
+func announcedLength(h http.Header) int64 {
+	if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+		return n
+	}
+	return -1
+}
+
 // Flush is http.Flusher.
 func (w *homeWriter) Flush() {
 	w.WriteHeader(http.StatusOK)
@@ -236,7 +257,28 @@ func (w *homeWriter) send(m []byte) {
 func (w *homeWriter) finish() {
 	w.WriteHeader(http.StatusOK)
 	w.sendBuffer()
+	if trailer := trailerOf(w.header); len(trailer) > 0 {
+		w.send(message(msgTrailer, sentHeader(trailer)))
+	}
 	_ = w.q.ch.End(nil)
+}
+
+// trailerOf returns what a handler has set in its header to be sent behind the body, by both ways that net/http has.
+func trailerOf(h http.Header) http.Header {
+	trailer := make(http.Header)
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			trailer[name] = values
+		}
+	}
+	for _, names := range h["Trailer"] {
+		for name := range strings.SplitSeq(names, ",") {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); h[name] != nil {
+				trailer[name] = h[name]
+			}
+		}
+	}
+	return trailer
 }
 
 // bodyReader is a body that arrives on a channel.

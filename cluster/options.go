@@ -100,6 +100,8 @@ func (o Options) resolve() (Options, error) {
 		return o, fmt.Errorf("%w: Engine is nil", ErrConfig)
 	case o.Self.Versions[0] > o.Self.Versions[1]:
 		return o, fmt.Errorf("%w: the lowest of Versions is %d, the highest %d", ErrConfig, o.Self.Versions[0], o.Self.Versions[1])
+	case o.TTL <= 0:
+		return o, fmt.Errorf("%w: TTL is %v", ErrConfig, o.TTL)
 	case o.RenewEvery <= 0 || o.RenewEvery > o.TTL/2:
 		return o, fmt.Errorf("%w: RenewEvery is %v, not between 0 and half of TTL, which is %v", ErrConfig, o.RenewEvery, o.TTL)
 	case o.HandoversAtOnce < 0:

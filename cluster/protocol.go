@@ -5,10 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/edgews/edgews"
@@ -61,6 +58,7 @@ const (
 	msgBody       = 'B'
 	msgFlush      = 'F'
 	msgAbort      = 'X'
+	msgTrailer    = 'L'
 	msgAccept     = 'A'
 	msgResult     = 'R'
 	msgError      = 'E'
@@ -114,36 +112,25 @@ type requestHead struct {
 	Proto             [2]int
 	RemoteAddr        string
 	LocalAddr         string
-	Header            http.Header
+	Header            sentHeader
 	ContentLength     int64
 	Body              bool
 	TLS               bool
+	RequestURI        string `json:",omitempty"` // if it is not URL
 	Upgrade           bool
 	ConnKey           string `json:",omitempty"` // of the connection, if it becomes a socket
 	Epoch             uint64 // with which the home owns the shard, as far as the edge knows
 }
 
-// request returns the request at the home.
-func (h *requestHead) request() (*http.Request, error) {
-	u, err := url.ParseRequestURI(h.URL)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Request{
-		Method: h.Method, URL: u, Proto: fmt.Sprintf("HTTP/%d.%d", h.Proto[0], h.Proto[1]), ProtoMajor: h.Proto[0], ProtoMinor: h.Proto[1], Header: h.Header,
-		Host: h.Host, RequestURI: h.URL, RemoteAddr: h.RemoteAddr, ContentLength: h.ContentLength, Body: http.NoBody,
-	}, nil
-}
-
 // responseHead is a response without its body.
 type responseHead struct {
 	Status int
-	Header http.Header
+	Header sentHeader
 }
 
 // acceptHead says how the edge upgrades the connection.
 type acceptHead struct {
-	Header   http.Header
+	Header   sentHeader
 	Protocol string
 	Options  sentOptions
 	Epoch    uint64 // with which the home owns the shard

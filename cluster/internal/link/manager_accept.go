@@ -11,8 +11,8 @@ import (
 // With neither a secret nor TLS, the listener must be on a loopback address.
 func (m *Manager) Serve(listener net.Listener) error {
 	defer listener.Close()
-	if m.security.plain() && !local(listener.Addr()) {
-		return fmt.Errorf("%w: %v", ErrInsecure, listener.Addr())
+	if err := m.CheckListener(listener); err != nil {
+		return err
 	}
 	if !m.addListener(listener) {
 		return ErrClosed
@@ -41,6 +41,14 @@ func (m *Manager) Serve(listener net.Listener) error {
 			}
 		}
 	}
+}
+
+// CheckListener returns the error with which Serve would refuse a listener: without security only loopback addresses are served.
+func (m *Manager) CheckListener(listener net.Listener) error {
+	if m.security.plain() && !local(listener.Addr()) {
+		return fmt.Errorf("%w: %v", ErrInsecure, listener.Addr())
+	}
+	return nil
 }
 
 func (m *Manager) addListener(l net.Listener) bool {
