@@ -58,6 +58,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"syncs before it shows":                   "Watch has shown what was acknowledged before it began",
 		"forgets what happens during a sync":      "changes during the beginning of a Watch are not lost",
 		"shows owners before members":             "a record is not shown before the member that it names",
+		"shows an older record again":             "random calls give the same results as maps",
 		"has no fence":                            "a new owner fences the one before, on another connection too",
 		"ignores the shards of alarms":            "alarms by shard",
 		"limits alarms before it looks at shards": "alarms by shard",

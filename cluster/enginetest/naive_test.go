@@ -234,6 +234,7 @@ func (c *naiveConn) Watch(ctx context.Context, fn func(cluster.Change)) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	shown, synced := 0, false
+	before := make(map[string]cluster.Change) // what was shown of each member
 	if c.n.fault == "syncs before it shows" {
 		fn(cluster.Change{Synced: true})
 		synced = true
@@ -246,6 +247,12 @@ func (c *naiveConn) Watch(ctx context.Context, fn func(cluster.Change)) error {
 		}
 		for _, change := range changes {
 			fn(change)
+			if m := change.Member; m != nil && !change.Gone {
+				if older, shown := before[m.ID]; shown && c.n.fault == "shows an older record again" {
+					fn(older)
+				}
+				before[m.ID] = change
+			}
 		}
 		shown = last
 		if !synced {

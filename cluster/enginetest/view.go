@@ -17,6 +17,8 @@ type view struct {
 	stop context.CancelFunc
 	err  chan error // has what Watch has returned
 
+	rejoins bool // members that have been removed may join again with lower beats
+
 	mu      sync.Mutex
 	changed chan struct{} // closed, and replaced, at each change
 	state
@@ -40,8 +42,12 @@ func (s state) equal(other state) bool {
 
 // watch begins to watch. each, which may be nil, is called with the view after each change, with its mutex held.
 func (c *conn) watch(each func(v *view, change cluster.Change)) *view {
+	return c.watchWith(each, false)
+}
+
+func (c *conn) watchWith(each func(v *view, change cluster.Change), rejoins bool) *view {
 	ctx, cancel := context.WithCancel(context.Background())
-	v := &view{t: c.t, stop: cancel, err: make(chan error, 1), changed: make(chan struct{}), state: newState()}
+	v := &view{t: c.t, stop: cancel, err: make(chan error, 1), rejoins: rejoins, changed: make(chan struct{}), state: newState()}
 	c.l.watches.Go(func() {
 		v.err <- c.Watch(ctx, func(change cluster.Change) { v.see(change, each) })
 		cancel()
@@ -96,7 +102,7 @@ func (v *view) seeMember(m cluster.Member, gone bool) {
 	switch {
 	case gone:
 		delete(v.members, m.ID)
-	case exists && known.Incarnation == m.Incarnation && m.Beat < known.Beat:
+	case exists && known.Incarnation == m.Incarnation && m.Beat < known.Beat && !v.rejoins:
 		v.t.Errorf("Watch shows beat %d of %s after %d", m.Beat, m.ID, known.Beat)
 	default:
 		v.members[m.ID] = m

@@ -66,9 +66,7 @@ func (e *Engine) dueAlarms(
 			found = append(found, more...)
 		}
 	}
-	slices.SortFunc(found, func(a, b indexedAlarm) int {
-		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.ID.String(), b.ID.String()))
-	})
+	sortAlarms(found)
 	due, err := e.verified(inner, namespace, found, until, limit)
 	return due, e.ended(ctx, err)
 }
@@ -77,6 +75,7 @@ func (e *Engine) dueAlarms(
 type indexedAlarm struct {
 	edgews.DueAlarm
 	stream, subject string
+	current         bool // Time is what the object has, and not what the index has
 }
 
 // indexed returns the alarms in the index of one stream.
@@ -109,7 +108,8 @@ func parseAlarm(stream, subject string) (indexedAlarm, error) {
 	return a, nil
 }
 
-// verified returns the first of the alarms that the objects have. It has those that are out of date removed from the index.
+// verified returns the first of the alarms that the objects have. It has those that are out of date removed from the index. found is in the
+// order of time. An entry whose object has another alarm now gets the place of that one: there may be earlier ones of other objects before it.
 func (e *Engine) verified(
 	ctx context.Context, namespace string, found []indexedAlarm, until time.Time, limit int,
 ) (due []edgews.DueAlarm, err error) {
@@ -119,21 +119,38 @@ func (e *Engine) verified(
 		found = found[len(some):]
 		times := make([]time.Time, len(some))
 		err := atOnce(len(some), func(i int) (err error) {
-			times[i], err = e.verify(ctx, namespace, some[i])
+			if times[i] = some[i].Time; !some[i].current {
+				times[i], err = e.verify(ctx, namespace, some[i])
+			}
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
+		moved := false
 		for i, a := range some {
-			if !times[i].IsZero() && !times[i].After(until) && !seen[a.ID] {
+			switch at := times[i]; {
+			case at.IsZero() || at.After(until) || seen[a.ID]:
+			case sameTime(at, a.Time):
 				seen[a.ID] = true
-				due = append(due, edgews.DueAlarm{ID: a.ID, Time: times[i]})
+				due = append(due, a.DueAlarm)
+			default:
+				moved, a.Time, a.current = true, at, true
+				found = append(found, a)
 			}
+		}
+		if moved {
+			sortAlarms(found)
 		}
 	}
 	slices.SortStableFunc(due, func(a, b edgews.DueAlarm) int { return a.Time.Compare(b.Time) }) // some may have been moved meanwhile
 	return due, nil
+}
+
+func sortAlarms(found []indexedAlarm) {
+	slices.SortFunc(found, func(a, b indexedAlarm) int {
+		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.ID.String(), b.ID.String()))
+	})
 }
 
 // verify returns the alarm that the object has now, and the zero time if it has none. It may be another one than that in the index: it has

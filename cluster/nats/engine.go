@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/edgews/edgews/cluster"
@@ -99,6 +100,7 @@ type Engine struct {
 	close   context.CancelFunc
 	chores  chan chore
 	workers sync.WaitGroup
+	stored  atomic.Uint64 // the largest number of a message in the stream of records that this Engine has stored
 
 	mu      sync.Mutex
 	commits sync.WaitGroup  // that are under way; nothing is added after Close has begun

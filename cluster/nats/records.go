@@ -63,8 +63,9 @@ func (e *Engine) changeUntil(ctx context.Context, subject string, decide func(pr
 		if next.Gone {
 			m.Header["Nats-TTL"] = []string{goneTTL.String()}
 		}
-		switch _, err := e.request(ctx, m); {
+		switch stored, err := e.request(ctx, m); {
 		case err == nil:
+			e.hasStored(stored)
 			return *next, nil
 		case isCode(err, codeWrongSeq, codeSeqInProcess, codeUnavailable):
 		case isRefusal(err), errors.Is(err, nats.ErrConnectionClosed):

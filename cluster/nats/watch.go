@@ -26,6 +26,12 @@ func (e *Engine) Watch(ctx context.Context, fn func(cluster.Change)) error {
 // dead server would go unnoticed for longer than the default TTL.
 const watchHeartbeat = time.Second
 
+// watchStall is how long nothing may arrive while there is something that this Engine itself has stored. Then Watch ends: a consumer may send
+// heartbeats and nothing else, and the caller watches again, with another consumer.
+const watchStall = 5 * time.Second
+
+var errStalled = errors.New("edgews: NATS sends heartbeats and no records")
+
 func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -52,19 +58,34 @@ func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 	}
 	arrived := make(chan arrival)
 	go receive(ctx, messages, arrived) // ends with ctx, after the request that is under way
+	tick := time.NewTicker(watchStall)
+	defer tick.Stop()
+	var shown, expected, before uint64 // numbers of messages; the last two are of the tick before
 	for synced := false; ; {
-		m, err := next(ctx, arrived)
-		if err != nil {
-			return fmt.Errorf("edgews: watching the records in NATS: %w", err)
+		var a arrival
+		select {
+		case a = <-arrived:
+		case <-tick.C:
+			if shown < expected && shown == before {
+				return errStalled
+			}
+			expected, before = e.stored.Load(), shown
+			continue
+		case <-ctx.Done():
+			a.err = ctx.Err()
 		}
-		meta, err := m.Metadata()
+		if a.err != nil {
+			return fmt.Errorf("edgews: watching the records in NATS: %w", a.err)
+		}
+		meta, err := a.m.Metadata()
 		if err != nil {
 			return err
 		}
-		if err := show(m, fn); err != nil {
+		if err := show(a.m, fn); err != nil {
 			return err
 		}
-		if !synced && meta.Sequence.Stream >= begun {
+		shown = meta.Sequence.Stream
+		if !synced && shown >= begun {
 			synced = true
 			fn(cluster.Change{Synced: true})
 		}
@@ -92,15 +113,6 @@ func receive(ctx context.Context, messages jetstream.MessagesContext, arrived ch
 	}
 }
 
-func next(ctx context.Context, arrived <-chan arrival) (jetstream.Msg, error) {
-	select {
-	case a := <-arrived:
-		return a.m, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // show calls fn with what a message of the stream of records says.
 func show(m jetstream.Msg, fn func(cluster.Change)) error {
 	if len(m.Data()) == 0 {
@@ -124,6 +136,7 @@ func (e *Engine) publishSync(ctx context.Context, subject string) (uint64, error
 		seq, err := e.request(ctx, nats.NewMsg(subject))
 		switch {
 		case err == nil:
+			e.hasStored(seq)
 			return seq, nil
 		case isRefusal(err) && !isCode(err, codeUnavailable), errors.Is(err, nats.ErrConnectionClosed):
 			return 0, err
@@ -131,5 +144,11 @@ func (e *Engine) publishSync(ctx context.Context, subject string) (uint64, error
 		if err := pause(ctx); err != nil {
 			return 0, err
 		}
+	}
+}
+
+// hasStored notes the number of a message in the stream of records.
+func (e *Engine) hasStored(seq uint64) {
+	for old := e.stored.Load(); old < seq && !e.stored.CompareAndSwap(old, seq); old = e.stored.Load() {
 	}
 }

@@ -37,7 +37,7 @@ func (e *Engine) DueShardAlarms(
 		return nil, err
 	}
 	defer leave()
-	if _, err := e.configFor(inner, s); err != nil {
+	if err := e.insist(inner, func(ctx context.Context, db database) error { _, err := e.configFor(ctx, db, s); return err }); err != nil {
 		return nil, e.explain(ctx, "DueShardAlarms", err)
 	}
 	due, err := e.due(inner, `SELECT id, due FROM @.alarms WHERE namespace = $1 AND shard = $2 AND due <= $3 ORDER BY due, id LIMIT $4`,
@@ -45,19 +45,25 @@ func (e *Engine) DueShardAlarms(
 	return due, e.explain(ctx, "DueShardAlarms", err)
 }
 
-func (e *Engine) due(ctx context.Context, statement string, args ...any) ([]edgews.DueAlarm, error) {
-	rows, err := e.pool.Query(ctx, e.sql.in(statement), args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a edgews.DueAlarm, err error) {
-		var id []byte
-		var due int64
-		if err := row.Scan(&id, &due); err != nil {
-			return a, err
+func (e *Engine) due(ctx context.Context, statement string, args ...any) (due []edgews.DueAlarm, err error) {
+	err = e.insist(ctx, func(ctx context.Context, db database) error {
+		rows, err := db.Query(ctx, e.sql.in(statement), args...)
+		if err != nil {
+			return err
 		}
-		a.Time = time.UnixMilli(due)
-		a.ID, err = parseID(id)
-		return a, err
+		due, err = pgx.CollectRows(rows, scanAlarm)
+		return err
 	})
+	return due, err
+}
+
+func scanAlarm(row pgx.CollectableRow) (a edgews.DueAlarm, err error) {
+	var id []byte
+	var due int64
+	if err := row.Scan(&id, &due); err != nil {
+		return a, err
+	}
+	a.Time = time.UnixMilli(due)
+	a.ID, err = parseID(id)
+	return a, err
 }

@@ -40,16 +40,14 @@ WITH head AS (
 SELECT count(*) FROM head`
 
 const (
-	nonceLen     = 16                     // bytes; random, so that no two commits have the same
-	attempts     = 4                      // at least so many fit into CommitTimeout
-	firstBackoff = 5 * time.Millisecond   // between the attempts; doubled each time
-	maxBackoff   = 500 * time.Millisecond // a server that starts again is found soon
+	nonceLen = 16 // bytes; random, so that no two commits have the same
+	attempts = 4  // at least so many fit into CommitTimeout
 )
 
 // errUnknown: nothing is known about a commit, and nothing may be assumed.
 var errUnknown = errors.New("edgews: PostgreSQL: it is unknown whether a commit has happened; the object's storage must be opened again")
 
-// Commit does not end with ctx once it has begun.
+// Commit waits for a server that is down. When ctx ends, it goes on for CommitTimeout if it does not know its outcome.
 func (o *object) Commit(ctx context.Context, b edgews.Batch) error {
 	if err := o.e.beginCommit(ctx); err != nil {
 		return err
@@ -59,16 +57,19 @@ func (o *object) Commit(ctx context.Context, b edgews.Batch) error {
 		return err
 	}
 	defer o.unlock()
-	commit, err := o.newCommit(ctx, b)
+	inner, leave, err := o.e.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	commit, err := o.newCommit(inner, b)
 	if err == nil {
-		err = o.completeScans(ctx)
+		err = o.completeScans(inner)
 	}
 	if err != nil {
 		return o.e.explain(ctx, "Commit", err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.e.opts.CommitTimeout)
-	defer cancel()
-	return o.commitLocked(ctx, commit)
+	return o.commitLocked(ctx, inner, commit)
 }
 
 // beginCommit has Close wait for a commit.
@@ -109,7 +110,11 @@ func (o *object) newCommit(ctx context.Context, b edgews.Batch) (*commit, error)
 		set, unset = !b.Alarm.Time.IsZero(), b.Alarm.Time.IsZero()
 	}
 	if set {
-		config, err := o.e.knownConfig(ctx)
+		var config cluster.Config
+		err := o.e.insist(ctx, func(ctx context.Context, db database) (err error) {
+			config, err = o.e.knownConfig(ctx, db)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -149,26 +154,30 @@ func deletesOnly(b edgews.Batch) [][]byte {
 }
 
 // commitLocked makes attempts until the outcome is known. All have the same nonce and expect the same version, so at most one succeeds.
-func (o *object) commitLocked(ctx context.Context, c *commit) error {
+// When inner ends, which is ctx after enter, a commit that has not happened ends, and one of unknown outcome goes on for CommitTimeout.
+func (o *object) commitLocked(ctx, inner context.Context, c *commit) error {
+	looking, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(inner, func() { time.AfterFunc(o.e.opts.CommitTimeout, cancel) })
+	defer stop()
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		again, err := o.attempt(ctx, c)
+		again, err := o.attempt(looking, c)
 		if !again {
 			return err
 		}
+		over := inner.Done()
+		if c.doubt {
+			over = looking.Done()
+		}
 		select {
 		case <-time.After(backoff):
-		case <-ctx.Done():
-			return o.giveUp(c, err)
+		case <-over:
+			if c.doubt {
+				return o.refuse(fmt.Errorf("%w: %w", errUnknown, err))
+			}
+			return o.e.explain(ctx, "Commit", err)
 		}
 	}
-}
-
-// giveUp ends a commit whose time is over.
-func (o *object) giveUp(c *commit, cause error) error {
-	if c.doubt {
-		return o.refuse(fmt.Errorf("%w: %w", errUnknown, cause))
-	}
-	return fmt.Errorf("edgews: PostgreSQL: Commit: %w", cause)
 }
 
 // attempt executes the statement once. Without again, what it returns is the result of the commit.

@@ -146,7 +146,12 @@ func TestAnUnknownCommitEndsTheStorage(t *testing.T) {
 	_, err = lock.Exec(t.Context(), in(schema, `SELECT FROM @.objects FOR UPDATE`))
 	require.NoError(t, err)
 
-	err = o.Commit(t.Context(), put("k", "perhaps"))
+	ctx, cancel := context.WithCancel(t.Context())
+	committed := make(chan error, 1)
+	go func() { committed <- o.Commit(ctx, put("k", "perhaps")) }()
+	awaitWaiting(t, c, 1)
+	cancel()
+	err = <-committed
 	require.ErrorContains(t, err, "unknown")
 	require.NotErrorIs(t, err, edgews.ErrFenced)
 	_, err = o.Get(t.Context(), "k")

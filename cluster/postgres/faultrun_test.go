@@ -26,7 +26,7 @@ func connectNode(ctx context.Context, place string) (cluster.Engine, error) {
 // faultEngine is the engine of fault runs on a server.
 func faultEngine(s *server) faultrun.Engine {
 	return faultrun.Engine{
-		Connect: connectNode, TTL: 2 * time.Second, ReadsFail: true,
+		Connect: connectNode, TTL: 2 * time.Second,
 		Servers: func(*testing.T) (servers []net.Addr, place func([]net.Addr) string) {
 			schema := newSchema()
 			servers = []net.Addr{&net.UnixAddr{Net: "unix", Name: filepath.Join(s.dir, socketName)}}
@@ -55,7 +55,6 @@ func TestFaultsOfServer(t *testing.T) {
 	s := ownServer(t)
 	table := new(faultrun.Table)
 	r := faultrun.NewRun(t, faultEngine(s), faultrun.Options{})
-	r.HandlersFail()
 	a, b, c := r.StartThree(nil)
 	r.Begin(b, c)
 	r.Fault()

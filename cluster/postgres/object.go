@@ -29,8 +29,9 @@ func (e *Engine) Open(ctx context.Context, key edgews.ObjectKey, f edgews.Fence)
 	}
 	defer leave()
 	o := &object{e: e, key: key, epoch: max(f.Epoch, firstEpoch), busy: make(chan struct{}, 1), scans: make(map[*scan]struct{})}
-	err = e.pool.QueryRow(inner, e.sql.in(openStatement), []byte(key.Namespace), idBytes(key.ID), unsigned(o.epoch)).
-		Scan(&o.row, &o.version, &o.nonce)
+	err = e.insist(inner, func(ctx context.Context, db database) error {
+		return db.QueryRow(ctx, e.sql.in(openStatement), []byte(key.Namespace), idBytes(key.ID), unsigned(o.epoch)).Scan(&o.row, &o.version, &o.nonce)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, edgews.ErrFenced
 	}
@@ -110,7 +111,9 @@ func (o *object) Get(ctx context.Context, key string) (value []byte, err error) 
 	if err := o.refused(); err != nil {
 		return nil, err
 	}
-	err = o.e.pool.QueryRow(inner, o.e.sql.in(`SELECT value FROM @.entries WHERE object = $1 AND key = $2`), o.row, []byte(key)).Scan(&value)
+	err = o.e.insist(inner, func(ctx context.Context, db database) error {
+		return db.QueryRow(ctx, o.e.sql.in(`SELECT value FROM @.entries WHERE object = $1 AND key = $2`), o.row, []byte(key)).Scan(&value)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, edgews.ErrKeyNotFound
 	}
@@ -132,14 +135,18 @@ func (o *object) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 		wanted[i] = []byte(key)
 	}
 	values := make(map[string][]byte)
-	rows, err := o.e.pool.Query(inner, o.e.sql.in(`SELECT key, value FROM @.entries WHERE object = $1 AND key = ANY($2)`), o.row, wanted)
-	if err != nil {
-		return nil, o.e.explain(ctx, "GetMany", err)
-	}
-	var key, value []byte
-	_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error {
-		values[string(key)] = value // each row has memory of its own
-		return nil
+	err = o.e.insist(inner, func(ctx context.Context, db database) error {
+		rows, err := db.Query(ctx, o.e.sql.in(`SELECT key, value FROM @.entries WHERE object = $1 AND key = ANY($2)`), o.row, wanted)
+		if err != nil {
+			return err
+		}
+		clear(values)
+		var key, value []byte
+		_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error {
+			values[string(key)] = value // each row has memory of its own
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return nil, o.e.explain(ctx, "GetMany", err)

@@ -22,7 +22,7 @@ func (e *Engine) Claim(ctx context.Context, prev cluster.Ownership, to cluster.M
 		return cluster.Ownership{}, err
 	}
 	defer leave()
-	config, err := e.configFor(inner, prev.Shard)
+	config, err := e.configFor(inner, e.pool, prev.Shard)
 	if err != nil {
 		return cluster.Ownership{}, e.explain(ctx, "Claim", err)
 	}

@@ -45,8 +45,8 @@ type Options struct {
 	// connection pooler may swallow them. It must be shorter than TTL/6 of the members.
 	PollEvery time.Duration
 
-	// CommitTimeout is how long a commit may look for its outcome; default 10 s. Afterwards the storage of the object refuses all calls
-	// until it is opened again. Once it has begun, a commit does not end with its context.
+	// CommitTimeout is how long a commit whose context has ended, or whose engine is closed, goes on looking for its outcome; default 10 s.
+	// Afterwards the storage of the object refuses all calls until it is opened again. A quarter of it is how long one attempt may take.
 	CommitTimeout time.Duration
 }
 
@@ -88,7 +88,8 @@ func (o *Options) orDefaults() (Options, error) {
 	return all, nil
 }
 
-// Engine is a cluster.Engine in a database. Its methods may be called concurrently.
+// Engine is a cluster.Engine in a database. Its methods may be called concurrently. While the server cannot be reached, the calls for the
+// storage of objects and for alarms wait until it can, or until their contexts end; those for members and owners return errors.
 type Engine struct {
 	opts Options
 	sql  statements

@@ -102,7 +102,7 @@ func (s *scan) next(ctx context.Context) (entries []edgews.Entry, done bool, err
 		}
 		defer leave()
 		s.remember()
-		if err := s.readPortion(inner); err != nil {
+		if err := s.o.e.insist(inner, s.readPortion); err != nil {
 			return nil, false, s.o.e.explain(ctx, "Scan", err)
 		}
 	}
@@ -142,7 +142,7 @@ func (o *object) completeScans(ctx context.Context) error {
 	defer leave()
 	for _, s := range running {
 		for !s.done {
-			if err := s.readPortion(ctx); err != nil {
+			if err := o.e.insist(ctx, s.readPortion); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,7 @@ func (o *object) completeScans(ctx context.Context) error {
 }
 
 // readPortion reads one portion. An error means that it can be read again; one that concerns only the loop is in s.err.
-func (s *scan) readPortion(ctx context.Context) error {
+func (s *scan) readPortion(ctx context.Context, db database) error {
 	if s.end != "" && s.end <= s.first {
 		s.done = true
 		return nil
@@ -165,7 +165,7 @@ func (s *scan) readPortion(ctx context.Context) error {
 	if s.end != "" {
 		end = []byte(s.end)
 	}
-	rows, err := s.o.e.pool.Query(ctx, s.o.e.sql.in(statement), s.o.row, []byte(s.first), end, size, portionBytes, s.r.KeysOnly)
+	rows, err := db.Query(ctx, s.o.e.sql.in(statement), s.o.row, []byte(s.first), end, size, portionBytes, s.r.KeysOnly)
 	if err != nil {
 		return err
 	}

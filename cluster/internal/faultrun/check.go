@@ -23,7 +23,7 @@ func (r *Run) End() {
 func (r *Run) Check() []string {
 	r.t.Helper()
 	r.load.end()
-	if !r.options.WithoutStorageFence && !r.handlersFail() { // then they may not be stored
+	if !r.options.WithoutStorageFence { // then they may not be stored
 		r.awaitClosed()
 	}
 	for room, stored := range r.stored() {
@@ -112,21 +112,20 @@ func (r *Run) checkRoom(room string, stored map[string]string) {
 func (c *connection) check(numbers map[string][]int, codes string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fail := c.l.r.handlersFail()
 	before, missing := 0, -1
 	for n := range c.sent {
 		entry := c.entry(n)
 		acked, isAcked := c.numbers[n]
 		stored := numbers[entry]
 		switch {
-		case len(stored) == 0 && (isAcked || n < c.acked && !fail):
+		case len(stored) == 0 && (isAcked || n < c.acked):
 			c.l.violated("%s: %s is lost; it was acknowledged: %v", c.room, entry, isAcked)
 		case len(stored) == 0:
 			missing = n
 			continue
 		case isAcked && !slices.Contains(stored, acked):
 			c.l.violated("%s: %s has the number %d, but was acknowledged with %d", c.room, entry, stored, acked)
-		case missing >= 0 && !fail:
+		case missing >= 0:
 			c.l.violated("%s: %s is stored, but %s before it is not", c.room, entry, c.entry(missing))
 		case stored[0] < before:
 			c.l.violated("%s: %s has the number %d, the one before has %d", c.room, entry, stored[0], before)
@@ -146,7 +145,7 @@ func (c *connection) checkCloses(codes []string) {
 	}
 	switch {
 	case len(codes) == 1 && (codes[0] == want || c.mayBreak() && !c.at.wasKilled()): // the node may have broken it, or its home have given it up
-	case len(codes) == 0 && (c.mayBreak() || c.l.r.handlersFail()): // awaitClosed has waited for those that must have come
+	case len(codes) == 0 && c.mayBreak(): // awaitClosed has waited for those that must have come
 	default:
 		c.l.violated("%s: %s had the close events %q", c.room, c.name, codes)
 	}

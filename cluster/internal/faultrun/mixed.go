@@ -36,9 +36,6 @@ const maxMixed = time.Minute
 
 func runMixed(t *testing.T, e Engine, rng *rand.Rand, d time.Duration) {
 	r := NewRun(t, e, Options{})
-	if e.ReadsFail {
-		r.HandlersFail()
-	}
 	a, b, c := r.StartThree(nil)
 	r.Begin(b, c)
 	for until := time.Now().Add(d); time.Now().Before(until); {

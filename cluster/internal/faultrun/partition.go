@@ -26,9 +26,6 @@ func testPartition(t *testing.T, e Engine, table *Table) {
 // cutFromEngine cuts a home off from the engine until others have its objects.
 func cutFromEngine(t *testing.T, e Engine, table *Table, name string, cut func(*Route, bool)) {
 	r := NewRun(t, e, Options{})
-	if e.ReadsFail {
-		r.HandlersFail()
-	}
 	a, b, c := r.StartThree(nil)
 	r.Guests(a)
 	r.Begin(b, c)
@@ -76,9 +73,6 @@ func cutLinks(t *testing.T, e Engine, table *Table) {
 // loseAnswers has the connections of a home to the engine break when it waits for answers.
 func loseAnswers(t *testing.T, e Engine, table *Table) {
 	r := NewRun(t, e, Options{})
-	if e.ReadsFail {
-		r.HandlersFail()
-	}
 	a, b, c := r.StartThree(nil)
 	r.Begin(b, c)
 	room := r.RoomOf(a)

@@ -30,9 +30,6 @@ type Engine struct {
 
 	// InProcess says that nodes are started in the process of the test: the engine is in its memory.
 	InProcess bool
-
-	// ReadsFail says that an object cannot read its open storage when the engine cannot be reached: its contents are not in memory.
-	ReadsFail bool
 }
 
 // Run is a cluster of processes under load.
@@ -47,7 +44,6 @@ type Run struct {
 	mu     sync.Mutex
 	nodes  map[string]*Process
 	routes map[[2]string]*Route // from a node to an address
-	fails  bool                 // the engine fails calls of handlers
 	began  time.Time
 }
 
@@ -243,20 +239,6 @@ func (r *Run) Kill(p *Process) {
 	p.mu.Unlock()
 	r.Fault()
 	p.kill()
-}
-
-// HandlersFail says that the engine will fail calls of handlers: they return the error, and the message or the close event is over without having
-// changed anything.
-func (r *Run) HandlersFail() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fails = true
-}
-
-func (r *Run) handlersFail() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.fails
 }
 
 // running returns the nodes that have not ended.
