@@ -168,12 +168,14 @@ func TestStuckEngine(t *testing.T) {
 			resp, err := http.DefaultClient.Do(req)
 			if assert.NoError(t, err) {
 				resp.Body.Close()
-				assert.Equal(t, http.StatusAccepted, resp.StatusCode)
+				assert.Contains(t, []int{http.StatusAccepted, http.StatusBadGateway}, resp.StatusCode)
 			}
 		})
 		wg.Go(func() {
 			_, err := edgews.Call[string, int](ctx, others[i%2].rooms.ByName("lobby"), "calls", "")
-			assert.NoError(t, err)
+			if err != nil { // as with 502: the home was removed before it could say that it has not begun
+				assert.ErrorContains(t, err, "the home of the object was lost before it answered")
+			}
 		})
 		wg.Go(func() {
 			late, _, err := edgews.Dial(ctx, others[i%2].url+"/lobby?user=late", &edgews.DialOptions{Protocols: []string{"tally"}})
