@@ -187,3 +187,29 @@ func testAbandonDuringClose(t *testing.T) {
 	last.s.AfterClose(func() { close(ended) })
 	<-ended
 }
+
+// TestClusterRefusedEvents: the home stops being it after it has taken a message, or the end of a socket, from the queue, and before the handler
+// begins. The next home gets what has not been handled.
+func TestClusterRefusedEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, events, _ := newCounting(t)
+		home := c.at()
+		id := home.ns.IDFromName("lobby")
+		ann, bob := home.dial(t, id, "ann"), home.dial(t, id, "bob")
+		times := 0
+		c.mu.Lock()
+		c.asked = func() bool { times++; return times == 1 }
+		c.mu.Unlock()
+		ann.s.Deliver(edgews.Text, []byte("x"))
+		assert.Zero(t, ann.handledNow())
+		assert.Equal(t, 2, times, "the message was taken from the queue")
+		assert.NotContains(t, c.keys(t, id), "x", "the handler has not run")
+
+		told := false
+		bob.s.Closed(1000, "bye")
+		bob.s.AfterClose(func() { told = true })
+		synctest.Wait()
+		assert.Empty(t, *events, "the close handler has not run")
+		assert.False(t, told)
+	})
+}

@@ -180,6 +180,23 @@ func (o *object) beginHere(e *eventContext) bool {
 	return true
 }
 
+// refusedHere is called when an event does not run because the object has another home. If it is of a socket, the edge must not be told that it
+// has been handled: whether this node is the home may have changed since the event was taken from the queue.
+func (o *object) refusedHere() {
+	s := o.handling.Load()
+	if s == nil {
+		return
+	}
+	if c := clusterSocketOf(s); c != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.movedLocked()
+	}
+}
+
+// movedLocked notes that the object has moved: the edge sends what has not been handled to the next home. The socket's mu must be held.
+func (c *ClusterSocket) movedLocked() { c.cut, c.moved = true, true }
+
 // endHere notes that the event is over.
 func (o *object) endHere(e *eventContext) {
 	o.mu.Lock()

@@ -22,6 +22,7 @@ type ClusterSocket struct {
 	taken    uint64 // the number of the message that was taken last; the first message of the connection has 1
 	handling bool   // an object has that message, and its handler has not returned
 	cut      bool   // the edge gets nothing more: it knows that the socket has ended, or the object has moved
+	moved    bool   // an event of the socket has not run, because the object has moved: the next home gets it
 	marked   bool   // the object's storage has a mark of the socket
 
 	ending     bool    // an object has the last event of the socket
@@ -96,7 +97,7 @@ func (c *ClusterSocket) Lost(err error) {
 }
 
 // AfterClose has fn called once, by a goroutine of its own, when the close event of the socket has been handled. For a socket that does not
-// survive its home, because no object has accepted it, that is at once.
+// survive its home, because no object has accepted it, that is at once. If the object moves before, fn is not called: the next home gets the event.
 func (c *ClusterSocket) AfterClose(fn func()) {
 	c.self.mu.Lock()
 	survives := c.self.consumer == toObject
@@ -105,7 +106,14 @@ func (c *ClusterSocket) AfterClose(fn func()) {
 		go fn()
 		return
 	}
-	context.AfterFunc(c.self.Context(), fn)
+	context.AfterFunc(c.self.Context(), func() {
+		c.self.mu.Lock()
+		moved := c.moved
+		c.self.mu.Unlock()
+		if !moved {
+			fn()
+		}
+	})
 }
 
 // Acknowledge says that the edge has taken messages, or pieces of them, with so many bytes of payload in all: they do not count in

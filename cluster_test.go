@@ -26,7 +26,8 @@ type twoNodes struct {
 	store edgews.Store
 	nodes [2]*testNode
 	mu    sync.Mutex
-	home  int // the index of the node that is every object's home
+	home  int         // the index of the node that is every object's home
+	asked func() bool // in place of home, what IsHome returns; nil: none. Guarded by mu
 
 	published []string                                    // namespace, topic and data; guarded by mu
 	wrap      func(edgews.ObjectStore) edgews.ObjectStore // of what a node opens; nil: none
@@ -62,6 +63,9 @@ func (n *testNode) Attach(host *edgews.ClusterHost) (func(), error) {
 func (n *testNode) IsHome(edgews.ObjectKey) bool {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
+	if n.c.asked != nil {
+		return n.c.asked()
+	}
 	return n.c.home == n.i
 }
 

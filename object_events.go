@@ -95,6 +95,7 @@ func (o *object) runEventFor(ctx context.Context, st *State, what string, failur
 	e := &eventContext{Context: ctx, o: o}
 	defer e.end()
 	if o.ns.opts.Cluster != nil && !(o.ns.isHome(o.id) && o.beginHere(e)) {
+		o.refusedHere()
 		*failure = ErrNotHome
 		return
 	}

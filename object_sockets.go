@@ -142,7 +142,7 @@ func (sock *objectSocket) deliverMessageAndUnlock() {
 	ok, l := reply != nil || s.counter.countReceivedLocked(1, len(it.buf.B)), s.link
 	s.in.lentBuffer = it.buf
 	if edge := clusterSocketOf(s); edge != nil && !sock.o.ns.isHome(sock.o.id) {
-		edge.cut = true // the handler will not run: the edge sends the message to the next home
+		edge.movedLocked() // the handler will not run: the edge sends the message to the next home
 	}
 	switch {
 	case reply != nil:
@@ -297,7 +297,7 @@ func (sock *objectSocket) abort(err error, reason string) {
 		return
 	}
 	if edge := clusterSocketOf(s); edge != nil && (errors.Is(err, ErrNotHome) || errors.Is(err, ErrFenced)) {
-		edge.cut = true // the socket goes on at its edge, which sends what has not been handled to the next home
+		edge.movedLocked() // the socket goes on at its edge, which sends what has not been handled to the next home
 	}
 	s.objectSocket = nil
 	s.consumer = toReceivers
