@@ -88,7 +88,8 @@ func (c *Cluster) removeLinks(before []Member) []Member {
 
 // isMember reports whether a peer is a live member as far as this node knows.
 func (c *Cluster) isMember(p link.Peer) bool {
-	return slices.ContainsFunc(c.Members(), func(m Member) bool { return m.ID == p.ID && m.Incarnation == p.Incarnation })
+	m, ok := c.view.Load().byID[p.ID]
+	return ok && m.Incarnation == p.Incarnation
 }
 
 // mustTell notes that the sockets of a shard are announced to its owner. It returns false if they have been already.

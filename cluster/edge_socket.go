@@ -23,6 +23,7 @@ type edgeSocket struct {
 	sent    uint64            // how many messages of the client have been given to ch or unsent
 	over    bool              // the socket has ended
 	begun   bool              // what the home has sent with its answer has been taken; until then, what comes from the client waits
+	gone    bool              // forget was called; guarded by Cluster.mu
 	watched bool              // there is a listener for when the client has taken what waits for it
 	code    edgews.StatusCode // of the client's Close; 0: it has sent none, or one without a code
 	changed chan struct{}     // closed when one of these changes; nil: none waits
@@ -56,10 +57,12 @@ func (e *edgeSocket) accept() {
 func (e *edgeSocket) begin() {
 	shard := e.head.Shard
 	e.c.mu.Lock()
-	if e.c.edges[shard] == nil {
-		e.c.edges[shard] = make(map[*edgeSocket]struct{})
+	if !e.gone { // the home may have ended the socket, or have failed, already
+		if e.c.edges[shard] == nil {
+			e.c.edges[shard] = make(map[*edgeSocket]struct{})
+		}
+		e.c.edges[shard][e] = struct{}{}
 	}
-	e.c.edges[shard][e] = struct{}{}
 	e.mu.Lock()
 	epoch := e.head.Epoch
 	e.mu.Unlock()
@@ -182,6 +185,7 @@ func (e *edgeSocket) forget() {
 	defer e.c.forgotten.send()
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
+	e.gone = true
 	in := e.c.edges[e.head.Shard]
 	delete(in, e)
 	if len(in) == 0 {

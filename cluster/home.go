@@ -23,6 +23,7 @@ type homeShard struct {
 
 	// Guarded by Cluster.mu.
 	announced []*homeConn   // sockets that wait for ready
+	restored  bool          // restore has taken announced: what is announced now comes too late
 	heard     time.Duration // when a member has announced a socket, or that these were all, by the Node's clock
 }
 
@@ -73,6 +74,9 @@ func (c *Cluster) gained(ctx context.Context, o Ownership) {
 	if still {
 		c.active[o.Shard].Store(h)
 		close(h.ready)
+		if set := c.ends[o.Shard]; set != nil && set.epoch <= o.Epoch {
+			delete(c.ends, o.Shard)
+		}
 		c.counts.readyLocked(c.clock.now() - began)
 	}
 	c.mu.Unlock()
@@ -153,6 +157,10 @@ func (c *Cluster) unannounced(h *homeShard) (missing []string, heard time.Durati
 // noteEnd notes that a member has announced all of its sockets.
 func (c *Cluster) noteEnd(from link.Peer, e endHead) {
 	c.mu.Lock()
+	if h := c.homes[e.Shard]; h != nil && h.Epoch == e.Epoch && h.isReady() { // it waits for nobody. Members come and go while it is
+		c.mu.Unlock()
+		return
+	}
 	set := c.ends[e.Shard]
 	if set == nil || set.epoch < e.Epoch {
 		set = &endSet{epoch: e.Epoch, from: make(map[string]uint64)}
@@ -172,7 +180,7 @@ func (c *Cluster) noteEnd(from link.Peer, e endHead) {
 func (c *Cluster) restore(ctx context.Context, h *homeShard) (begin []func()) {
 	c.mu.Lock()
 	announced := h.announced
-	h.announced = nil
+	h.announced, h.restored = nil, true
 	c.mu.Unlock()
 	byObject := make(map[target][]*homeConn)
 	for _, conn := range announced {

@@ -84,7 +84,7 @@ func (c *Cluster) acceptSocket(ch *link.Channel, head *socketHead) link.Receiver
 	case h.Epoch > head.Epoch || h.leaving:
 		ch.Reset(codeNotHome, nil)
 		return nil
-	case h.isReady():
+	case h.restored:
 		ch.Reset(codeGone, []byte("the object has begun without this socket")) // its marks are deleted: messages could be handled twice
 		return nil
 	default:

@@ -62,7 +62,7 @@ func (c *Cluster) awaitRetry(ctx context.Context) error {
 // open opens a channel to a member, and waits for room.
 func (c *Cluster) open(ctx context.Context, m Member, greeting []byte, r link.Receiver) (*link.Channel, error) {
 	for {
-		ch, err := c.links.Open(peerOf(m), greeting, 1, r)
+		ch, err := c.openNow(m, greeting, r)
 		if !errors.Is(err, link.ErrWindowFull) && !errors.Is(err, link.ErrTooManyChannels) {
 			return ch, err
 		}
@@ -70,6 +70,21 @@ func (c *Cluster) open(ctx context.Context, m Member, greeting []byte, r link.Re
 			return nil, err
 		}
 	}
+}
+
+// openNow opens a channel to a member if there is room. If the member is gone by now, removeLinks may have ended the links with it before, and the
+// channel has made another one: that is ended, too, or the channel would wait for ever.
+func (c *Cluster) openNow(m Member, greeting []byte, r link.Receiver) (*link.Channel, error) {
+	peer := peerOf(m)
+	ch, err := c.links.Open(peer, greeting, 1, r)
+	if err == nil && !m.is(c.Self()) && !c.isMember(peer) {
+		time.AfterFunc(2*drainTimeout, func() { // as removeLinks: it may have left, and still answer
+			if !c.isMember(peer) {
+				c.links.Remove(peer.ID, peer.Incarnation)
+			}
+		})
+	}
+	return ch, err
 }
 
 // isNotHome reports whether a channel has ended with err because the peer is not the object's home.

@@ -96,7 +96,7 @@ func (t *topics) connect() (done bool) {
 		t.mu.Lock()
 		p.channel = c
 		t.mu.Unlock()
-		ch, err := t.c.links.Open(peerOf(p.m), greeting(kindTopics, struct{}{}), 1, c)
+		ch, err := t.c.openNow(p.m, greeting(kindTopics, struct{}{}), c)
 		t.mu.Lock()
 		switch {
 		case err != nil:
