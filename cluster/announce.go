@@ -16,7 +16,8 @@ func (c *Cluster) watchOwners() {
 	for {
 		changed := c.Changed()
 		members = c.removeLinks(members)
-		for s := range Shard(c.Config().Shards) {
+		for i := range c.Config().Shards { // there may be one more than a Shard can count
+			s := Shard(i)
 			o, m, ok := c.Owner(s)
 			if !ok || !c.mustTell(o) {
 				continue

@@ -258,8 +258,8 @@ func (c *Cluster) Close() error {
 func (c *Cluster) endSockets(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	for s := range Shard(c.shards) {
-		c.awaitUpgrades(ctx, Ownership{Shard: s, Epoch: math.MaxUint64})
+	for s := range c.shards {
+		c.awaitUpgrades(ctx, Ownership{Shard: Shard(s), Epoch: math.MaxUint64})
 	}
 	all := c.allEdges()
 	for _, e := range all {

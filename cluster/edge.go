@@ -197,7 +197,7 @@ func (q *edgeRequest) mayRetry(err error) bool {
 		return true
 	}
 	lost := errors.Is(err, link.ErrReplaced) || errors.Is(err, link.ErrRemoved) || errors.Is(err, link.ErrSessionLost)
-	return lost && (q.ch.Version() == 0 || q.head.Upgrade || q.body == nil && isIdempotent(q.head.Method))
+	return lost && (!q.ch.Sent() || q.head.Upgrade || q.body == nil && isIdempotent(q.head.Method))
 }
 
 func isIdempotent(method string) bool {
@@ -428,7 +428,7 @@ func (c *Cluster) callHome(ctx context.Context, m Member, head *callHead, req js
 	_ = ch.End(nil)
 	lost := errors.Is(q.err, link.ErrReplaced) || errors.Is(q.err, link.ErrRemoved) || errors.Is(q.err, link.ErrSessionLost)
 	switch {
-	case isNotHome(q.err), lost && ch.Version() == 0: // nothing has been sent
+	case isNotHome(q.err), lost && !ch.Sent():
 		return nil, errRetry
 	case lost:
 		return nil, fmt.Errorf("%w: %w", errHomeLost, q.err)

@@ -77,6 +77,7 @@ const (
 	flagWaiting                                 // in the list of channels that wait for an acknowledgement
 	flagCreditQueued                            // in the list of channels that wait for room in the link's window
 	flagWritableWanted                          // TrySend was refused
+	flagSent                                    // a frame with its open, or with something behind that, was given to a connection
 )
 
 func (f *channelFlags) set(g channelFlags)     { *f |= g }
@@ -236,6 +237,15 @@ func (ch *Channel) Unconsumed() iter.Seq2[uint64, []byte] {
 			f = f.next
 		}
 	}
+}
+
+// Sent reports whether something of the channel may have reached the peer, on any connection. If not, the peer knows nothing of a channel that
+// this end has opened and that has failed.
+func (ch *Channel) Sent() bool {
+	l := ch.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return ch.flags.has(flagSent)
 }
 
 // Version returns the version of the protocol that the two ends speak; 0 before the first connection.

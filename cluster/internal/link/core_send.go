@@ -77,6 +77,7 @@ func (c *core) pullChannel(b []byte, ch *Channel) []byte {
 
 // advance notes that the first unsent message of the channel is sent.
 func (c *core) advance(ch *Channel) {
+	ch.flags.set(flagSent)
 	if after(ch.unsent.seq, ch.sentMax) {
 		ch.sentMax = ch.unsent.seq
 	}

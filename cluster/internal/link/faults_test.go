@@ -343,6 +343,7 @@ func TestSessionLost(t *testing.T) {
 		n.hide("b")
 		n.breakAll()
 		require.ErrorIs(t, in.failure(), link.ErrSessionLost)
+		unsent := a.open(b, "")
 		n.show(listener)
 		out.send(t, []string{"to the lost session"})
 		require.ErrorIs(t, out.failure(), link.ErrSessionLost)
@@ -351,6 +352,9 @@ func TestSessionLost(t *testing.T) {
 			left = append(left, string(p))
 		}
 		assert.Equal(t, []string{"to the lost session"}, left)
+		assert.True(t, out.Sent(), "the peer has got messages of it in the session that is lost")
+		require.ErrorIs(t, unsent.failure(), link.ErrSessionLost)
+		assert.False(t, unsent.Sent())
 
 		again := a.open(b, "")
 		(<-b.opened).send(t, []string{"ready"})
