@@ -17,3 +17,6 @@ func (c *Cluster) OpenSockets() (n int) {
 
 // Channels returns how many channels the node's links have.
 func (c *Cluster) Channels() int { return c.links.Channels() }
+
+// Unlink ends the links with another member, as if that were removed.
+func (c *Cluster) Unlink(m Member) { c.links.Remove(m.ID, m.Incarnation) }

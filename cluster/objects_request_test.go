@@ -337,3 +337,35 @@ func TestCalls(t *testing.T) {
 	}
 	c.wantNoChannels(t)
 }
+
+// slowCalls is an object whose calls do not return before their callers are gone.
+type slowCalls struct {
+	http.Handler
+	begun chan struct{}
+}
+
+func (o *slowCalls) Call(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
+	o.begun <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestCallWhoseSessionIsLost: the home has begun to answer a call when it takes the node that has made it for dead. The call is not made again.
+func TestCallWhoseSessionIsLost(t *testing.T) {
+	o := &slowCalls{http.NotFoundHandler(), make(chan struct{}, 2)}
+	sites := startSitesOf(t, func(context.Context, *edgews.State) (edgews.Object, error) { return o, nil }, nil, "a", "b")
+	home, others := settledHomeOf(t, sites, "lobby")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := edgews.Call[string, any](t.Context(), others[0].rooms.ByName("lobby"), "wait", "")
+		failed <- err
+	}()
+	<-o.begun
+	home.Unlink(others[0].Self())
+	select {
+	case err := <-failed:
+		assert.ErrorContains(t, err, "the home of the object was lost before it answered")
+	case <-o.begun:
+		assert.Fail(t, "the call is made a second time")
+	}
+}
