@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -211,5 +213,18 @@ func TestClusterRefusedEvents(t *testing.T) {
 		synctest.Wait()
 		assert.Empty(t, *events, "the close handler has not run")
 		assert.False(t, told)
+	})
+}
+
+// TestClusterWrongCounts: another node tells of auto-responses and published messages that there cannot be.
+func TestClusterWrongCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, _ := newCounting(t)
+		home := c.at()
+		ann := home.dial(t, home.ns.IDFromName("lobby"), "ann")
+		ann.s.AutoResponded(-1, time.Now())
+		ann.s.AutoResponded(math.MaxInt, time.Now())
+		ann.s.Published(math.MaxInt, 1)
+		ann.s.Published(1, math.MinInt)
 	})
 }

@@ -213,15 +213,15 @@ func (c *ClusterSocket) runLocked() {
 	c.deliverLocked()
 }
 
-// AutoResponded says that the edge has sent an auto-response of n bytes, at the time at.
-func (c *ClusterSocket) AutoResponded(n int, at time.Time) {
+// AutoResponded says that the edge has sent an auto-response of so many bytes, which are not counted, at the time at.
+func (c *ClusterSocket) AutoResponded(_ int, at time.Time) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
 	if s.objectSocket == nil {
 		return
 	}
-	s.counter.countSentLocked(&outgoing{data: make([]byte, n), first: true, last: true, countAs: countAsAutoResponse})
+	s.counter.countSentLocked(&outgoing{first: true, last: true, countAs: countAsAutoResponse})
 	s.objectSocket.lastAutoResponse = at.UnixNano()
 }
 
@@ -231,7 +231,7 @@ func (c *ClusterSocket) Published(messages, bytes int) {
 	s := c.self
 	s.mu.Lock()
 	defer s.tellAndUnlock()
-	if s.objectSocket == nil || messages <= 0 {
+	if s.objectSocket == nil || messages <= 0 || messages > maxPublishedAtOnce || bytes < 0 {
 		return
 	}
 	each := bytes / messages // units of messages are counted as if all were as long
@@ -240,6 +240,9 @@ func (c *ClusterSocket) Published(messages, bytes int) {
 	}
 	s.counter.countWholeSentLocked(bytes - (messages-1)*each)
 }
+
+// maxPublishedAtOnce bounds what Published counts. An edge tells once a second: numbers that another node gets wrong must not hold the socket up.
+const maxPublishedAtOnce = 1 << 24
 
 // describeLocked tells the edge what it has to keep for the next home. mu must be held.
 func (c *ClusterSocket) describeLocked() {
