@@ -106,3 +106,22 @@ func TestOpenToMemberThatIsGone(t *testing.T) {
 		assert.Empty(t, c.links.Links())
 	})
 }
+
+// TestLastShard: sockets are also announced to the owner of the last shard when there are as many as there can be.
+func TestLastShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newBareCluster(t, nil)
+		owner, last := Member{ID: "b", Incarnation: 1, Addr: "127.0.0.1:1"}, Shard(maxShards-1)
+		c.view.Store(&memberView{byID: map[string]Member{"b": owner}, sorted: []Member{owner}})
+		c.config.Shards, c.owners = maxShards, make([]atomic.Pointer[Ownership], maxShards)
+		o := Ownership{Shard: last, Owner: "b", Incarnation: 1, Epoch: 3}
+		c.owners[last].Store(&o)
+		c.serving.Go(c.watchOwners)
+		synctest.Wait()
+		c.mu.Lock()
+		assert.Equal(t, o, c.told[last])
+		c.mu.Unlock()
+		close(c.done)
+		c.serving.Wait()
+	})
+}
