@@ -193,6 +193,9 @@ func (c *Cluster) linkEvent(e link.Event) {
 		c.ReportConnected(e.Peer.ID, e.Peer.Incarnation)
 	case e.Refused:
 		c.ReportRefused(e.Peer.ID, e.Peer.Incarnation)
+		if !c.isMember(e.Peer) { // it has been removed, and is dead: nobody else ends a link that was made since
+			c.links.Remove(e.Peer.ID, e.Peer.Incarnation)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +15,9 @@ import (
 	"github.com/edgews/edgews/cluster/internal/link"
 )
 
+// dead is the address of a process that is dead. Others cannot be reached.
+const dead = "127.0.0.1:9"
+
 // newBareCluster returns a Cluster that is not joined. Its links lead to itself, and to nobody else.
 func newBareCluster(t *testing.T, accept func(link.Peer, *link.Channel, []byte) link.Receiver) *Cluster {
 	self := Member{ID: "a", Incarnation: 1, Addr: "127.0.0.1:1"}
@@ -25,7 +29,13 @@ func newBareCluster(t *testing.T, accept func(link.Peer, *link.Channel, []byte) 
 	c.view.Store(&memberView{})
 	var err error
 	c.links, err = link.New(link.Options{Self: peerOf(self), Cluster: "test", Accept: accept,
-		Dial: func(context.Context, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED },
+		Dial: func(_ context.Context, addr string) (net.Conn, error) {
+			if addr == dead {
+				return nil, syscall.ECONNREFUSED
+			}
+			return nil, errors.New("no route to host")
+		},
+		Event: func(e link.Event) { c.linkEvent(e) },
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { c.links.Close() })
@@ -123,5 +133,15 @@ func TestLastShard(t *testing.T) {
 		c.mu.Unlock()
 		close(c.done)
 		c.serving.Wait()
+	})
+}
+
+// TestLinkWithDeadProcess: a member that has been removed has connected once more before it has died. Its address is not dialled for ever.
+func TestLinkWithDeadProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newBareCluster(t, nil)
+		require.NoError(t, c.links.Connect(link.Peer{ID: "b", Incarnation: 1, Addr: dead}))
+		synctest.Wait()
+		assert.Empty(t, c.links.Links())
 	})
 }
