@@ -561,3 +561,35 @@ func TestBeforeTheFirstConnection(t *testing.T) {
 		assert.Equal(t, "later", in.received(sent + 1)[sent])
 	})
 }
+
+// TestLateDial: a link is removed while it is being dialled, and there is a new one when that succeeds. The peer must not take the session of the
+// first one for a later one.
+func TestLateDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		first, reached := true, make(chan struct{})
+		a := startNode(t, n, "a", 1, func(o *link.Options) {
+			o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+				if first {
+					first = false
+					<-reached
+				}
+				return n.dial(ctx, addr)
+			}
+		})
+		b := startNode(t, n, "b", 1, nil)
+		a.open(b, "")
+		synctest.Wait()
+		a.Remove("b", 1)
+		out := a.open(b, "")
+		in := <-b.opened
+		close(reached)
+		synctest.Wait()
+		out.send(t, []string{"x"})
+		in.received(1)
+		synctest.Wait()
+		assert.Equal(t, 1, b.Channels())
+		out.send(t, []string{"y"})
+		assert.Equal(t, []string{"x", "y"}, in.received(2))
+	})
+}

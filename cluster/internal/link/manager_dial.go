@@ -64,6 +64,9 @@ func (m *Manager) dial(l *peerLink) (connected bool, err error) {
 	if w.ID != l.peer.ID || w.Incarnation != l.peer.Incarnation {
 		return false, wrongPeer(l.peer, w)
 	}
+	if l.isOver() { // there may be a new link: the peer would take this session for a later one, and end that
+		return false, errSuperseded
+	}
 	if err := h.confirm(); err != nil {
 		return false, err
 	}
