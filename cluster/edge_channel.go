@@ -72,7 +72,7 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			e.detachLocked(e.ch.Withdraw(codeNotHome, nil))
 		}
 		e.mu.Unlock()
-		e.c.announceSoon(e.head.Shard)
+		e.c.changed.send() // watchOwners looks for the next home
 	}
 	return r.taken(seq)
 }
@@ -235,5 +235,5 @@ func (r *edgeChannel) Closed(err error) {
 		e.giveUp("the object has lost the socket")
 		return
 	}
-	e.c.announceSoon(e.head.Shard)
+	e.c.changed.send() // watchOwners looks for the next home
 }

@@ -152,7 +152,7 @@ func (e *edgeSocket) dismiss() {
 	e.mu.Lock()
 	homeless := e.ch == nil
 	e.mu.Unlock()
-	if homeless { // nobody would take what the client has sent
+	if homeless { // no node would take what the client has sent
 		e.giveUp(leavingReason)
 		return
 	}
