@@ -25,8 +25,8 @@ type topics struct {
 	peers      map[peerKey]*topicPeer
 	wants      map[peerKey]*topicReceiver // what other members want
 	unreported map[*edgeSocket]topicTally // what homes have not been told yet
-	sent       uint64 // messages to other nodes
-	dropped    uint64 // messages that others did not get
+	sent       uint64                     // messages to other nodes
+	dropped    uint64                     // messages that others did not get
 
 	connectSoon chan struct{} // has one element if a channel has to be opened
 	patience    time.Duration // publishPatience, except in tests
