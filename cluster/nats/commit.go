@@ -23,9 +23,9 @@ const (
 	// maxParts leaves a place in a batch of 1000, the limit of a server, for the head and for an alarm.
 	maxParts = 998
 
-	// A commit contains everything when there would be more segments than maxSegments, and one for each sizePerSegment bytes of everything, so
-	// that large objects are not written all the time. It also does so when the segments would have more bytes than logMinimum and logFactor
-	// times everything.
+	// A commit contains everything when there would be maxSegments segments, and one more for each sizePerSegment bytes of everything, so that
+	// large objects are not written all the time. It also does so when the segments would have more bytes than logMinimum and logFactor times
+	// everything.
 	maxSegments    = 64
 	sizePerSegment = 16 << 10
 	logFactor      = 2
