@@ -48,7 +48,7 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		go e.ping(number(content, 0))
 	case msgKept:
 		e.mu.Lock()
-		e.head.keep(content)
+		e.head.keepLocked(content)
 		e.mu.Unlock()
 	case msgAuto:
 		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
