@@ -25,7 +25,7 @@ type JoinOptions struct {
 	// Name is the name of the cluster; members of other clusters are refused. Default "edgews".
 	Name string
 
-	// Listener accepts the links of other members. The Cluster closes it.
+	// Listener accepts the links of other members. The Cluster closes it, also if Join fails.
 	Listener net.Listener
 
 	// Secret, of at least 32 random bytes, is known to the members and to no other program. Without Secret and TLS only loopback addresses
@@ -92,6 +92,15 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if o.Listener == nil {
 		return nil, fmt.Errorf("%w: Listener is nil", ErrConfig)
 	}
+	c, err := join(ctx, o)
+	if err != nil {
+		o.Listener.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if o.Gained != nil || o.Losing != nil || o.Lost != nil {
 		return nil, fmt.Errorf("%w: the hooks are the Cluster's own", ErrConfig)
 	}
@@ -145,7 +154,6 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	}
 	if err != nil {
 		c.links.Close()
-		o.Listener.Close()
 		return nil, err
 	}
 	c.Node = node

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -211,6 +213,7 @@ const restoresAtOnce = 32
 // restoreObject gives an object its sockets, and returns how many messages of each have been handled. If it cannot, the sockets end, unless the
 // lease has ended meanwhile: then the edges announce them to the next home.
 func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn) (handled []uint64) {
+	slices.SortStableFunc(conns, func(a, b *homeConn) int { return cmp.Compare(a.announced.Opened, b.announced.Opened) }) // for State.WebSockets
 	host, id, err := c.object(t)
 	if err == nil {
 		handled, err = c.tryRestore(ctx, host, id, conns)
