@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -94,7 +95,7 @@ func (r *feedRoster) outgoing(frame []byte, at ClusterPosition) outgoing {
 	return outgoingPrepared(r.positioned(Prepare(Text, frame), at))
 }
 
-// positioned returns m, which nobody has been sent yet. In a cluster it says how far a client is that has got it.
+// positioned returns m, which has not been sent yet. In a cluster it says how far a client is that has got it.
 func (r *feedRoster) positioned(m *Prepared, at ClusterPosition) *Prepared {
 	if r.isClustered() {
 		position := at
@@ -235,7 +236,7 @@ func (r *feedRoster) joinedOf(m *feedMember) uint64 {
 	return 0
 }
 
-// restoreFeeds makes a restored socket a member of the feeds that its edge has kept. Nobody is told: the others know it.
+// restoreFeeds makes a restored socket a member of the feeds that its edge has kept. The others are not told: they know it.
 func (o *object) restoreFeeds(sock *objectSocket, r *ClusterRestored) {
 	for i := range r.Kept.Feeds {
 		f := &r.Kept.Feeds[i]
@@ -317,21 +318,15 @@ func (o *object) lastMessages(ctx context.Context, list []ClusterRestored) (map[
 }
 
 // feedsAreRestored is called when all sockets have been restored, with what lastMessages has returned. It notes which members have not got all
-// that is stored, or know another list of those who are there: someone's socket was lost together with the home. If there are any, the object
-// gets an event when this node has become its home: AlarmsChanged.
+// that is stored, or know another list of those who are there: the socket of one of them was lost together with the home. If there are any, the
+// object gets an event when this node has become its home: AlarmsChanged.
 func (o *object) feedsAreRestored(list []ClusterRestored, last map[string]uint64) {
-	o.mu.Lock()
-	rosters := make([]*feedRoster, 0, len(o.feeds))
-	for _, r := range o.feeds {
-		rosters = append(rosters, r)
-	}
-	o.mu.Unlock()
 	known := make(map[string]ClusterPositions, len(list))
 	for i := range list {
 		known[list[i].Conn.Key()] = list[i].Positions
 	}
 	isDue := false
-	for _, r := range rosters {
+	for _, r := range o.feedRosters() {
 		isDue = r.findDue(last[r.name], known) || isDue
 	}
 	if isDue {
@@ -339,6 +334,13 @@ func (o *object) feedsAreRestored(list []ClusterRestored, last map[string]uint64
 		defer o.ns.mu.Unlock()
 		o.ns.dueFeeds = append(o.ns.dueFeeds, o.id)
 	}
+}
+
+// feedRosters returns the rosters of the object's feeds.
+func (o *object) feedRosters() []*feedRoster {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Values(o.feeds))
 }
 
 // findDue notes which members have something due, and reports whether there are any.
@@ -411,13 +413,7 @@ func (n *Namespace) replayRestored() {
 
 // replayToAll queues the members that are not live.
 func (o *object) replayToAll() {
-	o.mu.Lock()
-	rosters := make([]*feedRoster, 0, len(o.feeds))
-	for _, r := range o.feeds {
-		rosters = append(rosters, r)
-	}
-	o.mu.Unlock()
-	for _, r := range rosters {
+	for _, r := range o.feedRosters() {
 		r.lockSends()
 		for _, m := range r.members {
 			if !m.live && !m.waiting {

@@ -276,7 +276,9 @@ func (n *testNode) dial(t *testing.T, id edgews.ID, key string) *edgeConn {
 
 // restored is conn as another home gets it.
 func (c *edgeConn) restored() edgews.ClusterRestored {
-	return edgews.ClusterRestored{Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions, Topics: slices.Clone(c.topics)}
+	return edgews.ClusterRestored{
+		Conn: c, Kept: c.kept, Host: "example.com", Path: "/room", Handled: uint64(c.handled), Positions: c.positions, Topics: slices.Clone(c.topics),
+	}
 }
 
 // counting is an object that stores how often it got a message, answers with that, and says how sockets end.

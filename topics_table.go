@@ -19,7 +19,7 @@ type topicTable struct {
 	namespace string
 
 	// Guarded by mu.
-	topics map[string]*topic // none is without subscribers
+	topics map[string]*topic // each has a subscriber
 }
 
 // topic is a topic that has subscribers.
@@ -172,8 +172,8 @@ func (t *topicTable) unsubscribe(name string, sockets []*objectSocket) error {
 	return nil
 }
 
-// dropLocked takes sock out of the subscribers of a topic, and forgets the topic if it was the last one. It reports whether it was one of them. mu
-// must be held.
+// dropLocked takes sock out of the subscribers of a topic, and forgets the topic if sock was the last one. It reports whether sock was one of
+// them. mu must be held.
 func (t *topicTable) dropLocked(of *topic, sock *objectSocket) bool {
 	switch {
 	case !of.hasLocked(sock):
@@ -186,7 +186,7 @@ func (t *topicTable) dropLocked(of *topic, sock *objectSocket) bool {
 			t.cluster.Subscribed(t.namespace, of.name, false)
 		}
 	}
-	if of.count() == 0 {
+	if of.countLocked() == 0 {
 		delete(t.topics, of.name)
 		if len(t.topics) == 0 {
 			t.topics = nil // a map does not give back the memory to which it has grown
@@ -211,7 +211,7 @@ func (t *topicTable) all() map[string]int {
 	defer t.mu.Unlock()
 	all := make(map[string]int, len(t.topics))
 	for name, of := range t.topics {
-		all[name] = of.count()
+		all[name] = of.countLocked()
 	}
 	return all
 }
@@ -221,13 +221,13 @@ func (t *topicTable) subscribers(name string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if of := t.topics[name]; of != nil {
-		return of.count()
+		return of.countLocked()
 	}
 	return 0
 }
 
-// count returns how many subscribers there are. The mu of the table must be held.
-func (of *topic) count() int { return of.subscribers.Len() + of.atEdges }
+// countLocked returns how many subscribers there are. The mu of the table must be held.
+func (of *topic) countLocked() int { return of.subscribers.Len() + of.atEdges }
 
 // topicCountLocked returns how many topics the socket has, and how many bytes their names have. The mu of the table must be held.
 func (sock *objectSocket) topicCountLocked() (n, size int) {

@@ -113,9 +113,6 @@ func (c *Cluster) forgetTold(o Ownership) {
 	}
 }
 
-// announceSoon has the sockets of a shard announced to its next owner, if there is one already.
-func (c *Cluster) announceSoon(s Shard) { c.changed.send() }
-
 // announce announces the sockets of a shard to its owner, and then says that these were all.
 func (c *Cluster) announce(ctx context.Context, o Ownership, m Member) error {
 	soon, cancel := context.WithTimeout(ctx, detachTimeout)

@@ -20,12 +20,12 @@ import (
 
 // JoinOptions configures a Cluster.
 type JoinOptions struct {
-	Options // of the Node. Self.Addr may be empty: it is then the address of Listener. Gained, Losing and Lost are not called
+	Options // of the Node. Self.Addr may be empty: it is then the address of Listener. Gained, Losing and Lost must be nil
 
 	// Name is the name of the cluster; members of other clusters are refused. Default "edgews".
 	Name string
 
-	// Listener accepts the links of other members. The Cluster closes it.
+	// Listener accepts the links of other members. The Cluster closes it, also if Join fails.
 	Listener net.Listener
 
 	// Secret, of at least 32 random bytes, is known to the members and to no other program. Without Secret and TLS only loopback addresses
@@ -63,7 +63,8 @@ type Cluster struct {
 	shards   int
 	active   []atomic.Pointer[homeShard] // by shard: those whose objects may have events. Set under mu
 	lastConn atomic.Uint64               // the number of the last connection of a client
-	shared   [sharedGroups]sharedMessages
+	// shared finds out what this node's objects send to several sockets. Shards have their own, in part, as in edgeShared.
+	shared [sharedGroups]sharedMessages
 	// edgeShared is what sockets of this node's clients have in common, by their shard.
 	edgeShared [edgeGroups]edgeShared
 
@@ -74,10 +75,10 @@ type Cluster struct {
 	started chan struct{}  // closed when Node is set: hooks may run before
 	done    chan struct{}  // closed when the Cluster ends
 
-	mu    sync.Mutex // no other mutex is locked under it, and no code of edgews or of the program is called
+	mu    sync.Mutex // under it, only those of edgeSockets and of links are locked, and no code of edgews or of the program is called
 	hosts map[string]*edgews.ClusterHost
 	homes map[Shard]*homeShard // the shards that this node owns, or is giving away
-	ends  map[Shard]*endSet    // who has announced all of its sockets
+	ends  map[Shard]*endSet    // which members have announced all of their sockets
 	early map[Shard]*earlySet  // sockets that were announced to this node before it knew that it owns their shard
 	conns map[Shard]map[*homeConn]struct{}
 	edges map[Shard]map[*edgeSocket]struct{} // the sockets of this node's clients, by the shard of their object
@@ -91,6 +92,15 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if o.Listener == nil {
 		return nil, fmt.Errorf("%w: Listener is nil", ErrConfig)
 	}
+	c, err := join(ctx, o)
+	if err != nil {
+		o.Listener.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	if o.Gained != nil || o.Losing != nil || o.Lost != nil {
 		return nil, fmt.Errorf("%w: the hooks are the Cluster's own", ErrConfig)
 	}
@@ -144,7 +154,6 @@ func Join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 	}
 	if err != nil {
 		c.links.Close()
-		o.Listener.Close()
 		return nil, err
 	}
 	c.Node = node

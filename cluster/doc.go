@@ -28,5 +28,6 @@
 // machine may believe for up to TTL after it has been resumed that it still owns its shards. The fence of the storage refuses what it
 // commits meanwhile.
 //
-// The subpackage memory has an engine for tests, which injects faults; enginetest checks engines.
+// The modules cluster/nats and cluster/postgres have engines. The subpackage memory has one for tests, which injects faults; enginetest checks
+// engines.
 package cluster

@@ -196,8 +196,7 @@ func (q *edgeRequest) mayRetry(err error) bool {
 	if isNotHome(err) {
 		return true
 	}
-	lost := errors.Is(err, link.ErrReplaced) || errors.Is(err, link.ErrRemoved) || errors.Is(err, link.ErrSessionLost)
-	return lost && (!q.ch.Sent() || q.head.Upgrade || q.body == nil && isIdempotent(q.head.Method))
+	return isLost(err) && (!q.ch.Sent() || q.head.Upgrade || q.body == nil && isIdempotent(q.head.Method))
 }
 
 func isIdempotent(method string) bool {
@@ -426,7 +425,7 @@ func (c *Cluster) callHome(ctx context.Context, m Member, head *callHead, req js
 		return nil, ctx.Err()
 	}
 	_ = ch.End(nil)
-	lost := errors.Is(q.err, link.ErrReplaced) || errors.Is(q.err, link.ErrRemoved) || errors.Is(q.err, link.ErrSessionLost)
+	lost := isLost(q.err)
 	switch {
 	case isNotHome(q.err), lost && !ch.Sent():
 		return nil, errRetry

@@ -48,7 +48,7 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 		go e.ping(number(content, 0))
 	case msgKept:
 		e.mu.Lock()
-		e.head.keep(content)
+		e.head.keepLocked(content)
 		e.mu.Unlock()
 	case msgAuto:
 		if auto := e.c.edgeShared[e.head.Shard%edgeGroups].autoOf(content); auto != nil {
@@ -72,7 +72,7 @@ func (r *edgeChannel) Message(seq uint64, p []byte) (consumed bool) {
 			e.detachLocked(e.ch.Withdraw(codeNotHome, nil))
 		}
 		e.mu.Unlock()
-		e.c.announceSoon(e.head.Shard)
+		e.c.changed.send() // watchOwners looks for the next home
 	}
 	return r.taken(seq)
 }
@@ -235,5 +235,5 @@ func (r *edgeChannel) Closed(err error) {
 		e.giveUp("the object has lost the socket")
 		return
 	}
-	e.c.announceSoon(e.head.Shard)
+	e.c.changed.send() // watchOwners looks for the next home
 }

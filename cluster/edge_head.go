@@ -78,8 +78,8 @@ func (s *edgeShared) autoOf(content []byte) *autoResponses {
 // connKey returns the key of the connection with that number.
 func (c *Cluster) connKey(n uint64) string { return c.token + strconv.FormatUint(n, 36) }
 
-// announcement returns what the next home is told. handled messages of the client have been handled. The edgeSocket's mu must be held.
-func (h *edgeHead) announcement(e *edgeSocket, handled uint64) socketHead {
+// announcementLocked returns what the next home is told. handled messages of the client have been handled. The edgeSocket's mu must be held.
+func (h *edgeHead) announcementLocked(e *edgeSocket, handled uint64) socketHead {
 	info := e.s.Info()
 	a := socketHead{
 		target: targetOf(h.of.key), Shard: h.Shard, Epoch: h.Epoch, ConnKey: e.c.connKey(h.conn), Options: h.of.options, Host: info.Host,
@@ -90,13 +90,13 @@ func (h *edgeHead) announcement(e *edgeSocket, handled uint64) socketHead {
 		a.AutoResponses = h.auto.list
 	}
 	if h.kept != "" {
-		_ = json.Unmarshal([]byte(h.kept), &a.Kept) // keep has tried it
+		_ = json.Unmarshal([]byte(h.kept), &a.Kept) // keepLocked has tried it
 	}
 	return a
 }
 
-// keep keeps what the home has sent for the next one.
-func (h *edgeHead) keep(content []byte) {
+// keepLocked keeps what the home has sent for the next one. The edgeSocket's mu must be held.
+func (h *edgeHead) keepLocked(content []byte) {
 	var kept edgews.ClusterKept
 	if json.Unmarshal(content, &kept) == nil {
 		h.kept, h.accepted = string(content), kept.Accepted

@@ -47,7 +47,7 @@ func (e *edgeSocket) moveTo(ctx context.Context, o Ownership, m Member) error {
 		}
 	}
 	receive := e.receive
-	head := e.head.announcement(e, e.sent-waiting)
+	head := e.head.announcementLocked(e, e.sent-waiting)
 	e.mu.Unlock()
 
 	ch, err := e.c.open(ctx, m, greeting(kindSocket, head), receive)
@@ -152,7 +152,7 @@ func (e *edgeSocket) dismiss() {
 	e.mu.Lock()
 	homeless := e.ch == nil
 	e.mu.Unlock()
-	if homeless { // nobody would take what the client has sent
+	if homeless { // no node would take what the client has sent
 		e.giveUp(leavingReason)
 		return
 	}

@@ -193,7 +193,8 @@ func (e *edgeSocket) forget() {
 	}
 }
 
-// send sends a message to the home, behind everything that was sent before.
+// send sends a message to the home, behind everything that was sent before. It blocks while there is no home, or no room for what was sent
+// before. ofClient says that the message is one of the client's, which have numbers.
 func (e *edgeSocket) send(m []byte, ofClient bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

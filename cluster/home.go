@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -219,6 +221,7 @@ const restoresAtOnce = 32
 // restoreObject gives an object its sockets, and returns how many messages of each have been handled. If it cannot, the sockets end, unless the
 // lease has ended meanwhile: then the edges announce them to the next home.
 func (c *Cluster) restoreObject(ctx context.Context, t target, conns []*homeConn) (handled []uint64) {
+	slices.SortStableFunc(conns, func(a, b *homeConn) int { return cmp.Compare(a.announced.Opened, b.announced.Opened) }) // for State.WebSockets
 	host, id, err := c.object(t)
 	if err == nil {
 		handled, err = c.tryRestore(ctx, host, id, conns)
@@ -245,17 +248,22 @@ func (c *Cluster) tryRestore(ctx context.Context, host *edgews.ClusterHost, id e
 	}
 	for attempt := 0; ; attempt++ {
 		handled, err := host.Restore(ctx, id, list)
-		if err == nil || attempt == restoreAttempts || ctx.Err() != nil {
+		if err == nil || attempt == restoreRetries || ctx.Err() != nil {
 			return handled, err
 		}
 		select {
-		case <-time.After(time.Second): // the engine has failed
+		case <-time.After(restorePause): // the engine has failed
 		case <-ctx.Done():
 		}
 	}
 }
 
-const restoreAttempts = 5
+const (
+	// restoreRetries is how often Restore is called again, and restorePause how long after a failure: some seconds, in which an engine that has
+	// lost a server works again. After that the sockets end, so that other objects of the shard need not wait any longer.
+	restoreRetries = 5
+	restorePause   = time.Second
+)
 
 // object returns the namespace and the ID of an object that another node has named.
 func (c *Cluster) object(t target) (*edgews.ClusterHost, edgews.ID, error) {

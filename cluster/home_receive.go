@@ -9,6 +9,7 @@ import (
 	"github.com/edgews/edgews/cluster/internal/link"
 )
 
+// earlyMessage is a message of a channel whose receiver handles it later.
 type earlyMessage struct {
 	seq uint64
 	p   []byte
@@ -120,7 +121,7 @@ func (conn *homeConn) Ended([]byte) {
 	s.AfterClose(conn.consumeAll)
 }
 
-// consumeAll ends the channel, after the close event of the socket: what nobody has handled would keep it. If the object is moving, the event
+// consumeAll ends the channel, after the close event of the socket: what has not been handled would keep it. If the object is moving, the event
 // may not have been delivered; then the next home gets it.
 func (conn *homeConn) consumeAll() {
 	conn.c.mu.Lock()

@@ -354,9 +354,7 @@ func (b *bodyReader) Close() error { return nil }
 // acceptCall begins to serve a call.
 func (c *Cluster) acceptCall(ch *link.Channel, head *callHead) link.Receiver {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	q := &homeCall{c: c, ch: ch, head: head, cancel: cancel}
-	q.ctx = ctx
-	return q
+	return &homeCall{c: c, ch: ch, head: head, ctx: ctx, cancel: cancel}
 }
 
 // homeCall is a call, at the home.

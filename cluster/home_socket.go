@@ -20,7 +20,7 @@ type homeConn struct {
 
 	mu     sync.Mutex
 	s      *edgews.ClusterSocket // nil until Bind
-	early  []earlyMessage        // what has arrived before
+	early  []earlyMessage        // what has arrived before live
 	out    []outMessage          // what the link has had no room for
 	in     []inMessage           // what has arrived and is not consumed
 	skip   uint64                // how many messages of the client have been handled by an earlier home
@@ -32,7 +32,7 @@ type homeConn struct {
 	last   uint64                // the sequence of the last message that has arrived
 
 	isGone bool          // the channel is over
-	gone   chan struct{} // closed then; nil: nobody waits for that
+	gone   chan struct{} // closed then; nil: no goroutine waits for that
 }
 
 // homeHead is what a home keeps of a socket.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Leave gives all shards to other members, and then leaves the cluster. If there is no other member that may own them, Losing is called and the shards
-// have no owner. If ctx ends before, the remaining shards are lost as in Close, and Leave returns the context's error. Close ends it early
+// Leave gives all shards to other members, and then leaves the cluster. If there is no other member that may own them, Losing is called and the
+// shards have no owner. If ctx ends before, the remaining shards are lost as in Close, and Leave returns the context's error. Close ends it early
 // too. Afterwards the node is closed.
 func (n *Node) Leave(ctx context.Context) error { return n.leaveAfter(ctx, func() {}) }
 

@@ -47,8 +47,8 @@ type Options struct {
 	// the other member after Losing has returned, so it must wait for the events that still run. Lost is not called afterwards.
 	Losing func(context.Context, Ownership)
 
-	// Lost is called when the node does not own a shard any more, without having given it away: its lease has ended. Another member may
-	// own the shard already.
+	// Lost is called when the node does not own a shard any more, without having given it away: its lease has ended, or another member has
+	// claimed the shard. In both cases another member may own it already.
 	Lost func(Ownership)
 
 	// UnsafeWithoutSelfFencing has the node believe that it owns its shards until it learns the opposite. It is for tests of the fence

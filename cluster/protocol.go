@@ -11,17 +11,28 @@ import (
 	"github.com/edgews/edgews"
 )
 
-// Nodes open channels to each other (package internal/link). What a channel is for says the first byte of its greeting; JSON follows.
+// Nodes open channels to each other (package internal/link). The first byte of a greeting says what the channel is for; JSON follows.
 //
 //	'r'  request     edge → home  requestHead: a request, and the socket that it may become
 //	'c'  call        edge → home  callHead: a call of edgews.Call
 //	's'  socket      edge → home  socketHead: a socket of an object that has a new home
 //	't'  topics      any → any    {}: which topics the sender wants, and what is published that the receiver wants
-//	'e'  end         any → home   endHead: all sockets of these shards at this node have been announced to the home
+//	'e'  end         any → home   endHead: this node has announced all sockets that it has of a shard
 //
 // On a channel for a request the edge sends the body in messages of bytes, and then its end; an empty message says that the body is broken
-// off. The home answers with 'H', responseHead, then 'B' and bytes of the body, 'F' to flush, 'X' if the handler has failed, and the end; or with 'A', acceptHead, and the
-// channel is one for a socket from then on. On a channel for a socket, messages begin with:
+// off. The answers of the home begin with these bytes; the end follows the last one, but not 'A':
+//
+//	'H'  responseHead as JSON; one with a status below 200 is followed by another one
+//	'B'  bytes of the body
+//	'F'  flush
+//	'L'  the trailer as JSON, behind the body
+//	'X'  the handler has failed behind what was sent
+//	'A'  acceptHead as JSON: from now on the channel is one for a socket
+//
+// On a channel for a call the edge sends the request in one message. The home answers with one message and the end: 'R' and the result, or 'E' and
+// sentError as JSON.
+//
+// On a channel for a socket, messages begin with:
 //
 //	edge → home  't' 'b'  a message of the client, text or binary
 //	             'c'      the client's Close: code, reason
@@ -51,34 +62,40 @@ const (
 	kindRequest = 'r'
 	kindCall    = 'c'
 	kindSocket  = 's'
-	kindEnd     = 'e'
 	kindTopics  = 't'
+	kindEnd     = 'e'
 
-	msgHead       = 'H'
-	msgBody       = 'B'
-	msgFlush      = 'F'
-	msgAbort      = 'X'
-	msgTrailer    = 'L'
-	msgAccept     = 'A'
-	msgResult     = 'R'
-	msgError      = 'E'
-	msgText       = 't'
-	msgBinary     = 'b'
-	msgTextPart   = 'T'
-	msgBinaryPart = 'B' // on a channel for a socket; msgBody on one for a request
-	msgClose      = 'c'
-	msgLost       = 'l'
-	msgPing       = 'p'
-	msgAnswered   = 'a'
-	msgPosition   = 'f'
-	msgSubscribe  = 'u'
-	msgCounted    = 'd'
-	msgKept       = 'k'
-	msgAuto       = 'o'
-	msgCut        = 'x'
-	msgMoved      = 'm'
+	// On a channel for a request.
+	msgHead    = 'H'
+	msgBody    = 'B'
+	msgFlush   = 'F'
+	msgTrailer = 'L'
+	msgAbort   = 'X'
+	msgAccept  = 'A'
 
-	msgUnsubscribe   = 'U'
+	// On a channel for a call.
+	msgResult = 'R'
+	msgError  = 'E'
+
+	// On a channel for a socket.
+	msgText        = 't'
+	msgBinary      = 'b'
+	msgTextPart    = 'T'
+	msgBinaryPart  = 'B'
+	msgClose       = 'c'
+	msgLost        = 'l'
+	msgPing        = 'p'
+	msgCounted     = 'd'
+	msgAnswered    = 'a'
+	msgPosition    = 'f'
+	msgSubscribe   = 'u'
+	msgUnsubscribe = 'U'
+	msgKept        = 'k'
+	msgAuto        = 'o'
+	msgCut         = 'x'
+	msgMoved       = 'm'
+
+	// On a channel for topics.
 	msgWanted        = 'w'
 	msgPublished     = 'p'
 	msgPublishedPart = 'P'
@@ -227,7 +244,7 @@ type socketHead struct {
 	Opened                int64 // when the client was accepted, in nanoseconds since 1970
 }
 
-// endHead says that all sockets of shards have been announced to their new home.
+// endHead says that a node has announced all sockets that it has of a shard to the owner with that epoch.
 type endHead struct {
 	Shard Shard
 	Epoch uint64

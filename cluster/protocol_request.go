@@ -19,7 +19,8 @@ func (h *requestHead) request() (*http.Request, error) {
 	}
 	r := &http.Request{
 		Method: h.Method, URL: u, Proto: fmt.Sprintf("HTTP/%d.%d", h.Proto[0], h.Proto[1]), ProtoMajor: h.Proto[0], ProtoMinor: h.Proto[1],
-		Header: http.Header(h.Header), Host: h.Host, RequestURI: cmp.Or(h.RequestURI, h.URL), RemoteAddr: h.RemoteAddr, ContentLength: h.ContentLength, Body: http.NoBody,
+		Header: http.Header(h.Header), Host: h.Host, RequestURI: cmp.Or(h.RequestURI, h.URL), RemoteAddr: h.RemoteAddr,
+		ContentLength: h.ContentLength, Body: http.NoBody,
 	}
 	if h.TLS {
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true} // that there is one is what programs look at

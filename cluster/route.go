@@ -92,3 +92,8 @@ func isNotHome(err error) bool {
 	reset, ok := errors.AsType[*link.ResetError](err)
 	return ok && reset.Code == codeNotHome
 }
+
+// isLost reports whether a channel has ended with err because the peer is gone, or knows nothing of the link any more.
+func isLost(err error) bool {
+	return errors.Is(err, link.ErrReplaced) || errors.Is(err, link.ErrRemoved) || errors.Is(err, link.ErrSessionLost)
+}

@@ -10,10 +10,10 @@ import (
 	"github.com/edgews/edgews/cluster/internal/link"
 )
 
-// topics has the subscriptions of this node: of the connections of its clients, which are kept here whatever happens to the homes of their
-// objects, and of its objects' other sockets, which edgews keeps. What is published is sent once to each node that wants it. For that each
-// node tells the others the hashes of the topics that have subscribers there: topicPeer is the sending side of that, topicReceiver the
-// receiving side. topics_edge.go has the connections.
+// topics has the subscriptions of this node: of the connections of its clients, which outlive the homes of their objects, and of its objects'
+// other sockets, which edgews keeps. What is published is sent once to each node that wants it. For that each node tells the others the hashes
+// of the topics that have subscribers there: topicPeer is the sending side of that, topicReceiver the receiving side. topics_edge.go has the
+// connections.
 type topics struct {
 	c *Cluster
 
@@ -24,9 +24,9 @@ type topics struct {
 	hashes     map[uint64]int // how many topics in local have that hash
 	peers      map[peerKey]*topicPeer
 	wants      map[peerKey]*topicReceiver // what other members want
-	unreported map[*edgeSocket]topicTally
-	sent       uint64 // messages to other nodes
-	dropped    uint64 // messages that others did not get
+	unreported map[*edgeSocket]topicTally // what homes have not been told yet
+	sent       uint64                     // messages to other nodes
+	dropped    uint64                     // messages that others did not get
 
 	connectSoon chan struct{} // has one element if a channel has to be opened
 	patience    time.Duration // publishPatience, except in tests

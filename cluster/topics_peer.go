@@ -23,7 +23,7 @@ type topicPeer struct {
 	reserved int // for messages that are about to be queued
 	behind   bool
 	gone     bool          // it is no member any more
-	room     chan struct{} // closed when there is room, or none is needed; nil: nobody waits
+	room     chan struct{} // closed when there is room, or none is needed; nil: no call waits
 }
 
 // queuedPiece is a message of the channel that waits. The last one of a publication has its cost.

@@ -17,7 +17,9 @@ type topicReceiver struct {
 
 	wants map[uint64]struct{} // the hashes of the topics that the member wants; guarded by topics.mu
 
-	part []byte // of a message whose last part has not arrived; owned by run
+	// Owned by run.
+	part     []byte // of a message whose last part has not arrived
+	tooLarge bool   // that message has more bytes than a member may send: all of it is dropped
 
 	mu      sync.Mutex
 	queue   []earlyMessage // bounded by the window of the channel
@@ -71,12 +73,14 @@ func (r *topicReceiver) handle(p []byte) {
 	case msgWanted:
 		r.noteWanted(content)
 	case msgPublishedPart:
-		if r.part = append(r.part, content...); len(r.part) > maxClientMessage {
-			r.part = nil
+		if r.tooLarge = r.tooLarge || len(r.part)+len(content) > maxClientMessage; !r.tooLarge {
+			r.part = append(r.part, content...)
 		}
 	case msgPublished:
-		r.deliver(content)
-		r.part = nil
+		if !r.tooLarge {
+			r.deliver(content)
+		}
+		r.part, r.tooLarge = nil, false
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 
 // DueAlarms lists the alarms of all shards.
 func (e *Engine) DueAlarms(ctx context.Context, namespace string, until time.Time, limit int) ([]edgews.DueAlarm, error) {
-	return e.dueAlarms(ctx, namespace, until, limit, func(batches int, _ cluster.Config) ([]string, error) {
+	return e.dueAlarms(ctx, namespace, until, limit, func(streams int, _ cluster.Config) ([]string, error) {
 		var filters []string
-		for k := range batches {
+		for k := range streams {
 			filters = append(filters, layout{e.o.Name}.alarmSubjects(k, "*", namespace))
 		}
 		return filters, nil

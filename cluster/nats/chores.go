@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// chore removes messages that nobody reads any more. It may be left undone: the next snapshot of the object, or the next DueAlarms, does it.
+// chore removes messages that are not read any more. It may be left undone: the next snapshot of the object, or the next DueAlarms, does it.
 type chore struct {
 	subject string // of the request
 	body    []byte

@@ -15,17 +15,21 @@ const (
 	// mostInline is the largest size of changes that are in the head itself. DueAlarms and commits of unknown outcome read heads.
 	mostInline = 64 << 10
 
-	// partSize is the size of the messages of larger changes. In JSON they are a third larger, and must fit into NATS's default of 1 MiB.
+	// partSize is the size of the messages of larger changes. When they are read, they are a third larger, in JSON, and must fit into
+	// max_payload of the servers, which is at least minPayload; NATS's default is 1 MiB.
 	partSize   = 256 << 10
 	minPayload = 512 << 10
 
 	// maxParts leaves a place in a batch of 1000, the limit of a server, for the head and for an alarm.
 	maxParts = 998
 
-	// A commit contains everything when there are this many segments, or when they are this much larger than everything.
-	maxSegments        = 64
-	sizePerSegment     = 16 << 10 // one segment more for each such part of everything, so that large objects are not written all the time
-	logFactor, minimum = 2, 64 << 10
+	// A commit contains everything when there would be maxSegments segments, and one more for each sizePerSegment bytes of everything, so that
+	// large objects are not written all the time. It also does so when the segments would have more bytes than logMinimum and logFactor times
+	// everything.
+	maxSegments    = 64
+	sizePerSegment = 16 << 10
+	logFactor      = 2
+	logMinimum     = 64 << 10
 
 	// sendRate is how slow a connection may be for large commits, in bytes per second.
 	sendRate = 1 << 20
@@ -104,7 +108,7 @@ func (o *object) changes(b edgews.Batch, next contents) (changes []byte, isSnaps
 	}
 	changes = appendChanges(b)
 	tooMany := len(o.head.segments)+1 >= maxSegments+next.size/sizePerSegment
-	if tooMany || o.logged+len(changes) > minimum+logFactor*next.size {
+	if tooMany || o.logged+len(changes) > logMinimum+logFactor*next.size {
 		return next.snapshot(), true
 	}
 	return changes, false

@@ -147,7 +147,7 @@ func connect(o Options) (*nats.Conn, error) {
 	}
 	c.PingInterval, c.MaxPingsOut = pingInterval, maxPingsOut
 	c.AllowReconnect, c.MaxReconnect, c.ReconnectWait, c.RetryOnFailedConnect = true, -1, reconnectWait, false
-	c.ReconnectBufSize = -1 // what cannot be sent now is not sent later, when nobody waits for it any more
+	c.ReconnectBufSize = -1 // what cannot be sent now is not sent later, when no call waits for it any more
 	c.Timeout = connectTimeout
 	return c.Connect()
 }

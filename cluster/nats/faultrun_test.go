@@ -28,7 +28,8 @@ func connectNode(ctx context.Context, place string) (cluster.Engine, error) {
 		urls = append(urls, "nats://"+addr)
 	}
 	return edgewsnats.Connect(ctx, edgewsnats.Options{
-		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler), NATS: []nats.Option{nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})},
+		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler),
+		NATS: []nats.Option{nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})},
 	})
 }
 

@@ -40,8 +40,8 @@ func (e *Engine) watch(ctx context.Context, fn func(cluster.Change)) error {
 	defer cancel()
 	consumer, err := e.js.OrderedConsumer(attempt, l.recordsStream(), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{l.recordsSubjects()},
-		// Without a limit, a consumer whose server has died may be created again and again without success, and nobody learns of it. The
-		// caller watches again, with another consumer.
+		// Without a limit, a consumer whose server has died may be created again and again without success, while Watch does not end. With
+		// it the caller watches again, with another consumer.
 		MaxResetAttempts: 1,
 	})
 	if err != nil {

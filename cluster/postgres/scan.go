@@ -15,8 +15,8 @@ import (
 )
 
 // A Scan reads portions, each with a statement of its own: a transaction for the whole loop would occupy a connection and a snapshot of the
-// server for as long as the loop likes to take. So that the loop shows one moment all the same, a commit through the same ObjectStore first
-// has the loops that are running read the rest. Each portion checks that nobody else has committed.
+// server until the loop ends. So that the loop shows one moment all the same, a commit through the same ObjectStore first has the loops that
+// are running read the rest. Each portion checks that there was no other commit.
 const (
 	firstPortion = 32      // entries: many loops take few
 	maxPortion   = 1024    // entries; each portion is four times as large as the one before

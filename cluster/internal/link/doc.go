@@ -133,10 +133,10 @@
 //
 // A message costs its length and 64 bytes. What is sent in one direction of a channel and not consumed may cost as much as the window of
 // a channel; a single message may cost more. Over all channels of a link, what goes beyond 4 KiB in each channel may cost as much as the
-// window of a link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, and two
-// buffers for what is being read and written, of at most two of the largest messages each, and four shared messages in each direction; and a channel always has 4 KiB, however many
-// others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count at the sender until they are
-// acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page loses the session.
+// window of a link. So the memory of a link is bounded, at both ends, by the window of the link and 4 KiB for each channel, two buffers for
+// what is being read and written, of at most two of the largest messages each, and four shared messages in each direction. A channel always
+// has 4 KiB, however many others are stuck. Greetings and reasons (at most 64 KiB and 1 KiB) are not messages: greetings count at the sender
+// until they are acknowledged. A peer that exceeds a window, acknowledges what was not sent, or breaks another rule of this page loses the session.
 //
 // # Liveness
 //

@@ -19,7 +19,7 @@ type peerLink struct {
 	// done is closed when the link is over.
 	done chan struct{}
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards what follows, and the fields of the channels that do not say otherwise
 	core       *core
 	session    string      // what the two ends call it
 	used       bool        // the session has had a connection

@@ -20,7 +20,7 @@ type Manager struct {
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 
-	mu        sync.Mutex
+	mu        sync.Mutex // that of a peerLink may be locked under it, and not the other way round
 	closed    bool
 	outgoing  map[peerKey]*peerLink // dialled from here
 	incoming  map[peerKey]*peerLink

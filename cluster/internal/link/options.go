@@ -135,10 +135,7 @@ func (o *Options) check() error {
 			return errors.New("edgews: link: TLS without Secret needs Certificates, RootCAs and ClientCAs, and no InsecureSkipVerify")
 		}
 	}
-	if err := o.limits().check(); err != nil {
-		return err
-	}
-	return nil
+	return o.limits().check()
 }
 
 func (o *Options) limits() limits {
