@@ -227,7 +227,7 @@ func (q *edgeRequest) next() (seq uint64, p []byte, ended bool, err error) {
 
 func (q *edgeRequest) writeHead(content []byte) {
 	var head responseHead
-	if json.Unmarshal(content, &head) != nil {
+	if json.Unmarshal(content, &head) != nil || head.Status < 100 || head.Status > 999 { // net/http panics
 		q.began = true
 		q.body.closeUnlessRead(q.w, q.r)
 		q.w.WriteHeader(http.StatusBadGateway)
