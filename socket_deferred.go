@@ -211,8 +211,8 @@ func (s *Socket) sendBehindLocked(p outgoingPiece, m *outgoing) {
 }
 
 // beginGatedOutputLocked has the socket hold back what it sends from m on, if a commit of its object is under way. A commit may begin at any
-// time, also while mu is held, so this is called once for each message: whether it is deferred determines how it is compressed, and whether
-// it can be replaced. mu must be held.
+// time, also while mu is held, so only admitLocked calls this: whether m is deferred determines whether it is compressed now, and whether it can
+// be replaced. mu must be held.
 func (s *Socket) beginGatedOutputLocked(m *outgoing) {
 	if s.consumer == toObject && !m.ungated && !m.claims {
 		s.objectSocket.holdDuringCommitLocked()

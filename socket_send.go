@@ -147,7 +147,7 @@ var errNoRoom = fmt.Errorf("%w: wait", ErrBufferFull)
 var errDropped = fmt.Errorf("%w: dropped", ErrBufferFull)
 
 // admitLocked decides whether m may be queued. It returns nil, errNoRoom, errDropped or the error for the caller of Send. If it admits m, it
-// looks at the output gate: until mu is released, it is settled whether m is deferred. mu must be held.
+// looks at the output gate: from then on, until mu is released, no commit changes whether m is deferred. mu must be held.
 func (s *Socket) admitLocked(m *outgoing) error {
 	if err := s.refuseLocked(m); err != nil {
 		return err
