@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,4 +63,28 @@ func TestWriteTimeoutOfEarlyBytes(t *testing.T) {
 			assert.Fail(t, "no end")
 		}
 	})
+}
+
+// TestSpliceAfterRoom: the other connection has no room, and then has it before the tunnel waits for it. What has arrived meanwhile, and its
+// end, lead to no further event. A Unix connection gets room at once when its reader reads.
+func TestSpliceAfterRoom(t *testing.T) {
+	const tunnels = 250 // one in about 30 met this
+	sent := random(1 << 20)
+	for range tunnels {
+		outerA, innerA := tcpLink(t)
+		outerB, innerB := unixLink(t)
+		tunnel.Start(innerA, innerB, nil, nil, &tunnel.Options{WriteTimeout: patience})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := outerA.Write(sent)
+			assert.NoError(t, err)
+			closeWrite(outerA)
+		})
+		require.NoError(t, outerB.SetReadDeadline(time.Now().Add(patience)))
+		got, err := io.ReadAll(outerB)
+		require.NoError(t, err, "%d of %d bytes", len(got), len(sent))
+		require.True(t, bytes.Equal(sent, got))
+		wg.Wait()
+		outerB.Close()
+	}
 }

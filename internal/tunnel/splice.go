@@ -43,6 +43,9 @@ func (s *side) splice() (ok bool) {
 		case err == park.ErrWouldBlock:
 			s.pipe = p
 			s.awaitRoom()
+			if s.room.Load() == free { // there was room again at once: no other call of Woken follows, and perhaps no event either
+				s.conn.YieldTurn()
+			}
 			return true
 		case err != nil:
 			p.release()
