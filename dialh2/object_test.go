@@ -98,7 +98,7 @@ func TestNamespaceShutdown(t *testing.T) {
 	n, h, _ := rooms(t, nil)
 	s := serveBare(t, h)
 	socket := s.dial(t, "/lobby", edgews.DialOptions{})
-	require.NoError(t, socket.Accept())
+	says(t, socket, "hello", "hello") // the object has accepted it, which Dial does not wait for
 	require.NoError(t, n.Shutdown(within(t)))
 	assert.Equal(t, edgews.StatusServiceRestart, ended(t, socket).Code)
 	_, resp, err := edgews.Dial(within(t), s.webSocketURL("/lobby"), &edgews.DialOptions{HTTPClient: s.client})
