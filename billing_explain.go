@@ -35,7 +35,7 @@ type Reason struct {
 // a socket that was accepted with Accept and could be given to State.AcceptWebSocket.
 func (n *Namespace) Explain(p Plan) iter.Seq[Explanation] {
 	return func(yield func(Explanation) bool) {
-		p := p.unitPrices()
+		p := p.UnitPrices()
 		var all []Explanation
 		for _, o := range n.allObjects() {
 			if e, ok := o.explain(p); ok {
@@ -84,8 +84,9 @@ func (r Reason) String() string {
 	return s
 }
 
-// unitPrices returns the plan with nothing but its prices: no base fee, no included amounts, no rounding.
-func (p Plan) unitPrices() Plan {
+// UnitPrices returns the plan with nothing but its prices: no base fee, no included amounts, no rounding. What parts of a usage cost by these
+// prices can be added up.
+func (p Plan) UnitPrices() Plan {
 	p.Base = 0
 	for _, r := range p.rates() {
 		r.Included, r.RoundUp = 0, 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,4 +125,25 @@ func TestExplainWithoutMeter(t *testing.T) {
 			break
 		}
 	})
+}
+
+// TestUnitPrices: no item of a plan keeps an included amount or a rounding, and no price changes.
+func TestUnitPrices(t *testing.T) {
+	var p edgews.Plan
+	rates := reflect.ValueOf(&p).Elem()
+	for i := range rates.NumField() {
+		if r, ok := rates.Field(i).Addr().Interface().(*edgews.Rate); ok {
+			*r = edgews.Rate{Included: 7, Price: edgews.USD(i + 1), Per: 10, RoundUp: 5}
+		}
+	}
+	p.Base = edgews.Dollar
+	prices := p.UnitPrices()
+	assert.Zero(t, prices.Base)
+	of := reflect.ValueOf(prices)
+	for i := range of.NumField() {
+		if r, ok := of.Field(i).Interface().(edgews.Rate); ok {
+			assert.Equal(t, edgews.Rate{Price: edgews.USD(i + 1), Per: 10}, r, of.Type().Field(i).Name)
+		}
+	}
+	assert.Equal(t, edgews.Dollar, p.Base, "the plan itself is as before")
 }

@@ -33,7 +33,7 @@ func (n *Namespace) ExplainObject(id ID, p Plan) (Explanation, bool) {
 	if o == nil {
 		return Explanation{}, false
 	}
-	return o.explain(p.unitPrices())
+	return o.explain(p.UnitPrices())
 }
 
 // Sockets returns the sockets that an object has accepted with AcceptWebSocket, oldest first, as State.WebSockets does, without waking it.

@@ -206,8 +206,8 @@ func (o *object) info() (ObjectInfo, bool) {
 	return ObjectInfo{o.id, o.stateLocked(), o.stateSince, len(o.registry.all), o.pinsLocked(), until}, !o.forgotten
 }
 
-// wake returns the object's value, for an event named what. If there is none it constructs one, unless the event is for the value of st alone. Events run one at a
-// time, so no two constructions are under way.
+// wake returns the object's value, for an event named what. If there is none it constructs one, unless the event is for the value of st alone.
+// Events run one at a time, so no two constructions are under way.
 func (o *object) wake(e *eventContext, st *State, what string) (Object, error) {
 	value, fresh, err := o.valueOrState(st)
 	if fresh == nil {

@@ -16,8 +16,8 @@ func (w *wire) beginHandlerLocked() {
 }
 
 // deliver delivers a message, or the last piece of one, to the listeners or to the inbox. It is called in the connection's turn and calls
-// the listeners itself. size is that of the message's frames, with their headers. b is the buffer that holds data, which deliver frees or stores; nil: data lies in the read buffer. deliver reports
-// whether to continue reading.
+// the listeners itself. size is that of the message's frames, with their headers. b is the buffer that holds data, which deliver frees or
+// stores; nil: data lies in the read buffer. deliver reports whether to continue reading.
 func (w *wire) deliver(kind Kind, data []byte, size int, b *buf.Buffer) bool {
 	s := w.s
 	if w.limiter != nil && !w.limiter.Allow(1, len(data)) {

@@ -49,11 +49,11 @@ func (i *Inspector) bill(q BillQuery) (BillReport, error) {
 	r := BillReport{Bill: plan.Bill(s.usage), Usage: usageItems(s.usage), Total: len(s.tenants), Tenants: []TenantCost{}}
 	for _, p := range i.plans {
 		cost, alwaysOn := p.Bill(s.usage).Total, p.Bill(s.alwaysOn).Total
-		prices := unitPrices(p)
+		prices := p.UnitPrices()
 		unit := prices.Bill(s.alwaysOn).Total - prices.Bill(s.usage).Total
 		r.Plans = append(r.Plans, PlanCost{p.Name, dollars(cost), dollars(alwaysOn), dollars(alwaysOn - cost), dollars(unit)})
 	}
-	prices := unitPrices(plan)
+	prices := plan.UnitPrices()
 	costs := s.tenantCosts(prices, strings.ToLower(q.Search))
 	r.Selected = len(costs)
 	part, _ := page(costs, q.Offset, rowLimit(q.Limit, defaultRows))
@@ -95,18 +95,6 @@ func (i *Inspector) plan(name string) (edgews.Plan, error) {
 		}
 	}
 	return edgews.Plan{}, notFound("there is no plan %q", name)
-}
-
-// unitPrices returns p with nothing but its prices: no base fee, no included amounts, no rounding.
-func unitPrices(p edgews.Plan) edgews.Plan {
-	p.Base = 0
-	v := reflect.ValueOf(&p).Elem()
-	for k := range v.NumField() {
-		if r, ok := v.Field(k).Addr().Interface().(*edgews.Rate); ok {
-			r.Included, r.RoundUp = 0, 0
-		}
-	}
-	return p
 }
 
 // usageItems returns the fields of u that are not 0.

@@ -162,7 +162,7 @@ func (i *Inspector) objectDetail(ctx context.Context, q ObjectQuery) (ObjectDeta
 		d.Reasons = append(d.Reasons, reason)
 	}
 	if i.opts.Meter != nil {
-		bill := unitPrices(plan).Bill(e.Used)
+		bill := plan.UnitPrices().Bill(e.Used)
 		d.Bill, d.Usage = &bill, usageItems(e.Used)
 	}
 	d.Log = i.log.about(func(l *LogEntry) bool { return l.Object == d.Object })

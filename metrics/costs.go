@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
@@ -49,21 +48,9 @@ func newMoney(opts *Options) *money {
 			panic(fmt.Sprintf("edgews: metrics: each plan needs a name of its own, and %q is not one", p.Name))
 		}
 		seen[p.Name] = true
-		m.plans = append(m.plans, pricing{p, unitPrices(p)})
+		m.plans = append(m.plans, pricing{p, p.UnitPrices()})
 	}
 	return m
-}
-
-// unitPrices returns p with nothing but its prices: no base fee, no included amounts, no rounding. So costs of parts can be added.
-func unitPrices(p edgews.Plan) edgews.Plan {
-	p.Base = 0
-	fields := reflect.ValueOf(&p).Elem()
-	for i := range fields.NumField() {
-		if rate, ok := fields.Field(i).Addr().Interface().(*edgews.Rate); ok {
-			rate.Included, rate.RoundUp = 0, 0
-		}
-	}
-	return p
 }
 
 // readMeter adds the samples of the meter and its tenants.
