@@ -67,6 +67,33 @@ func TestLostCalls(t *testing.T) {
 	}
 }
 
+// An engine that answers nobody for longer than TTL costs no member its place: the node that is back first has not seen the renewals of the others,
+// because there were none.
+func TestEngineOutage(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		var all []*member
+		for _, id := range []string{"a", "b", "c"} {
+			all = append(all, l.start(id, nil))
+		}
+		time.Sleep(3 * ttl)
+		down := loseRequests("Renew", "Join", "Claim", "Remove")
+		for _, n := range all {
+			n.engine.SetPlan(down)
+		}
+		time.Sleep(2 * ttl)
+		for _, n := range all {
+			assert.True(t, n.Fenced())
+			n.engine.SetPlan(nil)
+			time.Sleep(ttl / 8) // the others are back later
+		}
+		time.Sleep(4 * ttl)
+		l.wantOwners(all...)
+		for _, n := range all {
+			assert.Zero(t, n.Stats().Removed, "members that node %s has removed", n.Self().ID)
+		}
+	})
+}
+
 // A node whose view is out of date claims nothing that another one owns, and removes no live member.
 func TestStaleView(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {

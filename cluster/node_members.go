@@ -165,6 +165,8 @@ func (n *Node) removeDeadLocked(p *peer, now time.Duration) (next time.Duration)
 		return never
 	case now < p.retry:
 		return p.retry
+	case !p.reported && n.hasLostLease(): // perhaps no member could renew: the others are looked at again when this node is back
+		return never
 	case !p.reported && now < dead:
 		return dead
 	}
@@ -172,6 +174,21 @@ func (n *Node) removeDeadLocked(p *peer, now time.Duration) (next time.Duration)
 	reported := p.reported
 	n.running.Go(func() { n.remove(p, reported) })
 	return never
+}
+
+// hasLostLease reports whether the node had a lease, and has none now.
+func (n *Node) hasLostLease() bool {
+	l := n.lease.Load()
+	return l != nil && !l.valid()
+}
+
+// countAnewLocked gives the other members the time until they are dead again: this node comes back after its lease was lost. If the engine could not
+// be reached, they could not renew either.
+func (n *Node) countAnewLocked() {
+	now := n.clock.now()
+	for _, p := range n.peers {
+		p.seen = now
+	}
 }
 
 // never is later than every moment.

@@ -182,6 +182,9 @@ func (n *Node) renewedLocked(beat uint64, sent time.Duration) {
 		notify(n.renewal)
 	default:
 		n.stats.Leases++
+		if l != nil {
+			n.countAnewLocked()
+		}
 		n.past.add(edgews.ClusterEvent{Kind: "lease begun"})
 		n.lease.Store(newLease(n.clock, until, beat, n.opts.UnsafeWithoutSelfFencing))
 		n.opts.Logger.Info("edgews: joined the cluster", "node", n.self.ID, "incarnation", n.self.Incarnation, "beat", beat)
