@@ -29,6 +29,7 @@ type entry[T any] struct {
 	record T
 	gone   bool
 	change int
+	older  *T // the record that this one has replaced; nil: there was none
 }
 
 func newNaive(fault string) *naive {
@@ -108,8 +109,14 @@ func (n *naive) find(id string) *entry[cluster.Member] {
 
 func (n *naive) put(m cluster.Member) {
 	n.changes++
-	n.members = slices.DeleteFunc(n.members, func(e entry[cluster.Member]) bool { return e.record.ID == m.ID })
-	n.members = append(n.members, entry[cluster.Member]{record: m, change: n.changes})
+	now := entry[cluster.Member]{record: m, change: n.changes}
+	n.members = slices.DeleteFunc(n.members, func(e entry[cluster.Member]) bool {
+		if e.record.ID == m.ID {
+			now.older = &e.record
+		}
+		return e.record.ID == m.ID
+	})
+	n.members = append(n.members, now)
 }
 
 func (c *naiveConn) Join(ctx context.Context, m cluster.Member) error {
@@ -234,7 +241,6 @@ func (c *naiveConn) Watch(ctx context.Context, fn func(cluster.Change)) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	shown, synced := 0, false
-	before := make(map[string]cluster.Change) // what was shown of each member
 	if c.n.fault == "syncs before it shows" {
 		fn(cluster.Change{Synced: true})
 		synced = true
@@ -247,12 +253,6 @@ func (c *naiveConn) Watch(ctx context.Context, fn func(cluster.Change)) error {
 		}
 		for _, change := range changes {
 			fn(change)
-			if m := change.Member; m != nil && !change.Gone {
-				if older, shown := before[m.ID]; shown && c.n.fault == "shows an older record again" {
-					fn(older)
-				}
-				before[m.ID] = change
-			}
 		}
 		shown = last
 		if !synced {
@@ -277,6 +277,9 @@ func (n *naive) since(shown int) (changes []cluster.Change, last int) {
 		for _, e := range n.members {
 			if e.change > shown && (shown > 0 || !e.gone) {
 				changes = append(changes, cluster.Change{Member: &e.record, Gone: e.gone})
+				if n.fault == "shows an older record again" && e.older != nil {
+					changes = append(changes, cluster.Change{Member: e.older})
+				}
 			}
 		}
 	}
