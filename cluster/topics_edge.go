@@ -82,13 +82,18 @@ func (t *topics) count(sent []*edgeSocket, n int) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, e := range sent {
+		t.reportLaterLocked(e, topicTally{1, n})
+	}
+}
+
+// reportLaterLocked has the home of a socket told of more that the socket has got. mu must be held.
+func (t *topics) reportLaterLocked(e *edgeSocket, more topicTally) {
 	if len(t.unreported) == 0 {
 		time.AfterFunc(reportEvery, t.report)
 	}
-	for _, e := range sent {
-		tally := t.unreported[e]
-		t.unreported[e] = topicTally{tally.messages + 1, tally.bytes + n}
-	}
+	tally := t.unreported[e]
+	t.unreported[e] = topicTally{tally.messages + more.messages, tally.bytes + more.bytes}
 }
 
 // report tells the homes what their sockets have got, where that is possible without waiting; the others are told later.
@@ -102,17 +107,10 @@ func (t *topics) report() {
 			delete(due, e)
 		}
 	}
-	if len(due) == 0 {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.unreported) == 0 {
-		time.AfterFunc(reportEvery, t.report)
-	}
 	for e, tally := range due {
-		more := t.unreported[e]
-		t.unreported[e] = topicTally{tally.messages + more.messages, tally.bytes + more.bytes}
+		t.reportLaterLocked(e, tally)
 	}
 }
 

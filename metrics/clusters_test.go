@@ -2,8 +2,6 @@ package metrics_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,19 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// toldCluster is a cluster of one node that tells info of itself.
-type toldCluster struct{ info edgews.ClusterInfo }
-
-func (*toldCluster) Attach(*edgews.ClusterHost) (func(), error)                     { return func() {}, nil }
-func (*toldCluster) IsHome(edgews.ObjectKey) bool                                   { return true }
-func (*toldCluster) ServeHTTP(edgews.ObjectKey, http.ResponseWriter, *http.Request) {}
-func (*toldCluster) Store() edgews.Store                                            { return edgews.NewMemoryStore() }
-func (*toldCluster) Publish(context.Context, edgews.ClusterPublication) error       { return nil }
-func (*toldCluster) Subscribed(string, string, bool)                                {}
-func (*toldCluster) Call(context.Context, edgews.ObjectKey, string, json.RawMessage) (json.RawMessage, error) {
-	return nil, errors.New("there is nobody to call")
+// toldCluster is a cluster of one node that tells info of itself. Nothing uses the methods that it does not have.
+type toldCluster struct {
+	edgews.Cluster
+	info edgews.ClusterInfo
 }
-func (c *toldCluster) Info() edgews.ClusterInfo { return c.info }
+
+func (*toldCluster) Attach(*edgews.ClusterHost) (func(), error) { return func() {}, nil }
+func (*toldCluster) IsHome(edgews.ObjectKey) bool               { return true }
+func (*toldCluster) Store() edgews.Store                        { return edgews.NewMemoryStore() }
+func (c *toldCluster) Info() edgews.ClusterInfo                 { return c.info }
 
 // told is what a node of two tells.
 func told() edgews.ClusterInfo {
@@ -66,7 +61,7 @@ func ofClusters(t *testing.T, r *metrics.Recorder) readings {
 }
 
 func TestClusters(t *testing.T) {
-	r := metrics.New(&metrics.Options{Cluster: &toldCluster{told()}})
+	r := metrics.New(&metrics.Options{Cluster: &toldCluster{info: told()}})
 	assert.Equal(t, readings{
 		"members{shop,alive}": "1", "members{shop,late}": "0", "members{shop,leaving}": "1", "members{shop,refused}": "0", "members{shop,absent}": "0",
 		"member_shards{shop,a}": "2", "member_shards{shop,b}": "1", "member_renewal_age_seconds{shop,a}": "1", "member_renewal_age_seconds{shop,b}": "2",
@@ -95,7 +90,7 @@ func (nothing) ServeHTTP(http.ResponseWriter, *http.Request) {}
 // A Recorder learns of the cluster of a namespace, and exports the cluster once.
 func TestClustersOfNamespaces(t *testing.T) {
 	r := metrics.New(nil)
-	c := &toldCluster{told()}
+	c := &toldCluster{info: told()}
 	var spaces []*edgews.Namespace
 	for _, name := range []string{"rooms", "users"} {
 		n := edgews.NewNamespace(name, func(context.Context, *edgews.State) (edgews.Object, error) { return nothing{}, nil }, &edgews.NamespaceOptions{Cluster: c})
@@ -111,7 +106,7 @@ func TestClustersOfNamespaces(t *testing.T) {
 
 // Members beyond the bound share a label, and a member that has gone leaves its place to another one.
 func TestClusterMembersAreBounded(t *testing.T) {
-	c := &toldCluster{edgews.ClusterInfo{Name: "shop"}}
+	c := &toldCluster{info: edgews.ClusterInfo{Name: "shop"}}
 	for i := range 5 {
 		c.info.Members = append(c.info.Members, edgews.ClusterMemberInfo{ID: fmt.Sprint("n", i), TTL: time.Minute, Shards: 10, BeatAge: time.Duration(i) * time.Second})
 		c.info.Links = append(c.info.Links, edgews.ClusterLinkInfo{Member: fmt.Sprint("n", i), Incarnation: 1, FramesIn: 100})
@@ -131,7 +126,7 @@ func TestClusterMembersAreBounded(t *testing.T) {
 
 // Counters of links do not go back when a link is gone and another one has begun.
 func TestClusterLinksOnlyGrow(t *testing.T) {
-	c := &toldCluster{told()}
+	c := &toldCluster{info: told()}
 	r := metrics.New(&metrics.Options{Cluster: c})
 	frames := func() string { return ofClusters(t, r)["link_frames_total{shop,b,edge,in}"] }
 	require.Equal(t, "10", frames())
@@ -145,7 +140,7 @@ func TestClusterLinksOnlyGrow(t *testing.T) {
 
 // Labels are words that every monitoring system takes.
 func TestHostileMembers(t *testing.T) {
-	c := &toldCluster{edgews.ClusterInfo{Name: "\xff" + strings.Repeat("x", 500), Members: []edgews.ClusterMemberInfo{
+	c := &toldCluster{info: edgews.ClusterInfo{Name: "\xff" + strings.Repeat("x", 500), Members: []edgews.ClusterMemberInfo{
 		{ID: "other", Shards: 1}, {ID: "\xffa", Shards: 2}, {ID: "\xfea", Shards: 3}, {ID: strings.Repeat("y", 500), Shards: 4},
 	}}}
 	r := metrics.New(&metrics.Options{Cluster: c, MaxMembers: 4})

@@ -8,9 +8,8 @@ func testKill(t *testing.T, e Engine, table *Table) {
 	for _, phase := range []Phase{HandlerBegins, CommitBegins, CommitReturns, ReplySent, CloseStored} {
 		t.Run(string(phase), func(t *testing.T) { killInEvent(t, e, phase, table) })
 	}
-	t.Run(string(Activation), func(t *testing.T) { killInActivation(t, e, table) })
-	for _, phase := range []Phase{ClaimBegins, ClaimReturns} {
-		t.Run(string(phase), func(t *testing.T) { killInClaim(t, e, phase, table) })
+	for _, phase := range []Phase{Activation, ClaimBegins, ClaimReturns} {
+		t.Run(string(phase), func(t *testing.T) { killNextHome(t, e, phase, table) })
 	}
 	for _, phase := range []Phase{HandOverBegins, HandOverReturns} {
 		t.Run(string(phase), func(t *testing.T) { killInHandOver(t, e, phase, table) })
@@ -47,21 +46,8 @@ func killInEvent(t *testing.T, e Engine, phase Phase, table *Table) {
 	r.End()
 }
 
-// killInActivation kills a home, and then the next one while it constructs an object.
-func killInActivation(t *testing.T, e Engine, table *Table) {
-	r := NewRun(t, e, Options{})
-	a, b, c := r.StartThree(nil)
-	r.Begin(c)
-	b.Hold(Activation, anyRoom)
-	r.Kill(a)
-	b.AwaitHeld(Activation)
-	r.Kill(b)
-	table.Add("kill -9 of the home, then of the next one: "+string(Activation), r.AwaitPast())
-	r.End()
-}
-
-// killInClaim kills the home of an object, and then the node that claims its shard.
-func killInClaim(t *testing.T, e Engine, phase Phase, table *Table) {
+// killNextHome kills the home of an object, and then the next one in a phase: while it claims the shard, or constructs the object.
+func killNextHome(t *testing.T, e Engine, phase Phase, table *Table) {
 	r := NewRun(t, e, Options{})
 	a, b, c := r.StartThree(nil)
 	r.Begin(c)
