@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/edgews/edgews"
-	"github.com/edgews/edgews/cluster/nats/internal/treap"
+	"github.com/edgews/edgews/internal/treap"
 )
 
 // contents is what an object has: a version that never changes.

@@ -1,4 +1,5 @@
-// Package treap is an ordered map whose versions share memory.
+// Package treap is an ordered map whose versions share memory. The module cluster/nats imports it too, at any later version of this module: what is
+// exported here stays.
 package treap
 
 import (
