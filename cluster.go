@@ -69,7 +69,8 @@ type ClusterConn interface {
 	// it was told since the last message, together with that message, in ClusterRestored.Positions: no other home sends what the client has got.
 	Position(p ClusterPosition)
 
-	// Describe says what survives the home: the socket's tags, attachment and feeds, which the edge keeps, and passes to ClusterHost.Restore.
+	// Describe says what survives the home: the socket's tags, attachment and feeds, which the edge keeps, and passes to ClusterHost.Restore. It is
+	// called when the socket is accepted in any way, and when that changes.
 	Describe(kept ClusterKept)
 
 	// Subscribe subscribes the connection at the edge to a topic of the namespace, or ends that. The edge keeps it for ClusterRestored.Topics, and

@@ -197,7 +197,11 @@ func (c *ClusterSocket) endedLocked() {
 
 // startLocked tells the edge what it has to keep, and delivers what has arrived. mu must be held.
 func (c *ClusterSocket) startLocked() {
-	c.describeLocked()
+	if c.self.consumer == toObject {
+		c.describeLocked()
+	} else if !c.cut {
+		c.conn.Describe(ClusterKept{AttachmentForm: noAttachmentForm})
+	}
 	c.runLocked()
 }
 

@@ -36,6 +36,11 @@ func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSoc
 		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
 		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
 	}
+	if accept.Kept != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.head.keepLocked(accept.Kept)
+	}
 	return e
 }
 

@@ -53,6 +53,7 @@ func (q *homeRequest) serve(ctx context.Context) {
 	q.mu.Unlock()
 	switch {
 	case isSocket:
+		q.conn.answer()
 		q.ch.SetReceiver(q.conn) // the request is not needed any more
 	case errors.Is(err, edgews.ErrNotHome) && !w.began:
 		q.ch.Reset(codeNotHome, nil)
@@ -106,7 +107,7 @@ func (q *homeRequest) upgrade(u edgews.ClusterUpgrade) (edgews.ClusterConn, erro
 	conn := newHomeConn(q.c, q.ch, &socketHead{
 		target: q.head.target, Shard: q.h.Shard, ConnKey: q.head.ConnKey, RemoteAddr: q.head.RemoteAddr, LocalAddr: q.head.LocalAddr,
 	})
-	conn.send(message(msgAccept, acceptHead{sentHeader(u.Header), u.Protocol, sentOptionsOf(u.Options), q.h.Epoch}))
+	conn.accept = &acceptHead{Header: sentHeader(u.Header), Protocol: u.Protocol, Options: sentOptionsOf(u.Options), Epoch: q.h.Epoch}
 	q.conn = conn
 	return conn, nil
 }

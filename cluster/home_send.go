@@ -55,6 +55,9 @@ func (conn *homeConn) pump() {
 
 // sendLocked gives m to the link, or keeps it until there is room. It reports whether the link has it. mu must be held.
 func (conn *homeConn) sendLocked(m outMessage) (sent bool) {
+	if conn.accept != nil {
+		conn.answerLocked(nil)
+	}
 	if conn.over {
 		return false
 	}
@@ -65,6 +68,23 @@ func (conn *homeConn) sendLocked(m outMessage) (sent bool) {
 	}
 	conn.out = append(conn.out, m)
 	return false
+}
+
+// answerLocked has the edge upgrade the connection. kept is what survives this home, as far as that is known. mu must be held.
+func (conn *homeConn) answerLocked(kept []byte) {
+	head := conn.accept
+	conn.accept = nil
+	head.Kept = kept
+	conn.sendLocked(outMessage{m: message(msgAccept, head)})
+}
+
+// answer has the edge upgrade the connection, if it has not been told: the handler has returned.
+func (conn *homeConn) answer() {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.accept != nil {
+		conn.answerLocked(nil)
+	}
 }
 
 // send is sendLocked for messages that are not the program's.
@@ -157,18 +177,28 @@ func (conn *homeConn) Position(p edgews.ClusterPosition) {
 	conn.sendLocked(outMessage{m: m, of: oneOfMany})
 }
 
-// Describe implements edgews.ClusterConn.
-func (conn *homeConn) Describe(kept edgews.ClusterKept) { conn.sendLatest(message(msgKept, kept)) }
+// Describe implements edgews.ClusterConn. The first description goes with the answer to the opening handshake: an edge that has one without the
+// other would have to end the socket if this node died.
+func (conn *homeConn) Describe(kept edgews.ClusterKept) {
+	m := message(msgKept, kept)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.accept != nil {
+		conn.answerLocked(m[1:])
+		return
+	}
+	conn.sendLatestLocked(m)
+}
 
 // AutoRespond implements edgews.ClusterConn.
 func (conn *homeConn) AutoRespond(pairs []edgews.AutoResponse) {
-	conn.sendLatest(message(msgAuto, pairs))
-}
-
-// sendLatest is send for a message that replaces an earlier one of its kind which still waits: what waits is bounded.
-func (conn *homeConn) sendLatest(m []byte) {
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
+	conn.sendLatestLocked(message(msgAuto, pairs))
+}
+
+// sendLatestLocked is for a message that replaces an earlier one of its kind which still waits: what waits is bounded. mu must be held.
+func (conn *homeConn) sendLatestLocked(m []byte) {
 	for i := range conn.out {
 		if conn.out[i].m[0] == m[0] {
 			conn.out[i].m = m

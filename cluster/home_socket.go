@@ -29,6 +29,7 @@ type homeConn struct {
 	closed error                 // why the channel has failed; nil: it has not
 	over   bool                  // nothing is sent any more
 	told   bool                  // the socket knows how the connection has ended
+	accept *acceptHead           // the answer to the opening handshake, which waits for what survives the home; nil: it is sent, or not this node's to send
 	last   uint64                // the sequence of the last message that has arrived
 
 	isGone bool          // the channel is over
@@ -172,15 +173,19 @@ func (conn *homeConn) refuse(code uint16, err error) {
 // told to be handled, it sends there again.
 func (conn *homeConn) move() {
 	conn.mu.Lock()
-	isOver := conn.over
-	if !isOver {
-		conn.over = true
+	if conn.over {
+		conn.mu.Unlock()
+		return
+	}
+	conn.over = true
+	if conn.accept != nil { // the edge has no socket yet, and asks the next home
+		conn.accept = nil
+		conn.moveFailedLocked()
+	} else {
 		conn.out = append(conn.out, outMessage{m: []byte{msgMoved}})
 	}
 	conn.mu.Unlock()
-	if !isOver {
-		conn.pump()
-	}
+	conn.pump()
 }
 
 // moveFailedLocked sends the socket on without the message that it moves: the channel takes none any more. mu must be held.

@@ -27,7 +27,8 @@ import (
 //	'F'  flush
 //	'L'  the trailer as JSON, behind the body
 //	'X'  the handler has failed behind what was sent
-//	'A'  acceptHead as JSON: from now on the channel is one for a socket
+//	'A'  acceptHead as JSON: from now on the channel is one for a socket. It is sent when the socket has been accepted, something is
+//	     sent to the client, or the handler has returned
 //
 // On a channel for a call the edge sends the request in one message. The home answers with one message and the end: 'R' and the result, or 'E' and
 // sentError as JSON.
@@ -150,7 +151,8 @@ type acceptHead struct {
 	Header   sentHeader
 	Protocol string
 	Options  sentOptions
-	Epoch    uint64 // with which the home owns the shard
+	Epoch    uint64          // with which the home owns the shard
+	Kept     json.RawMessage `json:",omitempty"` // edgews.ClusterKept, if the object has accepted the socket
 }
 
 // sentOptions are the options of a socket that can be sent to its edge.
