@@ -86,7 +86,7 @@ var wallClockUses = map[string]string{
 	"edge_body.go edgeBody.stop time.Unix": "a deadline that is over",
 
 	// What programs are told, as a date.
-	"edge_socket.go newEdgeSocket time.Now":      "socketHead.Opened",
+	"edge.go edgeRequest.upgrade time.Now":       "socketHead.Opened",
 	"edge_socket.go edgeSocket.message time.Now": "when an auto-response was sent",
 	"home_socket.go homeConn.restored time.Unix": "the same",
 	"home_receive.go homeConn.receive time.Unix": "the same",

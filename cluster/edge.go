@@ -274,12 +274,13 @@ func (q *edgeRequest) upgrade(content []byte) error {
 	if accept.Protocol != "" {
 		opts.Protocols = []string{accept.Protocol}
 	}
+	opened := time.Now() // before the client learns of it, which may then open the next one
 	s, err := edgews.Upgrade(q.w, q.r, opts)
 	if err != nil {
 		q.ch.Reset(codeGone, nil)
 		return nil
 	}
-	e := newEdgeSocket(q, accept, s)
+	e := newEdgeSocket(q, accept, s, opened)
 	e.accept() // before what the home has sent already is taken: a socket that is not accepted sends nothing
 	q.become(e)
 	e.begin()

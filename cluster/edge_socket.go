@@ -29,12 +29,13 @@ type edgeSocket struct {
 	changed chan struct{}     // closed when one of these changes; nil: none waits
 }
 
-func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket) *edgeSocket {
+// newEdgeSocket returns the socket s of a client, which was accepted at the time opened.
+func newEdgeSocket(q *edgeRequest, accept acceptHead, s *edgews.Socket, opened time.Time) *edgeSocket {
 	e := &edgeSocket{c: q.c, s: s, ch: q.ch}
 	e.receive = &edgeChannel{e: e, ch: q.ch}
 	e.head = edgeHead{
 		of:    q.c.edgeShared[q.shard%edgeGroups].originOf(&edgeOrigin{q.key, q.head.LocalAddr, accept.Options}),
-		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: time.Now().UnixNano(),
+		Shard: q.shard, Epoch: accept.Epoch, conn: q.conn, remoteAddr: q.head.RemoteAddr, opened: opened.UnixNano(),
 	}
 	if accept.Kept != nil {
 		e.mu.Lock()

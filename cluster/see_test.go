@@ -27,7 +27,7 @@ func TestInspectorAndMetricsShowTheCluster(t *testing.T) {
 		}
 	}, 30*time.Second, 10*time.Millisecond)
 	a := sites[0]
-	a.dial(t, "lobby", "x")
+	ask(t, a.dial(t, "lobby", "x"), "x") // when the answer comes, the edge has counted the socket
 
 	inspector := inspect.New(&inspect.Options{Logger: slog.New(slog.DiscardHandler)})
 	inspector.AddNamespaces(a.rooms)

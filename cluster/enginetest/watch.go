@@ -87,6 +87,9 @@ var watchTests = []test{
 			}
 		}
 		views := []*view{conns[0].watch(check), conns[1].watch(check)}
+		for _, v := range views { // so that they see the following as changes
+			v.await("Synced", func() bool { return v.synced })
+		}
 		prev := make([]cluster.Ownership, 4)
 		for round := range times(60) {
 			c := conns[round%2]
@@ -112,6 +115,9 @@ var watchTests = []test{
 		var views []*view
 		for round := range times(60) {
 			views = append(views, conns[round%3].watch(nil)) // while the following happens
+			if round%10 == 0 {
+				time.Sleep(time.Millisecond) // for the goroutines of Watch to begin
+			}
 			id := name(round % 7)
 			m, exists := want.members[id]
 			switch {
