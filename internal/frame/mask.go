@@ -30,8 +30,9 @@ func xor(p []byte, key uint32) {
 		return
 	}
 	word := uint64(key)<<32 | uint64(key)
-	for len(p) >= 64 {
-		b := (*[64]byte)(p) // with the bounds known, each line is one instruction
+	i := 0
+	for ; i <= len(p)-64; i += 64 {
+		b := (*[64]byte)(p[i:]) // with the bounds known, each line is one instruction
 		binary.LittleEndian.PutUint64(b[0:], binary.LittleEndian.Uint64(b[0:])^word)
 		binary.LittleEndian.PutUint64(b[8:], binary.LittleEndian.Uint64(b[8:])^word)
 		binary.LittleEndian.PutUint64(b[16:], binary.LittleEndian.Uint64(b[16:])^word)
@@ -40,13 +41,12 @@ func xor(p []byte, key uint32) {
 		binary.LittleEndian.PutUint64(b[40:], binary.LittleEndian.Uint64(b[40:])^word)
 		binary.LittleEndian.PutUint64(b[48:], binary.LittleEndian.Uint64(b[48:])^word)
 		binary.LittleEndian.PutUint64(b[56:], binary.LittleEndian.Uint64(b[56:])^word)
-		p = p[64:]
 	}
-	for len(p) >= 8 {
-		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^word)
-		p = p[8:]
+	for ; i <= len(p)-8; i += 8 {
+		b := (*[8]byte)(p[i:])
+		binary.LittleEndian.PutUint64(b[:], binary.LittleEndian.Uint64(b[:])^word)
 	}
-	for i := range p {
+	for ; i < len(p); i++ {
 		p[i] ^= byte(word)
 		word >>= 8
 	}

@@ -14,10 +14,11 @@ func ParseWhole(p []byte, masked bool, limit int64) (opcode Opcode, payload []by
 	if opcode != Text && opcode != Binary {
 		return 0, nil, 0
 	}
-	start, length := 2, int(p[1]) // includes the mask bit if the peer masks but must not
+	second := p[1]
 	if masked {
-		start, length = 6, length^maskBit
+		second ^= maskBit // the bit is then set if the peer must mask and does not, or the other way round
 	}
+	start, length := 2, int(second)
 	if length >= extended16 {
 		if length != extended16 || len(p) < 4 {
 			return 0, nil, 0
@@ -25,7 +26,10 @@ func ParseWhole(p []byte, masked bool, limit int64) (opcode Opcode, payload []by
 		if length = int(binary.BigEndian.Uint16(p[2:])); length < extended16 {
 			return 0, nil, 0
 		}
-		start += 2
+		start = 4
+	}
+	if masked {
+		start += 4
 	}
 	end = start + length
 	if end > len(p) || uint64(length) > uint64(limit) {
@@ -33,7 +37,7 @@ func ParseWhole(p []byte, masked bool, limit int64) (opcode Opcode, payload []by
 	}
 	payload = p[start:end:end]
 	if masked {
-		xor(payload, binary.LittleEndian.Uint32(p[start-4:]))
+		xor(payload, binary.LittleEndian.Uint32(p[start-4:start]))
 	}
 	return opcode, payload, end
 }
