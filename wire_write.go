@@ -182,8 +182,9 @@ func (w *wire) flushAndUnlock(spare *any) {
 		}
 		return
 	}
-	o := w.outboxLocked()
-	o.FlushPending, o.KeepForTurn = false, false
+	if o := w.out; o != nil {
+		o.FlushPending, o.KeepForTurn = false, false
+	}
 	if needsWriter {
 		w.writeAndUnlock(spare)
 		return
@@ -215,15 +216,15 @@ func (w *wire) Writable() {
 // connection that does not report this, by writeBlocking in a goroutine of its own. No other goroutine may be writing. mu is not locked
 // during a write. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
-	o := w.outboxLocked()
+	s, o := w.s, w.outboxLocked()
 	o.Writing = true
 	for w.refillLocked(); !o.Empty(); w.refillLocked() {
 		p := o.Next()
 		o.Writable = false
-		w.s.mu.Unlock()
+		s.mu.Unlock()
 		n, err := w.conn.TryWrite(p)
-		w.s.mu.Lock()
-		w.wroteLocked(n)
+		s.mu.Lock()
+		s.fellLocked(o.Wrote(n))
 		if n > 0 && (spare == nil || o.WriteDeadline != 0) {
 			w.noteSentLocked(o.WriteDeadline != 0)
 		}
@@ -235,7 +236,7 @@ func (w *wire) writeAndUnlock(spare *any) {
 		case o.Writable: // Writable has run since TryWrite: try again
 		case !w.conn.NotifiesWritable():
 			o.Trim()
-			w.s.mu.Unlock()
+			s.mu.Unlock()
 			go w.writeBlocking()
 			return
 		default:
@@ -244,13 +245,6 @@ func (w *wire) writeAndUnlock(spare *any) {
 		}
 	}
 	w.endWriteAndUnlock(spare)
-}
-
-// wroteLocked notes that n bytes of the outbox have been written. mu must be held.
-func (w *wire) wroteLocked(n int) {
-	before := w.out.Payload
-	w.out.Wrote(n)
-	w.s.fellLocked(before - w.out.Payload)
 }
 
 // refillLimit is the size of the outbox, in bytes, up to which deferred messages are added when it is about to be written. What is in the
@@ -381,7 +375,7 @@ func (w *wire) writeNextBlockingLocked(conn net.Conn) error {
 		n, err := conn.Write(p[:min(len(p), writeChunk)])
 		waited := nowMillis().sub(began) >= waitedWrite
 		w.s.mu.Lock()
-		w.wroteLocked(n)
+		w.s.fellLocked(w.out.Wrote(n))
 		if n > 0 {
 			w.noteSentLocked(waited)
 		}
@@ -421,17 +415,17 @@ const readAfterWriteError = time.Second
 
 // endWriteAndUnlock ends the writing that writeAndUnlock has begun. spare is as in releaseOutboxLocked. mu must be held; it is released.
 func (w *wire) endWriteAndUnlock(spare *any) {
-	w.out.Writing, w.out.Draining = false, false
-	w.out.WriteDeadline = 0
+	s, o := w.s, w.out
+	o.Writing, o.Draining, o.WriteDeadline = false, false, 0
 	w.releaseOutboxLocked(spare)
-	w.s.notifyRoomLocked()
+	s.notifyRoomLocked()
 	switch {
 	case w.closeSentLocked():
 		w.closeSentAndUnlock()
-	case w.s.observed != nil: // tellAndUnlock is too long to be inlined
-		w.s.tellQueuedAndUnlock()
+	case s.observed != nil: // tellAndUnlock is too long to be inlined
+		s.tellQueuedAndUnlock()
 	default:
-		w.s.mu.Unlock()
+		s.mu.Unlock()
 	}
 }
 

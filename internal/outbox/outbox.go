@@ -105,13 +105,13 @@ func (o *Outbox) AddMessage(op frame.Opcode, p []byte) {
 	if b.buf == nil || cap(b.buf.B)-len(b.buf.B) < len(p)+frame.MaxHeader || len(b.buf.B) > bundleLimit {
 		b = o.openBundle(len(p) + frame.MaxHeader)
 	}
-	buf := b.buf
-	n := len(buf.B)
-	header := frame.PutHeader((*[frame.MaxHeader]byte)(buf.B[n:n+frame.MaxHeader]), op, len(p))
-	buf.B = buf.B[:n+header+len(p)]
-	copy(buf.B[n+header:], p)
+	into := b.buf
+	n := len(into.B)
+	header := frame.PutHeader((*[frame.MaxHeader]byte)(into.B[n:n+frame.MaxHeader]), op, len(p))
 	o.waiting += header + len(p)
 	o.charge(b, len(p), header+len(p))
+	into.B = into.B[:n+header+len(p)]
+	copy(into.B[n+header:], p) // at the end, because it is a call: what is needed after it has to be saved
 }
 
 // charge counts payload and size bytes, which are in b.
@@ -215,34 +215,36 @@ func (o *Outbox) nextToFront() {
 	o.front = o.full.Pop()
 }
 
-// Wrote notes that n bytes of what Next has returned have been written.
-func (o *Outbox) Wrote(n int) {
+// Wrote notes that n bytes of what Next has returned have been written. It returns how many bytes of payload, of those that Payload counted,
+// have been written with them.
+func (o *Outbox) Wrote(n int) (payload int) {
 	b := &o.front
 	b.off += n
 	o.waiting -= n
-	left := len(b.unwritten())
-	if left > 0 {
-		payload := min(b.payload, left)
-		o.Payload -= b.payload - payload
-		b.payload = payload
-		return
+	if left := len(b.unwritten()); left > 0 {
+		payload = max(b.payload-left, 0)
+		b.payload -= payload
+		o.Payload -= payload
+		return payload
 	}
-	o.Payload -= b.payload
+	payload = b.payload
+	o.Payload -= payload
 	o.Size -= b.size
-	b.payload, b.size, b.off, b.shared = 0, 0, 0, nil
+	b.payload, b.size, b.off = 0, 0, 0
 	if b.buf != nil {
 		b.reset()
+	} else {
+		b.shared = nil
 	}
+	return payload
 }
 
 // reset empties the buffer and keeps it for other frames, unless it is larger than keepLimit.
 func (b *bundle) reset() {
-	if cap(b.buf.B) > keepLimit {
+	if b.buf.B = b.buf.B[:0]; cap(b.buf.B) > keepLimit {
 		b.buf.Free()
 		b.buf = nil
-		return
 	}
-	b.buf.B = b.buf.B[:0]
 }
 
 // Trim frees memory before a wait: an empty buffer, and most of a large one of which little is left to be written. No goroutine may use
