@@ -169,7 +169,12 @@ func (c *Conn) freeSlot() {
 	l.release()
 }
 
-func (c *Conn) loopWrite(p []byte) (int, error) {
+// TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
+// is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if s := c.offLoop.Load(); s != nil {
+		return s.tryWrite(c, p)
+	}
 	if !c.acquireFD() {
 		return 0, net.ErrClosed
 	}
@@ -182,7 +187,7 @@ func (c *Conn) loopWrite(p []byte) (int, error) {
 	return n, err
 }
 
-// loopContinueWrite is the rest of loopWrite after a first write has returned n and errno.
+// loopContinueWrite is the rest of TryWrite after a first write has returned n and errno.
 func (c *Conn) loopContinueWrite(p []byte, n int, errno syscall.Errno) (int, error) {
 	n, err := continueWrite(int(c.fd), p, n, errno)
 	if err == ErrWouldBlock {

@@ -20,7 +20,6 @@ func canMoveToLoop(net.Conn) bool { return false }
 
 func (*Conn) moveToLoop(net.Conn) bool            { return false }
 func (*Conn) notify(uint32)                       {}
-func (*Conn) loopWrite([]byte) (int, error)       { return 0, ErrWouldBlock }
 func (*Conn) loopSetTimer(time.Duration)          {}
 func (*Conn) loopNow() uint32                     { return Now() }
 func (*Conn) loopOthersWait() bool                { return false }
@@ -36,6 +35,10 @@ func (*Conn) writableNow() bool                   { return false }
 func (*Conn) loopDiscardOnClose()                 {}
 func (*Conn) loopTryTurn() bool                   { return false }
 func (*Conn) loopReturnTurn()                     {}
+
+// TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
+// is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
+func (c *Conn) TryWrite(p []byte) (int, error) { return c.offLoop.Load().tryWrite(c, p) }
 
 // OnLoop reports whether the loop reads the connection. There is none here.
 func (*Conn) OnLoop() bool { return false }

@@ -290,7 +290,7 @@ func (s *offLoop) tryWrite(c *Conn, p []byte) (int, error) {
 	s.mu.Unlock()
 	switch {
 	case moved:
-		return c.loopWrite(p)
+		return c.TryWrite(p)
 	case raw != nil:
 		return raw.write(p)
 	case s.tryWriter != nil:

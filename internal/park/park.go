@@ -110,15 +110,6 @@ func (c *Conn) ReturnTurn() {
 	c.loopReturnTurn()
 }
 
-// TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
-// is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
-func (c *Conn) TryWrite(p []byte) (int, error) {
-	if s := c.offLoop.Load(); s != nil {
-		return s.tryWrite(c, p)
-	}
-	return c.loopWrite(p)
-}
-
 // NotifiesWritable reports whether Writable follows when there is room after TryWrite has returned ErrWouldBlock. If not, write to
 // BlockingConn.
 func (c *Conn) NotifiesWritable() bool {

@@ -81,14 +81,14 @@ func (t *table) at(fd int32) *Conn {
 
 // find returns the connection of an event, or nil if it has been removed.
 func (t *table) find(fd int32, gen uint32) *Conn {
-	c := t.chunk(fd).conns[fd%chunkSize].Load()
+	c := t.chunk(fd).conns[uint32(fd)%chunkSize].Load()
 	if c == nil || c.gen != gen {
 		return nil
 	}
 	return c
 }
 
-func (t *table) chunk(fd int32) *chunk { return t.all()[fd/chunkSize] }
+func (t *table) chunk(fd int32) *chunk { return t.all()[uint32(fd)/chunkSize] }
 
 // setDue sets the time of c's timer. It reports whether it did: an earlier time stays.
 func (t *table) setDue(c *Conn, at uint32) bool {
