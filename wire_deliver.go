@@ -10,7 +10,7 @@ import (
 // connections wait for the poller, what the application sends is written at the end of the turn. mu must be held.
 func (w *wire) beginHandlerLocked() {
 	w.lastReceived = 0
-	if w.conn.OthersWait() {
+	if !w.s.is(corked) && w.conn.OthersWait() {
 		w.s.facts |= corked
 	}
 }

@@ -96,24 +96,44 @@ func (w *wire) decodeDirect(p []byte) bool {
 	return w.pieceAdded(piece.Last)
 }
 
-// turnTimer measures how long handling the frames of one read takes. Most of that time is spent in listeners.
-type turnTimer struct{ start time.Time }
+// readTurn is the part of a turn that handles the frames of one read.
+type readTurn struct {
+	spare    *any          // as in takeSpareLocked
+	corked   bool          // Cork has been called: there is more than one frame
+	frames   int           // frames that have been handled, while more bytes were left
+	began    time.Time     // when expired was first called
+	returned time.Duration // when the listener returned from the previous message, if a meter counts the socket; 0: not known
+}
 
 const (
-	// turnTime is how long handling the frames of one read may take before other connections get their turns. At least sixteen frames
-	// are handled.
+	// turnTime is how long handling the frames of one read may take before other connections get their turns. Most of that time is spent
+	// in listeners. At least sixteen frames are handled.
 	turnTime = 200 * time.Microsecond
 	// framesPerClockRead is the number of frames between two readings of the clock. Reading it costs as much as handling a small message.
 	framesPerClockRead = 8
 )
 
+// frameHandled counts a frame behind which there are more bytes. It reports whether the turn has taken long enough.
+func (t *readTurn) frameHandled() (expired bool) {
+	t.frames++
+	return t.frames%framesPerClockRead == 0 && t.expired()
+}
+
 // expired reports whether turnTime has passed since the first call. It is called every framesPerClockRead frames.
-func (t *turnTimer) expired() bool {
-	if t.start.IsZero() {
-		t.start = time.Now()
+func (t *readTurn) expired() bool {
+	if t.began.IsZero() {
+		t.began = time.Now()
 		return false
 	}
-	return time.Since(t.start) > turnTime
+	return time.Since(t.began) > turnTime
+}
+
+// cork delays writes until the end of the turn, because there are more frames to handle.
+func (w *wire) cork(t *readTurn) {
+	if !t.corked {
+		t.corked = true
+		w.conn.Cork(true)
+	}
 }
 
 // yieldTurn pauses reading until other connections have had their turns. The caller keeps the bytes that have not been decoded. It
@@ -126,25 +146,46 @@ func (w *wire) yieldTurn() bool {
 
 // decode handles the frames in p. It reports whether it has handled all of p. If not, the socket has ended, or reading is paused, for the
 // application or for other connections; then decode keeps the rest in w.unparsed.
+//
+// Data messages at the start of p that have one complete, uncompressed frame each, usually all of p, need no frame.Decoder.
 func (w *wire) decode(p []byte, spare *any) bool {
-	var timer turnTimer
-	i, didCork, ok := 0, false, true
-	if w.incoming == nil || w.incoming.idle() { // p begins with a new message
-		if i, didCork, ok = w.decodeWhole(p, spare, &timer); i == len(p) && !didCork {
+	t := readTurn{spare: spare}
+	if w.incoming != nil {
+		if !w.incoming.idle() {
+			return w.decodeFrom(0, p, &t)
+		}
+		w.streamed = false // it described the previous message
+	}
+	for i := 0; i < len(p); {
+		opcode, data, n := frame.ParseWhole(p[i:], !w.client, w.s.opts.MaxMessageSize)
+		if n == 0 {
+			return w.decodeFrom(i, p, &t)
+		}
+		if i += n; i < len(p) {
+			w.cork(&t)
+		}
+		ok := w.deliverWhole(kindOf(opcode), data, n, &t)
+		switch {
+		case !t.corked: // p was one frame
 			return ok
+		case !ok:
+			return w.endDecode(i, p, false, &t)
+		case i < len(p) && t.frameHandled():
+			return w.endDecode(i, p, w.yieldTurn(), &t)
 		}
 	}
-	for frames := 0; ok && i < len(p); frames++ {
-		if frames%framesPerClockRead == framesPerClockRead-1 && timer.expired() {
-			ok = w.yieldTurn()
-			break
-		}
+	return w.endDecode(len(p), p, true, &t)
+}
+
+// decodeFrom is decode for the frames from p[i] on, with a frame.Decoder.
+func (w *wire) decodeFrom(i int, p []byte, t *readTurn) bool {
+	ok := true
+	for ok && i < len(p) {
 		w.acquireIncoming(w.limit())
 		piece, n, found, err := w.decoder.Next(p[i:])
 		w.frameBytes += n
-		if i += n; i < len(p) && !didCork {
-			didCork = true
-			w.conn.Cork(true)
+		if i += n; i < len(p) {
+			w.cork(t)
 		}
 		switch {
 		case err != nil:
@@ -152,100 +193,82 @@ func (w *wire) decode(p []byte, spare *any) bool {
 		case found:
 			ok = w.handleFrame(piece)
 		}
+		if ok && i < len(p) && t.frameHandled() {
+			ok = w.yieldTurn()
+		}
 	}
+	return w.endDecode(i, p, ok, t)
+}
+
+// endDecode keeps what decode has not handled, which is p from p[i] on, if it is handled when reading resumes. It returns ok.
+func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
 		w.acquireIncoming(w.limit())
 		w.unparsed = buf.Copy(p[i:])
 	}
-	if didCork {
+	if t.corked {
 		w.conn.Cork(false)
 	}
 	return ok
 }
 
-// decodeWhole is the fast path of decode. It handles data messages at the start of p that have one complete, uncompressed frame each,
-// usually all of p: they need no frame.Decoder, and with a single listener no call of deliver. It returns the number of bytes handled,
-// whether it has called Cork, and whether to continue reading. spare is as in takeSpareLocked.
-func (w *wire) decodeWhole(p []byte, spare *any, timer *turnTimer) (i int, didCork, ok bool) {
+// deliverWhole delivers the message of a whole frame of size bytes, which lies in the read buffer. To a single listener it delivers without a call of deliver. It
+// reports whether to continue reading.
+func (w *wire) deliverWhole(kind Kind, data []byte, size int, t *readTurn) bool {
+	if kind == Text && !frame.Valid(data) {
+		return w.failProtocol(frame.TextError(data))
+	}
 	s := w.s
-	if w.incoming != nil {
-		w.streamed = false // it described the previous message
+	s.mu.Lock()
+	listener := s.onMessage
+	switch {
+	case listener == nil || s.phase != phaseOpen || !s.deliversDirectlyLocked() || w.limiter != nil:
+		s.mu.Unlock()
+		t.returned = 0
+		return w.deliver(kind, data, size, nil)
+	case s.counter != nil || s.observed != nil:
+		return w.countAndUnlock(listener, kind, data, size, t)
 	}
-	var returned time.Duration // when the listener last returned, if a meter counts the socket
-	for frames := 1; ; frames++ {
-		opcode, data, n := frame.ParseWhole(p[i:], !w.client, s.opts.MaxMessageSize)
-		if n == 0 {
-			return i, didCork, true
-		}
-		if i += n; i < len(p) && !didCork {
-			didCork = true
-			w.conn.Cork(true)
-		}
-		kind := kindOf(opcode)
-		if kind == Text && !frame.Valid(data) {
-			return i, didCork, w.failProtocol(frame.TextError(data))
-		}
-		s.mu.Lock()
-		listener := s.onMessage
-		switch {
-		case listener == nil || s.phase != phaseOpen || !s.deliversDirectlyLocked() || w.limiter != nil:
-			s.mu.Unlock()
-			if returned = 0; !w.deliver(kind, data, n, nil) {
-				return i, didCork, false
-			}
-		case s.counter != nil || s.observed != nil:
-			if returned, ok = w.countAndUnlock(listener, kind, data, n, returned, spare); !ok {
-				return i, didCork, false
-			}
-		default:
-			s.noteMessageLocked()
-			w.beginHandlerLocked()
-			w.takeSpareLocked(spare)
-			s.mu.Unlock()
-			listener(MessageEvent{s, Message{kind, data}}) // Received's deferred function recovers a panic
-		}
-		switch {
-		case i == len(p):
-			return i, didCork, true
-		case frames%framesPerClockRead == 0 && timer.expired():
-			return i, didCork, w.yieldTurn()
-		}
-	}
+	s.noteMessageLocked()
+	w.beginHandlerLocked()
+	w.takeSpareLocked(t.spare)
+	s.mu.Unlock()
+	listener(MessageEvent{s, Message{kind, data}}) // Received's deferred function recovers a panic
+	return true
 }
 
-// countAndUnlock counts the message, whose frame has size bytes, calls listener, counts its duration and tells the Observer. before is when the listener returned from the previous message
-// of the same read, or 0; returned is when it returned from this one. ok says whether to continue reading. mu must be held; it is
-// released.
-func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, size int, before time.Duration, spare *any) (returned time.Duration, ok bool) {
+// countAndUnlock counts the message, whose frame has size bytes, calls listener, counts its duration and tells the Observer. It reports
+// whether to continue reading. mu must be held; it is released.
+func (w *wire) countAndUnlock(listener func(MessageEvent), kind Kind, data []byte, size int, t *readTurn) bool {
 	s, c, o := w.s, w.s.counter, w.s.observed
 	s.noteMessageLocked()
 	w.beginHandlerLocked()
-	w.takeSpareLocked(spare)
+	w.takeSpareLocked(t.spare)
 	if !c.countReceivedLocked(1, len(data)) {
 		s.mu.Unlock()
 		w.transmit()
-		return 0, false
+		return false
 	}
-	if before == 0 {
-		before = sinceStart()
+	if t.returned == 0 {
+		t.returned = sinceStart()
 	}
-	c.handlerStartedAt(before)
+	c.handlerStartedAt(t.returned)
 	s.mu.Unlock()
 	if o != nil {
-		o.beginTurnMessage(kind, len(data), size, before)
+		o.beginTurnMessage(kind, len(data), size, t.returned)
 	}
 	if o == nil || !trace.IsEnabled() {
 		listener(MessageEvent{s, Message{kind, data}})
 	} else {
 		traceMessage(listener, MessageEvent{s, Message{kind, data}})
 	}
-	if returned = c.handlerReturned(); returned == 0 {
-		returned = sinceStart()
+	if t.returned = c.handlerReturned(); t.returned == 0 {
+		t.returned = sinceStart()
 	}
 	if o != nil {
-		s.endTurnMessage(o, returned)
+		s.endTurnMessage(o, t.returned)
 	}
-	return returned, true
+	return true
 }
 
 // addFrameBytes adds what has been decoded of the current frame to the size of the message.
