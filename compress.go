@@ -37,7 +37,7 @@ type Compression struct {
 	// internal/deflate):
 	//
 	//	                       level 1        level 6
-	//	with context takeover  6 µs, 270 B    103 µs, 223 B
+	//	with context takeover  6 µs, 267 B    103 µs, 223 B
 	//	without                6 µs, 402 B    29 µs, 399 B
 	Level int
 

@@ -82,11 +82,13 @@ func load64(p []byte, i int) uint64 { return binary.LittleEndian.Uint64(p[i:]) }
 // index puts every second place of text[:n] into the table. Matches at the others are found too, since search extends matches backwards.
 func (m *matcher) index(text []byte, n int) {
 	n = min(n, len(text)-lookahead)
-	table, base, mask := &m.table, m.base, m.mask // in registers
-	for i := 0; i < n-2; i += 4 {
+	table, position, mask := &m.table, m.base, m.mask // in registers
+	// The second condition follows from the first one. It tells the compiler that load64 is within the text.
+	for i := 0; i < n-2 && i <= len(text)-lookahead; i += 4 {
 		v := load64(text, i)
-		table[hash(v, mask)] = base + uint32(i)
-		table[hash(v>>16, mask)] = base + uint32(i) + 2
+		table[hash(v, mask)] = position
+		table[hash(v>>16, mask)] = position + 2
+		position += 4
 	}
 }
 
@@ -116,8 +118,8 @@ func (m *matcher) search(text []byte, from int) parse {
 	}
 }
 
-// next returns the next match at or after from: four bytes that also occur distance bytes earlier. A distance of 0 means that there is
-// none.
+// next returns the next match at or after from: four bytes that also occur distance bytes earlier. Of matches at two places that it looks at
+// together, it returns the one that reaches further. A distance of 0 means that there is none.
 func (m *matcher) next(text []byte, from int) (at, distance int) {
 	table, base, mask, window, step := &m.table, m.base, m.mask, m.window, m.step // in registers
 	for at = from; at <= len(text)-lookahead; {
@@ -127,6 +129,10 @@ func (m *matcher) next(text []byte, from int) (at, distance int) {
 		d1, d2 := position-*first, position+1-*second
 		*first, *second = position, position+1
 		if d1 <= window && load32(text, at-int(d1)) == uint32(v) {
+			if d2 != d1 && d2 <= window && load32(text, at+1-int(d2)) == uint32(v>>8) &&
+				matchEnd(text, at+1, int(d2)) > matchEnd(text, at, int(d1)) {
+				return at + 1, int(d2)
+			}
 			return at, int(d1)
 		}
 		if d2 <= window && load32(text, at+1-int(d2)) == uint32(v>>8) {
