@@ -177,12 +177,14 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 		s.handleTLSEvent(c)
 		return
 	}
-	if event.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		c.h.Writable() // without the turn, which may be in a handler that blocks
-	}
-	pending := pendingOf(event.Events)
-	if pending == 0 {
-		return
+	pending := uint32(pendingRead)
+	if event.Events != syscall.EPOLLIN { // which is rare
+		if event.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+			c.h.Writable() // without the turn, which may be in a handler that blocks
+		}
+		if pending = pendingOf(event.Events); pending == 0 {
+			return
+		}
 	}
 	if !c.pending.CompareAndSwap(0, turnTaken) && !c.addPending(pending) {
 		return
@@ -195,9 +197,6 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 
 // pendingOf translates epoll's events.
 func pendingOf(events uint32) (pending uint32) {
-	if events == syscall.EPOLLIN { // nearly always
-		return pendingRead
-	}
 	if events&syscall.EPOLLIN != 0 {
 		pending |= pendingRead
 	}
