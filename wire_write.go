@@ -214,7 +214,7 @@ func (w *wire) Writable() {
 
 // writeAndUnlock writes the outbox until it is empty or the kernel has no room. The rest is written by Writable when there is room or, on a
 // connection that does not report this, by writeBlocking in a goroutine of its own. No other goroutine may be writing. mu is not locked
-// during a write. spare is as in releaseOutboxLocked. mu must be held; it is released.
+// during a write. spare is as in releaseOutboxLocked; only the connection's turn has one. mu must be held; it is released.
 func (w *wire) writeAndUnlock(spare *any) {
 	s, o := w.s, w.outboxLocked()
 	o.Writing = true
@@ -222,7 +222,13 @@ func (w *wire) writeAndUnlock(spare *any) {
 		p := o.Next()
 		o.Writable = false
 		s.mu.Unlock()
-		n, err := w.conn.TryWrite(p)
+		var n int
+		var err error
+		if spare != nil {
+			n, err = w.conn.TryWriteInTurn(p)
+		} else {
+			n, err = w.conn.TryWrite(p)
+		}
 		s.mu.Lock()
 		s.fellLocked(o.Wrote(n))
 		if n > 0 && (spare == nil || o.WriteDeadline != 0) {

@@ -40,6 +40,9 @@ func (*Conn) loopReturnTurn()                     {}
 // is ErrWouldBlock; Writable follows when there is room, if NotifiesWritable returns true. One goroutine at a time may write.
 func (c *Conn) TryWrite(p []byte) (int, error) { return c.offLoop.Load().tryWrite(c, p) }
 
+// TryWriteInTurn is TryWrite for callers in the connection's turn.
+func (c *Conn) TryWriteInTurn(p []byte) (int, error) { return c.TryWrite(p) }
+
 // OnLoop reports whether the loop reads the connection. There is none here.
 func (*Conn) OnLoop() bool { return false }
 
