@@ -41,6 +41,9 @@ func (s subject) leftOut(c Cell) string {
 	return s.skip(c)
 }
 
+// uWebSockets is the name of the C++ server that goals are relative to.
+const uWebSockets = "uWebSockets"
+
 // subjects returns all servers and proxies, also those that cannot run here.
 func subjects() []subject {
 	var list []subject
