@@ -43,6 +43,10 @@ type Cell struct {
 	TLS     bool
 	Proxied bool // the load goes through a proxy, which is measured, to an echo server
 
+	// Processors is the GOMAXPROCS of a server that may run on two cores; 0: it runs on one. If there are only two cores, the load generator
+	// shares one of them.
+	Processors int
+
 	AtLeast time.Duration // of the measured time, if the plan has less
 
 	Half      bool // of an idle cell: only half of each request for a connection is sent
@@ -111,6 +115,10 @@ var cells = []Cell{
 	{Group: "flood", Name: "1 MiB in 1 KiB", Kind: flood, Conns: 100, Content: load.Bombs, Deflate: server.Reset, AtLeast: floodTime},
 	{Group: "blockers", Name: "500 handlers sleep 20 ms", Kind: blockers, Conns: 500, Content: load.Answered, AtLeast: floodTime},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
+	{Group: "processors", Name: "1 of 2", Size: 128, Conns: 64, Window: 1, Processors: 1},
+	{Group: "processors", Name: "2", Size: 128, Conns: 64, Window: 1, Processors: 2},
+	{Group: "processors", Name: "1 of 2, 5 000 conns", Size: 128, Conns: 5000, Window: 1, Processors: 1},
+	{Group: "processors", Name: "2, 5 000 conns", Size: 128, Conns: 5000, Window: 1, Processors: 2},
 	{Group: "proxy", Name: "128 B", Size: 128, Conns: 64, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "64 KiB", Size: 64 << 10, Conns: 64, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "5 000 idle", Kind: idle, Conns: 5000, Processes: 1, Messages: 1, Proxied: true},

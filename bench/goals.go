@@ -21,6 +21,7 @@ type goal struct {
 	cell   string
 	server string   // whose figure it is; "": edgews
 	peers  []string // that are measured in the cell, too
+	base   string   // another cell in which it is measured, too; "": none
 	value  func(r results, server string) (float64, error)
 }
 
@@ -41,6 +42,8 @@ var goals = []goal{
 	floored("the same", "echo/16 KiB", 1, uWebSockets),
 	floored("echo 256 KiB", "echo/256 KiB, 16 conns", 1, server.GoFloor),
 	floored("the same", "echo/256 KiB, 16 conns", 1, uWebSockets),
+	scales("two processors, beside one", "processors/2", "processors/1 of 2", 1.1),
+	scales("the same, 5 000 connections", "processors/2, 5 000 conns", "processors/1 of 2, 5 000 conns", 1.1),
 	floored("event through an object", "echo/128 B", 1.5, server.Edgews).of(server.EdgewsObject),
 	plain("instructions per echo 128 B", "instructions/1 outstanding", instr, 1100, ""),
 	plain("instructions, 16 outstanding", "instructions/16 outstanding", instr, 450, ""),
@@ -104,6 +107,13 @@ func floored(work, cell string, limit float64, floor string) goal {
 	}}
 }
 
+// scales is a goal for the CPU time relative to that in another cell.
+func scales(work, cell, base string, limit float64) goal {
+	return goal{work: work, limit: limit, unit: "×", cell: cell, base: base, value: func(r results, server string) (float64, error) {
+		return r.over(visit{cell, server}, visit{base, server}, cpu), nil
+	}}
+}
+
 // beats is a goal for the CPU time of the best of some peers, relative to that of edgews.
 func beats(work, cell string, limit float64, peers ...string) goal {
 	return beside(work, cell, cpu, limit, peers...)
@@ -134,8 +144,10 @@ func decodeSpeed(results, string) (float64, error) {
 func goalCells() []string {
 	var names []string
 	for _, g := range goals {
-		if g.cell != "" && !slices.Contains(names, g.cell) {
-			names = append(names, g.cell)
+		for _, n := range []string{g.base, g.cell} {
+			if n != "" && !slices.Contains(names, n) {
+				names = append(names, n)
+			}
 		}
 	}
 	return names
@@ -144,7 +156,8 @@ func goalCells() []string {
 // goalNeeds reports whether a goal needs that server in that cell.
 func goalNeeds(c Cell, s subject) bool {
 	return slices.ContainsFunc(goals, func(g goal) bool {
-		return g.cell == c.String() && (g.measured() == s.Name || slices.Contains(g.peers, s.Name))
+		return g.cell == c.String() && (g.measured() == s.Name || slices.Contains(g.peers, s.Name)) ||
+			g.base == c.String() && g.measured() == s.Name
 	})
 }
 

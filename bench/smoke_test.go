@@ -74,6 +74,7 @@ var smoke = []Cell{
 	{Group: "flood", Name: "bombs", Kind: flood, Conns: 3, Content: load.Bombs, Deflate: "reset"},
 	{Group: "blockers", Name: "3 handlers", Kind: blockers, Conns: 3, Content: load.Answered},
 	{Group: "connect", Name: "connect", Kind: connect},
+	{Group: "processors", Name: "2", Size: 128, Conns: 8, Window: 1, Processors: 2},
 	{Group: "proxy", Name: "128 B", Size: 128, Conns: 8, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "70 000 B", Size: 70_000, Conns: 2, Window: 4, Proxied: true},
 }
@@ -282,7 +283,7 @@ func smallBench(t *testing.T, cells []Cell, names ...string) *bench {
 	}
 	b := &bench{
 		plan: plans[0], cells: cells, rounds: 1, length: 20 * time.Millisecond, settle: 100 * time.Millisecond,
-		loadCore: cores[0], serverCore: cores[len(cores)-1],
+		loadCore: cores[0], serverCore: cores[len(cores)-1], secondCore: cores[max(0, len(cores)-2)],
 	}
 	for _, s := range subjects() {
 		if slices.Contains(names, s.Name) {

@@ -28,6 +28,7 @@ var tables = []table{
 	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
 	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
 	{"Connections opened, with one echo each, CPU µs (× Go floor)", "connect", cpuRatio},
+	{"Echo of 128 B by a server that may use two cores, with a GOMAXPROCS of 1 and of 2, CPU µs per message (× Go floor)", "processors", cpuRatio},
 	{"A quiet connection beside 100 that send as fast as the server reads, ms: p50 / p99 / slowest; messages/s of the 100", "flood", quietLatency},
 	{"A quiet connection beside 500 whose handlers sleep, ms: p50 / p99 / slowest; messages/s of the 500", "blockers", quietLatency},
 	{"Through a proxy, its CPU µs per message (× edgews proxy); MB per CPU second. Idle: resident bytes each; after a garbage collection", "proxy", proxied},
@@ -36,8 +37,8 @@ var tables = []table{
 	{"User instructions per 128 B echo, 64 connections; for a connection with one echo (callgrind)", "instructions", one(instr, "%.0f")},
 	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate,connect,proxy", one(allocs, "%.1f")},
 	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast,connect,proxy", latency},
-	{"Context switches per message", "echo,pipeline,rate,proxy", one(switches, "%.2f")},
-	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast,connect,proxy", one(calls, "%.2f")},
+	{"Context switches per message", "echo,pipeline,rate,processors,proxy", one(switches, "%.2f")},
+	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,processors,broadcast,connect,proxy", one(calls, "%.2f")},
 }
 
 // missing is printed for a figure that was not measured.

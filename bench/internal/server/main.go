@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 )
 
 // Main is the server's process. It serves on a free port of the loopback interface, prints the address on standard output, and then
@@ -20,6 +21,7 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(c.Processors) // 0 changes nothing
 	in, err := controlInput()
 	if err != nil {
 		return err
