@@ -25,6 +25,7 @@ const (
 	blockers                 // a quiet connection, while the handlers of others sleep
 	idle                     // connections without traffic, after a few messages
 	instructions             // under callgrind
+	startup                  // of a small program, to its first echo
 )
 
 // Cell is one load: a column of a table.
@@ -66,7 +67,7 @@ func (c Cell) opens() bool {
 
 // limit is the time after which a visit has failed.
 func (c Cell) limit() time.Duration {
-	if c.Kind == idle || c.Kind == instructions {
+	if c.Kind == idle || c.Kind == instructions || c.Kind == startup {
 		return 3 * time.Minute
 	}
 	return time.Minute
@@ -132,6 +133,7 @@ var cells = []Cell{
 	{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1, Once: true},
 	{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16, Once: true},
 	{Group: "instructions", Name: "connect", Kind: instructions, Conns: 16, Once: true},
+	{Group: "startup", Name: "start to first echo", Kind: startup, Once: true},
 
 	// Small cells for -quick. They have too few connections for an exact cost per connection.
 	{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},

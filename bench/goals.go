@@ -59,6 +59,8 @@ var goals = []goal{
 	plain("memory of an idle connection, 19 500", "idle/19 500", rss, 255, "B"),
 	plain("memory of an idle connection, 100 200", "idle100k/100 200 in 6 processes", rss, 192, "B"),
 	plain("memory of an idle TLS connection, after a GC", "idle/TLS, 10 000", collected, 2000, "B"),
+	plain("start of a program to its first echo", "startup/start to first echo", started, 5, "ms"),
+	plain("allocations of edgews before main", "startup/start to first echo", initialised, 0, ""),
 	plain("connect, handshake, echo", "connect/connect, handshake, echo", cpu, 45, "µs"),
 	floored("the same through Serve", "connect/connect, handshake, echo", 1.3, uWebSockets).of(server.EdgewsServe),
 	beats("the same through Serve, beside net/http", "connect/connect, handshake, echo", 2, server.Edgews).of(server.EdgewsServe),

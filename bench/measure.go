@@ -47,6 +47,8 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 		return b.idle(ctx, c, s)
 	case instructions:
 		return b.instructions(ctx, c, s)
+	case startup:
+		return b.startup(ctx)
 	}
 	c.Conns = b.connsFor(c, s)
 	script := load.Echo(s.Raw, c.Size, c.Window)

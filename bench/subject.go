@@ -35,6 +35,8 @@ func (s subject) leftOut(c Cell) string {
 		return "a proxy"
 	case c.Half && s.Raw:
 		return "no request"
+	case c.Kind == startup && s.Name != server.Edgews:
+		return "no small program"
 	case s.Opening && !c.opens():
 		return "as the same server with another opening handshake"
 	}
