@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/edgews/edgews/bench/internal/load"
-	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
@@ -36,11 +35,6 @@ func (b *bench) startup(ctx context.Context) (sample, error) {
 	if text, err := exec.CommandContext(ctx, "go", "build", "-o", program, tinyServer).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s is not built: %w: %s", tinyServer, err, text)
 	}
-	// Programs start on any core. With this process on a single one, each step would also wait for what else runs there.
-	if err := proc.Pin(b.secondCore, b.serverCore); err != nil {
-		return nil, err
-	}
-	defer proc.Pin(b.loadCore)
 	var took []float64
 	for range starts {
 		d, err := b.firstEcho(ctx, exec.Command(program))

@@ -26,13 +26,13 @@ func Cores() ([]int, error) {
 	return cores, nil
 }
 
-// Pin pins all threads of this process to these cores, and with them the threads that they start.
-func Pin(cores ...int) error {
+// Pin pins all threads of this process to one core, and with them the threads that they start.
+func Pin(core int) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
 	}
-	set := only(cores)
+	set := only([]int{core})
 	for _, t := range threads {
 		id, err := strconv.Atoi(t.Name())
 		if err != nil {
