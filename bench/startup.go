@@ -45,7 +45,6 @@ func (b *bench) startup(ctx context.Context) (sample, error) {
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
-	fmt.Fprintln(os.Stderr, took)
 	var trace bytes.Buffer
 	cmd.Stderr = &trace
 	if _, err := b.firstEcho(ctx, cmd); err != nil {
