@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/edgews/edgews/bench/internal/server"
+	"github.com/edgews/edgews/bench/internal/store"
 )
 
 // goal is a target for a figure of edgews.
@@ -59,6 +60,8 @@ var goals = []goal{
 	plain("memory of an idle connection, 19 500", "idle/19 500", rss, 255, "B"),
 	plain("memory of an idle connection, 100 200", "idle100k/100 200 in 6 processes", rss, 192, "B"),
 	plain("memory of an idle TLS connection, after a GC", "idle/TLS, 10 000", collected, 2000, "B"),
+	slower("durable writes, one writer", "durable/1 writer", 1.2, store.Bbolt).of(store.Storage),
+	slower("durable writes, 256 writers", "durable/256 writers", 1.2, store.Bbolt).of(store.Storage),
 	plain("start of a program to its first echo", "startup/start to first echo", started, 5, "ms"),
 	plain("allocations of edgews before main", "startup/start to first echo", initialised, 0, ""),
 	plain("connect, handshake, echo", "connect/connect, handshake, echo", cpu, 45, "µs"),
@@ -104,8 +107,17 @@ func plain(work, cell string, f figure, limit float64, unit string) goal {
 
 // floored is a goal for the CPU time relative to that of a floor.
 func floored(work, cell string, limit float64, floor string) goal {
+	return within(work, cell, cpu, limit, floor)
+}
+
+// slower is the same for the time from one durable write to the next.
+func slower(work, cell string, limit float64, floor string) goal {
+	return within(work, cell, stored, limit, floor)
+}
+
+func within(work, cell string, f figure, limit float64, floor string) goal {
 	return goal{work: work, limit: limit, unit: "× " + floor, cell: cell, peers: []string{floor}, value: func(r results, server string) (float64, error) {
-		return r.over(visit{cell, server}, visit{cell, floor}, cpu), nil
+		return r.over(visit{cell, server}, visit{cell, floor}, f), nil
 	}}
 }
 

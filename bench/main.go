@@ -21,6 +21,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
+	"github.com/edgews/edgews/bench/internal/store"
 )
 
 func main() {
@@ -30,7 +31,7 @@ func main() {
 	}
 }
 
-// dispatch runs what the first argument names. The servers and the load generators are further processes of this program.
+// dispatch runs what the first argument names. The servers, the load generators and what writes durably are further processes of this program.
 func dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -40,6 +41,8 @@ func dispatch(args []string) error {
 			return load.HoldMain(args[1:])
 		case "flood":
 			return load.FloodMain(args[1:])
+		case "store":
+			return store.Main(args[1:])
 		}
 	}
 	return compareAll(args)

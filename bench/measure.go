@@ -49,6 +49,8 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 		return b.instructions(ctx, c, s)
 	case startup:
 		return b.startup(ctx)
+	case durable:
+		return b.durable(ctx, c, s)
 	}
 	c.Conns = b.connsFor(c, s)
 	script := load.Echo(s.Raw, c.Size, c.Window)

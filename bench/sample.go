@@ -27,6 +27,7 @@ const (
 	flooded                   // messages per second of a flood that the server has handled
 	requestMax                // ms, the slowest of them
 	carried                   // payload bytes in both directions per µs of CPU time of a proxy
+	stored                    // µs between two durable writes, of all writers together
 	started                   // ms from the start of a program to its first echo
 	initialised               // objects that the packages of edgews allocate before main
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// subject is a server or a proxy that is measured, written in Go or not: a row of the tables.
+// subject is a server or a proxy that is measured, written in Go or not, or what writes durably: a row of the tables.
 type subject struct {
 	server.Peer
 
@@ -18,6 +18,7 @@ type subject struct {
 	// input, unless addr is the address at which it will listen.
 	command func(c server.Config) (cmd *exec.Cmd, addr string, err error)
 
+	writes       bool                // it is no server: it is measured in the cells for durable writes only
 	missing      string              // why the server cannot run here, or ""
 	skip         func(c Cell) string // why a cell for servers, or for proxies, is left out, or ""
 	controllable bool                // it accepts commands on standard input
@@ -29,6 +30,8 @@ type subject struct {
 // leftOut returns why a cell is left out, or "".
 func (s subject) leftOut(c Cell) string {
 	switch {
+	case s.writes != (c.Kind == durable):
+		return "durable writes are compared without servers"
 	case c.Proxied && !s.Proxy:
 		return "not a proxy"
 	case s.Proxy && !c.Proxied:
@@ -46,13 +49,14 @@ func (s subject) leftOut(c Cell) string {
 // uWebSockets is the name of the C++ server that goals are relative to.
 const uWebSockets = "uWebSockets"
 
-// subjects returns all servers and proxies, also those that cannot run here.
+// subjects returns all servers and proxies, and what writes durably, also those that cannot run here.
 func subjects() []subject {
 	var list []subject
 	for _, p := range server.Peers() {
 		list = append(list, goSubject(p))
 	}
-	return append(list, nodeWS(), workerd(), nginx(), nginxTuned(), haproxy(), haproxyTuned())
+	list = append(list, nodeWS(), workerd(), nginx(), nginxTuned(), haproxy(), haproxyTuned())
+	return append(list, writers()...)
 }
 
 // goSubject runs a server in another process of this program.
