@@ -58,6 +58,12 @@ func compareAll(args []string) error {
 	}
 	debug.SetGCPercent(1000) // nothing is allocated per message, so the collector has little to do
 	b.checkTools()
+	if c := b.uWebSockets; c != nil {
+		defer c.remove()
+		if err := c.compile(); err != nil {
+			return err
+		}
+	}
 	b.run()
 	var out bytes.Buffer
 	b.write(&out, quoted(append([]string{"go", "run", "./bench"}, args...)))
@@ -77,6 +83,7 @@ func parse(args []string) (*bench, error) {
 	list := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(cells), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
 	f.Func("other", "`NAME,ADDR,COMMAND`: also measure an echo server that the command starts and that listens at that address; may be repeated", b.addOther)
+	f.Func("uwebsockets", "`DIR`: also measure uWebSockets, from a checkout with its submodules, which gcc compiles", b.addUWebSockets)
 	f.IntVar(&b.rounds, "rounds", 0, "number of rounds, instead of the plan's")
 	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, instead of the plan's")
 	f.StringVar(&b.update, "update", "", "file in which the result replaces the text between the lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])

@@ -20,7 +20,7 @@ type bench struct {
 	plan       plan
 	update     string // file whose section is replaced, or ""
 	subjects   []subject
-	others     []subject // that -other names
+	others     []subject // that flags name
 	cells      []Cell
 	rounds     int
 	length     time.Duration // measured time in a cell
@@ -28,6 +28,8 @@ type bench struct {
 	settle     time.Duration // pause before the memory of a server is read
 	profiles   string        // directory for CPU profiles, or ""
 	syscalls   bool          // count system calls in the first round
+
+	uWebSockets *checkout // that a flag names, or nil
 
 	loadCore, serverCore int
 	secondCore           int // of servers with two processors, which also use serverCore; may be another one of these

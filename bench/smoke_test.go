@@ -303,6 +303,32 @@ func TestOtherServer(t *testing.T) {
 	}
 }
 
+// uWebSockets is compiled from the checkout that the environment names, and measured in all cells that it can do.
+func TestUWebSockets(t *testing.T) {
+	dir := os.Getenv("EDGEWS_UWEBSOCKETS")
+	if dir == "" {
+		t.Skip("EDGEWS_UWEBSOCKETS names no checkout")
+	}
+	b := smallBench(t, smoke)
+	if err := b.addUWebSockets(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer b.uWebSockets.remove()
+	if err := b.uWebSockets.compile(); err != nil {
+		t.Fatal(err)
+	}
+	b.subjects = b.others
+	b.run()
+	for _, c := range smoke {
+		if got := b.results[at(c, b.others[0])]; b.others[0].leftOut(c) == "" && (len(got) != 1 || got[0][p50] <= 0) {
+			t.Errorf("%s: %v", c, got)
+		}
+	}
+	if len(b.notes) > 0 {
+		t.Error(b.notes)
+	}
+}
+
 // smallBench returns a bench of these cells and of the servers with these names.
 func smallBench(t *testing.T, cells []Cell, names ...string) *bench {
 	cores, err := proc.Cores()

@@ -46,9 +46,6 @@ func (s subject) leftOut(c Cell) string {
 	return s.skip(c)
 }
 
-// uWebSockets is the name of the C++ server that goals are relative to.
-const uWebSockets = "uWebSockets"
-
 // subjects returns all servers and proxies, and what writes durably, also those that cannot run here.
 func subjects() []subject {
 	var list []subject
