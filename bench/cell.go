@@ -37,6 +37,7 @@ type Cell struct {
 	Conns   int          // in each process; in a flood without the quiet one
 	Window  int          // outstanding messages on each connection; of an instructions cell, 0 means new connections with one message each
 	Rate    int          // messages per second
+	Procs   int          // GOMAXPROCS of the server, which may use all cores; 0: the server is alone on one core
 	Content load.Content // of a flood
 	Deflate server.Deflate
 	Level   int // of compression, which only edgews can set per server; 0: the server's default
@@ -98,6 +99,10 @@ var cells = []Cell{
 	{Group: "pipeline", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 16},
 	{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
 	{Group: "rate", Name: "20 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 20_000},
+	{Group: "processors", Name: "1 for 64 conns", Size: 128, Conns: 64, Window: 1, Procs: 1},
+	{Group: "processors", Name: "2 for 64 conns", Size: 128, Conns: 64, Window: 1, Procs: 2},
+	{Group: "processors", Name: "1 for 5 000 conns", Size: 128, Conns: 5000, Window: 1, Procs: 1},
+	{Group: "processors", Name: "2 for 5 000 conns", Size: 128, Conns: 5000, Window: 1, Procs: 2},
 	{Group: "collect", Name: "5 000/s", Kind: collect, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
 	{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
 	{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},

@@ -19,6 +19,7 @@ type goal struct {
 	least  bool   // the limit is a minimum, not a maximum
 	unit   string // of the limit, or what it is relative to
 	cell   string
+	base   string   // another cell that is needed, to which the figure is relative; "": none
 	server string   // whose figure it is; "": edgews
 	peers  []string // that are measured in the cell, too
 	value  func(r results, server string) (float64, error)
@@ -36,6 +37,8 @@ var goals = []goal{
 	floored("5 000 messages/s", "rate/5 000/s", 0.55, server.GoFloor),
 	plain("CPU of a server with 10 000 idle connections", "idle/10 000", asleep, 0, "% of a core"),
 	plain("GC and HTTP request meanwhile, slowest", "collect/5 000/s", requestMax, 10, "ms"),
+	scaled("echo with a GOMAXPROCS of 2", "processors/2 for 64 conns", "processors/1 for 64 conns", 1.1),
+	scaled("the same, 5 000 connections", "processors/2 for 5 000 conns", "processors/1 for 5 000 conns", 1.1),
 	floored("echo 16 KiB", "echo/16 KiB", 1, server.GoFloor),
 	floored("echo 256 KiB", "echo/256 KiB, 16 conns", 1, server.GoFloor),
 	plain("instructions per echo 128 B", "instructions/1 outstanding", instr, 900, ""),
@@ -98,6 +101,13 @@ func floored(work, cell string, limit float64, floor string) goal {
 	}}
 }
 
+// scaled is a goal for the CPU time in a cell relative to that in another one.
+func scaled(work, cell, base string, limit float64) goal {
+	return goal{work: work, limit: limit, unit: "× with 1", cell: cell, base: base, value: func(r results, server string) (float64, error) {
+		return r.over(visit{cell, server}, visit{base, server}, cpu), nil
+	}}
+}
+
 // beats is a goal for the CPU time of the best of some peers, relative to that of edgews.
 func beats(work, cell string, limit float64, peers ...string) goal {
 	return beside(work, cell, cpu, limit, peers...)
@@ -128,8 +138,10 @@ func decodeSpeed(results, string) (float64, error) {
 func goalCells() []string {
 	var names []string
 	for _, g := range goals {
-		if g.cell != "" && !slices.Contains(names, g.cell) {
-			names = append(names, g.cell)
+		for _, name := range []string{g.cell, g.base} {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	return names
@@ -138,7 +150,7 @@ func goalCells() []string {
 // goalNeeds reports whether a goal needs that server in that cell.
 func goalNeeds(c Cell, s subject) bool {
 	return slices.ContainsFunc(goals, func(g goal) bool {
-		return g.cell == c.String() && (g.measured() == s.Name || slices.Contains(g.peers, s.Name))
+		return (g.cell == c.String() || g.base == c.String()) && (g.measured() == s.Name || slices.Contains(g.peers, s.Name))
 	})
 }
 

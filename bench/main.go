@@ -146,7 +146,7 @@ func (b *bench) chooseCores() error {
 	if err != nil {
 		return err
 	}
-	b.loadCore, b.serverCore = cores[0], cores[len(cores)-1]
+	b.allCores, b.loadCore, b.serverCore = cores, cores[0], cores[len(cores)-1]
 	if len(cores) == 1 {
 		b.note("There is only one core, which the servers share with the load generators.")
 	}

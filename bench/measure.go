@@ -29,6 +29,7 @@ type bench struct {
 	profiles   string        // directory for CPU profiles, or ""
 	syscalls   bool          // count system calls in the first round
 
+	allCores             []int
 	loadCore, serverCore int
 
 	results     results

@@ -24,6 +24,7 @@ var tables = []table{
 	{"Pings, CPU µs each (× Go floor)", "ping", cpuRatio},
 	{"Echo with 16 messages outstanding on each of 64 connections, CPU µs per message (× Go floor)", "pipeline", cpuRatio},
 	{"Messages at a fixed rate over 100 connections, CPU µs per message (× Go floor)", "rate", cpuRatio},
+	{"Echo on all cores, with a GOMAXPROCS, CPU µs per message", "processors", one(cpu, "%.2f")},
 	{"An HTTP request that collects garbage, while 5 000 messages per second go through, ms: p50 / slowest", "collect", request},
 	{"Broadcast of 128 B to 1 000 connections, CPU µs per delivery (× Go floor)", "broadcast", cpuRatio},
 	{"Compressed echo of 1 KiB JSON, CPU µs per message; payload bytes out", "deflate", cpuOut},
