@@ -39,15 +39,12 @@ type Cell struct {
 	Conns   int          // in each process; in a flood without the quiet one; of a durable cell, writers at a time
 	Window  int          // outstanding messages on each connection; of an instructions cell, 0 means new connections with one message each
 	Rate    int          // messages per second
+	Procs   int          // GOMAXPROCS of the server, which may use all cores; 0: the server is alone on one core
 	Content load.Content // of a flood
 	Deflate server.Deflate
 	Level   int // of compression, which only edgews can set per server; 0: the server's default
 	TLS     bool
 	Proxied bool // the load goes through a proxy, which is measured, to an echo server
-
-	// Processors is the GOMAXPROCS of a server that may run on two cores; 0: it runs on one. If there are only two cores, the load generator
-	// shares one of them.
-	Processors int
 
 	AtLeast time.Duration // of the measured time, if the plan has less
 
@@ -104,6 +101,10 @@ var cells = []Cell{
 	{Group: "pipeline", Name: "128 B, 5 000 conns", Size: 128, Conns: 5000, Window: 16},
 	{Group: "rate", Name: "5 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
 	{Group: "rate", Name: "20 000/s", Kind: steady, Size: 128, Conns: 100, Window: 1, Rate: 20_000},
+	{Group: "processors", Name: "1 for 64 conns", Size: 128, Conns: 64, Window: 1, Procs: 1},
+	{Group: "processors", Name: "2 for 64 conns", Size: 128, Conns: 64, Window: 1, Procs: 2},
+	{Group: "processors", Name: "1 for 5 000 conns", Size: 128, Conns: 5000, Window: 1, Procs: 1},
+	{Group: "processors", Name: "2 for 5 000 conns", Size: 128, Conns: 5000, Window: 1, Procs: 2},
 	{Group: "collect", Name: "5 000/s", Kind: collect, Size: 128, Conns: 100, Window: 1, Rate: 5_000},
 	{Group: "broadcast", Name: "1 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 1},
 	{Group: "broadcast", Name: "8 outstanding", Kind: broadcast, Size: 128, Conns: 1000, Window: 8},
@@ -117,10 +118,6 @@ var cells = []Cell{
 	{Group: "flood", Name: "1 MiB in 1 KiB", Kind: flood, Conns: 100, Content: load.Bombs, Deflate: server.Reset, AtLeast: floodTime},
 	{Group: "blockers", Name: "500 handlers sleep 20 ms", Kind: blockers, Conns: 500, Content: load.Answered, AtLeast: floodTime},
 	{Group: "connect", Name: "connect, handshake, echo", Kind: connect},
-	{Group: "processors", Name: "1 of 2", Size: 128, Conns: 64, Window: 1, Processors: 1},
-	{Group: "processors", Name: "2", Size: 128, Conns: 64, Window: 1, Processors: 2},
-	{Group: "processors", Name: "1 of 2, 5 000 conns", Size: 128, Conns: 5000, Window: 1, Processors: 1},
-	{Group: "processors", Name: "2, 5 000 conns", Size: 128, Conns: 5000, Window: 1, Processors: 2},
 	{Group: "proxy", Name: "128 B", Size: 128, Conns: 64, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "64 KiB", Size: 64 << 10, Conns: 64, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "5 000 idle", Kind: idle, Conns: 5000, Processes: 1, Messages: 1, Proxied: true},

@@ -23,7 +23,7 @@ import (
 // startTime is how long a process may take to begin to listen.
 const startTime = 20 * time.Second
 
-// child is a process that runs on one core, or on a few.
+// child is a process that runs on one core, or on all of them.
 type child struct {
 	cmd  *exec.Cmd
 	addr string
@@ -34,7 +34,7 @@ type child struct {
 	ended      func()      // called when the process has ended; nil: nothing to do
 }
 
-// start starts cmd on these cores, with pipes for its standard input and output. The process is killed when ctx or this process ends.
+// start starts cmd on some cores, with pipes for its standard input and output. The process is killed when ctx or this process ends.
 func start(ctx context.Context, cores []int, cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()

@@ -20,9 +20,9 @@ type goal struct {
 	least  bool   // the limit is a minimum, not a maximum
 	unit   string // of the limit, or what it is relative to
 	cell   string
+	base   string   // another cell that is needed, to which the figure is relative; "": none
 	server string   // whose figure it is; "": edgews
 	peers  []string // that are measured in the cell, too
-	base   string   // another cell in which it is measured, too; "": none
 	value  func(r results, server string) (float64, error)
 }
 
@@ -39,12 +39,12 @@ var goals = []goal{
 	plain("CPU of a server with 10 000 idle connections", "idle/10 000", asleep, 0, "% of a core"),
 	plain("GC and HTTP request meanwhile, slowest", "collect/5 000/s", requestMax, 10, "ms"),
 	floored("20 000 messages/s", "rate/20 000/s", 1.05, uWebSockets),
+	scaled("echo with a GOMAXPROCS of 2", "processors/2 for 64 conns", "processors/1 for 64 conns", 1.1),
+	scaled("the same, 5 000 connections", "processors/2 for 5 000 conns", "processors/1 for 5 000 conns", 1.1),
 	floored("echo 16 KiB", "echo/16 KiB", 1, server.GoFloor),
 	floored("the same", "echo/16 KiB", 1, uWebSockets),
 	floored("echo 256 KiB", "echo/256 KiB, 16 conns", 1, server.GoFloor),
 	floored("the same", "echo/256 KiB, 16 conns", 1, uWebSockets),
-	scales("two processors, beside one", "processors/2", "processors/1 of 2", 1.1),
-	scales("the same, 5 000 connections", "processors/2, 5 000 conns", "processors/1 of 2, 5 000 conns", 1.1),
 	floored("event through an object", "echo/128 B", 1.5, server.Edgews).of(server.EdgewsObject),
 	plain("instructions per echo 128 B", "instructions/1 outstanding", instr, 1100, ""),
 	plain("instructions, 16 outstanding", "instructions/16 outstanding", instr, 450, ""),
@@ -121,9 +121,9 @@ func within(work, cell string, f figure, limit float64, floor string) goal {
 	}}
 }
 
-// scales is a goal for the CPU time relative to that in another cell.
-func scales(work, cell, base string, limit float64) goal {
-	return goal{work: work, limit: limit, unit: "×", cell: cell, base: base, value: func(r results, server string) (float64, error) {
+// scaled is a goal for the CPU time in a cell relative to that in another one.
+func scaled(work, cell, base string, limit float64) goal {
+	return goal{work: work, limit: limit, unit: "× with 1", cell: cell, base: base, value: func(r results, server string) (float64, error) {
 		return r.over(visit{cell, server}, visit{base, server}, cpu), nil
 	}}
 }
@@ -158,9 +158,9 @@ func decodeSpeed(results, string) (float64, error) {
 func goalCells() []string {
 	var names []string
 	for _, g := range goals {
-		for _, n := range []string{g.base, g.cell} {
-			if n != "" && !slices.Contains(names, n) {
-				names = append(names, n)
+		for _, name := range []string{g.cell, g.base} {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 	}
@@ -170,8 +170,7 @@ func goalCells() []string {
 // goalNeeds reports whether a goal needs that server in that cell.
 func goalNeeds(c Cell, s subject) bool {
 	return slices.ContainsFunc(goals, func(g goal) bool {
-		return g.cell == c.String() && (g.measured() == s.Name || slices.Contains(g.peers, s.Name)) ||
-			g.base == c.String() && g.measured() == s.Name
+		return (g.cell == c.String() || g.base == c.String()) && (g.measured() == s.Name || slices.Contains(g.peers, s.Name))
 	})
 }
 

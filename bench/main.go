@@ -150,32 +150,17 @@ func (b *bench) chooseServers(list string) error {
 	return nil
 }
 
-// chooseCores chooses a core for the servers, a second one for servers with two processors, and moves this process to another core.
+// chooseCores chooses a core for the servers and moves this process to another core.
 func (b *bench) chooseCores() error {
 	cores, err := proc.Cores()
 	if err != nil {
 		return err
 	}
-	b.loadCore, b.serverCore = cores[0], cores[len(cores)-1]
-	b.secondCore = cores[max(0, len(cores)-2)]
+	b.allCores, b.loadCore, b.serverCore = cores, cores[0], cores[len(cores)-1]
 	if len(cores) == 1 {
 		b.note("There is only one core, which the servers share with the load generators.")
 	}
-	b.checkSecondCore()
 	return proc.Pin(b.loadCore)
-}
-
-// checkSecondCore leaves out the cells with two cores for the server if there is only one, and notes if the load generator shares the second.
-func (b *bench) checkSecondCore() {
-	twoCores := func(c Cell) bool { return c.Processors > 0 }
-	switch {
-	case !slices.ContainsFunc(b.cells, twoCores):
-	case b.secondCore == b.serverCore:
-		b.cells = slices.DeleteFunc(slices.Clone(b.cells), twoCores)
-		b.note("Servers with two processors are not measured: there is only one core.")
-	case b.secondCore == b.loadCore:
-		b.note("Servers with two processors share one of their cores with the load generator: there are only two.")
-	}
 }
 
 // checkTools leaves out measurements whose tools are not installed.

@@ -31,8 +31,8 @@ type bench struct {
 
 	uWebSockets *checkout // that a flag names, or nil
 
+	allCores             []int
 	loadCore, serverCore int
-	secondCore           int // of servers with two processors, which also use serverCore; may be another one of these
 
 	results     results
 	failed      map[visit]bool
@@ -64,7 +64,7 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 		work = server.Broadcast
 	}
 	p, err := b.startFor(ctx, c, s, server.Config{
-		Peer: s.Name, Work: work, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(), Processors: c.Processors,
+		Peer: s.Name, Work: work, Deflate: c.Deflate, Level: c.Level, Buffer: script.Largest(),
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	if r.Messages == 0 {
 		return nil, errors.New("no message came back")
 	}
-	if c.Processors == 0 {
+	if c.Procs == 0 {
 		b.othersShare = append(b.othersShare, m.othersShare())
 	}
 	return m.sample(r), nil
@@ -164,14 +164,6 @@ func (b *bench) profile(c Cell, s subject, ending string) string {
 	}
 	name := c.String() + "-" + s.Name
 	return filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)+ending)
-}
-
-// coresFor returns the cores on which a server may run in a cell.
-func (b *bench) coresFor(c Cell) []int {
-	if c.Processors > 0 {
-		return []int{b.secondCore, b.serverCore}
-	}
-	return []int{b.serverCore}
 }
 
 // connsFor returns the number of a cell's connections that a server can have, and adds a note if that is not all of them.

@@ -48,7 +48,7 @@ func goOnly(c Cell) string {
 	if c.Level != 0 {
 		return ownLevels
 	}
-	if c.Processors > 0 {
+	if c.Procs > 0 {
 		return "no GOMAXPROCS"
 	}
 	switch c.Kind {

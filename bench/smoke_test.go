@@ -64,6 +64,7 @@ var smoke = []Cell{
 	{Group: "ping", Name: "w1", Kind: ping, Size: 32, Conns: 2, Window: 1},
 	{Group: "pipeline", Name: "w16", Size: 70_000, Conns: 2, Window: 4},
 	{Group: "rate", Name: "2 000/s", Kind: steady, Size: 32, Conns: 10, Window: 1, Rate: 2000},
+	{Group: "processors", Name: "2", Size: 128, Conns: 8, Window: 1, Procs: 2},
 	{Group: "broadcast", Name: "w2", Kind: broadcast, Size: 128, Conns: 20, Window: 2},
 	{Group: "deflate", Name: "reset", Conns: 2, Window: 1, Deflate: "reset"},
 	{Group: "deflate", Name: "takeover", Conns: 2, Window: 1, Deflate: "takeover"},
@@ -75,7 +76,6 @@ var smoke = []Cell{
 	{Group: "flood", Name: "bombs", Kind: flood, Conns: 3, Content: load.Bombs, Deflate: "reset"},
 	{Group: "blockers", Name: "3 handlers", Kind: blockers, Conns: 3, Content: load.Answered},
 	{Group: "connect", Name: "connect", Kind: connect},
-	{Group: "processors", Name: "2", Size: 128, Conns: 8, Window: 1, Processors: 2},
 	{Group: "proxy", Name: "128 B", Size: 128, Conns: 8, Window: 1, Proxied: true},
 	{Group: "proxy", Name: "70 000 B", Size: 70_000, Conns: 2, Window: 4, Proxied: true},
 }
@@ -337,7 +337,7 @@ func smallBench(t *testing.T, cells []Cell, names ...string) *bench {
 	}
 	b := &bench{
 		plan: plans[0], cells: cells, rounds: 1, length: 20 * time.Millisecond, settle: 100 * time.Millisecond,
-		loadCore: cores[0], serverCore: cores[len(cores)-1], secondCore: cores[max(0, len(cores)-2)],
+		allCores: cores, loadCore: cores[0], serverCore: cores[len(cores)-1],
 	}
 	for _, s := range subjects() {
 		if slices.Contains(names, s.Name) {

@@ -61,7 +61,7 @@ func (b *bench) firstEcho(ctx context.Context, cmd *exec.Cmd) (time.Duration, er
 		command: func(server.Config) (*exec.Cmd, string, error) { return cmd, "", nil },
 	}
 	begin := time.Now()
-	p, err := startServer(ctx, []int{b.secondCore, b.serverCore}, s, server.Config{})
+	p, err := startServer(ctx, b.allCores, s, server.Config{})
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 
 	"github.com/edgews/edgews/bench/internal/server"
 )
@@ -25,6 +26,19 @@ type subject struct {
 	countsAllocs bool                // its answer to "stats" has the allocations
 	maxConns     int                 // limit because of its descriptors; 0: none
 	version      func() string       // of what is measured, with its name; nil: see Peer.Module
+}
+
+// withProcs returns the subject with a GOMAXPROCS.
+func (s subject) withProcs(n int) subject {
+	command := s.command
+	s.command = func(c server.Config) (*exec.Cmd, string, error) {
+		cmd, addr, err := command(c)
+		if err == nil {
+			cmd.Env = append(cmd.Environ(), "GOMAXPROCS="+strconv.Itoa(n))
+		}
+		return cmd, addr, err
+	}
+	return s
 }
 
 // leftOut returns why a cell is left out, or "".

@@ -32,7 +32,7 @@ func Pin(core int) error {
 	if err != nil {
 		return err
 	}
-	set := only([]int{core})
+	set := only(core)
 	for _, t := range threads {
 		id, err := strconv.Atoi(t.Name())
 		if err != nil {
@@ -45,8 +45,8 @@ func Pin(core int) error {
 	return nil
 }
 
-// StartOn starts cmd pinned to these cores, as many as a Go program then has for its GOMAXPROCS. A child process inherits the cores of the
-// thread that forks it.
+// StartOn starts cmd on some cores. With one of them, a Go program has a GOMAXPROCS of 1. A child process inherits the cores of the thread
+// that forks it.
 func StartOn(cores []int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -54,7 +54,7 @@ func StartOn(cores []int, cmd *exec.Cmd) error {
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
 	}
-	set := only(cores)
+	set := only(cores...)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return err
 	}
@@ -62,10 +62,10 @@ func StartOn(cores []int, cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-func only(cores []int) unix.CPUSet {
+func only(cores ...int) unix.CPUSet {
 	var set unix.CPUSet
-	for _, c := range cores {
-		set.Set(c)
+	for _, core := range cores {
+		set.Set(core)
 	}
 	return set
 }

@@ -36,8 +36,6 @@ type Config struct {
 	Level   int // of edgews' compression; 0: its default
 	Buffer  int // read buffer of the servers that do not parse, in bytes; 0 means 4 KiB
 
-	Processors int // GOMAXPROCS; 0: as many as the process has cores
-
 	Upstream string // address of the server that a proxy forwards to
 
 	// Of a proxy that is another program; not passed as flags.
@@ -54,7 +52,6 @@ func (c Config) Args() []string {
 		"-deflate=" + string(c.Deflate),
 		"-level=" + strconv.Itoa(c.Level),
 		"-buffer=" + strconv.Itoa(c.Buffer),
-		"-processors=" + strconv.Itoa(c.Processors),
 		"-upstream=" + c.Upstream,
 	}
 }
@@ -69,7 +66,6 @@ func Parse(args []string) (Config, error) {
 	f.StringVar((*string)(&c.Deflate), "deflate", "", "compression to agree to: reset or takeover")
 	f.IntVar(&c.Level, "level", 0, "level of edgews' compression")
 	f.IntVar(&c.Buffer, "buffer", 0, "read buffer of the servers that do not parse")
-	f.IntVar(&c.Processors, "processors", 0, "GOMAXPROCS, if not the number of cores")
 	f.StringVar(&c.Upstream, "upstream", "", "address of the server that a proxy forwards to")
 	return c, f.Parse(args)
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 )
 
 // Main is the server's process. It serves on a free port of the loopback interface, prints the address on standard output, and then
@@ -21,7 +20,6 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(c.Processors) // 0 changes nothing
 	in, err := controlInput()
 	if err != nil {
 		return err
