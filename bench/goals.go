@@ -71,6 +71,7 @@ var goals = []goal{
 	plain("memory of half a request to Serve", "idle/half requests, 10 000", rss, 1000, "B").of(server.EdgewsServe),
 	floored("broadcast to 1 000, a delivery", "broadcast/1 outstanding", 1, server.EpollFloor),
 	floored("the same", "broadcast/1 outstanding", 1, uWebSockets),
+	floored("the same, where the kernel allows io_uring", "broadcast/1 outstanding", 0.85, uWebSockets),
 	floored("broadcast, 8 outstanding", "broadcast/8 outstanding", 0.26, server.EpollFloor),
 	plain("compressed echo 1 KiB", "deflate/no takeover", cpu, 20, "µs"),
 	plain("compressed, payload", "deflate/no takeover", out, 520, "B"),
