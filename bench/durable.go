@@ -13,7 +13,8 @@ import (
 	"github.com/edgews/edgews/bench/internal/store"
 )
 
-// writers are what is measured in the cells for durable writes. These are no servers: they run in a process of their own without a load generator.
+// writers are what is measured in the cells for durable writes. These are no servers: they run in a process of their own without a load
+// generator.
 func writers() []subject {
 	writer := func(name, module string) subject {
 		return subject{Peer: server.Peer{Name: name, Module: module}, writes: true, skip: func(Cell) string { return "" }}

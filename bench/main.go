@@ -31,7 +31,8 @@ func main() {
 	}
 }
 
-// dispatch runs what the first argument names. The servers, the load generators and what writes durably are further processes of this program.
+// dispatch runs what the first argument names. The servers, the load generators and what writes durably are further processes of this
+// program.
 func dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -150,7 +151,7 @@ func (b *bench) chooseServers(list string) error {
 	return nil
 }
 
-// chooseCores chooses a core for the servers and moves this process to another core.
+// chooseCores chooses a core for the servers and moves this process to another one.
 func (b *bench) chooseCores() error {
 	cores, err := proc.Cores()
 	if err != nil {

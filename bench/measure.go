@@ -151,7 +151,7 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	if r.Messages == 0 {
 		return nil, errors.New("no message came back")
 	}
-	if c.Procs == 0 {
+	if c.Procs == 0 { // the server was on that core alone
 		b.othersShare = append(b.othersShare, m.othersShare())
 	}
 	return m.sample(r), nil

@@ -49,7 +49,10 @@ var plans = []plan{
 	{
 		name: "goals", about: "the targets of edgews, and whether it reaches them, in about ten minutes",
 		cells: named(goalCells()...), rounds: 3, length: 500 * time.Millisecond,
-		servers: slices.Concat([]string{server.GoFloor, server.EpollFloor, server.Edgews, server.EdgewsServe, server.EdgewsObject, "gws", "gorilla", "coder", "workerd", server.EdgewsProxy, store.Storage, store.Bbolt}, otherProxies),
+		servers: slices.Concat([]string{
+			server.GoFloor, server.EpollFloor, server.Edgews, server.EdgewsServe, server.EdgewsObject, "gws", "gorilla", "coder", "workerd",
+			server.EdgewsProxy, store.Storage, store.Bbolt,
+		}, otherProxies),
 		visits:  goalNeeds,
 		write:   writeGoals,
 	},
