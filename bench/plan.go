@@ -53,8 +53,8 @@ var plans = []plan{
 			server.GoFloor, server.EpollFloor, server.Edgews, server.EdgewsServe, server.EdgewsObject, "gws", "gorilla", "coder", "workerd",
 			server.EdgewsProxy, store.Storage, store.Bbolt,
 		}, otherProxies),
-		visits:  goalNeeds,
-		write:   writeGoals,
+		visits: goalNeeds,
+		write:  writeGoals,
 	},
 }
 
