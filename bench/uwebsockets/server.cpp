@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 // Nothing is kept for a connection.
 struct Connection {};
