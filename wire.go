@@ -64,8 +64,8 @@ type wire struct {
 
 	// Owned by the connection's turn.
 	readingPaused bool // nothing is read until Woken calls resume
-	direct        bool // the current Read stores its bytes in incoming.message
 	lingering     bool // the last event has been delivered: received bytes are dropped
+	largeMessages bool // the last message that did not arrive in one read was large
 
 	client bool // this end is the client, which masks its frames; immutable
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/park"
 )
 
 // directFrom is the number of unread payload bytes of a frame from which they are read directly into the message's buffer.
@@ -17,24 +18,32 @@ const directFrom = 4 << 10
 
 // ReadBuffer implements [park.Handler]. The buffer of a large message grows with the bytes that arrive, not with the announced length: up
 // to four times as large while that is a pooled size, which saves reads and copies, then twice as large.
-func (w *wire) ReadBuffer() (into []byte, ok bool) {
-	switch w.direct = false; {
-	case w.readingPaused:
-		return nil, false
-	case w.lingering:
-		return nil, true
-	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
-		return nil, true
+func (w *wire) ReadBuffer() (into []byte, size park.ReadSize) {
+	if w.incoming != nil {
+		w.direct = !w.readingPaused && !w.lingering && w.message != nil && w.decoder.Remaining() >= directFrom
+		if w.direct {
+			return w.directBuffer(), park.LargeRead
+		}
 	}
-	w.direct = true
+	switch {
+	case w.readingPaused:
+		return nil, park.NoRead
+	case w.largeMessages:
+		return nil, park.LargeRead
+	}
+	return nil, park.UsualRead
+}
+
+// directBuffer returns the free part of the message's buffer, for the bytes of the current frame alone.
+func (w *wire) directBuffer() []byte {
 	have := len(w.message.B)
 	more := max(32<<10, min(3*have, 384<<10), have)
 	if have <= inboxLimit { // streamPiece may pause reading beyond that
 		more = min(more, 2*inboxLimit-have)
 	}
 	w.message = w.message.Reserve(int(min(w.decoder.Remaining(), int64(more))))
-	into = w.message.B[have:cap(w.message.B)]
-	return into[:min(int64(len(into)), w.decoder.Remaining())], true
+	into := w.message.B[have:cap(w.message.B)]
+	return into[:min(int64(len(into)), w.decoder.Remaining())]
 }
 
 // Received implements [park.Handler].
@@ -49,7 +58,7 @@ func (w *wire) Received(p []byte, spare *any) {
 		}
 	}()
 	ok := false
-	if w.direct {
+	if w.incoming != nil && w.direct {
 		ok = w.decodeDirect(p)
 	} else {
 		ok = w.decode(p, spare)
@@ -200,6 +209,9 @@ func (w *wire) decodeFrom(i int, p []byte, t *readTurn) bool {
 	return w.endDecode(i, p, ok, t)
 }
 
+// largeMessage is the size in bytes from which a message is large for wire.largeMessages. A read takes up to a few of them.
+const largeMessage = 8 << 10
+
 // endDecode keeps what decode has not handled, which is p from p[i] on, if it is handled when reading resumes. It returns ok.
 func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
@@ -208,6 +220,7 @@ func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	}
 	if t.corked {
 		w.conn.Cork(false)
+		w.largeMessages = w.largeMessages && len(p) >= t.frames*largeMessage
 	}
 	return ok
 }
@@ -362,6 +375,7 @@ func (w *wire) handleData(p frame.Piece) bool {
 	}
 	if w.message == nil {
 		w.message = buf.Get(len(p.Payload))
+		w.largeMessages = len(p.Payload)+int(min(w.decoder.Remaining(), largeMessage)) >= largeMessage
 	}
 	w.message = w.message.Reserve(len(p.Payload))
 	w.message.B = append(w.message.B, p.Payload...)
@@ -394,6 +408,7 @@ type incoming struct {
 	streamed     bool                // pieces of the message have been put into the inbox
 	frameBytes   int                 // the bytes of the current frame that have been decoded
 	wireSize     int                 // the bytes of the message's frames, without those of pieces that are in the inbox
+	direct       bool                // the current Read stores its bytes in message
 	message      *buf.Buffer         // the received bytes of the message that are not in the inbox; nil: none
 	messageWaits bool                // message is whole: it waits for a listener or, if it is compressed, to be inflated
 	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried

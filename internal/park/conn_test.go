@@ -27,7 +27,7 @@ const patience = time.Minute
 type handler struct {
 	park.Conn
 	received   func(p []byte)
-	readBuffer func() ([]byte, bool) // nil: a pooled buffer
+	readBuffer func() ([]byte, bool) // false: nothing is read; nil: a pooled buffer
 	woken      func()
 	writable   func()
 	flushed    atomic.Int32  // calls of Flush
@@ -66,13 +66,17 @@ func (h *handler) enter() {
 
 func (h *handler) leave() { h.entered.Add(-1) }
 
-func (h *handler) ReadBuffer() ([]byte, bool) {
+func (h *handler) ReadBuffer() ([]byte, park.ReadSize) {
 	h.enter()
 	defer h.leave()
-	if h.readBuffer != nil {
-		return h.readBuffer()
+	if h.readBuffer == nil {
+		return nil, park.UsualRead
 	}
-	return nil, true
+	into, ok := h.readBuffer()
+	if !ok {
+		return nil, park.NoRead
+	}
+	return into, park.UsualRead
 }
 
 func (h *handler) Received(p []byte, _ *any) {

@@ -26,9 +26,9 @@ var ErrWouldBlock = errors.New("park: write would block")
 // turn blocks. They must not block.
 type Handler interface {
 	// ReadBuffer returns where to read the next bytes to. If into is nil, they are read to a buffer that is valid during one call
-	// of Received. If ok is false, nothing is read until Wake is called. Woken may run while a Read into the buffer is waiting: the
-	// handler must not use the buffer for anything else before the next call of Received, ReadEnded or ReadBuffer.
-	ReadBuffer() (into []byte, ok bool)
+	// of Received, and size says how many. If size is NoRead, nothing is read until Wake is called. Woken may run while a Read into the
+	// buffer is waiting: the handler must not use the buffer for anything else before the next call of Received, ReadEnded or ReadBuffer.
+	ReadBuffer() (into []byte, size ReadSize)
 	// Received is called with the bytes that have been read. It may change them. spare, unless it is nil, points to a value that
 	// belongs to the calling goroutine, in which handlers may leave something for the next call of any Received there. A handler
 	// that takes the value owns it and must set *spare to nil.
@@ -46,6 +46,18 @@ type Handler interface {
 	// TimerFired is called when the time given to SetTimer has passed.
 	TimerFired()
 }
+
+// ReadSize is how many bytes a Handler wants to be read at once.
+type ReadSize uint8
+
+const (
+	// NoRead means none.
+	NoRead ReadSize = iota
+	// UsualRead means as many as there are, but fewer if other connections wait.
+	UsualRead
+	// LargeRead means as many as there are, also if other connections wait: the bytes are expected to be one message, or a few.
+	LargeRead
+)
 
 // Conn is a connection with a [Handler]. Call Init before use. A Conn must not be copied. Its methods may be called from any
 // goroutine, unless they say that they belong to the turn.

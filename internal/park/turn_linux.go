@@ -73,7 +73,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 	if othersWait {
 		budget = sharedTurnBudget
 	}
-	into := buf[:budget]
+	usual := budget
 	for {
 		if pending&pendingWritable != 0 && !c.closed {
 			c.h.Writable()
@@ -88,7 +88,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 		}
 		n := 0
 		for more := false; c.mayRead && !c.closed; {
-			if n, more = c.loopRead(into, spare); !more {
+			if n, more = c.loopRead(buf, usual, spare); !more {
 				break
 			}
 			if budget -= max(n, readCost); budget <= 0 {
@@ -120,14 +120,18 @@ const (
 	wakeCost = 1 << 10
 )
 
-// loopRead reads once. It returns how many bytes it has read, and whether to go on.
-func (c *Conn) loopRead(buf []byte, spare *any) (n int, more bool) {
-	into, ok := c.h.ReadBuffer()
-	if !ok {
+// loopRead reads once, to buf unless the handler has a buffer of its own; usual is the length of a UsualRead. It returns how many bytes it
+// has read, and whether to go on.
+func (c *Conn) loopRead(buf *[largeBuffer]byte, usual int, spare *any) (n int, more bool) {
+	into, size := c.h.ReadBuffer()
+	switch {
+	case size == NoRead:
 		return 0, false // until Wake
-	}
-	if into == nil {
-		into = buf
+	case into != nil:
+	case size == LargeRead:
+		into = buf[:]
+	default:
+		into = buf[:usual]
 	}
 	n, errno := readSocket(int(c.fd), into)
 	switch {
