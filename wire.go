@@ -63,9 +63,9 @@ type wire struct {
 	lastSent     monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
-	readingPaused bool // nothing is read until Woken calls resume
-	lingering     bool // the last event has been delivered: received bytes are dropped
-	largeMessages bool // the last message that did not arrive in one read was large
+	readingPaused bool          // nothing is read until Woken calls resume
+	lingering     bool          // the last event has been delivered: received bytes are dropped
+	readSize      park.ReadSize // of the next message: see chooseReadSize
 
 	client bool // this end is the client, which masks its frames; immutable
 }

@@ -25,13 +25,10 @@ func (w *wire) ReadBuffer() (into []byte, size park.ReadSize) {
 			return w.directBuffer(), park.LargeRead
 		}
 	}
-	switch {
-	case w.readingPaused:
+	if w.readingPaused {
 		return nil, park.NoRead
-	case w.largeMessages:
-		return nil, park.LargeRead
 	}
-	return nil, park.UsualRead
+	return nil, w.readSize
 }
 
 // directBuffer returns the free part of the message's buffer, for the bytes of the current frame alone.
@@ -209,8 +206,36 @@ func (w *wire) decodeFrom(i int, p []byte, t *readTurn) bool {
 	return w.endDecode(i, p, ok, t)
 }
 
-// largeMessage is the size in bytes from which a message is large for wire.largeMessages. A read takes up to a few of them.
-const largeMessage = 8 << 10
+const (
+	// largeMessage is the size in bytes of a frame from which the next messages are read with a LargeRead, which takes up to a few of them.
+	largeMessage = 8 << 10
+	// hugeMessage is the size in bytes of a frame from which they are read with a HugeRead.
+	hugeMessage = 60 << 10
+	// hugeReadMessages is the smallest MaxMessageSize, in bytes, with a HugeRead: if reading pauses, what has been read waits, which should not
+	// be more than a peer may send anyway.
+	hugeReadMessages = 1 << 20
+)
+
+// chooseReadSize chooses how to read the next messages, after a frame of n bytes of payload has not arrived in one read: probably they have the
+// same size. A message in the read buffer need not be copied to be delivered to listeners.
+func (w *wire) chooseReadSize(n int64) {
+	limit := w.s.opts.MaxMessageSize
+	switch {
+	case n < largeMessage:
+		w.readSize = park.UsualRead
+	case n >= hugeMessage && w.deliversDirectly() && (limit < 0 || limit >= hugeReadMessages):
+		w.readSize = park.HugeRead
+	default:
+		w.readSize = park.LargeRead
+	}
+}
+
+// deliversDirectly is Socket.deliversDirectlyLocked for callers that do not hold mu.
+func (w *wire) deliversDirectly() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.deliversDirectlyLocked()
+}
 
 // endDecode keeps what decode has not handled, which is p from p[i] on, if it is handled when reading resumes. It returns ok.
 func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
@@ -220,7 +245,9 @@ func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	}
 	if t.corked {
 		w.conn.Cork(false)
-		w.largeMessages = w.largeMessages && len(p) >= t.frames*largeMessage
+		if len(p) < t.frames*largeMessage {
+			w.readSize = park.UsualRead
+		}
 	}
 	return ok
 }
@@ -375,7 +402,7 @@ func (w *wire) handleData(p frame.Piece) bool {
 	}
 	if w.message == nil {
 		w.message = buf.Get(len(p.Payload))
-		w.largeMessages = len(p.Payload)+int(min(w.decoder.Remaining(), largeMessage)) >= largeMessage
+		w.chooseReadSize(int64(len(p.Payload)) + w.decoder.Remaining())
 	}
 	w.message = w.message.Reserve(len(p.Payload))
 	w.message.B = append(w.message.B, p.Payload...)

@@ -306,6 +306,40 @@ func TestWriteMoreThanFits(t *testing.T) {
 	})
 }
 
+// A gathered write of more than fits takes as much as there is room for, and says how much.
+func TestWriteGathered(t *testing.T) {
+	needsLoop(t)
+	near, far := connect(t, "tcp")
+	room := make(chan struct{}, 1)
+	h := newHandler(near, func([]byte) {})
+	h.writable = func() {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+	}
+	h.Start()
+	sent := noise(20 << 20)
+	wrote := make(chan error, 1)
+	go func() {
+		n, err := h.TryWriteGathered(sent[:10], sent[10:])
+		if err == park.ErrWouldBlock {
+			<-room
+			err = h.write(sent[n:], room)
+		}
+		wrote <- err
+		h.CloseWrite()
+	}()
+	got, err := io.ReadAll(far)
+	require.NoError(t, err)
+	assert.NoError(t, <-wrote)
+	assert.True(t, bytes.Equal(sent, got))
+	far.Close()
+	h.wantsEnd(t, nil)
+	_, err = h.TryWriteGathered(sent[:10], sent[10:])
+	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
 // After CloseWrite, the connection still reads.
 func TestHalfClose(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {

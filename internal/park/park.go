@@ -47,16 +47,18 @@ type Handler interface {
 	TimerFired()
 }
 
-// ReadSize is how many bytes a Handler wants to be read at once.
+// ReadSize is how many bytes a Handler wants to be read at once, at most.
 type ReadSize uint8
 
 const (
-	// NoRead means none.
-	NoRead ReadSize = iota
-	// UsualRead means as many as there are, but fewer if other connections wait.
-	UsualRead
-	// LargeRead means as many as there are, also if other connections wait: the bytes are expected to be one message, or a few.
+	// UsualRead means 64 KiB, but 16 KiB if other connections wait.
+	UsualRead ReadSize = iota
+	// LargeRead means 64 KiB, also if other connections wait: the bytes are expected to be one message, or a few.
 	LargeRead
+	// HugeRead means 320 KiB, unless other connections have waited for long: the bytes are expected to be one message.
+	HugeRead
+	// NoRead means none.
+	NoRead
 )
 
 // Conn is a connection with a [Handler]. Call Init before use. A Conn must not be copied. Its methods may be called from any
@@ -255,6 +257,7 @@ func (c *Conn) ForgetsPeer() bool { return c.offLoop.Load().movable && c.loopFor
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 64 << 10
+	hugeBuffer  = 320 << 10
 )
 
 var (

@@ -5,6 +5,7 @@ package park
 import (
 	"io"
 	"runtime"
+	"sync"
 	"syscall"
 )
 
@@ -124,14 +125,18 @@ const (
 // has read, and whether to go on.
 func (c *Conn) loopRead(buf *[largeBuffer]byte, usual int, spare *any) (n int, more bool) {
 	into, size := c.h.ReadBuffer()
+	var huge *[hugeBuffer]byte
 	switch {
 	case size == NoRead:
 		return 0, false // until Wake
 	case into != nil:
-	case size == LargeRead:
-		into = buf[:]
-	default:
+	case size == UsualRead:
 		into = buf[:usual]
+	case size == HugeRead && Now()-c.loopNow() <= hugeReadsFor:
+		huge = hugeBuffers.Get().(*[hugeBuffer]byte)
+		into = huge[:]
+	default:
+		into = buf[:]
 	}
 	n, errno := readSocket(int(c.fd), into)
 	switch {
@@ -147,8 +152,18 @@ func (c *Conn) loopRead(buf *[largeBuffer]byte, usual int, spare *any) (n int, m
 		c.mayRead = n == len(into) || c.hangup
 		c.h.Received(into[:n], spare)
 	}
+	if huge != nil {
+		hugeBuffers.Put(huge)
+	}
 	return n, c.mayRead
 }
+
+// hugeReadsFor is how long a HugeRead is possible after the poller has woken, in milliseconds: other connections have waited for that long
+// then. Beyond it, a LargeRead takes its place.
+const hugeReadsFor = 5
+
+// hugeBuffers has the buffers for a HugeRead. Most programs need none: that is why a poller does not keep one.
+var hugeBuffers = sync.Pool{New: func() any { return new([hugeBuffer]byte) }}
 
 func (c *Conn) readEnded(err error) {
 	c.h.ReadEnded(err) // if it calls runtime.Goexit, mayRead is still true and it is called again
