@@ -248,7 +248,7 @@ func (b *bundle) reset() {
 }
 
 // BeginDirect is called by a goroutine that is about to write a frame which the Outbox does not have: a whole message of payload bytes, with
-// its header size bytes in all. Nobody may be writing and the Outbox must be Empty. EndDirect must follow.
+// its header size bytes in all. No goroutine may be writing, and the Outbox must be Empty. EndDirect must follow.
 func (o *Outbox) BeginDirect(payload, size int) {
 	o.Writing = true
 	o.Payload += payload
