@@ -25,6 +25,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	payload := strings.Repeat("x", 128)
+	payload20, payload100 := strings.Repeat("x", 20_000), strings.Repeat("x", 100_000)
 	prepared := edgews.Prepare(edgews.Text, []byte(payload))
 	listen := func(reply func(edgews.MessageEvent)) func(*edgews.Socket) {
 		return func(s *edgews.Socket) {
@@ -40,6 +41,8 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		answer  aFrame
 	}{
 		{"echo binary", listen(func(e edgews.MessageEvent) { e.Target.SendBytes(e.Data) }), []aFrame{binaryOf(payload)}, binaryOf(payload)},
+		{"echo 20 KB", listen(func(e edgews.MessageEvent) { e.Target.SendBytes(e.Data) }), []aFrame{binaryOf(payload20)}, binaryOf(payload20)},
+		{"echo 100 KB", listen(func(e edgews.MessageEvent) { e.Target.SendBytes(e.Data) }), []aFrame{binaryOf(payload100)}, binaryOf(payload100)},
 		{"receive text", listen(nothing), []aFrame{text(payload), ping("!")}, pong("!")},
 		{"receive binary", listen(nothing), []aFrame{binaryOf(payload), ping("!")}, pong("!")},
 		{"receive fragments", listen(nothing), []aFrame{part(text(payload), false), continuation(payload, true), ping("!")}, pong("!")},

@@ -116,11 +116,14 @@ func (c *servedConn) isCut() bool {
 }
 
 // ReadBuffer implements [park.Handler].
-func (c *servedConn) ReadBuffer() (into []byte, ok bool) {
+func (c *servedConn) ReadBuffer() (into []byte, size park.ReadSize) {
 	if c.headRead && c.conn.PeerEnded() {
 		c.peerEnded()
 	}
-	return nil, !c.headRead
+	if c.headRead {
+		return nil, park.NoRead
+	}
+	return nil, park.UsualRead
 }
 
 // peerEnded ends the context of the request when the peer has hung up, as in net/http: bytes that arrive behind the request hide the end of

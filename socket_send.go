@@ -64,6 +64,10 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 		return true
 	}
 	s.counter.countWholeSentLocked(len(p))
+	if len(p) >= directWriteFrom && w.mayWriteDirectlyLocked() {
+		w.writeDirectlyAndUnlock(kind, p)
+		return true
+	}
 	w.outboxLocked().AddMessage(opcodeOf(kind), p)
 	if s.is(corked) {
 		s.mu.Unlock()

@@ -63,9 +63,9 @@ type wire struct {
 	lastSent     monoMillis // when the connection last took bytes
 
 	// Owned by the connection's turn.
-	readingPaused bool // nothing is read until Woken calls resume
-	direct        bool // the current Read stores its bytes in incoming.message
-	lingering     bool // the last event has been delivered: received bytes are dropped
+	readingPaused bool          // nothing is read until Woken calls resume
+	lingering     bool          // the last event has been delivered: received bytes are dropped
+	readSize      park.ReadSize // of the next message: see chooseReadSize
 
 	client bool // this end is the client, which masks its frames; immutable
 }

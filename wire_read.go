@@ -10,6 +10,7 @@ import (
 
 	"github.com/edgews/edgews/internal/buf"
 	"github.com/edgews/edgews/internal/frame"
+	"github.com/edgews/edgews/internal/park"
 )
 
 // directFrom is the number of unread payload bytes of a frame from which they are read directly into the message's buffer.
@@ -17,24 +18,29 @@ const directFrom = 4 << 10
 
 // ReadBuffer implements [park.Handler]. The buffer of a large message grows with the bytes that arrive, not with the announced length: up
 // to four times as large while that is a pooled size, which saves reads and copies, then twice as large.
-func (w *wire) ReadBuffer() (into []byte, ok bool) {
-	switch w.direct = false; {
-	case w.readingPaused:
-		return nil, false
-	case w.lingering:
-		return nil, true
-	case w.incoming == nil || w.message == nil || w.decoder.Remaining() < directFrom:
-		return nil, true
+func (w *wire) ReadBuffer() (into []byte, size park.ReadSize) {
+	if w.incoming != nil {
+		w.direct = !w.readingPaused && !w.lingering && w.message != nil && w.decoder.Remaining() >= directFrom
+		if w.direct {
+			return w.directBuffer(), park.LargeRead
+		}
 	}
-	w.direct = true
+	if w.readingPaused {
+		return nil, park.NoRead
+	}
+	return nil, w.readSize
+}
+
+// directBuffer returns the free part of the message's buffer, for the bytes of the current frame alone.
+func (w *wire) directBuffer() []byte {
 	have := len(w.message.B)
 	more := max(32<<10, min(3*have, 384<<10), have)
 	if have <= inboxLimit { // streamPiece may pause reading beyond that
 		more = min(more, 2*inboxLimit-have)
 	}
 	w.message = w.message.Reserve(int(min(w.decoder.Remaining(), int64(more))))
-	into = w.message.B[have:cap(w.message.B)]
-	return into[:min(int64(len(into)), w.decoder.Remaining())], true
+	into := w.message.B[have:cap(w.message.B)]
+	return into[:min(int64(len(into)), w.decoder.Remaining())]
 }
 
 // Received implements [park.Handler].
@@ -49,15 +55,14 @@ func (w *wire) Received(p []byte, spare *any) (anyBuffer bool) {
 		}
 	}()
 	ok := false
-	if w.direct {
-		w.direct = false // ReadBuffer is not called before the next read, unless Received asks for it
+	if w.incoming != nil && w.direct {
 		ok = w.decodeDirect(p)
 	} else {
 		ok = w.decode(p, spare)
 	}
 	w.finishRead(ok, spare)
 	returned = true
-	return w.incoming == nil && !w.readingPaused
+	return w.incoming == nil && !w.readingPaused && w.readSize == park.UsualRead
 }
 
 // finishRead writes what the turn has sent, and ends the socket if it has to end. ok says whether all received bytes have been handled.
@@ -202,6 +207,37 @@ func (w *wire) decodeFrom(i int, p []byte, t *readTurn) bool {
 	return w.endDecode(i, p, ok, t)
 }
 
+const (
+	// largeMessage is the size in bytes of a frame from which the next messages are read with a LargeRead, which takes up to a few of them.
+	largeMessage = 8 << 10
+	// hugeMessage is the size in bytes of a frame from which they are read with a HugeRead.
+	hugeMessage = 60 << 10
+	// hugeReadMessages is the smallest MaxMessageSize, in bytes, with a HugeRead: if reading pauses, what has been read waits, which should not
+	// be more than a peer may send anyway.
+	hugeReadMessages = 1 << 20
+)
+
+// chooseReadSize chooses how to read the next messages, after a frame of n bytes of payload has not arrived in one read: probably they have the
+// same size. A message in the read buffer need not be copied to be delivered to listeners.
+func (w *wire) chooseReadSize(n int64) {
+	limit := w.s.opts.MaxMessageSize
+	switch {
+	case n < largeMessage:
+		w.readSize = park.UsualRead
+	case n >= hugeMessage && w.deliversDirectly() && (limit < 0 || limit >= hugeReadMessages):
+		w.readSize = park.HugeRead
+	default:
+		w.readSize = park.LargeRead
+	}
+}
+
+// deliversDirectly is Socket.deliversDirectlyLocked for callers that do not hold mu.
+func (w *wire) deliversDirectly() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.deliversDirectlyLocked()
+}
+
 // endDecode keeps what decode has not handled, which is p from p[i] on, if it is handled when reading resumes. It returns ok.
 func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	if w.readingPaused && i < len(p) && (w.incoming == nil || w.pending == nil) {
@@ -210,6 +246,9 @@ func (w *wire) endDecode(i int, p []byte, ok bool, t *readTurn) bool {
 	}
 	if t.corked {
 		w.conn.Cork(false)
+		if len(p) < t.frames*largeMessage {
+			w.readSize = park.UsualRead
+		}
 	}
 	return ok
 }
@@ -364,6 +403,7 @@ func (w *wire) handleData(p frame.Piece) bool {
 	}
 	if w.message == nil {
 		w.message = buf.Get(len(p.Payload))
+		w.chooseReadSize(int64(len(p.Payload)) + w.decoder.Remaining())
 	}
 	w.message = w.message.Reserve(len(p.Payload))
 	w.message.B = append(w.message.B, p.Payload...)
@@ -396,6 +436,7 @@ type incoming struct {
 	streamed     bool                // pieces of the message have been put into the inbox
 	frameBytes   int                 // the bytes of the current frame that have been decoded
 	wireSize     int                 // the bytes of the message's frames, without those of pieces that are in the inbox
+	direct       bool                // the current Read stores its bytes in message
 	message      *buf.Buffer         // the received bytes of the message that are not in the inbox; nil: none
 	messageWaits bool                // message is whole: it waits for a listener or, if it is compressed, to be inflated
 	triedSize    int64               // message inflates to more than this number of bytes; 0: not tried

@@ -247,6 +247,34 @@ func (b *bundle) reset() {
 	}
 }
 
+// BeginDirect is called by a goroutine that is about to write a frame which the Outbox does not have: a whole message of payload bytes, with
+// its header size bytes in all. No goroutine may be writing, and the Outbox must be Empty. EndDirect must follow.
+func (o *Outbox) BeginDirect(payload, size int) {
+	o.Writing = true
+	o.Payload += payload
+	o.Size += size
+}
+
+// EndDirect notes that n bytes of the frame with the given header and payload have been written. A copy of the rest goes to the front. It
+// returns how many bytes of payload have been written.
+func (o *Outbox) EndDirect(header, payload []byte, n int) int {
+	o.Writing = false
+	left := len(header) + len(payload) - n
+	written := max(n-len(header), 0)
+	o.Payload -= written
+	switch {
+	case left == 0:
+		o.Size -= n
+	case !o.Broken:
+		o.front.buf.Free()
+		rest := buf.Get(left)
+		rest.B = append(append(rest.B, header[min(n, len(header)):]...), payload[written:]...)
+		o.front = bundle{buf: rest, payload: len(payload) - written, size: len(header) + len(payload)}
+		o.waiting += left
+	}
+	return written
+}
+
 // Trim frees memory before a wait: an empty buffer, and most of a large one of which little is left to be written. No goroutine may use
 // what Next has returned.
 func (o *Outbox) Trim() {

@@ -28,7 +28,7 @@ func TestOutboxCounts(t *testing.T) {
 		data := func(limit int) []byte { return make([]byte, r.IntN(limit)) }
 		o := new(Outbox)
 		for step := range 100 {
-			switch r.IntN(9) {
+			switch r.IntN(10) {
 			case 0:
 				p := data(80 << 10)
 				o.Add(frame.Header{Fin: true, Opcode: frame.Binary, Masked: true}, p, len(p))
@@ -43,6 +43,13 @@ func TestOutboxCounts(t *testing.T) {
 				if r.IntN(20) == 0 {
 					o.Writing = r.IntN(2) == 0
 					o.Fail(io.ErrClosedPipe)
+				}
+			case 6:
+				if o.Empty() && !o.Writing && !o.Broken {
+					header, p := make([]byte, 10), data(80<<10)
+					o.BeginDirect(len(p), len(header)+len(p))
+					o.AddMessage(frame.Text, data(300))
+					o.EndDirect(header, p, r.IntN(len(header)+len(p)+1))
 				}
 			default:
 				if !o.Empty() {

@@ -60,13 +60,13 @@ func (ln *Listener) Close() { ln.conn.loopShutdown(true) }
 const acceptBatch = 32
 
 // ReadBuffer implements [Handler].
-func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
+func (ln *Listener) ReadBuffer() (into []byte, size ReadSize) {
 	switch {
 	case ln.conn.hangup: // Close was called; without a free descriptor, accept does not say so
 		ln.conn.loopClose()
-		return nil, false
+		return nil, NoRead
 	case ln.paused.Load(): // connections that arrive meanwhile would fail at once
-		return nil, false
+		return nil, NoRead
 	}
 	for range acceptBatch {
 		fd, remote, errno := accept(int(ln.conn.fd))
@@ -75,21 +75,21 @@ func (ln *Listener) ReadBuffer() (into []byte, ok bool) {
 			ln.inheritOptions(fd)
 			ln.h.Accepted(Accepted{fd: fd, Remote: remote})
 		case syscall.EAGAIN:
-			return nil, false
+			return nil, NoRead
 		case syscall.EINTR, syscall.ECONNABORTED: // the peer has reset the connection before it was accepted
 		case syscall.EINVAL: // Close was called
 			ln.conn.loopClose()
-			return nil, false
+			return nil, NoRead
 		default:
 			ln.paused.Store(true)
 			if retry := ln.h.AcceptFailed(os.NewSyscallError("accept4", errno)); retry > 0 {
 				ln.conn.SetTimer(retry)
 			}
-			return nil, false
+			return nil, NoRead
 		}
 	}
 	ln.conn.YieldTurn()
-	return nil, false
+	return nil, NoRead
 }
 
 // TimerFired implements [Handler]: it tries again after accept has failed.

@@ -202,6 +202,34 @@ func (c *Conn) TryWriteInTurn(p []byte) (int, error) {
 	return c.loopContinueWrite(p, n, errno)
 }
 
+// TryWriteGathered is TryWrite for head and, right behind it, p: neither is copied to the other. Neither may be empty. The result counts the
+// bytes of both. The connection must be on the loop.
+func (c *Conn) TryWriteGathered(head, p []byte) (int, error) {
+	if !c.acquireFD() {
+		return 0, net.ErrClosed
+	}
+	defer c.releaseFD()
+	n, errno := writeSocketGathered(int(c.fd), head, p)
+	if errno != 0 || n < len(head) { // hardly ever
+		if n, err := c.loopContinueWrite(head, n, errno); err != nil {
+			return n, err
+		}
+		n = len(head)
+	}
+	n, err := c.loopContinueWrite(p, n-len(head), 0)
+	return len(head) + n, err
+}
+
+// iovecs is the number of parts of a gathered write.
+const iovecs = 2
+
+// iovec describes p, which must not be empty, to the kernel.
+func iovec(p []byte) (v syscall.Iovec) {
+	v.Base = unsafe.SliceData(p)
+	v.SetLen(len(p))
+	return v
+}
+
 // loopContinueWrite is the rest of TryWrite after a first write has returned n and errno.
 func (c *Conn) loopContinueWrite(p []byte, n int, errno syscall.Errno) (int, error) {
 	n, err := continueWrite(int(c.fd), p, n, errno)

@@ -27,7 +27,7 @@ const patience = time.Minute
 type handler struct {
 	park.Conn
 	received   func(p []byte)
-	readBuffer func() ([]byte, bool) // nil: a pooled buffer
+	readBuffer func() ([]byte, bool) // false: nothing is read; nil: a pooled buffer
 	woken      func()
 	writable   func()
 	flushed    atomic.Int32  // calls of Flush
@@ -66,13 +66,17 @@ func (h *handler) enter() {
 
 func (h *handler) leave() { h.entered.Add(-1) }
 
-func (h *handler) ReadBuffer() ([]byte, bool) {
+func (h *handler) ReadBuffer() ([]byte, park.ReadSize) {
 	h.enter()
 	defer h.leave()
-	if h.readBuffer != nil {
-		return h.readBuffer()
+	if h.readBuffer == nil {
+		return nil, park.UsualRead
 	}
-	return nil, true
+	into, ok := h.readBuffer()
+	if !ok {
+		return nil, park.NoRead
+	}
+	return into, park.UsualRead
 }
 
 func (h *handler) Received(p []byte, _ *any) bool {
@@ -301,6 +305,40 @@ func TestWriteMoreThanFits(t *testing.T) {
 		far.Close()
 		h.wantsEnd(t, nil)
 	})
+}
+
+// A gathered write of more than fits takes as much as there is room for, and says how much.
+func TestWriteGathered(t *testing.T) {
+	needsLoop(t)
+	near, far := connect(t, "tcp")
+	room := make(chan struct{}, 1)
+	h := newHandler(near, func([]byte) {})
+	h.writable = func() {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+	}
+	h.Start()
+	sent := noise(20 << 20)
+	wrote := make(chan error, 1)
+	go func() {
+		n, err := h.TryWriteGathered(sent[:10], sent[10:])
+		if err == park.ErrWouldBlock {
+			<-room
+			err = h.write(sent[n:], room)
+		}
+		wrote <- err
+		h.CloseWrite()
+	}()
+	got, err := io.ReadAll(far)
+	require.NoError(t, err)
+	assert.NoError(t, <-wrote)
+	assert.True(t, bytes.Equal(sent, got))
+	far.Close()
+	h.wantsEnd(t, nil)
+	_, err = h.TryWriteGathered(sent[:10], sent[10:])
+	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
 // After CloseWrite, the connection still reads.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/edgews/edgews/internal/park"
 )
 
 // halfClosed is a handler that goes on writing after reading has ended.
@@ -21,12 +23,12 @@ type halfClosed struct {
 	writable  chan struct{}
 }
 
-func (h *halfClosed) ReadBuffer() ([]byte, bool) {
+func (h *halfClosed) ReadBuffer() ([]byte, park.ReadSize) {
 	if h.readEnded.Load() {
 		h.asked.Add(1)
-		return nil, false
+		return nil, park.NoRead
 	}
-	return nil, true
+	return nil, park.UsualRead
 }
 
 func (h *halfClosed) ReadEnded(err error) {

@@ -46,6 +46,8 @@ func (c *Conn) TryWriteInTurn(p []byte) (int, error) { return c.TryWrite(p) }
 // OnLoop reports whether the loop reads the connection. There is none here.
 func (*Conn) OnLoop() bool { return false }
 
+func (c *Conn) TryWriteGathered(head, p []byte) (int, error) { return 0, ErrWouldBlock }
+
 // SpliceTo needs the loop.
 func (*Conn) SpliceTo(pipe, n int) (int, error) { return 0, errors.ErrUnsupported }
 

@@ -121,11 +121,11 @@ func (s *offLoop) step(c *Conn) bool {
 	if s.takeWake() {
 		c.h.Woken()
 	}
-	into, ok := c.h.ReadBuffer()
+	into, size := c.h.ReadBuffer()
 	switch {
-	case !ok && s.tls.raw != nil:
+	case size == NoRead && s.tls.raw != nil:
 		return !s.releaseTLSTurn(c, false) && !s.isClosed()
-	case !ok:
+	case size == NoRead:
 		return s.waitForWake()
 	case s.tls.raw != nil:
 		return s.readTLS(c, into)

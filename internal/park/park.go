@@ -26,16 +26,16 @@ var ErrWouldBlock = errors.New("park: write would block")
 // turn blocks. They must not block.
 type Handler interface {
 	// ReadBuffer returns where to read the next bytes to. If into is nil, they are read to a buffer that is valid during one call
-	// of Received. If ok is false, nothing is read until Wake is called. Woken may run while a Read into the buffer is waiting: the
-	// handler must not use the buffer for anything else before the next call of Received, ReadEnded or ReadBuffer.
-	ReadBuffer() (into []byte, ok bool)
+	// of Received, and size says how many. If size is NoRead, nothing is read until Wake is called. Woken may run while a Read into the
+	// buffer is waiting: the handler must not use the buffer for anything else before the next call of Received, ReadEnded or ReadBuffer.
+	ReadBuffer() (into []byte, size ReadSize)
 	// Received is called with the bytes that have been read. It may change them. spare, unless it is nil, points to a value that
 	// belongs to the calling goroutine, in which handlers may leave something for the next call of any Received there. A handler
-	// that takes the value owns it and must set *spare to nil. If anyBuffer is true, ReadBuffer would return nil and true at least
+	// that takes the value owns it and must set *spare to nil. If anyBuffer is true, ReadBuffer would return nil and UsualRead at least
 	// until the next call of Woken or ReadEnded, and need not be called.
 	Received(p []byte, spare *any) (anyBuffer bool)
 	// ReadEnded is called when nothing more will arrive, with io.EOF or an error. The handler calls Close, either now or, if it
-	// still has something to write, later in a turn. Until then ReadBuffer must return false.
+	// still has something to write, later in a turn. Until then ReadBuffer must return NoRead.
 	ReadEnded(err error)
 	// Woken follows a call of Wake.
 	Woken()
@@ -47,6 +47,20 @@ type Handler interface {
 	// TimerFired is called when the time given to SetTimer has passed.
 	TimerFired()
 }
+
+// ReadSize is how many bytes a Handler wants to be read at once, at most.
+type ReadSize uint8
+
+const (
+	// UsualRead means 64 KiB, but 16 KiB if other connections wait.
+	UsualRead ReadSize = iota
+	// LargeRead means 64 KiB, also if other connections wait: the bytes are expected to be one message, or a few.
+	LargeRead
+	// HugeRead means 320 KiB, unless other connections have waited for long: the bytes are expected to be one message.
+	HugeRead
+	// NoRead means none.
+	NoRead
+)
 
 // Conn is a connection with a [Handler]. Call Init before use. A Conn must not be copied. Its methods may be called from any
 // goroutine, unless they say that they belong to the turn.
@@ -244,6 +258,7 @@ func (c *Conn) ForgetsPeer() bool { return c.offLoop.Load().movable && c.loopFor
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 64 << 10
+	hugeBuffer  = 320 << 10
 )
 
 var (

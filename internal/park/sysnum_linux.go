@@ -7,6 +7,7 @@ import "syscall"
 const (
 	sysRecvfrom   = syscall.SYS_RECVFROM
 	sysSendto     = syscall.SYS_SENDTO
+	sysSendmsg    = syscall.SYS_SENDMSG
 	sysGetsockopt = syscall.SYS_GETSOCKOPT
 	sysAccept4    = syscall.SYS_ACCEPT4
 )

@@ -4,6 +4,7 @@ package park
 const (
 	sysRecvfrom   = 371
 	sysSendto     = 369
+	sysSendmsg    = 370
 	sysGetsockopt = 365
 	sysAccept4    = 364
 )

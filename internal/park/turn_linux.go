@@ -5,6 +5,7 @@ package park
 import (
 	"io"
 	"runtime"
+	"sync"
 	"syscall"
 )
 
@@ -73,7 +74,7 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 	if othersWait {
 		budget = sharedTurnBudget
 	}
-	shared := buf[:budget]
+	usual := budget
 	for {
 		if pending&(pendingWritable|pendingWake) != 0 {
 			budget -= c.wake(pending)
@@ -84,9 +85,9 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 		}
 		n := 0
 		for c.mayRead {
-			into := shared
+			into, huge := buf[:usual], (*[hugeBuffer]byte)(nil)
 			if !c.anyBuffer {
-				if into = c.readBuffer(shared); into == nil {
+				if into, huge = c.readBuffer(buf, usual); into == nil {
 					break // until Wake
 				}
 			}
@@ -97,6 +98,9 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 				c.anyBuffer = c.h.Received(into[:n], spare)
 			} else {
 				c.readFailed(errno)
+			}
+			if huge != nil {
+				hugeBuffers.Put(huge)
 			}
 			if !c.mayRead {
 				break
@@ -143,16 +147,22 @@ func (c *Conn) wake(pending uint32) (cost int) {
 	return cost
 }
 
-// readBuffer returns where to read the next bytes to, which may be shared. nil: the handler wants none.
-func (c *Conn) readBuffer(shared []byte) []byte {
-	into, ok := c.h.ReadBuffer()
+// readBuffer returns where to read the next bytes to: to buf, of which usual bytes are a UsualRead, unless the handler has a buffer of its own. A
+// buffer for a HugeRead is returned twice; the caller puts it back. nil: the handler wants no bytes.
+func (c *Conn) readBuffer(buf *[largeBuffer]byte, usual int) (into []byte, huge *[hugeBuffer]byte) {
+	into, size := c.h.ReadBuffer()
 	switch {
-	case !ok:
-		return nil
-	case into == nil:
-		return shared
+	case size == NoRead:
+		return nil, nil
+	case into != nil:
+		return into, nil
+	case size == UsualRead:
+		return buf[:usual], nil
+	case size == HugeRead && Now()-c.loopNow() <= hugeReadsFor:
+		huge = hugeBuffers.Get().(*[hugeBuffer]byte)
+		return huge[:], huge
 	}
-	return into
+	return buf[:], nil
 }
 
 // readFailed handles a read that has returned no bytes.
@@ -167,6 +177,13 @@ func (c *Conn) readFailed(errno syscall.Errno) {
 		c.readEnded(errno)
 	}
 }
+
+// hugeReadsFor is how long a HugeRead is possible after the poller has woken, in milliseconds: other connections have waited for that long
+// then. Beyond it, a LargeRead takes its place.
+const hugeReadsFor = 5
+
+// hugeBuffers has the buffers for a HugeRead. Most programs need none: that is why a poller does not keep one.
+var hugeBuffers = sync.Pool{New: func() any { return new([hugeBuffer]byte) }}
 
 func (c *Conn) readEnded(err error) {
 	c.anyBuffer = false

@@ -143,14 +143,14 @@ func (t *tunnel) isOver() bool { return isOver(t.state.Load()) }
 func isOver(state uint32) bool { return state&aborted != 0 || state&bothEnded == bothEnded }
 
 // ReadBuffer implements [park.Handler].
-func (s *side) ReadBuffer() (into []byte, ok bool) {
+func (s *side) ReadBuffer() (into []byte, size park.ReadSize) {
 	switch {
 	case s.ended || s.room.Load() != free || s.t.isOver():
-		return nil, false
+		return nil, park.NoRead
 	case s.bulk > 0 && s.splice():
-		return nil, false
+		return nil, park.NoRead
 	}
-	return nil, true
+	return nil, park.UsualRead
 }
 
 // Received implements [park.Handler].
