@@ -29,7 +29,7 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 		return sendResult(err)
 	}
 	w.s.sendAdmittedLocked(m, m.data, false)
-	w.transmitAndUnlock()
+	w.transmitInAndUnlock(m.batch)
 	return nil
 }
 
