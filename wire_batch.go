@@ -16,6 +16,24 @@ func (w *wire) transmitInAndUnlock(b *park.Batch) {
 	w.s.mu.Unlock()
 }
 
+// Flush implements [park.Handler].
+func (w *wire) Flush(b *park.Batch) {
+	w.s.mu.Lock()
+	switch {
+	case b == nil:
+	case w.s.observed != nil: // the Observer may block, and the batch must not wait for it
+		w.s.mu.Unlock()
+		b.Write()
+		w.s.mu.Lock()
+	case w.out != nil && w.out.NeedsWriter() && w.addToBatchLocked(b):
+		w.s.facts &^= corked
+		w.out.FlushPending, w.out.KeepForTurn = false, false
+		w.s.mu.Unlock()
+		return
+	}
+	w.flushAndUnlock(nil)
+}
+
 // addToBatchLocked begins to write the outbox, as part of b, unless it returns false. From then on Writing is set, so that other goroutines only
 // add frames, until Wrote is called. mu must be held.
 func (w *wire) addToBatchLocked(b *park.Batch) bool {

@@ -164,12 +164,6 @@ func (w *wire) needsWriterLocked() bool {
 	return w.s.deferred != nil && w.s.deferred.due() != nil
 }
 
-// Flush implements [park.Handler].
-func (w *wire) Flush() {
-	w.s.mu.Lock()
-	w.flushAndUnlock(nil)
-}
-
 // flushAndUnlock writes what has been deferred to the end of a turn or of a poller's events. spare is as in releaseOutboxLocked. mu must be
 // held; it is released.
 func (w *wire) flushAndUnlock(spare *any) {
