@@ -254,6 +254,8 @@
 //     of the batch or after that millisecond. On other systems, and over connections that are not sockets of the operating
 //     system, an accepted socket has one goroutine, which ends with the socket; TLS has a second one while it sends. Over
 //     HTTP/2 it also has the goroutine of its handler. An idle pair has none.
+//   - On Linux a broadcast gives the kernel up to 256 messages in one system call, through io_uring, where that is allowed and no
+//     seccomp filter is in force. With the build tag edgews_nouring it never does.
 //   - With the build tag edgews_noloop, Linux has no event loop and works as the other systems do.
 //
 // # Objects

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/edgews/edgews/internal/park"
 )
 
 // HubOptions configures a hub. A nil pointer means the zero value, which limits nothing.
@@ -190,8 +192,10 @@ func (h *Hub) Broadcast(m *Prepared, tags ...string) (took int) {
 	}
 	found := h.find(tags)
 	defer forget(found)
+	b := park.NewBatch()
+	defer b.Close()
 	for _, s := range *found {
-		if s.sendPrepared(m, true) == nil {
+		if s.sendPreparedIn(b, m, true) == nil {
 			took++
 		}
 	}

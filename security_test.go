@@ -85,6 +85,7 @@ var notPeers = map[string]string{
 	"outbox.bundleLimit":      "how much is written at a time",
 	"outbox.keepLimit":        "memory that is kept for reuse",
 	"park.MaxSpan":            "the range of a clock",
+	"park.batchLimit":         "how many writes leave together",
 	"park.corkLimit":          "how long writes are gathered",
 	"park.maxEvents":          "how many events are fetched at a time",
 	"park.rawIOLimit":         "how much one system call of the quick kind moves",

@@ -230,7 +230,7 @@ func (c *servedConn) Woken() {}
 func (c *servedConn) Writable() {}
 
 // Flush implements [park.Handler].
-func (c *servedConn) Flush() {}
+func (c *servedConn) Flush(*park.Batch) {}
 
 // localAddr returns the local address of the connection, which must be on the event loop.
 func (c *servedConn) localAddr() net.Addr {

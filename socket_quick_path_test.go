@@ -28,7 +28,7 @@ func TestQuickPathOfSend(t *testing.T) {
 				ok = quick.sendPlain(kind, p)
 			} else {
 				m.prepared = Prepare(kind, p)
-				ok = quick.sendEncoded(m.prepared.plain(), len(p))
+				ok = quick.sendEncoded(nil, m.prepared.plain(), len(p))
 			}
 			if err := general.send(m); ok {
 				took++

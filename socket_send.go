@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/edgews/edgews/internal/park"
 )
 
 // Send sends a text message. It queues the message and returns without blocking; success does not mean that
@@ -39,15 +41,17 @@ func (s *Socket) SendPrepared(m *Prepared) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	return s.sendPrepared(m, false)
+	return s.sendPreparedIn(nil, m, false)
 }
 
-// sendPrepared is SendPrepared for a message that is not nil. With counted, it returns an error also if OverflowDrop has dropped the message.
-func (s *Socket) sendPrepared(m *Prepared, counted bool) error {
-	if s.sendEncoded(m.plain(), len(m.data)) {
+// sendPreparedIn is SendPrepared for a message that is not nil. With counted, it returns an error also if OverflowDrop has dropped the message.
+// The write is left to b, which may be nil, if b takes it; then the caller must hold no lock of a socket, and close b in the end.
+func (s *Socket) sendPreparedIn(b *park.Batch, m *Prepared, counted bool) error {
+	b.MakeRoom()
+	if s.sendEncoded(b, m.plain(), len(m.data)) {
 		return nil
 	}
-	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m, counted: counted})
+	return s.send(outgoing{kind: m.kind, data: m.data, first: true, last: true, prepared: m, counted: counted, batch: b})
 }
 
 // sendPlain is the fast path of send: a server's open connection, a message without compression, and room in the queue. In every
@@ -77,8 +81,8 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 	return true
 }
 
-// sendEncoded is sendPlain for the frame of a message of n bytes, on a socket without Observer.
-func (s *Socket) sendEncoded(encoded []byte, n int) bool {
+// sendEncoded is sendPlain for the frame of a message of n bytes, on a socket without Observer. The write is left to b if b takes it.
+func (s *Socket) sendEncoded(b *park.Batch, encoded []byte, n int) bool {
 	s.mu.Lock()
 	w, ok := s.link.(*wire)
 	if !ok || !s.isPlainLocked(w, n) || s.observed != nil {
@@ -87,7 +91,7 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 	}
 	s.counter.countWholeSentLocked(n)
 	w.outboxLocked().AddShared(encoded, n)
-	w.transmitAndUnlock()
+	w.transmitInAndUnlock(b)
 	return true
 }
 
@@ -106,6 +110,12 @@ func (s *Socket) send(m outgoing) error {
 		s.mu.Lock()
 		l := s.link
 		o := s.observed
+		if o != nil && m.batch != nil { // the Observer may block, and the batch must not wait for it
+			s.mu.Unlock()
+			m.batch.Write()
+			m.batch = nil
+			continue
+		}
 		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
 			err := w.sendAndUnlock(&m)
 			if o != nil {
@@ -115,7 +125,12 @@ func (s *Socket) send(m outgoing) error {
 		}
 		s.mu.Unlock()
 		err := l.send(m)
-		l.transmit()
+		if w, ok := l.(*wire); ok {
+			s.mu.Lock()
+			w.transmitInAndUnlock(m.batch)
+		} else {
+			l.transmit()
+		}
 		if o != nil {
 			s.tell()
 		}
@@ -215,6 +230,8 @@ type outgoing struct {
 	countAs     countRule // what a meter counts it as
 	ungated     bool      // it does not wait for a commit
 	counted     bool      // the sender counts who has queued it: OverflowDrop returns ErrBufferFull
+
+	batch *park.Batch // the write is left to it, if it takes it; nil: none
 
 	latest        bool   // from SendLatest
 	key           string // of SendLatest

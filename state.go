@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/edgews/edgews/internal/park"
 )
 
 // State is what an object's value sees of its object: its sockets and settings. The constructor gets it, once for each value. It may be
@@ -198,8 +200,10 @@ func (st *State) Broadcast(m *Prepared, tags ...string) (took int) {
 	if m.check() != nil {
 		return 0
 	}
+	b := park.NewBatch()
+	defer b.Close()
 	for _, to := range st.withTags(tags) {
-		if to.s.sendPrepared(m, true) == nil {
+		if to.s.sendPreparedIn(b, m, true) == nil {
 			took++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/edgews/edgews/internal/orderedmap"
+	"github.com/edgews/edgews/internal/park"
 )
 
 // topicTable is the subscriptions of the sockets of a namespace, in this process. Objects change it; deliver sends what is published, by an
@@ -44,8 +45,10 @@ func (t *topicTable) deliver(name string, m *Prepared) {
 		*to = found.subscribers.AppendKeys(*to)
 	}
 	t.mu.Unlock()
+	b := park.NewBatch()
+	defer b.Close()
 	for _, s := range *to {
-		_ = s.sendPrepared(m, false) // it is closing, or has no room: that is no error of Publish
+		_ = s.sendPreparedIn(b, m, false) // it is closing, or has no room: that is no error of Publish
 	}
 }
 

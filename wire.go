@@ -197,7 +197,7 @@ func (w *wire) listenerFailed(cause any) {
 	if cause == nil {
 		w.s.endFailedTurnMessage()
 		w.s.fail(StatusInternalError, "internal error", errGoexit)
-		w.Flush()
+		w.Flush(nil)
 		w.conn.Wake()
 		return
 	}

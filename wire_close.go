@@ -20,7 +20,7 @@ func (w *wire) finishAndLinger() {
 		w.closeConn()
 		return
 	}
-	w.Flush()
+	w.Flush(nil)
 	w.closeWriteSideIfFlushed()
 }
 
@@ -32,7 +32,7 @@ func (w *wire) releaseHandler() {
 	if w.lingering || !w.conn.EndsWithHandler() {
 		return
 	}
-	w.Flush()
+	w.Flush(nil)
 	late := time.NewTimer(s.opts.CloseTimeout)
 	defer late.Stop()
 	s.mu.Lock()

@@ -193,8 +193,11 @@ func (w *wire) pingWaitsLocked() bool {
 
 // noteSentLocked records that the connection has taken bytes. afterFull says that it had no room before: then the peer has read or
 // acknowledged data, which counts like received bytes. mu must be held.
-func (w *wire) noteSentLocked(afterFull bool) {
-	w.lastSent = w.coarseNowLocked()
+func (w *wire) noteSentLocked(afterFull bool) { w.notedSentLocked(w.coarseNowLocked(), afterFull) }
+
+// notedSentLocked is noteSentLocked at a time. mu must be held.
+func (w *wire) notedSentLocked(now monoMillis, afterFull bool) {
+	w.lastSent = now
 	if afterFull && w.lastReceived != 0 {
 		w.lastReceived = w.lastSent
 	}

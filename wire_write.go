@@ -29,7 +29,7 @@ func (w *wire) sendAndUnlock(m *outgoing) error {
 		return sendResult(err)
 	}
 	w.s.sendAdmittedLocked(m, m.data, false)
-	w.transmitAndUnlock()
+	w.transmitInAndUnlock(m.batch)
 	return nil
 }
 
@@ -162,12 +162,6 @@ func (w *wire) needsWriterLocked() bool {
 		return o.NeedsWriter()
 	}
 	return w.s.deferred != nil && w.s.deferred.due() != nil
-}
-
-// Flush implements [park.Handler].
-func (w *wire) Flush() {
-	w.s.mu.Lock()
-	w.flushAndUnlock(nil)
 }
 
 // flushAndUnlock writes what has been deferred to the end of a turn or of a poller's events. spare is as in releaseOutboxLocked. mu must be

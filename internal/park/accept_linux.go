@@ -111,7 +111,7 @@ func (ln *Listener) ReadEnded(error) {}
 func (ln *Listener) Writable() {}
 
 // Flush implements [Handler].
-func (ln *Listener) Flush() {}
+func (ln *Listener) Flush(*Batch) {}
 
 // inheritOptions sets the options of an accepted socket, unless it has inherited them, as it does under TCP. Sockets of Multipath TCP
 // may not.

@@ -107,7 +107,7 @@ func (h *handler) Writable() {
 	}
 }
 
-func (h *handler) Flush() { h.flushed.Add(1) }
+func (h *handler) Flush(*park.Batch) { h.flushed.Add(1) }
 
 func (h *handler) TimerFired() {
 	select {

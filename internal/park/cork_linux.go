@@ -88,11 +88,22 @@ func (k *corks) flush() {
 	due := k.waiting
 	k.waiting, k.spare = k.spare[:0], nil
 	k.mu.Unlock()
-	for _, h := range due {
-		h.Flush()
-	}
+	flushAll(due)
 	clear(due)
 	k.mu.Lock()
 	k.spare = due[:0]
 	k.mu.Unlock()
+}
+
+// flushAll calls Flush. If there are several, what they write leaves together.
+func flushAll(due []Handler) {
+	var b *Batch
+	if len(due) >= ringFrom {
+		b = NewBatch()
+		defer b.Close()
+	}
+	for _, h := range due {
+		b.MakeRoom()
+		h.Flush(b)
+	}
 }

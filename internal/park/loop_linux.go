@@ -12,7 +12,8 @@ package park
 //
 //  1. A poller waits (wait_linux.go) and fetches up to maxEvents events into an array of its own (fetchEvents).
 //  2. It takes them one by one (handleEvents). If there are several, they are a round: until its end, DeferWrite returns true, so that
-//     everything the round sends to a connection leaves in one write (cork_linux.go).
+//     everything the round sends to a connection leaves in one write (cork_linux.go), and where the kernel allows it the writes to many
+//     connections leave in one system call (batch_linux.go, uring_linux.go).
 //  3. dispatch finds the connection in the table by its descriptor and generation. The event of a connection that has been closed
 //     since finds none. For a TLS connection, it starts a goroutine that reads (tls_linux.go), and that is all. EPOLLOUT leads to a
 //     call of Writable at once.
@@ -53,7 +54,8 @@ package park
 //
 // # Locks
 //
-// offLoop.mu > loopMu > loop.mu > poller.mu. table.mu, timers.mu, corks.mu and backlog.mu are leaves: no other lock is taken under them.
+// offLoop.mu > loopMu > loop.mu > poller.mu. table.mu, timers.mu, corks.mu, backlog.mu and ring.mu are leaves: no other lock is taken under
+// them. ring.mu is held while a batch is written, and never waited for.
 // waiter.mu is held during a wait, by a poller that holds no other lock. No lock is held while a method of a Handler runs, so handlers
 // may hold their own locks while they call methods of Conn. The turn is not a lock: it is never waited for.
 //

@@ -362,7 +362,7 @@ func (s *offLoop) corkExpired(c *Conn) {
 	s.mu.Lock()
 	s.corked = false
 	s.mu.Unlock()
-	c.h.Flush()
+	c.h.Flush(nil)
 }
 
 func (s *offLoop) deferWrite() bool {

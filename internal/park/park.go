@@ -42,8 +42,8 @@ type Handler interface {
 	// Writable is called when there is room to write after TryWrite has returned ErrWouldBlock. It may also be called without
 	// such a reason.
 	Writable()
-	// Flush is called after DeferWrite has returned true.
-	Flush()
+	// Flush is called after DeferWrite has returned true. The write may be left to b, which may be nil.
+	Flush(b *Batch)
 	// TimerFired is called when the time given to SetTimer has passed.
 	TimerFired()
 }

@@ -78,7 +78,7 @@ func (l *loop) check() {
 		l.corks.releaseAll()
 	}
 	for _, h := range seen.blockers {
-		h.Flush()
+		h.Flush(nil)
 	}
 	for _, p := range seen.stuck {
 		l.takeOverEvents(p, (seen.blocked+len(seen.stuck)-1)/len(seen.stuck))

@@ -277,7 +277,7 @@ func (s *side) Writable() {
 }
 
 // Flush implements [park.Handler]. Writes are never deferred.
-func (s *side) Flush() {}
+func (s *side) Flush(*park.Batch) {}
 
 // TimerFired implements [park.Handler]. The timers of both sides are for the whole tunnel.
 func (s *side) TimerFired() {

@@ -22,7 +22,7 @@ func edgewsHandlerWith(c Config, opts *edgews.UpgradeOptions) http.HandlerFunc {
 	listen := edgewsEcho
 	switch {
 	case c.Work == Broadcast:
-		listen = edgewsBroadcast(new(broadcastGroup[*edgews.Socket]))
+		listen = edgewsBroadcast(edgews.NewHub(nil))
 	case c.Work.mixed():
 		listen = edgewsMixed(c.Work)
 	}
@@ -59,12 +59,9 @@ func edgewsMixed(w Work) func(*edgews.Socket) {
 	}
 }
 
-func edgewsBroadcast(all *broadcastGroup[*edgews.Socket]) func(*edgews.Socket) {
+func edgewsBroadcast(all *edgews.Hub) func(*edgews.Socket) {
 	return func(s *edgews.Socket) {
-		all.add(s)
-		s.OnMessage(func(e edgews.MessageEvent) {
-			p := edgews.Prepare(e.Kind, e.Data)
-			all.send(func(s *edgews.Socket) { _ = s.SendPrepared(p) })
-		})
+		_ = all.Add(s)
+		s.OnMessage(func(e edgews.MessageEvent) { all.Broadcast(edgews.Prepare(e.Kind, e.Data)) })
 	}
 }
