@@ -369,4 +369,5 @@ var errHibernated = errors.New("object is not in memory any more")
 func (o *object) unloadLocked() {
 	o.dropValueLocked(errHibernated)
 	o.queue.Shrink()
+	o.run = nil
 }

@@ -28,10 +28,11 @@ type object struct {
 
 	// Guarded by mu.
 	queue           serial.Queue[queuedEvent]
-	eventRunning    bool // an event runs, or has run and the goroutine has not looked at the queue since
-	forgotten       bool // it is not in the namespace any more
-	fenced          bool // another owner has the object's storage: nothing runs here any more
-	warned          bool // the log has said that the current event takes long
+	run             func() // runQueue, kept so that starting a goroutine allocates nothing; nil: not used since the value was last dropped
+	eventRunning    bool   // an event runs, or has run and the goroutine has not looked at the queue since
+	forgotten       bool   // it is not in the namespace any more
+	fenced          bool   // another owner has the object's storage: nothing runs here any more
+	warned          bool   // the log has said that the current event takes long
 	handlers        handlerSet
 	value           Object // nil while hibernated
 	state           *State // of value, or of the construction that is under way
@@ -111,9 +112,19 @@ func (o *object) mayHandle(h handlerSet) bool {
 
 // enqueueLocked appends e to the queue, and starts the goroutine that runs it. mu must be held.
 func (o *object) enqueueLocked(e queuedEvent) {
-	if o.queue.Push(e) {
-		go serial.Run(o)
+	if !o.queue.Push(e) {
+		return
 	}
+	if o.run == nil {
+		o.run = o.runQueue
+	}
+	go o.run()
+}
+
+// runQueue is the goroutine that runs the queue.
+func (o *object) runQueue() {
+	serial.GrowStack()
+	serial.Run(o)
 }
 
 // RunNext is for serial.Run: it runs the first entry of the queue. If there is none it returns false, and the object has nothing to do.
