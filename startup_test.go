@@ -16,8 +16,11 @@ const maxInitBytes = 4 << 10
 
 // TestImportDoesNoWork reads what the runtime says about the initialisation of the packages of the library in a process of its own.
 func TestImportDoesNoWork(t *testing.T) {
-	if raceEnabled {
+	switch {
+	case raceEnabled:
 		t.Skip("the race detector allocates")
+	case testing.Short():
+		t.Skip("an emulator may be unable to start a second process")
 	}
 	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
 	command.Env = append(os.Environ(), "GODEBUG=inittrace=1")
