@@ -45,7 +45,7 @@ var executedLine = regexp.MustCompile(`Collected : (\d+)`)
 func (b *bench) executed(ctx context.Context, c Cell, s subject, rounds int) (int64, error) {
 	script := load.Echo(s.Raw, c.Size, c.Window)
 	var output bytes.Buffer
-	p, err := startServer(ctx, b.serverCore, underCallgrind(s, &output, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
+	p, err := startServer(ctx, []int{b.serverCore}, underCallgrind(s, &output, b.profile(c, s, fmt.Sprintf("-%d.callgrind", rounds))), server.Config{Peer: s.Name, Buffer: script.Largest()})
 	if err != nil {
 		return 0, err
 	}

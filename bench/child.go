@@ -23,7 +23,7 @@ import (
 // startTime is how long a process may take to begin to listen.
 const startTime = 20 * time.Second
 
-// child is a process that runs on one core.
+// child is a process that runs on one core, or on all of them.
 type child struct {
 	cmd  *exec.Cmd
 	addr string
@@ -34,8 +34,8 @@ type child struct {
 	ended      func()      // called when the process has ended; nil: nothing to do
 }
 
-// start starts cmd on a core, with pipes for its standard input and output. The process is killed when ctx or this process ends.
-func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
+// start starts cmd on some cores, with pipes for its standard input and output. The process is killed when ctx or this process ends.
+func start(ctx context.Context, cores []int, cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -45,7 +45,7 @@ func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.StartOn(core, cmd); err != nil {
+	if err := proc.StartOn(cores, cmd); err != nil {
 		return nil, err
 	}
 	p := &child{cmd: cmd, in: in, out: bufio.NewReader(out)}
@@ -57,12 +57,12 @@ func start(ctx context.Context, core int, cmd *exec.Cmd) (*child, error) {
 }
 
 // startServer starts a server and waits until it listens.
-func startServer(ctx context.Context, core int, s subject, c server.Config) (*child, error) {
+func startServer(ctx context.Context, cores []int, s subject, c server.Config) (*child, error) {
 	cmd, addr, err := s.command(c)
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, core, cmd)
+	p, err := start(ctx, cores, cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ const quietSize = 128
 // flood measures the latency of a quiet connection while other connections keep the server busy. The other connections
 // belong to a process of their own: a load generator that writes to them would itself delay the quiet connection.
 func (b *bench) flood(ctx context.Context, c Cell, s subject) (sample, error) {
-	p, err := startServer(ctx, b.serverCore, s, server.Config{Peer: s.Name, Work: c.work(), Deflate: c.Deflate})
+	p, err := startServer(ctx, []int{b.serverCore}, s, server.Config{Peer: s.Name, Work: c.work(), Deflate: c.Deflate})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (b *bench) startFlood(ctx context.Context, c Cell, p *child) (*child, error
 	f := load.Flood{Target: load.Target{Addr: p.addr, Offer: c.offer()}, Conns: c.Conns, Content: c.Content}
 	cmd := exec.Command(self, append([]string{"flood"}, f.Args()...)...)
 	cmd.Stderr = os.Stderr
-	busy, err := start(ctx, b.loadCore, cmd)
+	busy, err := start(ctx, []int{b.loadCore}, cmd)
 	if err != nil {
 		return nil, err
 	}

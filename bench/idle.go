@@ -159,7 +159,7 @@ func (i *idleRun) startHolder(h load.Hold) (*child, error) {
 	h.Takeover = i.cell.Deflate == server.Takeover
 	cmd := exec.Command(self, append([]string{"hold"}, h.Args()...)...)
 	cmd.Stderr = os.Stderr
-	p, err := start(i.ctx, i.bench.loadCore, cmd)
+	p, err := start(i.ctx, []int{i.bench.loadCore}, cmd)
 	if err != nil {
 		return nil, err
 	}

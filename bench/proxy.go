@@ -15,17 +15,20 @@ import (
 // bothWays is how often a proxy forwards the payload of a message: to the echo server, and back.
 const bothWays = 2
 
-// startFor starts the subject of a cell on the servers' core. A proxy gets what stands behind it, which ends with the proxy.
+// startFor starts the subject of a cell on the servers' core, or on all cores if the cell has a number of processors. A proxy gets what stands behind it, which ends with the proxy.
 func (b *bench) startFor(ctx context.Context, c Cell, s subject, config server.Config) (*child, error) {
-	if !c.Proxied {
-		return startServer(ctx, b.serverCore, s, config)
+	switch {
+	case c.Procs > 0:
+		return startServer(ctx, b.allCores, s.withProcs(c.Procs), config)
+	case !c.Proxied:
+		return startServer(ctx, []int{b.serverCore}, s, config)
 	}
 	behind, err := b.startBehind(ctx)
 	if err != nil {
 		return nil, err
 	}
 	config.Upstream, config.Addr, config.Dir = behind.upstream.addr, behind.port.addr, behind.dir
-	p, err := startServer(ctx, b.serverCore, s, config)
+	p, err := startServer(ctx, []int{b.serverCore}, s, config)
 	if err != nil {
 		behind.end()
 		return nil, err
@@ -44,7 +47,7 @@ type behind struct {
 func (b *bench) startBehind(ctx context.Context) (*behind, error) {
 	all := subjects()
 	echo := all[slices.IndexFunc(all, func(s subject) bool { return s.Name == server.Edgews })]
-	upstream, err := startServer(ctx, b.loadCore, echo, server.Config{Peer: echo.Name})
+	upstream, err := startServer(ctx, []int{b.loadCore}, echo, server.Config{Peer: echo.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -45,16 +45,16 @@ func Pin(core int) error {
 	return nil
 }
 
-// StartOn starts cmd pinned to one core, so that a Go program has a GOMAXPROCS of 1. A child process inherits the core of the thread
+// StartOn starts cmd on some cores. With one of them, a Go program has a GOMAXPROCS of 1. A child process inherits the cores of the thread
 // that forks it.
-func StartOn(core int, cmd *exec.Cmd) error {
+func StartOn(cores []int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
 	}
-	set := only(core)
+	set := only(cores...)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return err
 	}
@@ -62,8 +62,10 @@ func StartOn(core int, cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-func only(core int) unix.CPUSet {
+func only(cores ...int) unix.CPUSet {
 	var set unix.CPUSet
-	set.Set(core)
+	for _, core := range cores {
+		set.Set(core)
+	}
 	return set
 }
