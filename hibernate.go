@@ -365,8 +365,9 @@ func (o *object) hibernateLocked() {
 // errHibernated is why the contexts of WaitUntil end when their value is dropped because of hibernation.
 var errHibernated = errors.New("object is not in memory any more")
 
-// unloadLocked drops the value, and the memory to which the queue has grown. No event may be running. mu must be held.
+// unloadLocked drops the value, and the memory that only events need. No event may be running. mu must be held.
 func (o *object) unloadLocked() {
 	o.dropValueLocked(errHibernated)
 	o.queue.Shrink()
+	o.run, o.contexts, o.contextsMade = nil, nil, 0
 }

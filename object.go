@@ -28,13 +28,16 @@ type object struct {
 
 	// Guarded by mu.
 	queue           serial.Queue[queuedEvent]
-	eventRunning    bool // an event runs, or has run and the goroutine has not looked at the queue since
-	forgotten       bool // it is not in the namespace any more
-	fenced          bool // another owner has the object's storage: nothing runs here any more
-	warned          bool // the log has said that the current event takes long
+	run             func() // runQueue, kept so that starting a goroutine allocates nothing; nil: not used since the value was last dropped
+	eventRunning    bool   // an event runs, or has run and the goroutine has not looked at the queue since
+	forgotten       bool   // it is not in the namespace any more
+	fenced          bool   // another owner has the object's storage: nothing runs here any more
+	warned          bool   // the log has said that the current event takes long
 	handlers        handlerSet
-	value           Object // nil while hibernated
-	state           *State // of value, or of the construction that is under way
+	contextsMade    uint8          // how many contexts were made at a time; 0: none since the value was last dropped
+	contexts        []eventContext // of the next events
+	value           Object         // nil while hibernated
+	state           *State         // of value, or of the construction that is under way
 	registry        socketRegistry
 	pinned          map[*Socket]*pinnedSocket
 	backgroundFuncs map[*backgroundFunc]struct{} // WaitUntil functions that run
@@ -111,9 +114,19 @@ func (o *object) mayHandle(h handlerSet) bool {
 
 // enqueueLocked appends e to the queue, and starts the goroutine that runs it. mu must be held.
 func (o *object) enqueueLocked(e queuedEvent) {
-	if o.queue.Push(e) {
-		go serial.Run(o)
+	if !o.queue.Push(e) {
+		return
 	}
+	if o.run == nil {
+		o.run = o.runQueue
+	}
+	go o.run()
+}
+
+// runQueue is the goroutine that runs the queue.
+func (o *object) runQueue() {
+	serial.GrowStack()
+	serial.Run(o)
 }
 
 // RunNext is for serial.Run: it runs the first entry of the queue. If there is none it returns false, and the object has nothing to do.
@@ -164,19 +177,22 @@ type currentEvent struct {
 	since   time.Duration // since epoch; 0: no meter counts
 }
 
-// beginEvent notes that what runs is an event, so that the object is active. It returns false, and notes nothing, if the event is for the
-// value of st alone and that has been dropped.
-func (o *object) beginEvent(st *State, what string) bool {
+// beginEvent notes that what runs is an event, so that the object is active, and returns the value; nil: wake constructs one. It returns false,
+// and notes nothing, if the event is for the value of st alone and that has been dropped.
+func (o *object) beginEvent(st *State, what string) (value Object, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if st != nil && o.state != st {
-		return false
+		return nil, false
 	}
 	was := o.stateLocked()
 	o.eventRunning = true
 	o.stateChangedLocked(was)
 	o.current = currentEvent{what, o.counter.handlerStarted()}
-	return true
+	if o.fenced {
+		return nil, true
+	}
+	return o.value, true
 }
 
 // stateLocked says what of the object is in memory. mu must be held.

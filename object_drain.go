@@ -73,7 +73,10 @@ func (sock *objectSocket) deliverDrainAndUnlock() {
 		s.removeDrainListenerLocked(l)
 	}
 	s.mu.Unlock()
-	if fn == nil || o.ns.eventsContext.Err() != nil || !o.beginEvent(value, "OnDrain") {
+	if fn == nil || o.ns.eventsContext.Err() != nil {
+		return
+	}
+	if _, began := o.beginEvent(value, "OnDrain"); !began {
 		return
 	}
 	defer o.counter.handlerReturned()

@@ -92,44 +92,64 @@ func (o *object) runEvent(ctx context.Context, what string, failure *error, fn f
 
 // runEventFor is runEvent for the value of st alone; nil: for any value.
 func (o *object) runEventFor(ctx context.Context, st *State, what string, failure *error, fn func(*eventContext, Object) error) {
-	e := &eventContext{Context: ctx, o: o}
+	e := o.newEventContext(ctx)
 	defer e.end()
 	if o.ns.opts.Cluster != nil && !(o.ns.isHome(o.id) && o.beginHere(e)) {
 		o.refusedHere()
 		*failure = ErrNotHome
 		return
 	}
-	if !o.beginEvent(st, what) {
+	value, began := o.beginEvent(st, what)
+	if !began {
 		*failure = ErrAborted
 		return
 	}
-	if o.counter != nil {
-		defer o.counter.handlerReturned()
-	}
-	defer o.beginProfile(what).end()
-	began := time.Duration(0) // when the handler began, if there is an Observer
-	if o.isObserved() {
-		defer func() { o.observeHandled(what, began, *failure) }()
-	}
-	value, err := o.wake(e, st, what)
-	if err != nil {
-		*failure = err
-		return
-	}
-	returned := false
-	defer func() {
-		if returned {
+	run := eventRun{o: o, what: what, profile: o.beginProfile(what)}
+	defer run.end(failure)
+	if value == nil {
+		if value, *failure = o.wake(e, st, what); *failure != nil {
 			return
 		}
-		*failure = o.handlerCrashed(what, recover())
-	}()
-	within, end := e.limited(what)
-	defer end()
-	if o.isObserved() {
-		began = sinceStart()
 	}
-	err = fn(within, value)
+	run.handle(e, value, failure, fn)
+}
+
+// eventRun is an event from its beginning to its end.
+type eventRun struct {
+	o       *object
+	what    string
+	profile eventProfile
+	began   time.Duration // when the handler began, if there is an Observer; 0: it has not begun
+}
+
+// handle runs the handler with the value, and sets failure. If the handler panics or ends the goroutine, the value is dropped.
+func (run *eventRun) handle(e *eventContext, value Object, failure *error, fn func(*eventContext, Object) error) {
+	returned := false
+	defer func() {
+		if !returned {
+			*failure = run.o.handlerCrashed(run.what, recover())
+		}
+	}()
+	within, end := e.limited(run.what)
+	defer end()
+	if run.o.isObserved() {
+		run.began = sinceStart()
+	}
+	err := fn(within, value)
 	returned, *failure = true, err
+}
+
+// end tells the Observer that the event is over, with that error, and ends what measures it.
+func (run *eventRun) end(failure *error) {
+	defer run.endMeasuring() // also if the Observer ends the goroutine
+	if run.o.isObserved() {
+		run.o.observeHandled(run.what, run.began, *failure)
+	}
+}
+
+func (run *eventRun) endMeasuring() {
+	run.profile.end()
+	run.o.counter.handlerReturned()
 }
 
 // handlerCrashed drops the value whose handler has panicked with cause, or has called runtime.Goexit if cause is nil. It returns the error
@@ -181,6 +201,24 @@ type earlyEnd struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	stop   func() bool // of the context.AfterFunc
+}
+
+// mostContexts is how many contexts an object makes at a time at most.
+const mostContexts = 32
+
+// newEventContext returns a context for an event. A handler may keep it, so no event gets the context of another one; but an object makes several
+// at a time, the more of them the more events its value has had.
+func (o *object) newEventContext(ctx context.Context) *eventContext {
+	o.mu.Lock()
+	if len(o.contexts) == 0 {
+		o.contextsMade = min(max(2*o.contextsMade, 1), mostContexts)
+		o.contexts = make([]eventContext, o.contextsMade)
+	}
+	e := &o.contexts[0]
+	o.contexts = o.contexts[1:]
+	o.mu.Unlock()
+	e.Context, e.o = ctx, o
+	return e
 }
 
 // Done makes the channel when it is first called: most handlers never do.

@@ -25,28 +25,31 @@ const (
 	StatusTLSHandshake            StatusCode = 1015
 )
 
-var statusNames = map[StatusCode]string{
-	StatusNormalClosure:           "normal closure",
-	StatusGoingAway:               "going away",
-	StatusProtocolError:           "protocol error",
-	StatusUnsupportedData:         "unsupported data",
-	StatusNoStatusRcvd:            "no status received",
-	StatusAbnormalClosure:         "abnormal closure",
-	StatusInvalidFramePayloadData: "invalid frame payload data",
-	StatusPolicyViolation:         "policy violation",
-	StatusMessageTooBig:           "message too big",
-	StatusMandatoryExtension:      "mandatory extension",
-	StatusInternalError:           "internal error",
-	StatusServiceRestart:          "service restart",
-	StatusTryAgainLater:           "try again later",
-	StatusBadGateway:              "bad gateway",
-	StatusTLSHandshake:            "TLS handshake",
+const firstStatus = 1000
+
+// statusNames are the names of the codes from firstStatus on. An array takes no time when the program starts, as a map would.
+var statusNames = [...]string{
+	StatusNormalClosure - firstStatus:           "normal closure",
+	StatusGoingAway - firstStatus:               "going away",
+	StatusProtocolError - firstStatus:           "protocol error",
+	StatusUnsupportedData - firstStatus:         "unsupported data",
+	StatusNoStatusRcvd - firstStatus:            "no status received",
+	StatusAbnormalClosure - firstStatus:         "abnormal closure",
+	StatusInvalidFramePayloadData - firstStatus: "invalid frame payload data",
+	StatusPolicyViolation - firstStatus:         "policy violation",
+	StatusMessageTooBig - firstStatus:           "message too big",
+	StatusMandatoryExtension - firstStatus:      "mandatory extension",
+	StatusInternalError - firstStatus:           "internal error",
+	StatusServiceRestart - firstStatus:          "service restart",
+	StatusTryAgainLater - firstStatus:           "try again later",
+	StatusBadGateway - firstStatus:              "bad gateway",
+	StatusTLSHandshake - firstStatus:            "TLS handshake",
 }
 
 // String returns the number and, for a registered code, its name: "1001 going away".
 func (c StatusCode) String() string {
-	if name, ok := statusNames[c]; ok {
-		return fmt.Sprintf("%d %s", uint16(c), name)
+	if i := int(c) - firstStatus; 0 <= i && i < len(statusNames) && statusNames[i] != "" {
+		return fmt.Sprintf("%d %s", uint16(c), statusNames[i])
 	}
 	return fmt.Sprintf("%d", uint16(c))
 }

@@ -48,7 +48,7 @@ func (w *blockWriter) block(text []byte, p parse) {
 		w.stored(text)
 	case fixedSize:
 		w.put(fixedBlock, blockBits)
-		w.body(p, fixed)
+		w.body(p, fixedForWriting())
 	default:
 		w.put(dynamicBlock, blockBits)
 		w.header.write(&w.bitWriter)

@@ -110,7 +110,7 @@ func (f *inflater) block() (final bool, err error) {
 	case storedBlock:
 		return final, f.stored()
 	case fixedBlock:
-		return final, f.body(fixedLiterals, fixedDistances)
+		return final, f.body(fixedForReading())
 	case dynamicBlock:
 		if err := f.codes(); err != nil {
 			return final, err
@@ -238,13 +238,4 @@ func (f *inflater) readLens(all []uint8) error {
 		}
 	}
 	return nil
-}
-
-// The tables of the fixed codes.
-var fixedLiterals, fixedDistances = newTable(fixedLiteralLens, literalEntries[:]), newTable(fixedDistanceLens, distanceEntries[:])
-
-func newTable(lens []uint8, symbols []entry) *table {
-	t := &table{entries: make([]entry, 1<<9)}
-	t.build(lens, symbols, 9)
-	return t
 }

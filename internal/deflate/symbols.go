@@ -1,8 +1,8 @@
 package deflate
 
 import (
-	"bytes"
 	"math/bits"
+	"sync"
 )
 
 // Lengths and distances of matches are symbols with extra bits (RFC 1951 §3.2.5).
@@ -32,30 +32,56 @@ func distanceSymbol(less1 uint16) (symbol, extra uint) {
 	return 2*extra + uint(less1>>extra), extra
 }
 
-// The fixed codes of RFC 1951 §3.2.6.
+// The lengths of the fixed codes of RFC 1951 §3.2.6. There are two literal codewords that never occur.
 var (
 	fixedNumber       = [16]uint16{7: 24, 8: 144 + 8, 9: 112}
 	fixedLiteralLens  = fixedLens(8, 144, 9, 112, 7, 24, 8, 8)
 	fixedDistanceLens = fixedLens(5, 32)
-
-	fixed = func() *codes {
-		c := new(codes)
-		var leaves [numLiterals]uint32
-		for i := range leaves {
-			leaves[i] = uint32(i)
-		}
-		assign(c.literals[:], leaves[:], fixedLiteralLens, &fixedNumber)
-		assign(c.distances[:], leaves[:numDistances], fixedDistanceLens, new([16]uint16))
-		return c
-	}()
 )
 
 // fixedLens returns lengths from pairs of a length and its number of repetitions.
-func fixedLens(pairs ...int) (lens []uint8) {
+func fixedLens(pairs ...int) (lens [144 + 112 + 24 + 8]uint8) {
+	next := 0
 	for i := 0; i < len(pairs); i += 2 {
-		lens = append(lens, bytes.Repeat([]byte{byte(pairs[i])}, pairs[i+1])...)
+		for range pairs[i+1] {
+			lens[next] = uint8(pairs[i])
+			next++
+		}
 	}
 	return lens
+}
+
+// fixed has the fixed codes. They are made when a block first needs them, so that programs start sooner.
+var fixed struct {
+	once      sync.Once
+	forWrite  codes
+	literals  table // for reading
+	distances table
+}
+
+// fixedForWriting returns the fixed codes for blocks that are written.
+func fixedForWriting() *codes {
+	fixed.once.Do(makeFixed)
+	return &fixed.forWrite
+}
+
+// fixedForReading returns the fixed codes for blocks that are read.
+func fixedForReading() (literals, distances *table) {
+	fixed.once.Do(makeFixed)
+	return &fixed.literals, &fixed.distances
+}
+
+func makeFixed() {
+	var leaves [numLiterals]uint32
+	for i := range leaves {
+		leaves[i] = uint32(i)
+	}
+	distanceLens := fixedDistanceLens[:32]
+	assign(fixed.forWrite.literals[:], leaves[:], fixedLiteralLens[:], &fixedNumber)
+	assign(fixed.forWrite.distances[:], leaves[:numDistances], distanceLens, new([16]uint16))
+	fixed.literals.entries, fixed.distances.entries = make([]entry, 1<<9), make([]entry, 1<<9)
+	fixed.literals.build(fixedLiteralLens[:], literalEntries[:], 9)
+	fixed.distances.build(distanceLens, distanceEntries[:], 9)
 }
 
 // lengthOrder is the order in which the lengths of the code for codeLens are written (RFC 1951 §3.2.7).

@@ -160,7 +160,7 @@ func (l *loop) stopIfUnused() {
 }
 
 func newLoop() (*loop, error) {
-	growFDTable()
+	go growFDTable() // connections need not wait for it
 	l := &loop{epfd: -1, wakeFD: -1}
 	l.timers.table, l.timers.start = &l.table, time.Now()
 	l.timers.nextSweep.Store(math.MaxInt64)
@@ -202,7 +202,8 @@ func (l *loop) close() {
 }
 
 // growFDTable makes the kernel's table of descriptors large at once, up to the limit of the process or 2^17. Otherwise it grows by
-// doubling, and in a process with many threads each time takes so long that the runtime starts dozens more of them.
+// doubling, and in a process with many threads each time takes so long that the runtime starts dozens more of them. The kernel takes about ten
+// milliseconds for it.
 var growFDTable = sync.OnceFunc(func() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
