@@ -66,10 +66,10 @@ func (k *corks) releaseAll() {
 }
 
 // deferFlush reports whether h must wait for Flush.
-func (k *corks) deferFlush(h Handler) bool {
-	if k.count() == 0 {
-		return false
-	}
+func (k *corks) deferFlush(h Handler) bool { return k.count() > 0 && k.deferInRound(h) }
+
+// deferInRound is deferFlush while a round lasts, or has just ended.
+func (k *corks) deferInRound(h Handler) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.count() == 0 { // the last round's flush may already be over

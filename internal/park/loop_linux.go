@@ -62,6 +62,7 @@ package park
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -108,58 +109,11 @@ type loop struct {
 	closed          bool // the descriptors have been closed
 }
 
-var (
-	loopMu     sync.Mutex
-	activeLoop atomic.Pointer[loop] // nil: no connection is on a loop
-	loopConns  int                  // connections on activeLoop; guarded by loopMu
-)
-
-// currentLoop returns the loop of a connection that is on it.
-func currentLoop() *loop { return activeLoop.Load() }
-
-// acquireLoop returns the loop for one more connection, and starts it if necessary.
-func acquireLoop() (*loop, bool) {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	l := activeLoop.Load()
-	if l == nil {
-		var err error
-		if l, err = newLoop(); err != nil {
-			return nil, false
-		}
-		activeLoop.Store(l)
-	}
-	loopConns++
-	return l, true
-}
-
-// unusedLoopLifetime is how long the loop keeps running after its last connection has gone.
-const unusedLoopLifetime = 50 * time.Millisecond
-
-// release is called once for each connection that acquireLoop was called for.
-func (l *loop) release() {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	if loopConns--; loopConns == 0 {
-		time.AfterFunc(unusedLoopLifetime, l.stopIfUnused)
-	}
-}
-
-func (l *loop) stopIfUnused() {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	if loopConns > 0 || activeLoop.Load() != l {
-		return
-	}
-	activeLoop.Store(nil)
-	l.stopped.Store(true)
-	l.timers.stop()
-	l.wakePollers()
-}
-
-func newLoop() (*loop, error) {
+// newLoop starts one of count loops.
+func newLoop(count int) (*loop, error) {
 	growFDTable()
 	l := &loop{epfd: -1, wakeFD: -1}
+	l.table.shift = uint8(bits.TrailingZeros(uint(count)))
 	l.timers.table, l.timers.start = &l.table, time.Now()
 	l.timers.nextSweep.Store(math.MaxInt64)
 	if err := l.open(); err != nil {
@@ -213,6 +167,13 @@ var growFDTable = sync.OnceFunc(func() {
 	}
 })
 
+// stop ends a loop that has no connections. Its pollers close it.
+func (l *loop) stop() {
+	l.stopped.Store(true)
+	l.timers.stop()
+	l.wakePollers()
+}
+
 // wakePollers wakes the pollers that wait, so that they see that the loop has stopped.
 func (l *loop) wakePollers() {
 	l.mu.Lock()
@@ -228,7 +189,7 @@ const edgeTriggered = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, a negative 
 
 // register adds c to the epoll instance, or changes its events.
 func (l *loop) register(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edgeTriggered, Fd: c.fd, Pad: int32(c.gen)})
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), l.table.event(c, events|edgeTriggered))
 }
 
 // addPollers starts n pollers.
