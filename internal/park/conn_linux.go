@@ -24,7 +24,7 @@ type slot struct {
 	mayRead   bool   // there may be bytes to read
 	hangup    bool   // the peer has ended the connection, or it has failed: also after a short read there is more to read
 	closed    bool   // Close was called
-	crowd     bool   // other connections waited for the poller when it called serve
+	crowd     bool   // other connections waited for the poller when it called serve; false if the loop does not read the connection
 }
 
 // canMoveToLoop reports whether nc may move to the loop.

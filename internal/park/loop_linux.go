@@ -4,8 +4,8 @@ package park
 
 // The event loop, for readers who know epoll(7).
 //
-// One epoll instance contains every connection of the process that is on the loop: plain sockets edge-triggered, the sockets under TLS
-// one-shot. Goroutines of the loop, the pollers, fetch events from it and run the handlers of the connections themselves; no event is
+// The epoll instance of the loop contains every connection of the process that is on the loop: plain sockets edge-triggered, the sockets
+// under TLS one-shot. (With many processors there are several loops, which know nothing of each other: loops_linux.go.) Goroutines of the loop, the pollers, fetch events from it and run the handlers of the connections themselves; no event is
 // handed to a goroutine of the connection. Mostly there is one poller: with two, the scheduler would wake them in turns.
 //
 // # The life of an event
@@ -46,7 +46,7 @@ package park
 //
 // # When pollers start and end
 //
-// The loop starts with its first connection, with one poller, and stops unusedLoopLifetime after its last connection has gone. Pollers
+// A loop starts with its first connection, with one poller. All loops stop unusedLoopLifetime after the last connection has gone. Pollers
 // are added when a handler blocks (above), when a handler has called runtime.Goexit, and under load: if check finds
 // checksUntilOverload times in a row that no poller waits for events, it adds one, as long as fewer than GOMAXPROCS make progress. A
 // poller that has nothing to do while another one waits ends. Only within blockedWindow after a handler has blocked, one more waits.

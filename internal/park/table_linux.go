@@ -85,7 +85,7 @@ func (t *table) remove(c *Conn) {
 
 // at returns the connection at an index, or nil.
 func (t *table) at(i uint32) *Conn {
-	if n := i / chunkSize; int(n) >= len(t.all()) || t.all()[n] == nil {
+	if n, all := i/chunkSize, t.all(); int(n) >= len(all) || all[n] == nil {
 		return nil
 	}
 	return t.chunk(i).conns[i%chunkSize].Load()
@@ -100,7 +100,8 @@ func (t *table) find(i, gen uint32) *Conn {
 	return c
 }
 
-func (t *table) chunk(i uint32) *chunk { return t.all()[i/chunkSize] }
+// chunk returns the chunk of an index that a connection has or has had.
+func (t *table) chunk(i uint32) *chunk { return (*t.chunks.Load())[i/chunkSize] }
 
 // setDue sets the time of c's timer. It reports whether it did: an earlier time stays.
 func (t *table) setDue(c *Conn, at uint32) bool {
