@@ -5,26 +5,25 @@ package park
 import (
 	"math/bits"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// With many processors, the process has several loops. A connection belongs to the loop of its descriptor, and stays there: loopOf. The
-// kernel gives out the lowest free descriptor, so that the loops have about equally many connections. Each loop has all that its pollers
-// write while messages pass: the epoll instance, the table, the timers, the rounds, the backlog and the state of check. What the loops
-// share is this file: an array that is only read, and loopMu, which is held when a connection comes or goes.
+// With 16 processors or more, the process has several loops. A connection belongs to the loop of its descriptor, and stays there: loopOf.
+// The kernel gives out the lowest free descriptor, so that the loops have about equally many connections. Each loop has all that its
+// pollers write while messages pass: the epoll instance, the table, the timers, the rounds, the backlog and the state of check. What the
+// loops share is this file: an array that is only read, and loopMu, which is held when a connection comes or goes.
 //
 // A Listener is a connection like any other. What it accepts belongs to the loops of the accepted descriptors.
 //
 // If one loop has more to do than the others, it gets more pollers, up to GOMAXPROCS. So no processor is idle because connections with
-// much traffic happen to be on one loop; they then only have less of the benefit.
+// much traffic happen to be on one loop.
 
-// procsPerLoop is for how many processors there is one loop. More loops than needed have a price: at a low load, each loop has a poller of
-// its own that must be woken, and fetches fewer events at once; a poller in a short wait holds a processor. Fewer loops have one, too:
-// epoll_wait holds a mutex of its instance while it collects events, which takes a few hundredths of the time of an echo for each of them.
-// TestSharedTime measures that.
+// procsPerLoop is for how many processors there is one loop. epoll_wait holds a mutex of the instance for all of the 125 ns that it takes
+// to fetch an event (BenchmarkFetch). An echo takes 3 to 6 µs of a processor, so that 25 to 50 processors would do nothing but wait for the
+// mutex of a single instance; with 8, it is held for a sixth to a third of the time. More loops than needed have a price, too: at a low
+// load, each has a poller that must be woken, and fetches fewer events at once; and a poller in a short wait holds a processor.
 const procsPerLoop = 8
 
 // maxLoops is the largest number of loops, a power of two.
@@ -41,16 +40,9 @@ var (
 	loopConns int // connections on all loops; guarded by loopMu
 )
 
-// forcedLoops is the number of loops, instead of what GOMAXPROCS asks for. Tests set it: -ldflags '-X PACKAGE.forcedLoops=4'.
-var forcedLoops string
-
 // loopsFor returns the number of loops for a GOMAXPROCS.
 func loopsFor(procs int) int {
-	n := procs / procsPerLoop
-	if forced, err := strconv.Atoi(forcedLoops); err == nil {
-		n = forced
-	}
-	n = min(max(n, 1), maxLoops)
+	n := min(max(procs/procsPerLoop, 1), maxLoops)
 	return 1 << (bits.Len(uint(n)) - 1)
 }
 
