@@ -107,12 +107,20 @@ var errEdgeConn = errors.New("edgews: the connection of this request is on anoth
 
 func (c *edgeConn) Read([]byte) (int, error)         { return 0, errEdgeConn }
 func (c *edgeConn) Write([]byte) (int, error)        { return 0, errEdgeConn }
-func (c *edgeConn) Close() error                     { return nil }
 func (c *edgeConn) LocalAddr() net.Addr              { return unknownAddr }
 func (c *edgeConn) RemoteAddr() net.Addr             { return unknownAddr }
 func (c *edgeConn) SetDeadline(time.Time) error      { return nil }
 func (c *edgeConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *edgeConn) SetWriteDeadline(time.Time) error { return nil }
+
+// Close cuts the client's connection, if it has been upgraded. It must not be called when there is a socket for it.
+func (c *edgeConn) Close() error {
+	if c.conn != nil {
+		c.conn.Bind(newClusterSocket(Options{}.resolve(), identity{}).link.(*ClusterSocket)) // for what still arrives
+		c.conn.Cut()
+	}
+	return nil
+}
 
 // answer has the edge upgrade the connection.
 func (c *edgeConn) answer(r *http.Request, opts *Options) error {

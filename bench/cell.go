@@ -25,6 +25,8 @@ const (
 	blockers                 // a quiet connection, while the handlers of others sleep
 	idle                     // connections without traffic, after a few messages
 	instructions             // under callgrind
+	startup                  // of a small program, to its first echo
+	durable                  // writes that return when they are on the disk, without a server
 )
 
 // Cell is one load: a column of a table.
@@ -34,7 +36,7 @@ type Cell struct {
 	Kind  kind
 
 	Size    int          // of a message, in bytes; compressed ones are JSON documents of 1 KiB
-	Conns   int          // in each process; in a flood without the quiet one
+	Conns   int          // in each process; in a flood without the quiet one; of a durable cell, writers at a time
 	Window  int          // outstanding messages on each connection; of an instructions cell, 0 means new connections with one message each
 	Rate    int          // messages per second
 	Procs   int          // GOMAXPROCS of the server, which may use all cores; 0: the server is alone on one core
@@ -63,7 +65,7 @@ func (c Cell) opens() bool {
 
 // limit is the time after which a visit has failed.
 func (c Cell) limit() time.Duration {
-	if c.Kind == idle || c.Kind == instructions {
+	if c.Kind == idle || c.Kind == instructions || c.Kind == startup {
 		return 3 * time.Minute
 	}
 	return time.Minute
@@ -129,6 +131,9 @@ var cells = []Cell{
 	{Group: "instructions", Name: "1 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 1, Once: true},
 	{Group: "instructions", Name: "16 outstanding", Kind: instructions, Size: 128, Conns: 64, Window: 16, Once: true},
 	{Group: "instructions", Name: "connect", Kind: instructions, Conns: 16, Once: true},
+	{Group: "durable", Name: "1 writer", Kind: durable, Conns: 1, AtLeast: time.Second},
+	{Group: "durable", Name: "256 writers", Kind: durable, Conns: 256, AtLeast: time.Second},
+	{Group: "startup", Name: "start to first echo", Kind: startup, Once: true},
 
 	// Small cells for -quick. They have too few connections for an exact cost per connection.
 	{Group: "idle", Name: "4 000", Kind: idle, Conns: 4000, Processes: 1, Messages: 1},

@@ -5,11 +5,13 @@ go 1.26
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/edgews/edgews v0.0.0
+	github.com/edgews/edgews/store/bolt v0.0.0
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/klauspost/compress v1.20.3
 	github.com/lxzan/gws v1.8.9
-	golang.org/x/sys v0.40.0
+	go.etcd.io/bbolt v1.5.0
+	golang.org/x/sys v0.45.0
 )
 
 require (

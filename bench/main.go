@@ -21,6 +21,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
+	"github.com/edgews/edgews/bench/internal/store"
 )
 
 func main() {
@@ -30,7 +31,8 @@ func main() {
 	}
 }
 
-// dispatch runs what the first argument names. The servers and the load generators are further processes of this program.
+// dispatch runs what the first argument names. The servers, the load generators and what writes durably are further processes of this
+// program.
 func dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -40,6 +42,8 @@ func dispatch(args []string) error {
 			return load.HoldMain(args[1:])
 		case "flood":
 			return load.FloodMain(args[1:])
+		case "store":
+			return store.Main(args[1:])
 		}
 	}
 	return compareAll(args)
@@ -55,6 +59,12 @@ func compareAll(args []string) error {
 	}
 	debug.SetGCPercent(1000) // nothing is allocated per message, so the collector has little to do
 	b.checkTools()
+	if c := b.uWebSockets; c != nil {
+		defer c.remove()
+		if err := c.compile(); err != nil {
+			return err
+		}
+	}
 	b.run()
 	var out bytes.Buffer
 	b.write(&out, quoted(append([]string{"go", "run", "./bench"}, args...)))
@@ -74,6 +84,7 @@ func parse(args []string) (*bench, error) {
 	list := f.String("cells", "", "groups of cells, with commas: "+strings.Join(groups(cells), ","))
 	servers := f.String("servers", "", "names of servers, with commas; without \"Go floor\" there are no ratios")
 	f.Func("other", "`NAME,ADDR,COMMAND`: also measure an echo server that the command starts and that listens at that address; may be repeated", b.addOther)
+	f.Func("uwebsockets", "`DIR`: also measure uWebSockets, from a checkout with its submodules, which gcc compiles", b.addUWebSockets)
 	f.IntVar(&b.rounds, "rounds", 0, "number of rounds, instead of the plan's")
 	f.DurationVar(&b.length, "time", 0, "measured time for each server and cell, instead of the plan's")
 	f.StringVar(&b.update, "update", "", "file in which the result replaces the text between the lines "+sectionBegin[:len(sectionBegin)-1]+" and "+sectionEnd[:len(sectionEnd)-1])

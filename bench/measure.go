@@ -20,7 +20,7 @@ type bench struct {
 	plan       plan
 	update     string // file whose section is replaced, or ""
 	subjects   []subject
-	others     []subject // that -other names
+	others     []subject // that flags name
 	cells      []Cell
 	rounds     int
 	length     time.Duration // measured time in a cell
@@ -28,6 +28,8 @@ type bench struct {
 	settle     time.Duration // pause before the memory of a server is read
 	profiles   string        // directory for CPU profiles, or ""
 	syscalls   bool          // count system calls in the first round
+
+	uWebSockets *checkout // that a flag names, or nil
 
 	allCores             []int
 	loadCore, serverCore int
@@ -47,6 +49,10 @@ func (b *bench) visit(ctx context.Context, c Cell, s subject, first bool) (sampl
 		return b.idle(ctx, c, s)
 	case instructions:
 		return b.instructions(ctx, c, s)
+	case startup:
+		return b.startup(ctx)
+	case durable:
+		return b.durable(ctx, c, s)
 	}
 	c.Conns = b.connsFor(c, s)
 	script := load.Echo(s.Raw, c.Size, c.Window)
@@ -145,7 +151,9 @@ func (b *bench) window(c Cell, s subject, p *child, work work) (sample, error) {
 	if r.Messages == 0 {
 		return nil, errors.New("no message came back")
 	}
-	b.othersShare = append(b.othersShare, m.othersShare())
+	if c.Procs == 0 { // the server was on that core alone
+		b.othersShare = append(b.othersShare, m.othersShare())
+	}
 	return m.sample(r), nil
 }
 

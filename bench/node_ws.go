@@ -48,6 +48,9 @@ func goOnly(c Cell) string {
 	if c.Level != 0 {
 		return ownLevels
 	}
+	if c.Procs > 0 {
+		return "no GOMAXPROCS"
+	}
 	switch c.Kind {
 	case instructions:
 		return "no callgrind with a just-in-time compiler"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edgews/edgews/bench/internal/server"
+	"github.com/edgews/edgews/bench/internal/store"
 )
 
 // plan says what to measure, how often, for how long, and how to print it.
@@ -48,9 +49,12 @@ var plans = []plan{
 	{
 		name: "goals", about: "the targets of edgews, and whether it reaches them, in about ten minutes",
 		cells: named(goalCells()...), rounds: 3, length: 500 * time.Millisecond,
-		servers: slices.Concat([]string{server.GoFloor, server.EpollFloor, server.Edgews, server.EdgewsServe, "gws", "gorilla", "coder", "workerd", server.EdgewsProxy}, otherProxies),
-		visits:  goalNeeds,
-		write:   writeGoals,
+		servers: slices.Concat([]string{
+			server.GoFloor, server.EpollFloor, server.Edgews, server.EdgewsServe, server.EdgewsObject, "gws", "gorilla", "coder", "workerd",
+			server.EdgewsProxy, store.Storage, store.Bbolt,
+		}, otherProxies),
+		visits: goalNeeds,
+		write:  writeGoals,
 	},
 }
 

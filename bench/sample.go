@@ -11,22 +11,25 @@ import (
 type figure uint8
 
 const (
-	cpu        figure = iota // µs of the server's process per message, user and system
-	allocs                   // per message
-	p50                      // µs
-	p99                      // µs
-	switches                 // context switches per message
-	calls                    // system calls per message
-	out                      // payload bytes per message on the wire
-	rss                      // bytes per connection
-	collected                // bytes per connection after a garbage collection
-	asleep                   // % of a core that a server with idle connections uses
-	instr                    // user instructions per message
-	requestP50               // ms of an HTTP request that collects garbage
-	slowest                  // µs, of all latencies
-	flooded                  // messages per second of a flood that the server has handled
-	requestMax               // ms, the slowest of them
-	carried                  // payload bytes in both directions per µs of CPU time of a proxy
+	cpu         figure = iota // µs of the server's process per message, user and system
+	allocs                    // per message
+	p50                       // µs
+	p99                       // µs
+	switches                  // context switches per message
+	calls                     // system calls per message
+	out                       // payload bytes per message on the wire
+	rss                       // bytes per connection
+	collected                 // bytes per connection after a garbage collection
+	asleep                    // % of a core that a server with idle connections uses
+	instr                     // user instructions per message
+	requestP50                // ms of an HTTP request that collects garbage
+	slowest                   // µs, of all latencies
+	flooded                   // messages per second of a flood that the server has handled
+	requestMax                // ms, the slowest of them
+	carried                   // payload bytes in both directions per µs of CPU time of a proxy
+	stored                    // µs between two durable writes, of all writers together
+	started                   // ms from the start of a program to its first echo
+	initialised               // objects that the packages of edgews allocate before main
 )
 
 // sample has the figures of one visit. A figure that was not measured is missing.

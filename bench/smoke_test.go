@@ -20,6 +20,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/load"
 	"github.com/edgews/edgews/bench/internal/proc"
 	"github.com/edgews/edgews/bench/internal/server"
+	"github.com/edgews/edgews/bench/internal/store"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "serve", "hold", "flood":
+		case "serve", "hold", "flood", "store":
 			main()
 			return
 		case "echo": // the program of TestOtherServer
@@ -87,6 +88,9 @@ func TestAllServersInAllCells(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			if s.missing != "" {
 				t.Skip(s.missing)
+			}
+			if s.writes {
+				t.Skip("TestDurableWrites has it")
 			}
 			t.Parallel()
 			b := smallBench(t, smoke)
@@ -174,6 +178,30 @@ func TestCollect(t *testing.T) {
 	}
 	if len(b.notes) > 0 {
 		t.Error(b.notes)
+	}
+}
+
+// An object's Storage and bbolt write, and leave no file behind.
+func TestDurableWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	b := smallBench(t, []Cell{
+		{Group: "durable", Name: "1", Kind: durable, Conns: 1},
+		{Group: "durable", Name: "9", Kind: durable, Conns: 9},
+	}, store.Storage, store.Bbolt)
+	b.run()
+	for _, c := range b.cells {
+		for _, s := range b.subjects {
+			if got := b.results[at(c, s)]; len(got) != 1 || got[0][stored] <= 0 || got[0][cpu] <= 0 {
+				t.Errorf("%s: %s: %v", s.Name, c, got)
+			}
+		}
+	}
+	left, err := os.ReadDir(os.TempDir())
+	if err != nil || len(left) > 0 || len(b.subjects) != 2 || len(b.notes) > 0 {
+		t.Errorf("left behind %v, %v; notes %q", left, err, b.notes)
 	}
 }
 
@@ -272,6 +300,32 @@ func TestOtherServer(t *testing.T) {
 	b.run()
 	if len(b.notes) != 1 || !strings.Contains(b.notes[0], "another process listens at") {
 		t.Errorf("notes %q", b.notes)
+	}
+}
+
+// uWebSockets is compiled from the checkout that the environment names, and measured in all cells that it can do.
+func TestUWebSockets(t *testing.T) {
+	dir := os.Getenv("EDGEWS_UWEBSOCKETS")
+	if dir == "" {
+		t.Skip("EDGEWS_UWEBSOCKETS names no checkout")
+	}
+	b := smallBench(t, smoke)
+	if err := b.addUWebSockets(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer b.uWebSockets.remove()
+	if err := b.uWebSockets.compile(); err != nil {
+		t.Fatal(err)
+	}
+	b.subjects = b.others
+	b.run()
+	for _, c := range smoke {
+		if got := b.results[at(c, b.others[0])]; b.others[0].leftOut(c) == "" && (len(got) != 1 || got[0][p50] <= 0) {
+			t.Errorf("%s: %v", c, got)
+		}
+	}
+	if len(b.notes) > 0 {
+		t.Error(b.notes)
 	}
 }
 

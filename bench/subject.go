@@ -11,7 +11,7 @@ import (
 	"github.com/edgews/edgews/bench/internal/server"
 )
 
-// subject is a server or a proxy that is measured, written in Go or not: a row of the tables.
+// subject is a server or a proxy that is measured, written in Go or not, or what writes durably: a row of the tables.
 type subject struct {
 	server.Peer
 
@@ -19,6 +19,7 @@ type subject struct {
 	// input, unless addr is the address at which it will listen.
 	command func(c server.Config) (cmd *exec.Cmd, addr string, err error)
 
+	writes       bool                // it is no server: it is measured in the cells for durable writes only
 	missing      string              // why the server cannot run here, or ""
 	skip         func(c Cell) string // why a cell for servers, or for proxies, is left out, or ""
 	controllable bool                // it accepts commands on standard input
@@ -43,25 +44,30 @@ func (s subject) withProcs(n int) subject {
 // leftOut returns why a cell is left out, or "".
 func (s subject) leftOut(c Cell) string {
 	switch {
+	case s.writes != (c.Kind == durable):
+		return "durable writes are compared without servers"
 	case c.Proxied && !s.Proxy:
 		return "not a proxy"
 	case s.Proxy && !c.Proxied:
 		return "a proxy"
 	case c.Half && s.Raw:
 		return "no request"
+	case c.Kind == startup && s.Name != server.Edgews:
+		return "no small program"
 	case s.Opening && !c.opens():
 		return "as the same server with another opening handshake"
 	}
 	return s.skip(c)
 }
 
-// subjects returns all servers and proxies, also those that cannot run here.
+// subjects returns all servers and proxies, and what writes durably, also those that cannot run here.
 func subjects() []subject {
 	var list []subject
 	for _, p := range server.Peers() {
 		list = append(list, goSubject(p))
 	}
-	return append(list, nodeWS(), workerd(), nginx(), nginxTuned(), haproxy(), haproxyTuned())
+	list = append(list, nodeWS(), workerd(), nginx(), nginxTuned(), haproxy(), haproxyTuned())
+	return append(list, writers()...)
 }
 
 // goSubject runs a server in another process of this program.

@@ -35,10 +35,12 @@ var tables = []table{
 	{"Idle connections, resident bytes each; after a garbage collection", "idle,idle100k", memory},
 	{"A server or proxy with idle connections, % of a core", "idle,idle100k,proxy", one(asleep, "%.2f")},
 	{"User instructions per 128 B echo, 64 connections; for a connection with one echo (callgrind)", "instructions", one(instr, "%.0f")},
+	{"Writes of 128 B that return when they are on the disk, µs from one to the next; CPU µs", "durable", storeTimes},
+	{"A small program, ms from its start to its first echo; objects that the packages of edgews allocate before main", "startup", startTimes},
 	{"Allocations per message", "echo,ping,pipeline,broadcast,deflate,connect,proxy", one(allocs, "%.1f")},
 	{"Latency p50 / p99, µs", "echo,pipeline,rate,collect,broadcast,connect,proxy", latency},
-	{"Context switches per message", "echo,pipeline,rate,proxy", one(switches, "%.2f")},
-	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,broadcast,connect,proxy", one(calls, "%.2f")},
+	{"Context switches per message", "echo,pipeline,rate,processors,proxy", one(switches, "%.2f")},
+	{"System calls per message, without those of the scheduler (strace)", "echo,pipeline,rate,processors,broadcast,connect,proxy", one(calls, "%.2f")},
 }
 
 // missing is printed for a figure that was not measured.

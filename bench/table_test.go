@@ -116,7 +116,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: %d rounds of %v, %d cells", c.args, b.rounds, b.length, len(b.cells))
 		}
 	}
-	for _, args := range []string{"-cells=none", "-servers=none", "-update=none", "none", "-other=mine,127.0.0.1:1", "-other=gws,127.0.0.1:1,true"} {
+	for _, args := range []string{"-cells=none", "-servers=none", "-update=none", "none", "-other=mine,127.0.0.1:1", "-other=gws,127.0.0.1:1,true", "-uwebsockets=none"} {
 		if _, err := parse([]string{args}); err == nil {
 			t.Errorf("%s: no error", args)
 		}

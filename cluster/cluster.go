@@ -143,8 +143,8 @@ func join(ctx context.Context, o JoinOptions) (*Cluster, error) {
 		return nil, fmt.Errorf("%w: Listener: %w", ErrConfig, err)
 	}
 	o.Options.Gained, o.Options.Losing, o.Options.Lost = c.gained, c.losing, c.lost
-	c.opts.Logger = resolved.Logger
-	config, err := setup(ctx, resolved) // the hooks need the number of shards, and may run before Start returns
+	c.opts.Logger, o.Options.Logger = resolved.Logger, resolved.Logger // one queue
+	config, err := setup(ctx, resolved)                                // the hooks need the number of shards, and may run before Start returns
 	if err == nil {
 		c.shards, c.active = config.Shards, make([]atomic.Pointer[homeShard], config.Shards)
 	}
@@ -340,4 +340,5 @@ func (c *Cluster) end() {
 	}
 	c.links.Close()
 	c.serving.Wait()
+	flushLogger(c.opts.Logger)
 }

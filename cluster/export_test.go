@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"log/slog"
 	"strconv"
 
 	"github.com/edgews/edgews"
@@ -26,3 +27,8 @@ func RememberEvents(n int) []edgews.ClusterEvent {
 
 // Winner returns the ID of the member that should own a shard.
 func Winner(ids []string, s Shard) string { return newPlacement(ids).winner(s) }
+
+// NewQueuedLogger and FlushLogger are those that nodes use.
+func NewQueuedLogger(l *slog.Logger) *slog.Logger { return newQueuedLogger(l) }
+
+func FlushLogger(l *slog.Logger) { flushLogger(l) }

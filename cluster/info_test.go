@@ -61,7 +61,7 @@ func TestInfo(t *testing.T) {
 		}
 		assert.Equal(c, shards, ready)
 	}, 30*time.Second, 10*time.Millisecond)
-	home, others := homeOf(t, sites, "lobby")
+	home, others := settledHomeOf(t, sites, "lobby")
 	for _, s := range sites {
 		for i := range 2 {
 			ask(t, s.dial(t, "lobby", s.Self().ID), "x"+string(rune('0'+i)))

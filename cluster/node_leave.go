@@ -75,6 +75,7 @@ func (n *Node) awaitSettled(ctx context.Context, doneLocked func() bool) error {
 
 // stop ends the node. It waits for the hooks even if ctx has ended.
 func (n *Node) stop(ctx context.Context) error {
+	defer flushLogger(n.opts.Logger)
 	n.mu.Lock()
 	first := !n.closing
 	n.closing = true

@@ -118,7 +118,7 @@ func TestFeedsSurviveDeath(t *testing.T) { testFeeds(t, (*site).kill) }
 func testFeeds(t *testing.T, end func(*site)) {
 	const clients, messages = 6, 40
 	sites := startSitesOf(t, newFollower, nil, "a", "b", "c")
-	home, others := homeOf(t, sites, "lobby")
+	home, others := settledHomeOf(t, sites, "lobby")
 	var readers []*feedReader
 	for i := range clients {
 		s := others[i%2].dial(t, "lobby", fmt.Sprint(i))

@@ -254,3 +254,32 @@ func TestRestOfABody(t *testing.T) {
 		assert.Empty(t, rest)
 	}
 }
+
+// endedPair is an object that answers with an end of a pair whose other end has ended.
+type endedPair struct {
+	t      *testing.T
+	failed chan error
+}
+
+func (o *endedPair) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	client, server := edgews.NewPair()
+	assert.NoError(o.t, server.Accept())
+	assert.NoError(o.t, server.Close(1000, ""))
+	<-server.Done()
+	o.failed <- edgews.Respond(w, r, client, &edgews.UpgradeOptions{Protocols: []string{"tally"}})
+}
+
+// TestRespondFailsAfterTheUpgrade: the client is told, with 1011, when Respond fails behind its answer. On one node its connection is cut.
+func TestRespondFailsAfterTheUpgrade(t *testing.T) {
+	failed := make(chan error, 1)
+	sites := startSitesOf(t, func(context.Context, *edgews.State) (edgews.Object, error) { return &endedPair{t, failed}, nil }, nil, "a", "b")
+	home, others := settledHomeOf(t, sites, "lobby")
+	c := others[0].dial(t, "lobby", "1")
+	require.NoError(t, c.Accept())
+	assert.ErrorIs(t, <-failed, edgews.ErrClosed)
+	awaits(t, "the client is told", func() bool { return c.ReadyState() == edgews.Closed })
+	var end *edgews.CloseError
+	require.ErrorAs(t, c.Err(), &end)
+	assert.Equal(t, edgews.StatusInternalError, end.Code)
+	awaits(t, "no socket is left", func() bool { return home.OpenSockets()+others[0].OpenSockets() == 0 })
+}

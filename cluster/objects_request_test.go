@@ -120,7 +120,7 @@ func startClerks(t *testing.T) *clerks {
 	c.sites = startSitesOf(t, func(_ context.Context, st *edgews.State) (edgews.Object, error) {
 		return &clerk{st, func() *edgews.Namespace { return c.home.rooms }, c.ended, c.next}, nil
 	}, nil, "a", "b", "c")
-	home, others := homeOf(t, c.sites, "desk")
+	home, others := settledHomeOf(t, c.sites, "desk")
 	c.home, c.edge = home, others[0]
 	return c
 }

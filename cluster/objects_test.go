@@ -327,7 +327,7 @@ func (s *site) kill() {
 func testMoves(t *testing.T, end func(*site)) (lost int64) {
 	const clients, messages = 6, 60
 	sites := startSites(t, "a", "b", "c")
-	home, others := homeOf(t, sites, "lobby")
+	home, others := settledHomeOf(t, sites, "lobby")
 	var sockets []*edgews.Socket
 	for i := range clients {
 		sockets = append(sockets, others[i%2].dial(t, "lobby", fmt.Sprint(i)))

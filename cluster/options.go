@@ -32,7 +32,8 @@ type Options struct {
 	// HandoversAtOnce is how many shards this node gives to other members at a time; default 8. Requests to their objects wait meanwhile.
 	HandoversAtOnce int
 
-	// Logger receives what happens to the membership; nil means slog.Default.
+	// Logger receives what happens to the membership; nil means slog.Default. A goroutine gives the records to its handler, in their order: a
+	// handler that blocks delays nothing, but records are dropped then. It may call methods of the node, but not Leave or Close, which wait for it.
 	Logger *slog.Logger
 
 	// The hooks tell the program which shards it owns. They are called in goroutines of their own, concurrently for different shards.
@@ -83,7 +84,7 @@ func (o Options) resolve() (Options, error) {
 	o.TTL = cmp.Or(o.TTL, defaultTTL)
 	o.RenewEvery = cmp.Or(o.RenewEvery, o.TTL/renewalsPerTTL)
 	o.HandoversAtOnce = cmp.Or(o.HandoversAtOnce, defaultHandoversAtOnce)
-	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Logger = newQueuedLogger(cmp.Or(o.Logger, slog.Default()))
 	o.clockRate = cmp.Or(o.clockRate, 1)
 	o.Self.Beat, o.Self.TTL, o.Self.Leaving = 0, o.TTL, false
 	if o.Gained == nil {

@@ -148,7 +148,7 @@ func TestTopicsSurviveDeath(t *testing.T) { testTopics(t, (*site).kill) }
 
 func testTopics(t *testing.T, end func(*site)) {
 	sites := startSitesOf(t, newSubscriber, nil, "a", "b", "c")
-	home, others := homeOf(t, sites, "lobby")
+	home, others := settledHomeOf(t, sites, "lobby")
 	var clients []*edgews.Socket
 	for i := range 4 {
 		s := others[i%2].dial(t, "lobby", fmt.Sprint(i))
@@ -189,7 +189,7 @@ func testTopics(t *testing.T, end func(*site)) {
 func TestTopicsAreCounted(t *testing.T) {
 	meter := edgews.NewMeter(nil)
 	sites := startSitesOf(t, newSubscriber, func(o *edgews.NamespaceOptions) { o.Meter = meter }, "a", "b")
-	home, others := homeOf(t, sites, "lobby")
+	home, others := settledHomeOf(t, sites, "lobby")
 	s := others[0].dial(t, "lobby", "1")
 	subscribe(t, s, "news")
 	awaits(t, "it is wanted", func() bool { return home.Wanting("rooms", "news") == 1 })

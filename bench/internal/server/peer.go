@@ -39,7 +39,7 @@ func Peers() []Peer {
 		{Name: EdgewsServe, Module: "github.com/edgews/edgews", NoTLS: true, Opening: true, Serve: serveEdgewsServe},
 		{Name: "edgews observed", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, Serve: serveEdgewsObserved},
 		{Name: "edgews metrics", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, Serve: serveEdgewsMetrics},
-		{Name: "edgews object", Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgewsObject},
+		{Name: EdgewsObject, Module: "github.com/edgews/edgews", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveEdgewsObject},
 		{Name: "gws", Module: "github.com/lxzan/gws", Deflate: true, Takeover: true, CanCount: true, CanBlock: true, Serve: serveGws},
 		{Name: "gobwas", Module: "github.com/gobwas/ws", Deflate: true, CanCount: true, CanBlock: true, Serve: serveGobwas},
 		{Name: "gobwas tuned", Module: "github.com/gobwas/ws", Deflate: true, Serve: serveGobwasTuned},
@@ -64,9 +64,10 @@ const (
 
 // Names of the servers and of the proxy that use this library.
 const (
-	Edgews      = "edgews"
-	EdgewsServe = "edgews Serve"
-	EdgewsProxy = "edgews proxy"
+	Edgews       = "edgews"
+	EdgewsServe  = "edgews Serve"
+	EdgewsObject = "edgews object"
+	EdgewsProxy  = "edgews proxy"
 )
 
 func find(name string) (Peer, error) {

@@ -105,13 +105,17 @@ func (r *Run) ComeAndGo(at *Process, room string) {
 // Guests begins load at a node that may be killed: one socket for each room. It waits until every one has had a reply.
 func (r *Run) Guests(at *Process) {
 	r.t.Helper()
-	var guests []*connection
+	r.awaitReplies(r.beginGuests(at, "guest"))
+}
+
+// beginGuests is Guests, but does not wait for replies. kind is for the names of the sockets.
+func (r *Run) beginGuests(at *Process, kind string) (guests []*connection) {
 	for _, room := range rooms {
-		c := r.load.connection(at, room, fmt.Sprintf("%s-guest-%s", at.ID, room), false)
+		c := r.load.connection(at, room, fmt.Sprintf("%s-%s-%s", at.ID, kind, room), false)
 		guests = append(guests, c)
 		r.load.talking.Go(func() { c.last() })
 	}
-	r.awaitReplies(guests)
+	return guests
 }
 
 func (r *Run) awaitReplies(all []*connection) {

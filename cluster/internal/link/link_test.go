@@ -128,6 +128,7 @@ func TestResetAndRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		a := startNode(t, n, "a", 1, nil)
+		sent := make(chan struct{})
 		b := startNode(t, n, "b", 1, func(o *link.Options) {
 			accept := o.Accept
 			o.Accept = func(from link.Peer, ch *link.Channel, greeting []byte) link.Receiver {
@@ -135,6 +136,7 @@ func TestResetAndRefusal(t *testing.T) {
 				case "refuse":
 					return nil
 				case "explain":
+					<-sent
 					ch.Reset(404, []byte("no such object"))
 					return nil
 				}
@@ -148,6 +150,7 @@ func TestResetAndRefusal(t *testing.T) {
 
 		explained := a.open(b, "explain")
 		explained.send(t, []string{"one", "two"})
+		close(sent)
 		require.ErrorAs(t, explained.failure(), &reset)
 		assert.Equal(t, uint16(404), reset.Code)
 		assert.Equal(t, "no such object", string(reset.Reason))
