@@ -64,7 +64,7 @@ var rootRules = []layerRule{
 		"objectSocket", "pinnedSocket", "attachment", "ClusterPosition", "clusterSocketOf",
 	}, except: []string{
 		"Prepared.plain", "Socket.awaitArrivalLocked", "Socket.closeSlowLocked", "Socket.closedLocked", "Socket.deliverLateLocked", "Socket.finish",
-		"Socket.objectDone", "Socket.plainWireLocked", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
+		"Socket.isPlainLocked", "Socket.objectDone", "Socket.send", "Socket.sendEncoded", "Socket.sendPlain",
 	}},
 }
 

@@ -140,7 +140,7 @@ func (c *servedConn) checkPeerLocked() {
 }
 
 // Received implements [park.Handler].
-func (c *servedConn) Received(p []byte, _ *any) {
+func (c *servedConn) Received(p []byte, _ *any) (anyBuffer bool) {
 	all := p
 	if c.head != nil {
 		c.head = append(c.head, p...)
@@ -165,6 +165,7 @@ func (c *servedConn) Received(p []byte, _ *any) {
 		}
 		c.handOverHead()
 	}
+	return false
 }
 
 // ReadEnded implements [park.Handler]. net/http decides how to answer a request whose end is missing.

@@ -137,7 +137,8 @@ func TestServeHalfOpenCost(t *testing.T) {
 		conns = append(conns, c)
 	}
 	states.becomes(t, strings.Repeat("new; ", n)+"new")
-	assert.Less(t, runtime.NumGoroutine(), goroutines+n/4)
+	// On a busy machine, goroutines that begin the turns of new connections may still wait for a processor.
+	eventually(t, func() bool { return runtime.NumGoroutine() < goroutines+n/4 }, "few goroutines")
 	for _, c := range append(conns, first) { // all of them can go on
 		request := upgradeHead("/")
 		if c != net.Conn(first) {

@@ -54,8 +54,8 @@ func (s *Socket) sendPrepared(m *Prepared, counted bool) error {
 // other case it has no effect and returns false.
 func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 	s.mu.Lock()
-	w := s.plainWireLocked(len(p))
-	if w == nil {
+	w, ok := s.link.(*wire)
+	if !ok || !s.isPlainLocked(w, len(p)) {
 		s.mu.Unlock()
 		return false
 	}
@@ -76,8 +76,8 @@ func (s *Socket) sendPlain(kind Kind, p []byte) bool {
 // sendEncoded is sendPlain for the frame of a message of n bytes, on a socket without Observer.
 func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 	s.mu.Lock()
-	w := s.plainWireLocked(n)
-	if w == nil || s.observed != nil {
+	w, ok := s.link.(*wire)
+	if !ok || !s.isPlainLocked(w, n) || s.observed != nil {
 		s.mu.Unlock()
 		return false
 	}
@@ -87,18 +87,14 @@ func (s *Socket) sendEncoded(encoded []byte, n int) bool {
 	return true
 }
 
-// plainWireLocked returns the connection if the fast path may queue a message of n bytes on it, or nil. It must return nil where
-// admitLocked returns an error, and where the message would be compressed, masked or held back. An object's sockets, whose output may be
-// held back, have manualClose. mu must be held.
-func (s *Socket) plainWireLocked(n int) *wire {
-	w, ok := s.link.(*wire)
-	if !ok || w.client || s.phase != phaseOpen || s.facts&(manualClose|sentClose|lost|streamingOut) != 0 ||
-		s.counter != nil && s.counter.quotaErr != nil || s.deferred != nil ||
-		w.deflater != nil && n >= s.opts.Compression.Threshold ||
-		w.out != nil && w.out.Size > 0 && (w.out.Size+n > s.opts.SendBuffer || s.opts.Overflow == OverflowDropOldest) {
-		return nil
-	}
-	return w
+// isPlainLocked reports whether the fast path may queue a message of n bytes on w, the link of s. It must return false where admitLocked
+// returns an error, and where the message would be compressed, masked or held back. An object's sockets, whose output may be held back,
+// have manualClose. mu must be held.
+func (s *Socket) isPlainLocked(w *wire, n int) bool {
+	return !w.client && s.phase == phaseOpen && s.facts&(manualClose|sentClose|lost|streamingOut) == 0 &&
+		(s.counter == nil || s.counter.quotaErr == nil) && s.deferred == nil &&
+		(w.deflater == nil || n < s.opts.Compression.Threshold) &&
+		(w.out == nil || w.out.Size == 0 || w.out.Size+n <= s.opts.SendBuffer && s.opts.Overflow != OverflowDropOldest)
 }
 
 func (s *Socket) send(m outgoing) error {

@@ -38,9 +38,9 @@ func (w *wire) ReadBuffer() (into []byte, ok bool) {
 }
 
 // Received implements [park.Handler].
-func (w *wire) Received(p []byte, spare *any) {
+func (w *wire) Received(p []byte, spare *any) (anyBuffer bool) {
 	if w.lingering {
-		return
+		return false
 	}
 	returned := false
 	defer func() {
@@ -50,12 +50,14 @@ func (w *wire) Received(p []byte, spare *any) {
 	}()
 	ok := false
 	if w.direct {
+		w.direct = false // ReadBuffer is not called before the next read, unless Received asks for it
 		ok = w.decodeDirect(p)
 	} else {
 		ok = w.decode(p, spare)
 	}
 	w.finishRead(ok, spare)
 	returned = true
+	return w.incoming == nil && !w.readingPaused
 }
 
 // finishRead writes what the turn has sent, and ends the socket if it has to end. ok says whether all received bytes have been handled.

@@ -52,7 +52,7 @@ type Options struct {
 	BatchesAtOnce int
 
 	// NATS are further options of the connection, for example for credentials and TLS. What this package depends on is set after them:
-	// pings and reconnections.
+	// pings, time limits and reconnections.
 	NATS []nats.Option
 
 	// System is a connection with the system account, which Connect asks whether all servers have sync_interval "always". It is not
@@ -63,7 +63,7 @@ type Options struct {
 	// and demonstrations.
 	UnsafeReplicas int
 
-	// Logger gets warnings; nil means slog.Default.
+	// Logger gets warnings, and the errors of the connection if NATS sets no handler for them; nil means slog.Default.
 	Logger *slog.Logger
 }
 
@@ -82,6 +82,10 @@ const (
 
 	reconnectWait  = 100 * time.Millisecond
 	connectTimeout = 2 * time.Second
+
+	// writeTimeout is how long the connection may take no bytes before it is given up. A write holds the connection's mutex, so that every
+	// call waits for it, whatever its context says, and no ping finds out. NATS's default is a minute.
+	writeTimeout = 2 * time.Second
 
 	// attemptTimeout is how long one request waits for its answer before it is made again. Elections of leaders take 4 to 10 s, in which
 	// there is none; shorter attempts find the new leader sooner.
@@ -145,10 +149,16 @@ func connect(o Options) (*nats.Conn, error) {
 			return nil, err
 		}
 	}
+	if c.AsyncErrorCB == nil { // NATS's own handler prints
+		c.AsyncErrorCB = func(nc *nats.Conn, _ *nats.Subscription, err error) {
+			o.Logger.Warn("edgews: error of a NATS connection", "server", nc.ConnectedUrlRedacted(), "error", err)
+		}
+	}
 	c.PingInterval, c.MaxPingsOut = pingInterval, maxPingsOut
 	c.AllowReconnect, c.MaxReconnect, c.ReconnectWait, c.RetryOnFailedConnect = true, -1, reconnectWait, false
 	c.ReconnectBufSize = -1 // what cannot be sent now is not sent later, when no call waits for it any more
 	c.Timeout = connectTimeout
+	c.FlusherTimeout, c.ReconnectOnFlusherError = writeTimeout, true
 	return c.Connect()
 }
 

@@ -102,7 +102,7 @@ func (ln *Listener) TimerFired() {
 func (ln *Listener) Woken() { ln.conn.mayRead = true }
 
 // Received implements [Handler].
-func (ln *Listener) Received([]byte, *any) {}
+func (ln *Listener) Received([]byte, *any) bool { return false }
 
 // ReadEnded implements [Handler].
 func (ln *Listener) ReadEnded(error) {}

@@ -21,9 +21,9 @@ type slot struct {
 
 	// Owned by the turn.
 	corkRound uint32 // the result of corks.beginRound, while the connection is corked; otherwise 0
-	mayRead   bool   // there may be bytes to read
+	mayRead   bool   // there may be bytes to read, and Close has not been called
+	anyBuffer bool   // the result of Received: ReadBuffer need not be called
 	hangup    bool   // the peer has ended the connection, or it has failed: also after a short read there is more to read
-	closed    bool   // Close was called
 	crowd     bool   // other connections waited for the poller when it called serve; false if the loop does not read the connection
 }
 
@@ -144,6 +144,9 @@ func (c *Conn) acquireFD() bool {
 // fdClosing is set in slot.fdUsers when the connection has been closed. The last user then closes the descriptor.
 const fdClosing = 1 << 31
 
+// isClosed reports whether the connection has been closed.
+func (c *Conn) isClosed() bool { return c.fdUsers.Load()&fdClosing != 0 }
+
 // loopWithFD calls fn with the descriptor, unless the connection has been closed.
 func (c *Conn) loopWithFD(fn func(fd int32)) {
 	if c.acquireFD() {
@@ -189,7 +192,7 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 
 // TryWriteInTurn is TryWrite for callers in the connection's turn. It is cheaper there, because only the turn closes the connection.
 func (c *Conn) TryWriteInTurn(p []byte) (int, error) {
-	if c.offLoop.Load() != nil || c.closed {
+	if c.offLoop.Load() != nil || c.isClosed() {
 		return c.TryWrite(p)
 	}
 	n, errno := writeSocket(int(c.fd), p)
@@ -224,11 +227,11 @@ func (c *Conn) loopShutdown(both bool) {
 // loopClose closes the connection, in its turn. Closing the descriptor removes it from the epoll instance; events of it that have
 // already been fetched find no connection in the table.
 func (c *Conn) loopClose() {
-	if c.closed {
+	if c.isClosed() {
 		return
 	}
 	c.loopCork(false)
-	c.closed, c.mayRead = true, false
+	c.mayRead = false
 	if c.fdUsers.Or(fdClosing) == 0 {
 		c.freeSlot()
 	}

@@ -75,10 +75,11 @@ func (h *handler) ReadBuffer() ([]byte, bool) {
 	return nil, true
 }
 
-func (h *handler) Received(p []byte, _ *any) {
+func (h *handler) Received(p []byte, _ *any) bool {
 	h.enter()
 	defer h.leave()
 	h.received(p)
+	return h.readBuffer == nil
 }
 
 func (h *handler) ReadEnded(err error) {

@@ -31,8 +31,9 @@ type Handler interface {
 	ReadBuffer() (into []byte, ok bool)
 	// Received is called with the bytes that have been read. It may change them. spare, unless it is nil, points to a value that
 	// belongs to the calling goroutine, in which handlers may leave something for the next call of any Received there. A handler
-	// that takes the value owns it and must set *spare to nil.
-	Received(p []byte, spare *any)
+	// that takes the value owns it and must set *spare to nil. If anyBuffer is true, ReadBuffer would return nil and true at least
+	// until the next call of Woken or ReadEnded, and need not be called.
+	Received(p []byte, spare *any) (anyBuffer bool)
 	// ReadEnded is called when nothing more will arrive, with io.EOF or an error. The handler calls Close, either now or, if it
 	// still has something to write, later in a turn. Until then ReadBuffer must return false.
 	ReadEnded(err error)

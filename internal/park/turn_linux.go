@@ -73,22 +73,32 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 	if othersWait {
 		budget = sharedTurnBudget
 	}
-	into := buf[:budget]
+	shared := buf[:budget]
 	for {
-		if pending&pendingWritable != 0 && !c.closed {
-			c.h.Writable()
-		}
-		if pending&pendingWake != 0 && !c.closed {
-			c.h.Woken()
-			budget -= wakeCost
+		if pending&(pendingWritable|pendingWake) != 0 {
+			budget -= c.wake(pending)
 		}
 		if pending&(pendingRead|pendingHangup) != 0 {
-			c.mayRead = true
+			c.mayRead = !c.isClosed()
 			c.hangup = c.hangup || pending&pendingHangup != 0
 		}
 		n := 0
-		for more := false; c.mayRead && !c.closed; {
-			if n, more = c.loopRead(into, spare); !more {
+		for c.mayRead {
+			into := shared
+			if !c.anyBuffer {
+				if into = c.readBuffer(shared); into == nil {
+					break // until Wake
+				}
+			}
+			var errno syscall.Errno
+			if n, errno = readSocket(int(c.fd), into); n > 0 && errno == 0 {
+				// A short read has emptied the socket (epoll(7), edge-triggered): the next bytes lead to another event.
+				c.mayRead = n == len(into) || c.hangup
+				c.anyBuffer = c.h.Received(into[:n], spare)
+			} else {
+				c.readFailed(errno)
+			}
+			if !c.mayRead {
 				break
 			}
 			if budget -= max(n, readCost); budget <= 0 {
@@ -120,33 +130,46 @@ const (
 	wakeCost = 1 << 10
 )
 
-// loopRead reads once. It returns how many bytes it has read, and whether to go on.
-func (c *Conn) loopRead(buf []byte, spare *any) (n int, more bool) {
+// wake calls Writable and Woken if they are pending. It returns what that uses of the budget, in bytes.
+func (c *Conn) wake(pending uint32) (cost int) {
+	if pending&pendingWritable != 0 && !c.isClosed() {
+		c.h.Writable()
+	}
+	if pending&pendingWake != 0 && !c.isClosed() {
+		c.anyBuffer = false
+		c.h.Woken()
+		cost = wakeCost
+	}
+	return cost
+}
+
+// readBuffer returns where to read the next bytes to, which may be shared. nil: the handler wants none.
+func (c *Conn) readBuffer(shared []byte) []byte {
 	into, ok := c.h.ReadBuffer()
-	if !ok {
-		return 0, false // until Wake
-	}
-	if into == nil {
-		into = buf
-	}
-	n, errno := readSocket(int(c.fd), into)
 	switch {
-	case errno == syscall.EINTR:
-	case errno == syscall.EAGAIN:
+	case !ok:
+		return nil
+	case into == nil:
+		return shared
+	}
+	return into
+}
+
+// readFailed handles a read that has returned no bytes.
+func (c *Conn) readFailed(errno syscall.Errno) {
+	switch errno {
+	case syscall.EINTR:
+	case syscall.EAGAIN:
 		c.mayRead = false
-	case errno != 0:
-		c.readEnded(errno)
-	case n == 0:
+	case 0:
 		c.readEnded(io.EOF)
 	default:
-		// A short read has emptied the socket (epoll(7), edge-triggered): the next bytes lead to another event.
-		c.mayRead = n == len(into) || c.hangup
-		c.h.Received(into[:n], spare)
+		c.readEnded(errno)
 	}
-	return n, c.mayRead
 }
 
 func (c *Conn) readEnded(err error) {
+	c.anyBuffer = false
 	c.h.ReadEnded(err) // if it calls runtime.Goexit, mayRead is still true and it is called again
 	c.mayRead = false
 }

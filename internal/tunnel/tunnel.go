@@ -154,9 +154,9 @@ func (s *side) ReadBuffer() (into []byte, ok bool) {
 }
 
 // Received implements [park.Handler].
-func (s *side) Received(p []byte, _ *any) {
+func (s *side) Received(p []byte, _ *any) (anyBuffer bool) {
 	if s.ended || s.t.isOver() {
-		return
+		return false
 	}
 	s.moved.Store(s.conn.CoarseNow())
 	n, err := s.other().conn.TryWrite(p)
@@ -168,6 +168,7 @@ func (s *side) Received(p []byte, _ *any) {
 	default:
 		s.writeFailed(err)
 	}
+	return false
 }
 
 // ReadEnded implements [park.Handler].
