@@ -88,6 +88,7 @@ var notPeers = map[string]string{
 	"park.batchLimit":         "how many writes leave together",
 	"park.corkLimit":          "how long writes are gathered",
 	"park.maxEvents":          "how many events are fetched at a time",
+	"park.maxLoops":           "how connections are spread",
 	"park.rawIOLimit":         "how much one system call of the quick kind moves",
 	"park.tlsWriteLimit":      "how much is written without a goroutine",
 	"tunnel.maxIdlePipes":     "pipes that are kept for reuse",

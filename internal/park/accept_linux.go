@@ -36,7 +36,7 @@ func Listen(l *net.TCPListener, h AcceptHandler) (*Listener, error) {
 	}
 	ln := &Listener{h: h, keepAlive: keepAliveOf(l)}
 	ln.setTCPOptions(fd) // which the accepted sockets inherit
-	loop, ok := acquireLoop()
+	loop, ok := acquireLoop(fd)
 	if !ok {
 		_ = syscall.Close(fd)
 		return nil, syscall.EMFILE
@@ -213,7 +213,7 @@ func zoneName(index int) string {
 // StartAccepted puts a connection on the loop and begins to read it. The Conn must not have been initialised. If it fails, the connection
 // is closed and no method of h is called.
 func (c *Conn) StartAccepted(a Accepted, h Handler) error {
-	l, ok := acquireLoop()
+	l, ok := acquireLoop(a.fd)
 	if !ok {
 		_ = syscall.Close(a.fd)
 		return syscall.EMFILE
@@ -252,5 +252,5 @@ func (c *Conn) enterLoop(l *loop, fd int, op int) error {
 func (c *Conn) leaveLoop(l *loop) {
 	l.table.remove(c)
 	_ = syscall.Close(int(c.fd))
-	l.release()
+	releaseLoop()
 }

@@ -38,13 +38,8 @@ const (
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// NewBatch returns an empty Batch, or nil if there is no event loop, whose connections alone can use one.
-func NewBatch() *Batch {
-	if currentLoop() == nil {
-		return nil
-	}
-	return batches.Get().(*Batch)
-}
+// NewBatch returns an empty Batch. Where there is no event loop, whose connections alone can use one, it returns nil.
+func NewBatch() *Batch { return batches.Get().(*Batch) }
 
 // MakeRoom calls Write if the batch is full. Like Write, it must be called without locks that Wrote needs.
 func (b *Batch) MakeRoom() {

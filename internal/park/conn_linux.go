@@ -24,7 +24,7 @@ type slot struct {
 	mayRead   bool   // there may be bytes to read, and Close has not been called
 	anyBuffer bool   // the result of Received: ReadBuffer need not be called
 	hangup    bool   // the peer has ended the connection, or it has failed: also after a short read there is more to read
-	crowd     bool   // other connections waited for the poller when it called serve
+	crowd     bool   // other connections waited for the poller when it called serve; false if the loop does not read the connection
 }
 
 // canMoveToLoop reports whether nc may move to the loop.
@@ -85,7 +85,7 @@ func (c *Conn) moveDuplicate(nc net.Conn) bool {
 	if !ok {
 		return false
 	}
-	l, ok := acquireLoop()
+	l, ok := acquireLoop(fd)
 	if !ok {
 		_ = syscall.Close(fd)
 		return false
@@ -105,7 +105,7 @@ func (c *Conn) takeOver(d *DetachedConn) bool {
 		tcp := d.madeTCPConn()
 		return tcp != nil && c.moveDuplicate(tcp)
 	}
-	if l := currentLoop(); c.enterLoop(l, fd, syscall.EPOLL_CTL_MOD) != nil {
+	if l := loopOf(int32(fd)); c.enterLoop(l, fd, syscall.EPOLL_CTL_MOD) != nil {
 		l.table.remove(c)
 		d.returnFD()
 		return false
@@ -164,12 +164,12 @@ func (c *Conn) releaseFD() {
 // freeSlot removes c from the table, and closes the descriptor if it belongs to the loop. It is called once, when the descriptor has no
 // users left.
 func (c *Conn) freeSlot() {
-	l := currentLoop()
+	l := loopOf(c.fd)
 	l.table.remove(c)
 	if c.offLoop.Load() == nil {
 		_ = syscall.Close(int(c.fd))
 	}
-	l.release()
+	releaseLoop()
 }
 
 // TryWrite writes as much of p as the kernel takes at once and returns the number of bytes written. If that is not all, the error
@@ -267,32 +267,32 @@ func (c *Conn) loopClose() {
 
 func (c *Conn) loopSetTimer(d time.Duration) {
 	if c.acquireFD() {
-		currentLoop().timers.set(c, d)
+		loopOf(c.fd).timers.set(c, d)
 		c.releaseFD()
 	}
 }
 
 // loopNow returns when a poller last returned from waiting.
-func (c *Conn) loopNow() uint32 { return currentLoop().lastWake.Load() }
+func (c *Conn) loopNow() uint32 { return loopOf(c.fd).lastWake.Load() }
 
 // loopWorkHandedOff writes only when needed: all pollers read the flag.
 func (c *Conn) loopWorkHandedOff() {
-	if l := currentLoop(); !l.handedOff.Load() {
+	if l := loopOf(c.fd); !l.handedOff.Load() {
 		l.handedOff.Store(true)
 	}
 }
 
 // loopOthersWait reports whether others wait, while the poller's round lasts. When check finds the handler of a round blocked, it ends
 // the round early.
-func (c *Conn) loopOthersWait() bool { return c.crowd && currentLoop().corks.count() > 0 }
+func (c *Conn) loopOthersWait() bool { return c.crowd && loopOf(c.fd).corks.count() > 0 }
 
 func (c *Conn) loopDeferWrite() bool {
-	l := currentLoop()
-	return l != nil && l.corks.deferFlush(c.h)
+	l := loopOf(c.fd)
+	return l != nil && (l.corks.deferFlush(c.h) || l.hasSiblings() && deferFlushElsewhere(c.h))
 }
 
 func (c *Conn) loopCork(on bool) {
-	l := currentLoop()
+	l := loopOf(c.fd)
 	switch {
 	case on == (c.corkRound != 0):
 	case on:

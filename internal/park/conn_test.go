@@ -51,7 +51,7 @@ func pollers() int {
 }
 
 // loopEnds waits until the loop's goroutines have ended, as they do some time after its last connection has been closed.
-func loopEnds(t *testing.T) {
+func loopEnds(t testing.TB) {
 	t.Helper()
 	for began := time.Now(); pollers() > 0; runtime.Gosched() {
 		require.Less(t, time.Since(began), patience)

@@ -66,17 +66,17 @@ func (k *corks) releaseAll() {
 }
 
 // deferFlush reports whether h must wait for Flush.
-func (k *corks) deferFlush(h Handler) bool {
-	if k.count() == 0 {
-		return false
-	}
+func (k *corks) deferFlush(h Handler) bool { return k.count() > 0 && k.deferInRound(h) }
+
+// deferInRound is deferFlush while a round lasts, or has just ended.
+func (k *corks) deferInRound(h Handler) bool {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.count() == 0 { // the last round's flush may already be over
-		return false
+	lasts := k.count() > 0 // otherwise its flush may already be over
+	if lasts {
+		k.waiting = append(k.waiting, h)
 	}
-	k.waiting = append(k.waiting, h)
-	return true
+	k.mu.Unlock()
+	return lasts
 }
 
 func (k *corks) flush() {

@@ -44,10 +44,10 @@ func (d *DetachedConn) tcpConnLocked() (*net.TCPConn, error) {
 	case d.closed, d.moved:
 		return nil, net.ErrClosed
 	}
-	l, fd := currentLoop(), int(d.from.fd)
+	l, fd := loopOf(d.from.fd), int(d.from.fd)
 	_ = syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, fd, nil) // the duplicate would keep it registered
 	l.table.remove(d.from)
-	l.release()
+	releaseLoop()
 	keepAlive := keepAliveOfSocket(fd)
 	file := os.NewFile(uintptr(fd), "connection")
 	conn, err := net.FileConn(file) // duplicates the descriptor
@@ -135,7 +135,7 @@ func (d *DetachedConn) Close() error {
 		return net.ErrClosed
 	}
 	d.closed = true
-	d.from.leaveLoop(currentLoop())
+	d.from.leaveLoop(loopOf(d.from.fd))
 	return nil
 }
 

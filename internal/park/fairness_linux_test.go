@@ -115,6 +115,7 @@ func TestBurstOfBlockedHandlers(t *testing.T) {
 // A poller that has work, and only waits for a P, is not taken for one whose handler blocks: on one P, others would only wait with it.
 func TestBusyPollersAreNotBlocked(t *testing.T) {
 	needsLoop(t)
+	loopEnds(t) // there may have been several
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	flooded := startFloods(t, 100)
 	for range 20 {

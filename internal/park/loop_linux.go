@@ -4,8 +4,8 @@ package park
 
 // The event loop, for readers who know epoll(7).
 //
-// One epoll instance contains every connection of the process that is on the loop: plain sockets edge-triggered, the sockets under TLS
-// one-shot. Goroutines of the loop, the pollers, fetch events from it and run the handlers of the connections themselves; no event is
+// The epoll instance of the loop contains every connection of the process that is on the loop: plain sockets edge-triggered, the sockets
+// under TLS one-shot. (With many processors there are several loops, which know nothing of each other: loops_linux.go.) Goroutines of the loop, the pollers, fetch events from it and run the handlers of the connections themselves; no event is
 // handed to a goroutine of the connection. Mostly there is one poller: with two, the scheduler would wake them in turns.
 //
 // # The life of an event
@@ -47,7 +47,7 @@ package park
 //
 // # When pollers start and end
 //
-// The loop starts with its first connection, with one poller, and stops unusedLoopLifetime after its last connection has gone. Pollers
+// A loop starts with its first connection, with one poller. All loops stop unusedLoopLifetime after the last connection has gone. Pollers
 // are added when a handler blocks (above), when a handler has called runtime.Goexit, and under load: if check finds
 // checksUntilOverload times in a row that no poller waits for events, it adds one, as long as fewer than GOMAXPROCS make progress. A
 // poller that has nothing to do while another one waits ends. Only within blockedWindow after a handler has blocked, one more waits.
@@ -64,6 +64,7 @@ package park
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,58 +111,11 @@ type loop struct {
 	closed          bool // the descriptors have been closed
 }
 
-var (
-	loopMu     sync.Mutex
-	activeLoop atomic.Pointer[loop] // nil: no connection is on a loop
-	loopConns  int                  // connections on activeLoop; guarded by loopMu
-)
-
-// currentLoop returns the loop of a connection that is on it.
-func currentLoop() *loop { return activeLoop.Load() }
-
-// acquireLoop returns the loop for one more connection, and starts it if necessary.
-func acquireLoop() (*loop, bool) {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	l := activeLoop.Load()
-	if l == nil {
-		var err error
-		if l, err = newLoop(); err != nil {
-			return nil, false
-		}
-		activeLoop.Store(l)
-	}
-	loopConns++
-	return l, true
-}
-
-// unusedLoopLifetime is how long the loop keeps running after its last connection has gone.
-const unusedLoopLifetime = 50 * time.Millisecond
-
-// release is called once for each connection that acquireLoop was called for.
-func (l *loop) release() {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	if loopConns--; loopConns == 0 {
-		time.AfterFunc(unusedLoopLifetime, l.stopIfUnused)
-	}
-}
-
-func (l *loop) stopIfUnused() {
-	loopMu.Lock()
-	defer loopMu.Unlock()
-	if loopConns > 0 || activeLoop.Load() != l {
-		return
-	}
-	activeLoop.Store(nil)
-	l.stopped.Store(true)
-	l.timers.stop()
-	l.wakePollers()
-}
-
-func newLoop() (*loop, error) {
+// newLoop starts one of count loops.
+func newLoop(count int) (*loop, error) {
 	go growFDTable() // connections need not wait for it
 	l := &loop{epfd: -1, wakeFD: -1}
+	l.table.shift = uint8(bits.TrailingZeros(uint(count)))
 	l.timers.table, l.timers.start = &l.table, time.Now()
 	l.timers.nextSweep.Store(math.MaxInt64)
 	if err := l.open(); err != nil {
@@ -216,6 +170,13 @@ var growFDTable = sync.OnceFunc(func() {
 	}
 })
 
+// stop ends a loop that has no connections. Its pollers close it.
+func (l *loop) stop() {
+	l.stopped.Store(true)
+	l.timers.stop()
+	l.wakePollers()
+}
+
 // wakePollers wakes the pollers that wait, so that they see that the loop has stopped.
 func (l *loop) wakePollers() {
 	l.mu.Lock()
@@ -231,7 +192,7 @@ const edgeTriggered = uint32(syscall.EPOLLRDHUP) | 1<<31 // EPOLLET, a negative 
 
 // register adds c to the epoll instance, or changes its events.
 func (l *loop) register(c *Conn, op int, events uint32) error {
-	return syscall.EpollCtl(l.epfd, op, int(c.fd), &syscall.EpollEvent{Events: events | edgeTriggered, Fd: c.fd, Pad: int32(c.gen)})
+	return syscall.EpollCtl(l.epfd, op, int(c.fd), l.table.event(c, events|edgeTriggered))
 }
 
 // addPollers starts n pollers.

@@ -167,7 +167,7 @@ func (c *Conn) Cork(on bool) {
 
 // OthersWait reports, in the connection's turn, whether other connections wait for the poller. If so, writes should wait for the
 // end of the turn. If it does not end within about a millisecond, Flush runs.
-func (c *Conn) OthersWait() bool { return c.offLoop.Load() == nil && c.loopOthersWait() }
+func (c *Conn) OthersWait() bool { return c.loopOthersWait() }
 
 // WorkHandedOff says, in the connection's turn, that a goroutine has been given work and may be waiting for the processor that runs
 // the turn.

@@ -10,8 +10,8 @@ import (
 
 // poller is a goroutine that fetches events and runs the turns of their connections.
 type poller struct {
-	// progress changes each time the poller begins to handle something: the low half is the connection's descriptor, the high half
-	// counts. 0: it has not handled anything yet.
+	// progress changes each time the poller begins to handle something: the low half is the connection's index in the table, the high
+	// half counts. 0: it has not handled anything yet.
 	progress     atomic.Uint64
 	waiting      atomic.Bool // for events, or about to end
 	yielding     atomic.Bool // it has yielded its P and will go on when it is scheduled
@@ -104,14 +104,14 @@ func (l *loop) handleEvents(p *poller) {
 				round, inRound = l.corks.beginRound(), true
 			}
 		}
-		p.noteProgress(event.Fd)
+		p.noteProgress(uint32(event.Fd))
 		l.dispatch(p, event, more)
 	}
 	if inRound {
 		l.corks.endRound(round)
 	}
 	if c := l.backlog.pop(); c != nil {
-		p.noteProgress(c.fd)
+		p.noteProgress(l.table.index(c.fd))
 		p.conn = c
 		if !c.serve(p.buf, &p.spare, c.pending.Swap(turnTaken), !l.backlog.empty()) {
 			l.backlog.push(c)
@@ -119,10 +119,10 @@ func (l *loop) handleEvents(p *poller) {
 	}
 }
 
-// noteProgress tells check that p begins to handle something of the connection with fd.
-func (p *poller) noteProgress(fd int32) {
+// noteProgress tells check that p begins to handle something of the connection with an index.
+func (p *poller) noteProgress(index uint32) {
 	p.turnCount++
-	p.progress.Store(uint64(p.turnCount)<<32 | uint64(uint32(fd)))
+	p.progress.Store(uint64(p.turnCount)<<32 | uint64(index))
 }
 
 // nextEvent takes the next fetched event, and reports whether there are more.
@@ -169,7 +169,7 @@ func (l *loop) dispatch(p *poller, event *syscall.EpollEvent, more bool) {
 	if event.Fd < 0 {
 		return // of wakeFD: the loop has been stopped
 	}
-	c := l.table.find(event.Fd, uint32(event.Pad))
+	c := l.table.find(uint32(event.Fd), uint32(event.Pad))
 	if c == nil {
 		return
 	}

@@ -64,7 +64,7 @@ func (c *Conn) SpliceFrom(pipe, n int) (int, error) {
 // awaitWritable has Writable called when there is room to write, and returns ErrWouldBlock. EPOLL_CTL_MOD makes the kernel check the
 // socket again, so an edge that came before it is not missed. The caller uses the descriptor.
 func (c *Conn) awaitWritable() error {
-	if err := currentLoop().register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); err != nil {
+	if err := loopOf(c.fd).register(c, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN|syscall.EPOLLOUT); err != nil {
 		return err
 	}
 	return ErrWouldBlock

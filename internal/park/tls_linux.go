@@ -47,18 +47,23 @@ func (s *offLoop) watchTLSLocked(c *Conn) bool {
 	if s.tls.raw == nil {
 		return false
 	}
-	l, ok := acquireLoop()
-	if !ok || s.tls.raw.Control(func(fd uintptr) { setNonblock(fd); c.fd = int32(fd); l.table.add(c) }) != nil {
-		if ok {
-			l.release()
+	var l *loop
+	onLoop := false
+	err := s.tls.raw.Control(func(fd uintptr) {
+		setNonblock(fd)
+		c.fd = int32(fd)
+		if l, onLoop = acquireLoop(int(fd)); onLoop {
+			l.table.add(c)
 		}
+	})
+	if err != nil || !onLoop {
 		s.tls.raw = nil
 		return false
 	}
 	if err := s.armTLSWatch(c, syscall.EPOLL_CTL_ADD); err != nil {
 		s.tls.raw = nil
 		l.table.remove(c)
-		l.release()
+		releaseLoop()
 		return false
 	}
 	return true
@@ -66,12 +71,10 @@ func (s *offLoop) watchTLSLocked(c *Conn) bool {
 
 // armTLSWatch makes the loop report the next time that there is something to read, once.
 func (s *offLoop) armTLSWatch(c *Conn, op int) (err error) {
-	event := syscall.EpollEvent{
-		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT,
-		Fd:     c.fd, Pad: int32(c.gen),
-	}
+	l := loopOf(c.fd)
+	event := l.table.event(c, syscall.EPOLLIN|syscall.EPOLLRDHUP|syscall.EPOLLONESHOT)
 	failed := s.tls.raw.Control(func(fd uintptr) {
-		err = syscall.EpollCtl(currentLoop().epfd, op, int(fd), &event)
+		err = syscall.EpollCtl(l.epfd, op, int(fd), event)
 	})
 	if failed != nil {
 		return failed

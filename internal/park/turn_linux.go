@@ -55,7 +55,7 @@ func (c *Conn) serveInGoroutine() {
 			go c.serveInGoroutine()
 		}
 	}()
-	if l := currentLoop(); l != nil { // the pollers may have waited for long
+	if l := loopOf(c.fd); l != nil { // the pollers may have waited for long
 		l.lastWake.Store(Now())
 	}
 	buf := largeBuffers.Get().(*[largeBuffer]byte)

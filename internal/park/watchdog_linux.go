@@ -131,7 +131,7 @@ func (l *loop) observe() (s observation) {
 			s.ready++
 		default:
 			s.blocked++
-			if c := l.table.at(int32(progress)); c != nil {
+			if c := l.table.at(uint32(progress)); c != nil {
 				s.blockers = append(s.blockers, c.h)
 			}
 			if p.hasUnhandledEvents() {
