@@ -118,9 +118,14 @@ func TestBusyPollersAreNotBlocked(t *testing.T) {
 	loopEnds(t) // there may have been several
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	flooded := startFloods(t, 100)
-	for range 20 {
+	// On a busy machine the system takes the processor away from a poller, which is like a blocked handler. So there must be one second without.
+	few := 0
+	for deadline := time.Now().Add(2 * time.Minute); few < 20; few++ {
 		<-time.After(50 * time.Millisecond)
-		require.LessOrEqual(t, pollers(), 10)
+		if n := pollers(); n > 10 {
+			require.Less(t, time.Now(), deadline, "%d pollers", n)
+			few = -1
+		}
 	}
 	require.Positive(t, flooded.Load())
 }
