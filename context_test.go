@@ -65,13 +65,20 @@ func TestContextsMayCallBackIntoObjects(t *testing.T) {
 
 func TestContextsOfRequestsMayCallBack(t *testing.T) {
 	client, server := edgews.NewPair()
+	responded := make(chan error, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(callingContext{r.Context(), func() { server.ReadyState() }})
-		assert.NoError(t, edgews.Respond(w, r, client, nil))
+		responded <- edgews.Respond(w, r, client, nil)
 	}))
 	defer srv.Close()
 	s, _, err := edgews.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Accept())
 	require.NoError(t, s.Close(1000, ""))
+	select {
+	case err := <-responded:
+		require.NoError(t, err)
+	case <-within(t).Done():
+		require.FailNow(t, "Respond hangs")
+	}
 }

@@ -20,6 +20,9 @@ func (o *Reader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err = o.st.AcceptWebSocket(s); err == nil {
 		err = o.st.Subscribe("section:"+r.FormValue("section"), s)
 	}
+	if err == nil {
+		err = s.Send("you have subscribed to " + r.FormValue("section"))
+	}
 	if err != nil {
 		s.Accept() // if the object has not accepted it
 		s.Close(edgews.StatusPolicyViolation, err.Error())
@@ -40,6 +43,7 @@ func ExampleNamespace_Publish() {
 		if err != nil {
 			panic(err)
 		}
+		s.Receive(ctx) // what is published from now on arrives
 		return s
 	}
 	ann, bob, cyd := open("ann", "sports"), open("bob", "sports"), open("cyd", "weather")

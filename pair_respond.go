@@ -35,6 +35,7 @@ func (s *Socket) attachableLocked() error {
 // arrives.
 func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err error) {
 	o, inObject := ctx.Value(objectContextKey{}).(*object) // without mu: it may be the program's code
+	observer := observerIn(ctx, c.opts.Observer)           // the same
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
 		s.mu.Unlock()
@@ -55,7 +56,7 @@ func (s *Socket) attach(ctx context.Context, c wireConfig) (server *Socket, err 
 		as = countAsNothing // the meter of its object has counted what it has sent
 	}
 	w := newLink(server, c)
-	m.handOverLocked(server, w, as, observerIn(ctx, c.opts.Observer))
+	m.handOverLocked(server, w, as, observer)
 	server.link = w
 	if inObject {
 		server.pinToLocked(o, pinAccepted)
@@ -93,6 +94,7 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 		c.places.join(server)
 	}()
 	o, inObject := ctx.Value(objectContextKey{}).(*object)
+	observer := observerIn(ctx, c.opts.Observer)
 	s.mu.Lock()
 	if err := s.attachableLocked(); err != nil {
 		s.mu.Unlock()
@@ -119,7 +121,7 @@ func (s *Socket) answerConnect(ctx context.Context, conn *connectConn, c wireCon
 	}
 	server.startCounterLocked(c.meter, c.object, true)
 	server.counter.registerLocked() // no wire does
-	m.handOverLocked(server, moved, as, observerIn(ctx, c.opts.Observer))
+	m.handOverLocked(server, moved, as, observer)
 	server.link = moved
 	if inObject {
 		server.pinToLocked(o, pinAccepted)
