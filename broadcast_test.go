@@ -3,6 +3,8 @@ package edgews_test
 import (
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -161,4 +163,42 @@ func TestBroadcastBeforeABlockedObserver(t *testing.T) {
 		close(o.goOn)
 		assert.Equal(t, 11, <-ended)
 	})
+}
+
+// Compression.Choose is the program's code: it may wait for a socket that has got the message before.
+func TestBroadcastWhoseChooseWaits(t *testing.T) {
+	h, sockets, peers := hubOf(t, overTCP, 10, edgews.Options{})
+	chosen := make(chan error, 1)
+	compression := &edgews.Compression{Threshold: 1, Choose: func(edgews.Kind, []byte) bool {
+		chosen <- sockets[0].Flush(within(t))
+		return true
+	}}
+	added := make(chan error, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := edgews.Upgrade(w, r, &edgews.UpgradeOptions{Options: edgews.Options{Compression: compression}})
+		if err == nil {
+			err = h.Add(s)
+		}
+		if err == nil {
+			err = s.Accept()
+		}
+		added <- err
+	}))
+	t.Cleanup(srv.Close)
+	last, _, err := edgews.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), &edgews.DialOptions{
+		Options: edgews.Options{Compression: &edgews.Compression{}},
+	})
+	require.NoError(t, err)
+	endWith(t, last)
+	require.NoError(t, <-added)
+	ended := make(chan int, 1)
+	go func() { ended <- h.Broadcast(edgews.Prepare(edgews.Text, []byte("all"))) }()
+	for _, p := range peers {
+		p.expects(text("all"))
+	}
+	require.NoError(t, <-chosen)
+	require.Equal(t, 11, <-ended)
+	m, err := last.Receive(within(t))
+	require.NoError(t, err)
+	require.Equal(t, "all", m.Text())
 }

@@ -110,13 +110,15 @@ func (s *Socket) send(m outgoing) error {
 		s.mu.Lock()
 		l := s.link
 		o := s.observed
-		if o != nil && m.batch != nil { // the Observer may block, and the batch must not wait for it
-			s.mu.Unlock()
+		w, isWire := l.(*wire)
+		compresses := isWire && w.compressesLocked(&m)
+		if m.batch != nil && (o != nil || compresses && s.opts.Compression.Choose != nil) {
+			s.mu.Unlock() // the program's code may block, or wait for a socket in the batch
 			m.batch.Write()
 			m.batch = nil
 			continue
 		}
-		if w, ok := l.(*wire); ok && !w.compressesLocked(&m) {
+		if isWire && !compresses {
 			err := w.sendAndUnlock(&m)
 			if o != nil {
 				s.tell()
@@ -125,7 +127,7 @@ func (s *Socket) send(m outgoing) error {
 		}
 		s.mu.Unlock()
 		err := l.send(m)
-		if w, ok := l.(*wire); ok {
+		if isWire {
 			s.mu.Lock()
 			w.transmitInAndUnlock(m.batch)
 		} else {

@@ -272,12 +272,17 @@ func (c *Conn) loopSetTimer(d time.Duration) {
 	}
 }
 
-// loopNow returns when a poller last returned from waiting.
-func (c *Conn) loopNow() uint32 { return loopOf(c.fd).lastWake.Load() }
+// loopNow returns when a poller last returned from waiting. Without a loop, because the connection has been closed meanwhile, that is now.
+func (c *Conn) loopNow() uint32 {
+	if l := loopOf(c.fd); l != nil {
+		return l.lastWake.Load()
+	}
+	return Now()
+}
 
 // loopWorkHandedOff writes only when needed: all pollers read the flag.
 func (c *Conn) loopWorkHandedOff() {
-	if l := loopOf(c.fd); !l.handedOff.Load() {
+	if l := loopOf(c.fd); l != nil && !l.handedOff.Load() {
 		l.handedOff.Store(true)
 	}
 }

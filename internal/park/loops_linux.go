@@ -36,8 +36,9 @@ var loops [maxLoops]atomic.Pointer[loop]
 // The number of loops does not change while one of them runs, because all of a descriptor's users must find the same one.
 var (
 	loopMu    sync.Mutex
-	loopCount int // a power of two; 0: none runs; guarded by loopMu
-	loopConns int // connections on all loops; guarded by loopMu
+	loopCount int       // a power of two; 0: none runs; guarded by loopMu
+	loopConns int       // connections on all loops; guarded by loopMu
+	lastGone  time.Time // when the last connection went; guarded by loopMu
 )
 
 // loopsFor returns the number of loops for a GOMAXPROCS.
@@ -80,6 +81,7 @@ func releaseLoop() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
 	if loopConns--; loopConns == 0 {
+		lastGone = time.Now()
 		time.AfterFunc(unusedLoopLifetime, stopUnusedLoops)
 	}
 }
@@ -87,7 +89,7 @@ func releaseLoop() {
 func stopUnusedLoops() {
 	loopMu.Lock()
 	defer loopMu.Unlock()
-	if loopConns > 0 {
+	if loopConns > 0 || time.Since(lastGone) < unusedLoopLifetime { // there have been connections since the timer was set
 		return
 	}
 	for i := range loopCount {

@@ -72,6 +72,9 @@ func (s *offLoop) watchTLSLocked(c *Conn) bool {
 // armTLSWatch makes the loop report the next time that there is something to read, once.
 func (s *offLoop) armTLSWatch(c *Conn, op int) (err error) {
 	l := loopOf(c.fd)
+	if l == nil { // another reader has closed the connection, which was the last one
+		return net.ErrClosed
+	}
 	event := l.table.event(c, syscall.EPOLLIN|syscall.EPOLLRDHUP|syscall.EPOLLONESHOT)
 	failed := s.tls.raw.Control(func(fd uintptr) {
 		err = syscall.EpollCtl(l.epfd, op, int(fd), event)

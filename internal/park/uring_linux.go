@@ -90,7 +90,7 @@ const (
 var theRing = sync.OnceValue(openRing)
 
 // openRing returns a new ring, or nil if the kernel has none or does not allow it. Under a seccomp filter it does not even ask: some filters
-// end the process for a system call that they do not know.
+// end the process for a system call that they do not know. It asks once: a program that sets a filter later must allow io_uring_enter.
 func openRing() *ring {
 	if isFiltered() {
 		return nil
