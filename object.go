@@ -28,13 +28,13 @@ type object struct {
 
 	// Guarded by mu.
 	queue           serial.Queue[queuedEvent]
-	run             func() // runQueue, kept so that starting a goroutine allocates nothing; nil: not used since the value was last dropped
+	run             func() // runQueue, kept so that starting a goroutine allocates nothing; nil: not used since the object was last unloaded
 	eventRunning    bool   // an event runs, or has run and the goroutine has not looked at the queue since
 	forgotten       bool   // it is not in the namespace any more
 	fenced          bool   // another owner has the object's storage: nothing runs here any more
 	warned          bool   // the log has said that the current event takes long
 	handlers        handlerSet
-	contextsMade    uint8          // how many contexts were made at a time; 0: none since the value was last dropped
+	contextsMade    uint8          // how many contexts were made at a time; 0: none since the object was last unloaded
 	contexts        []eventContext // of the next events
 	value           Object         // nil while hibernated
 	state           *State         // of value, or of the construction that is under way

@@ -207,8 +207,13 @@ type earlyEnd struct {
 const mostContexts = 32
 
 // newEventContext returns a context for an event. A handler may keep it, so no event gets the context of another one; but an object makes several
-// at a time, the more of them the more events its value has had.
+// at a time, the more of them the more events its value has had. That is for the events of sockets. A context from a caller has memory of its own: it
+// keeps the caller's, which may be that of another object's event. If these were several in one piece, objects that call each other would keep
+// all that there ever were.
 func (o *object) newEventContext(ctx context.Context) *eventContext {
+	if ctx != o.ns.eventsContext {
+		return &eventContext{Context: ctx, o: o}
+	}
 	o.mu.Lock()
 	if len(o.contexts) == 0 {
 		o.contextsMade = min(max(2*o.contextsMade, 1), mostContexts)
