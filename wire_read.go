@@ -174,6 +174,9 @@ func (w *wire) decode(p []byte, spare *any) bool {
 		ok := w.deliverWhole(kindOf(opcode), data, n, &t)
 		switch {
 		case !t.corked: // p was one frame
+			if n < largeMessage {
+				w.readSize = park.UsualRead
+			}
 			return ok
 		case !ok:
 			return w.endDecode(i, p, false, &t)

@@ -23,7 +23,7 @@ type DetachedConn struct {
 	tcp    *net.TCPConn // nil: not needed yet
 }
 
-// Detach takes the connection away from c, which must be on the loop. From now on the handler's ReadBuffer must return false, and no
+// Detach takes the connection away from c, which must be on the loop. From now on the handler's ReadBuffer must return NoRead, and no
 // method of c may be called or be running, except in the turn, where PeerEnded may be called.
 func (c *Conn) Detach() *DetachedConn { return &DetachedConn{from: c} }
 

@@ -95,6 +95,11 @@ func (c *Conn) serve(buf *[largeBuffer]byte, spare *any, pending uint32, othersW
 			if n, errno = readSocket(int(c.fd), into); n > 0 && errno == 0 {
 				// A short read has emptied the socket (epoll(7), edge-triggered): the next bytes lead to another event.
 				c.mayRead = n == len(into) || c.hangup
+				if huge != nil && n <= smallRead { // the handler may block, and would keep the buffer for so long
+					copy(buf[:], into[:n])
+					hugeBuffers.Put(huge)
+					into, huge = buf[:], nil
+				}
 				c.anyBuffer = c.h.Received(into[:n], spare)
 			} else {
 				c.readFailed(errno)
@@ -132,6 +137,8 @@ const (
 	// readCost and wakeCost are what a read and a call of Woken use of the budget at least, in bytes.
 	readCost = 1 << 10
 	wakeCost = 1 << 10
+	// smallRead is how many bytes are copied from a buffer for a HugeRead at most, because they do not need one.
+	smallRead = 16 << 10
 )
 
 // wake calls Writable and Woken if they are pending. It returns what that uses of the budget, in bytes.
@@ -178,8 +185,8 @@ func (c *Conn) readFailed(errno syscall.Errno) {
 	}
 }
 
-// hugeReadsFor is how long a HugeRead is possible after the poller has woken, in milliseconds: other connections have waited for that long
-// then. Beyond it, a LargeRead takes its place.
+// hugeReadsFor is how long a HugeRead is possible after a poller of the loop, or a turn outside them, has begun, in milliseconds. Beyond it, a
+// LargeRead takes its place, so that other connections wait less.
 const hugeReadsFor = 5
 
 // hugeBuffers has the buffers for a HugeRead. Most programs need none: that is why a poller does not keep one.
