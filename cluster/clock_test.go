@@ -90,6 +90,7 @@ var wallClockUses = map[string]string{
 	"edge_socket.go edgeSocket.message time.Now": "when an auto-response was sent",
 	"home_socket.go homeConn.restored time.Unix": "the same",
 	"home_receive.go homeConn.receive time.Unix": "the same",
+	"log_queue.go logQueue.next time.Now":        "the time of a log record",
 	"node_events.go past.add time.Now":           "ClusterEvent.At",
 	"node_events.go past.renewed time.Now":       "when the last renewal failed",
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/edgews/edgews"
 	"github.com/edgews/edgews/cluster"
 	"github.com/edgews/edgews/cluster/memory"
 )
@@ -103,7 +105,7 @@ func TestLogQueueIsBounded(t *testing.T) {
 	close(goOn)
 	cluster.FlushLogger(log)
 	lines := strings.Split(strings.TrimSpace(texts.String()), "\n")
-	require.Len(t, lines, 1026)
+	require.Equal(t, 1026, len(lines))
 	for i, line := range lines[:1025] {
 		require.Equal(t, fmt.Sprintf("level=INFO msg=%d", i), line)
 	}
@@ -120,4 +122,38 @@ func TestLogQueueKeepsAttributes(t *testing.T) {
 	assert.Contains(t, texts.String(), "level=WARN msg=said a=1 g.b=2\n")
 	assert.NotContains(t, texts.String(), "below")
 	cluster.FlushLogger(log)
+}
+
+// TestLogHandlerThatNeverReturns: a node ends all the same, and its clients learn that it does.
+func TestLogHandlerThatNeverReturns(t *testing.T) {
+	m := memory.New()
+	t.Cleanup(func() { m.Close() })
+	goOn := make(chan struct{})
+	t.Cleanup(func() { close(goOn) })
+	s := startSiteWith(t, m, "a", newTally, nil, func(o *cluster.Options) { o.Logger = slog.New(callingHandler{func(slog.Record) { <-goOn }}) })
+	c := s.dial(t, "lobby", "1")
+	ask(t, c, "x")
+	closed := make(chan error, 1)
+	go func() { closed <- s.Cluster.Close() }()
+	select {
+	case err := <-closed:
+		assert.NoError(t, err)
+	case <-time.After(30 * time.Second):
+		require.FailNow(t, "Close hangs")
+	}
+	awaits(t, "the client is told", func() bool { return c.ReadyState() != edgews.Open })
+}
+
+// TestLogHandlerThatEndsItsGoroutine: the next records are written all the same.
+func TestLogHandlerThatEndsItsGoroutine(t *testing.T) {
+	var texts []string
+	log := cluster.NewQueuedLogger(slog.New(callingHandler{func(r slog.Record) {
+		texts = append(texts, r.Message)
+		runtime.Goexit()
+	}}))
+	for i := range 3 {
+		log.Info(strconv.Itoa(i))
+	}
+	cluster.FlushLogger(log)
+	assert.Equal(t, []string{"0", "1", "2"}, texts)
 }

@@ -32,8 +32,9 @@ type Options struct {
 	// HandoversAtOnce is how many shards this node gives to other members at a time; default 8. Requests to their objects wait meanwhile.
 	HandoversAtOnce int
 
-	// Logger receives what happens to the membership; nil means slog.Default. A goroutine gives the records to its handler, in their order: a
-	// handler that blocks delays nothing, but records are dropped then. It may call methods of the node, but not Leave or Close, which wait for it.
+	// Logger receives what happens to the membership; nil means slog.Default. A goroutine calls the Handle of its handler, in the order of the
+	// records: it may block, which delays nothing, but then records are dropped, and call methods of the node, but not Leave or Close, which wait
+	// up to a second for it. Its other methods must neither block nor call the node.
 	Logger *slog.Logger
 
 	// The hooks tell the program which shards it owns. They are called in goroutines of their own, concurrently for different shards.
