@@ -153,6 +153,7 @@ func (o *object) committed(h head, seq uint64, next contents, size int, isSnapsh
 // may be stored, or may be stored later. Then write goes on, whatever ctx says, until the batch, or another head in its place, has been
 // stored: the batch that is missing cannot be stored after that.
 func (o *object) write(ctx context.Context, batch []*nats.Msg, n nonce) (uint64, error) {
+	late := o.e.newLate("edgews: NATS: a commit takes long; trying again", o.at.stream)
 	for unknown := false; ; {
 		switch {
 		case unknown:
@@ -180,6 +181,7 @@ func (o *object) write(ctx context.Context, batch []*nats.Msg, n nonce) (uint64,
 		case !unknown:
 			return 0, err
 		}
+		late.failed(err)
 		if pause(o.e.closed) != nil {
 			return 0, ErrClosed
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +28,12 @@ func connectNode(ctx context.Context, place string) (cluster.Engine, error) {
 	for addr := range strings.SplitSeq(addrs, ",") {
 		urls = append(urls, "nats://"+addr)
 	}
+	logger := slog.New(slog.DiscardHandler)
+	if os.Getenv("EDGEWS_FAULTRUN_LOGS") != "" { // stderr is a file among the logs then
+		logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
 	return edgewsnats.Connect(ctx, edgewsnats.Options{
-		URLs: urls, Name: name, Streams: 2, Logger: slog.New(slog.DiscardHandler),
+		URLs: urls, Name: name, Streams: 2, Logger: logger,
 		NATS: []nats.Option{nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})},
 	})
 }

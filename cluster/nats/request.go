@@ -80,6 +80,29 @@ func pause(ctx context.Context) error {
 	}
 }
 
+// lateEvery is after how long a request that is made again and again is logged, and how often.
+const lateEvery = 10 * time.Second
+
+// late logs that a request is made again and again.
+type late struct {
+	e        *Engine
+	text, of string
+	next     time.Time // when it is logged; zero: it has not failed yet
+}
+
+func (e *Engine) newLate(text, of string) late { return late{e: e, text: text, of: of} }
+
+// failed notes that an attempt has failed.
+func (l *late) failed(err error) {
+	switch now := time.Now(); {
+	case l.next.IsZero():
+		l.next = now.Add(lateEvery)
+	case now.After(l.next):
+		l.next = now.Add(lateEvery)
+		l.e.o.Logger.Warn(l.text, "of", l.of, "error", err)
+	}
+}
+
 // message is a message of a stream.
 type message struct {
 	Subject string `json:"subject"`
@@ -90,14 +113,13 @@ type message struct {
 // get returns a message of a stream from its leader, and nil if there is none. It tries until ctx ends.
 func (e *Engine) get(ctx context.Context, stream string, which any) (*message, error) {
 	var answer struct {
-		Error   *apiError `json:"error"`
-		Message *message  `json:"message"`
+		Message *message `json:"message"`
 	}
 	body, err := json.Marshal(which)
 	if err != nil {
 		return nil, err
 	}
-	err = e.ask(ctx, "$JS.API.STREAM.MSG.GET."+stream, body, &answer, func() *apiError { return answer.Error })
+	err = e.ask(ctx, "$JS.API.STREAM.MSG.GET."+stream, body, &answer)
 	if isCode(err, codeNoMessage) {
 		return nil, nil
 	}
@@ -121,8 +143,7 @@ func (e *Engine) getNext(ctx context.Context, stream, subject string, after uint
 func (e *Engine) subjects(ctx context.Context, stream, filter string) (subjects []string, err error) {
 	for {
 		var answer struct {
-			Error *apiError `json:"error"`
-			Total int       `json:"total"`
+			Total int `json:"total"`
 			State struct {
 				Subjects map[string]uint64 `json:"subjects"`
 			} `json:"state"`
@@ -131,7 +152,7 @@ func (e *Engine) subjects(ctx context.Context, stream, filter string) (subjects 
 		if err != nil {
 			return nil, err
 		}
-		if err := e.ask(ctx, "$JS.API.STREAM.INFO."+stream, body, &answer, func() *apiError { return answer.Error }); err != nil {
+		if err := e.ask(ctx, "$JS.API.STREAM.INFO."+stream, body, &answer); err != nil {
 			return nil, err
 		}
 		for subject := range answer.State.Subjects {
@@ -143,31 +164,46 @@ func (e *Engine) subjects(ctx context.Context, stream, filter string) (subjects 
 	}
 }
 
-// ask makes a request that does no harm when it is repeated, until there is an answer. failed returns the error in the answer.
-func (e *Engine) ask(ctx context.Context, subject string, body []byte, answer any, failed func() *apiError) error {
+// ask makes a request that does no harm when it is repeated, until there is an answer other than that there is no leader.
+func (e *Engine) ask(ctx context.Context, subject string, body []byte, answer any) error {
+	late := e.newLate("edgews: NATS: a request takes long; trying again", subject)
 	for {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 		m, err := e.nc.RequestWithContext(attempt, subject, body)
 		cancel()
 		if err == nil {
-			if err := json.Unmarshal(m.Data, answer); err != nil {
-				return fmt.Errorf("edgews: NATS: answer of %s: %w", subject, err)
-			}
-			f := failed()
-			if f == nil {
-				return nil
-			}
-			if f.Code != codeUnavailable {
-				return f
+			err = readAnswer(m.Data, answer)
+			if !isCode(err, codeUnavailable) {
+				return err
 			}
 		}
 		if errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
+		late.failed(err)
 		if err := pause(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// readAnswer decodes an answer, or returns the error in it. It decodes each into a variable of its own, since an answer without an error has no
+// field for it, which would leave the error of an earlier answer there.
+func readAnswer(data []byte, answer any) error {
+	var refused struct {
+		Error *apiError `json:"error"`
+	}
+	err := json.Unmarshal(data, &refused)
+	if err == nil && refused.Error != nil {
+		return refused.Error
+	}
+	if err == nil {
+		err = json.Unmarshal(data, answer)
+	}
+	if err != nil {
+		return fmt.Errorf("edgews: NATS: answer that cannot be read: %w", err)
+	}
+	return nil
 }
 
 // ack is the answer to a message that has been stored.
