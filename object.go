@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edgews/edgews/internal/park"
 	"github.com/edgews/edgews/internal/serial"
 )
 
@@ -125,7 +126,7 @@ func (o *object) enqueueLocked(e queuedEvent) {
 
 // runQueue is the goroutine that runs the queue.
 func (o *object) runQueue() {
-	serial.GrowStack()
+	park.GrowStack()
 	serial.Run(o)
 }
 

@@ -45,8 +45,8 @@ func (w *wire) addToBatchLocked(b *park.Batch) bool {
 	return true
 }
 
-// Wrote implements [park.BatchWriter]. It is the end of the write that addToBatchLocked has begun: what follows is as in writeAndUnlock. It calls
-// no Observer, since the sockets of those are not written in batches.
+// Wrote implements [park.BatchWriter]. It is the end of the write that addToBatchLocked has begun: it calls no
+// Observer, since the sockets of those are not written in batches.
 func (w *wire) Wrote(n int, err error, now uint32) {
 	w.s.mu.Lock()
 	o := w.out
@@ -54,12 +54,5 @@ func (w *wire) Wrote(n int, err error, now uint32) {
 	if n > 0 {
 		w.notedSentLocked(monoMillis(now), o.WriteDeadline != 0)
 	}
-	switch {
-	case err == nil, err == park.ErrWouldBlock && o.Writable: // there may be more in the outbox by now; or Writable has run since the write
-		w.writeAndUnlock(nil)
-	case err != park.ErrWouldBlock:
-		w.failWriteAndUnlock(err)
-	default:
-		w.blockAndUnlock(n)
-	}
+	w.wroteAndUnlock(n, err)
 }

@@ -247,6 +247,19 @@ func (w *wire) writeAndUnlock(spare *any) {
 	w.endWriteAndUnlock(spare)
 }
 
+// wroteAndUnlock goes on after a write, which began outside writeAndUnlock, has returned n and err: it writes what is in the outbox by now, waits for room or
+// fails. mu must be held; it is released.
+func (w *wire) wroteAndUnlock(n int, err error) {
+	switch {
+	case err == nil, err == park.ErrWouldBlock && w.out.Writable: // Writable has run since the write: try again
+		w.writeAndUnlock(nil)
+	case err == park.ErrWouldBlock:
+		w.blockAndUnlock(n)
+	default:
+		w.failWriteAndUnlock(err)
+	}
+}
+
 // refillLimit is the size of the outbox, in bytes, up to which deferred messages are added when it is about to be written. What is in the
 // outbox can no longer be replaced or dropped, and a system call for fewer bytes costs as much.
 const refillLimit = 16 << 10

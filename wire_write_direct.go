@@ -1,9 +1,6 @@
 package edgews
 
-import (
-	"github.com/edgews/edgews/internal/frame"
-	"github.com/edgews/edgews/internal/park"
-)
+import "github.com/edgews/edgews/internal/frame"
 
 // directWriteFrom is the size in bytes from which a message is written from the memory of the caller of Send or Write, if nothing waits before
 // it. Smaller ones are copied to the outbox, where several share a system call, which costs as much as copying about this many bytes.
@@ -30,12 +27,5 @@ func (w *wire) writeDirectlyAndUnlock(kind Kind, p []byte) {
 	if n > 0 {
 		w.noteSentLocked(false)
 	}
-	switch {
-	case err == nil, err == park.ErrWouldBlock && o.Writable: // what others have added, or the rest, if Writable has run meanwhile
-		w.writeAndUnlock(nil)
-	case err == park.ErrWouldBlock:
-		w.blockAndUnlock(n)
-	default:
-		w.failWriteAndUnlock(err)
-	}
+	w.wroteAndUnlock(n, err)
 }

@@ -62,14 +62,11 @@ func (q *logQueue) flush() {
 		}
 		changed := q.changed
 		q.mu.Unlock()
-		isOver := false
 		select {
 		case <-changed:
+			q.mu.Lock()
 		case <-expired.C:
-			isOver = true
-		}
-		q.mu.Lock()
-		if isOver {
+			q.mu.Lock()
 			return
 		}
 	}

@@ -6,8 +6,7 @@ import "github.com/edgews/edgews/internal/fifo"
 // Queue holds the tasks of one owner. It has no mutex: all its methods need the mutex that guards the owner, so that the owner can decide
 // under one mutex what follows from an empty queue. The zero value is empty.
 //
-// The owner starts a goroutine that calls GrowStack and Run when Push returns true. Run then calls the owner's RunNext until Pop has returned
-// false.
+// The owner calls Run in a goroutine when Push returns true. Run then calls the owner's RunNext until Pop has returned false.
 type Queue[T any] struct {
 	tasks   fifo.Queue[T]
 	running bool // a goroutine is in Run
@@ -31,24 +30,6 @@ func Run(r Runner) {
 	for r.RunNext() {
 	}
 	over = true
-}
-
-// GrowStack makes the goroutine's stack as large as most tasks need, while the stack is still empty. A new goroutine has 2 KiB: its stack would
-// grow twice in the middle of a task, and adjusting all frames each time takes several times as long as a small task.
-func GrowStack() { growStack(0) }
-
-// growStack has a large stack frame.
-//
-//go:noinline
-func growStack(n int) byte {
-	if n == 0 { // always: the size of the stack frame is what matters
-		return 0
-	}
-	var room [6 << 10]byte
-	for i := range n {
-		room[i%len(room)] += byte(n)
-	}
-	return room[n%len(room)]
 }
 
 // Push appends a task. It returns true if no goroutine runs the queue: then the caller has to start one that calls Run.
