@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -25,32 +24,6 @@ import (
 )
 
 var config = cluster.Config{Shards: 16, Generation: 1}
-
-// cutter dials connections that can be cut.
-type cutter struct {
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func (c *cutter) Dial(network, address string) (net.Conn, error) {
-	conn, err := net.Dial(network, address)
-	if err == nil {
-		c.mu.Lock()
-		c.conns = append(c.conns, conn)
-		c.mu.Unlock()
-	}
-	return conn, err
-}
-
-// cut closes the connections that there are.
-func (c *cutter) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, conn := range c.conns {
-		conn.Close()
-	}
-	c.conns = nil
-}
 
 func objectKey(t *testing.T, n int) (k edgews.ObjectKey) {
 	t.Helper()
@@ -86,9 +59,9 @@ func counted(t *testing.T, o edgews.ObjectStore) int {
 
 // Connections break between a commit and its answer: each commit is made exactly once, and the caller always knows.
 func TestLostAnswers(t *testing.T) {
-	cutter := &cutter{}
+	conns := new(faultyDialer)
 	o := options(t, sharedURLs(t))
-	o.NATS = []nats.Option{nats.SetCustomDialer(cutter), nats.DontRandomize()}
+	o.NATS = []nats.Option{nats.SetCustomDialer(conns), nats.DontRandomize()}
 	a := connect(t, o)
 	defer a.Close()
 	_, err := a.Setup(t.Context(), config)
@@ -106,7 +79,7 @@ func TestLostAnswers(t *testing.T) {
 		for {
 			select {
 			case <-tick.C:
-				cutter.cut()
+				conns.cut()
 			case <-done:
 				return
 			}

@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stuckDialer dials connections that can be made to take no more bytes, as those to a server that is stopped.
-type stuckDialer struct {
+// faultyDialer dials connections that can be cut, or made to take no more bytes, as those to a server that is stopped.
+type faultyDialer struct {
 	mu    sync.Mutex
 	conns []*stuckConn
 }
 
-func (d *stuckDialer) Dial(network, address string) (net.Conn, error) {
+func (d *faultyDialer) Dial(network, address string) (net.Conn, error) {
 	conn, err := net.Dial(network, address)
 	if err != nil {
 		return nil, err
@@ -31,13 +31,26 @@ func (d *stuckDialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // stick has the connections that there are take no more bytes.
-func (d *stuckDialer) stick() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, c := range d.conns {
+func (d *faultyDialer) stick() {
+	for _, c := range d.take() {
 		close(c.stuck)
 	}
+}
+
+// cut closes the connections that there are.
+func (d *faultyDialer) cut() {
+	for _, c := range d.take() {
+		c.Close()
+	}
+}
+
+// take returns the connections that there are, and forgets them.
+func (d *faultyDialer) take() []*stuckConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	conns := d.conns
 	d.conns = nil
+	return conns
 }
 
 type stuckConn struct {
@@ -89,16 +102,16 @@ func (c *stuckConn) Close() error {
 
 // A connection that takes no more bytes is given up: what is called meanwhile goes over another one, and each commit is made once.
 func TestConnectionThatTakesNothing(t *testing.T) {
-	stuck := new(stuckDialer)
+	conns := new(faultyDialer)
 	o := options(t, sharedURLs(t))
-	o.NATS = []nats.Option{nats.SetCustomDialer(stuck)}
+	o.NATS = []nats.Option{nats.SetCustomDialer(conns)}
 	a := connect(t, o)
 	defer a.Close()
 	_, err := a.Setup(t.Context(), config)
 	require.NoError(t, err)
 	s := open(t, a, objectKey(t, 1), 1)
 	for i := range 4 {
-		stuck.stick()
+		conns.stick()
 		ended := make(chan error, 1)
 		go func() { ended <- count(s, i) }()
 		select {

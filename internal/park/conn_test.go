@@ -281,17 +281,23 @@ func TestBeforeStart(t *testing.T) {
 	})
 }
 
+// startWriter returns a started handler that reads nothing of use, and a channel that has an element after Writable.
+func startWriter(near net.Conn) (h *handler, room chan struct{}) {
+	room = make(chan struct{}, 1)
+	h = newHandler(near, func([]byte) {})
+	h.writable = func() {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+	}
+	h.Start()
+	return h, room
+}
+
 func TestWriteMoreThanFits(t *testing.T) {
 	each(t, func(t *testing.T, near, far net.Conn) {
-		room := make(chan struct{}, 1)
-		h := newHandler(near, func([]byte) {})
-		h.writable = func() {
-			select {
-			case room <- struct{}{}:
-			default:
-			}
-		}
-		h.Start()
+		h, room := startWriter(near)
 		sent := noise(20 << 20)
 		wrote := make(chan error, 1)
 		go func() {
@@ -311,15 +317,7 @@ func TestWriteMoreThanFits(t *testing.T) {
 func TestWriteGathered(t *testing.T) {
 	needsLoop(t)
 	near, far := connect(t, "tcp")
-	room := make(chan struct{}, 1)
-	h := newHandler(near, func([]byte) {})
-	h.writable = func() {
-		select {
-		case room <- struct{}{}:
-		default:
-		}
-	}
-	h.Start()
+	h, room := startWriter(near)
 	sent := noise(20 << 20)
 	wrote := make(chan error, 1)
 	go func() {
