@@ -177,7 +177,10 @@ func TestAnObserverIsToldWhateverUsesTheSocket(t *testing.T) {
 			opts := edgews.Options{Observer: seen, Compression: &edgews.Compression{Disable: true}}
 			client, front := overPipe.connect(t, opts)
 			back, target := overPipe.connect(t, opts)
-			target.OnMessage(func(m edgews.MessageEvent) { assert.NoError(t, target.Send(m.Text()+"!")) })
+			target.OnMessage(func(m edgews.MessageEvent) {
+				synctest.Wait() // the Observer is told of a message when Relay has forwarded it, which the answer must not overtake
+				assert.NoError(t, target.Send(m.Text()+"!"))
+			})
 			acceptBoth(t, client, target)
 			relayed := make(chan error, 1)
 			go func() { relayed <- edgews.Relay(context.Background(), front, back) }()
