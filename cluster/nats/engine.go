@@ -83,8 +83,8 @@ const (
 	reconnectWait  = 100 * time.Millisecond
 	connectTimeout = 2 * time.Second
 
-	// writeTimeout is how long the connection may take no bytes before it is given up. A write holds the connection's mutex, so that every
-	// call waits for it, whatever its context says, and no ping finds out. NATS's default is a minute.
+	// writeTimeout is how long the connection may need for what NATS has buffered, before it is given up. A write holds the connection's mutex,
+	// so that every call waits for it, whatever its context says, and no ping finds out. NATS's default is a minute.
 	writeTimeout = 2 * time.Second
 
 	// attemptTimeout is how long one request waits for its answer before it is made again. Elections of leaders take 4 to 10 s, in which
